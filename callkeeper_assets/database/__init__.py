@@ -1,0 +1,31 @@
+"""The PostgreSQL under everything: the user's by URL, else an embedded one that starts by itself.
+
+Add here what concerns reaching and running the server. Tables, migrations and SQL do not belong
+here: they are the warehouse's. Stays light to import: drivers are loaded where they are used.
+"""
+
+from callkeeper_assets.database.embedded import EmbeddedPostgres
+from callkeeper_assets.database.errors import DatabaseError
+from callkeeper_assets.database.url import (
+    OLDEST_VERSION,
+    check_version,
+    connect,
+    database_url,
+    describe,
+    explain_failure,
+    is_embedded,
+    normalise,
+)
+
+__all__ = [
+    "OLDEST_VERSION",
+    "DatabaseError",
+    "EmbeddedPostgres",
+    "check_version",
+    "connect",
+    "database_url",
+    "describe",
+    "explain_failure",
+    "is_embedded",
+    "normalise",
+]

@@ -1,0 +1,168 @@
+"""Which PostgreSQL is used, how it is named, and what must be true of it.
+
+The user's own (`CALLKEEPER_DATABASE_URL`), else the embedded one. Everybody who needs the database
+asks here; nobody else reads the variable.
+"""
+
+import os
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+from urllib.parse import quote, unquote, urlsplit
+
+from callkeeper_assets.database.embedded import EmbeddedPostgres
+from callkeeper_assets.database.errors import DatabaseError
+from callkeeper_assets.home import configured_database_url, home
+
+if TYPE_CHECKING:
+    import psycopg
+
+# MERGE came with 15.
+OLDEST_VERSION: Final = 15
+_SCHEME: Final = "postgresql"
+_CONNECT_TIMEOUT_SEC: Final = 10
+_VERSION_FACTOR: Final = 10_000
+
+_embedded: dict[Path, EmbeddedPostgres] = {}
+_embedded_guard = threading.Lock()
+
+# What libpq says, and what helps. Its texts are all there is: a connection that fails has no code.
+_REMEDIES: Final = (
+    ("password authentication failed", "Check the user and the password in the URL."),
+    ("no password supplied", "Put the password into the URL: postgresql://user:password@host/db."),
+    ("does not exist", "Create it (createdb, createuser), or correct the name in the URL."),
+    ("no pg_hba.conf entry", "Allow this machine in the server's pg_hba.conf."),
+    ("SSL", "Check sslmode in the URL against what the server offers."),
+    ("too many clients", "Raise max_connections, or end idle sessions."),
+)
+_UNREACHABLE: Final = "Check that the server runs, and the host and port in the URL."
+
+
+def normalise(url: str) -> str:
+    """Return a PostgreSQL URL with the scheme that every library here understands.
+
+    Accepts `postgres://`, `postgresql://` and SQLAlchemy's `postgresql+driver://`.
+
+    Raises:
+        DatabaseError: it is not a URL of PostgreSQL, or names no database.
+    """
+    scheme, separator, rest = url.strip().partition("://")
+    if not separator or scheme.partition("+")[0] not in {"postgres", _SCHEME}:
+        raise DatabaseError(
+            f"CALLKEEPER_DATABASE_URL is not a PostgreSQL URL (it begins with "
+            f"{scheme.partition('+')[0][:20] if separator else 'no scheme'!r}). "
+            f"Write postgresql://user:password@host:port/database."
+        )
+    normal = f"{_SCHEME}://{rest}"
+    try:
+        parts = urlsplit(normal)
+        _ = parts.port
+    except ValueError as error:
+        raise DatabaseError(
+            "CALLKEEPER_DATABASE_URL cannot be read: its port is not a number, or its host is "
+            "malformed. In a user or password write the characters / ? # [ ] @ : as %2F %3F %23 "
+            "%5B %5D %40 %3A."
+        ) from error
+    if not parts.path.strip("/") and "dbname=" not in parts.query:
+        raise DatabaseError(
+            f"CALLKEEPER_DATABASE_URL names no database: {describe(normal)}. "
+            f"Write postgresql://user:password@host:port/database."
+        )
+    return normal
+
+
+def describe(url: str) -> str:
+    """Name a database for people: `postgresql://user@host:port/database`, never the password."""
+    parts = urlsplit(url)
+    user = f"{quote(unquote(parts.username))}@" if parts.username else ""
+    host = parts.netloc.rpartition("@")[2] or "localhost"
+    return f"{_SCHEME}://{user}{host}{parts.path}"
+
+
+def database_url() -> str:
+    """Return the URL of the database, with its password.
+
+    Without `CALLKEEPER_DATABASE_URL` the embedded PostgreSQL serves this process from the first
+    call until the process ends. Cheap to call again; a server that died meanwhile is started anew.
+
+    Raises:
+        DatabaseError: the variable is no PostgreSQL URL, or the embedded server does not start.
+    """
+    configured = configured_database_url()
+    if configured is not None:
+        return normalise(configured)
+    folder = home()
+    with _embedded_guard:
+        server = _embedded.setdefault(folder, EmbeddedPostgres(folder))
+        return server.start()
+
+
+def is_embedded() -> bool:
+    """Whether the database is the embedded one."""
+    return configured_database_url() is None
+
+
+def check_version(connection: "psycopg.Connection[tuple[object, ...]]") -> None:
+    """Refuse a server that is too old.
+
+    Raises:
+        DatabaseError: it is older than PostgreSQL 15.
+    """
+    major = connection.info.server_version // _VERSION_FACTOR
+    if major < OLDEST_VERSION:
+        info = connection.info
+        raise DatabaseError(
+            f"The PostgreSQL at {info.user}@{info.host}:{info.port}/{info.dbname} is version "
+            f"{major}; {OLDEST_VERSION} or newer is needed (MERGE). Update the server, or unset "
+            f"CALLKEEPER_DATABASE_URL to use the embedded one."
+        )
+
+
+def explain_failure(url: str, error: Exception) -> DatabaseError:
+    """Say why a connection failed, to what, and what to do; for any driver's exception."""
+    text = " ".join(str(error).split())
+    password = urlsplit(url).password
+    if password:
+        text = text.replace(unquote(password), "***").replace(password, "***")
+    remedy = next((help_ for words, help_ in _REMEDIES if words in text), _UNREACHABLE)
+    return DatabaseError(f"No connection to the database {describe(url)}: {text} {remedy}")
+
+
+def connect(
+    url: str | None = None, *, autocommit: bool = False
+) -> "psycopg.Connection[tuple[object, ...]]":
+    """Connect to the database (psycopg 3), and check that its version will do.
+
+    Args:
+        url: as `database_url` returns it; None asks it.
+        autocommit: whether each statement is a transaction of its own.
+
+    Raises:
+        DatabaseError: no connection, wrong password, no such database, too old a server.
+    """
+    import psycopg  # noqa: PLC0415 -- 0.1 s, which a command without a database need not pay
+    from psycopg.conninfo import make_conninfo  # noqa: PLC0415
+
+    target = database_url() if url is None else url
+    defaults: dict[str, str | int] = {"application_name": "callkeeper"}
+    if "connect_timeout=" not in target:
+        defaults["connect_timeout"] = _CONNECT_TIMEOUT_SEC
+    try:
+        connection = psycopg.connect(make_conninfo(target, **defaults), autocommit=autocommit)
+    except psycopg.Error as error:
+        raise explain_failure(target, error) from None
+    try:
+        check_version(connection)
+    except DatabaseError:
+        connection.close()
+        raise
+    return connection
+
+
+def _renew_guard() -> None:
+    """Make the guard usable in a forked child: who held it in the parent is gone there."""
+    global _embedded_guard  # noqa: PLW0603 -- the one lock of this module
+    _embedded_guard = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_renew_guard)
