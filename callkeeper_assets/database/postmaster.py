@@ -152,7 +152,8 @@ def _await_ready(cluster: Cluster, pid: int) -> Postmaster | None:
         time.sleep(_POLL_SEC)
     raise DatabaseError(
         f"The embedded PostgreSQL in {cluster.data} was not ready after {_START_TIMEOUT_SEC:.0f} "
-        f"s. It may still be recovering; try again. Its log, {cluster.log}, ends: {_tail(cluster.log)}"
+        f"s. It may still be recovering; try again. Its log, {cluster.log}, ends: "
+        f"{_tail(cluster.log)}"
     )
 
 

@@ -1,0 +1,64 @@
+"""Dagster's storage in the same PostgreSQL as the warehouse, in a schema of its own.
+
+`dagster.yaml` names this class, so every process of Dagster's (web server, daemon, code server,
+run worker, `dg`) finds its storage without a variable being set, and no URL with a password is
+passed from process to process.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
+
+from dagster_postgres import DagsterPostgresStorage
+
+from callkeeper_assets.database.url import connect, database_url
+
+if TYPE_CHECKING:
+    from dagster._serdes import ConfigurableClassData
+
+# People who read the warehouse see its tables in `public`, and none of Dagster's.
+SCHEMA = "dagster"
+# Any number that no other lock of this database has.
+_LOCK = 7_164_022_201
+
+
+def storage_url(url: str) -> str:
+    """Return the URL by which Dagster's tables are found: the same, with Dagster's search path."""
+    parts = urlsplit(url)
+    query = dict(parse_qsl(parts.query))
+    query["options"] = f"{query.get('options', '')} -c search_path={SCHEMA}".strip()
+    return urlunsplit(parts._replace(query=urlencode(query, quote_via=quote)))
+
+
+@contextmanager
+def _schema_to_oneself(url: str) -> Iterator[None]:
+    """Make the schema, and hold it: Dagster's own creation of tables fails when processes race."""
+    with connect(url, autocommit=True) as connection:
+        connection.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
+        connection.execute(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
+        yield
+
+
+class CallKeeperStorage(DagsterPostgresStorage):
+    """Runs, events and schedules, in the schema `dagster` of the database in use."""
+
+    @classmethod
+    def config_type(cls) -> dict[str, Any]:
+        """Take no configuration: the database's URL is the environment's."""
+        return {}
+
+    @classmethod
+    def from_config_value(
+        cls,
+        inst_data: "ConfigurableClassData | None",
+        config_value: Mapping[str, Any],  # noqa: ARG003 -- empty, Dagster's signature
+    ) -> Self:
+        """Open the storage; the first process of all makes its tables.
+
+        Raises:
+            DatabaseError: the database cannot be used.
+        """
+        url = database_url()
+        with _schema_to_oneself(url):
+            return cls(storage_url(url), inst_data=inst_data)
