@@ -1,7 +1,7 @@
 """Where Dagster keeps what runs print: `CALLKEEPER_HOME/logs`.
 
-`dagster.yaml` can take a folder from a variable only if the variable is set; the home has a default.
-So `dagster.yaml` names this class, which asks for the home.
+`dagster.yaml` can take a folder from a variable only if the variable is set; the home has a
+default. So `dagster.yaml` names this class, which asks for the home.
 """
 
 import os

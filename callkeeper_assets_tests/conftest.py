@@ -1,0 +1,89 @@
+"""What every test gets: an environment of its own, and a real PostgreSQL if it asks for one.
+
+Fixtures: `home` (a new, empty CALLKEEPER_HOME), `postgres_server` (one server for the whole run,
+shared by its parallel workers), `database` (a new, empty database, in force for the test).
+Fixtures of one part of the project belong in that part's folder.
+"""
+
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from callkeeper_assets.database import EmbeddedPostgres, connect
+from callkeeper_assets.database.cluster import SETTINGS
+from callkeeper_assets.database.postmaster import stop_postmaster
+
+# Set by the process that starts the run, inherited by its parallel workers.
+_RUN_FOLDER = "CALLKEEPER_TESTS_FOLDER"
+# A crash of the machine need not leave a test's database whole.
+_TEST_SETTINGS = {
+    **SETTINGS,
+    "fsync": "off",
+    "full_page_writes": "off",
+    "shared_buffers": "64MB",
+}
+
+
+def _is_worker(config: pytest.Config) -> bool:
+    return hasattr(config, "workerinput")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the run's folder: pytest's own is closed to the user that root's server runs as."""
+    if not _is_worker(config):
+        folder = Path(tempfile.mkdtemp(prefix="callkeeper-tests-"))
+        folder.chmod(0o755)
+        os.environ[_RUN_FOLDER] = str(folder)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Stop the servers that tests left, and delete what the run wrote."""
+    if _is_worker(config):
+        return
+    folder = Path(os.environ.pop(_RUN_FOLDER))
+    for link in folder.glob("*/postgres"):
+        place = link.resolve()
+        stop_postmaster(place / "data")
+        shutil.rmtree(place, ignore_errors=True)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(autouse=True)
+def home(monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A CALLKEEPER_HOME that does not exist yet; every other variable of the project is unset.
+
+    Root's embedded server may enter it, as it may not enter `tmp_path`.
+    """
+    for name in list(os.environ):
+        if name == "DAGSTER_HOME" or (name.startswith("CALLKEEPER_") and name != _RUN_FOLDER):
+            monkeypatch.delenv(name)
+    folder = Path(os.environ[_RUN_FOLDER]) / uuid.uuid4().hex
+    monkeypatch.setenv("CALLKEEPER_HOME", str(folder))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[EmbeddedPostgres]:
+    """The run's server: the first worker that asks starts it, the last one stops it."""
+    folder = Path(os.environ[_RUN_FOLDER]) / "server"
+    with EmbeddedPostgres(folder, _TEST_SETTINGS, sync=False) as server:
+        yield server
+
+
+@pytest.fixture
+def database(postgres_server: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The URL of a new, empty database, which is CALLKEEPER_DATABASE_URL during the test."""
+    server = postgres_server.start()
+    name = f"test_{uuid.uuid4().hex}"
+    with connect(server, autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}"')
+    url = f"{server.rpartition('/')[0]}/{name}"
+    monkeypatch.setenv("CALLKEEPER_DATABASE_URL", url)
+    yield url
+    with connect(server, autocommit=True) as connection:
+        connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
