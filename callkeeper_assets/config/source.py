@@ -1,0 +1,90 @@
+"""A source: one CallKeeper account as configured, checked and complete.
+
+Every default is filled in and every reference resolved: who holds a `Source` need not check
+anything again. Only its secret is not here, it is read from the environment when it is used.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import Literal
+from zoneinfo import ZoneInfo
+
+from callkeeper_assets.config.errors import MissingSecretError
+from callkeeper_assets.warehouse.filters import Filter
+
+
+@dataclass(frozen=True)
+class Refresh:
+    """The daily re-read of recent days.
+
+    Args:
+        cron: When, in the source's time zone.
+        overlap_days: Days before today that are read again each time, today not counted.
+    """
+
+    cron: str
+    overlap_days: int
+
+
+@dataclass(frozen=True)
+class Source:
+    """One account.
+
+    Args:
+        name: Its folder's name, unique; group, asset key prefix and `--source` of commands.
+        caption: Its name for people.
+        api_key_env: The environment variable that holds its key.
+        base_url: Without a slash at its end.
+        time_zone: Decides where a day, its partition, begins and ends.
+        start_date: The first day that is ever loaded.
+        history_days: The plan's limit, counted back from today; None is unlimited.
+        tables: What is chosen, in the order in which the warehouse declares its tables.
+        filters: By chosen table; all of a table's filters must hold.
+        owners: As Dagster writes them: `team:<name>` or an e-mail address.
+        max_lost_share: A day that would lose more than this share of its calls is not replaced.
+        parallel_days: How many days are fetched side by side.
+        file: Its `defs.yaml`.
+    """
+
+    name: str
+    caption: str
+    api_key_env: str
+    api: Literal["callkeeper"]
+    base_url: str
+    time_zone: ZoneInfo
+    start_date: date
+    history_days: int | None
+    tables: tuple[str, ...]
+    filters: Mapping[str, tuple[Filter, ...]]
+    refresh: Refresh
+    owners: tuple[str, ...]
+    max_lost_share: float
+    parallel_days: int
+    file: Path
+
+    def read_api_key(self) -> str:
+        """Read the key from the environment now: a key changed there needs no new load.
+
+        Raises:
+            MissingSecretError: The variable is unset or blank.
+        """
+        key = os.environ.get(self.api_key_env, "").strip()
+        if not key:
+            raise MissingSecretError(source=self.name, variable=self.api_key_env, file=self.file)
+        return key
+
+    def today(self, now: datetime | None = None) -> date:
+        """The current day in the source's time zone; `now` must know its own zone."""
+        return (now or datetime.now(self.time_zone)).astimezone(self.time_zone).date()
+
+    def first_day(self, today: date) -> date:
+        """The first day that the API still gives.
+
+        A plan of 31 days gives today and the 31 days before it.
+        """
+        if self.history_days is None:
+            return self.start_date
+        return max(self.start_date, today - timedelta(days=self.history_days))
