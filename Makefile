@@ -1,0 +1,68 @@
+# One word for each task; each makes .venv first if it is missing or the requirements changed.
+# Needs Python 3.11 or newer, make, and a package index as pip is configured for.
+# Another Python: make PYTHON=/path/to/python3.12. Short forms of long tasks: SHORT=1.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+# Two installations at once into one .venv would break it.
+.NOTPARALLEL:
+
+PYTHON ?= $(firstword $(foreach name,python3 python3.14 python3.13 python3.12 python3.11, \
+	$(shell $(name) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(name))))
+# Programs are run as modules: a script's first line has no room for a long path.
+RUN := .venv/bin/python -m
+# A pytest worker is mostly CPU; more of them than cores only slows each.
+WORKERS ?= auto
+# No package index may be named in a committed file. pip, unlike uv, wants the extras pinned by name.
+COMPILE := uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+	--no-strip-extras --no-emit-index-url --no-header --no-annotate
+export SHORT
+
+.PHONY: help install demo test lint bench chaos lock clean
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+install: .venv/installed ## .venv with the callkeeper command: .venv/bin/callkeeper
+
+demo: .venv/installed ## two simulated accounts, a month of calls, from API to tables
+	$(RUN) callkeeper_assets.cli.main demo
+
+test: .venv/installed-dev ## all tests but the long ones
+	$(RUN) pytest -n $(WORKERS) callkeeper_assets_tests
+
+lint: .venv/installed-dev ## style and types
+	$(RUN) ruff check .
+	$(RUN) ruff format --check .
+	$(RUN) mypy
+
+bench: .venv/installed-dev ## speed and memory, beside other loaders; results in bench-results/
+	$(RUN) callkeeper_assets_tests.benchmarks
+
+chaos: .venv/installed-dev ## kills and faults at every step, the long form
+	$(RUN) pytest callkeeper_assets_tests/chaos
+
+lock: ## pin requirements anew (needs uv)
+	printf 'hatchling\neditables\n' | $(COMPILE) pyproject.toml - --output-file requirements.txt
+	$(COMPILE) --group dev --constraint requirements.txt --output-file requirements-dev.txt
+
+clean: ## delete .venv and caches; the home (.callkeeper), with its data, stays
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
+	find callkeeper_assets callkeeper_assets_tests -name __pycache__ -prune -exec rm -rf {} +
+
+.venv/installed: requirements.txt pyproject.toml
+	@[ -n "$(PYTHON)" ] || { echo "Python 3.11 or newer is needed and was not found." \
+		"Install it, or name it: make PYTHON=/path/to/python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo \
+		"Python 3.11 or newer is needed; $(PYTHON) is $$($(PYTHON) --version 2>&1)." >&2; exit 1; }
+	@rm -f $@ $@-dev
+	@echo "Installing into .venv; this takes a minute or two."
+	[ -x .venv/bin/python ] || $(PYTHON) -m venv .venv
+	$(RUN) pip install --quiet --require-hashes -r requirements.txt
+	$(RUN) pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv/installed-dev: .venv/installed requirements-dev.txt
+	$(RUN) pip install --quiet --require-hashes -r requirements-dev.txt
+	@touch $@
