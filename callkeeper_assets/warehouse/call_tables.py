@@ -1,0 +1,168 @@
+"""The `callkeeper_*` tables, declared: calls, their facts, and the loader's books.
+
+`account_id` is in every key: the column by which Citus would distribute them.
+"""
+
+from typing import Final
+
+from callkeeper_assets.warehouse.schema import Column, Table
+
+_ACCOUNT_ID: Final = Column(
+    "account_id",
+    "integer",
+    "The source",
+    nullable=False,
+    references="general_accounts.account_id",
+)
+
+
+def _text(name: str, description: str) -> Column:
+    return Column(name, "text", description)
+
+
+def _measure(name: str, description: str, unit: str | None = None) -> Column:
+    return Column(name, "integer", f"{description}; NULL if the source gave none", unit=unit)
+
+
+def _dimension_key(name: str, table: str) -> Column:
+    return Column(
+        name,
+        "integer",
+        f"Row of {table}; 1 if unknown or the table is not chosen",
+        nullable=False,
+        references=f"{table}.id",
+    )
+
+
+CALLKEEPER_CALLS: Final = Table(
+    name="callkeeper_calls",
+    role="dimension",
+    grain="call",
+    key=("account_id", "id"),
+    description="Calls: what CallKeeper says of each, whatever came of it.",
+    columns=(
+        Column("id", "bigint", "Surrogate key", nullable=False),
+        _ACCOUNT_ID,
+        Column("call_id", "bigint", "The call's id in CallKeeper", nullable=False),
+        Column("called_at", "timestamp with time zone", "When it was called", nullable=False),
+        Column("ordered_at", "timestamp with time zone", "When the call was ordered"),
+        Column(
+            "status",
+            "text",
+            "`success`, `failed`, `in_progress`, `planned`, `pending`; from the two codes",
+            nullable=False,
+        ),
+        Column("is_final", "boolean", "Whether the status can no longer change", nullable=False),
+        Column("status_code", "integer", "SIP status of the leg to the manager"),
+        _text("status_reason", "Its text"),
+        Column("status2_code", "integer", "SIP status of the leg to the client"),
+        _text("status2_reason", "Its text"),
+        _text("manager_phone", "The manager's number, without the extension"),
+        _text("manager_extension", "The manager's extension"),
+        _text("client_phone", "The client's number"),
+        _text("widget_hash", "The widget's hash"),
+        _text("widget_name", "The widget's name"),
+        _text(
+            "connection_type",
+            "How it was connected: `unknown`, `without_smartcall`, `analogue_dtmf`, "
+            "`digital_dtmf`, `voice_smartcall`, `automatic`, or another code as received",
+        ),
+        _text("event_source", "What the call was ordered from: `widget`, `mobile`, `api`, …"),
+        _text("page", "The page from which it was ordered"),
+        _text("user_agent", "The visitor's browser"),
+        _text("ip", "The visitor's address"),
+        _text("record_url", "The recording"),
+        _text("tags", "Tags, as received"),
+        _text("first_grouping", "Kind of the visitor's first visit, as `general_traffic.grouping`"),
+        _text("first_source", "utm_source of the first visit"),
+        _text("first_medium", "utm_medium of the first visit"),
+        _text("first_campaign", "utm_campaign of the first visit"),
+        _text("first_content", "utm_content of the first visit"),
+        _text("first_keyword", "utm_term of the first visit"),
+        _text("first_landing_page", "The page on which the first visit began"),
+        _text("first_referrer", "Where the first visit came from"),
+        Column(
+            "first_visit_at",
+            "timestamp without time zone",
+            "When the first visit began; the source does not say in which time zone",
+        ),
+        Column("origin", "text", "Who told: `api` or `webhook`", nullable=False),
+        Column(
+            "loaded_at",
+            "timestamp with time zone",
+            "When a value of this row last changed",
+            nullable=False,
+        ),
+    ),
+)
+
+CALLKEEPER_CALLS_FACTS: Final = Table(
+    name="callkeeper_calls_facts",
+    role="fact",
+    grain="call",
+    key=("account_id", "calls_id"),
+    description="The measures of each call, and its dimensions.",
+    columns=(
+        _ACCOUNT_ID,
+        Column(
+            "calls_id",
+            "bigint",
+            "Row of callkeeper_calls",
+            nullable=False,
+            references="callkeeper_calls.id",
+        ),
+        _dimension_key("dates_id", "general_dates"),
+        _dimension_key("clientids_id", "general_clientids"),
+        _dimension_key("traffic_id", "general_traffic"),
+        _dimension_key("sites_id", "general_sites"),
+        _dimension_key("locations_id", "general_locations"),
+        _measure("duration_sec", "Call duration", "s"),
+        _measure("duration2_sec", "Talk duration, from the client's pick-up", "s"),
+        _measure("duration_min", "Call duration in charged minutes, rounded up", "min"),
+        _measure("duration2_min", "Talk duration in minutes, rounded up", "min"),
+        _measure("attempt", "Number of the attempt"),
+        _measure("asr_attempts", "Recognition attempts"),
+        _measure("playback_tick", "Times the IVR text was read before the operator answered"),
+        _measure("pages", "Pages seen in the visit before the call"),
+        _measure("visit", "Ordinal of the visit"),
+    ),
+)
+
+CALLKEEPER_LOADS: Final = Table(
+    name="callkeeper_loads",
+    role="log",
+    grain="run × table × day",
+    key=("account_id", "id"),
+    description="The load log: what each run did to each table for each day, or why it failed.",
+    columns=(
+        Column("id", "bigint", "Surrogate key, in the order of loading", nullable=False),
+        _ACCOUNT_ID,
+        Column("table_name", "text", "The table; NULL if the day failed before any"),
+        Column("day", "date", "The day, in the source's time zone", nullable=False),
+        Column("origin", "text", "Who told: `api` or `webhook`", nullable=False),
+        Column("rows_added", "integer", "Rows that were not there before", nullable=False),
+        Column("rows_updated", "integer", "Rows of which a value changed", nullable=False),
+        Column("rows_deleted", "integer", "Rows that are gone", nullable=False),
+        Column("started_at", "timestamp with time zone", "Start of the load", nullable=False),
+        Column("finished_at", "timestamp with time zone", "Its end", nullable=False),
+        Column("run_id", "text", "The run", nullable=False),
+        Column("error", "text", "Why it failed; NULL if it did not"),
+    ),
+)
+
+CALLKEEPER_DAYS: Final = Table(
+    name="callkeeper_days",
+    role="log",
+    grain="source × day",
+    key=("account_id", "day"),
+    description=(
+        "The days loaded, and what the source sent for each before any filter: what the guard "
+        "compares the next load with, and what says which days must be read again."
+    ),
+    columns=(
+        _ACCOUNT_ID,
+        Column("day", "date", "The day, in the source's time zone", nullable=False),
+        Column("raw_calls", "integer", "Calls the source sent", nullable=False),
+        Column("non_final", "integer", "Those whose status can still change", nullable=False),
+    ),
+)

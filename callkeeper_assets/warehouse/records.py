@@ -1,0 +1,87 @@
+"""What goes into a load and what comes out of it, as frozen records.
+
+Used by the loader and by whoever calls it; imports nothing heavy.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import TYPE_CHECKING, Literal
+from zoneinfo import ZoneInfo
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Origin = Literal["api", "webhook"]
+
+
+@dataclass(frozen=True)
+class RawDay:
+    """All calls of one day of a source, as received.
+
+    Attributes:
+        day: in the source's time zone.
+        calls: columns call_id (int64), called_at (timestamp[us, UTC]) and payload (string: the
+            call's JSON); one row a call, each inside the day.
+    """
+
+    day: date
+    calls: "pa.Table"
+
+
+@dataclass(frozen=True)
+class Account:
+    """The source that is loaded; found in general_accounts by its name."""
+
+    name: str
+    caption: str
+    time_zone: ZoneInfo
+
+
+@dataclass(frozen=True)
+class Guard:
+    """How much of a day may vanish before it takes `force` to replace it.
+
+    A day that had calls and comes back empty is always refused; one that would lose more than
+    `max_lost_share` of its calls is, if these are at least `min_calls`.
+    """
+
+    max_lost_share: float = 0.3
+    min_calls: int = 20
+
+
+@dataclass(frozen=True)
+class RowCounts:
+    """What a load did to one table: rows."""
+
+    added: int = 0
+    updated: int = 0
+    deleted: int = 0
+
+
+@dataclass(frozen=True)
+class LoadedDay:
+    """A day that is in the warehouse now.
+
+    Attributes:
+        raw_calls: calls the source sent, before filters.
+        rows: rows of the day after filters, by table.
+        counts: what changed, by table.
+        non_final: of raw_calls, those whose status can still change.
+        unknown_fields: paths in the calls that the documentation does not know, sorted.
+    """
+
+    day: date
+    raw_calls: int
+    rows: Mapping[str, int]
+    counts: Mapping[str, RowCounts]
+    non_final: int
+    unknown_fields: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class RefusedDay:
+    """A day that the guard did not let replace; `reason` says why and what to do."""
+
+    day: date
+    reason: str

@@ -1,0 +1,70 @@
+"""What a table and a column are, as typed data.
+
+The tables themselves are declared in `tables`; migrations, the loader, checks and the data
+dictionary read them. Knows nothing of a database connection.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+ColumnType = Literal[
+    "smallint",
+    "integer",
+    "bigint",
+    "double precision",
+    "boolean",
+    "text",
+    "uuid",
+    "date",
+    "timestamp without time zone",
+    "timestamp with time zone",
+]
+Role = Literal["dimension", "fact", "log"]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column.
+
+    Attributes:
+        type: PostgreSQL's own name of the type, as `format_type` gives it.
+        references: table and column whose values this one's are, as `table.column`; never declared
+            as a constraint, proved by the checks.
+        is_internal: keeps the loader's books; no use to a report.
+    """
+
+    name: str
+    type: ColumnType
+    description: str
+    unit: str | None = None
+    nullable: bool = True
+    references: str | None = None
+    is_internal: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table: its grain, its key and its columns in order."""
+
+    name: str
+    role: Role
+    grain: str
+    key: tuple[str, ...]
+    columns: tuple[Column, ...]
+    description: str
+
+    @property
+    def column_names(self) -> tuple[str, ...]:
+        """The columns' names, in order."""
+        return tuple(column.name for column in self.columns)
+
+    def column(self, name: str) -> Column:
+        """Return the column of this name.
+
+        Raises:
+            KeyError: the table has none.
+        """
+        for column in self.columns:
+            if column.name == name:
+                return column
+        raise KeyError(f"{self.name} has no column {name}")

@@ -1,0 +1,38 @@
+"""All tables of the warehouse, as data: the one place to ask which there are.
+
+Declared in `dimension_tables` and `call_tables`. A new table or column is declared there and made
+by a migration; a test compares the two.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+from callkeeper_assets.warehouse import call_tables, dimension_tables
+from callkeeper_assets.warehouse.schema import Column, ColumnType, Role, Table
+
+__all__ = ["SELECTABLE_TABLES", "TABLES", "Column", "ColumnType", "Role", "Table"]
+
+TABLES: Final[Mapping[str, Table]] = MappingProxyType(
+    {
+        table.name: table
+        for table in (
+            dimension_tables.GENERAL_ACCOUNTS,
+            dimension_tables.GENERAL_DATES,
+            dimension_tables.GENERAL_SITES,
+            dimension_tables.GENERAL_LOCATIONS,
+            dimension_tables.GENERAL_TRAFFIC,
+            dimension_tables.GENERAL_CLIENTIDS,
+            call_tables.CALLKEEPER_CALLS,
+            call_tables.CALLKEEPER_CALLS_FACTS,
+            call_tables.CALLKEEPER_LOADS,
+            call_tables.CALLKEEPER_DAYS,
+        )
+    }
+)
+
+# What `tables:` of a source may name. general_accounts is kept whether named or not: every
+# account_id points to it.
+SELECTABLE_TABLES: Final[tuple[str, ...]] = tuple(
+    table.name for table in TABLES.values() if table.role != "log"
+)
