@@ -1,0 +1,84 @@
+"""The one place where API keys and phone numbers are taken out of text.
+
+`redact` is for anything that the source, requests or urllib3 wrote; `RedactingFilter` is the same
+for log records (urllib3 logs every URL, and the key is in it). Secrets of unusual form are
+registered once, where they are read from the configuration.
+"""
+
+import logging
+import re
+import threading
+from typing import Final
+from urllib.parse import quote, quote_plus
+
+MASK: Final = "***"
+SHORTEST_SECRET: Final = 4  # masking shorter ones would tear every text apart
+
+# The value of api_key in a query, a twice encoded query, JSON or a Python dict, quoted or not.
+_KEY_PARAMETER: Final = re.compile(
+    r"""(api_?key (?: = | %(?:25)*3D | \\?["']? \s* [:=] \s* (?:\\?["'])? ))
+        (?: (?!%(?:25)*26) [^&\s"'<>\\,;)}\]] )+""",
+    re.IGNORECASE | re.VERBOSE,
+)
+_HEX_KEY: Final = re.compile(r"(?<![0-9A-Za-z])[0-9A-Fa-f]{32}(?![0-9A-Za-z])")
+_PHONE: Final = re.compile(
+    r"""(?: \+ | %2B ) (?: [\s().-]* \d ){10,15}            # +7 (495) 123-45-67
+      | (?<![\d.]) \d{10,15} (?!\d)                         # 74951234567
+      | (?<![\d.-]) [78] [\s(-]{1,3} \d{3} [\s)-]{1,3} \d{3} [\s-]? \d{2} [\s-]? \d{2} (?!\d)
+    """,
+    re.IGNORECASE | re.VERBOSE,
+)
+
+_lock = threading.Lock()
+_secrets: set[str] = set()
+_secret_pattern: re.Pattern[str] | None = None
+
+
+def register_secret(secret: str) -> None:
+    """Have `redact` mask this text too, in whatever case and URL encoding it appears.
+
+    Secrets are kept for the life of the process. One of less than four characters is ignored.
+    """
+    global _secret_pattern  # noqa: PLW0603 - compiled once a secret, not once a text
+    if len(secret) < SHORTEST_SECRET:
+        return
+    with _lock:
+        _secrets.update((secret, quote(secret, safe=""), quote_plus(secret)))
+        longest_first = sorted(_secrets, key=len, reverse=True)
+        _secret_pattern = re.compile("|".join(map(re.escape, longest_first)), re.IGNORECASE)
+
+
+def redact(text: str) -> str:
+    """Return the text with keys, registered secrets and phone numbers masked.
+
+    Masks too much rather than too little: any number of 10 to 15 digits counts as a phone number.
+    """
+    if _secret_pattern is not None:
+        text = _secret_pattern.sub(MASK, text)
+    text = _KEY_PARAMETER.sub(rf"\1{MASK}", text)
+    text = _HEX_KEY.sub(MASK, text)
+    return _PHONE.sub(MASK, text)
+
+
+def excerpt(text: str, length: int = 200) -> str:
+    """Return the redacted text on one line, no longer than `length` characters.
+
+    Redacted before it is cut: half a key at the cut would not be recognised as one.
+    """
+    line = " ".join(redact(text).split())
+    return line if len(line) <= length else line[: length - 1] + "…"
+
+
+class RedactingFilter(logging.Filter):
+    """Redacts a log record's message and traceback; for handlers and for loggers."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Rewrite the record in place and let it pass."""
+        record.msg, record.args = redact(record.getMessage()), None
+        if record.exc_info and not record.exc_text:
+            record.exc_text = logging.Formatter().formatException(record.exc_info)
+        if record.exc_text:
+            record.exc_text = redact(record.exc_text)
+        if record.stack_info:
+            record.stack_info = redact(record.stack_info)
+        return True

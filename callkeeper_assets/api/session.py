@@ -1,0 +1,218 @@
+"""HTTP with one source: one keep-alive session, time-outs, bounded retries, a limit per key.
+
+The only module that sees requests. Nothing that leaves it holds a URL with the key: its failures
+are `Trouble`s, and urllib3's own log of URLs is filtered.
+"""
+
+import logging
+import random
+import re
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from http.cookiejar import DefaultCookiePolicy
+from typing import Final, TypeVar
+
+import requests
+import urllib3
+
+from callkeeper_assets.api.answers import is_no_calls, read_reason
+from callkeeper_assets.api.errors import AbortError, RetryLaterError
+from callkeeper_assets.api.limits import limit_of_key
+from callkeeper_assets.api.redaction import RedactingFilter, excerpt, register_secret
+from callkeeper_assets.api.troubles import (
+    OK,
+    Trouble,
+    connection_trouble,
+    cut_trouble,
+    timeout_trouble,
+    trouble_of_status,
+)
+
+_CHUNK_BYTES: Final = 1 << 18
+_EMPTY_ANSWER: Final = b"[]"
+# A source that sends a byte now and then is never silent; it has this many time-outs in all.
+_TIMEOUTS_AN_ANSWER: Final = 5
+_OS_ERROR: Final = re.compile(r"\[Errno -?\d+\] [^'\")>]+")
+_REDACTING_FILTER: Final = RedactingFilter()
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """How patiently to ask again: after 0.5, 1, 2, 4, 8 s as a rule, each shortened by chance.
+
+    A `Retry-After` is obeyed if it is no longer than `longest_retry_after_sec`; a longer one is a
+    failure to be retried by whoever plans the loads, not a reason to hang.
+    """
+
+    retries: int = 5
+    first_pause_sec: float = 0.5
+    longest_pause_sec: float = 30.0
+    longest_retry_after_sec: float = 120.0
+
+    def pause_sec(self, retry: int) -> float:
+        """Return the pause before a retry (from 0), partly by chance: no two retry in step."""
+        pause = min(self.longest_pause_sec, self.first_pause_sec * 2.0**retry)
+        return pause * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
+
+
+@dataclass(slots=True)
+class Errand:
+    """One thing that the caller wants: counts its requests, and can be stopped."""
+
+    stop: threading.Event
+    requests: int = 0
+    started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+
+@dataclass(frozen=True, slots=True)
+class _Reply:
+    status: int
+    body: bytes
+    retry_after: str | None
+
+
+def _parse_retry_after(text: str | None) -> float | None:
+    """Return seconds; None for a missing or unreadable header."""
+    if text is None:
+        return None
+    try:
+        return urllib3.Retry().parse_retry_after(text)
+    except urllib3.exceptions.InvalidHeader:
+        return None
+
+
+def _short(error: Exception) -> str:
+    text = str(error)
+    os_error = _OS_ERROR.search(text)
+    return excerpt(os_error.group() if os_error else text)
+
+
+def _trouble_of_connection(error: requests.exceptions.ConnectionError) -> Trouble:
+    if isinstance(error, requests.exceptions.SSLError) and "certificate" in str(error).lower():
+        remedy = "The host's certificate is not accepted: check base_url and the proxy"
+        return Trouble(AbortError, _short(error), remedy)
+    if error.args and isinstance(error.args[0], urllib3.exceptions.ProtocolError):
+        return cut_trouble("no answer: the connection was closed")
+    return connection_trouble(f"no connection ({_short(error)})")
+
+
+def _trouble_of_exception(error: Exception, timeout_sec: float) -> Trouble:
+    if isinstance(error, requests.exceptions.ConnectTimeout):
+        return connection_trouble(f"no connection within {timeout_sec:g} s")
+    if isinstance(error, requests.exceptions.ReadTimeout) or "Read timed out" in str(error):
+        return timeout_trouble(f"no answer within {timeout_sec:g} s")
+    if isinstance(
+        error, requests.exceptions.ChunkedEncodingError | requests.exceptions.ContentDecodingError
+    ):
+        return cut_trouble("an answer that was cut short: the connection closed before its end")
+    if isinstance(error, requests.exceptions.ConnectionError):
+        return _trouble_of_connection(error)
+    if isinstance(error, ValueError):
+        return Trouble(AbortError, f"no request could be made ({_short(error)})", "Check base_url")
+    return connection_trouble(f"no answer ({_short(error)})")
+
+
+class SourceSession:
+    """Asks one source over one pool of connections; safe to use from several threads."""
+
+    def __init__(
+        self, *, base_url: str, api_key: str, at_most: int, timeout_sec: float, retry: RetryPolicy
+    ) -> None:
+        register_secret(api_key)
+        for name in ("urllib3.connectionpool", "urllib3.util.retry"):
+            logging.getLogger(name).addFilter(_REDACTING_FILTER)
+        self._base_url = base_url.rstrip("/")
+        self._api_key = api_key
+        self._timeout_sec = timeout_sec
+        self._retry = retry
+        self._limit = limit_of_key(api_key, at_most)
+        self._http = requests.Session()
+        self._http.headers["User-Agent"] = "callkeeper-assets"
+        # PHP answers requests of one session cookie one after another.
+        self._http.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+        adapter = requests.adapters.HTTPAdapter(pool_connections=1, pool_maxsize=at_most)
+        self._http.mount("http://", adapter)
+        self._http.mount("https://", adapter)
+
+    def ask(
+        self,
+        method: str,
+        parameters: Mapping[str, str],
+        read: Callable[[bytes], T | Trouble],
+        errand: Errand,
+        *,
+        can_be_halved: bool = False,
+    ) -> T | Trouble:
+        """Ask, with retries, and return what `read` makes of the answer, or the last trouble."""
+        retries = 0
+        while True:
+            if errand.stop.is_set():
+                return Trouble(RetryLaterError, "nothing, as another day failed", "See that one")
+            errand.requests += 1
+            answer = self._ask_once(method, parameters, read, errand.stop)
+            if not isinstance(answer, Trouble):
+                return answer
+            allowed = answer.retries
+            if can_be_halved and answer.retries_before_halving is not None:
+                allowed = answer.retries_before_halving
+            if retries >= min(allowed, self._retry.retries):
+                return answer
+            pause = answer.pause_sec
+            if pause is None:
+                pause = self._retry.pause_sec(retries)
+            elif pause > self._retry.longest_retry_after_sec:
+                longest = self._retry.longest_retry_after_sec
+                came_back = (
+                    f"{answer.came_back}, to be asked again after {pause:.0f} s, "
+                    f"longer than the {longest:.0f} s that are waited for"
+                )
+                return Trouble(RetryLaterError, came_back, "Try again after that time")
+            retries += 1
+            errand.stop.wait(pause)
+
+    def _ask_once(
+        self,
+        method: str,
+        parameters: Mapping[str, str],
+        read: Callable[[bytes], T | Trouble],
+        stop: threading.Event,
+    ) -> T | Trouble:
+        with self._limit.slot():
+            reply = self._send(method, parameters, stop)
+        if isinstance(reply, Trouble):
+            return reply
+        if reply.status == OK:
+            return read(reply.body)
+        if is_no_calls(reply.status, reply.body):
+            return read(_EMPTY_ANSWER)
+        pause = _parse_retry_after(reply.retry_after)
+        return trouble_of_status(reply.status, read_reason(reply.body), pause)
+
+    def _send(
+        self, method: str, parameters: Mapping[str, str], stop: threading.Event
+    ) -> _Reply | Trouble:
+        deadline = time.monotonic() + _TIMEOUTS_AN_ANSWER * self._timeout_sec
+        chunks: list[bytes] = []
+        try:
+            with self._http.get(
+                f"{self._base_url}/{method}",
+                params={"api_key": self._api_key, **parameters},
+                timeout=self._timeout_sec,
+                allow_redirects=False,  # the key would go along
+                stream=True,
+            ) as response:
+                for chunk in response.iter_content(_CHUNK_BYTES):
+                    chunks.append(chunk)
+                    if stop.is_set() or time.monotonic() > deadline:
+                        seconds = _TIMEOUTS_AN_ANSWER * self._timeout_sec
+                        return timeout_trouble(f"an answer still unfinished after {seconds:g} s")
+                return _Reply(
+                    response.status_code, b"".join(chunks), response.headers.get("Retry-After")
+                )
+        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
+            return _trouble_of_exception(error, self._timeout_sec)

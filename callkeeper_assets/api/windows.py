@@ -1,0 +1,95 @@
+"""Windows of time: the bounds of a local day, what to ask for it, and how to ask for less.
+
+All bounds are whole seconds since 1970, UTC, half open. The source does not say whether its own
+bounds are inclusive: a window is asked a second wider on both sides, and its calls are kept by
+their own time.
+"""
+
+import threading
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
+from typing import Final
+from zoneinfo import ZoneInfo
+
+SAFETY_SEC: Final = 1
+SHORTEST_SEC: Final = 60  # a window of a minute or less is not halved any more
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The span from `start` up to, not including, `end`; epoch seconds."""
+
+    start: int
+    end: int
+
+    @property
+    def seconds(self) -> int:
+        """The length."""
+        return self.end - self.start
+
+    @property
+    def half_sec(self) -> int:
+        """Half of the length, rounded up."""
+        return -(-self.seconds // 2)
+
+    @property
+    def can_be_halved(self) -> bool:
+        """Whether it is longer than a minute."""
+        return self.seconds > SHORTEST_SEC
+
+    def pieces(self, longest_sec: int) -> list["Window"]:
+        """Cut into the fewest equal windows, none of them longer than `longest_sec`."""
+        count = -(-self.seconds // longest_sec)
+        cuts = [self.start + self.seconds * i // count for i in range(count + 1)]
+        return [Window(a, b) for a, b in pairwise(cuts)]
+
+    def asked(self) -> tuple[str, str]:
+        """Return the bounds to ask for, in UTC, as the source's documentation writes them."""
+        return _w3c(self.start - SAFETY_SEC), _w3c(self.end + SAFETY_SEC)
+
+
+class LongestWindow:
+    """The length of window that a source answers, learned while asking; shared by the threads.
+
+    A refused window halves it. A whole day without a refusal doubles it again, so that a passing
+    trouble does not leave thousands of tiny requests behind, and a lasting limit costs a refused
+    request every other day rather than a dozen every day.
+    """
+
+    def __init__(self) -> None:
+        self._seconds = 2 * 86_400
+        self._lock = threading.Lock()
+
+    @property
+    def seconds(self) -> int:
+        """The longest window to ask for now."""
+        return self._seconds
+
+    def refused(self, window: Window) -> None:
+        """Ask for no more than half of this from now on."""
+        with self._lock:
+            self._seconds = max(SHORTEST_SEC, min(self._seconds, window.half_sec))
+
+    def went_well(self) -> None:
+        """Try twice as much again: a day passed with no refusal."""
+        with self._lock:
+            self._seconds = min(2 * 86_400, 2 * self._seconds)
+
+
+def _w3c(epoch: int) -> str:
+    return datetime.fromtimestamp(epoch, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def _start_of_day(day: date, zone: ZoneInfo) -> int:
+    # fold=0: the first of two midnights, and, where the clock skips midnight, the offset before the
+    # skip, which gives the very instant of it. Consecutive days therefore never overlap or gap.
+    return int(datetime(day.year, day.month, day.day, tzinfo=zone).timestamp())
+
+
+def window_of_day(day: date, zone: ZoneInfo) -> Window:
+    """Return the calendar day in the zone: 23, 24 or 25 hours as a rule.
+
+    A day that a zone skipped when it crossed the date line (Samoa, 2011-12-30) is empty.
+    """
+    return Window(_start_of_day(day, zone), _start_of_day(day + timedelta(days=1), zone))
