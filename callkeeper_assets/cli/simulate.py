@@ -1,0 +1,159 @@
+"""`callkeeper simulate`: the simulated CallKeeper alone, as a process of its own.
+
+Its options are the settings of `callkeeper_assets.simulator.settings`. The same switches and the
+faults can be changed while it runs, over `/_simulator/` (see `callkeeper_assets.simulator.control`).
+"""
+
+import dataclasses
+import datetime as dt
+import signal
+import threading
+from typing import Annotated, Final, TypeVar
+
+import typer
+
+from callkeeper_assets.simulator.server import SimulatorServer
+from callkeeper_assets.simulator.settings import (
+    AccountSettings,
+    AnswerSettings,
+    Fault,
+    convert_record,
+)
+from callkeeper_assets.simulator.simulator import Simulator
+
+Record = TypeVar("Record")
+
+_DEFAULT_KEY: Final = "5f3c0d9a7b1e48c2a6d4f0e19b7c3a58"
+_TYPE_NOISE: Final = (("typing.", ""), ("Literal", ""), ("datetime.", ""))
+
+
+def _list_fields(kind: type[object]) -> str:
+    """A record's fields with what each allows, for the help."""
+    shown = []
+    for each in dataclasses.fields(kind):  # type: ignore[arg-type]
+        allowed = each.type.__name__ if isinstance(each.type, type) else str(each.type)
+        for noise, plain in _TYPE_NOISE:
+            allowed = allowed.replace(noise, plain)
+        shown.append(f"{each.name}: {allowed}")
+    return "; ".join(shown)
+
+
+def _read_words(option: str, kind: type[Record], words: dict[str, str]) -> Record:
+    try:
+        return convert_record(kind, words, is_text=True)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint=option) from None
+
+
+def _split(option: str, text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise typer.BadParameter(f"'{text}' is not name=value", param_hint=option)
+    return name.strip(), value.strip()
+
+
+def _read_accounts(texts: list[str], common: dict[str, str]) -> list[AccountSettings]:
+    accounts = []
+    for text in texts or [_DEFAULT_KEY]:
+        key, *extras = text.split(",")
+        words = {**common, "key": key, **dict(_split("--account", extra) for extra in extras)}
+        accounts.append(_read_words("--account", AccountSettings, words))
+    return accounts
+
+
+def _read_faults(texts: list[str]) -> list[Fault]:
+    faults = []
+    for text in texts:
+        kind, *extras = text.split(",")
+        words = {"kind": kind, **dict(_split("--fault", extra) for extra in extras)}
+        faults.append(_read_words("--fault", Fault, words))
+    return faults
+
+
+def _read_now(text: str | None) -> dt.datetime | None:
+    if text is None:
+        return None
+    try:
+        now = dt.datetime.fromisoformat(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--now") from None
+    return now if now.tzinfo else now.replace(tzinfo=dt.UTC)
+
+
+def _serve(simulator: Simulator, host: str, port: int, *, is_logged: bool) -> None:
+    """Serve until SIGINT or SIGTERM."""
+    try:
+        server = SimulatorServer(simulator, host, port, is_logged=is_logged)
+    except OSError as error:
+        typer.echo(
+            f"Cannot listen at {host}:{port}: {error.strerror}. Choose another --port.", err=True
+        )
+        raise typer.Exit(1) from None
+    stopping = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopping.set())
+    thread = threading.Thread(target=server.serve_forever, name="callkeeper-simulator")
+    thread.start()
+    typer.echo(f"CallKeeper is simulated at http://{host}:{server.server_address[1]}")
+    for account in simulator.accounts:
+        settings = account.settings
+        typer.echo(
+            f"  {settings.name}: {settings.calls_per_day} calls a day since {settings.first_day},"
+            f" {settings.time_zone}"
+        )
+    stopping.wait()
+    server.close()
+    thread.join()
+
+
+def simulate(
+    *,
+    port: Annotated[int, typer.Option(help="Port to listen at; 0 takes a free one.")] = 8090,
+    host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
+    account: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="An account's key, with settings of its own: KEY or KEY,name=spb,calls_per_day=50;"
+            f" many times for many accounts. Settings: {_list_fields(AccountSettings)}"
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same calls.")] = 1,
+    calls_per_day: Annotated[int, typer.Option(help="Mean number of calls of a day.")] = 100,
+    time_zone: Annotated[str, typer.Option(help="Zone of the business day.")] = "Europe/Moscow",
+    first_day: Annotated[str, typer.Option(help="First day that has calls.")] = "2025-01-01",
+    rhythm: Annotated[str, typer.Option(help="week, or flat: all days alike.")] = "week",
+    now: Annotated[
+        str | None, typer.Option(help="Moment at which the clock stands; unset: real time.")
+    ] = None,
+    answer: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A switch of the answers, as name=value; many times for many."
+            f" Switches: {_list_fields(AnswerSettings)}"
+        ),
+    ] = None,
+    fault: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A fault, as kind or kind,probability=0.1,times=3; many times for many."
+            f" Settings: {_list_fields(Fault)}"
+        ),
+    ] = None,
+    log: Annotated[bool, typer.Option(help="Print a line per request, without its query.")] = False,
+) -> None:
+    """Simulate CallKeeper's statistics API: no account is needed to try, show or test anything."""
+    common = {
+        "seed": str(seed),
+        "calls_per_day": str(calls_per_day),
+        "time_zone": time_zone,
+        "first_day": first_day,
+        "rhythm": rhythm,
+    }
+    answers = _read_words(
+        "--answer", AnswerSettings, dict(_split("--answer", text) for text in answer or [])
+    )
+    faults = _read_faults(fault or [])
+    simulator = Simulator(_read_accounts(account or [], common), answers, _read_now(now))
+    for each in simulator.accounts:
+        each.set_faults(*faults)
+    _serve(simulator, host, port, is_logged=log)

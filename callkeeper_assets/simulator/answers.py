@@ -1,0 +1,173 @@
+"""What each API method answers: from a method's name and its parameters to status and body.
+
+The shapes of success, failure and emptiness follow the account's `AnswerSettings`. Faults of the
+wire are not here but in `server.py`: this is what a healthy CallKeeper says.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from callkeeper_assets.simulator import failures
+from callkeeper_assets.simulator.account import Account
+from callkeeper_assets.simulator.days import ServedDay, StatusPair
+from callkeeper_assets.simulator.settings import AnswerSettings, FaultKind
+from callkeeper_assets.simulator.statuses import FINAL
+from callkeeper_assets.simulator.windows import parse_window
+
+_KEY_LENGTHS: Final = (16, 32)
+_FINAL_PAIRS: Final = frozenset((status.code, status.code2) for status in FINAL)
+_REFUSALS: Final = {
+    "unauthorized_host": failures.UNAUTHORIZED_HOST,
+    "wrong_key": failures.WRONG_KEY,
+    "unknown_user": failures.UNKNOWN_USER,
+}
+_DAY_SEC: Final = 86400
+
+Parameters = Mapping[str, str]
+Slices = list[tuple[ServedDay, int, int]]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One answer: as it should be sent, and the fault that a limit wants on it instead."""
+
+    status: int
+    body: bytes
+    over_limit: FaultKind | None = None
+
+
+def render_failure(failure: failures.Failure, answers: AnswerSettings) -> Answer:
+    """A failure in the account's shape."""
+    shown = {"status": "fail", "reason": failure.reason}
+    body = json.dumps([shown] if answers.failure_shape == "list" else shown).encode()
+    return Answer(200 if answers.failure_status == "ok" else failure.status, body)
+
+
+def check_key(parameters: Parameters, find_account: Callable[[str], Account | None]) -> Account:
+    """The account of the request's key.
+
+    Raises:
+        Failure: no key, a key of a wrong form, an unknown key.
+    """
+    key = parameters.get("api_key")
+    if key is None:
+        raise failures.key_not_defined("api_key")
+    if len(key) not in _KEY_LENGTHS:
+        raise failures.KEY_LENGTH
+    is_old = len(key) == min(_KEY_LENGTHS)
+    if not re.fullmatch(r"[0-9A-Za-z]+" if is_old else r"[0-9A-Fa-f]+", key):
+        raise failures.KEY_NOT_HEX
+    account = find_account(key)
+    if account is None:
+        raise failures.WRONG_KEY
+    return account
+
+
+def _render_calls(pieces: list[bytes], answers: AnswerSettings) -> Answer:
+    if not pieces and answers.empty_period == "failure":
+        failure = failures.Failure(answers.empty_failure_status, failures.NO_ROWS)
+        return render_failure(failure, answers)
+    if answers.success_shape == "list" or (not pieces and answers.empty_period == "bare_list"):
+        return Answer(200, b"[" + b",".join(pieces) + b"]")
+    return Answer(200, b'{"result":[' + b",".join(pieces) + b"]}")
+
+
+def _is_over_limit(window: tuple[int, int], slices: Slices, answers: AnswerSettings) -> bool:
+    start, end = window
+    if answers.max_days is not None and end - start > answers.max_days * _DAY_SEC + 1:
+        return True
+    count = sum(high - low for _, low, high in slices)
+    return answers.max_calls is not None and count > answers.max_calls
+
+
+def _answer_window(
+    account: Account, parameters: Parameters, read: Callable[[Slices], Iterator[bytes]]
+) -> Answer:
+    answers = account.answers
+    window = parse_window(parameters, answers)
+    slices = account.serve_days(*window)
+    answer = _render_calls(list(read(slices)), answers)
+    if _is_over_limit(window, slices, answers):
+        return Answer(answer.status, answer.body, answers.over_limit)
+    return answer
+
+
+def _read_all(slices: Slices) -> Iterator[bytes]:
+    return (day.read(low, high) for day, low, high in slices)
+
+
+def _answer_user_info(account: Account, _: Parameters) -> Answer:
+    settings = account.settings
+    user = {
+        "name": settings.name,
+        "paid_till": account.answers.paid_till.isoformat(timespec="seconds"),
+        "minutes": "1250",
+        "time_zone": settings.time_zone,
+    }
+    is_list = account.answers.user_info_shape == "list"
+    return Answer(200, json.dumps([user] if is_list else user, ensure_ascii=False).encode())
+
+
+def _answer_call_info(account: Account, parameters: Parameters) -> Answer:
+    wanted = parameters.get("id_call")
+    if wanted is None:
+        raise failures.key_not_defined("id_call")
+    if not wanted.strip():
+        raise failures.TOO_FEW_VALUES
+    if not re.fullmatch(r"\d{1,18}", wanted.strip(), re.ASCII):
+        raise failures.WRONG_TYPE
+    call = account.find_call(int(wanted))
+    return _render_calls([call] if call else [], account.answers)
+
+
+def _answer_calls_info(account: Account, parameters: Parameters) -> Answer:
+    return _answer_window(account, parameters, _read_all)
+
+
+def _answer_calls_of(
+    account: Account, parameters: Parameters, wanted: frozenset[StatusPair]
+) -> Answer:
+    def read(slices: Slices) -> Iterator[bytes]:
+        for day, low, high in slices:
+            yield from day.read_with_status(low, high, wanted)
+
+    return _answer_window(account, parameters, read)
+
+
+def _answer_calls_completed(account: Account, parameters: Parameters) -> Answer:
+    return _answer_calls_of(account, parameters, _FINAL_PAIRS)
+
+
+def _answer_calls_by_status(account: Account, parameters: Parameters) -> Answer:
+    statuses = parameters.get("statuses")
+    if statuses is None:
+        raise failures.key_not_defined("statuses")
+    if not statuses.strip():
+        raise failures.TOO_FEW_VALUES
+    pairs = [pair.strip() for pair in statuses.split(",")]
+    if not all(re.fullmatch(r"\d{1,3}/\d{1,3}", pair, re.ASCII) for pair in pairs):
+        raise failures.WRONG_TYPE
+    wanted = frozenset((int(pair.split("/")[0]), int(pair.split("/")[1])) for pair in pairs)
+    return _answer_calls_of(account, parameters, wanted)
+
+
+METHODS: Final[dict[str, Callable[[Account, Parameters], Answer]]] = {
+    "getUserInfo": _answer_user_info,
+    "getCallInfo": _answer_call_info,
+    "getCallsInfo": _answer_calls_info,
+    "getCallsCompleted": _answer_calls_completed,
+    "getCallsByStatus": _answer_calls_by_status,
+}
+
+
+def answer_method(account: Account, method: str, parameters: Parameters) -> Answer:
+    """What an account answers to one of `METHODS`, failures included."""
+    try:
+        if account.answers.refusal != "none":
+            raise _REFUSALS[account.answers.refusal]
+        return METHODS[method](account, parameters)
+    except failures.Failure as failure:
+        return render_failure(failure, account.answers)

@@ -1,0 +1,202 @@
+"""Calls of one local day of one account, drawn from the seed.
+
+The same account and day always give the same calls, whatever was asked before: a day can be dropped
+from memory and made again. Two draws in three days put a call on the day's first and last second,
+where windows meet.
+"""
+
+import datetime as dt
+import random
+import zoneinfo
+from bisect import bisect
+from typing import Final
+
+from callkeeper_assets.simulator.calls import Call, Visit
+from callkeeper_assets.simulator.marks import USER_AGENTS
+from callkeeper_assets.simulator.places import ADDRESS_BLOCKS
+from callkeeper_assets.simulator.scenery import (
+    VISITLESS_SOURCES,
+    Scenery,
+    Site,
+    accumulate_shares,
+)
+from callkeeper_assets.simulator.settings import AccountSettings
+from callkeeper_assets.simulator.statuses import outcome_of
+
+# Above 2^31, so that a column of four bytes is found out.
+_FIRST_ID: Final = 3_000_000_000
+_IDS_PER_DAY: Final = 100_000
+_EPOCH_DAY: Final = dt.date(2015, 1, 1).toordinal()
+_WEEKDAYS: Final = (1.22, 1.2, 1.15, 1.12, 1.06, 0.7, 0.55)
+_HOURS: Final = (
+    2,
+    1,
+    1,
+    1,
+    1,
+    2,
+    4,
+    9,
+    28,
+    62,
+    86,
+    92,
+    84,
+    76,
+    82,
+    84,
+    80,
+    74,
+    58,
+    40,
+    30,
+    22,
+    12,
+    5,
+)
+_HOUR_SHARES: Final = accumulate_shares(_HOURS)
+_SEAM_SHARE: Final = 2 / 3
+_HOUR: Final = 3600
+
+
+def day_bounds(day: dt.date, zone: zoneinfo.ZoneInfo) -> tuple[int, int]:
+    """A local day's first second and the next day's, as epoch seconds: 23, 24 or 25 hours apart."""
+    midnights = (
+        dt.datetime(each.year, each.month, each.day, tzinfo=zone)
+        for each in (day, day + dt.timedelta(days=1))
+    )
+    start, end = (int(midnight.timestamp()) for midnight in midnights)
+    return start, end
+
+
+def count_calls(settings: AccountSettings, day: dt.date, rng: random.Random) -> int:
+    """How many calls the day has, by the account's rhythm."""
+    if day < settings.first_day:
+        return 0
+    if settings.rhythm == "flat":
+        return settings.calls_per_day
+    noise = 0.9 + 0.2 * rng.random()
+    return round(settings.calls_per_day * _WEEKDAYS[day.weekday()] * noise)
+
+
+def _draw_times(rng: random.Random, count: int, start: int, end: int) -> list[int]:
+    """Sorted times of calls: business hours of the local day, now and then its very edges."""
+    draw = rng.random
+    times = [
+        min(start + bisect(_HOUR_SHARES, draw()) * _HOUR + int(draw() * _HOUR), end - 1)
+        for _ in range(count)
+    ]
+    if count > 1 and draw() < _SEAM_SHARE:
+        times[0], times[1] = start, end - 1
+    times.sort()
+    return times
+
+
+def _draw_durations(rng: random.Random, code: int, code2: int) -> tuple[int, int]:
+    """Seconds of the call and of its talk, as its end allows."""
+    outcome = outcome_of(code, code2)
+    if outcome == "talked":
+        talk = 3 + min(int(rng.expovariate(1 / 95)), 3600)
+        return talk + 6 + int(rng.random() * 30), talk
+    if outcome == "client_failed":
+        return 5 + int(rng.random() * 55), 0
+    return (int(rng.random() * 45), 0) if outcome == "manager_failed" else (0, 0)
+
+
+def _draw_visit(rng: random.Random, site: Site, called_ts: int) -> Visit:
+    draw = rng.random
+    # Squared, so that few marks carry most visits, as few campaigns do.
+    current = site.marks[int(draw() ** 2 * len(site.marks))]
+    pages = 1 + int(rng.expovariate(0.45))
+    ordinal = 1 if draw() < 0.55 else 2 + int(rng.expovariate(0.6))  # noqa: PLR2004
+    current_ts = called_ts - 20 * pages - int(draw() * 400)
+    first, first_ts = current, current_ts
+    if ordinal > 1:
+        first = site.marks[int(draw() * len(site.marks))]
+        first_ts -= int(draw() * 40 * 86400)
+    page = site.pages[int(draw() * len(site.pages))]
+    agent = USER_AGENTS[int(draw() ** 2 * len(USER_AGENTS))]
+    return Visit(current, current_ts, first, first_ts, pages, page, ordinal, agent)
+
+
+def _draw_settling(rng: random.Random, called_ts: int, duration_sec: int) -> tuple[int, int]:
+    """When the call becomes final, and its status code until then."""
+    share = rng.random()
+    if share < 0.004:  # noqa: PLR2004 - four in a thousand wait for the operator's status
+        return called_ts + _HOUR + int(rng.random() * 40 * _HOUR), 707
+    if share < 0.01:  # noqa: PLR2004 - six in a thousand are planned for later
+        return called_ts + _HOUR + int(rng.random() * 20 * _HOUR), 2
+    return called_ts + duration_sec, 1
+
+
+def draw_call(rng: random.Random, scenery: Scenery, call_id: int, called_ts: int) -> Call:
+    """One call at the given time."""
+    draw = rng.random
+    status = scenery.statuses[int(draw() * len(scenery.statuses))]
+    site = scenery.sites[int(draw() * len(scenery.sites))]
+    place = scenery.places[int(draw() * len(scenery.places))]
+    source = scenery.event_sources[int(draw() * len(scenery.event_sources))]
+    duration, talk = _draw_durations(rng, status.code, status.code2)
+    settles_ts, open_code = _draw_settling(rng, called_ts, duration)
+    manager, extension = scenery.managers[int(draw() * len(scenery.managers))]
+    widget_hash, widget_name = scenery.widgets[int(draw() ** 2 * len(scenery.widgets))]
+    visit = None if source in VISITLESS_SOURCES else _draw_visit(rng, site, called_ts)
+    bits = rng.getrandbits(96)
+    dialled = duration > 0
+    connection = 1 + bits % 5 if talk else 0
+    return Call(
+        call_id=call_id,
+        called_ts=called_ts,
+        ordered_ts=called_ts - bits % 90,
+        settles_ts=settles_ts,
+        open_code=open_code,
+        style=bits >> 64,
+        status_code=status.code,
+        status2_code=status.code2,
+        duration_sec=duration,
+        duration2_sec=talk,
+        attempt=1 if draw() < 0.8 else 2 + (bits >> 8) % 4,  # noqa: PLR2004
+        connection_type=connection,
+        playback_tick=1 + (bits >> 16) % 4 if dialled else None,
+        asr_attempts=(bits >> 18) % 4 if connection else None,
+        place=place,
+        ip=f"{ADDRESS_BLOCKS[(bits >> 20) % 8]}.{(bits >> 24) % 256}.{1 + (bits >> 32) % 254}"
+        if visit
+        else None,
+        site=site.domain,
+        ga_clientid=f"{bits >> 66}.{called_ts - 86400 * (bits % 90)}"
+        if visit and bits & 7
+        else None,
+        ya_clientid=f"{called_ts}{bits >> 67:09d}" if visit and bits & 56 else None,
+        roistat_visit=str(bits >> 76) if visit and not bits & 192 else None,
+        manager_phone=manager,
+        manager_extension=extension,
+        client_phone=f"+79{(bits >> 12) % 10**9:09d}",
+        widget_hash=widget_hash,
+        widget_name=widget_name,
+        record_url=f"https://records.callkeeper.ru/{call_id}/{bits >> 48:012x}.mp3"
+        if talk
+        else None,
+        tags=scenery.tags[(bits >> 40) % len(scenery.tags)] if draw() < 0.12 else None,  # noqa: PLR2004
+        event_source=source,
+        visit=visit,
+    )
+
+
+def first_id_of(day: dt.date) -> int:
+    """The id before a day's first: ids of a day lie together, and later days have higher ones."""
+    return _FIRST_ID + (day.toordinal() - _EPOCH_DAY) * _IDS_PER_DAY
+
+
+def generate_day(
+    settings: AccountSettings, scenery: Scenery, day: dt.date, zone: zoneinfo.ZoneInfo
+) -> list[Call]:
+    """All calls of one local day, sorted by time, final; `see_at` shows them at a moment."""
+    rng = random.Random(f"{settings.seed}/{settings.key}/{day.isoformat()}")  # noqa: S311
+    count = count_calls(settings, day, rng)
+    start, end = day_bounds(day, zone)
+    base = first_id_of(day)
+    return [
+        draw_call(rng, scenery, base + n, called_ts)
+        for n, called_ts in enumerate(_draw_times(rng, count, start, end), start=1)
+    ]

@@ -1,0 +1,146 @@
+"""What a simulated account is, how it answers and which faults it shows.
+
+Where CallKeeper's documentation is silent or ambiguous, `AnswerSettings` has a switch with every
+reading. All records are frozen: a running account is changed by replacing its settings as a whole.
+"""
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal, TypeVar
+
+import msgspec
+
+MAX_CALLS_PER_DAY = 90_000
+
+Record = TypeVar("Record")
+
+Refusal = Literal["none", "unauthorized_host", "wrong_key", "unknown_user"]
+OverLimit = Literal["server_error", "hang", "cut_body", "cut_connection"]
+FaultKind = Literal[
+    "latency",
+    "server_error",
+    "too_many_requests",
+    "hang",
+    "cut_body",
+    "cut_connection",
+    "html",
+]
+
+
+@dataclass(frozen=True)
+class AccountSettings:
+    """One simulated account; its calls follow from these values alone.
+
+    Attributes:
+        key: 32 hexadecimal characters, or 16 letters and digits as older accounts have.
+        name: how control requests name the account, so that they need no key.
+        time_zone: the zone of the account's business hours and of its generated days.
+        calls_per_day: the mean; with `rhythm="flat"` every day has exactly so many.
+        first_day: no call is older; `date` left empty asks from here on.
+        rhythm: `week` has busy Mondays and quiet Sundays, `flat` equal days.
+    """
+
+    key: str
+    name: str = ""
+    time_zone: str = "Europe/Moscow"
+    calls_per_day: int = 100
+    seed: int = 1
+    first_day: dt.date = dt.date(2025, 1, 1)
+    rhythm: Literal["week", "flat"] = "week"
+
+    def __post_init__(self) -> None:
+        """Refuse what could not be generated.
+
+        Raises:
+            ValueError: `calls_per_day` is out of its range.
+        """
+        if not 0 <= self.calls_per_day <= MAX_CALLS_PER_DAY:
+            raise ValueError(
+                f"calls_per_day is {self.calls_per_day}, allowed are 0 to {MAX_CALLS_PER_DAY}:"
+                " a day has no more ids"
+            )
+
+
+@dataclass(frozen=True)
+class AnswerSettings:
+    """The switches of an account's answers: one value for each reading of the documentation.
+
+    Attributes:
+        date_to: whether a call at exactly `date[to]` belongs to the window.
+        bare_date_to: a bare date as `date[to]` is the midnight at its start, or at its end.
+        failure_shape: the failure's object bare, or in a one-element list.
+        failure_status: the documented HTTP status, or 200 for every failure.
+        empty_period: an empty list of the success shape, a bare empty list, or "No rows found".
+        empty_failure_status: the HTTP status of "No rows found".
+        success_shape: `{"result": [...]}`, or a bare list.
+        user_info_shape: a bare object, or a one-element list as some clients expect.
+        mark_keys: the visit's marks by Sourcebuster's keys, or by the documents' `utm_*`.
+        nesting: `session` and `udata` inside `visit_info`, or beside it.
+        unknown_fields: adds fields that no document names.
+        paid_till: as `getUserInfo` tells it; a past one still answers.
+        refusal: the documented failure that every method answers.
+        max_calls: a window with more calls is over the limit.
+        max_days: a window longer than this is over the limit.
+        over_limit: what a window over a limit brings.
+        hang_sec: how long a hanging answer holds the connection before it is dropped.
+    """
+
+    date_to: Literal["inclusive", "exclusive"] = "inclusive"
+    bare_date_to: Literal["start", "end"] = "end"
+    failure_shape: Literal["object", "list"] = "object"
+    failure_status: Literal["documented", "ok"] = "documented"
+    empty_period: Literal["empty_result", "bare_list", "failure"] = "empty_result"
+    empty_failure_status: int = 200
+    success_shape: Literal["result", "list"] = "result"
+    user_info_shape: Literal["object", "list"] = "object"
+    mark_keys: Literal["sourcebuster", "utm"] = "sourcebuster"
+    nesting: Literal["inside", "beside"] = "inside"
+    unknown_fields: bool = False
+    paid_till: dt.datetime = dt.datetime(2030, 7, 1, tzinfo=dt.timezone(dt.timedelta(hours=3)))
+    refusal: Refusal = "none"
+    max_calls: int | None = None
+    max_days: float | None = None
+    over_limit: OverLimit = "server_error"
+    hang_sec: float = 60.0
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One fault, drawn for each request of an account.
+
+    Attributes:
+        probability: of striking a request that it applies to.
+        times: strikes so many requests, then is gone; None: until it is cleared.
+        methods: the API methods it applies to; empty: all.
+        status: of `server_error` and `html`.
+        retry_after: the `Retry-After` header's value: seconds or an HTTP date; None: no header.
+        seconds: of `latency` and `hang`.
+        kept_share: the share of the body that `cut_body` and `cut_connection` let through.
+    """
+
+    kind: FaultKind
+    probability: float = 1.0
+    times: int | None = None
+    methods: tuple[str, ...] = field(default=())
+    status: int = 503
+    retry_after: str | None = None
+    seconds: float = 1.0
+    kept_share: float = 0.6
+
+
+def convert_record(
+    kind: type[Record], values: Mapping[str, Any], *, is_text: bool = False
+) -> Record:
+    """A record of settings from values that came over HTTP or, with `is_text`, as words.
+
+    Raises:
+        ValueError: a name that the record does not have, or a value that it does not allow.
+    """
+    names = [each.name for each in fields(kind)]  # type: ignore[arg-type]
+    unknown = sorted(set(values) - set(names))
+    if unknown:
+        raise ValueError(
+            f"{kind.__name__} has no {', '.join(unknown)}; it has {', '.join(sorted(names))}"
+        )
+    return msgspec.convert(values, kind, strict=not is_text)

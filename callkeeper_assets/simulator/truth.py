@@ -1,0 +1,131 @@
+"""What a right warehouse holds of the simulator's calls: canonical names, types and sums.
+
+Written from the specification of the warehouse, apart from the product's own parsing. Moments are
+aware, in UTC; a missing value is None, whichever way the answer spelt it.
+"""
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from callkeeper_assets.simulator.calls import Call, count_minutes, is_final_status
+from callkeeper_assets.simulator.statuses import classify, reason2_of, reason_of
+
+Scalar = int | str | bool | dt.datetime | None
+
+SUMMED: Final = (
+    "duration_sec",
+    "duration2_sec",
+    "duration_min",
+    "duration2_min",
+    "attempt",
+    "asr_attempts",
+    "playback_tick",
+    "pages",
+    "visit",
+)
+
+
+@dataclass(frozen=True)
+class Truth:
+    """The source's calls of a range of local days, in the order of their time.
+
+    Attributes:
+        count: number of calls.
+        sums: by column of `SUMMED`, and `call_id`; a None counts as 0.
+        calls: one dict a call, by canonical column; empty when only totals were asked for.
+    """
+
+    count: int
+    sums: dict[str, int]
+    calls: list[dict[str, Scalar]]
+
+
+def _moment(ts: int) -> dt.datetime:
+    return dt.datetime.fromtimestamp(ts, dt.UTC)
+
+
+def _describe_visit(call: Call) -> dict[str, Scalar]:
+    visit = call.visit
+    marks = visit.current if visit else None
+    first = visit.first if visit else None
+    return {
+        "pages": visit.pages if visit else None,
+        "visit": visit.ordinal if visit else None,
+        "page": visit.page if visit else None,
+        "user_agent": visit.user_agent if visit else None,
+        "utm_type": marks.kind if marks else None,
+        "utm_source": marks.source if marks else None,
+        "utm_medium": marks.medium if marks else None,
+        "utm_campaign": marks.campaign if marks else None,
+        "utm_content": marks.content if marks else None,
+        "utm_term": marks.term if marks else None,
+        "entry_point": marks.entry_point if marks else None,
+        "referrer": marks.referrer if marks else None,
+        "first_utm_type": first.kind if first else None,
+        "first_utm_source": first.source if first else None,
+        "first_utm_medium": first.medium if first else None,
+        "first_utm_campaign": first.campaign if first else None,
+        "first_utm_content": first.content if first else None,
+        "first_utm_term": first.term if first else None,
+    }
+
+
+def describe_call(call: Call) -> dict[str, Scalar]:
+    """One call by canonical column."""
+    code, code2 = call.status_code, call.status2_code
+    return {
+        "call_id": call.call_id,
+        "called_at": _moment(call.called_ts),
+        "ordered_at": _moment(call.ordered_ts),
+        "status": classify(code, code2),
+        "is_final": is_final_status(call),
+        "status_code": code,
+        "status_reason": reason_of(code, code2),
+        "status2_code": code2,
+        "status2_reason": reason2_of(code2),
+        "duration_sec": call.duration_sec,
+        "duration2_sec": call.duration2_sec,
+        "duration_min": count_minutes(call.duration_sec),
+        "duration2_min": count_minutes(call.duration2_sec),
+        "attempt": call.attempt,
+        "asr_attempts": call.asr_attempts,
+        "playback_tick": call.playback_tick,
+        "connection_type": call.connection_type,
+        "event_source": call.event_source,
+        "manager_phone": call.manager_phone,
+        "manager_extension": call.manager_extension,
+        "client_phone": call.client_phone,
+        "widget_hash": call.widget_hash,
+        "widget_name": call.widget_name,
+        "record_url": call.record_url,
+        "tags": call.tags,
+        "ip": call.ip,
+        "country": call.place.country,
+        "city": call.place.city,
+        "region": call.place.region,
+        "district": call.place.district,
+        "site": call.site,
+        "ga_clientid": call.ga_clientid,
+        "ya_clientid": call.ya_clientid,
+        "roistat_visit": call.roistat_visit,
+        **_describe_visit(call),
+    }
+
+
+def tell_truth(calls: Sequence[Call], *, has_calls: bool) -> Truth:
+    """Count and sums of calls, and the calls themselves if wanted."""
+    sums = {
+        "call_id": sum(call.call_id for call in calls),
+        "duration_sec": sum(call.duration_sec for call in calls),
+        "duration2_sec": sum(call.duration2_sec for call in calls),
+        "duration_min": sum(count_minutes(call.duration_sec) for call in calls),
+        "duration2_min": sum(count_minutes(call.duration2_sec) for call in calls),
+        "attempt": sum(call.attempt for call in calls),
+        "asr_attempts": sum(call.asr_attempts or 0 for call in calls),
+        "playback_tick": sum(call.playback_tick or 0 for call in calls),
+        "pages": sum(call.visit.pages for call in calls if call.visit),
+        "visit": sum(call.visit.ordinal for call in calls if call.visit),
+    }
+    return Truth(len(calls), sums, [describe_call(call) for call in calls] if has_calls else [])
