@@ -1,7 +1,7 @@
 """`callkeeper simulate`: the simulated CallKeeper alone, as a process of its own.
 
 Its options are the settings of `callkeeper_assets.simulator.settings`. The same switches and the
-faults can be changed while it runs, over `/_simulator/` (see `callkeeper_assets.simulator.control`).
+faults can be changed while it runs, over `/_simulator/` (see `simulator/control.py`).
 """
 
 import dataclasses

@@ -25,9 +25,9 @@ class ServedDay:
     """
 
     body: bytes
-    offsets: array[int]
-    times: array[int]
-    ids: array[int]
+    offsets: "array[int]"
+    times: "array[int]"
+    ids: "array[int]"
     statuses: tuple[StatusPair, ...]
     built_at: int
     valid_until: int
