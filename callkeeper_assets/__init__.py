@@ -1,6 +1,29 @@
 """CallKeeper's calls in your own PostgreSQL, as Dagster assets.
 
-The package's rooms: `api` (the source over HTTP), `warehouse` (the star schema in PostgreSQL),
-`database` (which PostgreSQL, the embedded one included), `assets` (Dagster wiring), `simulator`
-(CallKeeper, imitated), `cli` (the `callkeeper` command). Import from the room itself.
+The package's rooms: `config` (sources as their owners write them), `api` (the source over HTTP),
+`raw` (calls as received), `warehouse` (the star schema in PostgreSQL), `database` (which
+PostgreSQL, the embedded one included), `assets` (Dagster wiring), `simulator` (CallKeeper,
+imitated), `cli` (the `callkeeper` command). Import from the room itself; only the component, which
+every `defs.yaml` names, is here as well.
 """
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from callkeeper_assets.source import CallKeeperSource
+
+__all__ = ["CallKeeperSource"]
+
+
+def __getattr__(name: str) -> object:
+    # Importing Dagster takes seconds, and the command line imports this package first of all.
+    if name == "CallKeeperSource":
+        from callkeeper_assets.source import CallKeeperSource  # noqa: PLC0415
+
+        return CallKeeperSource
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    # `dg` finds components by dir(), which would not show one that is imported on demand.
+    return sorted({*globals(), *__all__})

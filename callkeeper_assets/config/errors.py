@@ -37,9 +37,9 @@ class MissingSecretError(ConfigError):
 
     def __init__(self, *, source: str, variable: str, file: Path) -> None:
         super().__init__(
-            f"Source '{source}' has no API key: the environment variable {variable}, named by api_key "
-            f"in {file}, is not set. Set {variable} to the account's API key (in the environment of "
-            f"Dagster, or in the file .env beside pyproject.toml) and start again."
+            f"Source '{source}' has no API key: the environment variable {variable}, which api_key "
+            f"names in {file}, is not set. Set {variable} to the account's API key where Dagster "
+            "is started, or in the file .env beside pyproject.toml, and start again."
         )
         self.source = source
         self.variable = variable

@@ -1,0 +1,73 @@
+"""Cron expressions: which ones can ever be due.
+
+Dagster checks them too, but only once it is imported (seconds) and lets pass days that no month
+has, such as February 30 in a list. Five fields: minute, hour, day of month, month, day of week.
+"""
+
+import re
+from calendar import mdays
+
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
+
+# name, least, greatest, names of the values
+_FIELDS: tuple[tuple[str, int, int, dict[str, int]], ...] = (
+    ("minute", 0, 59, {}),
+    ("hour", 0, 23, {}),
+    ("day of the month", 1, 31, {}),
+    ("month", 1, 12, {name: number for number, name in enumerate(_MONTHS, 1)}),
+    ("day of the week", 0, 7, {name: number for number, name in enumerate(_WEEKDAYS)}),
+)
+
+_PART = re.compile(r"(?P<first>\*|\w+)(-(?P<last>\w+))?(/(?P<step>\d+))?")
+
+_FEBRUARY = 2
+
+
+def _read_number(text: str, names: dict[str, int]) -> int:
+    return names.get(text.lower(), int(text) if text.isascii() and text.isdigit() else -1)
+
+
+def _read_part(part: str, least: int, greatest: int, names: dict[str, int]) -> set[int] | None:
+    match = _PART.fullmatch(part)
+    if match is None or (match["first"] == "*" and match["last"]):
+        return None
+    step = int(match["step"] or 1)
+    if match["first"] == "*":
+        first, last = least, greatest
+    else:
+        first = _read_number(match["first"], names)
+        last = _read_number(match["last"], names) if match["last"] else first
+        if match["step"] and not match["last"]:
+            return None
+    if not least <= first <= last <= greatest or not 1 <= step <= greatest:
+        return None
+    return set(range(first, last + 1, step))
+
+
+def find_cron_problem(cron: str) -> str | None:
+    """Say what is wrong with a cron expression; None if it will be due some day."""
+    fields = cron.split()
+    if len(fields) != len(_FIELDS):
+        return (
+            f"'{cron}' has {len(fields)} fields; a cron expression has 5: minute, hour, day of the "
+            "month, month, day of the week, for example '0 5 * * *'."
+        )
+    values: list[set[int]] = []
+    for text, (name, least, greatest, names) in zip(fields, _FIELDS, strict=True):
+        parts = [_read_part(part, least, greatest, names) for part in text.split(",")]
+        if any(part is None for part in parts):
+            return (
+                f"'{text}', the {name} of '{cron}', is impossible: allowed are * and {least}-"
+                f"{greatest}, lists (1,2), ranges (1-5) and steps (*/2, 1-9/2)."
+            )
+        values.append(set().union(*(part for part in parts if part is not None)))
+    days, months = values[2], values[3]
+    # With both fields given cron takes either, so a weekday makes any date possible.
+    if fields[4] == "*" and not any(_has_day(month, day) for month in months for day in days):
+        return f"'{cron}' is never due: none of its months has such a day."
+    return None
+
+
+def _has_day(month: int, day: int) -> bool:
+    return day <= (29 if month == _FEBRUARY else mdays[month])

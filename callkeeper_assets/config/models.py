@@ -1,0 +1,211 @@
+"""The attributes a user may write in `defs.yaml`: names, types, bounds, descriptions.
+
+One declaration for all who read it: `reading` validates with it, the Dagster component inherits it,
+and `dg check yaml`, `dg list components` and editors show its JSON schema. Values keep the types of
+YAML here. What concerns several attributes at once is in `checks`. Defaults are a user's: they may
+change only with a line in the changelog.
+"""
+
+import re
+from datetime import date
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+
+from callkeeper_assets.config.cron import find_cron_problem
+from callkeeper_assets.config.problems import describe_unknown
+from callkeeper_assets.warehouse.filters import FilterOp
+from callkeeper_assets.warehouse.tables import SELECTABLE_TABLES
+
+# CallKeeper's keys: 32 hexadecimal characters, older ones 16 letters and digits.
+_KEY = re.compile(r"[0-9a-fA-F]{32}|(?=.*[0-9])[0-9A-Za-z]{16}")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
+# Dagster's own rules, which it applies only when it builds the assets.
+_OWNER = re.compile(r"team:[A-Za-z0-9_-]+|[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z|]{2,7}")
+
+# CallKeeper is younger; a slip such as 0206 would make hundreds of thousands of partitions.
+_EARLIEST_DAY = date(2010, 1, 1)
+
+
+def _check_text(value: str) -> str:
+    if not value.strip():
+        raise ValueError("is empty.")
+    return value.strip()
+
+
+def _check_variable(value: str) -> str:
+    if _KEY.fullmatch(value) or not _VARIABLE.fullmatch(value):
+        raise ValueError("is not a variable's name.")
+    return value
+
+
+def _check_url(value: str) -> str:
+    try:
+        parts = urlsplit(value)
+        port_is_good = parts.port is None or parts.port > 0
+    except ValueError:
+        parts, port_is_good = urlsplit(""), False
+    if parts.scheme not in {"http", "https"} or not parts.hostname or not port_is_good:
+        raise ValueError("must be an address such as https://api.callkeeper.ru.")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise ValueError("must be scheme, host and path alone, without user, '?' or '#'.")
+    return value.rstrip("/")
+
+
+def _check_zone(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (OSError, ValueError, KeyError):
+        from zoneinfo import available_timezones  # noqa: PLC0415 (walks the zones' files)
+
+        cities = {zone.rpartition("/")[2].lower(): zone for zone in sorted(available_timezones())}
+        guess = cities.get(value.rpartition("/")[2].lower().replace(" ", "_"))
+        names = [zone for zone in available_timezones() if "/" in zone]
+        text = describe_unknown("time zone", value, names).partition(" Allowed:")[0]
+        if guess and "Did you mean" not in text:
+            text += f" Did you mean '{guess}'?"
+        raise ValueError(
+            f"{text} Allowed: names of the IANA list, such as Europe/Moscow."
+        ) from None
+    return value
+
+
+def _check_day(value: str) -> str:
+    try:
+        # fromisoformat alone would take 20260131 and 2026-W05-6 too.
+        day = date.fromisoformat(value) if _DAY.fullmatch(value) else None
+    except ValueError:
+        day = None
+    if day is None:
+        raise ValueError("must be a day of the calendar, written 2026-01-31.")
+    if day < _EARLIEST_DAY:
+        raise ValueError(f"must be {_EARLIEST_DAY} or later: CallKeeper has no older calls.")
+    return value
+
+
+def _check_table(value: str) -> str:
+    if value not in SELECTABLE_TABLES:
+        raise ValueError(describe_unknown("table", value, SELECTABLE_TABLES))
+    return value
+
+
+def _check_cron(value: str) -> str:
+    problem = find_cron_problem(value)
+    if problem:
+        raise ValueError(problem)
+    return " ".join(value.split())
+
+
+def _check_owner(value: str) -> str:
+    if not _OWNER.fullmatch(value):
+        raise ValueError("must be team:<name> or an e-mail address.")
+    return value
+
+
+def _read_unlimited(value: object) -> object:
+    return None if value == "none" else value
+
+
+TableName = Annotated[
+    str, AfterValidator(_check_table), WithJsonSchema({"enum": list(SELECTABLE_TABLES)})
+]
+
+
+class _Attributes(BaseModel):
+    # Strict: "31" for 31, or yes for text, is a slip that would otherwise be guessed at.
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class EnvironmentSecret(_Attributes):
+    """The name of an environment variable, in place of a secret."""
+
+    env: Annotated[str, AfterValidator(_check_variable)] = Field(
+        description="Name of the environment variable that holds the secret."
+    )
+
+
+class FilterAttributes(_Attributes):
+    """One condition; a table's conditions must all hold."""
+
+    field: str = Field(description="A column of the table, or a path in the raw call.")
+    op: FilterOp = Field(description="How the field is compared with the value.")
+    value: Any = Field(default=None, description="What to compare with; a list for in and not_in.")
+
+
+class RefreshAttributes(_Attributes):
+    """The daily re-read of recent days."""
+
+    cron: Annotated[str, AfterValidator(_check_cron)] = Field(
+        default="0 5 * * *", description="When, in the source's time zone."
+    )
+    overlap_days: int = Field(
+        default=3, ge=0, le=366, description="Days before today that are read again each time."
+    )
+
+
+class SourceAttributes(_Attributes):
+    """The attributes of one source. Only `api_key` is required."""
+
+    api_key: EnvironmentSecret = Field(
+        description="{env: NAME}: the environment variable that holds the key; never a key."
+    )
+    caption: Annotated[str, AfterValidator(_check_text)] | None = Field(
+        default=None, description="Name for people. Default: the folder's name."
+    )
+    api: Literal["callkeeper"] = Field(
+        default="callkeeper", description="Which of CallKeeper's interfaces is asked."
+    )
+    base_url: Annotated[str, AfterValidator(_check_url)] = Field(
+        default="https://api.callkeeper.ru", description="Address of the API."
+    )
+    time_zone: Annotated[str, AfterValidator(_check_zone)] = Field(
+        default="Europe/Moscow", description="IANA time zone in which days begin and end."
+    )
+    start_date: Annotated[str, AfterValidator(_check_day)] | None = Field(
+        default=None,
+        description="First day ever loaded, YYYY-MM-DD. Default: January 1 of last year.",
+    )
+    history_days: Annotated[
+        int | None,
+        BeforeValidator(_read_unlimited),
+        Field(ge=1, le=36_500),
+        WithJsonSchema(
+            {
+                "anyOf": [
+                    {"type": "integer", "minimum": 1, "maximum": 36_500},
+                    {"enum": ["none", None]},
+                ]
+            }
+        ),
+    ] = Field(
+        default=None,
+        description="The plan's limit in days, counted back from today. Default: none, unlimited.",
+    )
+    tables: list[TableName] = Field(
+        default_factory=lambda: list(SELECTABLE_TABLES),
+        min_length=1,
+        description="The tables to load. Default: all.",
+    )
+    filters: dict[TableName, list[FilterAttributes]] = Field(
+        default_factory=dict,
+        description="By table, conditions that its rows must meet. Raw calls stay whole.",
+    )
+    refresh: RefreshAttributes = Field(
+        default_factory=RefreshAttributes, description="The daily re-read of recent days."
+    )
+    owners: list[Annotated[str, AfterValidator(_check_owner)]] = Field(
+        default_factory=lambda: ["team:data"],
+        description="Who is asked about this source: team:<name> or e-mail addresses.",
+    )
+    max_lost_share: float = Field(
+        default=0.3,
+        ge=0,
+        le=1,
+        description="A day that would lose more than this share of its calls is not replaced.",
+    )
+    parallel_days: int = Field(
+        default=4, ge=1, le=32, description="How many days are fetched side by side."
+    )

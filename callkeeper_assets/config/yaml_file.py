@@ -1,0 +1,113 @@
+"""A YAML file as data, with the line that each value stands on.
+
+PyYAML's C loader (a hundred files in some tens of milliseconds) and its node graph, which knows the
+lines. Dates stay text, as in Dagster's own reading of `defs.yaml`. A key written twice is a mistake
+here: YAML lets the later one win in silence.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from callkeeper_assets.config.problems import Location, Problem
+
+# Nothing in a defs.yaml is nested deeper; an alias that contains itself has no end.
+_MAX_DEPTH = 8
+
+_TIMESTAMP_TAG = "tag:yaml.org,2002:timestamp"
+
+
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """PyYAML's safe loader without dates; in Python where libyaml is missing."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != _TIMESTAMP_TAG]
+    for first, resolvers in _Loader.yaml_implicit_resolvers.items()
+}
+
+
+class YamlFileError(Exception):
+    """The file cannot be read as one YAML document; holds the one problem that says why."""
+
+    def __init__(self, problem: Problem, line: int) -> None:
+        super().__init__(problem.text)
+        self.problem = problem
+        self.line = line
+
+
+@dataclass(frozen=True)
+class YamlFile:
+    """What a file holds.
+
+    Args:
+        data: Its one document.
+        lines: From 1, by location: of a mapping's entry the line of its key.
+        repeated: Keys that stand twice in one mapping.
+    """
+
+    data: object
+    lines: Mapping[Location, int]
+    repeated: tuple[Problem, ...]
+
+    def line(self, location: Location) -> int:
+        """The line of the location, or of what would contain it."""
+        while location and location not in self.lines:
+            location = location[:-1]
+        return self.lines.get(location, 1)
+
+
+def _walk(node: yaml.Node, location: Location, line: int) -> Iterator[tuple[Location, int]]:
+    yield location, line
+    if len(location) == _MAX_DEPTH:
+        return
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            yield from _walk(value, (*location, str(key.value)), key.start_mark.line + 1)
+    elif isinstance(node, yaml.SequenceNode):
+        for index, item in enumerate(node.value):
+            yield from _walk(item, (*location, index), item.start_mark.line + 1)
+
+
+def _find_lines(node: yaml.Node) -> tuple[dict[Location, int], tuple[Problem, ...]]:
+    lines: dict[Location, int] = {}
+    repeated: list[Problem] = []
+    for location, line in _walk(node, (), node.start_mark.line + 1):
+        if location in lines:
+            repeated.append(
+                Problem(location, f"is written twice, first on line {lines[location]}: keep one.")
+            )
+        lines[location] = line
+    return lines, tuple(repeated)
+
+
+def read_yaml_file(file: Path) -> YamlFile:
+    """Read a file that must hold one YAML document.
+
+    Raises:
+        YamlFileError: It cannot be read, is not UTF-8, not YAML, or more than one document.
+    """
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+        loader = _Loader(text)
+        node = loader.get_single_node()
+        if node is None:
+            raise YamlFileError(Problem((), "the file is empty: `type` and `attributes` go in."), 1)
+        lines, repeated = _find_lines(node)
+        return YamlFile(data=loader.construct_document(node), lines=lines, repeated=repeated)
+    except OSError as error:
+        problem = Problem((), f"the file cannot be read: {error.strerror}.")
+        raise YamlFileError(problem, 1) from None
+    except UnicodeDecodeError as error:
+        problem = Problem((), f"the file is not UTF-8 (byte {error.start}): save it as UTF-8.")
+        raise YamlFileError(problem, 1) from None
+    except yaml.MarkedYAMLError as error:
+        # Only the parser's own words: its excerpt of the file could show a key.
+        mark = error.problem_mark
+        line = mark.line + 1 if mark else 1
+        raise YamlFileError(Problem((), f"this is not YAML: {error.problem}."), line) from None
+    except yaml.YAMLError:
+        problem = Problem((), "this is not YAML: it holds a character that YAML does not allow.")
+        raise YamlFileError(problem, 1) from None

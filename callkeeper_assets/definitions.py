@@ -1,0 +1,45 @@
+"""The code location: every source's assets, checks, jobs and schedules.
+
+Sources are read by `config.loading`, not through Dagster's tree of components: there, one refused
+`defs.yaml` takes all others away. Here it is logged, and stands in the asset graph as
+`<source>/configuration_error` until it is corrected.
+"""
+
+import dagster as dg
+
+from callkeeper_assets.assets import build_source_definitions
+from callkeeper_assets.config.loading import BrokenSource, load_sources, suggest_name
+
+
+def _build_error_asset(broken: BrokenSource) -> dg.AssetSpec:
+    problems = "\n".join(f"- {problem}" for problem in broken.problems)
+    return dg.AssetSpec(
+        key=[broken.name, "configuration_error"],
+        group_name=suggest_name(broken.name),
+        description=(
+            f"**{broken.name} is not loaded**: its defs.yaml is refused.\n\n{problems}\n\n"
+            "Correct the file, then reload the code location."
+        ),
+        kinds={"yaml"},
+        tags={"callkeeper/error": "configuration"},
+        metadata={"file": dg.MetadataValue.path(str(broken.file))},
+    )
+
+
+def build_definitions() -> dg.Definitions:
+    """Build the definitions of all sources in `CALLKEEPER_DEFS`, or in the project's `defs`.
+
+    Raises:
+        MissingFolderError: `CALLKEEPER_DEFS` names a folder that does not exist.
+    """
+    sources, refused = load_sources()
+    for broken in refused:
+        for problem in broken.problems:
+            dg.get_dagster_logger("callkeeper").error(problem)
+    return dg.Definitions.merge(
+        *(build_source_definitions(source) for source in sources),
+        dg.Definitions(assets=[_build_error_asset(broken) for broken in refused]),
+    )
+
+
+defs = build_definitions()

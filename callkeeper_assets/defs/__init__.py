@@ -1,0 +1,1 @@
+"""The sources, one folder each, `<source>/defs.yaml`; `dg scaffold defs` makes one."""

@@ -1,0 +1,88 @@
+"""The component `CallKeeperSource`: one `defs.yaml`, one account, its assets and jobs.
+
+Its attributes are those of `config.models`; what they mean is decided in `config`, which needs no
+Dagster. Here is only what Dagster's tools want: the class that `type:` names, and its scaffold.
+"""
+
+from datetime import UTC, datetime
+
+import dagster as dg
+
+from callkeeper_assets.assets import build_source_definitions
+from callkeeper_assets.config.errors import ConfigError
+from callkeeper_assets.config.loading import FILE_NAME, find_name_problem, load_source_file
+from callkeeper_assets.config.models import SourceAttributes
+from callkeeper_assets.config.reading import suggest_variable
+
+_TEMPLATE = """\
+type: {type}
+attributes:
+  caption: {name}
+  # The environment variable that holds the API key: never write the key here.
+  api_key: {{env: {variable}}}
+  # The first day to load.
+  start_date: {start}
+  # Your plan's limit, counted back from today (a trial has 31). Left out: unlimited.
+  # history_days: 31
+  # Days begin and end in this time zone.
+  time_zone: Europe/Moscow
+  # The daily re-read of recent days, in that time zone.
+  refresh: {{cron: "0 5 * * *", overlap_days: 3}}
+  # Left out: all tables.
+  # tables: [callkeeper_calls_facts, callkeeper_calls, general_dates, general_traffic]
+  # filters:
+  #   callkeeper_calls_facts:
+  #     - {{field: status, op: eq, value: success}}
+"""
+
+
+class SourceScaffolder(dg.Scaffolder[dg.Model]):
+    """Writes a `defs.yaml` that loads as it is, and says what else can be set."""
+
+    def scaffold(self, request: dg.ScaffoldRequest[dg.Model]) -> None:
+        """Write the file.
+
+        Raises:
+            ConfigError: The folder's name cannot be a source's, or another form is asked for.
+        """
+        name = request.target_path.name
+        problem = find_name_problem(name)
+        if problem is None and (request.scaffold_format != "yaml" or request.append):
+            problem = f"a source is a {FILE_NAME} of its own: leave out --format and --append."
+        if problem:
+            raise ConfigError(problem)
+        text = _TEMPLATE.format(
+            type=request.type_name,
+            name=name,
+            variable=suggest_variable(name),
+            start=f"{datetime.now(UTC).year - 1}-01-01",
+        )
+        (request.target_path / FILE_NAME).write_text(text, encoding="utf-8")
+
+
+@dg.scaffold_with(SourceScaffolder)
+class CallKeeperSource(SourceAttributes, dg.Component, dg.Resolvable):
+    """One CallKeeper account: its raw calls, its tables in the warehouse, its daily refresh.
+
+    The folder's name is the source's name. Only `api_key` is required.
+    """
+
+    @classmethod
+    def get_spec(cls) -> dg.ComponentTypeSpec:
+        """What `dg list components` shows."""
+        return dg.ComponentTypeSpec(
+            description="One CallKeeper account: raw calls, warehouse tables, daily refresh.",
+            tags=["callkeeper"],
+            produces=["asset", "asset_check", "job", "schedule"],
+        )
+
+    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
+        """Build the source's definitions.
+
+        The file is read once more: what concerns several attributes is checked there, and its
+        refusals name lines.
+
+        Raises:
+            InvalidSourceError: The `defs.yaml` is refused.
+        """
+        return build_source_definitions(load_source_file(context.path / FILE_NAME))
