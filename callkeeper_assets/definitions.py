@@ -34,8 +34,10 @@ def build_definitions() -> dg.Definitions:
     """
     sources, refused = load_sources()
     for broken in refused:
-        for problem in broken.problems:
-            dg.get_dagster_logger("callkeeper").error(problem)
+        problems = "\n".join(broken.problems)
+        dg.get_dagster_logger("callkeeper").error(
+            f"Source '{broken.name}' is not loaded, its configuration is refused:\n{problems}"
+        )
     return dg.Definitions.merge(
         *(build_source_definitions(source) for source in sources),
         dg.Definitions(assets=[_build_error_asset(broken) for broken in refused]),

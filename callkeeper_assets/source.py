@@ -5,11 +5,13 @@ Dagster. Here is only what Dagster's tools want: the class that `type:` names, a
 """
 
 from datetime import UTC, datetime
+from typing import Self
 
+import click
 import dagster as dg
+from pydantic import BaseModel
 
 from callkeeper_assets.assets import build_source_definitions
-from callkeeper_assets.config.errors import ConfigError
 from callkeeper_assets.config.loading import FILE_NAME, find_name_problem, load_source_file
 from callkeeper_assets.config.models import SourceAttributes
 from callkeeper_assets.config.reading import suggest_variable
@@ -43,14 +45,18 @@ class SourceScaffolder(dg.Scaffolder[dg.Model]):
         """Write the file.
 
         Raises:
-            ConfigError: The folder's name cannot be a source's, or another form is asked for.
+            click.ClickException: The folder's name cannot be a source's, or another form is asked
+                for; `dg` prints it without a traceback.
         """
         name = request.target_path.name
         problem = find_name_problem(name)
         if problem is None and (request.scaffold_format != "yaml" or request.append):
             problem = f"a source is a {FILE_NAME} of its own: leave out --format and --append."
         if problem:
-            raise ConfigError(problem)
+            if not any(request.target_path.iterdir()):
+                # `dg` has made the folder already; empty, it would only be in the way.
+                request.target_path.rmdir()
+            raise click.ClickException(problem)
         text = _TEMPLATE.format(
             type=request.type_name,
             name=name,
@@ -61,7 +67,7 @@ class SourceScaffolder(dg.Scaffolder[dg.Model]):
 
 
 @dg.scaffold_with(SourceScaffolder)
-class CallKeeperSource(SourceAttributes, dg.Component, dg.Resolvable):
+class CallKeeperSource(dg.Component, dg.Resolvable):
     """One CallKeeper account: its raw calls, its tables in the warehouse, its daily refresh.
 
     The folder's name is the source's name. Only `api_key` is required.
@@ -76,11 +82,21 @@ class CallKeeperSource(SourceAttributes, dg.Component, dg.Resolvable):
             produces=["asset", "asset_check", "job", "schedule"],
         )
 
+    @classmethod
+    def model(cls) -> type[BaseModel]:
+        """The schema as declared: one derived by Dagster would take text for any attribute."""
+        return SourceAttributes
+
+    @classmethod
+    def resolve_from_model(cls, context: dg.ResolutionContext, model: BaseModel) -> Self:  # noqa: ARG003
+        """Keep nothing: `build_defs` reads the file itself."""
+        return cls()
+
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """Build the source's definitions.
 
-        The file is read once more: what concerns several attributes is checked there, and its
-        refusals name lines.
+        The file is read as everywhere else: what concerns several attributes is checked only there,
+        and refusals name lines.
 
         Raises:
             InvalidSourceError: The `defs.yaml` is refused.

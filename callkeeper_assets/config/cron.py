@@ -5,7 +5,6 @@ has, such as February 30 in a list. Five fields: minute, hour, day of month, mon
 """
 
 import re
-from calendar import mdays
 
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
@@ -21,7 +20,7 @@ _FIELDS: tuple[tuple[str, int, int, dict[str, int]], ...] = (
 
 _PART = re.compile(r"(?P<first>\*|\w+)(-(?P<last>\w+))?(/(?P<step>\d+))?")
 
-_FEBRUARY = 2
+_LONGEST = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 
 
 def _read_number(text: str, names: dict[str, int]) -> int:
@@ -64,10 +63,6 @@ def find_cron_problem(cron: str) -> str | None:
         values.append(set().union(*(part for part in parts if part is not None)))
     days, months = values[2], values[3]
     # With both fields given cron takes either, so a weekday makes any date possible.
-    if fields[4] == "*" and not any(_has_day(month, day) for month in months for day in days):
+    if fields[4] == "*" and not any(min(days) <= _LONGEST[month - 1] for month in months):
         return f"'{cron}' is never due: none of its months has such a day."
     return None
-
-
-def _has_day(month: int, day: int) -> bool:
-    return day <= (29 if month == _FEBRUARY else mdays[month])

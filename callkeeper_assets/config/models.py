@@ -1,7 +1,7 @@
 """The attributes a user may write in `defs.yaml`: names, types, bounds, descriptions.
 
-One declaration for all who read it: `reading` validates with it, the Dagster component inherits it,
-and `dg check yaml`, `dg list components` and editors show its JSON schema. Values keep the types of
+One declaration for all who read it: `reading` validates with it, and it is the Dagster component's
+schema, which `dg check yaml`, `dg list components` and editors go by. Values keep the types of
 YAML here. What concerns several attributes at once is in `checks`. Defaults are a user's: they may
 change only with a line in the changelog.
 """
@@ -116,7 +116,8 @@ TableName = Annotated[
 
 class _Attributes(BaseModel):
     # Strict: "31" for 31, or yes for text, is a slip that would otherwise be guessed at.
-    model_config = ConfigDict(extra="forbid", strict=True)
+    # Hidden: where Dagster validates, pydantic's own text would show a key written as api_key.
+    model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
 
 
 class EnvironmentSecret(_Attributes):
@@ -149,9 +150,11 @@ class RefreshAttributes(_Attributes):
 class SourceAttributes(_Attributes):
     """The attributes of one source. Only `api_key` is required."""
 
-    api_key: EnvironmentSecret = Field(
-        description="{env: NAME}: the environment variable that holds the key; never a key."
-    )
+    # Text is refused by the type, not by the schema: `dg check yaml` prints what a schema refuses.
+    api_key: Annotated[
+        EnvironmentSecret,
+        WithJsonSchema({"anyOf": [EnvironmentSecret.model_json_schema(), {"type": "string"}]}),
+    ] = Field(description="{env: NAME}: the environment variable that holds the key; never a key.")
     caption: Annotated[str, AfterValidator(_check_text)] | None = Field(
         default=None, description="Name for people. Default: the folder's name."
     )

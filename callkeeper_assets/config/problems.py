@@ -30,9 +30,14 @@ class Problem:
         return f"{path.lstrip('.')}: {self.text}" if path else self.text
 
 
+def suggest_name(given: str, names: Iterable[str]) -> str:
+    """Ask whether the nearest of the names was meant; empty if none is near."""
+    by_lower = {name.lower(): name for name in names}
+    close = difflib.get_close_matches(given.lower(), by_lower, n=1)
+    return f" Did you mean '{by_lower[close[0]]}'?" if close else ""
+
+
 def describe_unknown(what: str, given: str, allowed: Iterable[str]) -> str:
     """Say that there is no such `what`, the nearest name that exists, and all that exist."""
     names = sorted(allowed)
-    close = difflib.get_close_matches(given.lower(), names, n=1)
-    suggestion = f" Did you mean '{close[0]}'?" if close else ""
-    return f"there is no {what} '{given}'.{suggestion} Allowed: {', '.join(names)}."
+    return f"there is no {what} '{given}'.{suggest_name(given, names)} Allowed: {', '.join(names)}."
