@@ -1,0 +1,22 @@
+"""The Dagster assets of a source: wiring only, what they do lies in the other rooms.
+
+Add here what Dagster has to know. Logic belongs into `api`, `raw`, `warehouse` or `runs`.
+"""
+
+import warnings
+
+import dagster as dg
+
+# Both parts of Dagster are used on purpose (a check's days, one run for many days), and would be
+# told of at every import. In force before the modules below build anything.
+warnings.filterwarnings(
+    "ignore", message=".*partitions_def on an AssetCheckSpec", category=dg.PreviewWarning
+)
+warnings.filterwarnings("ignore", message=".*`backfill_policy`", category=dg.BetaWarning)
+
+from callkeeper_assets.assets.build import (  # noqa: E402 -- after the filters
+    build_shared_definitions,
+    build_source_definitions,
+)
+
+__all__ = ["build_shared_definitions", "build_source_definitions"]

@@ -1,0 +1,40 @@
+"""Puts a source's assets, checks, jobs and schedules together, and what all sources share."""
+
+import dagster as dg
+
+from callkeeper_assets.assets.janitor import build_janitor
+from callkeeper_assets.assets.jobs import build_jobs, build_refresh_schedule
+from callkeeper_assets.assets.raw_calls import build_raw_calls
+from callkeeper_assets.assets.raw_calls_io import RawCallsIOManager
+from callkeeper_assets.assets.resources import (
+    CallKeeperResource,
+    RawCallsResource,
+    WarehouseResource,
+)
+from callkeeper_assets.assets.tables import build_tables
+from callkeeper_assets.config.source import Source
+
+
+def build_source_definitions(source: Source) -> dg.Definitions:
+    """Build everything of one source; resources come from `build_shared_definitions`."""
+    load_job, refresh_job = build_jobs(source)
+    return dg.Definitions(
+        assets=[build_raw_calls(source), build_tables(source)],
+        jobs=[load_job, refresh_job],
+        schedules=[build_refresh_schedule(source, refresh_job)],
+    )
+
+
+def build_shared_definitions() -> dg.Definitions:
+    """Build what there is once: resources, the executor, the janitor."""
+    return dg.Definitions(
+        resources={
+            "callkeeper": CallKeeperResource(),
+            "raw_store": RawCallsResource(),
+            "warehouse": WarehouseResource(),
+            "raw_calls_io": RawCallsIOManager(),
+        },
+        # A run's steps are one chain: a process for each would only cost its start.
+        executor=dg.in_process_executor,
+        sensors=[build_janitor()],
+    )

@@ -1,0 +1,16 @@
+"""What a person may set for one load: shown in the launchpad of Dagster's UI."""
+
+import dagster as dg
+from pydantic import Field
+
+
+class LoadConfig(dg.Config):
+    """Settings of one load."""
+
+    force: bool = Field(
+        default=False,
+        description=(
+            "Replace a day also if it comes back empty, or would lose so many of its calls "
+            "that the guard refuses it."
+        ),
+    )

@@ -1,0 +1,178 @@
+"""The checks of each day: keys, foreign keys, counts, unknown fields.
+
+They are evaluated by the step that loads, over all its days at once, and logged one by one with
+their day: `AssetCheckResult` has no partition, and a ranged run would store it for none.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from datetime import date
+from typing import Final
+
+import dagster as dg
+
+from callkeeper_assets.config.source import Source
+from callkeeper_assets.warehouse.checks import (
+    Violations,
+    check_foreign_keys,
+    check_keys_unique,
+    count_rows,
+)
+from callkeeper_assets.warehouse.records import LoadedDay
+
+CALLS: Final = "callkeeper_calls"
+FACTS: Final = "callkeeper_calls_facts"
+
+
+@dataclass(frozen=True)
+class _Verdict:
+    """What a check says of one day."""
+
+    passed: bool
+    text: str
+    metadata: dict[str, dg.RawMetadataValue]
+
+
+_Judge = Callable[[str, LoadedDay], _Verdict]
+
+_MOST_FIELDS: Final = 20
+_SEVERITIES: Final = {"no_unknown_fields": dg.AssetCheckSeverity.WARN}
+_DESCRIPTIONS: Final = {
+    "keys_unique": "No key of the day's rows occurs twice.",
+    "foreign_keys_found": "Every foreign key of the day's rows finds its row.",
+    "count_equals_raw": "The day has one row for each raw call that the filters let pass.",
+    "no_unknown_fields": (
+        "The source sent no field that its documentation does not know. New ones are kept in raw "
+        "calls; tell the maintainers which, so that they get columns."
+    ),
+}
+
+
+def build_check_specs(
+    source: Source, partitions: dg.PartitionsDefinition[str]
+) -> list[dg.AssetCheckSpec]:
+    """Build the specs of the checks that fit the source's selected tables."""
+    return [
+        dg.AssetCheckSpec(
+            name=name,
+            asset=dg.AssetKey([source.name, table]),
+            description=_DESCRIPTIONS[name],
+            partitions_def=partitions,
+        )
+        for table, name in _list_checks(source)
+    ]
+
+
+def log_checks(
+    context: dg.AssetExecutionContext, source: Source, url: str, loaded: Sequence[LoadedDay]
+) -> None:
+    """Evaluate the checks that the run asks for, and log a result for each loaded day."""
+    wanted = context.selected_asset_check_keys
+    if not loaded or not wanted:
+        return
+    judges = _build_judges(source, url, {key.name for key in wanted}, loaded)
+    for key in sorted(wanted):
+        for day in loaded:
+            verdict = judges[key.name](key.asset_key.path[-1], day)
+            context.log_event(
+                dg.AssetCheckEvaluation(
+                    asset_key=key.asset_key,
+                    check_name=key.name,
+                    partition=day.day.isoformat(),
+                    passed=verdict.passed,
+                    severity=_SEVERITIES.get(key.name, dg.AssetCheckSeverity.ERROR),
+                    description=verdict.text,
+                    metadata=verdict.metadata,
+                )
+            )
+
+
+def _list_checks(source: Source) -> Iterator[tuple[str, str]]:
+    """Yield table and check; unknown fields are a matter of the calls, whatever is selected."""
+    for table in (CALLS, FACTS):
+        if table in source.tables:
+            yield table, "keys_unique"
+            yield table, "count_equals_raw"
+    if FACTS in source.tables:
+        yield FACTS, "foreign_keys_found"
+    yield (CALLS if CALLS in source.tables else source.tables[0]), "no_unknown_fields"
+
+
+def _build_judges(
+    source: Source, url: str, names: AbstractSet[str], loaded: Sequence[LoadedDay]
+) -> dict[str, _Judge]:
+    """Ask the database once for all days, and return who judges a table's day by the answers."""
+    first, last = min(day.day for day in loaded), max(day.day for day in loaded)
+    judges: dict[str, _Judge] = {"no_unknown_fields": _judge_fields}
+    if "keys_unique" in names:
+        judges["keys_unique"] = _build_violations_judge(
+            check_keys_unique(url, source.name, first, last),
+            "Load the day again; if it stays, the table's unique index is gone: restore it.",
+        )
+    if "foreign_keys_found" in names:
+        judges["foreign_keys_found"] = _build_violations_judge(
+            check_foreign_keys(url, source.name, first, last),
+            f"Load the day again: callkeeper load {source.name} --from DAY --to DAY.",
+        )
+    if "count_equals_raw" in names:
+        judges["count_equals_raw"] = _build_count_judge(
+            count_rows(url, source.name, first, last), source.name
+        )
+    return judges
+
+
+def _build_violations_judge(violations: Iterable[Violations], remedy: str) -> _Judge:
+    found: dict[tuple[str, date], list[Violations]] = {}
+    for one in violations:
+        found.setdefault((one.table, one.day), []).append(one)
+
+    def judge(table: str, day: LoadedDay) -> _Verdict:
+        broken = found.get((table, day.day), [])
+        rows = sum(one.count for one in broken)
+        if not rows:
+            return _Verdict(passed=True, text="", metadata={"rows": 0})
+        return _Verdict(
+            passed=False,
+            text="; ".join(f"{one.rule}: {one.count} rows" for one in broken) + f". {remedy}",
+            metadata={
+                "rows": rows,
+                "sample": dg.MetadataValue.json({one.rule: list(one.sample) for one in broken}),
+                "sample_is_cut": any(len(one.sample) < one.count for one in broken),
+            },
+        )
+
+    return judge
+
+
+def _build_count_judge(counts: Mapping[date, Mapping[str, int]], source: str) -> _Judge:
+    def judge(table: str, day: LoadedDay) -> _Verdict:
+        expected, rows = day.rows[table], counts.get(day.day, {}).get(table, 0)
+        filtered = day.raw_calls - expected
+        text = f"{rows} rows, {day.raw_calls} raw calls, of which filters leave out {filtered}"
+        remedy = (
+            ""
+            if rows == expected
+            else f": {expected} rows were expected. Something else writes to the table; "
+            f"load the day again: callkeeper load {source} --from {day.day} --to {day.day}"
+        )
+        return _Verdict(
+            passed=rows == expected,
+            text=f"{text}{remedy}.",
+            metadata={"rows": rows, "raw_calls": day.raw_calls, "filtered": filtered},
+        )
+
+    return judge
+
+
+def _judge_fields(_: str, day: LoadedDay) -> _Verdict:
+    unknown = day.unknown_fields
+    if not unknown:
+        return _Verdict(passed=True, text="", metadata={"unknown_fields": 0})
+    shown = ", ".join(unknown[:_MOST_FIELDS])
+    more = f" and {len(unknown) - _MOST_FIELDS} more" if len(unknown) > _MOST_FIELDS else ""
+    return _Verdict(
+        passed=False,
+        text=f"Fields unknown to the documentation: {shown}{more}. They are kept in raw calls.",
+        metadata={"unknown_fields": len(unknown), "fields": list(unknown[:_MOST_FIELDS])},
+    )

@@ -1,0 +1,48 @@
+"""Turns this product's errors into Dagster's `Failure`, at the assets' edge.
+
+One place decides whether Dagster may run a step again by itself: yes for a source or a database
+that did not answer, no for what asking again cannot mend.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Final
+
+import dagster as dg
+
+from callkeeper_assets.api.errors import CallKeeperError, RetryLaterError
+from callkeeper_assets.config.errors import ConfigError
+from callkeeper_assets.database.errors import DatabaseError
+from callkeeper_assets.raw.errors import RawError, StoreError
+from callkeeper_assets.runs.burial import COMMAND_LINE_TAG
+from callkeeper_assets.warehouse.errors import UnavailableError, WarehouseError
+
+RETRY_POLICY: Final = dg.RetryPolicy(
+    max_retries=2, delay=timedelta(minutes=1).total_seconds(), backoff=dg.Backoff.EXPONENTIAL
+)
+
+_ERRORS = (CallKeeperError, ConfigError, DatabaseError, RawError, WarehouseError)
+_TRANSIENT = (RetryLaterError, StoreError, UnavailableError)
+
+
+def build_failure(context: dg.AssetExecutionContext, error: Exception) -> dg.Failure:
+    """Return the failure that says what the error says."""
+    # A run that a person waits for is not put to sleep: it fails at once and says why.
+    unattended = COMMAND_LINE_TAG not in context.run.tags
+    return dg.Failure(
+        description=str(error), allow_retries=unattended and isinstance(error, _TRANSIENT)
+    )
+
+
+@contextmanager
+def failing_clearly(context: dg.AssetExecutionContext) -> Iterator[None]:
+    """Raise this product's errors as `dg.Failure`, with their cause; let bugs through as they are.
+
+    Raises:
+        dagster.Failure: One of the product's own errors came.
+    """
+    try:
+        yield
+    except _ERRORS as error:
+        raise build_failure(context, error) from error

@@ -1,0 +1,98 @@
+"""The jobs and schedules of a source: the historic load and the daily refresh."""
+
+from collections.abc import Iterator
+from datetime import date
+
+import dagster as dg
+
+from callkeeper_assets.assets.partitions import build_partitions, build_range_tags
+from callkeeper_assets.config.source import Source
+from callkeeper_assets.database.url import database_url
+from callkeeper_assets.runs.burial import SOURCE_TAG
+from callkeeper_assets.runs.refresh_plan import DayRange, plan_refresh
+from callkeeper_assets.warehouse.migrate import ensure_schema
+from callkeeper_assets.warehouse.queries import non_final_days
+
+
+def name_load_job(source: str) -> str:
+    """Name the job of a source's historic load."""
+    return f"{source}_historic_load"
+
+
+def name_refresh_job(source: str) -> str:
+    """Name the job, and the schedule, of a source's refresh."""
+    return f"{source}_refresh"
+
+
+def build_jobs(source: Source) -> list[dg.UnresolvedAssetJobDefinition]:
+    """Build both jobs of a source, the load's first."""
+    selection = dg.AssetSelection.assets(
+        *(dg.AssetKey([source.name, name]) for name in ("raw_calls", *source.tables))
+    )
+    return [
+        dg.define_asset_job(
+            name,
+            selection=selection,
+            description=description,
+            tags={SOURCE_TAG: source.name},
+            partitions_def=build_partitions(source),
+            executor_def=dg.in_process_executor,
+        )
+        for name, description in (
+            (
+                name_load_job(source.name),
+                f"Historic load of {source.caption}: the chosen days are loaded in one run.",
+            ),
+            (
+                name_refresh_job(source.name),
+                (
+                    f"Re-read of {source.caption}: today, {source.refresh.overlap_days} days before "
+                    "it, and older days whose calls are not all final."
+                ),
+            ),
+        )
+    ]
+
+
+def build_refresh_schedule(
+    source: Source, job: dg.UnresolvedAssetJobDefinition
+) -> dg.ScheduleDefinition:
+    """Build the schedule of a source's refresh; it runs from the start on."""
+
+    @dg.schedule(
+        name=name_refresh_job(source.name),
+        job=job,
+        cron_schedule=source.refresh.cron,
+        execution_timezone=source.time_zone.key,
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description=f"Refresh of {source.caption}: {source.refresh.cron}, {source.time_zone.key}.",
+        tags={SOURCE_TAG: source.name},
+    )
+    def refresh(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest]:
+        for days in plan_source_refresh(
+            source, today=source.today(context.scheduled_execution_time)
+        ):
+            yield dg.RunRequest(
+                run_key=f"{context.scheduled_execution_time.isoformat()} {days.first}",
+                tags={SOURCE_TAG: source.name, **build_range_tags(days.first, days.last)},
+            )
+
+    return refresh
+
+
+def plan_source_refresh(source: Source, *, today: date) -> list[DayRange]:
+    """Plan a source's refresh by what its tables hold.
+
+    Raises:
+        DatabaseError: No database can be reached or started.
+        WarehouseError: Its schema cannot be brought to this version.
+    """
+    url = database_url()
+    ensure_schema(url)
+    first_day = source.first_day(today)
+    return plan_refresh(
+        today=today,
+        overlap_days=source.refresh.overlap_days,
+        first_day=first_day,
+        non_final=non_final_days(url, source.name, before=today, since=first_day),
+    )

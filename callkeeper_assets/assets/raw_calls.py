@@ -1,0 +1,181 @@
+"""The asset `<source>/raw_calls`: each day's calls as received, one Parquet file a day.
+
+A run fetches its days side by side and writes each as it comes, so memory does not grow with the
+period. A step that Dagster runs again in the same run goes on where it stopped.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+
+import dagster as dg
+
+from callkeeper_assets.api.records import DayOfCalls
+from callkeeper_assets.assets.config import LoadConfig
+from callkeeper_assets.assets.failures import RETRY_POLICY, failing_clearly
+from callkeeper_assets.assets.partitions import build_partitions, days_of_run, first_run_id
+from callkeeper_assets.assets.raw_calls_io import DayToStore, RawCallsStream
+from callkeeper_assets.assets.resources import (
+    CallKeeperResource,
+    RawCallsResource,
+    WarehouseResource,
+)
+from callkeeper_assets.assets.table_specs import RAW_CALLS_SCHEMA
+from callkeeper_assets.config.errors import ConfigError
+from callkeeper_assets.config.source import Source
+from callkeeper_assets.raw.days import DayDetails, build_table
+from callkeeper_assets.raw.guard import Guard
+from callkeeper_assets.raw.store import RawStore
+from callkeeper_assets.runs import progress
+
+
+class BeyondHistoryError(ConfigError):
+    """A day that the account's plan, or `start_date`, no longer lets the source give."""
+
+    def __init__(self, *, source: Source, day: date, first_day: date) -> None:
+        limit = (
+            f"start_date {source.start_date}"
+            if first_day == source.start_date
+            else f"the plan's history_days {source.history_days}"
+        )
+        super().__init__(
+            f"Source '{source.name}': {day} cannot be fetched, {limit} allows days from "
+            f"{first_day} on. Choose such days, or correct the setting in {source.file}. Tables of "
+            "older days whose raw calls are there can be materialized without raw_calls."
+        )
+
+
+def build_raw_calls(source: Source) -> dg.AssetsDefinition:
+    """Build the asset of one source."""
+
+    @dg.asset(
+        key=[source.name, "raw_calls"],
+        group_name=source.name,
+        owners=source.owners,
+        description=(
+            f"Calls of {source.caption} as CallKeeper sent them: the JSON text of each call, one "
+            f"Parquet file a day ({source.time_zone.key}). Everything after it can be rebuilt "
+            "from it without asking the API."
+        ),
+        kinds={"callkeeper", "parquet"},
+        metadata={
+            "dagster/column_schema": RAW_CALLS_SCHEMA,
+            "look_back_days": source.refresh.overlap_days,
+            "api": source.base_url,
+        },
+        partitions_def=build_partitions(source),
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        io_manager_key="raw_calls_io",
+        pool=name_pool(source),
+        retry_policy=RETRY_POLICY,
+    )
+    def raw_calls(
+        context: dg.AssetExecutionContext,
+        config: LoadConfig,
+        callkeeper: CallKeeperResource,
+        raw_store: RawCallsResource,
+        warehouse: WarehouseResource,
+    ) -> RawCallsStream:
+        with failing_clearly(context):
+            step = _Step(context, source, raw_store.open_store(), config.force)
+        return RawCallsStream(_fetch(step, callkeeper, warehouse))
+
+    return raw_calls
+
+
+def name_pool(source: Source) -> str:
+    """Name the pool that lets one step at a time use an API key; sources of one key share it."""
+    return f"callkeeper_{source.api_key_env.lower()}"
+
+
+@dataclass(frozen=True)
+class _Step:
+    """One run's step: what it is for, and with what."""
+
+    context: dg.AssetExecutionContext
+    source: Source
+    store: RawStore
+    force: bool
+
+
+def _fetch(
+    step: _Step, callkeeper: CallKeeperResource, warehouse: WarehouseResource
+) -> Iterator[DayToStore]:
+    """Fetch the run's days, in order; those that this run has already stored are not asked again.
+
+    Raises:
+        dagster.Failure: What the source, the store or the configuration said.
+    """
+    source = step.source
+    with failing_clearly(step.context), warehouse.open(step.context, source):
+        days = days_of_run(step.context)
+        first_day = source.first_day(source.today())
+        if days[0] < first_day:
+            raise BeyondHistoryError(source=source, day=days[0], first_day=first_day)
+        missing = _days_to_fetch(step, days)
+        with callkeeper.open_client(source) as client:
+            for done, fetched in enumerate(client.fetch_days(missing), start=1):
+                yield _judge(step, fetched)
+                progress.report("fetched", done, len(missing))
+
+
+def _days_to_fetch(step: _Step, days: list[date]) -> list[date]:
+    """Leave out the days that an earlier try of this run has stored."""
+    run = step.context.run
+    run_id = first_run_id(run)
+    if step.context.retry_number == 0 and run_id == run.run_id:
+        return days
+    stored = {
+        day
+        for day in days
+        if (details := step.store.read_details(step.source.name, day)) and details.run_id == run_id
+    }
+    step.context.log.info("%d of %d days were fetched by an earlier try.", len(stored), len(days))
+    return [day for day in days if day not in stored]
+
+
+def _judge(step: _Step, fetched: DayOfCalls) -> DayToStore:
+    """Turn an answer into a day to store, refused if too many calls of the stored day are gone."""
+    refusal = "" if step.force else _find_refusal(step, fetched)
+    if refusal:
+        step.context.log.warning(refusal)
+    step.context.add_asset_metadata(
+        {
+            "dagster/row_count": len(fetched),
+            "window_from": dg.MetadataValue.timestamp(fetched.window_from),
+            "window_to": dg.MetadataValue.timestamp(fetched.window_to),
+            "fetched_at": dg.MetadataValue.timestamp(fetched.fetched_at),
+            "requests": fetched.requests,
+            "file": step.store.locate(step.source.name, fetched.day),
+            **({"refused": refusal} if refusal else {}),
+        },
+        partition_key=fetched.day.isoformat(),
+    )
+    return DayToStore(
+        calls=build_table(fetched.call_ids, fetched.epochs, fetched.payloads),
+        details=DayDetails(
+            source=step.source.name,
+            day=fetched.day,
+            time_zone=step.source.time_zone.key,
+            window_from=fetched.window_from,
+            window_to=fetched.window_to,
+            requests=fetched.requests,
+            fetched_at=fetched.fetched_at,
+            run_id=first_run_id(step.context.run),
+            refusal=refusal,
+        ),
+    )
+
+
+def _find_refusal(step: _Step, fetched: DayOfCalls) -> str:
+    """Say why an answer may not replace the stored day; empty if it may."""
+    source, day = step.source, fetched.day
+    before, now = step.store.read_call_ids(source.name, day), set(fetched.call_ids)
+    if not Guard(max_lost_share=source.max_lost_share).refuses(before, now):
+        return ""
+    return (
+        f"Source '{source.name}': {day} is not replaced. It had {len(before)} calls, CallKeeper "
+        f"now gives {len(now)}, {len(before - now)} of those known are gone (allowed: "
+        f"{source.max_lost_share:.0%}). Look at the day in CallKeeper's cabinet; if the answer is "
+        f"right, run: callkeeper load {source.name} --from {day} --to {day} --force"
+    )

@@ -1,0 +1,83 @@
+"""The IO manager of raw calls: days go to the store one by one and come back one by one.
+
+What passes through it is a stream, never a period: memory holds the days under way only.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from callkeeper_assets.home import raw_url
+from callkeeper_assets.raw.days import DayDetails
+from callkeeper_assets.raw.store import RawStore
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+@dataclass(frozen=True)
+class DayToStore:
+    """A fetched day; one whose details name a refusal is kept beside the stored day."""
+
+    calls: "pa.Table"
+    details: DayDetails
+
+
+@dataclass(frozen=True)
+class RawCallsStream:
+    """Fetched days, in order; they can be passed through once."""
+
+    days: Iterable[DayToStore]
+
+
+@dataclass(frozen=True)
+class StoredRawCalls:
+    """The days that a step is for; each is read when it is asked for."""
+
+    store: RawStore
+    source: str
+    days: tuple[date, ...]
+
+    def read_day(self, day: date) -> "pa.Table":
+        """Read a day's calls.
+
+        Raises:
+            MissingDayError: The day was never fetched.
+            UnreadableDayError: The day's file is damaged.
+            StoreError: The store cannot be reached.
+        """
+        return self.store.read(self.source, day)[0]
+
+    def read_refusal(self, day: date, run_id: str) -> str:
+        """Say why this run's answer for the day was not stored; empty if it was.
+
+        Raises:
+            StoreError: The store cannot be reached.
+        """
+        details = self.store.read_details(self.source, day, refused=True)
+        return details.refusal if details and details.run_id == run_id else ""
+
+
+class RawCallsIOManager(dg.ConfigurableIOManager):
+    """Keeps raw calls below `CALLKEEPER_RAW_URL`; the asset key's first part names the source."""
+
+    def handle_output(self, context: dg.OutputContext, obj: RawCallsStream) -> None:
+        """Store each day as it comes; each is complete or not there, whatever happens after it."""
+        store = RawStore(raw_url())
+        for day in obj.days:
+            if day.details.refusal:
+                store.refuse(day.calls, day.details)
+            else:
+                store.write(day.calls, day.details)
+        context.log.info("Raw calls are below %s.", store.url)
+
+    def load_input(self, context: dg.InputContext) -> StoredRawCalls:
+        """Hand out the stored days of the partitions that the step is for."""
+        return StoredRawCalls(
+            store=RawStore(raw_url()),
+            source=context.asset_key.path[0],
+            days=tuple(sorted(date.fromisoformat(key) for key in context.asset_partition_keys)),
+        )

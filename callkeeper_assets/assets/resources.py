@@ -1,0 +1,73 @@
+"""What the assets reach the world with: the source, the raw calls' store and the warehouse.
+
+One instance of each serves all sources: a source's own settings come with the call.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import dagster as dg
+
+from callkeeper_assets.api.client import CallKeeperClient
+from callkeeper_assets.config.source import Source
+from callkeeper_assets.database.url import database_url
+from callkeeper_assets.home import raw_url
+from callkeeper_assets.raw.store import RawStore
+from callkeeper_assets.runs.burial import SOURCE_TAG
+from callkeeper_assets.runs.lock import held_run_lock
+from callkeeper_assets.warehouse.migrate import ensure_schema
+
+
+class CallKeeperResource(dg.ConfigurableResource[None]):
+    """CallKeeper's API."""
+
+    @contextmanager
+    def open_client(self, source: Source) -> Iterator[CallKeeperClient]:
+        """Open a client of a source for a step.
+
+        Raises:
+            MissingSecretError: The source's key is not in the environment.
+        """
+        client = CallKeeperClient(
+            source=source.name,
+            api_key=source.read_api_key(),
+            base_url=source.base_url,
+            time_zone=source.time_zone,
+            parallel_days=source.parallel_days,
+        )
+        with client:
+            yield client
+
+
+class RawCallsResource(dg.ConfigurableResource[None]):
+    """Where days of raw calls lie, by `CALLKEEPER_RAW_URL`."""
+
+    def open_store(self) -> RawStore:
+        """Open the store.
+
+        Raises:
+            StoreError: The URL names a place that cannot be used.
+        """
+        return RawStore(raw_url())
+
+
+class WarehouseResource(dg.ConfigurableResource[None]):
+    """The PostgreSQL of the star schema, by `CALLKEEPER_DATABASE_URL`."""
+
+    @contextmanager
+    def open(self, context: dg.AssetExecutionContext, source: Source) -> Iterator[str]:
+        """Yield the URL of a database whose schema is this version's.
+
+        While it is open the run is known to be alive (see `callkeeper_assets.runs.lock`); its tag
+        names the source, also where a person chose assets and no job set it.
+
+        Raises:
+            DatabaseError: No database can be reached or started.
+            WarehouseError: Its schema cannot be brought to this version.
+        """
+        url = database_url()
+        with held_run_lock(url, context.run.run_id):
+            if SOURCE_TAG not in context.run.tags:
+                context.instance.add_run_tags(context.run.run_id, {SOURCE_TAG: source.name})
+            ensure_schema(url)
+            yield url

@@ -1,0 +1,160 @@
+"""The assets `<source>/<table>`: the selected tables of the warehouse, as one multi-asset.
+
+One step loads them, whichever of them a run is for: a day's tables commit together. A day that the
+guard refuses does not stop the others: they are loaded and recorded, then the step fails.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+import dagster as dg
+
+from callkeeper_assets.assets.config import LoadConfig
+from callkeeper_assets.assets.day_checks import build_check_specs, log_checks
+from callkeeper_assets.assets.failures import RETRY_POLICY, failing_clearly
+from callkeeper_assets.assets.partitions import build_partitions, days_of_run, first_run_id
+from callkeeper_assets.assets.raw_calls_io import StoredRawCalls
+from callkeeper_assets.assets.resources import WarehouseResource
+from callkeeper_assets.assets.table_specs import build_column_lineage, build_table_spec
+from callkeeper_assets.config.source import Source
+from callkeeper_assets.runs import progress
+from callkeeper_assets.warehouse.loader import load_days
+from callkeeper_assets.warehouse.records import Account, Guard, LoadedDay, RawDay, RefusedDay
+from callkeeper_assets.warehouse.tables import TABLES
+
+# A daily refresh that is two hours late is worth a look, one that missed a second day is a failure.
+_LATE: Final = dg.FreshnessPolicy.time_window(
+    warn_window=timedelta(hours=26), fail_window=timedelta(hours=50)
+)
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """What came of a run's days."""
+
+    loaded: list[LoadedDay]
+    refusals: list[str]
+
+
+def build_tables(source: Source) -> dg.AssetsDefinition:
+    """Build the multi-asset of a source's selected tables."""
+    partitions = build_partitions(source)
+    raw_calls_key = dg.AssetKey([source.name, "raw_calls"])
+
+    @dg.multi_asset(
+        name=f"{source.name}__tables",
+        specs=[
+            build_table_spec(source, TABLES[name], _LATE).replace_attributes(
+                partitions_def=partitions, deps=[raw_calls_key]
+            )
+            for name in source.tables
+        ],
+        check_specs=build_check_specs(source, partitions),
+        ins={"raw_calls": dg.AssetIn(key=raw_calls_key, input_manager_key="raw_calls_io")},
+        can_subset=True,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        retry_policy=RETRY_POLICY,
+    )
+    def tables(
+        context: dg.AssetExecutionContext,
+        config: LoadConfig,
+        warehouse: WarehouseResource,
+        raw_calls: StoredRawCalls,
+    ) -> Iterator[dg.MaterializeResult[None]]:
+        with failing_clearly(context), warehouse.open(context, source) as url:
+            outcome = _load(context, source, config, url, raw_calls)
+            log_checks(context, source, url, outcome.loaded)
+        if outcome.refusals:
+            _record_one_by_one(context, outcome.loaded)
+            raise dg.Failure("\n".join(outcome.refusals), allow_retries=False)
+        for day in outcome.loaded:
+            for key in context.selected_asset_keys:
+                context.add_asset_metadata(
+                    _describe_day(day, key.path[-1]), key, partition_key=day.day.isoformat()
+                )
+        for key in context.selected_asset_keys:
+            yield dg.MaterializeResult(
+                asset_key=key, metadata=_describe_columns(source, key.path[-1])
+            )
+
+    return tables
+
+
+def _load(
+    context: dg.AssetExecutionContext,
+    source: Source,
+    config: LoadConfig,
+    url: str,
+    raw_calls: StoredRawCalls,
+) -> _Outcome:
+    """Load the run's days, but for those whose newest answer was refused in this very run."""
+    outcome = _Outcome(loaded=[], refusals=[])
+    total = len(days_of_run(context))
+    results = load_days(
+        url,
+        Account(name=source.name, caption=source.caption, time_zone=source.time_zone),
+        _read_days(raw_calls, first_run_id(context.run), outcome.refusals),
+        tables=source.tables,
+        filters=source.filters,
+        run_id=context.run.run_id,
+        force=config.force,
+        guard=Guard(max_lost_share=source.max_lost_share),
+    )
+    for done, result in enumerate(results, start=1):
+        if isinstance(result, RefusedDay):
+            outcome.refusals.append(result.reason)
+        else:
+            outcome.loaded.append(result)
+        progress.report("loaded", done, total)
+    _log_totals(context, outcome.loaded)
+    return outcome
+
+
+def _read_days(raw_calls: StoredRawCalls, run_id: str, refusals: list[str]) -> Iterator[RawDay]:
+    for day in raw_calls.days:
+        refusal = raw_calls.read_refusal(day, run_id)
+        if refusal:
+            refusals.append(refusal)
+        else:
+            yield RawDay(day=day, calls=raw_calls.read_day(day))
+
+
+def _log_totals(context: dg.AssetExecutionContext, loaded: Iterable[LoadedDay]) -> None:
+    counts = [counts for day in loaded for counts in day.counts.values()]
+    context.log.info(
+        "Rows in all tables: %d added, %d updated, %d deleted.",
+        sum(one.added for one in counts),
+        sum(one.updated for one in counts),
+        sum(one.deleted for one in counts),
+    )
+
+
+def _describe_day(day: LoadedDay, table: str) -> dict[str, dg.RawMetadataValue]:
+    counts = day.counts[table]
+    return {
+        "dagster/row_count": day.rows[table],
+        "rows_added": counts.added,
+        "rows_updated": counts.updated,
+        "rows_deleted": counts.deleted,
+        "raw_calls": day.raw_calls,
+        "non_final_calls": day.non_final,
+    }
+
+
+def _record_one_by_one(context: dg.AssetExecutionContext, loaded: Iterable[LoadedDay]) -> None:
+    """Record the days that are loaded although the step is going to fail."""
+    for day in loaded:
+        for key in context.selected_asset_keys:
+            context.log_event(
+                dg.AssetMaterialization(
+                    asset_key=key,
+                    partition=day.day.isoformat(),
+                    metadata=_describe_day(day, key.path[-1]),
+                )
+            )
+
+
+def _describe_columns(source: Source, table: str) -> dict[str, dg.RawMetadataValue]:
+    return {"dagster/column_lineage": build_column_lineage(source, TABLES[table])}

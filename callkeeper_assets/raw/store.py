@@ -1,0 +1,144 @@
+"""Where days of raw calls lie: `<root>/<source>/<year>/<day>.parquet` on any fsspec file system.
+
+A day's file is replaced as a whole: a reader sees the old file or the new one, whatever is killed
+when. An answer that the guard refused lies beside the day's file, which stays as it was.
+"""
+
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from callkeeper_assets.raw.days import DayDetails, decode_day, encode_day
+from callkeeper_assets.raw.errors import MissingDayError, StoreError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_REFUSED_SUFFIX: Final = ".refused"
+
+
+class RawStore:
+    """Days of raw calls below one folder or URL.
+
+    Args:
+        url: A folder, or an fsspec URL such as `s3://bucket/callkeeper`; credentials and endpoints
+            come from the file system's own environment variables.
+
+    Raises:
+        StoreError: No file system is known, or installed, for the URL.
+    """
+
+    def __init__(self, url: str) -> None:
+        import fsspec  # noqa: PLC0415 -- only who touches raw calls needs it
+
+        self.url = url
+        try:
+            # Listings are not cached: another process may have written since.
+            self._files, self._root = fsspec.core.url_to_fs(url, use_listings_cache=False)
+        except (ImportError, ValueError) as error:
+            raise StoreError(
+                f"CALLKEEPER_RAW_URL names a place that cannot be used: {url} ({error}). Use a "
+                f"folder, or install the file system's package (s3:// needs the extra: pip install "
+                f"'callkeeper-assets[s3]')."
+            ) from error
+        self._is_local = isinstance(self._files.protocol, tuple) and "file" in self._files.protocol
+
+    def locate(self, source: str, day: date) -> str:
+        """Return the path of a day's file."""
+        return f"{self._root}/{source}/{day.year}/{day.isoformat()}.parquet"
+
+    def write(self, calls: "pa.Table", details: DayDetails) -> int:
+        """Replace a day, atomically; an answer refused before is cleared away.
+
+        Returns:
+            The file's size in bytes.
+        """
+        path = self.locate(details.source, details.day)
+        content = encode_day(calls, details)
+        self._replace(path, content)
+        self._remove(path + _REFUSED_SUFFIX)
+        return len(content)
+
+    def refuse(self, calls: "pa.Table", details: DayDetails) -> None:
+        """Keep an answer that the guard did not let replace the day, beside the day's file."""
+        path = self.locate(details.source, details.day) + _REFUSED_SUFFIX
+        self._replace(path, encode_day(calls, details))
+
+    def read(self, source: str, day: date) -> "tuple[pa.Table, DayDetails]":
+        """Read a day.
+
+        Raises:
+            MissingDayError: There is no file for it.
+            UnreadableDayError: The file is damaged.
+            StoreError: The place cannot be reached.
+        """
+        path = self.locate(source, day)
+        content = self._read(path)
+        if content is None:
+            raise MissingDayError(source=source, day=day, name=path)
+        return decode_day(content, name=path)
+
+    def read_details(self, source: str, day: date, *, refused: bool = False) -> DayDetails | None:
+        """Return how a day, or its refused answer, was fetched; None without a file."""
+        path = self.locate(source, day) + (_REFUSED_SUFFIX if refused else "")
+        content = self._read(path)
+        return None if content is None else decode_day(content, name=path, columns=[])[1]
+
+    def read_call_ids(self, source: str, day: date) -> set[int]:
+        """Return the ids of a day's calls; none where there is no file."""
+        path = self.locate(source, day)
+        content = self._read(path)
+        if content is None:
+            return set()
+        calls, _ = decode_day(content, name=path, columns=["call_id"])
+        return set(calls.column("call_id").to_pylist())
+
+    def _read(self, path: str) -> bytes | None:
+        with self._said(path, "read"):
+            try:
+                content: bytes = self._files.cat_file(path)
+            except FileNotFoundError:
+                return None
+            return content
+
+    def _replace(self, path: str, content: bytes) -> None:
+        with self._said(path, "written"):
+            if self._is_local:
+                _replace_local(Path(path), content)
+            else:
+                # An object store shows an object only when it is complete.
+                self._files.pipe_file(path, content)
+
+    def _remove(self, path: str) -> None:
+        with self._said(path, "removed"):
+            if self._files.exists(path):
+                self._files.rm_file(path)
+
+    @contextmanager
+    def _said(self, path: str, action: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise StoreError(
+                f"Raw calls could not be {action}: {path} ({error.strerror or error}). Check the "
+                f"place that CALLKEEPER_RAW_URL names ({self.url}): its permissions, free space "
+                f"and credentials."
+            ) from error
+
+
+def _replace_local(path: Path, content: bytes) -> None:
+    """Write beside, make it durable, rename: the folder's entry changes in one step."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        with beside.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)

@@ -1,0 +1,154 @@
+"""One source's Dagster runs in this process: `python -m callkeeper_assets.runs.worker SOURCE …`.
+
+Started by the command line, a process for each source, so that sources load side by side and the
+command itself need not wait for Dagster's import. Tells what it does as messages on standard
+output; Dagster's own log goes to the instance.
+"""
+
+import argparse
+import signal
+import sys
+import uuid
+from collections.abc import Sequence
+from datetime import date
+
+import dagster as dg
+
+from callkeeper_assets.assets import build_shared_definitions, build_source_definitions
+from callkeeper_assets.assets.jobs import name_load_job, name_refresh_job, plan_source_refresh
+from callkeeper_assets.assets.partitions import build_range_tags
+from callkeeper_assets.config.errors import ConfigError
+from callkeeper_assets.config.loading import load_sources
+from callkeeper_assets.config.source import Source
+from callkeeper_assets.database.errors import DatabaseError
+from callkeeper_assets.database.url import database_url
+from callkeeper_assets.runs import progress
+from callkeeper_assets.runs.burial import COMMAND_LINE_TAG, bury_dead_runs
+from callkeeper_assets.runs.lock import held_run_lock
+from callkeeper_assets.runs.messages import (
+    Failed,
+    Finished,
+    Message,
+    Planned,
+    Progress,
+    Started,
+    TableTotal,
+    write_message,
+)
+from callkeeper_assets.runs.refresh_plan import DayRange
+from callkeeper_assets.warehouse.errors import WarehouseError
+from callkeeper_assets.warehouse.queries import total_run
+
+_QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run what the arguments ask for; return 0 if all went well, 1 if anything failed."""
+    options = _parse(arguments)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        source = _find_source(options.source)
+        with dg.DagsterInstance.get() as instance:
+            return 0 if _run_all(instance, source, options) else 1
+    except (ConfigError, DatabaseError, WarehouseError) as error:
+        _say(Failed(source=options.source, error=str(error)))
+    except KeyboardInterrupt:
+        _say(
+            Failed(
+                source=options.source,
+                error="Interrupted. Days that were loaded stay loaded; run the command again.",
+            )
+        )
+    return 1
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="callkeeper_assets.runs.worker")
+    parser.add_argument("source")
+    parser.add_argument("--from", dest="first", type=date.fromisoformat)
+    parser.add_argument("--to", dest="last", type=date.fromisoformat)
+    parser.add_argument("--refresh", action="store_true")
+    parser.add_argument("--force", action="store_true")
+    return parser.parse_args(arguments)
+
+
+def _find_source(name: str) -> Source:
+    sources, _ = load_sources()
+    for source in sources:
+        if source.name == name:
+            return source
+    raise ConfigError(f"There is no source '{name}'.")
+
+
+def _run_all(instance: dg.DagsterInstance, source: Source, options: argparse.Namespace) -> bool:
+    url = database_url()
+    bury_dead_runs(instance, url)
+    definitions = dg.Definitions.merge(build_shared_definitions(), build_source_definitions(source))
+    if options.refresh:
+        job = definitions.resolve_job_def(name_refresh_job(source.name))
+        ranges = plan_source_refresh(source, today=source.today())
+    else:
+        job = definitions.resolve_job_def(name_load_job(source.name))
+        ranges = [DayRange(options.first, options.last)]
+    days = sum((one.last - one.first).days + 1 for one in ranges)
+    _say(Planned(source=source.name, days=days, runs=len(ranges)))
+    progress.listen(lambda phase, done, total: _say(Progress(source.name, phase, done, total)))
+    # All of them are tried: a day that fails must not keep the others from being loaded.
+    outcomes = [_run_one(instance, url, job, source, one, force=options.force) for one in ranges]
+    return all(outcomes)
+
+
+def _run_one(
+    instance: dg.DagsterInstance,
+    url: str,
+    job: dg.JobDefinition,
+    source: Source,
+    days: DayRange,
+    *,
+    force: bool,
+) -> bool:
+    run_id = str(uuid.uuid4())
+    first, last = days.first.isoformat(), days.last.isoformat()
+    _say(Started(source=source.name, run_id=run_id, first=first, last=last))
+    with held_run_lock(url, run_id):
+        result = job.execute_in_process(
+            run_id=run_id,
+            instance=instance,
+            tags={COMMAND_LINE_TAG: "command line", **build_range_tags(days.first, days.last)},
+            run_config={**_QUIET, "ops": _build_op_config(job, force=force)},
+            raise_on_error=False,
+        )
+    if not result.success:
+        _say(Failed(source=source.name, run_id=run_id, error=_describe_failure(result)))
+        return False
+    tables = [
+        TableTotal(name, counts.added, counts.updated, counts.deleted)
+        for name, counts in total_run(url, run_id).items()
+    ]
+    _say(Finished(source=source.name, run_id=run_id, first=first, last=last, tables=tables))
+    return True
+
+
+def _build_op_config(job: dg.JobDefinition, *, force: bool) -> dict[str, object]:
+    return {node.name: {"config": {"force": force}} for node in job.nodes}
+
+
+def _describe_failure(result: dg.ExecuteInProcessResult) -> str:
+    """Return what the first step that failed said; a bug shows as its exception."""
+    for event in result.all_events:
+        if event.is_step_failure:
+            data = event.step_failure_data
+            failure = data.user_failure_data
+            if failure and failure.description:
+                return failure.description
+            if data.error:
+                return str((data.error.cause or data.error).message).strip()
+    return "The run failed; its log in Dagster's UI says why."
+
+
+def _say(message: Message) -> None:
+    write_message(sys.stdout, message)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
