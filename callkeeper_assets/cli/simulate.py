@@ -8,6 +8,7 @@ import dataclasses
 import datetime as dt
 import signal
 import threading
+from collections.abc import Mapping
 from typing import Annotated, Final, TypeVar
 
 import typer
@@ -38,7 +39,7 @@ def _list_fields(kind: type[object]) -> str:
     return "; ".join(shown)
 
 
-def _read_words(option: str, kind: type[Record], words: dict[str, str]) -> Record:
+def _read_words(option: str, kind: type[Record], words: Mapping[str, object]) -> Record:
     try:
         return convert_record(kind, words, is_text=True)
     except ValueError as error:
@@ -65,7 +66,10 @@ def _read_faults(texts: list[str]) -> list[Fault]:
     faults = []
     for text in texts:
         kind, *extras = text.split(",")
-        words = {"kind": kind, **dict(_split("--fault", extra) for extra in extras)}
+        words: dict[str, object] = {"kind": kind}
+        words |= dict(_split("--fault", extra) for extra in extras)
+        if "methods" in words:
+            words["methods"] = str(words["methods"]).split("+")
         faults.append(_read_words("--fault", Fault, words))
     return faults
 
@@ -136,6 +140,7 @@ def simulate(
         list[str] | None,
         typer.Option(
             help="A fault, as kind or kind,probability=0.1,times=3; many times for many."
+            " Methods are joined by a plus."
             f" Settings: {_list_fields(Fault)}"
         ),
     ] = None,

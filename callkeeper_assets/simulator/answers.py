@@ -7,7 +7,7 @@ wire are not here but in `server.py`: this is what a healthy CallKeeper says.
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from callkeeper_assets.simulator import failures
@@ -25,6 +25,7 @@ _REFUSALS: Final = {
     "unknown_user": failures.UNKNOWN_USER,
 }
 _DAY_SEC: Final = 86400
+_MOST_PARTS: Final = 64
 
 Parameters = Mapping[str, str]
 Slices = list[tuple[ServedDay, int, int]]
@@ -32,37 +33,54 @@ Slices = list[tuple[ServedDay, int, int]]
 
 @dataclass(frozen=True)
 class Answer:
-    """One answer: as it should be sent, and the fault that a limit wants on it instead."""
+    """One answer: as it should be sent, and the fault that a limit wants on it instead.
+
+    The body is in parts because a day's megabytes go from memory to the socket without a copy.
+    """
 
     status: int
-    body: bytes
+    parts: tuple[bytes, ...]
     over_limit: FaultKind | None = None
+
+    @property
+    def size(self) -> int:
+        """Length of the body, bytes."""
+        return sum(map(len, self.parts))
+
+    @property
+    def body(self) -> bytes:
+        """The whole body, copied together."""
+        return b"".join(self.parts)
 
 
 def render_failure(failure: failures.Failure, answers: AnswerSettings) -> Answer:
     """A failure in the account's shape."""
     shown = {"status": "fail", "reason": failure.reason}
     body = json.dumps([shown] if answers.failure_shape == "list" else shown).encode()
-    return Answer(200 if answers.failure_status == "ok" else failure.status, body)
+    return Answer(200 if answers.failure_status == "ok" else failure.status, (body,))
 
 
-def check_key(parameters: Parameters, find_account: Callable[[str], Account | None]) -> Account:
-    """The account of the request's key.
+def check_request(
+    method: str, parameters: Parameters, find_account: Callable[[str], Account | None]
+) -> Account:
+    """The account that a request is for.
 
     Raises:
-        Failure: no key, a key of a wrong form, an unknown key.
+        RequestFailedError: no such method, no key, a key of a wrong form, an unknown key.
     """
+    if method not in METHODS:
+        raise failures.RequestFailedError(failures.MISMATCHED)
     key = parameters.get("api_key")
     if key is None:
-        raise failures.key_not_defined("api_key")
+        raise failures.RequestFailedError(failures.key_not_defined("api_key"))
     if len(key) not in _KEY_LENGTHS:
-        raise failures.KEY_LENGTH
+        raise failures.RequestFailedError(failures.KEY_LENGTH)
     is_old = len(key) == min(_KEY_LENGTHS)
     if not re.fullmatch(r"[0-9A-Za-z]+" if is_old else r"[0-9A-Fa-f]+", key):
-        raise failures.KEY_NOT_HEX
+        raise failures.RequestFailedError(failures.KEY_NOT_HEX)
     account = find_account(key)
     if account is None:
-        raise failures.WRONG_KEY
+        raise failures.RequestFailedError(failures.WRONG_KEY)
     return account
 
 
@@ -71,8 +89,13 @@ def _render_calls(pieces: list[bytes], answers: AnswerSettings) -> Answer:
         failure = failures.Failure(answers.empty_failure_status, failures.NO_ROWS)
         return render_failure(failure, answers)
     if answers.success_shape == "list" or (not pieces and answers.empty_period == "bare_list"):
-        return Answer(200, b"[" + b",".join(pieces) + b"]")
-    return Answer(200, b'{"result":[' + b",".join(pieces) + b"]}")
+        head, tail = b"[", b"]"
+    else:
+        head, tail = b'{"result":[', b"]}"
+    between = [part for piece in pieces for part in (b",", piece)][1:]
+    # Many small parts would be as many system calls.
+    parts = between if len(pieces) < _MOST_PARTS else [b"".join(between)]
+    return Answer(200, (head, *parts, tail))
 
 
 def _is_over_limit(window: tuple[int, int], slices: Slices, answers: AnswerSettings) -> bool:
@@ -91,7 +114,7 @@ def _answer_window(
     slices = account.serve_days(*window)
     answer = _render_calls(list(read(slices)), answers)
     if _is_over_limit(window, slices, answers):
-        return Answer(answer.status, answer.body, answers.over_limit)
+        return replace(answer, over_limit=answers.over_limit)
     return answer
 
 
@@ -108,17 +131,18 @@ def _answer_user_info(account: Account, _: Parameters) -> Answer:
         "time_zone": settings.time_zone,
     }
     is_list = account.answers.user_info_shape == "list"
-    return Answer(200, json.dumps([user] if is_list else user, ensure_ascii=False).encode())
+    body = json.dumps([user] if is_list else user, ensure_ascii=False).encode()
+    return Answer(200, (body,))
 
 
 def _answer_call_info(account: Account, parameters: Parameters) -> Answer:
     wanted = parameters.get("id_call")
     if wanted is None:
-        raise failures.key_not_defined("id_call")
+        raise failures.RequestFailedError(failures.key_not_defined("id_call"))
     if not wanted.strip():
-        raise failures.TOO_FEW_VALUES
+        raise failures.RequestFailedError(failures.TOO_FEW_VALUES)
     if not re.fullmatch(r"\d{1,18}", wanted.strip(), re.ASCII):
-        raise failures.WRONG_TYPE
+        raise failures.RequestFailedError(failures.WRONG_TYPE)
     call = account.find_call(int(wanted))
     return _render_calls([call] if call else [], account.answers)
 
@@ -144,12 +168,12 @@ def _answer_calls_completed(account: Account, parameters: Parameters) -> Answer:
 def _answer_calls_by_status(account: Account, parameters: Parameters) -> Answer:
     statuses = parameters.get("statuses")
     if statuses is None:
-        raise failures.key_not_defined("statuses")
+        raise failures.RequestFailedError(failures.key_not_defined("statuses"))
     if not statuses.strip():
-        raise failures.TOO_FEW_VALUES
+        raise failures.RequestFailedError(failures.TOO_FEW_VALUES)
     pairs = [pair.strip() for pair in statuses.split(",")]
     if not all(re.fullmatch(r"\d{1,3}/\d{1,3}", pair, re.ASCII) for pair in pairs):
-        raise failures.WRONG_TYPE
+        raise failures.RequestFailedError(failures.WRONG_TYPE)
     wanted = frozenset((int(pair.split("/")[0]), int(pair.split("/")[1])) for pair in pairs)
     return _answer_calls_of(account, parameters, wanted)
 
@@ -165,9 +189,9 @@ METHODS: Final[dict[str, Callable[[Account, Parameters], Answer]]] = {
 
 def answer_method(account: Account, method: str, parameters: Parameters) -> Answer:
     """What an account answers to one of `METHODS`, failures included."""
+    if account.answers.refusal != "none":
+        return render_failure(_REFUSALS[account.answers.refusal], account.answers)
     try:
-        if account.answers.refusal != "none":
-            raise _REFUSALS[account.answers.refusal]
         return METHODS[method](account, parameters)
-    except failures.Failure as failure:
-        return render_failure(failure, account.answers)
+    except failures.RequestFailedError as error:
+        return render_failure(error.failure, account.answers)

@@ -28,6 +28,10 @@ Request = Mapping[str, Any]
 PREFIX: Final = "/_simulator/"
 
 
+def _render(status: int, value: object) -> Answer:
+    return Answer(status, (msgspec.json.encode(value),))
+
+
 def _day(request: Request, name: str) -> dt.date:
     if not request.get(name):
         raise ValueError(f"{name} is missing: a day as 2026-01-31")
@@ -51,8 +55,8 @@ def _describe(account: Account) -> dict[str, Any]:
     del settings["key"]
     return {
         **settings,
-        "answers": account.answers,
-        "faults": account.faults.list(),
+        "answers": dataclasses.asdict(account.answers),
+        "faults": [dataclasses.asdict(fault) for fault in account.faults.list()],
         "requests": dict(account.requests),
         "most_at_once": account.most_at_once,
     }
@@ -82,14 +86,14 @@ def _post_answers(simulator: Simulator, request: Request) -> object:
         account.configure(
             convert_record(AnswerSettings, {**dataclasses.asdict(account.answers), **switches})
         )
-    return [account.answers for account in accounts]
+    return [dataclasses.asdict(account.answers) for account in accounts]
 
 
 def _post_faults(simulator: Simulator, request: Request) -> object:
     faults = [convert_record(Fault, fault) for fault in request.get("faults", [])]
     for account in _accounts(simulator, request):
         account.set_faults(*faults)
-    return faults
+    return [dataclasses.asdict(fault) for fault in faults]
 
 
 def _post_clock(simulator: Simulator, request: Request) -> object:
@@ -158,9 +162,9 @@ def answer_control(
     act = _ACTIONS.get((verb, action))
     if act is None:
         known = ", ".join(f"{verb} {name}" for verb, name in _ACTIONS)
-        return Answer(404, msgspec.json.encode({"error": f"no {verb} {action}; there are {known}"}))
+        return _render(404, {"error": f"no {verb} {action}; there are {known}"})
     try:
         request = {**query, **(msgspec.json.decode(body, type=dict[str, Any]) if body else {})}
-        return Answer(200, msgspec.json.encode(act(simulator, request)))
+        return _render(200, act(simulator, request))
     except (ValueError, KeyError, TypeError) as error:
-        return Answer(400, msgspec.json.encode({"error": str(error.args[0])}))
+        return _render(400, {"error": str(error.args[0])})

@@ -8,11 +8,19 @@ from typing import Final
 
 
 @dataclass(frozen=True)
-class Failure(Exception):  # noqa: N818 - the API's own word for it
+class Failure:
     """A failure as the documents name it."""
 
     status: int
     reason: str
+
+
+class RequestFailedError(Exception):
+    """A request fails in a documented way."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.reason)
+        self.failure = failure
 
 
 UNAUTHORIZED_HOST: Final = Failure(401, "Unauthorized host!")

@@ -16,14 +16,13 @@ from urllib.parse import parse_qsl, urlsplit
 
 from callkeeper_assets.simulator.account import Account
 from callkeeper_assets.simulator.answers import (
-    METHODS,
     Answer,
     answer_method,
-    check_key,
+    check_request,
     render_failure,
 )
 from callkeeper_assets.simulator.control import PREFIX, answer_control
-from callkeeper_assets.simulator.failures import MISMATCHED, UNKNOWN_METHOD, Failure
+from callkeeper_assets.simulator.failures import UNKNOWN_METHOD, RequestFailedError
 from callkeeper_assets.simulator.settings import AnswerSettings, Fault
 from callkeeper_assets.simulator.simulator import Simulator
 
@@ -131,11 +130,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer_api(self, method: str, parameters: dict[str, str]) -> str:
         """Answer an API request; what came of it, for the log."""
         try:
-            account = check_key(parameters, self.server.simulator.find)
-            if method not in METHODS:
-                raise MISMATCHED
-        except Failure as failure:
-            answer = render_failure(failure, self._common_answers())
+            account = check_request(method, parameters, self.server.simulator.find)
+        except RequestFailedError as error:
+            answer = render_failure(error.failure, self._common_answers())
             self._send(answer)
             return str(answer.status)
         with account.count_request(method):
@@ -155,24 +152,24 @@ class _Handler(BaseHTTPRequestHandler):
     ) -> str:
         # Only a cut needs the right answer; the others must not cost its making.
         is_cut = fault.kind in ("cut_body", "cut_connection")
-        answer = answer_method(account, method, parameters) if is_cut else Answer(200, b"")
+        answer = answer_method(account, method, parameters) if is_cut else Answer(200, ())
         return self._show_fault(fault, answer)
 
     def _show_fault(self, fault: Fault, answer: Answer) -> str:
-        kept = answer.body[: int(len(answer.body) * fault.kept_share)]
+        kept = answer.body[: int(answer.size * fault.kept_share)]
         match fault.kind:
             case "server_error":
-                self._send(Answer(fault.status, _HTML), content_type="text/html; charset=utf-8")
+                self._send(Answer(fault.status, (_HTML,)), content_type="text/html; charset=utf-8")
             case "html":
-                self._send(Answer(200, _HTML), content_type="text/html; charset=utf-8")
+                self._send(Answer(200, (_HTML,)), content_type="text/html; charset=utf-8")
             case "too_many_requests":
                 headers = {} if fault.retry_after is None else {"Retry-After": fault.retry_after}
-                self._send(Answer(429, b'{"message":"Too Many Requests"}'), headers=headers)
+                self._send(Answer(429, (b'{"message":"Too Many Requests"}',)), headers=headers)
             case "cut_body":
-                self._send(Answer(answer.status, kept))
+                self._send(Answer(answer.status, (kept,)))
             case "cut_connection":
                 self.close_connection = True
-                self._send(Answer(answer.status, kept), promised=len(answer.body))
+                self._send(Answer(answer.status, (kept,)), promised=answer.size)
             case "hang" | "latency":
                 self.server.closing.wait(fault.seconds)
                 self.close_connection = True
@@ -189,11 +186,12 @@ class _Handler(BaseHTTPRequestHandler):
         """Send an answer; `promised` is a body's length other than the true one."""
         self.send_response(answer.status)
         self.send_header("Content-Type", content_type)
-        self.send_header("Content-Length", str(len(answer.body) if promised is None else promised))
+        self.send_header("Content-Length", str(answer.size if promised is None else promised))
         for name, value in (headers or {}).items():
             self.send_header(name, value)
         if self.close_connection:
             self.send_header("Connection", "close")
         self.end_headers()
         if self.command != "HEAD":
-            self.wfile.write(answer.body)
+            for part in answer.parts:
+                self.wfile.write(part)

@@ -16,6 +16,7 @@ from callkeeper_assets.simulator.failures import (
     DATE_NOT_ARRAY,
     TOO_FEW_VALUES,
     WRONG_TYPE,
+    RequestFailedError,
     key_not_defined,
 )
 from callkeeper_assets.simulator.settings import AnswerSettings
@@ -30,7 +31,7 @@ def parse_zone(text: str) -> dt.tzinfo:
     """An IANA name or `UTC+03:00` (an unescaped plus comes as a space); empty is UTC.
 
     Raises:
-        Failure: `Wrong data type!`.
+        RequestFailedError: `Wrong data type!`.
     """
     if not text.strip():
         return dt.UTC
@@ -39,12 +40,12 @@ def parse_zone(text: str) -> dt.tzinfo:
         sign, hours, minutes = offset.groups()
         delta = dt.timedelta(hours=int(hours), minutes=int(minutes or 0))
         if delta > dt.timedelta(hours=_MOST_OFFSET_HOURS):
-            raise WRONG_TYPE
+            raise RequestFailedError(WRONG_TYPE)
         return dt.timezone(-delta if sign == "-" else delta)
     try:
         return zoneinfo.ZoneInfo(text)
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
-        raise WRONG_TYPE from None
+        raise RequestFailedError(WRONG_TYPE) from None
 
 
 def _parse_moment(text: str, zone: dt.tzinfo, *, at_end_of_day: bool) -> int:
@@ -56,8 +57,8 @@ def _parse_moment(text: str, zone: dt.tzinfo, *, at_end_of_day: bool) -> int:
             moment = dt.datetime.fromisoformat(text)
             return int((moment if moment.tzinfo else moment.replace(tzinfo=zone)).timestamp())
     except (ValueError, OverflowError):
-        raise WRONG_TYPE from None
-    raise WRONG_TYPE
+        raise RequestFailedError(WRONG_TYPE) from None
+    raise RequestFailedError(WRONG_TYPE)
 
 
 def _parse_end(text: str, zone: dt.tzinfo, answers: AnswerSettings) -> int:
@@ -69,18 +70,19 @@ def parse_window(parameters: Mapping[str, str], answers: AnswerSettings) -> tupl
     """First second of the window and the first one after it; a bound left empty is open.
 
     Raises:
-        Failure: `date` is missing, not an array, has only one of its values, or is not a date.
+        RequestFailedError: `date` is missing, not an array, has only one of its values, or is not a
+        date.
     """
     start, end = parameters.get("date[from]"), parameters.get("date[to]")
     zone = parse_zone(parameters.get("time_zone", ""))
     if start is None and end is None:
         if parameters.get("date"):
-            raise DATE_NOT_ARRAY
+            raise RequestFailedError(DATE_NOT_ARRAY)
         if "date" in parameters or "date[]" in parameters:
             return 0, NEVER
-        raise key_not_defined("date")
+        raise RequestFailedError(key_not_defined("date"))
     if start is None or end is None:
-        raise TOO_FEW_VALUES
+        raise RequestFailedError(TOO_FEW_VALUES)
     return (
         _parse_moment(start.strip(), zone, at_end_of_day=False) if start.strip() else 0,
         _parse_end(end.strip(), zone, answers) if end.strip() else NEVER,
