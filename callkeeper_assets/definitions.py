@@ -7,15 +7,15 @@ Sources are read by `config.loading`, not through Dagster's tree of components: 
 
 import dagster as dg
 
-from callkeeper_assets.assets import build_source_definitions
-from callkeeper_assets.config.loading import BrokenSource, load_sources, suggest_name
+from callkeeper_assets.assets import build_shared_definitions, build_source_definitions
+from callkeeper_assets.config.loading import BrokenSource, load_sources, suggest_source_name
 
 
 def _build_error_asset(broken: BrokenSource) -> dg.AssetSpec:
     problems = "\n".join(f"- {problem}" for problem in broken.problems)
     return dg.AssetSpec(
         key=[broken.name, "configuration_error"],
-        group_name=suggest_name(broken.name),
+        group_name=suggest_source_name(broken.name),
         description=(
             f"**{broken.name} is not loaded**: its defs.yaml is refused.\n\n{problems}\n\n"
             "Correct the file, then reload the code location."
@@ -39,6 +39,8 @@ def build_definitions() -> dg.Definitions:
             f"Source '{broken.name}' is not loaded, its configuration is refused:\n{problems}"
         )
     return dg.Definitions.merge(
+        build_shared_definitions(),
+        build_shared_definitions(),
         *(build_source_definitions(source) for source in sources),
         dg.Definitions(assets=[_build_error_asset(broken) for broken in refused]),
     )

@@ -3,7 +3,7 @@
 import dagster as dg
 
 from callkeeper_assets.assets.janitor import build_janitor
-from callkeeper_assets.assets.jobs import build_jobs, build_refresh_schedule
+from callkeeper_assets.assets.jobs import build_jobs
 from callkeeper_assets.assets.raw_calls import build_raw_calls
 from callkeeper_assets.assets.raw_calls_io import RawCallsIOManager
 from callkeeper_assets.assets.resources import (
@@ -17,11 +17,8 @@ from callkeeper_assets.config.source import Source
 
 def build_source_definitions(source: Source) -> dg.Definitions:
     """Build everything of one source; resources come from `build_shared_definitions`."""
-    load_job, refresh_job = build_jobs(source)
-    return dg.Definitions(
-        assets=[build_raw_calls(source), build_tables(source)],
-        jobs=[load_job, refresh_job],
-        schedules=[build_refresh_schedule(source, refresh_job)],
+    return dg.Definitions.merge(
+        dg.Definitions(assets=[build_raw_calls(source), build_tables(source)]), build_jobs(source)
     )
 
 

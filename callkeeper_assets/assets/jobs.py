@@ -24,44 +24,33 @@ def name_refresh_job(source: str) -> str:
     return f"{source}_refresh"
 
 
-def build_jobs(source: Source) -> list[dg.UnresolvedAssetJobDefinition]:
-    """Build both jobs of a source, the load's first."""
+def build_jobs(source: Source) -> dg.Definitions:
+    """Build both jobs of a source, and the schedule of its refresh."""
     selection = dg.AssetSelection.assets(
         *(dg.AssetKey([source.name, name]) for name in ("raw_calls", *source.tables))
     )
-    return [
-        dg.define_asset_job(
-            name,
-            selection=selection,
-            description=description,
-            tags={SOURCE_TAG: source.name},
-            partitions_def=build_partitions(source),
-            executor_def=dg.in_process_executor,
-        )
-        for name, description in (
-            (
-                name_load_job(source.name),
-                f"Historic load of {source.caption}: the chosen days are loaded in one run.",
-            ),
-            (
-                name_refresh_job(source.name),
-                (
-                    f"Re-read of {source.caption}: today, {source.refresh.overlap_days} days before "
-                    "it, and older days whose calls are not all final."
-                ),
-            ),
-        )
-    ]
-
-
-def build_refresh_schedule(
-    source: Source, job: dg.UnresolvedAssetJobDefinition
-) -> dg.ScheduleDefinition:
-    """Build the schedule of a source's refresh; it runs from the start on."""
+    partitions = build_partitions(source)
+    load_job = dg.define_asset_job(
+        name_load_job(source.name),
+        selection=selection,
+        description=f"Historic load of {source.caption}: the chosen days are loaded in one run.",
+        tags={SOURCE_TAG: source.name},
+        partitions_def=partitions,
+    )
+    refresh_job = dg.define_asset_job(
+        name_refresh_job(source.name),
+        selection=selection,
+        description=(
+            f"Re-read of {source.caption}: today, {source.refresh.overlap_days} days before it, "
+            "and older days whose calls are not all final."
+        ),
+        tags={SOURCE_TAG: source.name},
+        partitions_def=partitions,
+    )
 
     @dg.schedule(
         name=name_refresh_job(source.name),
-        job=job,
+        job=refresh_job,
         cron_schedule=source.refresh.cron,
         execution_timezone=source.time_zone.key,
         default_status=dg.DefaultScheduleStatus.RUNNING,
@@ -69,15 +58,14 @@ def build_refresh_schedule(
         tags={SOURCE_TAG: source.name},
     )
     def refresh(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest]:
-        for days in plan_source_refresh(
-            source, today=source.today(context.scheduled_execution_time)
-        ):
+        tick = context.scheduled_execution_time
+        for days in plan_source_refresh(source, today=source.today(tick)):
             yield dg.RunRequest(
-                run_key=f"{context.scheduled_execution_time.isoformat()} {days.first}",
+                run_key=f"{tick.isoformat()} {days.first}",
                 tags={SOURCE_TAG: source.name, **build_range_tags(days.first, days.last)},
             )
 
-    return refresh
+    return dg.Definitions(jobs=[load_job, refresh_job], schedules=[refresh])
 
 
 def plan_source_refresh(source: Source, *, today: date) -> list[DayRange]:
