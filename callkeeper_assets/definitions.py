@@ -40,7 +40,6 @@ def build_definitions() -> dg.Definitions:
         )
     return dg.Definitions.merge(
         build_shared_definitions(),
-        build_shared_definitions(),
         *(build_source_definitions(source) for source in sources),
         dg.Definitions(assets=[_build_error_asset(broken) for broken in refused]),
     )

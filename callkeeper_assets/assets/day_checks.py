@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import date
-from typing import Final
+from typing import Any, Final
 
 import dagster as dg
 
@@ -31,7 +31,7 @@ class _Verdict:
 
     passed: bool
     text: str
-    metadata: dict[str, dg.RawMetadataValue]
+    metadata: dict[str, Any]
 
 
 _Judge = Callable[[str, LoadedDay], _Verdict]

@@ -7,7 +7,7 @@ guard refuses does not stop the others: they are loaded and recorded, then the s
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 
 import dagster as dg
 
@@ -131,7 +131,7 @@ def _log_totals(context: dg.AssetExecutionContext, loaded: Iterable[LoadedDay]) 
     )
 
 
-def _describe_day(day: LoadedDay, table: str) -> dict[str, dg.RawMetadataValue]:
+def _describe_day(day: LoadedDay, table: str) -> dict[str, Any]:
     counts = day.counts[table]
     return {
         "dagster/row_count": day.rows[table],
@@ -156,5 +156,5 @@ def _record_one_by_one(context: dg.AssetExecutionContext, loaded: Iterable[Loade
             )
 
 
-def _describe_columns(source: Source, table: str) -> dict[str, dg.RawMetadataValue]:
+def _describe_columns(source: Source, table: str) -> dict[str, Any]:
     return {"dagster/column_lineage": build_column_lineage(source, TABLES[table])}
