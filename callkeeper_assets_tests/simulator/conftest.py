@@ -51,7 +51,9 @@ class Asker:
 def sim() -> Iterator[RunningSimulator]:
     """Two accounts, one with an old key; the clock stands at `NOW`."""
     accounts = [
-        AccountSettings(key=KEY, name="main", calls_per_day=60, seed=7),
+        AccountSettings(
+            key=KEY, name="main", calls_per_day=60, seed=7, first_day=dt.date(2026, 1, 1)
+        ),
         AccountSettings(key=OLD_KEY, name="old", calls_per_day=20, time_zone="Asia/Vladivostok"),
     ]
     with run_simulator(accounts, now=NOW) as running:

@@ -40,7 +40,7 @@ def test_completed_calls_are_those_that_are_final(sim: RunningSimulator, asker: 
             sim.account("main").settings.first_day, count=2, code=code
         )
     }
-    window = {"from_": "2025-01-01", "to": "2025-01-01", "time_zone": "Europe/Moscow"}
+    window = {"from_": "2026-01-01", "to": "2026-01-01", "time_zone": "Europe/Moscow"}
     everything = asker.ask("getCallsInfo", **window).json()["result"]
     completed = asker.ask("getCallsCompleted", **window).json()["result"]
     assert len(held) == 6

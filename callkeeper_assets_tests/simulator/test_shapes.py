@@ -1,4 +1,4 @@
-"""The switches of a success: shapes of lists and empty periods, names and nesting of marks, drift."""
+"""Switches of a success: shapes of lists and empty periods, names and nesting of marks, drift."""
 
 import datetime as dt
 from typing import Any

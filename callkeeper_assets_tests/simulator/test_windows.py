@@ -61,10 +61,10 @@ def test_a_moment_may_have_an_offset_of_its_own_or_a_space_for_its_t(asker: Aske
 @pytest.mark.parametrize(
     "query", ["date=", "date[from]=&date[to]=", "date[]="], ids=["empty", "bounds", "array"]
 )
-def test_an_empty_date_asks_for_all_time(sim: RunningSimulator, asker: Asker, query: str) -> None:
+def test_an_empty_date_asks_for_all_time(sim: RunningSimulator, query: str) -> None:
     answer = requests.get(f"{sim.base_url}/getCallsInfo?api_key={KEY}&{query}", timeout=10)
     truth = sim.account("main").truth(dt.date(2020, 1, 1), NOW.date(), has_calls=False)
-    assert len(answer.json()["result"]) == truth.count > 20_000
+    assert len(answer.json()["result"]) == truth.count > 4_000
 
 
 def test_a_bound_left_empty_is_open(sim: RunningSimulator, asker: Asker) -> None:
