@@ -20,6 +20,7 @@ _FIELDS: tuple[tuple[str, int, int, dict[str, int]], ...] = (
 
 _PART = re.compile(r"(?P<first>\*|\w+)(-(?P<last>\w+))?(/(?P<step>\d+))?")
 
+_SUNDAY = 7
 _LONGEST = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 
 
@@ -37,9 +38,11 @@ def _read_part(part: str, least: int, greatest: int, names: dict[str, int]) -> s
     else:
         first = _read_number(match["first"], names)
         last = _read_number(match["last"], names) if match["last"] else first
-        if match["step"] and not match["last"]:
+        # A step needs a range, and a range of one value means something else to Dagster.
+        if (match["step"] and not match["last"]) or (match["last"] and first == last):
             return None
-    if not least <= first <= last <= greatest or not 1 <= step <= greatest:
+    # Dagster warns of a greater step, and its weekdays end at 6 (Sunday is 0 and 7).
+    if not least <= first <= last <= greatest or not 1 <= step <= max(1, last - (last == _SUNDAY)):
         return None
     return set(range(first, last + 1, step))
 

@@ -43,7 +43,7 @@ class BrokenSource:
     problems: tuple[str, ...]
 
 
-def suggest_name(folder: str) -> str:
+def suggest_source_name(folder: str) -> str:
     """The valid source's name nearest to a folder's name."""
     name = re.sub(r"[^a-z0-9]+", "_", folder.lower()).strip("_")
     return (name if name[:1].isalpha() else f"source_{name}".rstrip("_"))[:_MAX_NAME]
@@ -56,7 +56,7 @@ def find_name_problem(name: str) -> str | None:
     return (
         f"the folder's name '{name}' is the source's name: a lower-case Latin letter, then such "
         f"letters, digits and '_', {_MAX_NAME} at most. Rename the folder, for example to "
-        f"'{suggest_name(name)}'."
+        f"'{suggest_source_name(name)}'."
     )
 
 
@@ -148,7 +148,9 @@ def load_source_file(file: Path, now: datetime | None = None) -> Source:
         yaml_file: YamlFile = read_yaml_file(file)
     except YamlFileError as error:
         raise _refuse(file, [*found, (error.line, error.problem)]) from None
-    attributes, problems = read_attributes(yaml_file.data, suggest_name(file.parent.name), now)
+    attributes, problems = read_attributes(
+        yaml_file.data, suggest_source_name(file.parent.name), now
+    )
     found += [(yaml_file.line(item.location), item) for item in (*yaml_file.repeated, *problems)]
     if found:
         raise _refuse(file, found)

@@ -10,12 +10,12 @@ import re
 from datetime import date
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from callkeeper_assets.config.cron import find_cron_problem
-from callkeeper_assets.config.problems import describe_unknown
+from callkeeper_assets.config.problems import describe_unknown, suggest_name
 from callkeeper_assets.warehouse.filters import FilterOp
 from callkeeper_assets.warehouse.tables import SELECTABLE_TABLES
 
@@ -59,16 +59,10 @@ def _check_zone(value: str) -> str:
     try:
         ZoneInfo(value)
     except (OSError, ValueError, KeyError):
-        from zoneinfo import available_timezones  # noqa: PLC0415 (walks the zones' files)
-
-        cities = {zone.rpartition("/")[2].lower(): zone for zone in sorted(available_timezones())}
-        guess = cities.get(value.rpartition("/")[2].lower().replace(" ", "_"))
-        names = [zone for zone in available_timezones() if "/" in zone]
-        text = describe_unknown("time zone", value, names).partition(" Allowed:")[0]
-        if guess and "Did you mean" not in text:
-            text += f" Did you mean '{guess}'?"
+        suggestion = suggest_name(value, sorted(available_timezones()))
         raise ValueError(
-            f"{text} Allowed: names of the IANA list, such as Europe/Moscow."
+            f"there is no time zone '{value}'.{suggestion} Allowed: names of the IANA list, such "
+            "as Europe/Moscow."
         ) from None
     return value
 
@@ -172,17 +166,9 @@ class SourceAttributes(_Attributes):
         description="First day ever loaded, YYYY-MM-DD. Default: January 1 of last year.",
     )
     history_days: Annotated[
-        int | None,
+        Annotated[int, Field(ge=1, le=36_500)] | None,
         BeforeValidator(_read_unlimited),
-        Field(ge=1, le=36_500),
-        WithJsonSchema(
-            {
-                "anyOf": [
-                    {"type": "integer", "minimum": 1, "maximum": 36_500},
-                    {"enum": ["none", None]},
-                ]
-            }
-        ),
+        WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, {"enum": ["none", None]}]}),
     ] = Field(
         default=None,
         description="The plan's limit in days, counted back from today. Default: none, unlimited.",

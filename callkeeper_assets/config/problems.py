@@ -25,7 +25,8 @@ class Problem:
 
     def describe(self) -> str:
         """The attribute as users write it, `tables[2]` or `refresh.cron`, and the text."""
-        location = self.location[1:] if self.location[:1] == ("attributes",) else self.location
+        is_attribute = len(self.location) > 1 and self.location[0] == "attributes"
+        location = self.location[1:] if is_attribute else self.location
         path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
         return f"{path.lstrip('.')}: {self.text}" if path else self.text
 

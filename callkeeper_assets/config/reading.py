@@ -88,7 +88,7 @@ def _find_problems(error: ValidationError, name: str) -> Iterator[Problem]:
                 "must name the environment variable that holds the key, never a key itself: "
                 f"api_key: {{env: {suggest_variable(name)}}}."
             )
-            if details["type"] != "missing":
+            if details["type"] != "missing" or len(location) > 1:
                 text += " If a key stands here, replace it in CallKeeper: files are copied."
             yield Problem(("attributes", "api_key"), text)
 

@@ -73,14 +73,17 @@ def _walk(node: yaml.Node, location: Location, line: int) -> Iterator[tuple[Loca
 
 def _find_lines(node: yaml.Node) -> tuple[dict[Location, int], tuple[Problem, ...]]:
     lines: dict[Location, int] = {}
-    repeated: list[Problem] = []
+    repeated: dict[Location, Problem] = {}
     for location, line in _walk(node, (), node.start_mark.line + 1):
-        if location in lines:
-            repeated.append(
-                Problem(location, f"is written twice, first on line {lines[location]}: keep one.")
+        # What lies in a repeated key is repeated with it.
+        if location in lines and not any(
+            location[:end] in repeated for end in range(len(location))
+        ):
+            repeated[location] = Problem(
+                location, f"is written twice, first on line {lines[location]}: keep one."
             )
         lines[location] = line
-    return lines, tuple(repeated)
+    return lines, tuple(repeated.values())
 
 
 def read_yaml_file(file: Path) -> YamlFile:
