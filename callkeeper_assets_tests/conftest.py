@@ -59,6 +59,8 @@ def home(monkeypatch: pytest.MonkeyPatch) -> Path:
 
     Root's embedded server may enter it, as it may not enter `tmp_path`.
     """
+    # Set and deleted, so that what a test sets itself is undone after it.
+    monkeypatch.setenv("DAGSTER_HOME", "")
     for name in list(os.environ):
         if name == "DAGSTER_HOME" or (name.startswith("CALLKEEPER_") and name != _RUN_FOLDER):
             monkeypatch.delenv(name)
