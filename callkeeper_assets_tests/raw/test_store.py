@@ -1,0 +1,136 @@
+"""The store of raw calls: what is written comes back byte for byte, a day is replaced whole."""
+
+import multiprocessing
+import os
+import signal
+import time
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import pytest
+
+from callkeeper_assets.raw.days import DayDetails, build_table
+from callkeeper_assets.raw.errors import MissingDayError, StoreError, UnreadableDayError
+from callkeeper_assets.raw.store import RawStore
+
+DAY = date(2026, 1, 31)
+
+
+def make_details(run_id: str = "run", refusal: str = "") -> DayDetails:
+    """Details of `DAY` with the given run and refusal."""
+    return DayDetails(
+        source="moscow",
+        day=DAY,
+        time_zone="Europe/Moscow",
+        window_from=datetime(2026, 1, 30, 21, tzinfo=UTC),
+        window_to=datetime(2026, 1, 31, 21, tzinfo=UTC),
+        requests=3,
+        fetched_at=datetime(2026, 2, 1, 5, tzinfo=UTC),
+        run_id=run_id,
+        refusal=refusal,
+    )
+
+
+def test_payloads_come_back_byte_for_byte(tmp_path: Path) -> None:
+    payloads = [
+        '{"id": 1, "city": "Казань",  "tags": " "}'.encode(),
+        b"{}",
+        rb'{"id":"3","x":1e400,"y":"\u0000"}',
+    ]
+    store = RawStore(str(tmp_path))
+    store.write(
+        build_table([1, 2, 3], [1769806800, 1769806800, 1769893199], payloads), make_details()
+    )
+    calls, details = store.read("moscow", DAY)
+    assert [value.encode() for value in calls.column("payload").to_pylist()] == payloads
+    assert calls.column("call_id").to_pylist() == [1, 2, 3]
+    assert calls.column("called_at").to_pylist()[2] == datetime(2026, 1, 31, 20, 59, 59, tzinfo=UTC)
+    assert details == make_details()
+
+
+def test_a_day_without_calls_is_a_file_too(tmp_path: Path) -> None:
+    store = RawStore(str(tmp_path))
+    store.write(build_table([], [], []), make_details())
+    assert store.read("moscow", DAY)[0].num_rows == 0
+    assert store.read_call_ids("moscow", DAY) == set()
+
+
+def test_a_day_that_was_never_fetched_says_what_to_type(tmp_path: Path) -> None:
+    store = RawStore(str(tmp_path))
+    assert store.read_details("moscow", DAY) is None
+    with pytest.raises(
+        MissingDayError, match="callkeeper load moscow --from 2026-01-31 --to 2026-01-31"
+    ):
+        store.read("moscow", DAY)
+
+
+def test_a_refused_answer_lies_beside_the_day_until_a_good_one_comes(tmp_path: Path) -> None:
+    store = RawStore(str(tmp_path))
+    store.write(build_table([1], [1769806800], [b"{}"]), make_details("first"))
+    store.refuse(build_table([], [], []), make_details("second", refusal="too few"))
+    assert store.read("moscow", DAY)[1].run_id == "first"
+    refused = store.read_details("moscow", DAY, refused=True)
+    assert refused is not None
+    assert (refused.run_id, refused.refusal) == ("second", "too few")
+    store.write(build_table([1], [1769806800], [b"{}"]), make_details("third"))
+    assert store.read_details("moscow", DAY, refused=True) is None
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1 not really", b"\x00" * 100])
+def test_a_damaged_file_is_named(tmp_path: Path, content: bytes) -> None:
+    store = RawStore(str(tmp_path))
+    path = Path(store.locate("moscow", DAY))
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content)
+    with pytest.raises(UnreadableDayError, match=str(path)):
+        store.read("moscow", DAY)
+
+
+def test_a_place_that_cannot_be_written_says_which_setting_names_it(tmp_path: Path) -> None:
+    file = tmp_path / "occupied"
+    file.write_text("a file where a folder should be")
+    with pytest.raises(StoreError, match="CALLKEEPER_RAW_URL"):
+        RawStore(str(file)).write(build_table([], [], []), make_details())
+
+
+def test_an_unknown_kind_of_place_says_which_setting_names_it() -> None:
+    with pytest.raises(StoreError, match="CALLKEEPER_RAW_URL names a place that cannot be used"):
+        RawStore("nosuch://bucket/raw")
+
+
+def test_an_object_store_works_like_a_folder() -> None:
+    store = RawStore("memory://callkeeper-raw")
+    store.write(build_table([7], [1769806800], [b'{"id": 7}']), make_details())
+    store.refuse(build_table([], [], []), make_details(refusal="empty"))
+    assert store.read_call_ids("moscow", DAY) == {7}
+    assert store.read_details("moscow", DAY, refused=True) is not None
+
+
+def write_for_ever(folder: str) -> None:
+    """Replace the day again and again, with as many calls each time as bytes in each payload."""
+    store = RawStore(folder)
+    size = 1
+    while True:
+        size = size % 2000 + 1
+        ids = list(range(size))
+        store.write(
+            build_table(ids, [1769806800] * size, [b"x" * size] * size), make_details(str(size))
+        )
+
+
+def test_a_writer_killed_at_any_moment_leaves_a_whole_day(tmp_path: Path) -> None:
+    """Five kills: the file is always one write, never parts of two."""
+    context = multiprocessing.get_context("spawn")
+    store = RawStore(str(tmp_path))
+    for _ in range(5):
+        writer = context.Process(target=write_for_ever, args=(str(tmp_path),))
+        writer.start()
+        before = store.read_details("moscow", DAY)
+        while store.read_details("moscow", DAY) in {None, before}:
+            time.sleep(0.002)
+        assert writer.pid is not None
+        os.kill(writer.pid, signal.SIGKILL)
+        writer.join()
+        calls, details = store.read("moscow", DAY)
+        assert calls.num_rows == int(details.run_id)
+        assert {len(value) for value in calls.column("payload").to_pylist()} == {calls.num_rows}
