@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, date, datetime
+from typing import Self
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
@@ -40,7 +41,7 @@ def _day_of_calls(day: date, window: Window, calls: KeyedCalls, errand: Errand) 
 
 
 class CallKeeperClient:
-    """Reads one source. Safe to use from several threads; not to be pickled or forked.
+    """Reads one source. For several threads, but not to be pickled or forked; close it after use.
 
     Args:
         source: The source's name, for errors.
@@ -88,6 +89,16 @@ class CallKeeperClient:
             timeout_sec=timeout_sec,
             retry=retry or RetryPolicy(),
         )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._session.close()
 
     def get_user_info(self) -> UserInfo:
         """Ask whose the key is: the cheapest way to learn whether it is good."""

@@ -139,6 +139,10 @@ class SourceSession:
         self._http.mount("http://", adapter)
         self._http.mount("https://", adapter)
 
+    def close(self) -> None:
+        """Close the connections that are kept alive."""
+        self._http.close()
+
     def ask(
         self,
         method: str,
