@@ -158,7 +158,11 @@ def simulate(
         "--answer", AnswerSettings, dict(_split("--answer", text) for text in answer or [])
     )
     faults = _read_faults(fault or [])
-    simulator = Simulator(_read_accounts(account or [], common), answers, _read_now(now))
+    accounts = _read_accounts(account or [], common)
+    try:
+        simulator = Simulator(accounts, answers, _read_now(now))
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--account") from None
     for each in simulator.accounts:
         each.set_faults(*faults)
     _serve(simulator, host, port, is_logged=log)

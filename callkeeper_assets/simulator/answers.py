@@ -13,7 +13,12 @@ from typing import Final
 from callkeeper_assets.simulator import failures
 from callkeeper_assets.simulator.account import Account
 from callkeeper_assets.simulator.days import ServedDay, StatusPair
-from callkeeper_assets.simulator.settings import AnswerSettings, FaultKind
+from callkeeper_assets.simulator.settings import (
+    KEY_FORM,
+    OLD_KEY_FORM,
+    AnswerSettings,
+    FaultKind,
+)
 from callkeeper_assets.simulator.statuses import FINAL
 from callkeeper_assets.simulator.windows import parse_window
 
@@ -26,6 +31,8 @@ _REFUSALS: Final = {
 }
 _DAY_SEC: Final = 86400
 _MOST_PARTS: Final = 64
+# Only a cut needs the right answer: the other faults must not cost its making.
+CUTS: Final = ("cut_body", "cut_connection")
 
 Parameters = Mapping[str, str]
 Slices = list[tuple[ServedDay, int, int]]
@@ -75,8 +82,7 @@ def check_request(
         raise failures.RequestFailedError(failures.key_not_defined("api_key"))
     if len(key) not in _KEY_LENGTHS:
         raise failures.RequestFailedError(failures.KEY_LENGTH)
-    is_old = len(key) == min(_KEY_LENGTHS)
-    if not re.fullmatch(r"[0-9A-Za-z]+" if is_old else r"[0-9A-Fa-f]+", key):
+    if not (KEY_FORM.fullmatch(key) or OLD_KEY_FORM.fullmatch(key)):
         raise failures.RequestFailedError(failures.KEY_NOT_HEX)
     account = find_account(key)
     if account is None:
@@ -98,24 +104,19 @@ def _render_calls(pieces: list[bytes], answers: AnswerSettings) -> Answer:
     return Answer(200, (head, *parts, tail))
 
 
-def _is_over_limit(window: tuple[int, int], slices: Slices, answers: AnswerSettings) -> bool:
-    start, end = window
-    if answers.max_days is not None and end - start > answers.max_days * _DAY_SEC + 1:
-        return True
-    count = sum(high - low for _, low, high in slices)
-    return answers.max_calls is not None and count > answers.max_calls
-
-
 def _answer_window(
     account: Account, parameters: Parameters, read: Callable[[Slices], Iterator[bytes]]
 ) -> Answer:
     answers = account.answers
-    window = parse_window(parameters, answers)
-    slices = account.serve_days(*window)
+    start, end = parse_window(parameters, answers)
+    is_over = answers.max_days is not None and end - start > answers.max_days * _DAY_SEC + 1
+    if is_over and answers.over_limit not in CUTS:
+        return Answer(200, (), answers.over_limit)
+    slices = account.serve_days(start, end)
+    if answers.max_calls is not None:
+        is_over |= sum(high - low for _, low, high in slices) > answers.max_calls
     answer = _render_calls(list(read(slices)), answers)
-    if _is_over_limit(window, slices, answers):
-        return replace(answer, over_limit=answers.over_limit)
-    return answer
+    return replace(answer, over_limit=answers.over_limit) if is_over else answer
 
 
 def _read_all(slices: Slices) -> Iterator[bytes]:

@@ -16,6 +16,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from callkeeper_assets.simulator.account import Account
 from callkeeper_assets.simulator.answers import (
+    CUTS,
     Answer,
     answer_method,
     check_request,
@@ -150,8 +151,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer_with_fault(
         self, fault: Fault, account: Account, method: str, parameters: dict[str, str]
     ) -> str:
-        # Only a cut needs the right answer; the others must not cost its making.
-        is_cut = fault.kind in ("cut_body", "cut_connection")
+        is_cut = fault.kind in CUTS
         answer = answer_method(account, method, parameters) if is_cut else Answer(200, ())
         return self._show_fault(fault, answer)
 

@@ -5,6 +5,8 @@ reading. All records are frozen: a running account is changed by replacing its s
 """
 
 import datetime as dt
+import re
+import zoneinfo
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, TypeVar
@@ -12,6 +14,8 @@ from typing import Any, Literal, TypeVar
 import msgspec
 
 MAX_CALLS_PER_DAY = 90_000
+KEY_FORM = re.compile(r"[0-9A-Fa-f]{32}")
+OLD_KEY_FORM = re.compile(r"[0-9A-Za-z]{16}")
 
 Record = TypeVar("Record")
 
@@ -50,11 +54,22 @@ class AccountSettings:
     rhythm: Literal["week", "flat"] = "week"
 
     def __post_init__(self) -> None:
-        """Refuse what could not be generated.
+        """Refuse what could not be served.
 
         Raises:
-            ValueError: `calls_per_day` is out of its range.
+            ValueError: the key's form, the number of calls or the zone is impossible.
         """
+        if not (OLD_KEY_FORM.fullmatch(self.key) or KEY_FORM.fullmatch(self.key)):
+            raise ValueError(
+                f"an account's key has {len(self.key)} characters; allowed are 32 hexadecimal ones,"
+                " or 16 letters and digits"
+            )
+        try:
+            zoneinfo.ZoneInfo(self.time_zone)
+        except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+            raise ValueError(
+                f"no such time zone: {self.time_zone}; use a name as Europe/Moscow"
+            ) from None
         if not 0 <= self.calls_per_day <= MAX_CALLS_PER_DAY:
             raise ValueError(
                 f"calls_per_day is {self.calls_per_day}, allowed are 0 to {MAX_CALLS_PER_DAY}:"

@@ -145,6 +145,9 @@ def test_a_process_of_its_own_serves_warms_and_logs_no_key() -> None:
         (("--account", f"{KEY},colour=red"), "AccountSettings has no colour"),
         (("--fault", "html,odds"), "'odds' is not name=value"),
         (("--calls-per-day", "1000000"), "calls_per_day is 1000000"),
+        (("--account", "secret", "--port", "0"), "key has 6 characters; allowed are 32"),
+        (("--account", KEY, "--account", KEY), "already has an account of this key"),
+        (("--time-zone", "Mars/Phobos"), "no such time zone: Mars/Phobos"),
     ],
 )
 def test_a_wrong_option_is_wrong_usage(options: tuple[str, ...], message: str) -> None:
