@@ -129,8 +129,9 @@ def read_calls(body: bytes) -> KeyedCalls | Trouble:
     if trouble is not None:
         return trouble
     try:
-        body.decode()  # msgspec does not look at the text of what it hands out raw
         raws = _raw_calls(body)
+        if not body.isascii():
+            body.decode()  # msgspec does not look into the strings of what it hands out raw
         return _failed_or_unusable(body) if raws is None else key_calls(raws)
     except UnusableCallError as error:
         return _unusable(f"a call that cannot be used: {excerpt(str(error))}")

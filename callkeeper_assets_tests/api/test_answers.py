@@ -70,7 +70,9 @@ def test_a_failure_that_names_the_size_asks_for_halving() -> None:
     assert trouble.retries_before_halving == 0
 
 
-@pytest.mark.parametrize("body", [b'{"result":[{"id":1,"da', b'[{"id":1}', b'{"re', b"", b" \n"])
+@pytest.mark.parametrize(
+    "body", [b'{"result":[{"id":1,"da', b'[{"id":1}', b'[{"a":"\xd0', b"", b" \n"]
+)
 def test_cut_json_and_an_empty_body_are_cut_answers(body: bytes) -> None:
     trouble = _trouble(body)
     assert trouble.error is RetryLaterError
