@@ -1,0 +1,75 @@
+"""`python -m callkeeper_assets_tests.benchmarks [--short] [--only NAME]`: runs and reports them.
+
+The short form (also with SHORT set, as `make bench SHORT=1` does) shows that all of it works; its
+numbers say little.
+"""
+
+import argparse
+import datetime as dt
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from callkeeper_assets_tests.benchmarks import daemon, historic, refreshes
+from callkeeper_assets_tests.benchmarks.code_location import compare_loading
+from callkeeper_assets_tests.benchmarks.peers_environment import prepare_peers
+from callkeeper_assets_tests.benchmarks.report import Section, format_section, write_json
+from callkeeper_assets_tests.benchmarks.stand import ROOT, Stand, today
+
+
+@dataclass(frozen=True)
+class _Sizes:
+    """How much each benchmark does."""
+
+    load_days: int
+    memory_days: int
+    refresh_pairs: int
+    daemon_sources: int
+    location_sources: int
+    location_rounds: int
+
+
+_FULL: Final = _Sizes(200, 500, 5, 50, 100, 5)
+_SHORT: Final = _Sizes(5, 12, 1, 3, 100, 1)
+_BENCHMARKS: Final[dict[str, Callable[[Stand, str, _Sizes], Section]]] = {
+    "historic": lambda stand, peers, sizes: historic.compare_loads(stand, peers, sizes.load_days),
+    "memory": lambda stand, _, sizes: historic.compare_memory(
+        stand, sizes.load_days, sizes.memory_days
+    ),
+    "refresh": lambda stand, peers, sizes: refreshes.compare_refreshes(
+        stand, peers, sizes.refresh_pairs
+    ),
+    "daemon": lambda stand, _, sizes: daemon.measure_daemon(stand, sizes.daemon_sources),
+    "location": lambda stand, _, sizes: compare_loading(
+        stand.folder, sizes.location_sources, sizes.location_rounds
+    ),
+}
+
+
+def main() -> None:
+    """Run the benchmarks that were asked for."""
+    parser = argparse.ArgumentParser(prog="python -m callkeeper_assets_tests.benchmarks")
+    parser.add_argument("--short", action="store_true", default=bool(os.environ.get("SHORT")))
+    parser.add_argument("--only", action="append", choices=list(_BENCHMARKS), metavar="NAME")
+    given = parser.parse_args()
+    sizes = _SHORT if given.short else _FULL
+    peers = prepare_peers()
+    accounts = [
+        *historic.ACCOUNTS,
+        *refreshes.name_accounts(sizes.refresh_pairs),
+        *daemon.name_accounts(sizes.daemon_sources),
+    ]
+    oldest = today() - dt.timedelta(days=sizes.memory_days + 30)
+    sections: list[Section] = []
+    with Stand(accounts, oldest) as stand:
+        for name in given.only or _BENCHMARKS:
+            section = _BENCHMARKS[name](stand, peers, sizes)
+            print(format_section(section), flush=True)  # noqa: T201
+            sections.append(section)
+    file = write_json(sections, ROOT / "bench-results", is_short=given.short)
+    print(f"Written: {file.relative_to(ROOT)}")  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()

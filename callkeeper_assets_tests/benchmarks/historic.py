@@ -1,0 +1,133 @@
+"""Historic load: two accounts, many days, a thousand calls a day; the product against its peers.
+
+Also how its memory grows with the number of calls. Each contender has loaded one day before it is
+measured: what is made once for an empty database is not part of a load, and is reported beside it.
+"""
+
+import datetime as dt
+from dataclasses import dataclass
+from typing import Final
+
+from callkeeper_assets_tests.benchmarks.contenders import (
+    PEERS,
+    Contender,
+    enter_peer,
+    enter_product,
+)
+from callkeeper_assets_tests.benchmarks.measure import Usage
+from callkeeper_assets_tests.benchmarks.report import Row, Section, Target
+from callkeeper_assets_tests.benchmarks.stand import Stand, today
+
+ACCOUNTS: Final = ("first", "second")
+_DAY: Final = dt.timedelta(days=1)
+# Away from the days that a refresh reads.
+_DISTANCE: Final = 10 * _DAY
+_MOST_MEGABYTES: Final = 600
+_MOST_GROWTH: Final = 1.1
+_LEAST_RATIO: Final = 2.5
+_AIMED_RATIO: Final = 4
+
+
+@dataclass(frozen=True)
+class _Load:
+    """One historic load, done and checked."""
+
+    contender: Contender
+    calls: int
+    opening: Usage
+    usage: Usage
+    database_bytes: float
+    raw_bytes: float
+
+    @property
+    def speed(self) -> float:
+        """Calls a second."""
+        return self.calls / self.usage.seconds
+
+    def describe(self, product: "_Load") -> Row:
+        """The load as a row, beside the product's."""
+        return {
+            "loader": self.contender.label,
+            "calls": self.calls,
+            "seconds": self.usage.seconds,
+            "calls/s": self.speed,
+            "callkeeper is x faster": product.speed / self.speed,
+            "CPU s": self.usage.cpu_sec,
+            "server CPU s": self.usage.watched_cpu_sec["server"],
+            "API CPU s": self.usage.watched_cpu_sec["simulator"],
+            "largest process MB": self.usage.process_mb,
+            "all processes MB": self.usage.tree_mb,
+            "database B/call": self.database_bytes,
+            "raw B/call": self.raw_bytes or None,
+            "first day s": self.opening.seconds,
+        }
+
+
+def _load(contender: Contender, days: int) -> _Load:
+    """Load a day into the empty database, then so many days, the latter measured."""
+    last = today() - _DISTANCE
+    first = last - (days - 1) * _DAY
+    before = first - _DAY
+    stand = contender.stand
+    stand.warm(ACCOUNTS, before, last)
+    opening = contender.load(ACCOUNTS, before, before)
+    stand.settle()
+    usage = contender.load(ACCOUNTS, first, last)
+    contender.check([(account, before, last) for account in ACCOUNTS])
+    calls = sum(stand.truth(account, first, last)[0] for account in ACCOUNTS)
+    stored = sum(stand.truth(account, before, last)[0] for account in ACCOUNTS)
+    database_bytes, raw_bytes = contender.stored_bytes()
+    return _Load(contender, calls, opening, usage, database_bytes / stored, raw_bytes / stored)
+
+
+def compare_loads(stand: Stand, python: str, days: int) -> Section:
+    """Measure the historic load of each contender.
+
+    Args:
+        stand: with `ACCOUNTS`.
+        python: the peers'.
+        days: how many of each account.
+    """
+    contenders = [enter_product(stand, ACCOUNTS, "historic")]
+    contenders += [enter_peer(stand, name, python) for name in PEERS]
+    loads = [_load(contender, days) for contender in contenders]
+    product = loads[0]
+    speed = {load.contender.name: load.speed for load in loads}
+    tuned = product.speed / speed["dlt_json"]
+    expert = product.speed / speed["dlt_arrow"]
+    memory = product.usage.tree_mb
+    return Section(
+        "historic",
+        f"Historic load of {len(ACCOUNTS)} accounts x {days} days",
+        [load.describe(product) for load in loads],
+        (
+            Target(f"{_LEAST_RATIO} x tuned dlt or more", tuned, tuned >= _LEAST_RATIO),
+            Target(f"{_AIMED_RATIO} x tuned dlt, the aim", tuned, tuned >= _AIMED_RATIO),
+            Target("ahead of dlt fed with Arrow", expert, expert > 1),
+            Target(f"memory below {_MOST_MEGABYTES} MB", memory, memory < _MOST_MEGABYTES),
+        ),
+    )
+
+
+def compare_memory(stand: Stand, few_days: int, many_days: int) -> Section:
+    """Measure the product's memory for a shorter and a longer load, each into an empty database."""
+    loads = [
+        _load(enter_product(stand, ACCOUNTS, f"memory_{days}"), days)
+        for days in (few_days, many_days)
+    ]
+    growth = loads[1].usage.tree_mb / loads[0].usage.tree_mb
+    return Section(
+        "memory",
+        "Memory of a historic load as it grows",
+        [
+            {
+                "loader": load.contender.label,
+                "calls": load.calls,
+                "seconds": load.usage.seconds,
+                "largest process MB": load.usage.process_mb,
+                "all processes MB": load.usage.tree_mb,
+            }
+            for load in loads
+        ],
+        (Target(f"grows by no more than {_MOST_GROWTH} x", growth, growth <= _MOST_GROWTH),),
+    )

@@ -1,0 +1,37 @@
+"""`.venv-bench`: the peers' own Python environment, so that dlt never sits in the product's.
+
+Made with the standard library alone from `requirements-bench.txt`, and again when that file has
+changed.
+"""
+
+import hashlib
+import shutil
+import subprocess
+import sys
+from typing import Final
+
+from callkeeper_assets_tests.benchmarks.stand import ROOT
+
+_FOLDER: Final = ROOT / ".venv-bench"
+_REQUIREMENTS: Final = ROOT / "requirements-bench.txt"
+_PYTHON: Final = _FOLDER / "bin" / "python"
+
+
+def prepare_peers() -> str:
+    """The path of the peers' Python, after making its environment if need be.
+
+    Raises:
+        CalledProcessError: the packages cannot be installed; pip has said why.
+    """
+    stamp = _FOLDER / "installed"
+    wanted = hashlib.sha256(_REQUIREMENTS.read_bytes()).hexdigest()
+    if stamp.exists() and stamp.read_text() == wanted:
+        return str(_PYTHON)
+    print("Installing the peers into .venv-bench.", flush=True)  # noqa: T201
+    shutil.rmtree(_FOLDER, ignore_errors=True)
+    subprocess.run([sys.executable, "-m", "venv", _FOLDER], check=True)
+    (_FOLDER / ".gitignore").write_text("*\n")
+    install = ["-m", "pip", "install", "--quiet", "--require-hashes", "-r", str(_REQUIREMENTS)]
+    subprocess.run([str(_PYTHON), *install], check=True)
+    stamp.write_text(wanted)
+    return str(_PYTHON)
