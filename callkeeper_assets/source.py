@@ -93,7 +93,7 @@ class CallKeeperSource(dg.Component, dg.Resolvable):
         return cls()
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
-        """Build the source's definitions.
+        """Build the source's definitions; what sources share, `definitions` adds.
 
         The file is read as everywhere else: what concerns several attributes is checked only there,
         and refusals name lines.

@@ -157,6 +157,24 @@ def load_source_file(file: Path, now: datetime | None = None) -> Source:
     return _build_source(attributes, file, now)
 
 
+def _find_files(folder: Path) -> list[Path]:
+    """Every defs.yaml, those that are misplaced too.
+
+    Hidden folders are left out: a mounted Kubernetes volume keeps its copies there, and shows them
+    by links, which `rglob` does not follow.
+    """
+    found = {
+        file
+        for name in ("defs.yaml", "defs.yml")
+        for file in (*folder.glob(f"*/{name}"), *folder.rglob(name))
+    }
+    return sorted(
+        file
+        for file in found
+        if not any(part.startswith(".") for part in file.relative_to(folder).parts)
+    )
+
+
 def _find_misplaced(file: Path, folder: Path) -> str | None:
     if file.name != FILE_NAME:
         return f"is not read: rename it to {FILE_NAME}."
@@ -179,13 +197,15 @@ def load_sources(root: Path | None = None) -> tuple[list[Source], list[BrokenSou
     """
     folder = root or defs_folder()
     sources: list[Source] = []
-    broken: list[BrokenSource] = []
-    for file in sorted((*folder.rglob("defs.yaml"), *folder.rglob("defs.yml"))):
+    broken: dict[str, BrokenSource] = {}
+    for file in _find_files(folder):
         misplaced = _find_misplaced(file, folder)
         try:
             if misplaced:
                 raise _refuse(file, [(1, Problem((), misplaced))])
             sources.append(load_source_file(file))
         except InvalidSourceError as error:
-            broken.append(BrokenSource(error.name, error.file, error.problems))
-    return sources, broken
+            # A name is refused once: its asset's key must be unique.
+            before = broken[error.name].problems if error.name in broken else ()
+            broken[error.name] = BrokenSource(error.name, error.file, before + error.problems)
+    return sources, list(broken.values())

@@ -396,6 +396,29 @@ def test_a_file_that_would_be_passed_over_in_silence_is_reported(
     ]
 
 
+def test_a_name_is_refused_once_however_many_files_it_has(
+    tmp_path: Path, write_source: WriteSource
+) -> None:
+    write_source("  webhook: {}\n", name="office")
+    write_source(name="clients/office")
+    _, refused = load_sources(tmp_path)
+    assert [(one.name, len(one.problems)) for one in refused] == [("office", 2)]
+
+
+def test_a_folder_mounted_by_kubernetes_is_read_through_its_links(
+    tmp_path: Path, write_source: WriteSource
+) -> None:
+    file = write_source(name="..2026_01_01")
+    (tmp_path / "..data").symlink_to(file.parent)
+    folder = tmp_path / "defs" / "office"
+    folder.parent.mkdir()
+    folder.symlink_to(tmp_path / "..data")
+    (tmp_path / "defs" / "..data").symlink_to(file.parent)
+    sources, refused = load_sources(tmp_path / "defs")
+    assert [source.name for source in sources] == ["office"]
+    assert refused == []
+
+
 def test_callkeeper_defs_names_the_folder_that_is_loaded(
     tmp_path: Path, write_source: WriteSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
