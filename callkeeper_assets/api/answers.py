@@ -106,6 +106,7 @@ def _raw_calls(body: bytes) -> list[msgspec.Raw] | None:
 
     Raises:
         msgspec.DecodeError: It is no JSON.
+        UnicodeDecodeError: It is no UTF-8.
     """
     try:
         if body.lstrip()[:1] == b"[":
@@ -117,6 +118,8 @@ def _raw_calls(body: bytes) -> list[msgspec.Raw] | None:
                 return None
     except msgspec.ValidationError:
         return None
+    if not body.isascii():
+        body.decode()  # msgspec does not look into the strings of what it hands out raw
     if len(raws) == 1 and _failure_in(msgspec.json.decode(raws[0])) is not None:
         return None
     return raws
@@ -130,8 +133,6 @@ def read_calls(body: bytes) -> KeyedCalls | Trouble:
         return trouble
     try:
         raws = _raw_calls(body)
-        if not body.isascii():
-            body.decode()  # msgspec does not look into the strings of what it hands out raw
         return _failed_or_unusable(body) if raws is None else key_calls(raws)
     except UnusableCallError as error:
         return _unusable(f"a call that cannot be used: {excerpt(str(error))}")

@@ -106,8 +106,8 @@ def connection_trouble(came_back: str) -> Trouble:
 
 def page_trouble(came_back: str) -> Trouble:
     """Something for people where JSON was due, mostly a page about maintenance."""
-    remedy = "Look at the page: is it maintenance (try again later), or is base_url wrong?"
-    return Trouble(RetryLaterError, came_back, remedy, retries=1)
+    remedy = "If that is maintenance, try again later; if not, check base_url"
+    return Trouble(RetryLaterError, came_back, remedy, retries=3)
 
 
 def trouble_of_status(status: int, said: str, pause_sec: float | None) -> Trouble:

@@ -95,12 +95,12 @@ def test_a_short_retry_after_is_obeyed_and_a_long_one_does_not_hang(connect_to: 
     assert "asked again after 3600 s, longer than the 0 s that are waited for" in text
 
 
-def test_html_is_asked_again_once_and_shown_without_phone_numbers(connect_to: ConnectTo) -> None:
+def test_html_is_asked_again_thrice_and_shown_without_phone_numbers(connect_to: ConnectTo) -> None:
     client, source = connect_to(in_order(HTML, CALL))
     assert client.fetch_day(DAY).call_ids == [1]
     client, source = connect_to(lambda _: HTML)
     text = _fail(client, RetryLaterError)
-    assert len(source.asked) == 2
+    assert len(source.asked) == 4
     assert "<html>We are moving. Call ***</html>" in text
 
 
