@@ -1,9 +1,26 @@
-"""Loads days of raw calls into the star schema."""
+"""Loads days of raw calls into the star schema.
+
+Days are taken in batches; a batch commits as one transaction, so a day is replaced whole or not at
+all. While PostgreSQL merges one batch, the next is transformed in a second thread; memory holds
+two batches, however long the period.
+"""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from datetime import date
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import UTC, date, datetime
+from typing import Final
 
+import pyarrow as pa
+
+from callkeeper_assets.warehouse.account_row import AccountRow, find_account, update_account
+from callkeeper_assets.warehouse.batch_counts import count_batch, credit_account
+from callkeeper_assets.warehouse.call_sql import Plan, plan_load
+from callkeeper_assets.warehouse.dimension_rows import DimensionRows
 from callkeeper_assets.warehouse.filters import Filter
+from callkeeper_assets.warehouse.guard import find_refusal
+from callkeeper_assets.warehouse.load_log import LogHead, write_days, write_failure, write_log
+from callkeeper_assets.warehouse.merge import Merger
+from callkeeper_assets.warehouse.migrate import ensure_schema
 from callkeeper_assets.warehouse.records import (
     Account,
     Guard,
@@ -12,6 +29,14 @@ from callkeeper_assets.warehouse.records import (
     RawDay,
     RefusedDay,
     RowCounts,
+)
+from callkeeper_assets.warehouse.selection import check_selection
+from callkeeper_assets.warehouse.session import Session
+from callkeeper_assets.warehouse.transform import (
+    Batch,
+    Transformer,
+    open_duckdb,
+    segment_table,
 )
 
 __all__ = [
@@ -25,6 +50,91 @@ __all__ = [
     "log_failure",
 ]
 
+# Of one transaction: enough that its fixed costs vanish, few enough that two fit into memory.
+_BATCH_CALLS: Final = 20_000
+_BATCH_DAYS: Final = 31
+_DEFAULT_GUARD: Final = Guard()
+
+
+class _Load:
+    """The database's side of one load: merges batches, one after another."""
+
+    def __init__(
+        self,
+        session: Session,
+        account: Account,
+        plan: Plan,
+        *,
+        run_id: str,
+        origin: Origin,
+        guard: Guard | None,
+    ) -> None:
+        self._session = session
+        self._account = account
+        self._tables = plan.tables
+        self._run_id = run_id
+        self._origin = origin
+        self._guard = guard
+        self._duck = open_duckdb()
+        self._rows = DimensionRows(session, self._duck)
+        self._row: AccountRow = find_account(session, account)
+        self._merger = Merger(session, self._duck, self._row.account_id, origin)
+
+    def close(self) -> None:
+        self._duck.close()
+
+    def merge(self, batch: Batch) -> list[LoadedDay | RefusedDay]:
+        """Replace the batch's days, but those that the guard refuses."""
+        head = LogHead(self._row.account_id, self._run_id, self._origin, datetime.now(UTC))
+        self._duck.register("frame", batch.calls)
+        self._duck.register("segments", segment_table(batch.segments))
+        with self._session.lock(self._row.account_id):
+            self._merger.read_existing(batch)
+            refused = self._refuse(batch.days)
+            self._rows.resolve(self._tables)
+            changes = self._merger.plan(refused)
+            loaded = [day for day in batch.days if day not in refused]
+            days = count_batch(self._duck, batch, self._tables, changes, loaded)
+            with self._session.transaction():
+                self._merger.write(changes, head.started_at)
+                if loaded:
+                    days = self._note_days(days)
+                results = sorted([*days, *refused.values()], key=lambda result: result.day)
+                write_log(self._session, head, results)
+        return results
+
+    def _note_days(self, days: list[LoadedDay]) -> list[LoadedDay]:
+        account_id = self._row.account_id
+        write_days(self._session, account_id, days)
+        dates = [day.day for day in days]
+        updated = update_account(self._session, account_id, self._account, min(dates), max(dates))
+        credited = credit_account(days, self._row, updated)
+        self._row = AccountRow(account_id, is_new=False)
+        return credited
+
+    def _refuse(self, days: Collection[date]) -> dict[date, RefusedDay]:
+        if self._guard is None:
+            return {}
+        refused = {}
+        for balance in self._merger.weigh_days(days):
+            reason = find_refusal(self._account.name, balance, self._guard)
+            if reason is not None:
+                refused[balance.day] = RefusedDay(balance.day, reason)
+        return refused
+
+
+def _batches(days: Iterable[RawDay]) -> Iterator[list[RawDay]]:
+    batch: list[RawDay] = []
+    calls = 0
+    for day in days:
+        if batch and (calls + day.calls.num_rows > _BATCH_CALLS or len(batch) == _BATCH_DAYS):
+            yield batch
+            batch, calls = [], 0
+        batch.append(day)
+        calls += day.calls.num_rows
+    if batch:
+        yield batch
+
 
 def load_days(
     url: str,
@@ -36,14 +146,65 @@ def load_days(
     run_id: str,
     origin: Origin = "api",
     force: bool = False,
-    guard: Guard = Guard(),
+    guard: Guard = _DEFAULT_GUARD,
 ) -> Iterator[LoadedDay | RefusedDay]:
-    """Replace days of a source in the warehouse."""
-    raise NotImplementedError
+    """Replace days of a source in the warehouse; yields each day's outcome once it is committed.
+
+    Days may come in any order, each once. A day that the guard refuses does not stop the others.
+    The schema is brought up to date before.
+
+    Args:
+        url: of the database.
+        account: the source.
+        days: read lazily, at most two batches ahead of what is yielded.
+        tables: chosen ones; rows of tables that are not chosen any more are deleted.
+        filters: by table.
+        run_id: goes into the load log.
+        origin: who told.
+        force: do without the guard.
+        guard: how much of a day may vanish.
+
+    Raises:
+        SelectionError: the tables do not go together.
+        FilterError: a filter cannot be meant.
+        BadDataError: a call lies outside its day, or is not JSON; nothing of its batch is stored.
+        DatabaseError: the database cannot be reached, or is too old.
+        SchemaError: its schema is newer than this program.
+        UnavailableError: it went away; nothing of the batch is stored.
+    """
+    plan = plan_load(check_selection(tables), filters)
+    ensure_schema(url)
+    with Session(url) as session, ThreadPoolExecutor(1, "transform") as thread:
+        load = _Load(
+            session,
+            account,
+            plan,
+            run_id=run_id,
+            origin=origin,
+            guard=None if force else guard,
+        )
+        transformer = Transformer(account.time_zone, plan)
+        try:
+            ahead: Future[Batch] | None = None
+            for batch in _batches(days):
+                following = thread.submit(transformer.transform, batch)
+                if ahead is not None:
+                    yield from load.merge(ahead.result())
+                ahead = following
+            if ahead is not None:
+                yield from load.merge(ahead.result())
+        finally:
+            thread.shutdown(cancel_futures=True)
+            transformer.close()
+            load.close()
 
 
 def log_failure(
     url: str, account: Account, days: Collection[date], run_id: str, error: str
 ) -> None:
     """Put a row with the error into callkeeper_loads for each day."""
-    raise NotImplementedError
+    ensure_schema(url)
+    with Session(url) as session:
+        row = find_account(session, account)
+        head = LogHead(row.account_id, run_id, "api", datetime.now(UTC))
+        write_failure(session, head, days, error)

@@ -1,6 +1,98 @@
-"""Brings a database's schema to this program's."""
+"""Brings a database's schema to this program's, by itself.
+
+Alembic runs the migrations under an advisory lock, so that several processes may start at once.
+Where nothing is to do, which is nearly always, Alembic is not even imported.
+"""
+
+from importlib.resources import files
+from typing import Final
+
+import psycopg
+from psycopg import sql
+
+from callkeeper_assets.database import connect, describe
+from callkeeper_assets.warehouse.errors import SchemaError
+from callkeeper_assets.warehouse.tables import TABLES
+
+VERSION_TABLE: Final = "callkeeper_alembic_version"
+# The newest migration's revision; a test compares it with the folder.
+HEAD: Final = "0001"
+_LOCK: Final = 0x636B_0001
+
+_Connection = psycopg.Connection[tuple[object, ...]]
 
 
 def ensure_schema(url: str) -> None:
-    """Create or upgrade the warehouse's tables; cheap if there is nothing to do."""
-    raise NotImplementedError
+    """Create or upgrade the warehouse's tables; one query if there is nothing to do.
+
+    Raises:
+        DatabaseError: the database cannot be reached, or is too old.
+        SchemaError: the database's schema is newer than this program.
+    """
+    with connect(url, autocommit=True) as connection:
+        if _revision(connection) == HEAD:
+            return
+        connection.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
+        revision = _revision(connection)
+        if revision != HEAD:
+            _check_known(url, revision)
+            _upgrade(url)
+            _describe_tables(connection)
+
+
+def _revision(connection: _Connection) -> str | None:
+    try:
+        row = connection.execute(
+            sql.SQL("SELECT version_num FROM {}").format(sql.Identifier(VERSION_TABLE))
+        ).fetchone()
+    except psycopg.errors.UndefinedTable:
+        return None
+    return None if row is None else str(row[0])
+
+
+def _check_known(url: str, revision: str | None) -> None:
+    known = {
+        file.name.partition("_")[0]
+        for file in (files("callkeeper_assets.warehouse.migrations") / "versions").iterdir()
+    }
+    if revision is not None and revision not in known:
+        raise SchemaError(
+            f"The tables in {describe(url)} are of a newer version of this program: schema "
+            f"{revision}, this program knows up to {HEAD}. Update the program; nothing was changed."
+        )
+
+
+def _upgrade(url: str) -> None:
+    """Run the missing migrations in one transaction."""
+    import sqlalchemy  # noqa: PLC0415 -- with Alembic half a second, which most starts need not pay
+    from alembic import command  # noqa: PLC0415
+    from alembic.config import Config  # noqa: PLC0415
+
+    engine = sqlalchemy.create_engine(
+        "postgresql+psycopg://",
+        creator=lambda: connect(url),
+        poolclass=sqlalchemy.NullPool,
+    )
+    config = Config()
+    config.set_main_option("script_location", str(files("callkeeper_assets.warehouse.migrations")))
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+
+def _describe_tables(connection: _Connection) -> None:
+    """Put the declared descriptions into the database, where BI tools show them."""
+    for table in TABLES.values():
+        name = sql.Identifier(table.name)
+        connection.execute(
+            sql.SQL("COMMENT ON TABLE {} IS {}").format(name, sql.Literal(table.description))
+        )
+        for column in table.columns:
+            text = (
+                column.description if not column.unit else f"{column.description} [{column.unit}]"
+            )
+            connection.execute(
+                sql.SQL("COMMENT ON COLUMN {}.{} IS {}").format(
+                    name, sql.Identifier(column.name), sql.Literal(text)
+                )
+            )

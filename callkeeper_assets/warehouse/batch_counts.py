@@ -1,0 +1,105 @@
+"""Counts a merged batch by day and table: what `LoadedDay` reports.
+
+A dimension's new row counts for the first day that needed it.
+"""
+
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+from datetime import date
+
+import duckdb
+
+from callkeeper_assets.warehouse.account_row import AccountRow
+from callkeeper_assets.warehouse.dimensions import ACCOUNTS, CALLS, DATES, DIMENSIONS, FACTS
+from callkeeper_assets.warehouse.merge import Change
+from callkeeper_assets.warehouse.records import LoadedDay, RowCounts
+from callkeeper_assets.warehouse.transform import Batch
+
+
+def count_batch(
+    duck: duckdb.DuckDBPyConnection,
+    batch: Batch,
+    tables: tuple[str, ...],
+    changes: Sequence[Change],
+    loaded: Collection[date],
+) -> list[LoadedDay]:
+    """Return what was loaded, a record a day, in order; general_accounts is still to be added."""
+    rows: dict[date, dict[str, int]] = defaultdict(dict)
+    counts: dict[date, dict[str, dict[str, int]]] = defaultdict(lambda: defaultdict(dict))
+    raw: dict[date, tuple[int, int]] = {}
+    used = ", ".join(_used_rows(table) for table in tables if table != ACCOUNTS)
+    for day, calls, non_final, *by_table in duck.sql(
+        "SELECT day, count(*), count(*) FILTER (WHERE NOT is_final)"
+        f"{', ' if used else ''}{used} FROM frame GROUP BY day"
+    ).fetchall():
+        raw[day] = (calls, non_final)
+        names = [table for table in tables if table != ACCOUNTS]
+        rows[day].update(zip(names, by_table, strict=True))
+    for change in changes:
+        counts[change.day][change.table][change.action] = change.rows
+    for table in tables:
+        for day, added in _new_rows(duck, table):
+            counts[day][table]["add"] = added
+    return [
+        LoadedDay(
+            day=day,
+            raw_calls=raw.get(day, (0, 0))[0],
+            rows={t: 1 if t == ACCOUNTS else rows[day].get(t, 0) for t in tables},
+            counts={
+                table: RowCounts(
+                    actions.get("add", 0), actions.get("update", 0), actions.get("delete", 0)
+                )
+                for table, actions in ({t: {} for t in tables} | counts[day]).items()
+            },
+            non_final=raw.get(day, (0, 0))[1],
+            unknown_fields=batch.unknown_fields.get(day, ()),
+        )
+        for day in batch.days
+        if day in loaded
+    ]
+
+
+def credit_account(days: Sequence[LoadedDay], account: AccountRow, updated: int) -> list[LoadedDay]:
+    """Add what became of general_accounts' row to the first day."""
+    if not days:
+        return []
+    count = RowCounts(added=1) if account.is_new else RowCounts(updated=updated)
+    first = days[0]
+    credited = LoadedDay(
+        first.day,
+        first.raw_calls,
+        first.rows,
+        {**first.counts, ACCOUNTS: count},
+        first.non_final,
+        first.unknown_fields,
+    )
+    return [credited, *days[1:]]
+
+
+def _used_rows(table: str) -> str:
+    """Return the expression for the table's rows that a day's calls have or point to."""
+    if table == CALLS:
+        return "count(*) FILTER (WHERE keep_calls)"
+    if table == FACTS:
+        return "count(*) FILTER (WHERE keep_facts)"
+    if table == DATES:
+        return "count(DISTINCT dates_id) FILTER (WHERE dates_id <> 1)"
+    key = next(dimension.key for dimension in DIMENSIONS if dimension.table == table)
+    return f"count(DISTINCT {key})"
+
+
+def _new_rows(duck: duckdb.DuckDBPyConnection, table: str) -> list[tuple[date, int]]:
+    """Return how many rows of a dimension were made for each day."""
+    for dimension in DIMENSIONS:
+        if dimension.table == table:
+            known, column, key = f"known_{dimension.short}", dimension.key, "key"
+            break
+    else:
+        if table != DATES:
+            return []
+        known, column, key = "known_dates", "dates_id", "id"
+    return duck.sql(
+        f"SELECT day, count(*) FROM (SELECT min(frame.day) AS day FROM frame "
+        f"JOIN {known} AS known ON known.{key} = frame.{column} AND known.is_new "
+        f"GROUP BY frame.{column}) GROUP BY day"
+    ).fetchall()

@@ -1,0 +1,149 @@
+"""The SQL that turns raw calls into the tables' values, put together for one load.
+
+The rules are in `sql/`; here they are joined with the paths that occur, the chosen tables and the
+filters. Only vetted names are put in; filters' values are bound.
+"""
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Final
+
+from callkeeper_assets.warehouse.call_fields import CALL_FIELDS, CallField
+from callkeeper_assets.warehouse.dimensions import CALLS, DATES, DIMENSIONS, FACTS, UNKNOWN_ID
+from callkeeper_assets.warehouse.filters import (
+    Condition,
+    Filter,
+    build_condition,
+    is_column,
+    raw_field_names,
+)
+
+_PASS_ALL: Final = Condition("true")
+
+
+@cache
+def read_sql(name: str) -> str:
+    """Return the text of `sql/<name>.sql`, without comments at its beginning."""
+    text = (files("callkeeper_assets.warehouse") / "sql" / f"{name}.sql").read_text("utf-8")
+    lines = text.splitlines()
+    while lines and lines[0].startswith("--"):
+        lines.pop(0)
+    return "\n".join(lines).strip()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a load does with each call, whatever the calls are.
+
+    Attributes:
+        tables: chosen ones.
+        outcome: expressions over a transformed call; which tables keep it, and its keys.
+        values: bound in `outcome`, in order.
+        raw_fields: fields that filters ask for.
+    """
+
+    tables: tuple[str, ...]
+    outcome: str
+    values: tuple[object, ...]
+    raw_fields: tuple[str, ...]
+
+
+def _both(first: Condition, second: Condition) -> Condition:
+    return Condition(f"({first.sql}) AND ({second.sql})", (*first.values, *second.values))
+
+
+def _date_condition(filters: Sequence[Filter]) -> Condition:
+    """Build the condition on general_dates, whose columns a call gets from its minute."""
+    by_column = [f for f in filters if is_column(DATES, f)]
+    condition = build_condition(DATES, [f for f in filters if not is_column(DATES, f)])
+    if not by_column:
+        return condition
+    inner = build_condition(DATES, by_column)
+    minutes = "WITH minutes AS (SELECT DISTINCT local_minute AS id FROM call_values)"
+    selected = f"SELECT id FROM ({minutes} {read_sql('dates')}) WHERE {inner.sql}"
+    return _both(condition, Condition(f"local_minute IN ({selected})", inner.values))
+
+
+def plan_load(tables: tuple[str, ...], filters: Mapping[str, Sequence[Filter]]) -> Plan:
+    """Put tables and filters together.
+
+    A row of facts needs its call, so facts pass the filters of both. Rows of dimensions are made
+    for the calls that the finest chosen table keeps.
+
+    Raises:
+        FilterError: a filter cannot be meant.
+    """
+
+    def condition(table: str) -> Condition:
+        if table not in tables:
+            return Condition("false")
+        return build_condition(table, filters.get(table, ()))
+
+    keep_calls = condition(CALLS)
+    keep_facts = _both(keep_calls, condition(FACTS))
+    finest = keep_facts if FACTS in tables else keep_calls if CALLS in tables else _PASS_ALL
+    parts = [(keep_calls, "{} AS keep_calls"), (keep_facts, "{} AS keep_facts")]
+    dates = _date_condition(filters.get(DATES, ())) if DATES in tables else Condition("false")
+    minute = f"CASE WHEN {{}} THEN local_minute ELSE {UNKNOWN_ID} END AS dates_id"
+    parts.append((_both(finest, dates), minute))
+    for dimension in DIMENSIONS:
+        known = f"coalesce({', '.join(dimension.values)}) IS NOT NULL"
+        passed = _both(finest, condition(dimension.table))
+        columns = ", ".join(f"key_part({value})" for value in dimension.values)
+        key = f"md5(concat_ws(chr(31), {columns}))::UUID"
+        parts.append((passed, f"CASE WHEN {{}} AND {known} THEN {key} END AS {dimension.key}"))
+    return Plan(
+        tables=tables,
+        outcome=",\n".join(text.format(f"({part.sql})") for part, text in parts),
+        values=tuple(value for part, _ in parts for value in part.values),
+        raw_fields=raw_field_names({t: filters.get(t, ()) for t in tables}),
+    )
+
+
+def _shape(paths: Collection[str]) -> str:
+    """Return the structure that json_transform takes: every leaf is text."""
+    shape: dict[str, object] = {}
+    for path in paths:
+        *parents, leaf = path.split(".")
+        node = shape
+        for parent in parents:
+            node = node.setdefault(parent, {})  # type: ignore[assignment]
+        node[leaf] = "VARCHAR"
+    return json.dumps(shape or {"id": "VARCHAR"})
+
+
+def _leaf(path: str) -> str:
+    return ".".join(("doc", *(f'"{part}"' for part in path.split("."))))
+
+
+def _field(field: CallField, paths: Collection[str], cleaner: str) -> str:
+    leaves = [f"{cleaner}({_leaf(path)})" for path in field.paths if path in paths]
+    match leaves:
+        case []:
+            value = "NULL::VARCHAR"
+        case [leaf]:
+            value = leaf
+        case _:
+            value = f"coalesce({', '.join(leaves)})"
+    return f'{value} AS "{field.name}"'
+
+
+def build_transformation(plan: Plan, paths: Collection[str], *, has_zeros: bool) -> str:
+    """Return the statement over the relations `raw` and `segments`.
+
+    Args:
+        plan: of this load.
+        paths: of fields that occur: the fewer, the faster.
+        has_zeros: whether a text may hold the character 0.
+    """
+    cleaner = "blank_to_null_without_zeros" if has_zeros else "blank_to_null"
+    extra = "".join(f', "{name}" AS "raw_{name}"' for name in plan.raw_fields)
+    return read_sql("fields").format(
+        shape=_shape(paths),
+        fields=", ".join(_field(field, paths, cleaner) for field in CALL_FIELDS),
+        transform=read_sql("transform").replace("{extra}", extra),
+        outcome=plan.outcome,
+    )

@@ -1,0 +1,89 @@
+"""The loader's books: callkeeper_loads and callkeeper_days.
+
+Written in the transaction that loads the days, so that they say what happened.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+
+import pyarrow as pa
+
+from callkeeper_assets.warehouse.records import LoadedDay, Origin, RefusedDay
+from callkeeper_assets.warehouse.session import Session, as_list
+
+_MOMENT = pa.timestamp("us", "UTC")
+_DAYS = """
+    INSERT INTO callkeeper_days AS d (account_id, day, raw_calls, non_final)
+    SELECT $1, * FROM unnest($2::date[], $3::integer[], $4::integer[]) ORDER BY 2
+    ON CONFLICT (account_id, day) DO UPDATE
+    SET raw_calls = excluded.raw_calls, non_final = excluded.non_final
+    WHERE (d.raw_calls, d.non_final) IS DISTINCT FROM (excluded.raw_calls, excluded.non_final)
+"""
+
+
+@dataclass(frozen=True)
+class LogHead:
+    """What all rows of one batch have in common."""
+
+    account_id: int
+    run_id: str
+    origin: Origin
+    started_at: datetime
+
+
+def write_log(session: Session, head: LogHead, results: Sequence[LoadedDay | RefusedDay]) -> None:
+    """Log each table of each loaded day, and the reason of each refused one."""
+    rows: list[tuple[str | None, date, int, int, int, str | None]] = []
+    for result in results:
+        if isinstance(result, RefusedDay):
+            rows.append((None, result.day, 0, 0, 0, result.reason))
+            continue
+        for table, c in result.counts.items():
+            rows.append((table, result.day, c.added, c.updated, c.deleted, None))
+    _write(session, head, rows)
+
+
+def write_failure(session: Session, head: LogHead, days: Collection[date], error: str) -> None:
+    """Log that days were not loaded."""
+    _write(session, head, [(None, day, 0, 0, 0, error) for day in sorted(days)])
+
+
+def write_days(session: Session, account_id: int, loaded: Sequence[LoadedDay]) -> None:
+    """Remember what the source sent for each day."""
+    session.execute(
+        _DAYS,
+        {
+            "account_id": pa.array([account_id], pa.int32()),
+            "day": as_list(pa.array([d.day for d in loaded], pa.date32())),
+            "raw_calls": as_list(pa.array([d.raw_calls for d in loaded], pa.int32())),
+            "non_final": as_list(pa.array([d.non_final for d in loaded], pa.int32())),
+        },
+    )
+
+
+def _write(
+    session: Session,
+    head: LogHead,
+    rows: Sequence[tuple[str | None, date, int, int, int, str | None]],
+) -> None:
+    tables, days, added, updated, deleted, errors = zip(*rows, strict=True) if rows else [()] * 6
+    count = len(rows)
+    session.copy(
+        "callkeeper_loads",
+        pa.table(
+            {
+                "account_id": pa.array([head.account_id] * count, pa.int32()),
+                "table_name": pa.array(tables, pa.string()),
+                "day": pa.array(days, pa.date32()),
+                "origin": pa.array([head.origin] * count, pa.string()),
+                "rows_added": pa.array(added, pa.int32()),
+                "rows_updated": pa.array(updated, pa.int32()),
+                "rows_deleted": pa.array(deleted, pa.int32()),
+                "started_at": pa.array([head.started_at] * count, _MOMENT),
+                "finished_at": pa.array([datetime.now(UTC)] * count, _MOMENT),
+                "run_id": pa.array([head.run_id] * count, pa.string()),
+                "error": pa.array(errors, pa.string()),
+            }
+        ),
+    )

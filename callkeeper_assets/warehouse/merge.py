@@ -1,0 +1,221 @@
+"""Brings the tables of calls to what a batch says: finds the difference, writes only that.
+
+The difference is found in DuckDB between the batch and the rows read back from PostgreSQL: a load
+of new days needs no staging, a load without a change writes nothing.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Final
+
+import duckdb
+import pyarrow as pa
+
+from callkeeper_assets.warehouse.call_sql import read_sql
+from callkeeper_assets.warehouse.dimensions import CALLS, DIMENSIONS, FACTS
+from callkeeper_assets.warehouse.guard import DayBalance
+from callkeeper_assets.warehouse.local_time import Segment
+from callkeeper_assets.warehouse.records import Origin
+from callkeeper_assets.warehouse.session import Session, as_list
+from callkeeper_assets.warehouse.tables import TABLES
+from callkeeper_assets.warehouse.transform import Batch
+
+_CALL_KEYS: Final = frozenset({"id", "account_id", "call_id", "loaded_at"})
+_CALL_VALUES: Final = tuple(n for n in TABLES[CALLS].column_names if n not in _CALL_KEYS)
+_FACT_VALUES: Final = tuple(
+    n for n in TABLES[FACTS].column_names if n not in {"account_id", "calls_id"}
+)
+_RESOLVED: Final = frozenset(dimension.fact_column for dimension in DIMENSIONS)
+_MOMENT: Final = pa.timestamp("us", "UTC")
+
+
+@dataclass(frozen=True)
+class Change:
+    """Rows of one table and day that one action concerned."""
+
+    day: date
+    table: str
+    action: str
+    rows: int
+
+
+def _number(value: int) -> pa.Array:
+    return pa.array([value], pa.int32())
+
+
+def _runs(segments: Sequence[Segment]) -> list[tuple[datetime, datetime]]:
+    """Return the stretches of time that the days cover, adjoining ones joined."""
+    runs: list[tuple[datetime, datetime]] = []
+    for segment in sorted(segments, key=lambda s: s.starts_at):
+        if runs and runs[-1][1] == segment.starts_at:
+            runs[-1] = (runs[-1][0], segment.ends_at)
+        else:
+            runs.append((segment.starts_at, segment.ends_at))
+    return runs
+
+
+def _existing_sql(condition: str) -> str:
+    return read_sql("existing").format(
+        calls=", ".join(f"c.{name}" for name in _CALL_VALUES),
+        facts=", ".join(f"f.{name}" for name in _FACT_VALUES),
+        condition=condition,
+    )
+
+
+class Merger:
+    """Merges batches of one account, one after another.
+
+    Uses the relations `frame` (the batch) and `segments` of the given DuckDB, and makes
+    `existing`, `refused` and `plan` there.
+    """
+
+    def __init__(
+        self, session: Session, duck: duckdb.DuckDBPyConnection, account_id: int, origin: Origin
+    ) -> None:
+        self._session = session
+        self._duck = duck
+        self._account_id = account_id
+        self._origin = origin
+        facts = {n: f"w.{n}" for n in _FACT_VALUES}
+        calls = {n: f"w.{n}" for n in _CALL_VALUES} | {"origin": f"'{origin}'"}
+        self._plan_sql = read_sql("plan").format(
+            calls_differ=" OR ".join(f"{v} IS DISTINCT FROM e.{n}" for n, v in calls.items()),
+            facts_differ=" OR ".join(f"{v} IS DISTINCT FROM e.{n}" for n, v in facts.items()),
+        )
+
+    def read_existing(self, batch: Batch) -> None:
+        """Read what the warehouse holds: the days' calls, and the batch's calls of other days."""
+        account = {"account_id": _number(self._account_id)}
+        found = [
+            self._session.query(
+                _existing_sql("c.called_at >= $2 AND c.called_at < $3"),
+                account | {"start": pa.array([start], _MOMENT), "end": pa.array([end], _MOMENT)},
+            )
+            for start, end in _runs(batch.segments)
+        ]
+        self._duck.register("held", pa.concat_tables(found))
+        moved = self._moved_calls()
+        if moved.num_rows:
+            found.append(
+                self._session.query(
+                    _existing_sql("c.call_id = ANY($2)"),
+                    account | {"call_id": as_list(moved["call_id"])},
+                )
+            )
+            self._duck.register("held", pa.concat_tables(found))
+        self._duck.register("existing", self._duck.sql(read_sql("held_by_day")).to_arrow_table())
+
+    def _moved_calls(self) -> pa.Table:
+        """Return ids of the batch that could lie on other days: not found, yet not all new."""
+        known = self._session.query(
+            "SELECT min(call_id) AS first, max(call_id) AS last FROM callkeeper_calls "
+            "WHERE account_id = $1",
+            {"account_id": _number(self._account_id)},
+        )
+        return self._duck.sql(
+            "SELECT call_id FROM frame WHERE call_id BETWEEN ? AND ? "
+            "AND call_id NOT IN (SELECT call_id FROM held)",
+            params=[known["first"][0].as_py(), known["last"][0].as_py()],
+        ).to_arrow_table()
+
+    def weigh_days(self, days: Collection[date]) -> list[DayBalance]:
+        """Count what each day had and has, for the guard."""
+        had = self._session.query(
+            "SELECT day, raw_calls FROM callkeeper_days WHERE account_id = $1 AND day = ANY($2)",
+            {
+                "account_id": _number(self._account_id),
+                "day": as_list(pa.array(sorted(days), pa.date32())),
+            },
+        ).to_pylist()
+        had_by_day = {row["day"]: row["raw_calls"] for row in had}
+        sent = dict(self._duck.sql("SELECT day, count(*) FROM frame GROUP BY day").fetchall())
+        lost = {day: (held, gone) for day, held, gone in self._rows(read_sql("lost"))}
+        return [
+            DayBalance(day, had_by_day.get(day, 0), sent.get(day, 0), *lost.get(day, (0, 0)))
+            for day in sorted(days)
+        ]
+
+    def plan(self, refused: Collection[date]) -> list[Change]:
+        """Find the difference, leaving the refused days out."""
+        self._duck.register("refused", pa.table({"day": pa.array(list(refused), pa.date32())}))
+        self._duck.execute(self._plan_sql)
+        return [
+            Change(day, table, action, rows)
+            for table, column in ((CALLS, "calls_action"), (FACTS, "facts_action"))
+            for day, action, rows in self._rows(
+                f"SELECT day, {column}, count(*) FROM plan WHERE {column} IS NOT NULL "
+                f"GROUP BY day, {column}"
+            )
+        ]
+
+    def write(self, changes: Sequence[Change], loaded_at: datetime) -> None:
+        """Write the difference. Needs the dimensions' rows, and a transaction around it."""
+        todo = {(change.table, change.action) for change in changes}
+        if (CALLS, "add") in todo:
+            self._number_new_calls()
+        for table, column, action in (
+            (FACTS, "calls_id", "facts_action"),
+            (CALLS, "id", "calls_action"),
+        ):
+            if (table, "delete") in todo:
+                self._delete(table, column, action)
+        for table in (CALLS, FACTS):
+            if (table, "update") in todo:
+                self._update(table, loaded_at)
+            if (table, "add") in todo:
+                self._session.copy(table, self._select(table, "add", loaded_at))
+
+    def _rows(self, sql: str) -> list[tuple[date, ...]]:
+        return self._duck.sql(sql).fetchall()
+
+    def _number_new_calls(self) -> None:
+        """Give each new call its id, in the order of the calls."""
+        count = self._duck.sql("SELECT count(*) FROM plan WHERE calls_action = 'add'").fetchall()
+        ids = self._session.query(
+            "SELECT nextval(s.name) AS id FROM generate_series(1, $1), "
+            "(SELECT pg_get_serial_sequence('callkeeper_calls', 'id')::regclass AS name "
+            "OFFSET 0) AS s",
+            {"count": _number(count[0][0])},
+        )
+        self._duck.register("new_ids", ids)
+        self._duck.execute(read_sql("number_calls"))
+
+    def _delete(self, table: str, column: str, action: str) -> None:
+        ids = self._duck.sql(f"SELECT id FROM plan WHERE {action} = 'delete'").to_arrow_table()
+        self._session.execute(
+            f"DELETE FROM {table} WHERE account_id = $1 AND {column} = ANY($2)",
+            {"account_id": _number(self._account_id), "ids": as_list(ids["id"])},
+        )
+
+    def _update(self, table: str, loaded_at: datetime) -> None:
+        staged = f"changed_{table}"
+        key = "id" if table == CALLS else "calls_id"
+        self._session.execute(f"CREATE TEMP TABLE {staged} (LIKE {table}) ON COMMIT DROP")
+        self._session.copy(staged, self._select(table, "update", loaded_at), temporary=True)
+        columns = [n for n in TABLES[table].column_names if n not in {"account_id", key}]
+        self._session.execute(
+            f"UPDATE {table} AS t SET {', '.join(f'{n} = s.{n}' for n in columns)} "
+            f"FROM {staged} AS s WHERE t.account_id = s.account_id AND t.{key} = s.{key}"
+        )
+
+    def _select(self, table: str, action: str, loaded_at: datetime) -> pa.Table:
+        special = {
+            "id": "plan.id",
+            "calls_id": "plan.id",
+            "account_id": f"{self._account_id}::INTEGER",
+            "origin": f"'{self._origin}'",
+            "loaded_at": "$loaded_at::TIMESTAMPTZ",
+        } | {name: f"plan.{name}" for name in _RESOLVED}
+        columns = ", ".join(
+            f"{special.get(name, f'frame.{name}')} AS {name}" for name in TABLES[table].column_names
+        )
+        condition = "calls_action" if table == CALLS else "facts_action"
+        values: dict[str, object] = {"action": action}
+        if table == CALLS:
+            values["loaded_at"] = loaded_at
+        return self._duck.sql(
+            f"SELECT {columns} FROM frame JOIN plan ON plan.call_id = frame.call_id "
+            f"WHERE plan.{condition} = $action",
+            params=values,
+        ).to_arrow_table()

@@ -1,0 +1,1 @@
+"""Alembic's environment and the migrations, each frozen once it is released."""

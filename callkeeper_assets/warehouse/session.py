@@ -1,0 +1,138 @@
+"""One connection to PostgreSQL that speaks Arrow both ways (ADBC): statements, queries, COPY.
+
+ADBC's low level: its `dbapi` imports pandas, which costs a second a process. Values are bound as
+Arrow arrays, so that a list of 20,000 keys is one parameter.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Self
+
+import adbc_driver_manager as adbc
+import adbc_driver_postgresql
+import pyarrow as pa
+from psycopg.conninfo import make_conninfo
+
+from callkeeper_assets.database import explain_failure
+from callkeeper_assets.warehouse.errors import SchemaError, UnavailableError, WarehouseError
+
+Parameters = Mapping[str, pa.Array]
+
+_MISSING_TABLE = ("42P01", "42703")
+# Classes of SQLSTATE: connection, resources, operator's intervention, rollback of a transaction.
+_TRANSIENT = ("08", "53", "57", "40", "55")
+
+# First half of the advisory locks' keys: "ck", so that other programs' locks are not ours.
+_LOCK_CLASS = 0x636B
+
+
+def as_list(values: pa.Array | pa.ChunkedArray) -> pa.Array:
+    """Make a column one value, a list: what `unnest($1)` takes apart."""
+    flat = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
+    if isinstance(flat, pa.ChunkedArray):
+        flat = flat.chunk(0)
+    return pa.ListArray.from_arrays(pa.array([0, len(flat)], pa.int32()), flat)
+
+
+def _explain(error: adbc.Error, action: str) -> WarehouseError:
+    """Say what failed; the detail lines of a message hold values, so they are left out."""
+    state = error.sqlstate or ""
+    first = str(error).partition("\n")[0][:300]
+    text = f"PostgreSQL did not {action}: {first}"
+    if state in _MISSING_TABLE:
+        return SchemaError(f"{text} The tables are not this program's: run `callkeeper check`.")
+    if not state or state.startswith(_TRANSIENT):
+        return UnavailableError(f"{text} Nothing of this batch is stored; try again.")
+    return WarehouseError(f"{text} (SQLSTATE {state}).")
+
+
+class Session:
+    """A connection, each statement a transaction of its own but inside `transaction`."""
+
+    def __init__(self, url: str) -> None:
+        try:
+            self._database = adbc_driver_postgresql.connect(
+                make_conninfo(url, application_name="callkeeper")
+            )
+            self._connection = adbc.AdbcConnection(self._database)
+        except adbc.Error as error:
+            raise explain_failure(url, error) from None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._connection.close()
+        self._database.close()
+
+    @contextmanager
+    def _statement(self, action: str) -> Iterator[adbc.AdbcStatement]:
+        try:
+            with adbc.AdbcStatement(self._connection) as statement:
+                yield statement
+        except adbc.Error as error:
+            raise _explain(error, action) from None
+
+    def execute(self, sql: str, parameters: Parameters | None = None) -> int:
+        """Run a statement and return how many rows it concerned."""
+        with self._statement("run a statement") as statement:
+            statement.set_sql_query(sql)
+            if parameters is not None:
+                statement.prepare()
+                statement.bind(pa.record_batch(dict(parameters)))
+            return int(statement.execute_update())
+
+    def query(self, sql: str, parameters: Parameters | None = None) -> pa.Table:
+        """Run a statement and return its rows."""
+        with self._statement("answer a query") as statement:
+            statement.set_sql_query(sql)
+            if parameters is not None:
+                statement.bind(pa.record_batch(dict(parameters)))
+            stream, _ = statement.execute_query()
+            return pa.RecordBatchReader._import_from_c(stream.address).read_all()  # noqa: SLF001
+
+    def copy(self, table: str, rows: pa.Table, *, temporary: bool = False) -> None:
+        """Append rows by binary COPY; columns by name."""
+        if not rows.num_rows:
+            return
+        with self._statement(f"take rows of {table}") as statement:
+            options = {
+                "adbc.ingest.target_table": table,
+                "adbc.ingest.mode": "adbc.ingest.mode.append",
+            }
+            if temporary:
+                options["adbc.ingest.temporary"] = "true"
+            statement.set_options(**options)
+            statement.bind_stream(rows.to_reader())
+            statement.execute_update()
+
+    @contextmanager
+    def lock(self, account_id: int) -> Iterator[None]:
+        """Keep every other writer of the source's calls waiting."""
+        key = f"({_LOCK_CLASS}, {account_id})"
+        self.query(f"SELECT 1 FROM pg_advisory_lock{key}")
+        try:
+            yield
+        finally:
+            self.query(f"SELECT 1 FROM pg_advisory_unlock{key}")
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Make the statements inside one transaction; an exception undoes them."""
+        try:
+            self._connection.set_autocommit(False)
+            try:
+                yield
+            except BaseException:
+                self._connection.rollback()
+                raise
+            self._connection.commit()
+            self._connection.set_autocommit(True)
+        except adbc.Error as error:
+            raise _explain(error, "end a transaction") from None

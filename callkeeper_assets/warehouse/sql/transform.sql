@@ -1,0 +1,71 @@
+-- Raw calls' fields (text, as received; NULL if blank) to the values of the tables' columns:
+-- one row a call. Columns of dimensions are prefixed with their table's short name.
+-- {extra}: raw fields that filters ask for.
+-- Rules that interpret the source live in the macros of macros.sql.
+SELECT
+    call_id,
+    called_at,
+    day,
+    whole(status_code) AS status_code,
+    whole(status2_code) AS status2_code,
+    call_status(whole(status_code), whole(status2_code)) AS status,
+    status IS NULL OR status NOT IN ('in_progress', 'planned', 'pending') AS is_final,
+    moment(order_date) AS ordered_at,
+    status_reason,
+    status2_reason,
+    blank_to_null(split_part(phone1, '^', 1)) AS manager_phone,
+    CASE
+        WHEN contains(phone1, '^') THEN blank_to_null(substr(phone1, strpos(phone1, '^') + 1))
+    END AS manager_extension,
+    phone2 AS client_phone,
+    widget_hash,
+    widget_name,
+    connection_type(a_type) AS connection_type,
+    event_source,
+    cpg AS page,
+    uag AS user_agent,
+    ip,
+    record_url,
+    tags,
+    visit_grouping(
+        lower(first_type), first_source, lower(first_medium), first_campaign, first_content,
+        first_term, first_entry_point, first_referrer
+    ) AS first_grouping,
+    mark(first_source) AS first_source,
+    mark(first_medium) AS first_medium,
+    mark(first_campaign) AS first_campaign,
+    mark(first_content) AS first_content,
+    mark(first_term) AS first_keyword,
+    first_entry_point AS first_landing_page,
+    mark(first_referrer) AS first_referrer,
+    moment(first_started)::TIMESTAMP AS first_visit_at,
+    whole(duration_sec) AS duration_sec,
+    whole(duration2_sec) AS duration2_sec,
+    whole(duration_min) AS duration_min,
+    whole(duration2_min) AS duration2_min,
+    whole(attempt) AS attempt,
+    whole(asr_attempts) AS asr_attempts,
+    whole(playback_tick) AS playback_tick,
+    whole(pgs) AS pages,
+    whole(vst) AS visit,
+    local_minute,
+    site AS sites_domain,
+    CASE WHEN length(country) = 2 THEN upper(country) END AS locations_country_iso,
+    CASE WHEN length(country) <> 2 THEN country END AS locations_country,
+    region AS locations_region,
+    city AS locations_city,
+    visit_grouping(
+        lower(current_type), current_source, lower(current_medium), current_campaign,
+        current_content, current_term, current_entry_point, current_referrer
+    ) AS traffic_grouping,
+    mark(current_source) AS traffic_source,
+    mark(current_medium) AS traffic_medium,
+    mark(current_campaign) AS traffic_campaign,
+    mark(current_content) AS traffic_content,
+    mark(current_term) AS traffic_keyword,
+    current_entry_point AS traffic_landing_page,
+    ga_clientid AS clientids_clientid,
+    ya_clientid AS clientids_userid,
+    phone2 AS clientids_phone
+    {extra}
+FROM fields

@@ -1,0 +1,196 @@
+"""Turns days of raw calls into rows: DuckDB over Arrow, no database.
+
+A batch comes out as one Arrow table, a row a call, whose columns are named in
+`sql/transform.sql`, with `keep_calls`, `keep_facts` and the keys of the dimensions.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from zoneinfo import ZoneInfo
+
+import duckdb
+import pyarrow as pa
+
+from callkeeper_assets.warehouse.call_fields import FIELD_TREE, FieldTree, object_paths
+from callkeeper_assets.warehouse.call_sql import Plan, build_transformation, read_sql
+from callkeeper_assets.warehouse.errors import BadDataError
+from callkeeper_assets.warehouse.local_time import Segment, split_day
+from callkeeper_assets.warehouse.records import RawDay
+
+_RAW_COLUMNS = ("call_id", "called_at", "payload")
+
+
+@dataclass
+class Batch:
+    """Days that are loaded in one transaction.
+
+    Attributes:
+        calls: the transformed calls, whether a table keeps them or not; call_id is unique.
+        segments: of the days, in order.
+        unknown_fields: by day, sorted.
+    """
+
+    days: tuple[date, ...]
+    calls: pa.Table
+    segments: list[Segment]
+    unknown_fields: dict[date, tuple[str, ...]] = field(default_factory=dict)
+
+
+@dataclass
+class _Seen:
+    known: set[str] = field(default_factory=set)
+    unknown: dict[date, set[str]] = field(default_factory=dict)
+
+
+def _object_nodes() -> list[tuple[str, FieldTree]]:
+    nodes = []
+    for path in object_paths():
+        node: FieldTree = FIELD_TREE
+        for part in path.split(".") if path else ():
+            child = node[part]
+            assert child is not None  # noqa: S101 -- object_paths names objects only
+            node = child
+        nodes.append((f"{path}." if path else "", node))
+    return nodes
+
+
+_OBJECTS = _object_nodes()
+_JSON_PATHS = [f"$.{prefix}".rstrip(".") for prefix, _ in _OBJECTS]
+
+
+def _note_keys(seen: _Seen, day: date, keys_of_objects: Sequence[Sequence[str] | None]) -> None:
+    for (prefix, node), keys in zip(_OBJECTS, keys_of_objects, strict=True):
+        for key in keys or ():
+            if key not in node:
+                seen.unknown.setdefault(day, set()).add(prefix + key)
+            elif node[key] is None:
+                seen.known.add(prefix + key)
+
+
+def _repair(raw: pa.Table, valid: Sequence[bool]) -> pa.Table:
+    """Rewrite payloads that DuckDB cannot read: half of a surrogate pair is legal JSON.
+
+    Raises:
+        BadDataError: one is no JSON at all.
+    """
+    payloads = raw["payload"].to_pylist()
+    for row, is_valid in enumerate(valid):
+        if is_valid:
+            continue
+        try:
+            document = json.loads(payloads[row] or "")
+        except ValueError as error:
+            raise BadDataError(
+                f"The raw calls of {raw['day'][row]} hold one that is not JSON (call "
+                f"{raw['call_id'][row]}). Load the day again from the source."
+            ) from error
+        text = json.dumps(document, ensure_ascii=False)
+        payloads[row] = text.encode("utf-8", "replace").decode()
+    return raw.set_column(raw.schema.get_field_index("payload"), "payload", pa.array(payloads))
+
+
+class Transformer:
+    """Transforms batches of one load, one after another, in one thread at a time."""
+
+    def __init__(self, zone: ZoneInfo, plan: Plan) -> None:
+        self._zone = zone
+        self._plan = plan
+        self._duck = open_duckdb()
+        # Keys travel as 16 bytes, not as text.
+        self._duck.execute("SET arrow_lossless_conversion = true")
+
+    def close(self) -> None:
+        """Free what DuckDB holds."""
+        self._duck.close()
+
+    def transform(self, days: Sequence[RawDay]) -> Batch:
+        """Transform days.
+
+        Raises:
+            BadDataError: a call lies outside its day, or is not JSON.
+        """
+        raw = pa.concat_tables([_with_day(day) for day in days]).combine_chunks()
+        segments = [segment for day in days for segment in split_day(day.day, self._zone)]
+        raw, seen = self._examine(raw)
+        calls = self._run(raw, segments, seen)
+        if calls.num_rows != raw.num_rows:
+            raise self._outside(raw, calls, days)
+        return Batch(
+            days=tuple(day.day for day in days),
+            calls=self._drop_repeated(calls),
+            segments=segments,
+            unknown_fields={day: tuple(sorted(names)) for day, names in seen.unknown.items()},
+        )
+
+    def _examine(self, raw: pa.Table) -> tuple[pa.Table, _Seen]:
+        """Find which fields occur; the payloads come back readable."""
+        try:
+            rows = self._list_keys(raw)
+        except duckdb.InvalidInputException:
+            self._duck.register("raw", raw)
+            valid = self._duck.sql(
+                "SELECT coalesce(json_valid(payload), false) FROM raw"
+            ).fetchall()
+            raw = _repair(raw, [row[0] for row in valid])
+            rows = self._list_keys(raw)
+        seen = _Seen()
+        for day, keys in rows:
+            _note_keys(seen, day, keys)
+        return raw, seen
+
+    def _list_keys(self, raw: pa.Table) -> list[tuple[date, list[list[str] | None]]]:
+        self._duck.register("raw", raw)
+        self._duck.execute(read_sql("keys"), {"paths": _JSON_PATHS})
+        return self._duck.fetchall()
+
+    def _run(self, raw: pa.Table, segments: list[Segment], seen: _Seen) -> pa.Table:
+        self._duck.register("raw", raw)
+        self._duck.register("segments", segment_table(segments))
+        zeros = self._duck.sql(
+            r"SELECT coalesce(bool_or(contains(payload, '\u0000')), false) FROM raw"
+        ).fetchall()
+        statement = build_transformation(self._plan, seen.known, has_zeros=zeros[0][0])
+        values = list(self._plan.values)
+        return self._duck.sql(statement, params=values or None).to_arrow_table()
+
+    def _drop_repeated(self, calls: pa.Table) -> pa.Table:
+        """Keep a call of two days (it moved between two fetches) in the later one only."""
+        self._duck.register("calls", calls)
+        repeated = self._duck.sql("SELECT count(*) - count(DISTINCT call_id) FROM calls").fetchall()
+        return calls if not repeated[0][0] else self._duck.sql(read_sql("latest")).to_arrow_table()
+
+    def _outside(self, raw: pa.Table, calls: pa.Table, days: Sequence[RawDay]) -> BadDataError:
+        lost = sorted(set(raw["call_id"].to_pylist()) - set(calls["call_id"].to_pylist()))
+        return BadDataError(
+            f"{raw.num_rows - calls.num_rows} calls lie outside their day in {self._zone.key} "
+            f"(days {days[0].day} to {days[-1].day}; call ids {lost[:5]}). "
+            f"Was the source's time_zone changed? Then load these days from the source again."
+        )
+
+
+def open_duckdb() -> duckdb.DuckDBPyConnection:
+    """Open DuckDB in memory: one thread, no extension from outside, UTC, our macros."""
+    connection = duckdb.connect(
+        config={"threads": 1, "autoinstall_known_extensions": False, "TimeZone": "UTC"}
+    )
+    connection.execute(read_sql("macros"))
+    return connection
+
+
+def _with_day(raw: RawDay) -> pa.Table:
+    calls = raw.calls.select(_RAW_COLUMNS)
+    return calls.append_column("day", pa.repeat(pa.scalar(raw.day, pa.date32()), calls.num_rows))
+
+
+def segment_table(segments: list[Segment]) -> pa.Table:
+    moment = pa.timestamp("us", "UTC")
+    return pa.table(
+        {
+            "day": pa.array([s.day for s in segments], pa.date32()),
+            "starts_at": pa.array([s.starts_at for s in segments], moment),
+            "ends_at": pa.array([s.ends_at for s in segments], moment),
+            "offset_minutes": pa.array([s.offset_minutes for s in segments], pa.int32()),
+        }
+    )
