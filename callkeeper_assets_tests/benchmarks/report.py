@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-Value = str | float | None
+Value = str | int | float | None
 Row = dict[str, Value]
 
 
@@ -36,7 +36,7 @@ def _show(value: Value) -> str:
         return "-"
     if isinstance(value, str):
         return value
-    if value >= 100:
+    if isinstance(value, int) or value >= 100:
         return f"{value:,.0f}"
     return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
