@@ -31,9 +31,9 @@ from callkeeper_assets.api.troubles import (
     trouble_of_status,
 )
 
-_CHUNK_BYTES: Final = 1 << 20
+_CHUNK_BYTES: Final = 1 << 16
 _EMPTY_ANSWER: Final = b"[]"
-# A source that sends a byte now and then is never silent; it has this many time-outs in all.
+# A source that sends a little now and then is never silent; it has this many time-outs in all.
 _TIMEOUTS_AN_ANSWER: Final = 5
 _OS_ERROR: Final = re.compile(r"\[Errno -?\d+\] [^'\")>]+")
 _REDACTING_FILTER: Final = RedactingFilter()

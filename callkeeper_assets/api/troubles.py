@@ -32,6 +32,7 @@ _REMEDIES: Final = {
     412: f"{_CHECK_KEY}: the source knows no account with it",
     417: f"{_CHECK_KEY}: it must be 32 hexadecimal characters (older keys: 16 letters and digits)",
 }
+_ABOUT_ACCESS: Final = {401, 403, 412, 417}
 _STATUS_OF_REASON: Final = (
     (re.compile(r"unauthorized host", re.IGNORECASE), 401),
     (re.compile(r"not the correct key", re.IGNORECASE), 403),
@@ -40,7 +41,7 @@ _STATUS_OF_REASON: Final = (
     (re.compile(r"wrong data type|date is not array", re.IGNORECASE), 406),
     (re.compile(r"not enough values", re.IGNORECASE), 409),
     (re.compile(r"unknown user", re.IGNORECASE), 412),
-    (re.compile(r"\bkey\b.*\b(length|hex)", re.IGNORECASE), 417),
+    (re.compile(r"\bkey\b.*\b(length|hex|long|short)", re.IGNORECASE), 417),
     (re.compile(r"is not defined", re.IGNORECASE), 400),
 )
 # The last two are how PHP dies of an answer that is too large.
@@ -51,7 +52,7 @@ _SIZE: Final = re.compile(
     re.IGNORECASE,
 )
 _PASSING: Final = re.compile(
-    r"too many requests|rate limit|later|temporar|internal|timed? ?out|overload|maintenance|busy",
+    r"too many requests|rate limit|later|temporar|\binternal\b|timed? ?out|overload|maintenance|busy",
     re.IGNORECASE,
 )
 
@@ -129,7 +130,7 @@ def trouble_of_status(status: int, said: str, pause_sec: float | None) -> Troubl
         halve = 2 if pause_sec is None else None
         remedy = "Try again later; if it lasts, ask CallKeeper's support"
         return Trouble(RetryLaterError, came_back, remedy, ALL_RETRIES, halve, pause_sec)
-    if status not in _REMEDIES and _SIZE.search(said):
+    if status not in _ABOUT_ACCESS and _SIZE.search(said):
         return size_trouble(came_back)
     return Trouble(AbortError, came_back, _REMEDIES.get(status, "Check base_url"))
 

@@ -5,6 +5,7 @@ Real sockets on loopback, so that cut connections, time-outs and keep-alive are 
 
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -32,12 +33,17 @@ class Asked:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a request gets; `cut_to` sends only so many bytes of the body, then hangs up."""
+    """What a request gets.
+
+    `cut_to` sends only so many bytes of the body, then hangs up; `pace_sec` is the pause after each
+    64 KiB.
+    """
 
     body: bytes = b'{"result": []}'
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
     cut_to: int | None = None
+    pace_sec: float = 0.0
 
 
 @dataclass
@@ -111,7 +117,12 @@ def run_fake_source(answer: Callable[[Asked], Answer]) -> Iterator[FakeSource]:
                     self.send_header(name, value)
                 self.send_header("Content-Length", str(len(given.body)))
                 self.end_headers()
-                self.wfile.write(given.body[: given.cut_to])
+                body = given.body[: given.cut_to]
+                for start in range(0, len(body), 1 << 16):
+                    self.wfile.write(body[start : start + (1 << 16)])
+                    if given.pace_sec:
+                        self.wfile.flush()
+                        time.sleep(given.pace_sec)
                 self.wfile.flush()
             except OSError:
                 self.close_connection = True  # the client has given up

@@ -50,6 +50,7 @@ REFUSALS = {
     "closed early": Answer(b'{"result":[]}' + b" " * 500_000, cut_to=100_000),
     "nothing at all": Answer(b""),
     "a reason": failure_answer("Too many records"),
+    "a reason with 400": failure_answer("The period is too long", 400),
 }
 
 
@@ -79,6 +80,19 @@ def test_a_window_that_times_out_is_halved_at_once(connect_to: ConnectTo) -> Non
     finally:
         released.set()
     assert day.call_ids == OF_THE_DAY
+    assert len(source.asked) == 3
+
+
+def test_a_window_whose_answer_comes_in_drops_is_halved(connect_to: ConnectTo) -> None:
+    account = account_of(TIMES)
+
+    def answer(asked: Asked) -> Answer:
+        if asked.end - asked.start > 13 * 3600:
+            return Answer(b"[]" + b" " * 5_000_000, pace_sec=0.02)
+        return account(asked)
+
+    client, source = connect_to(answer, timeout_sec=0.1)
+    assert client.fetch_day(DAY).call_ids == OF_THE_DAY
     assert len(source.asked) == 3
 
 
