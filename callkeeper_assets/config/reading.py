@@ -128,7 +128,8 @@ def read_attributes(
     """
     problems = list(_find_file_problems(data))
     given: Any = data.get("attributes") if isinstance(data, Mapping) else None
-    values: dict[str, Any] = dict(given) if isinstance(given, Mapping) else {}
+    # YAML's keys can be anything: `on` is true, `1` a number.
+    values = {str(key): value for key, value in given.items()} if isinstance(given, Mapping) else {}
     refused: set[object] = set()
     try:
         attributes = SourceAttributes.model_validate(values)
