@@ -52,7 +52,8 @@ _SIZE: Final = re.compile(
     re.IGNORECASE,
 )
 _PASSING: Final = re.compile(
-    r"too many requests|rate limit|later|temporar|\binternal\b|timed? ?out|overload|maintenance|busy",
+    r"too many requests|rate limit|later|temporar|\binternal\b|timed? ?out|overload|maintenance"
+    r"|busy",
     re.IGNORECASE,
 )
 
