@@ -40,6 +40,9 @@ def count_batch(
     for table in tables:
         for day, added in _new_rows(duck, table):
             counts[day][table]["add"] = added
+    for day in loaded:
+        for table in tables:
+            counts[day].setdefault(table, {})
     return [
         LoadedDay(
             day=day,
@@ -49,7 +52,7 @@ def count_batch(
                 table: RowCounts(
                     actions.get("add", 0), actions.get("update", 0), actions.get("delete", 0)
                 )
-                for table, actions in ({t: {} for t in tables} | counts[day]).items()
+                for table, actions in counts[day].items()
             },
             non_final=raw.get(day, (0, 0))[1],
             unknown_fields=batch.unknown_fields.get(day, ()),

@@ -1,11 +1,27 @@
-"""Checks of the warehouse, as set-based SQL over a range of days of a source."""
+"""Checks of the warehouse: set-based SQL over a range of days of a source.
+
+What constraints would hold is proved here, after the fact: docs/decisions/0002 says why. Counts are
+exact, samples capped. An empty list means that all is well.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date
-from typing import Literal
+from datetime import date, timedelta
+from typing import Any, Final
 
-CheckName = Literal["keys_unique", "foreign_keys_found", "row_counts"]
+import psycopg
+
+from callkeeper_assets.database import connect
+from callkeeper_assets.warehouse.call_sql import read_sql
+from callkeeper_assets.warehouse.dimensions import CALLS, FACTS
+from callkeeper_assets.warehouse.local_time import split_day
+from callkeeper_assets.warehouse.records import Account
+from callkeeper_assets.warehouse.tables import TABLES
+
+_Connection = psycopg.Connection[tuple[Any, ...]]
+
+# Table, its key beside account_id, and the column of callkeeper_calls with the same values.
+_CALL_KEYS: Final = ((CALLS, "call_id", "call_id"), (CALLS, "id", "id"), (FACTS, "calls_id", "id"))
 
 
 @dataclass(frozen=True)
@@ -13,30 +29,101 @@ class Violations:
     """Rows of one day that break a rule of one table.
 
     Attributes:
+        day: in the source's time zone; None for dimensions, which belong to no day.
         rule: what is broken, for people: `sites_id finds no row of general_sites`.
         count: exact.
-        sample: ids of up to 10 of the rows (call_id where the table has one).
+        sample: ids of up to 10 of the rows: call ids where the table has calls.
     """
 
-    day: date
+    day: date | None
     table: str
     rule: str
     count: int
     sample: tuple[int, ...]
 
 
-def check_keys_unique(url: str, account_name: str, first: date, last: date) -> list[Violations]:
-    """Find keys that occur twice, days `first` to `last` inclusive; an empty list is good."""
-    raise NotImplementedError
+def check_keys_unique(url: str, account: Account, first: date, last: date) -> list[Violations]:
+    """Find keys that occur twice, in calls and facts of the days and in all dimensions."""
+    found = []
+    with connect(url) as connection:
+        scope = _scope(connection, account, first, last)
+        for table, key, call_key in _CALL_KEYS if scope else ():
+            statement = read_sql("check_unique").format(table=table, key=key, call_key=call_key)
+            found += [
+                Violations(day, table, f"{key} occurs more than once", count, tuple(sample))
+                for day, count, sample in _fetch(connection, statement, scope)
+            ]
+        for name in (n for n in TABLES if n.startswith("general_")):
+            statement = read_sql("check_unique_dimension").format(table=name)
+            found += [
+                Violations(None, name, "id occurs more than once", count, tuple(sample))
+                for count, sample in _fetch(connection, statement, {})
+                if count
+            ]
+    return found
 
 
-def check_foreign_keys(url: str, account_name: str, first: date, last: date) -> list[Violations]:
-    """Find keys of facts without their row, days inclusive; an empty list is good."""
-    raise NotImplementedError
+def check_foreign_keys(url: str, account: Account, first: date, last: date) -> list[Violations]:
+    """Find keys of the days' facts that find no row."""
+    found = []
+    with connect(url) as connection:
+        scope = _scope(connection, account, first, last)
+        for column in TABLES[FACTS].columns if scope else ():
+            if column.references is None:
+                continue
+            target, _, target_column = column.references.partition(".")
+            statement = read_sql("check_reference").format(
+                column=column.name,
+                target=target,
+                target_column=target_column,
+                same_account="AND t.account_id = facts.account_id" if target == CALLS else "",
+            )
+            found += [
+                Violations(day, FACTS, f"{column.name} finds no row of {target}", n, tuple(sample))
+                for day, n, sample in _fetch(connection, statement, scope)
+            ]
+    return found
 
 
 def count_rows(
-    url: str, account_name: str, first: date, last: date
+    url: str, account: Account, first: date, last: date
 ) -> Mapping[date, Mapping[str, int]]:
-    """Count rows of calls and facts by day and table, days inclusive; a day without any has 0."""
-    raise NotImplementedError
+    """Count rows of callkeeper_calls and callkeeper_calls_facts by day; a day without any has 0."""
+    with connect(url) as connection:
+        scope = _scope(connection, account, first, last)
+        if not scope:
+            return {day: {CALLS: 0, FACTS: 0} for day in _days(first, last)}
+        rows = _fetch(connection, read_sql("count_rows"), scope)
+    counts: dict[date, dict[str, int]] = {}
+    for day, calls, facts in rows:
+        counts[day] = {CALLS: calls, FACTS: facts}
+    return counts
+
+
+def _days(first: date, last: date) -> list[date]:
+    return [first + timedelta(days=n) for n in range((last - first).days + 1)]
+
+
+def _scope(connection: _Connection, account: Account, first: date, last: date) -> dict[str, object]:
+    """Return the values that bound a check; empty if the warehouse does not know the source."""
+    row = connection.execute(
+        "SELECT account_id FROM general_accounts WHERE name = %s", (account.name,)
+    ).fetchone()
+    if row is None:
+        return {}
+    segments = [s for day in _days(first, last) for s in split_day(day, account.time_zone)]
+    return {
+        "account_id": row[0],
+        "first": first,
+        "last": last,
+        "days": [s.day for s in segments],
+        "starts": [s.starts_at for s in segments],
+        "ends": [s.ends_at for s in segments],
+    }
+
+
+def _fetch(
+    connection: _Connection, statement: str, values: Mapping[str, object]
+) -> list[tuple[Any, ...]]:
+    # The text is from sql/, with names of declared tables and columns put in.
+    return connection.execute(statement.encode(), dict(values) or None).fetchall()

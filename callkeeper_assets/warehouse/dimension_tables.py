@@ -1,6 +1,7 @@
-"""The `general_*` dimensions, declared. Names are those of mybi's warehouse, so that reports and
-public dbt packages written for it run unchanged.
+"""The `general_*` dimensions, declared.
 
+Names are those of mybi's warehouse, so that reports and public dbt packages written for it run
+unchanged.
 Every dimension has the row `id = 1`, "unknown". `key_hash` is ours: the MD5 of the natural key,
 because a landing page is longer than an index entry may be.
 """

@@ -104,16 +104,16 @@ def _columns(table: str) -> dict[str, tuple[str, Kind]]:
 
 
 def _fits(value: object, kind: Kind) -> bool:
+    if kind == "boolean" or isinstance(value, bool):
+        return kind == "boolean" and isinstance(value, bool)
     match kind:
         case "number":
-            return isinstance(value, int | float) and not isinstance(value, bool)
+            return isinstance(value, int | float)
         case "text":
             return isinstance(value, str)
-        case "boolean":
-            return isinstance(value, bool)
         case "raw":
-            return isinstance(value, str | int | float) and not isinstance(value, bool)
-        case "date" | "moment":
+            return isinstance(value, str | int | float)
+        case _:
             return isinstance(value, date) or (isinstance(value, str) and _is_moment(value, kind))
 
 
@@ -214,7 +214,7 @@ def _build_one(table: str, f: Filter) -> Condition:
         case "contains" | "starts_with":
             return Condition(f"coalesce({f.op}({expression}, ?), false)", (f.value,))
         case "in" | "not_in":
-            values = tuple(f.value)  # type: ignore[arg-type] -- check_filter saw a list
+            values = tuple(f.value) if isinstance(f.value, list | tuple) else ()
             listed = f"coalesce({expression} IN ({', '.join('?' * len(values))}), false)"
             return Condition(listed if f.op == "in" else f"NOT {listed}", values)
         case _:

@@ -10,8 +10,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, date, datetime
 from typing import Final
 
-import pyarrow as pa
-
 from callkeeper_assets.warehouse.account_row import AccountRow, find_account, update_account
 from callkeeper_assets.warehouse.batch_counts import count_batch, credit_account
 from callkeeper_assets.warehouse.call_sql import Plan, plan_load
@@ -81,6 +79,7 @@ class _Load:
         self._merger = Merger(session, self._duck, self._row.account_id, origin)
 
     def close(self) -> None:
+        """Free what DuckDB holds."""
         self._duck.close()
 
     def merge(self, batch: Batch) -> list[LoadedDay | RefusedDay]:
@@ -99,7 +98,8 @@ class _Load:
                 self._merger.write(changes, head.started_at)
                 if loaded:
                     days = self._note_days(days)
-                results = sorted([*days, *refused.values()], key=lambda result: result.day)
+                results: list[LoadedDay | RefusedDay] = [*days, *refused.values()]
+                results.sort(key=lambda result: result.day)
                 write_log(self._session, head, results)
         return results
 

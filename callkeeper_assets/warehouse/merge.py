@@ -7,7 +7,7 @@ of new days needs no staging, a load without a change writes nothing.
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Final
+from typing import Any, Final
 
 import duckdb
 import pyarrow as pa
@@ -166,7 +166,7 @@ class Merger:
             if (table, "add") in todo:
                 self._session.copy(table, self._select(table, "add", loaded_at))
 
-    def _rows(self, sql: str) -> list[tuple[date, ...]]:
+    def _rows(self, sql: str) -> list[tuple[Any, ...]]:
         return self._duck.sql(sql).fetchall()
 
     def _number_new_calls(self) -> None:

@@ -1,8 +1,31 @@
-"""Questions about what is loaded, for the scheduler and for `callkeeper status`."""
+"""Questions about what is loaded, for the scheduler and for `callkeeper status`.
+
+Read only. A source that the warehouse does not know has no days and no status.
+"""
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
+from typing import Any, LiteralString
+
+from callkeeper_assets.database import connect
+from callkeeper_assets.warehouse.call_sql import read_sql
+
+_NON_FINAL_DAYS = """
+    SELECT d.day
+    FROM callkeeper_days AS d
+    JOIN general_accounts AS a ON a.account_id = d.account_id
+    WHERE a.name = %(name)s AND d.non_final > 0
+        AND d.day < %(before)s AND (%(since)s::date IS NULL OR d.day >= %(since)s)
+    ORDER BY d.day
+"""
+_LOADED_DAYS = """
+    SELECT d.day
+    FROM callkeeper_days AS d
+    JOIN general_accounts AS a ON a.account_id = d.account_id
+    WHERE a.name = %(name)s
+    ORDER BY d.day
+"""
 
 
 @dataclass(frozen=True)
@@ -10,11 +33,14 @@ class SourceStatus:
     """What is loaded of one source.
 
     Attributes:
+        days: how many are loaded.
         calls: rows of callkeeper_calls.
-        rows_added: in all tables since the first of the month, as rows_updated, rows_deleted.
+        rows_added: in all tables since `since`; as rows_updated, rows_deleted.
+        last_load: end of the last load since `since` that did not fail.
     """
 
     name: str
+    caption: str | None
     first_day: date | None
     last_day: date | None
     days: int
@@ -22,20 +48,33 @@ class SourceStatus:
     rows_added: int
     rows_updated: int
     rows_deleted: int
+    last_load: datetime | None
 
 
 def non_final_days(
     url: str, account_name: str, before: date, since: date | None = None
 ) -> list[date]:
-    """Return the days of [since, before) that hold calls whose status can still change, sorted."""
-    raise NotImplementedError
+    """Return the days of [since, before) that hold calls whose status can still change, sorted.
+
+    As the source sent them at the day's last load, whether filters keep these calls or not.
+    """
+    values = {"name": account_name, "before": before, "since": since}
+    return [row[0] for row in _fetch(url, _NON_FINAL_DAYS, values)]
 
 
 def loaded_days(url: str, account_name: str) -> list[date]:
     """Return the days of a source that are in the warehouse, sorted."""
-    raise NotImplementedError
+    return [row[0] for row in _fetch(url, _LOADED_DAYS, {"name": account_name})]
 
 
-def source_statuses(url: str, names: Collection[str], month: date) -> list[SourceStatus]:
-    """Return the status of each source that the warehouse knows, of those named."""
-    raise NotImplementedError
+def source_statuses(url: str, names: Collection[str], since: datetime) -> list[SourceStatus]:
+    """Return the status of those of the named sources that the warehouse knows, by name."""
+    rows = _fetch(url, read_sql("status").encode(), {"names": list(names), "since": since})
+    return [SourceStatus(*row) for row in rows]
+
+
+def _fetch(
+    url: str, statement: LiteralString | bytes, values: dict[str, object]
+) -> list[tuple[Any, ...]]:
+    with connect(url) as connection:
+        return connection.execute(statement, values).fetchall()

@@ -185,6 +185,7 @@ def _with_day(raw: RawDay) -> pa.Table:
 
 
 def segment_table(segments: list[Segment]) -> pa.Table:
+    """Return segments as the relation that `sql/fields.sql` joins."""
     moment = pa.timestamp("us", "UTC")
     return pa.table(
         {
