@@ -1,0 +1,53 @@
+"""`callkeeper check`: what is right and what is not, with remedies, before anything is loaded."""
+
+from typing import Annotated
+
+import typer
+
+from callkeeper_assets.cli.exits import FAILED
+
+
+def check(
+    source: Annotated[
+        list[str] | None, typer.Argument(help="Names of sources. Default: all.")
+    ] = None,
+    *,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON document in place of the table.")
+    ] = False,
+) -> None:
+    """Check configuration, keys, database and folders. Loads nothing."""
+    from dataclasses import asdict  # noqa: PLC0415
+
+    from callkeeper_assets.cli.console import print_json  # noqa: PLC0415
+    from callkeeper_assets.cli.findings import Finding, print_findings  # noqa: PLC0415
+    from callkeeper_assets.cli.installation_checks import (  # noqa: PLC0415
+        SUBJECT,
+        check_dagster_home,
+        check_database,
+        check_raw_store,
+    )
+    from callkeeper_assets.cli.selection import (  # noqa: PLC0415
+        choose_sources,
+        explain_no_source,
+        has_sources,
+    )
+    from callkeeper_assets.cli.source_checks import (  # noqa: PLC0415
+        check_sources,
+        describe_refused,
+    )
+
+    findings = [check_dagster_home(), *check_database(), check_raw_store()]
+    if not source and not has_sources():
+        findings.append(Finding(SUBJECT, "sources", "warning", explain_no_source()))
+    else:
+        sources, broken = choose_sources(source or [])
+        findings += check_sources(sources)
+        findings += [finding for refused in broken for finding in describe_refused(refused)]
+    has_failed = any(finding.state == "bad" for finding in findings)
+    if as_json:
+        print_json({"ok": not has_failed, "findings": [asdict(finding) for finding in findings]})
+    else:
+        print_findings(findings)
+    if has_failed:
+        raise typer.Exit(FAILED)

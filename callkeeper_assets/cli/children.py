@@ -1,0 +1,84 @@
+"""Processes that a command starts, and that never outlive it.
+
+A child has a session of its own, so that Ctrl-C reaches the command alone, which then stops its
+children in order. If the command itself is killed, Linux's kernel ends the child.
+"""
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import IO, Final
+
+from callkeeper_assets.cli.environment import build_child_environment
+from callkeeper_assets.home import project_root
+
+# From linux/prctl.h.
+_PR_SET_PDEATHSIG: Final = 1
+
+
+def _build_tie() -> Callable[[], None] | None:
+    """Return what a new child does first: ask the kernel to end it with its parent."""
+    if sys.platform != "linux":
+        return None
+    prctl = ctypes.CDLL(None).prctl
+    parent = os.getpid()
+
+    def tie() -> None:
+        prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != parent:  # it died before the kernel was asked
+            os._exit(1)
+
+    return tie
+
+
+def start_child(
+    arguments: Sequence[str], *, stdout: int | IO[bytes], stderr: int | IO[bytes]
+) -> subprocess.Popen[bytes]:
+    """Start `python <arguments>` in the project's root; from the main thread only.
+
+    The kernel ties a child to the thread that started it, not to the process.
+    """
+    return subprocess.Popen(  # noqa: S603 -- our own modules
+        [sys.executable, *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=stdout,
+        stderr=stderr,
+        env=build_child_environment(),
+        cwd=project_root(),
+        start_new_session=True,
+        # Safe beside threads: the child makes one system call before it becomes another program.
+        preexec_fn=_build_tie(),  # noqa: PLW1509
+    )
+
+
+def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    try:
+        os.killpg(process.pid, number)
+    except ProcessLookupError:
+        return
+
+
+def stop_children(processes: Iterable[subprocess.Popen[bytes]], grace_sec: float) -> None:
+    """Ask processes to end; after `grace_sec` kill what is left of them and of their children.
+
+    A second Ctrl-C meanwhile kills them at once.
+    """
+    all_of_them = list(processes)
+    for process in all_of_them:
+        if process.poll() is None:
+            process.terminate()
+    deadline = time.monotonic() + grace_sec
+    try:
+        for process in all_of_them:
+            process.wait(max(0.0, deadline - time.monotonic()))
+    except (subprocess.TimeoutExpired, KeyboardInterrupt):
+        pass
+    finally:
+        for process in all_of_them:
+            # Those that ended in time may have left children in their group.
+            _signal_group(process, signal.SIGKILL)
+            process.wait()

@@ -1,0 +1,84 @@
+"""What a person sees: tables and colours on a terminal, plain lines elsewhere.
+
+Text is never read as Rich markup: errors and file names hold brackets. Results go to standard
+output, progress and errors to standard error.
+"""
+
+import json
+import sys
+from collections.abc import Sequence
+from io import TextIOWrapper
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+# A pipe has no width; a table must not be folded for one that somebody guessed.
+_PIPE_WIDTH: Final = 1000
+
+
+def configure_streams() -> None:
+    """Let no letter that the output's encoding lacks end a command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
+def open_console(*, stderr: bool = False) -> "Console":
+    """Return a console for a result, or for progress and errors."""
+    from rich.console import Console  # noqa: PLC0415 -- 0.1 s, which --version need not pay
+
+    stream = sys.stderr if stderr else sys.stdout
+    width = None if stream.isatty() else _PIPE_WIDTH
+    return Console(file=stream, width=width, markup=False, highlight=False, soft_wrap=True)
+
+
+def build_table(*columns: str, numeric: Sequence[str] = ()) -> "Table":
+    """Return an empty table; the columns named in `numeric` are aligned to the right."""
+    from rich.box import SIMPLE_HEAD  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for column in columns:
+        table.add_column(column, justify="right" if column in numeric else "left", overflow="fold")
+    return table
+
+
+def print_text(text: str = "", style: str | None = None) -> None:
+    """Print lines of a result."""
+    open_console().print(text, style=style)
+
+
+def print_table(table: "Table") -> None:
+    """Print a table, and an empty line after it."""
+    console = open_console()
+    if console.is_terminal:
+        console.print(table, soft_wrap=False)
+    else:
+        with console.capture() as lines:
+            console.print(table, soft_wrap=False)
+        for line in lines.get().splitlines():
+            console.print(line.rstrip())
+    console.print()
+
+
+def print_note(text: str) -> None:
+    """Print progress, or a remark, that is no result."""
+    open_console(stderr=True).print(text)
+
+
+def print_warning(text: str) -> None:
+    """Print what somebody should look at."""
+    open_console(stderr=True).print(text, style="yellow")
+
+
+def print_error(text: str) -> None:
+    """Print why something failed, red on a terminal."""
+    open_console(stderr=True).print(text, style="red")
+
+
+def print_json(document: object) -> None:
+    """Print the one document that a machine reads."""
+    sys.stdout.write(json.dumps(document, ensure_ascii=False, indent=2, default=str) + "\n")
+    sys.stdout.flush()

@@ -1,0 +1,23 @@
+"""A process that `dev` runs before Dagster's daemon: `python -m callkeeper_assets.cli.…`.
+
+Makes Dagster's tables if they are missing, and buries the runs of a machine that went down: they
+would hold their keys' places. Prints what it buried.
+"""
+
+import sys
+
+import dagster as dg
+
+from callkeeper_assets.database.url import database_url
+from callkeeper_assets.runs.burial import bury_dead_runs
+
+
+def main() -> None:
+    """Prepare Dagster's instance."""
+    with dg.DagsterInstance.get() as instance:
+        for run_id in bury_dead_runs(instance, database_url()):
+            sys.stdout.write(f"Marked as failed, its process was gone: run {run_id}\n")
+
+
+if __name__ == "__main__":
+    main()

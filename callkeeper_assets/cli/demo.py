@@ -1,0 +1,5 @@
+"""`callkeeper demo`."""
+
+
+def demo() -> None:
+    """Placeholder."""

@@ -1,0 +1,150 @@
+"""How far a load is, as it goes: bars on a terminal, a line now and then elsewhere.
+
+On standard error, so that standard output holds the result alone.
+"""
+
+import sys
+import time
+from contextlib import AbstractContextManager
+from datetime import date
+from types import TracebackType
+from typing import TYPE_CHECKING, Final, Protocol, Self
+
+from callkeeper_assets.cli.console import open_console, print_error, print_note
+from callkeeper_assets.runs.messages import (
+    Failed,
+    Finished,
+    Message,
+    Planned,
+    Progress,
+    Started,
+)
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
+
+# More bars than this would not fit on a screen: then each goes when its source is done.
+_MOST_BARS: Final = 12
+_BETWEEN_LINES_SEC: Final = 5.0
+
+
+class ProgressView(AbstractContextManager["ProgressView"], Protocol):
+    """Shows messages while it is open."""
+
+    def show(self, message: Message) -> None:
+        """Show what a worker said."""
+
+
+class _Lines:
+    """Plain lines, so many that a log of them can be read."""
+
+    def __init__(self) -> None:
+        self._days: dict[str, int] = {}
+        self._done: dict[str, int] = {}
+        self._told_at: dict[str, float] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        return
+
+    def show(self, message: Message) -> None:
+        name = message.source
+        if isinstance(message, Planned):
+            self._days[name] = message.days
+            self._told_at[name] = time.monotonic()
+            print_note(f"{name}: {_count(message.days, 'day')} to load")
+        elif isinstance(message, Progress) and message.phase == "loaded":
+            self._show_days(name, message)
+        elif isinstance(message, Finished):
+            self._done[name] = self._done.get(name, 0) + _days_of(message)
+            print_note(f"{name}: {message.first} to {message.last} loaded")
+        elif isinstance(message, Failed):
+            print_error(f"{name}: {message.error}")
+
+    def _show_days(self, name: str, message: Progress) -> None:
+        now = time.monotonic()
+        done = self._done.get(name, 0) + message.days_done
+        if now - self._told_at.get(name, 0.0) >= _BETWEEN_LINES_SEC:
+            self._told_at[name] = now
+            print_note(f"{name}: {done} of {_count(self._days.get(name, done), 'day')} loaded")
+
+
+class _Bars:
+    """A bar a source."""
+
+    def __init__(self, sources: int) -> None:
+        from rich.progress import BarColumn, TextColumn, TimeElapsedColumn  # noqa: PLC0415
+        from rich.progress import Progress as Bars  # noqa: PLC0415
+
+        self._bars = Bars(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            TextColumn("{task.completed:.0f}/{task.total:.0f} days, {task.fields[state]}"),
+            TimeElapsedColumn(),
+            console=open_console(stderr=True),
+        )
+        self._hides = sources > _MOST_BARS
+        self._tasks: dict[str, TaskID] = {}
+        self._done: dict[str, int] = {}
+
+    def __enter__(self) -> Self:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._bars.stop()
+
+    def show(self, message: Message) -> None:
+        name = message.source
+        if isinstance(message, Planned):
+            self._tasks[name] = self._bars.add_task(name, total=message.days, state="starting")
+        elif isinstance(message, Failed):
+            self._bars.console.print(f"{name}: {message.error}", style="red")
+            self._update(name, state="failed")
+        elif isinstance(message, Started):
+            self._update(name, state=f"from {message.first}")
+        elif isinstance(message, Progress):
+            self._show_days(name, message)
+        else:
+            self._done[name] = self._done.get(name, 0) + _days_of(message)
+            self._update(name, completed=self._done[name], state="loaded")
+
+    def _show_days(self, name: str, message: Progress) -> None:
+        done = self._done.get(name, 0)
+        if message.phase == "loaded":
+            self._update(name, completed=done + message.days_done, state="loading")
+        else:
+            self._update(name, state=f"{done + message.days_done} fetched")
+
+    def _update(self, name: str, *, state: str, completed: int | None = None) -> None:
+        task = self._tasks.get(name)
+        if task is None:  # it failed before it was planned
+            return
+        self._bars.update(task, completed=completed, state=state)
+        if self._hides and self._bars.tasks[task].finished:
+            self._bars.update(task, visible=False)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _days_of(message: Finished) -> int:
+    return (date.fromisoformat(message.last) - date.fromisoformat(message.first)).days + 1
+
+
+def open_progress(sources: int) -> ProgressView:
+    """Return the view that fits where standard error goes."""
+    return _Bars(sources) if sys.stderr.isatty() else _Lines()

@@ -1,0 +1,188 @@
+"""Dagster on this machine: one code server, the web server and the daemon that share it.
+
+`dagster dev` does as much, but ends when one of its processes dies, and starts the daemon before
+dead runs are buried. Used by `dev` and by `demo --serve`.
+"""
+
+import fcntl
+import http.client
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from callkeeper_assets.cli.children import start_child, stop_children
+from callkeeper_assets.cli.console import print_error, print_note
+from callkeeper_assets.cli.exits import FAILED
+from callkeeper_assets.cli.supervisor import Service, Supervisor, read_tail
+from callkeeper_assets.home import home
+
+_LOCATION: Final = "callkeeper_assets"
+_WEB_SERVER: Final = "The web server"
+_ANY_HOST: Final = ("0.0.0.0", "::", "")  # noqa: S104 -- compared with, not listened at
+_LOOK_SEC: Final = 0.2
+_MOST_DEATHS: Final = 3
+
+
+@dataclass(frozen=True)
+class WebAddress:
+    """Where Dagster's UI is."""
+
+    host: str
+    port: int
+
+    @property
+    def reachable_host(self) -> str:
+        """The host by which this machine reaches it."""
+        return "127.0.0.1" if self.host in _ANY_HOST else self.host
+
+    @property
+    def url(self) -> str:
+        """For a browser on this machine."""
+        return f"http://{self.reachable_host}:{self.port}"
+
+
+def find_free_port() -> int:
+    """Return a port that nobody listens at now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def find_port_problem(address: WebAddress) -> str | None:
+    """Say why a port cannot be listened at; None if it can."""
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((address.host, address.port))
+        except OSError as error:
+            return f"{address.host}:{address.port} cannot be listened at: {error.strerror or error}"
+    return None
+
+
+@contextmanager
+def held_alone(path: Path, what: str) -> Iterator[None]:
+    """Hold a lock file; two daemons on one home would run every schedule twice.
+
+    Raises:
+        SystemExit: Another process holds it; that is said.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            print_error(
+                f"{what} runs already with this home, as process {file.read().strip()}. Stop it, "
+                f"or set CALLKEEPER_HOME to another folder (it is {home()})."
+            )
+            raise SystemExit(FAILED) from None
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+        yield
+
+
+def serve(address: WebAddress, greet: Callable[[], None]) -> None:
+    """Run Dagster until the command is interrupted; the database must be reachable.
+
+    Args:
+        address: Where the UI listens.
+        greet: Is called once the UI answers.
+
+    Raises:
+        KeyboardInterrupt: Somebody stopped it; everything has ended by then.
+        SystemExit: It does not start; why is said.
+    """
+    logs = home() / "logs" / "dev"
+    port = find_free_port()
+    workspace = _write_workspace(port)
+    with Supervisor() as supervisor:
+        supervisor.start(_code_server(port, logs))
+        _prepare(logs / "preparation.log")
+        supervisor.start(_web_server(address, workspace, logs))
+        supervisor.start(
+            Service(
+                "The daemon",
+                ("-m", "dagster._daemon", "run", "-w", str(workspace)),
+                logs / "daemon.log",
+            )
+        )
+        _wait_for_answer(address, supervisor, logs)
+        greet()
+        while True:
+            time.sleep(_LOOK_SEC)
+            supervisor.look_after()
+
+
+def _write_workspace(port: int) -> Path:
+    """Write the workspace that names the shared code server in place of the code itself."""
+    file = home() / "dev" / "workspace.yaml"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(
+        f"load_from:\n  - grpc_server:\n      host: 127.0.0.1\n      port: {port}\n"
+        f"      location_name: {_LOCATION}\n",
+        encoding="utf-8",
+    )
+    return file
+
+
+def _code_server(port: int, logs: Path) -> Service:
+    arguments = ["-m", "dagster", "code-server", "start", "-h", "127.0.0.1", "-p", str(port)]
+    arguments += ["-m", "callkeeper_assets.definitions", "--location-name", _LOCATION]
+    arguments += ["--use-python-environment-entry-point", "--log-level", "warning"]
+    return Service("The code server", tuple(arguments), logs / "code_server.log")
+
+
+def _web_server(address: WebAddress, workspace: Path, logs: Path) -> Service:
+    arguments = ["-m", "dagster_webserver", "-h", address.host, "-p", str(address.port)]
+    return Service(_WEB_SERVER, (*arguments, "-w", str(workspace)), logs / "web_server.log")
+
+
+def _prepare(log: Path) -> None:
+    """Make Dagster's tables and bury dead runs, before the daemon counts them as alive."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("wb") as errors:
+        process = start_child(
+            ["-m", "callkeeper_assets.cli.dagster_preparation"],
+            stdout=subprocess.PIPE,
+            stderr=errors,
+        )
+        try:
+            said, _ = process.communicate()
+        finally:
+            stop_children([process], 0)
+    if process.returncode != 0:
+        print_error(f"Dagster's tables cannot be prepared:\n{read_tail(log)}")
+        raise SystemExit(FAILED)
+    for line in said.decode("utf-8", "replace").splitlines():
+        print_note(line)
+
+
+def _wait_for_answer(address: WebAddress, supervisor: Supervisor, logs: Path) -> None:
+    while not _answers(address):
+        supervisor.look_after()
+        if supervisor.count_deaths(_WEB_SERVER) >= _MOST_DEATHS:
+            log = logs / "web_server.log"
+            print_error(f"Dagster's web server does not start:\n{read_tail(log)}\nAll: {log}")
+            raise SystemExit(FAILED)
+        time.sleep(_LOOK_SEC)
+
+
+def _answers(address: WebAddress) -> bool:
+    connection = http.client.HTTPConnection(address.reachable_host, address.port, timeout=5)
+    try:
+        connection.request("GET", "/server_info")
+        return connection.getresponse().status == http.client.OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()

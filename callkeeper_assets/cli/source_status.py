@@ -1,0 +1,112 @@
+"""What `status` tells: gathered from the configuration, the environment and the warehouse."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.resources import files
+from typing import cast
+
+from callkeeper_assets.config.loading import BrokenSource
+from callkeeper_assets.config.source import Source
+from callkeeper_assets.database.url import connect, database_url, describe, is_embedded
+from callkeeper_assets.home import home
+from callkeeper_assets.warehouse.queries import SourceStatus, source_statuses
+
+
+@dataclass(frozen=True)
+class LastLoad:
+    """The last run that loaded a source, or failed to; `error` is None if it went well."""
+
+    finished_at: datetime
+    run_id: str
+    days_failed: int
+    error: str | None
+
+
+@dataclass(frozen=True)
+class SourceReport:
+    """One configured source; `loaded` is None if nothing of it ever was."""
+
+    name: str
+    caption: str
+    key_variable: str
+    has_key: bool
+    loaded: SourceStatus | None
+    last_load: LastLoad | None
+
+
+@dataclass(frozen=True)
+class DatabaseReport:
+    """The database in use; size in bytes, None where it does not exist yet."""
+
+    url: str
+    is_embedded: bool
+    size_bytes: int | None
+
+
+@dataclass(frozen=True)
+class StatusReport:
+    """Everything that `status` tells."""
+
+    database: DatabaseReport
+    sources: tuple[SourceReport, ...]
+    refused: tuple[BrokenSource, ...]
+
+
+def gather_status(sources: Sequence[Source], refused: Sequence[BrokenSource]) -> StatusReport:
+    """Gather the status of sources; makes no database where there is none.
+
+    Raises:
+        DatabaseError: The database cannot be reached.
+        WarehouseError: It cannot be read.
+    """
+    names = [source.name for source in sources]
+    loaded: dict[str, SourceStatus] = {}
+    last: dict[str, LastLoad] = {}
+    if is_embedded() and not (home() / "postgres").exists():
+        database = DatabaseReport(
+            f"embedded, in {home() / 'postgres'}", is_embedded=True, size_bytes=None
+        )
+    else:
+        url = database_url()
+        size, has_tables = _look_at(url)
+        database = DatabaseReport(describe(url), is_embedded=is_embedded(), size_bytes=size)
+        if has_tables:
+            now = datetime.now(UTC)
+            month = datetime(now.year, now.month, 1, tzinfo=UTC)
+            loaded = {each.name: each for each in source_statuses(url, names, month)}
+            last = _read_last_loads(url, names)
+    reports = tuple(
+        SourceReport(
+            name=source.name,
+            caption=source.caption,
+            key_variable=source.api_key_env,
+            has_key=bool(os.environ.get(source.api_key_env, "").strip()),
+            loaded=loaded.get(source.name),
+            last_load=last.get(source.name),
+        )
+        for source in sources
+    )
+    return StatusReport(database, reports, tuple(refused))
+
+
+def _look_at(url: str) -> tuple[int, bool]:
+    """Return the database's size in bytes, and whether it has the warehouse's tables."""
+    with connect(url, autocommit=True) as connection:
+        row = connection.execute(
+            "SELECT pg_database_size(current_database()), to_regclass('callkeeper_loads')"
+        ).fetchone()
+    size, table = row or (0, None)
+    return cast("int", size), table is not None
+
+
+def _read_last_loads(url: str, names: Sequence[str]) -> dict[str, LastLoad]:
+    query = (files("callkeeper_assets.cli") / "sql" / "last_loads.sql").read_bytes()
+    with connect(url, autocommit=True) as connection:
+        rows = connection.execute(query, (list(names),)).fetchall()
+    found: dict[str, LastLoad] = {}
+    for row in rows:
+        name, *values = row
+        found[str(name)] = LastLoad(*cast("tuple[datetime, str, int, str | None]", values))
+    return found

@@ -1,0 +1,111 @@
+"""`callkeeper status`: what is loaded of each source, and how the last load went."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from callkeeper_assets.cli.source_status import LastLoad, SourceReport, StatusReport
+
+
+def status(
+    source: Annotated[
+        list[str] | None, typer.Argument(help="Names of sources. Default: all.")
+    ] = None,
+    *,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON document in place of the table.")
+    ] = False,
+) -> None:
+    """Show what is loaded: days, calls, rows of this month, how the last load went."""
+    from dataclasses import asdict  # noqa: PLC0415
+
+    from callkeeper_assets.cli.console import print_json  # noqa: PLC0415
+    from callkeeper_assets.cli.selection import (  # noqa: PLC0415
+        choose_sources,
+        has_sources,
+    )
+    from callkeeper_assets.cli.source_status import gather_status  # noqa: PLC0415
+
+    sources, refused = choose_sources(source or []) if source or has_sources() else ([], [])
+    report = gather_status(sources, refused)
+    if as_json:
+        print_json(asdict(report))
+    else:
+        _print_report(report)
+
+
+def _print_report(report: "StatusReport") -> None:
+    from callkeeper_assets.cli.console import (  # noqa: PLC0415
+        build_table,
+        print_error,
+        print_table,
+        print_text,
+        print_warning,
+    )
+    from callkeeper_assets.cli.selection import (  # noqa: PLC0415
+        describe_broken,
+        explain_no_source,
+    )
+
+    if report.sources:
+        table = build_table(
+            "Source",
+            "First day",
+            "Last day",
+            "Calls",
+            "Added",
+            "Updated",
+            "Deleted",
+            "Last load",
+            "Key",
+            numeric=("Calls", "Added", "Updated", "Deleted"),
+        )
+        for each in report.sources:
+            table.add_row(*_build_row(each))
+        print_table(table)
+        print_text("Added, updated, deleted: rows of all tables since the first of this month.")
+    for each in report.sources:
+        if each.last_load and each.last_load.error:
+            print_warning(
+                f"{each.name}: {each.last_load.days_failed} days failed in the last load; "
+                f"the first one: {each.last_load.error}"
+            )
+    for broken in report.refused:
+        print_error(describe_broken(broken))
+    size = report.database.size_bytes
+    shown = "not made yet" if size is None else f"{size / 1e6:,.0f} MB"
+    print_text(f"Database: {report.database.url} ({shown})")
+    if not report.sources and not report.refused:
+        print_text(explain_no_source())
+    elif report.sources and not any(each.loaded for each in report.sources):
+        name = report.sources[0].name
+        print_text(
+            f"Nothing is loaded yet. Type: callkeeper check, then\n"
+            f"  callkeeper load {name} --from DAY --to DAY     (days as 2026-01-31)"
+        )
+
+
+def _build_row(each: "SourceReport") -> tuple[str, ...]:
+    key = "set" if each.has_key else f"{each.key_variable} is not set"
+    loaded = each.loaded
+    if loaded is None:
+        return (each.name, "", "", "", "", "", "", _describe_load(each.last_load), key)
+    return (
+        each.name,
+        str(loaded.first_day or ""),
+        str(loaded.last_day or ""),
+        f"{loaded.calls:,}",
+        f"{loaded.rows_added:,}",
+        f"{loaded.rows_updated:,}",
+        f"{loaded.rows_deleted:,}",
+        _describe_load(each.last_load),
+        key,
+    )
+
+
+def _describe_load(last: "LastLoad | None") -> str:
+    if last is None:
+        return "never"
+    moment = last.finished_at.astimezone().strftime("%Y-%m-%d %H:%M")
+    return f"{moment} failed" if last.error else moment
