@@ -4,6 +4,8 @@ They are evaluated by the step that loads, over all its days at once, and logged
 their day: `AssetCheckResult` has no partition, and a ranged run would store it for none.
 """
 
+import logging
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
@@ -12,6 +14,7 @@ from typing import Any, Final
 
 import dagster as dg
 
+from callkeeper_assets.assets.account import build_account
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.warehouse.checks import (
     Violations,
@@ -39,7 +42,7 @@ _Judge = Callable[[str, LoadedDay], _Verdict]
 _MOST_FIELDS: Final = 20
 _SEVERITIES: Final = {"no_unknown_fields": dg.AssetCheckSeverity.WARN}
 _DESCRIPTIONS: Final = {
-    "keys_unique": "No key of the day's rows occurs twice.",
+    "keys_unique": "No key of the table's rows (of the day's, where rows have days) occurs twice.",
     "foreign_keys_found": "Every foreign key of the day's rows finds its row.",
     "count_equals_raw": "The day has one row for each raw call that the filters let pass.",
     "no_unknown_fields": (
@@ -72,27 +75,64 @@ def log_checks(
     if not loaded or not wanted:
         return
     judges = _build_judges(source, url, {key.name for key in wanted}, loaded)
-    for key in sorted(wanted):
-        for day in loaded:
-            verdict = judges[key.name](key.asset_key.path[-1], day)
-            context.log_event(
-                dg.AssetCheckEvaluation(
-                    asset_key=key.asset_key,
-                    check_name=key.name,
-                    partition=day.day.isoformat(),
-                    passed=verdict.passed,
-                    severity=_SEVERITIES.get(key.name, dg.AssetCheckSeverity.ERROR),
-                    description=verdict.text,
-                    metadata=verdict.metadata,
-                )
-            )
+    evaluations = [
+        _build_evaluation(key, day.day, judges[key.name](key.asset_key.path[-1], day))
+        for key in sorted(wanted)
+        for day in loaded
+    ]
+    # All in one: written one by one, the results of a year would take longer than its load.
+    context.instance.event_log_storage.store_event_batch(
+        [_build_event(context, evaluation) for evaluation in evaluations]
+    )
+
+
+def _build_evaluation(
+    key: dg.AssetCheckKey, day: date, verdict: _Verdict
+) -> dg.AssetCheckEvaluation:
+    return dg.AssetCheckEvaluation(
+        asset_key=key.asset_key,
+        check_name=key.name,
+        partition=day.isoformat(),
+        passed=verdict.passed,
+        severity=_SEVERITIES.get(key.name, dg.AssetCheckSeverity.ERROR),
+        description=verdict.text or None,
+        metadata=verdict.metadata,
+    )
+
+
+def _build_event(
+    context: dg.AssetExecutionContext, evaluation: dg.AssetCheckEvaluation
+) -> dg.EventLogEntry:
+    """Build the event that `context.log_event` would build."""
+    outcome = "passed" if evaluation.passed else "did not pass"
+    step_key = context.get_step_execution_context().step.key
+    message = (
+        f"Asset check '{evaluation.check_name}' on '{evaluation.asset_key.to_user_string()}' "
+        f"{outcome} for {evaluation.partition}."
+    )
+    return dg.EventLogEntry(  # type: ignore[no-untyped-call]
+        error_info=None,
+        level=logging.INFO,
+        user_message="",
+        run_id=context.run.run_id,
+        timestamp=time.time(),
+        step_key=step_key,
+        job_name=context.job_name,
+        dagster_event=dg.DagsterEvent(
+            event_type_value=dg.DagsterEventType.ASSET_CHECK_EVALUATION.value,
+            job_name=context.job_name,
+            step_key=step_key,
+            message=message,
+            event_specific_data=evaluation,
+        ),
+    )
 
 
 def _list_checks(source: Source) -> Iterator[tuple[str, str]]:
     """Yield table and check; unknown fields are a matter of the calls, whatever is selected."""
-    for table in (CALLS, FACTS):
-        if table in source.tables:
-            yield table, "keys_unique"
+    for table in source.tables:
+        yield table, "keys_unique"
+        if table in {CALLS, FACTS}:
             yield table, "count_equals_raw"
     if FACTS in source.tables:
         yield FACTS, "foreign_keys_found"
@@ -103,32 +143,36 @@ def _build_judges(
     source: Source, url: str, names: AbstractSet[str], loaded: Sequence[LoadedDay]
 ) -> dict[str, _Judge]:
     """Ask the database once for all days, and return who judges a table's day by the answers."""
-    first, last = min(day.day for day in loaded), max(day.day for day in loaded)
+    scope = (
+        url,
+        build_account(source),
+        min(day.day for day in loaded),
+        max(day.day for day in loaded),
+    )
     judges: dict[str, _Judge] = {"no_unknown_fields": _judge_fields}
     if "keys_unique" in names:
         judges["keys_unique"] = _build_violations_judge(
-            check_keys_unique(url, source.name, first, last),
+            check_keys_unique(*scope),
             "Load the day again; if it stays, the table's unique index is gone: restore it.",
         )
     if "foreign_keys_found" in names:
         judges["foreign_keys_found"] = _build_violations_judge(
-            check_foreign_keys(url, source.name, first, last),
+            check_foreign_keys(*scope),
             f"Load the day again: callkeeper load {source.name} --from DAY --to DAY.",
         )
     if "count_equals_raw" in names:
-        judges["count_equals_raw"] = _build_count_judge(
-            count_rows(url, source.name, first, last), source.name
-        )
+        judges["count_equals_raw"] = _build_count_judge(count_rows(*scope), source.name)
     return judges
 
 
 def _build_violations_judge(violations: Iterable[Violations], remedy: str) -> _Judge:
-    found: dict[tuple[str, date], list[Violations]] = {}
+    # A dimension's rows belong to no day: what is broken there is so on every day.
+    found: dict[tuple[str, date | None], list[Violations]] = {}
     for one in violations:
         found.setdefault((one.table, one.day), []).append(one)
 
     def judge(table: str, day: LoadedDay) -> _Verdict:
-        broken = found.get((table, day.day), [])
+        broken = found.get((table, day.day), []) + found.get((table, None), [])
         rows = sum(one.count for one in broken)
         if not rows:
             return _Verdict(passed=True, text="", metadata={"rows": 0})

@@ -5,7 +5,7 @@ from datetime import date
 
 import dagster as dg
 
-from callkeeper_assets.assets.partitions import build_partitions, build_range_tags
+from callkeeper_assets.assets.partitions import build_range_tags
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.database.url import database_url
 from callkeeper_assets.runs.burial import SOURCE_TAG
@@ -29,13 +29,11 @@ def build_jobs(source: Source) -> dg.Definitions:
     selection = dg.AssetSelection.assets(
         *(dg.AssetKey([source.name, name]) for name in ("raw_calls", *source.tables))
     )
-    partitions = build_partitions(source)
     load_job = dg.define_asset_job(
         name_load_job(source.name),
         selection=selection,
         description=f"Historic load of {source.caption}: the chosen days are loaded in one run.",
         tags={SOURCE_TAG: source.name},
-        partitions_def=partitions,
     )
     refresh_job = dg.define_asset_job(
         name_refresh_job(source.name),
@@ -45,7 +43,6 @@ def build_jobs(source: Source) -> dg.Definitions:
             "and older days whose calls are not all final."
         ),
         tags={SOURCE_TAG: source.name},
-        partitions_def=partitions,
     )
 
     @dg.schedule(

@@ -24,9 +24,10 @@ from callkeeper_assets.assets.table_specs import RAW_CALLS_SCHEMA
 from callkeeper_assets.config.errors import ConfigError
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.raw.days import DayDetails, build_table
-from callkeeper_assets.raw.guard import Guard
 from callkeeper_assets.raw.store import RawStore
 from callkeeper_assets.runs import progress
+from callkeeper_assets.warehouse.guard import DayBalance, find_refusal
+from callkeeper_assets.warehouse.records import Guard
 
 
 class BeyondHistoryError(ConfigError):
@@ -169,13 +170,13 @@ def _judge(step: _Step, fetched: DayOfCalls) -> DayToStore:
 
 def _find_refusal(step: _Step, fetched: DayOfCalls) -> str:
     """Say why an answer may not replace the stored day; empty if it may."""
-    source, day = step.source, fetched.day
-    before, now = step.store.read_call_ids(source.name, day), set(fetched.call_ids)
-    if not Guard(max_lost_share=source.max_lost_share).refuses(before, now):
-        return ""
-    return (
-        f"Source '{source.name}': {day} is not replaced. It had {len(before)} calls, CallKeeper "
-        f"now gives {len(now)}, {len(before - now)} of those known are gone (allowed: "
-        f"{source.max_lost_share:.0%}). Look at the day in CallKeeper's cabinet; if the answer is "
-        f"right, run: callkeeper load {source.name} --from {day} --to {day} --force"
+    name = step.source.name
+    before, now = step.store.read_call_ids(name, fetched.day), set(fetched.call_ids)
+    balance = DayBalance(
+        day=fetched.day,
+        had=len(before),
+        sent=len(now),
+        held=len(before),
+        vanished=len(before - now),
     )
+    return find_refusal(name, balance, Guard(max_lost_share=step.source.max_lost_share)) or ""

@@ -31,6 +31,7 @@ class CallKeeperResource(dg.ConfigurableResource[None]):
         client = CallKeeperClient(
             source=source.name,
             api_key=source.read_api_key(),
+            key_name=source.api_key_env,
             base_url=source.base_url,
             time_zone=source.time_zone,
             parallel_days=source.parallel_days,

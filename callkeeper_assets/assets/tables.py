@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import dagster as dg
 
+from callkeeper_assets.assets.account import build_account
 from callkeeper_assets.assets.config import LoadConfig
 from callkeeper_assets.assets.day_checks import build_check_specs, log_checks
 from callkeeper_assets.assets.failures import RETRY_POLICY, failing_clearly
@@ -21,7 +22,7 @@ from callkeeper_assets.assets.table_specs import build_column_lineage, build_tab
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.runs import progress
 from callkeeper_assets.warehouse.loader import load_days
-from callkeeper_assets.warehouse.records import Account, Guard, LoadedDay, RawDay, RefusedDay
+from callkeeper_assets.warehouse.records import Guard, LoadedDay, RawDay, RefusedDay
 from callkeeper_assets.warehouse.tables import TABLES
 
 # A daily refresh that is two hours late is worth a look, one that missed a second day is a failure.
@@ -94,7 +95,7 @@ def _load(
     total = len(days_of_run(context))
     results = load_days(
         url,
-        Account(name=source.name, caption=source.caption, time_zone=source.time_zone),
+        build_account(source),
         _read_days(raw_calls, first_run_id(context.run), outcome.refusals),
         tables=source.tables,
         filters=source.filters,

@@ -5,6 +5,7 @@ run worker, `dg`) finds its storage without a variable being set, and no URL wit
 passed from process to process.
 """
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
@@ -12,6 +13,7 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 from dagster_postgres import DagsterPostgresStorage
 
+from callkeeper_assets.database.event_log import BatchingEventLogStorage
 from callkeeper_assets.database.url import connect, database_url
 
 if TYPE_CHECKING:
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
 SCHEMA = "dagster"
 # Any number that no other lock of this database has.
 _LOCK = 7_164_022_201
+_EVENTS_AT_ONCE = "1000"
+_RECYCLE_SEC = 3600
+_MOST_CONNECTIONS = 20
 
 
 def storage_url(url: str) -> str:
@@ -59,6 +64,18 @@ class CallKeeperStorage(DagsterPostgresStorage):
         Raises:
             DatabaseError: the database cannot be used.
         """
+        # Read by Dagster at each event of a run: how many materializations it writes at once.
+        os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", _EVENTS_AT_ONCE)
         url = database_url()
         with _schema_to_oneself(url):
-            return cls(storage_url(url), inst_data=inst_data)
+            storage = cls(storage_url(url), inst_data=inst_data)
+        storage._keep_connections()
+        return storage
+
+    def _keep_connections(self) -> None:
+        """Use connections again: Dagster otherwise opens a new one for each event."""
+        self._event_log_storage = BatchingEventLogStorage(self.postgres_url)
+        for storage in (self._run_storage, self._event_log_storage, self._schedule_storage):
+            storage.optimize_for_webserver(
+                statement_timeout=0, pool_recycle=_RECYCLE_SEC, max_overflow=_MOST_CONNECTIONS
+            )

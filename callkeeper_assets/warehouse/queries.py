@@ -10,6 +10,7 @@ from typing import Any, LiteralString
 
 from callkeeper_assets.database import connect
 from callkeeper_assets.warehouse.call_sql import read_sql
+from callkeeper_assets.warehouse.records import RowCounts
 
 _NON_FINAL_DAYS = """
     SELECT d.day
@@ -25,6 +26,13 @@ _LOADED_DAYS = """
     JOIN general_accounts AS a ON a.account_id = d.account_id
     WHERE a.name = %(name)s
     ORDER BY d.day
+"""
+_RUN_TOTALS = """
+    SELECT table_name, sum(rows_added)::int, sum(rows_updated)::int, sum(rows_deleted)::int
+    FROM callkeeper_loads
+    WHERE run_id = %(run_id)s AND error IS NULL
+    GROUP BY table_name
+    ORDER BY table_name
 """
 
 
@@ -71,6 +79,12 @@ def source_statuses(url: str, names: Collection[str], since: datetime) -> list[S
     """Return the status of those of the named sources that the warehouse knows, by name."""
     rows = _fetch(url, read_sql("status").encode(), {"names": list(names), "since": since})
     return [SourceStatus(*row) for row in rows]
+
+
+def total_run(url: str, run_id: str) -> dict[str, RowCounts]:
+    """Return what a run did to each table, over all its days."""
+    rows = _fetch(url, _RUN_TOTALS, {"run_id": run_id})
+    return {table: RowCounts(added, updated, deleted) for table, added, updated, deleted in rows}
 
 
 def _fetch(

@@ -1,0 +1,177 @@
+"""A load through Dagster, from the simulator to PostgreSQL: rows, metadata, checks by day."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+
+import dagster as dg
+import pytest
+
+from callkeeper_assets.config.source import Source
+from callkeeper_assets.simulator.running import RunningSimulator
+from callkeeper_assets.warehouse.filters import Filter
+from callkeeper_assets_tests.assets.conftest import (
+    FIRST,
+    LAST,
+    Loader,
+    describe_failure,
+)
+
+DAYS = ["2026-01-10", "2026-01-11", "2026-01-12"]
+Count = Callable[[str], int]
+
+
+def test_a_ranged_run_gives_each_day_its_own_metadata_and_checks(
+    source: Source, loader: Loader, count: Count
+) -> None:
+    assert loader.load(source).success
+    assert count("callkeeper_calls") == count("callkeeper_calls_facts") == 180
+    for asset in ("raw_calls", "callkeeper_calls", "callkeeper_calls_facts"):
+        metadata = loader.metadata(source, asset)
+        assert sorted(metadata) == DAYS
+        assert {values["dagster/row_count"] for values in metadata.values()} == {60}
+    assert {
+        (values["rows_added"], values["rows_updated"], values["rows_deleted"])
+        for values in loader.metadata(source, "callkeeper_calls").values()
+    } == {(60, 0, 0)}
+    for table, name in (
+        ("callkeeper_calls", "keys_unique"),
+        ("callkeeper_calls", "count_equals_raw"),
+        ("callkeeper_calls", "no_unknown_fields"),
+        ("callkeeper_calls_facts", "keys_unique"),
+        ("callkeeper_calls_facts", "count_equals_raw"),
+        ("callkeeper_calls_facts", "foreign_keys_found"),
+    ):
+        checks = loader.checks(source, table, name)
+        assert sorted(map(str, checks)) == DAYS
+        assert all(evaluation.passed for evaluation in checks.values())
+
+
+def test_a_second_load_reports_no_change(source: Source, loader: Loader) -> None:
+    loader.load(source)
+    assert loader.load(source).success
+    assert {
+        (values["rows_added"], values["rows_updated"], values["rows_deleted"])
+        for table in source.tables
+        for values in loader.metadata(source, table).values()
+    } == {(0, 0, 0)}
+
+
+def test_changes_at_the_source_are_counted_on_their_day(
+    source: Source, loader: Loader, simulator: RunningSimulator
+) -> None:
+    loader.load(source)
+    account = simulator.account("moscow")
+    account.add(LAST, 3)
+    account.remove(FIRST, 2)
+    changed = account.change(LAST, 4, fields=["duration_sec"])
+    assert loader.load(source).success
+    metadata = loader.metadata(source, "callkeeper_calls_facts")
+    assert {
+        day: (values["rows_added"], values["rows_updated"], values["rows_deleted"])
+        for day, values in metadata.items()
+    } == {
+        "2026-01-10": (0, 0, 2),
+        "2026-01-11": (0, 0, 0),
+        "2026-01-12": (3, len({change.call_id for change in changed}), 0),
+    }
+
+
+def test_a_day_that_lost_too_much_is_refused_and_the_others_are_loaded(
+    source: Source, loader: Loader, simulator: RunningSimulator, count: Count
+) -> None:
+    loader.load(source)
+    account = simulator.account("moscow")
+    account.remove(FIRST, 60)
+    account.add(LAST, 1)
+    result = loader.load(source)
+    assert not result.success
+    assert describe_failure(result) == (
+        "Source 'moscow': 2026-01-10 is not replaced. It had 60 calls, CallKeeper now gives 0, "
+        "60 of those known are gone (allowed: 30%). Look at the day in CallKeeper's cabinet; if "
+        "the answer is right, run: callkeeper load moscow --from 2026-01-10 --to 2026-01-10 --force"
+    )
+    assert count("callkeeper_calls") == 181
+    assert loader.metadata(source, "callkeeper_calls")["2026-01-12"]["rows_added"] == 1
+    assert loader.load(source, FIRST, FIRST, force=True).success
+    assert count("callkeeper_calls") == 121
+
+
+def test_a_refused_day_keeps_its_raw_calls_and_can_be_rebuilt_from_them(
+    source: Source, loader: Loader, simulator: RunningSimulator, count: Count
+) -> None:
+    loader.load(source)
+    simulator.account("moscow").remove(FIRST, 60)
+    loader.load(source)
+    assert loader.load(source, only=["callkeeper_calls", "callkeeper_calls_facts"]).success
+    assert count("callkeeper_calls") == 180
+
+
+def test_a_changed_filter_needs_no_new_download(
+    source: Source, loader: Loader, simulator: RunningSimulator, count: Count
+) -> None:
+    loader.load(source)
+    simulator.account("moscow").set_answers(refusal="wrong_key")
+    filtered = replace(
+        source, filters={"callkeeper_calls_facts": (Filter("status", "eq", "success"),)}
+    )
+    assert loader.load(filtered, only=list(source.tables)).success
+    successes = count("callkeeper_calls WHERE status = 'success'")
+    assert 0 < successes < 180
+    assert count("callkeeper_calls_facts") == successes
+    checks = loader.checks(filtered, "callkeeper_calls_facts", "count_equals_raw")
+    assert all(evaluation.passed for evaluation in checks.values())
+    assert sum(one.metadata["filtered"].value for one in checks.values()) == 180 - successes
+
+
+def test_new_fields_of_the_source_are_a_warning_that_names_them(
+    source: Source, loader: Loader, simulator: RunningSimulator
+) -> None:
+    simulator.account("moscow").set_answers(unknown_fields=True)
+    assert loader.load(source).success
+    checks = loader.checks(source, "callkeeper_calls", "no_unknown_fields")
+    assert {(one.passed, one.severity) for one in checks.values()} == {
+        (False, dg.AssetCheckSeverity.WARN)
+    }
+    assert all(one.metadata["fields"].value for one in checks.values())
+
+
+def test_only_the_chosen_tables_get_rows(source: Source, loader: Loader, count: Count) -> None:
+    chosen = replace(source, tables=("general_dates", "callkeeper_calls"))
+    assert loader.load(chosen).success
+    assert count("callkeeper_calls") == 180
+    assert count("callkeeper_calls_facts") == 0
+    assert count("general_traffic") == 1
+
+
+def test_an_unset_key_says_which_variable_and_file(
+    source: Source, loader: Loader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MOSCOW_API_KEY")
+    text = describe_failure(loader.load(source))
+    assert "MOSCOW_API_KEY" in text
+    assert "defs/moscow/defs.yaml" in text
+
+
+def test_a_wrong_key_says_what_the_source_said(
+    source: Source, loader: Loader, simulator: RunningSimulator
+) -> None:
+    simulator.account("moscow").set_answers(refusal="wrong_key")
+    text = describe_failure(loader.load(source))
+    assert "moscow" in text
+    assert "Not the correct key api" in text
+
+
+def test_days_beyond_the_plan_are_refused_with_the_first_day_allowed(
+    source: Source, loader: Loader
+) -> None:
+    today = source.today()
+    limited = replace(source, history_days=31)
+    text = describe_failure(loader.load(limited, today - timedelta(days=40), today))
+    assert f"allows days from {today - timedelta(days=31)} on" in text
+    assert "history_days 31" in text
+
+
+def test_tables_without_raw_calls_say_what_to_do(source: Source, loader: Loader) -> None:
+    text = describe_failure(loader.load(source, only=["callkeeper_calls"]))
+    assert "callkeeper load moscow --from 2026-01-10 --to 2026-01-10" in text
