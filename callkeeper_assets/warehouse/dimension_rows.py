@@ -95,10 +95,10 @@ class DimensionRows:
         rows = self._duck.sql(f"{read_sql('dates')} ORDER BY id").to_arrow_table()
         if rows.num_rows:
             columns = TABLES[DATES].columns
-            lists = ", ".join(f"${n}::{c.type}[]" for n, c in enumerate(columns, 1))
+            lists = ", ".join(f"unnest(${n}::{c.type}[])" for n, c in enumerate(columns, 1))
             made = self._session.query(
                 f"INSERT INTO general_dates ({', '.join(TABLES[DATES].column_names)}) "
-                f"SELECT * FROM unnest({lists}) ON CONFLICT DO NOTHING RETURNING id",
+                f"SELECT {lists} ON CONFLICT DO NOTHING RETURNING id",
                 _columns(rows),
             )
             self._duck.register("found", made)
@@ -125,10 +125,9 @@ def _find(dimension: Dimension) -> str:
 def _insert(dimension: Dimension) -> str:
     """Rows that another load made meanwhile are left out, and found by the next attempt."""
     columns = ", ".join(f'"{column}"' for column in dimension.columns)
-    lists = ", ".join(f"${n}::text[]" for n in range(2, len(dimension.columns) + 2))
-    names = ", ".join(f"c{n}" for n in range(len(dimension.columns)))
+    lists = ", ".join(f"unnest(${n}::text[])" for n in range(2, len(dimension.columns) + 2))
     return (
         f"INSERT INTO {dimension.table} (key_hash, {columns}) "
-        f"SELECT k::uuid, {names} FROM unnest($1::text[], {lists}) AS new (k, {names}) "
-        f"ORDER BY 1 ON CONFLICT DO NOTHING RETURNING id, key_hash"
+        f"SELECT unnest($1::text[]::uuid[]), {lists} "
+        f"ON CONFLICT DO NOTHING RETURNING id, key_hash"
     )

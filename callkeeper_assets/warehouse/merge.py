@@ -55,10 +55,11 @@ def _runs(segments: Sequence[Segment]) -> list[tuple[datetime, datetime]]:
     return runs
 
 
-def _existing_sql(condition: str) -> str:
+def _existing_sql(account_id: str, condition: str) -> str:
     return read_sql("existing").format(
         calls=", ".join(f"c.{name}" for name in _CALL_VALUES),
         facts=", ".join(f"f.{name}" for name in _FACT_VALUES),
+        account_id=account_id,
         condition=condition,
     )
 
@@ -87,10 +88,13 @@ class Merger:
     def read_existing(self, batch: Batch) -> None:
         """Read what the warehouse holds: the days' calls, and the batch's calls of other days."""
         account = {"account_id": _number(self._account_id)}
+        # Written out, not bound: ADBC then reads by COPY, in half the time.
         found = [
             self._session.query(
-                _existing_sql("c.called_at >= $2 AND c.called_at < $3"),
-                account | {"start": pa.array([start], _MOMENT), "end": pa.array([end], _MOMENT)},
+                _existing_sql(
+                    str(self._account_id),
+                    f"c.called_at >= '{start.isoformat()}' AND c.called_at < '{end.isoformat()}'",
+                )
             )
             for start, end in _runs(batch.segments)
         ]
@@ -99,12 +103,12 @@ class Merger:
         if moved.num_rows:
             found.append(
                 self._session.query(
-                    _existing_sql("c.call_id = ANY($2)"),
+                    _existing_sql("$1", "c.call_id = ANY($2)"),
                     account | {"call_id": as_list(moved["call_id"])},
                 )
             )
             self._duck.register("held", pa.concat_tables(found))
-        self._duck.register("existing", self._duck.sql(read_sql("held_by_day")).to_arrow_table())
+        self._duck.execute(read_sql("held_by_day"))
 
     def _moved_calls(self) -> pa.Table:
         """Return ids of the batch that could lie on other days: not found, yet not all new."""

@@ -111,7 +111,7 @@ class Transformer:
         Raises:
             BadDataError: a call lies outside its day, or is not JSON.
         """
-        raw = pa.concat_tables([_with_day(day) for day in days]).combine_chunks()
+        raw = pa.concat_tables([_with_day(day) for day in days])
         segments = [segment for day in days for segment in split_day(day.day, self._zone)]
         raw, seen = self._examine(raw)
         calls = self._run(raw, segments, seen)

@@ -1,9 +1,13 @@
 -- How the source's values are read. Each rule is here once.
 
--- A blank means no value. PostgreSQL's text cannot hold the character 0.
-CREATE OR REPLACE TEMP MACRO blank_to_null(value) AS nullif(trim(value), '');
+-- A blank means no value; another text is left as received. What begins with a character above
+-- the blank is none: trimming every value would cost a quarter of the transformation's time.
+CREATE OR REPLACE TEMP MACRO blank_to_null(value) AS
+    CASE WHEN value >= '!' THEN value WHEN trim(value, e' \t\r\n') <> '' THEN value END;
+
+-- The same for calls with the character 0, which PostgreSQL's text cannot hold.
 CREATE OR REPLACE TEMP MACRO blank_to_null_without_zeros(value) AS
-    nullif(trim(replace(value, chr(0), '')), '');
+    blank_to_null(replace(value, chr(0), ''));
 
 -- A whole number; what cannot be read or does not fit PostgreSQL's integer is NULL.
 CREATE OR REPLACE TEMP MACRO whole(value) AS try_cast(value AS INTEGER);
