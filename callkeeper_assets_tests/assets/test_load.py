@@ -64,7 +64,7 @@ def test_changes_at_the_source_are_counted_on_their_day(
     account = simulator.account("moscow")
     account.add(LAST, 3)
     account.remove(FIRST, 2)
-    changed = account.change(LAST, 4, fields=["duration_sec"])
+    changed = account.change(LAST, 4, column="attempt")
     assert loader.load(source).success
     metadata = loader.metadata(source, "callkeeper_calls_facts")
     assert {
@@ -87,9 +87,9 @@ def test_a_day_that_lost_too_much_is_refused_and_the_others_are_loaded(
     result = loader.load(source)
     assert not result.success
     assert describe_failure(result) == (
-        "Source 'moscow': 2026-01-10 is not replaced. It had 60 calls, CallKeeper now gives 0, "
-        "60 of those known are gone (allowed: 30%). Look at the day in CallKeeper's cabinet; if "
-        "the answer is right, run: callkeeper load moscow --from 2026-01-10 --to 2026-01-10 --force"
+        "moscow, 2026-01-10: the source sends no calls for a day that had 60. The day is left as it "
+        "was. If this is right, run "
+        "`callkeeper load moscow --from 2026-01-10 --to 2026-01-10 --force`."
     )
     assert count("callkeeper_calls") == 181
     assert loader.metadata(source, "callkeeper_calls")["2026-01-12"]["rows_added"] == 1
