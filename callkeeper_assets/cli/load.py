@@ -36,6 +36,5 @@ def load(
     if force:
         arguments.append("--force")
     tasks = [Task(each.name, tuple(arguments)) for each in sources]
-    outcomes = run_and_tell(tasks, as_json=as_json)
-    if any(outcome.errors for outcome in outcomes):
+    if not run_and_tell(tasks, as_json=as_json):
         raise typer.Exit(FAILED)

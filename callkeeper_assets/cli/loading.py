@@ -7,7 +7,7 @@ from callkeeper_assets.api.redaction import register_secret
 from callkeeper_assets.cli.console import print_json, print_note
 from callkeeper_assets.cli.exits import INTERRUPTED
 from callkeeper_assets.cli.progress import open_progress
-from callkeeper_assets.cli.summary import Place, build_document, print_summary
+from callkeeper_assets.cli.summary import Place, build_document, print_place, print_summary
 from callkeeper_assets.cli.workers import InterruptedRunError, Outcome, Task, run_tasks
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.database.url import connect, database_url, describe
@@ -24,8 +24,8 @@ def register_keys(sources: Sequence[Source]) -> None:
         register_secret(source.read_api_key())
 
 
-def run_and_tell(tasks: Sequence[Task], *, as_json: bool) -> list[Outcome]:
-    """Run the tasks and print what they did.
+def run_and_show(tasks: Sequence[Task]) -> list[Outcome]:
+    """Run the tasks and show their progress.
 
     Raises:
         DatabaseError: The database cannot be reached, or is too old.
@@ -34,27 +34,42 @@ def run_and_tell(tasks: Sequence[Task], *, as_json: bool) -> list[Outcome]:
     with open_progress(len(tasks)) as view:
         try:
             # Checked while the workers still import Dagster, so that it takes no time of its own.
-            outcomes = run_tasks(tasks, view.show, meanwhile=lambda: connect().close())
+            return run_tasks(tasks, view.show, meanwhile=lambda: connect().close())
         except InterruptedRunError:
             print_note("Stopped. Days that were loaded stay loaded; run the command again.")
             raise SystemExit(INTERRUPTED) from None
-    url = database_url()
-    calls = {outcome.source: _count_calls(url, outcome) for outcome in outcomes if outcome.runs}
-    place = Place(database=describe(url), raw=raw_url())
+
+
+def run_and_tell(tasks: Sequence[Task], *, as_json: bool) -> bool:
+    """Run the tasks, show their progress, print what they did.
+
+    Returns:
+        Whether all went well.
+
+    Raises:
+        DatabaseError: The database cannot be reached, or is too old.
+        SystemExit: Somebody interrupted the command.
+    """
+    outcomes = run_and_show(tasks)
+    calls = count_calls(outcomes)
+    place = Place(database=describe(database_url()), raw=raw_url())
     if as_json:
         print_json(build_document(outcomes, calls, place))
     else:
-        print_summary(outcomes, calls, place)
-    return outcomes
+        print_summary(outcomes, calls)
+        print_place(place)
+    return not any(outcome.errors for outcome in outcomes)
 
 
-def _count_calls(url: str, outcome: Outcome) -> int:
-    """Return how many calls the source sent for the days of the outcome's runs, before filters."""
+def count_calls(outcomes: Sequence[Outcome]) -> dict[str, int]:
+    """Return how many calls each source sent for the days of its runs, before filters."""
     query = (files("callkeeper_assets.cli") / "sql" / "count_calls.sql").read_bytes()
-    total = 0
-    with connect(url, autocommit=True) as connection:
-        for run in outcome.runs:
-            values = {"name": outcome.source, "first": run.first, "last": run.last}
-            row = connection.execute(query, values).fetchone()
-            total += int(str(row[0])) if row else 0
-    return total
+    counts: dict[str, int] = {}
+    with connect(autocommit=True) as connection:
+        for outcome in outcomes:
+            for run in outcome.runs:
+                values = {"name": outcome.source, "first": run.first, "last": run.last}
+                row = connection.execute(query, values).fetchone()
+                calls = int(str(row[0])) if row else 0
+                counts[outcome.source] = counts.get(outcome.source, 0) + calls
+    return counts

@@ -46,7 +46,6 @@ def refresh(
                 print_error(str(error))
     if ready:
         tasks = [Task(each.name, ("--refresh",)) for each in ready]
-        outcomes = run_and_tell(tasks, as_json=as_json)
-        failed = failed or any(outcome.errors for outcome in outcomes)
+        failed = not run_and_tell(tasks, as_json=as_json) or failed
     if failed:
         raise typer.Exit(FAILED)

@@ -37,13 +37,12 @@ def total_tables(outcome: Outcome) -> list[TableTotal]:
     return list(totals.values())
 
 
-def print_summary(outcomes: Sequence[Outcome], calls: Mapping[str, int], place: Place) -> None:
-    """Print the table, and where to look.
+def print_summary(outcomes: Sequence[Outcome], calls: Mapping[str, int]) -> None:
+    """Print the table.
 
     Args:
         outcomes: One for each source.
         calls: Calls that the sources sent for the loaded days, before filters, by source.
-        place: Where they are.
     """
     numeric = ("Days", "Calls", "Seconds", "Added", "Updated", "Deleted")
     columns = ("Source", "Days", "Calls", "Seconds", "Table", "Added", "Updated", "Deleted")
@@ -53,6 +52,10 @@ def print_summary(outcomes: Sequence[Outcome], calls: Mapping[str, int], place: 
             head = _head(outcome, calls) if index == 0 else ("", "", "", "")
             table.add_row(*head, *row)
     print_table(table)
+
+
+def print_place(place: Place) -> None:
+    """Print where to look."""
     print_text(f"Tables:    {place.database}")
     print_text(f"Raw calls: {place.raw}")
     print_text("Runs, checks, lineage: callkeeper dev")
