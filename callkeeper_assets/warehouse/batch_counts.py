@@ -35,14 +35,14 @@ def count_batch(
         raw[day] = (calls, non_final)
         names = [table for table in tables if table != ACCOUNTS]
         rows[day].update(zip(names, by_table, strict=True))
+    for day in loaded:
+        for table in tables:
+            counts[day].setdefault(table, {})
     for change in changes:
         counts[change.day][change.table][change.action] = change.rows
     for table in tables:
         for day, added in _new_rows(duck, table):
             counts[day][table]["add"] = added
-    for day in loaded:
-        for table in tables:
-            counts[day].setdefault(table, {})
     return [
         LoadedDay(
             day=day,

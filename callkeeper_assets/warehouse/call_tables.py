@@ -49,8 +49,8 @@ CALLKEEPER_CALLS: Final = Table(
         Column(
             "status",
             "text",
-            "`success`, `failed`, `in_progress`, `planned`, `pending`; from the two codes",
-            nullable=False,
+            "`success`, `failed`, `in_progress`, `planned`, `pending`; from the two codes, NULL "
+            "without a code",
         ),
         Column("is_final", "boolean", "Whether the status can no longer change", nullable=False),
         Column("status_code", "integer", "SIP status of the leg to the manager"),

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from difflib import get_close_matches
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 from callkeeper_assets.warehouse.call_fields import FIELDS_BY_PATH
 from callkeeper_assets.warehouse.dimensions import CALLS, DATES, DIMENSIONS, FACTS
@@ -174,8 +174,9 @@ def check_filter(table: str, f: Filter) -> None:
         kind = "raw"
     else:
         raise _unknown_field(table, f, columns)
-    if f.op not in FilterOp.__args__:  # type: ignore[attr-defined]
-        raise FilterError(f"A filter of {table} has the op {f.op!r}. Allowed are: {FilterOp}.")
+    if f.op not in get_args(FilterOp):
+        allowed = ", ".join(get_args(FilterOp))
+        raise FilterError(f"A filter of {table} has the op {f.op!r}. Allowed are: {allowed}.")
     problem = _operand_problem(f, kind)
     if problem is not None:
         raise FilterError(f"The filter of {table} on {f.field} ({f.op}): {problem}.")

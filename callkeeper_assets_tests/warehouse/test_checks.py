@@ -1,0 +1,106 @@
+"""Checks find exactly what is broken, on its day; queries tell what is loaded."""
+
+from datetime import UTC, datetime, timedelta
+
+import psycopg
+
+from callkeeper_assets.warehouse.checks import (
+    Violations,
+    check_foreign_keys,
+    check_keys_unique,
+    count_rows,
+)
+from callkeeper_assets.warehouse.loader import Account
+from callkeeper_assets.warehouse.queries import loaded_days, non_final_days, source_statuses
+from callkeeper_assets_tests.warehouse.raw_days import DAY, MAIN, MOSCOW, call, day_of, load_all
+
+NEXT_DAY = DAY + timedelta(days=1)
+CALLS, FACTS = "callkeeper_calls", "callkeeper_calls_facts"
+
+
+def execute(url: str, *statements: str) -> None:
+    with psycopg.connect(url) as connection:
+        for statement in statements:
+            connection.execute(statement.encode())
+
+
+def load_two_days(url: str) -> None:
+    pending = call(13, status_code=707, status2_code=0)
+    load_all(
+        url, [day_of(DAY, [call(1), call(2)]), day_of(NEXT_DAY, [call(11), call(12), pending])]
+    )
+
+
+def test_a_good_warehouse_passes(database: str) -> None:
+    load_two_days(database)
+    assert check_keys_unique(database, MAIN, DAY, NEXT_DAY) == []
+    assert check_foreign_keys(database, MAIN, DAY, NEXT_DAY) == []
+    assert count_rows(database, MAIN, DAY, NEXT_DAY) == {
+        DAY: {CALLS: 2, FACTS: 2},
+        NEXT_DAY: {CALLS: 3, FACTS: 3},
+    }
+
+
+def test_a_key_without_its_row_is_found_on_its_day(database: str) -> None:
+    load_two_days(database)
+    execute(
+        database,
+        f"UPDATE {FACTS} SET sites_id = 99 WHERE calls_id IN "
+        f"(SELECT id FROM {CALLS} WHERE call_id IN (11, 12))",
+    )
+    expected = Violations(NEXT_DAY, FACTS, "sites_id finds no row of general_sites", 2, (11, 12))
+    assert check_foreign_keys(database, MAIN, DAY, NEXT_DAY) == [expected]
+    assert check_foreign_keys(database, MAIN, DAY, DAY) == []
+
+
+def test_facts_without_their_call_are_found_on_their_minutes_day(database: str) -> None:
+    load_two_days(database)
+    execute(database, f"DELETE FROM {CALLS} WHERE call_id = 1")
+    (found,) = check_foreign_keys(database, MAIN, DAY, NEXT_DAY)
+    assert (found.day, found.rule, found.count) == (
+        DAY,
+        "calls_id finds no row of callkeeper_calls",
+        1,
+    )
+
+
+def test_a_key_that_occurs_twice_is_found(database: str) -> None:
+    load_two_days(database)
+    execute(
+        database,
+        f"ALTER TABLE {CALLS} DROP CONSTRAINT callkeeper_calls_account_id_call_id_key",
+        f"UPDATE {CALLS} SET call_id = 11 WHERE call_id = 12",
+        "ALTER TABLE general_sites DROP CONSTRAINT general_sites_pkey",
+        "INSERT INTO general_sites (id, key_hash) VALUES (2, md5('x')::uuid)",
+    )
+    assert check_keys_unique(database, MAIN, DAY, NEXT_DAY) == [
+        Violations(NEXT_DAY, CALLS, "call_id occurs more than once", 1, (11,)),
+        Violations(None, "general_sites", "id occurs more than once", 1, (2,)),
+    ]
+
+
+def test_an_unknown_source_has_nothing_to_check(database: str) -> None:
+    load_two_days(database)
+    nobody = Account("nobody", "Nobody", MOSCOW)
+    assert check_keys_unique(database, nobody, DAY, DAY) == []
+    assert check_foreign_keys(database, nobody, DAY, DAY) == []
+    assert count_rows(database, nobody, DAY, DAY) == {DAY: {CALLS: 0, FACTS: 0}}
+
+
+def test_days_with_non_final_calls_are_told_within_bounds(database: str) -> None:
+    load_two_days(database)
+    assert non_final_days(database, MAIN.name, NEXT_DAY + timedelta(days=9)) == [NEXT_DAY]
+    assert non_final_days(database, MAIN.name, NEXT_DAY) == []
+    later = NEXT_DAY + timedelta(days=1)
+    assert non_final_days(database, MAIN.name, later, since=later) == []
+
+
+def test_the_status_tells_days_calls_and_rows(database: str) -> None:
+    load_two_days(database)
+    (status,) = source_statuses(database, [MAIN.name, "nobody"], datetime(2026, 1, 1, tzinfo=UTC))
+    assert (status.name, status.caption) == ("main_office", "Main office")
+    assert (status.first_day, status.last_day, status.days, status.calls) == (DAY, NEXT_DAY, 2, 5)
+    assert (status.rows_updated, status.rows_deleted) == (0, 0)
+    assert status.rows_added > 10
+    assert status.last_load is not None
+    assert loaded_days(database, MAIN.name) == [DAY, NEXT_DAY]

@@ -1,0 +1,99 @@
+"""The schema comes by itself, is what is declared, and newer or foreign ones are left alone."""
+
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from importlib.resources import files
+
+import psycopg
+import pytest
+
+from callkeeper_assets.warehouse.errors import SchemaError
+from callkeeper_assets.warehouse.migrate import HEAD, VERSION_TABLE, ensure_schema
+from callkeeper_assets.warehouse.tables import TABLES
+from callkeeper_assets_tests.warehouse.raw_days import rows
+
+
+def test_the_migrated_database_is_what_the_tables_declare(database: str) -> None:
+    ensure_schema(database)
+    found = rows(
+        database,
+        """
+        SELECT c.relname, a.attname, format_type(a.atttypid, a.atttypmod), NOT a.attnotnull,
+            col_description(c.oid, a.attnum)
+        FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+        WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' AND a.attnum > 0
+            AND c.relname <> 'callkeeper_alembic_version'
+        ORDER BY c.relname, a.attnum
+        """,
+    )
+    declared = [
+        (
+            table.name,
+            column.name,
+            column.type,
+            column.nullable,
+            f"{column.description} [{column.unit}]" if column.unit else column.description,
+        )
+        for table in sorted(TABLES.values(), key=lambda t: t.name)
+        for column in table.columns
+    ]
+    assert found == declared
+
+
+def test_the_declared_keys_are_the_primary_keys(database: str) -> None:
+    ensure_schema(database)
+    found = rows(
+        database,
+        """
+        SELECT c.relname, array_agg(a.attname::text ORDER BY k.place)
+        FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid
+        CROSS JOIN unnest(i.indkey) WITH ORDINALITY AS k (attnum, place)
+        JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.attnum
+        WHERE i.indisprimary AND c.relname = ANY('{%s}')
+        GROUP BY c.relname
+        """
+        % ",".join(TABLES),
+    )
+    assert {name: tuple(key) for name, key in found} == {t.name: t.key for t in TABLES.values()}
+
+
+def test_every_dimension_has_the_row_for_unknown(database: str) -> None:
+    ensure_schema(database)
+    for name in (n for n in TABLES if n.startswith("general_")):
+        assert rows(database, f"SELECT id FROM {name}") == [(1,)], name
+    assert rows(database, "SELECT clientid FROM general_clientids") == [("not available",)]
+
+
+def test_many_that_start_at_once_make_one_schema(database: str) -> None:
+    with ThreadPoolExecutor(6) as pool:
+        for result in [pool.submit(ensure_schema, database) for _ in range(6)]:
+            result.result()
+    assert rows(database, f"SELECT version_num FROM {VERSION_TABLE}") == [(HEAD,)]
+
+
+def test_the_head_is_the_newest_migration() -> None:
+    names = [
+        f.name for f in (files("callkeeper_assets.warehouse.migrations") / "versions").iterdir()
+    ]
+    assert max(n.partition("_")[0] for n in names if n[0].isdigit()) == HEAD
+
+
+def test_a_schema_that_is_up_to_date_costs_no_import_of_alembic(database: str) -> None:
+    ensure_schema(database)
+    code = (
+        "import sys; from callkeeper_assets.warehouse.migrate import ensure_schema; "
+        f"ensure_schema({database!r}); print('alembic' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+def test_a_newer_schema_is_refused_and_left_alone(database: str) -> None:
+    ensure_schema(database)
+    with psycopg.connect(database) as connection:
+        connection.execute(f"UPDATE {VERSION_TABLE} SET version_num = '9999'".encode())
+    with pytest.raises(SchemaError, match=r"newer version.*9999.*Update the program") as caught:
+        ensure_schema(database)
+    assert "password" not in str(caught.value)
+    assert rows(database, f"SELECT version_num FROM {VERSION_TABLE}") == [("9999",)]
