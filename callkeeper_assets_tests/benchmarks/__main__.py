@@ -31,7 +31,7 @@ class _Sizes:
 
 
 _FULL: Final = _Sizes(200, 500, 5, 50, 100, 5)
-_SHORT: Final = _Sizes(5, 12, 1, 3, 100, 1)
+_SHORT: Final = _Sizes(5, 12, 1, 2, 100, 1)
 _BENCHMARKS: Final[dict[str, Callable[[Stand, str, _Sizes], Section]]] = {
     "historic": lambda stand, peers, sizes: historic.compare_loads(stand, peers, sizes.load_days),
     "memory": lambda stand, _, sizes: historic.compare_memory(

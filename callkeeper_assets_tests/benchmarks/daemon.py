@@ -50,18 +50,23 @@ def _next_minute() -> dt.datetime:
     return soon.replace(second=0, microsecond=0) + dt.timedelta(minutes=1)
 
 
+def _wait_a_moment(daemon: "subprocess.Popen[bytes]") -> None:
+    time.sleep(_POLL_SEC)
+    if daemon.poll() is not None:
+        raise DaemonError(f"the daemon ended with {daemon.returncode}; its log is printed above")
+
+
+def _wait_until(due: dt.datetime, daemon: "subprocess.Popen[bytes]") -> None:
+    while time.time() < due.timestamp():
+        _wait_a_moment(daemon)
+
+
 def _wait_for_runs(
     contender: Contender, daemon: "subprocess.Popen[bytes]", runs: int, due: dt.datetime
 ) -> float:
     """Seconds from `due` until the last run has ended."""
     while time.time() < due.timestamp() + _TIMEOUT_SEC:
-        time.sleep(_POLL_SEC)
-        if daemon.poll() is not None:
-            raise DaemonError(
-                f"the daemon ended with {daemon.returncode}; its log is printed above"
-            )
-        if time.time() < due.timestamp():
-            continue
+        _wait_a_moment(daemon)
         with connect(contender.database_url) as connection:
             row = connection.execute(_COUNT).fetchone()
         assert row is not None
@@ -94,9 +99,13 @@ def measure_daemon(stand: Stand, sources: int) -> Section:
         )
         try:
             with TreeSampler(daemon.pid) as sampler:
-                server_before = measure_cpu(server)
+                _wait_until(due, daemon)
+                before = measure_cpu(daemon.pid), measure_cpu(server)
                 seconds = _wait_for_runs(contender, daemon, sources, due)
-                cpu, server_cpu = measure_cpu(daemon.pid), measure_cpu(server) - server_before
+                cpu, server_cpu = (
+                    measure_cpu(daemon.pid) - before[0],
+                    measure_cpu(server) - before[1],
+                )
         except DaemonError:
             os.write(2, log.read_bytes()[-5000:])
             raise

@@ -1,4 +1,4 @@
-"""Where all contenders run: one simulator, one PostgreSQL, a folder that is deleted afterwards.
+"""Where all contenders run: one simulator, one PostgreSQL, a folder that goes if all went well.
 
 The simulator and the server are those of the product, in processes of their own; each contender has
 a database of its own.
@@ -81,15 +81,18 @@ class Stand:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+        if isinstance(error, Exception):
+            sys.stderr.write(f"What the commands wrote is kept in {self.folder}\n")
+        else:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     def close(self) -> None:
-        """Stop both and delete the folder."""
+        """Stop both; the folder stays, without the server's data."""
         if self._simulator is not None:
             self._simulator.terminate()
             self._simulator.wait()
         self._postgres.stop()
         shutil.rmtree((self.folder / "server" / "postgres").resolve(), ignore_errors=True)
-        shutil.rmtree(self.folder, ignore_errors=True)
 
     def _start_simulator(self) -> None:
         command = [sys.executable, "-m", "callkeeper_assets.cli.main", "simulate", "--port", "0"]
