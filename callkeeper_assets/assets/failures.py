@@ -40,9 +40,15 @@ def failing_clearly(context: dg.AssetExecutionContext) -> Iterator[None]:
     """Raise this product's errors as `dg.Failure`, with their cause; let bugs through as they are.
 
     Raises:
-        dagster.Failure: One of the product's own errors came.
+        dagster.Failure: One of the product's own errors came, or somebody stopped the run.
     """
     try:
         yield
+    except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError):
+        # Dagster would run a step that has a retry policy again, a minute after it was stopped.
+        raise dg.Failure(
+            description="The run was stopped. Days that were loaded stay loaded; run it again.",
+            allow_retries=False,
+        ) from None
     except _ERRORS as error:
         raise build_failure(context, error) from error

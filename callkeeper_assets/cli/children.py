@@ -18,6 +18,7 @@ from callkeeper_assets.home import project_root
 
 # From linux/prctl.h.
 _PR_SET_PDEATHSIG: Final = 1
+_INSIST_SEC: Final = 2.0
 
 
 def _build_tie() -> Callable[[], None] | None:
@@ -62,23 +63,45 @@ def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> N
         return
 
 
-def stop_children(processes: Iterable[subprocess.Popen[bytes]], grace_sec: float) -> None:
+def stop_children(
+    processes: Iterable[subprocess.Popen[bytes]], grace_sec: float, *, insist: bool = False
+) -> None:
     """Ask processes to end; after `grace_sec` kill what is left of them and of their children.
 
     A second Ctrl-C meanwhile kills them at once.
+
+    Args:
+        processes: Those that have ended already do no harm.
+        grace_sec: How long they may take.
+        insist: Ask again every other second: Dagster takes an interrupt that comes at a bad moment
+            for a failed step, and waits to run it again.
     """
-    all_of_them = list(processes)
-    for process in all_of_them:
-        if process.poll() is None:
-            process.terminate()
+    everyone = list(processes)
     deadline = time.monotonic() + grace_sec
     try:
-        for process in all_of_them:
-            process.wait(max(0.0, deadline - time.monotonic()))
-    except (subprocess.TimeoutExpired, KeyboardInterrupt):
-        pass
+        _ask_to_end(everyone)
+        while any(process.poll() is None for process in everyone) and time.monotonic() < deadline:
+            _wait_for_end(everyone, min(deadline, time.monotonic() + _INSIST_SEC))
+            if insist:
+                _ask_to_end(everyone)
+    except KeyboardInterrupt:
+        return
     finally:
-        for process in all_of_them:
+        for process in everyone:
             # Those that ended in time may have left children in their group.
             _signal_group(process, signal.SIGKILL)
             process.wait()
+
+
+def _ask_to_end(processes: Iterable[subprocess.Popen[bytes]]) -> None:
+    for process in processes:
+        if process.poll() is None:
+            process.terminate()
+
+
+def _wait_for_end(processes: Iterable[subprocess.Popen[bytes]], until: float) -> None:
+    for process in processes:
+        try:
+            process.wait(max(0.0, until - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            return

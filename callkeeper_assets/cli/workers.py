@@ -151,7 +151,7 @@ def run_tasks(
                 _note(worker.outcome, message)
                 watch(message)
     except BaseException as error:
-        stop_children([worker.process for worker in workers], _GRACE_SEC)
+        stop_children([worker.process for worker in workers], _GRACE_SEC, insist=True)
         for worker in workers:
             worker.end()
         if isinstance(error, KeyboardInterrupt):
