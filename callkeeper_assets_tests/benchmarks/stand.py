@@ -24,7 +24,9 @@ from callkeeper_assets.database import EmbeddedPostgres, connect
 ROOT: Final = Path(__file__).resolve().parents[2]
 TIME_ZONE: Final = "Europe/Moscow"
 CALLS_A_DAY: Final = 1000
-_HOLDS_SECRETS: Final = ("CALLKEEPER_", "DAGSTER_")
+# The user's own installation; and Python's switches, of which PYTHONDONTWRITEBYTECODE alone has
+# every start of a process compile all that it imports.
+_LEFT_OUT: Final = ("CALLKEEPER_", "DAGSTER_", "PYTHON")
 
 
 def today() -> dt.date:
@@ -38,10 +40,8 @@ def make_key(number: int) -> str:
 
 
 def plain_environment() -> dict[str, str]:
-    """This process's environment without anything that is the user's own installation."""
-    return {
-        name: value for name, value in os.environ.items() if not name.startswith(_HOLDS_SECRETS)
-    }
+    """This process's environment, without what would make the commands other than a person's."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(_LEFT_OUT)}
 
 
 class Stand:
