@@ -42,10 +42,10 @@ class AccountRow:
 
 def find_account(session: Session, account: Account) -> AccountRow:
     """Return the source's row, made if it is missing."""
-    name = {"name": pa.array([account.name])}
+    name = {"name": build_array([account.name], TEXT)}
     found = session.query(_FIND, name)
     if not found.num_rows:
-        made = session.query(_MAKE, {**name, "caption": pa.array([account.caption])})
+        made = session.query(_MAKE, {**name, "caption": build_array([account.caption], TEXT)})
         if made.num_rows:
             return AccountRow(made["account_id"][0].as_py(), is_new=True)
         found = session.query(_FIND, name)
@@ -59,9 +59,9 @@ def update_account(
     return session.execute(
         _UPDATE,
         {
-            "account_id": pa.array([account_id], pa.int32()),
-            "caption": pa.array([account.caption]),
-            "first": pa.array([first], pa.date32()),
-            "last": pa.array([last], pa.date32()),
+            "account_id": build_array([account_id], INT),
+            "caption": build_array([account.caption], TEXT),
+            "first": build_array([first], DAY),
+            "last": build_array([last], DAY),
         },
     )

@@ -54,10 +54,10 @@ def write_days(session: Session, account_id: int, loaded: Sequence[LoadedDay]) -
     session.execute(
         _DAYS,
         {
-            "account_id": pa.array([account_id], pa.int32()),
-            "day": as_list(pa.array([d.day for d in loaded], pa.date32())),
-            "raw_calls": as_list(pa.array([d.raw_calls for d in loaded], pa.int32())),
-            "non_final": as_list(pa.array([d.non_final for d in loaded], pa.int32())),
+            "account_id": build_array([account_id], INT),
+            "day": as_list(build_array([d.day for d in loaded], DAY)),
+            "raw_calls": as_list(build_array([d.raw_calls for d in loaded], INT)),
+            "non_final": as_list(build_array([d.non_final for d in loaded], INT)),
         },
     )
 
@@ -73,17 +73,17 @@ def _write(
         "callkeeper_loads",
         pa.table(
             {
-                "account_id": pa.array([head.account_id] * count, pa.int32()),
-                "table_name": pa.array(tables, pa.string()),
-                "day": pa.array(days, pa.date32()),
-                "origin": pa.array([head.origin] * count, pa.string()),
-                "rows_added": pa.array(added, pa.int32()),
-                "rows_updated": pa.array(updated, pa.int32()),
-                "rows_deleted": pa.array(deleted, pa.int32()),
-                "started_at": pa.array([head.started_at] * count, _MOMENT),
-                "finished_at": pa.array([datetime.now(UTC)] * count, _MOMENT),
-                "run_id": pa.array([head.run_id] * count, pa.string()),
-                "error": pa.array(errors, pa.string()),
+                "account_id": build_array([head.account_id] * count, INT),
+                "table_name": build_array(tables, TEXT),
+                "day": build_array(days, DAY),
+                "origin": build_array([head.origin] * count, TEXT),
+                "rows_added": build_array(added, INT),
+                "rows_updated": build_array(updated, INT),
+                "rows_deleted": build_array(deleted, INT),
+                "started_at": build_array([head.started_at] * count, MOMENT),
+                "finished_at": build_array([datetime.now(UTC)] * count, MOMENT),
+                "run_id": build_array([head.run_id] * count, TEXT),
+                "error": build_array(errors, TEXT),
             }
         ),
     )

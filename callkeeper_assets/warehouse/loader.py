@@ -10,6 +10,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, date, datetime
 from typing import Final
 
+import duckdb
+
 from callkeeper_assets.warehouse.account_row import AccountRow, find_account, update_account
 from callkeeper_assets.warehouse.batch_counts import count_batch, credit_account
 from callkeeper_assets.warehouse.call_sql import Plan, plan_load
@@ -60,6 +62,7 @@ class _Load:
     def __init__(
         self,
         session: Session,
+        duck: duckdb.DuckDBPyConnection,
         account: Account,
         plan: Plan,
         *,
@@ -73,19 +76,15 @@ class _Load:
         self._run_id = run_id
         self._origin = origin
         self._guard = guard
-        self._duck = open_duckdb()
+        self._duck = duck
         self._rows = DimensionRows(session, self._duck)
         self._row: AccountRow = find_account(session, account)
         self._merger = Merger(session, self._duck, self._row.account_id, origin)
 
-    def close(self) -> None:
-        """Free what DuckDB holds."""
-        self._duck.close()
-
     def merge(self, batch: Batch) -> list[LoadedDay | RefusedDay]:
         """Replace the batch's days, but those that the guard refuses."""
         head = LogHead(self._row.account_id, self._run_id, self._origin, datetime.now(UTC))
-        self._duck.register("frame", batch.calls)
+        self._duck.execute(f"CREATE OR REPLACE TEMP VIEW frame AS FROM {batch.frame}")
         self._duck.register("segments", segment_table(batch.segments))
         with self._session.lock(self._row.account_id):
             self._merger.read_existing(batch)
@@ -101,6 +100,7 @@ class _Load:
                 results: list[LoadedDay | RefusedDay] = [*days, *refused.values()]
                 results.sort(key=lambda result: result.day)
                 write_log(self._session, head, results)
+        self._duck.execute(f"DROP TABLE {batch.frame}")
         return results
 
     def _note_days(self, days: list[LoadedDay]) -> list[LoadedDay]:
@@ -174,16 +174,21 @@ def load_days(
     """
     plan = plan_load(check_selection(tables), filters)
     ensure_schema(url)
-    with Session(url) as session, ThreadPoolExecutor(1, "transform") as thread:
+    with (
+        Session(url) as session,
+        open_duckdb() as duck,
+        ThreadPoolExecutor(1, "transform") as thread,
+    ):
         load = _Load(
             session,
+            duck,
             account,
             plan,
             run_id=run_id,
             origin=origin,
             guard=None if force else guard,
         )
-        transformer = Transformer(account.time_zone, plan)
+        transformer = Transformer(duck, account.time_zone, plan)
         try:
             ahead: Future[Batch] | None = None
             for batch in _batches(days):
@@ -195,8 +200,6 @@ def load_days(
                 yield from load.merge(ahead.result())
         finally:
             thread.shutdown(cancel_futures=True)
-            transformer.close()
-            load.close()
 
 
 def log_failure(

@@ -41,7 +41,7 @@ class Change:
 
 
 def _number(value: int) -> pa.Array:
-    return pa.array([value], pa.int32())
+    return build_array([value], INT)
 
 
 def _runs(segments: Sequence[Segment]) -> list[tuple[datetime, datetime]]:
@@ -129,7 +129,7 @@ class Merger:
             "SELECT day, raw_calls FROM callkeeper_days WHERE account_id = $1 AND day = ANY($2)",
             {
                 "account_id": _number(self._account_id),
-                "day": as_list(pa.array(sorted(days), pa.date32())),
+                "day": as_list(build_array(sorted(days), DAY)),
             },
         ).to_pylist()
         had_by_day = {row["day"]: row["raw_calls"] for row in had}
@@ -142,7 +142,7 @@ class Merger:
 
     def plan(self, refused: Collection[date]) -> list[Change]:
         """Find the difference, leaving the refused days out."""
-        self._duck.register("refused", pa.table({"day": pa.array(list(refused), pa.date32())}))
+        self._duck.register("refused", pa.table({"day": build_array(list(refused), DAY)}))
         self._duck.execute(self._plan_sql)
         return [
             Change(day, table, action, rows)

@@ -32,7 +32,7 @@ def as_list(values: pa.Array | pa.ChunkedArray) -> pa.Array:
     flat = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
     if isinstance(flat, pa.ChunkedArray):
         flat = flat.chunk(0)
-    return pa.ListArray.from_arrays(pa.array([0, len(flat)], pa.int32()), flat)
+    return pa.ListArray.from_arrays(build_array([0, len(flat)], INT), flat)
 
 
 def _explain(error: adbc.Error, action: str) -> WarehouseError:

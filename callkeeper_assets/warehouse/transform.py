@@ -1,7 +1,7 @@
-"""Turns days of raw calls into rows: DuckDB over Arrow, no database.
+"""Turns days of raw calls into rows: DuckDB over Arrow, no PostgreSQL.
 
-A batch comes out as one Arrow table, a row a call, whose columns are named in
-`sql/transform.sql`, with `keep_calls`, `keep_facts` and the keys of the dimensions.
+A batch becomes one table in DuckDB, a row a call, whose columns are named in `sql/transform.sql`,
+with `keep_calls`, `keep_facts` and the keys of the dimensions.
 """
 
 import json
@@ -27,13 +27,14 @@ class Batch:
     """Days that are loaded in one transaction.
 
     Attributes:
-        calls: the transformed calls, whether a table keeps them or not; call_id is unique.
+        frame: name of the table of the transformed calls, whether a table of the warehouse keeps
+            them or not; call_id is unique.
         segments: of the days, in order.
         unknown_fields: by day, sorted.
     """
 
     days: tuple[date, ...]
-    calls: pa.Table
+    frame: str
     segments: list[Segment]
     unknown_fields: dict[date, tuple[str, ...]] = field(default_factory=dict)
 
@@ -94,16 +95,12 @@ def _repair(raw: pa.Table, valid: Sequence[bool]) -> pa.Table:
 class Transformer:
     """Transforms batches of one load, one after another, in one thread at a time."""
 
-    def __init__(self, zone: ZoneInfo, plan: Plan) -> None:
+    def __init__(self, duck: duckdb.DuckDBPyConnection, zone: ZoneInfo, plan: Plan) -> None:
+        # Its own cursor: another thread reads the frames meanwhile.
+        self._duck = duck.cursor()
         self._zone = zone
         self._plan = plan
-        self._duck = open_duckdb()
-        # Keys travel as 16 bytes, not as text.
-        self._duck.execute("SET arrow_lossless_conversion = true")
-
-    def close(self) -> None:
-        """Free what DuckDB holds."""
-        self._duck.close()
+        self._count = 0
 
     def transform(self, days: Sequence[RawDay]) -> Batch:
         """Transform days.
@@ -114,12 +111,13 @@ class Transformer:
         raw = pa.concat_tables([_with_day(day) for day in days])
         segments = [segment for day in days for segment in split_day(day.day, self._zone)]
         raw, seen = self._examine(raw)
-        calls = self._run(raw, segments, seen)
-        if calls.num_rows != raw.num_rows:
-            raise self._outside(raw, calls, days)
+        self._count += 1
+        frame = f"frame_{self._count}"
+        self._run(frame, raw, segments, seen)
+        self._check_frame(frame, raw, days)
         return Batch(
             days=tuple(day.day for day in days),
-            calls=self._drop_repeated(calls),
+            frame=frame,
             segments=segments,
             unknown_fields={day: tuple(sorted(names)) for day, names in seen.unknown.items()},
         )
@@ -145,29 +143,31 @@ class Transformer:
         self._duck.execute(read_sql("keys"), {"paths": _JSON_PATHS})
         return self._duck.fetchall()
 
-    def _run(self, raw: pa.Table, segments: list[Segment], seen: _Seen) -> pa.Table:
+    def _run(self, frame: str, raw: pa.Table, segments: list[Segment], seen: _Seen) -> None:
         self._duck.register("raw", raw)
         self._duck.register("segments", segment_table(segments))
         zeros = self._duck.sql(
             r"SELECT coalesce(bool_or(contains(payload, '\u0000')), false) FROM raw"
         ).fetchall()
         statement = build_transformation(self._plan, seen.known, has_zeros=zeros[0][0])
-        values = list(self._plan.values)
-        return self._duck.sql(statement, params=values or None).to_arrow_table()
+        self._duck.execute(f"CREATE TABLE {frame} AS {statement}", list(self._plan.values))
+        for name in ("raw", "segments"):
+            self._duck.unregister(name)
 
-    def _drop_repeated(self, calls: pa.Table) -> pa.Table:
-        """Keep a call of two days (it moved between two fetches) in the later one only."""
-        self._duck.register("calls", calls)
-        repeated = self._duck.sql("SELECT count(*) - count(DISTINCT call_id) FROM calls").fetchall()
-        return calls if not repeated[0][0] else self._duck.sql(read_sql("latest")).to_arrow_table()
-
-    def _outside(self, raw: pa.Table, calls: pa.Table, days: Sequence[RawDay]) -> BadDataError:
-        lost = sorted(set(raw["call_id"].to_pylist()) - set(calls["call_id"].to_pylist()))
-        return BadDataError(
-            f"{raw.num_rows - calls.num_rows} calls lie outside their day in {self._zone.key} "
-            f"(days {days[0].day} to {days[-1].day}; call ids {lost[:5]}). "
-            f"Was the source's time_zone changed? Then load these days from the source again."
-        )
+    def _check_frame(self, frame: str, raw: pa.Table, days: Sequence[RawDay]) -> None:
+        """Refuse calls outside their day; of a call on two days keep the later day's."""
+        counted = self._duck.sql(f"SELECT count(*), count(DISTINCT call_id) FROM {frame}")
+        calls, ids = counted.fetchall()[0]
+        if calls != raw.num_rows:
+            inside = {row[0] for row in self._duck.sql(f"SELECT call_id FROM {frame}").fetchall()}
+            outside = sorted(set(raw["call_id"].to_pylist()) - inside)
+            raise BadDataError(
+                f"{raw.num_rows - calls} calls lie outside their day in {self._zone.key} "
+                f"(days {days[0].day} to {days[-1].day}; call ids {outside[:5]}). "
+                f"Was the source's time_zone changed? Load these days from the source again."
+            )
+        if ids != calls:
+            self._duck.execute(read_sql("latest").format(frame=frame))
 
 
 def open_duckdb() -> duckdb.DuckDBPyConnection:
@@ -189,9 +189,9 @@ def segment_table(segments: list[Segment]) -> pa.Table:
     moment = pa.timestamp("us", "UTC")
     return pa.table(
         {
-            "day": pa.array([s.day for s in segments], pa.date32()),
-            "starts_at": pa.array([s.starts_at for s in segments], moment),
-            "ends_at": pa.array([s.ends_at for s in segments], moment),
-            "offset_minutes": pa.array([s.offset_minutes for s in segments], pa.int32()),
+            "day": build_array([s.day for s in segments], DAY),
+            "starts_at": build_array([s.starts_at for s in segments], MOMENT),
+            "ends_at": build_array([s.ends_at for s in segments], MOMENT),
+            "offset_minutes": build_array([s.offset_minutes for s in segments], INT),
         }
     )

@@ -9,7 +9,7 @@ from callkeeper_assets.warehouse.call_sql import plan_load
 from callkeeper_assets.warehouse.errors import FilterError
 from callkeeper_assets.warehouse.filters import Filter, check_filter
 from callkeeper_assets.warehouse.tables import SELECTABLE_TABLES
-from callkeeper_assets.warehouse.transform import Transformer
+from callkeeper_assets.warehouse.transform import Transformer, open_duckdb
 from callkeeper_assets_tests.warehouse.raw_days import DAY, MOSCOW, call, moment_of, raw_day
 
 FACTS = "callkeeper_calls_facts"
@@ -22,10 +22,12 @@ CALLS = [
 
 def kept(f: Filter, table: str = FACTS) -> list[int]:
     """Return the ids of CALLS that pass a filter."""
-    transformer = Transformer(MOSCOW, plan_load(SELECTABLE_TABLES, {table: [f]}))
     calls = [(c["id"], moment_of(DAY, c["id"] * 60), json.dumps(c)) for c in CALLS]
-    batch = transformer.transform([raw_day(DAY, calls)])
-    return sorted(c["call_id"] for c in batch.calls.to_pylist() if c["keep_facts"])
+    with open_duckdb() as duck:
+        plan = plan_load(SELECTABLE_TABLES, {table: [f]})
+        batch = Transformer(duck, MOSCOW, plan).transform([raw_day(DAY, calls)])
+        found = duck.sql(f"SELECT call_id FROM {batch.frame} WHERE keep_facts ORDER BY 1")
+        return [row[0] for row in found.fetchall()]
 
 
 @pytest.mark.parametrize(

@@ -10,23 +10,27 @@ import pytest
 from callkeeper_assets.warehouse.call_sql import plan_load
 from callkeeper_assets.warehouse.errors import BadDataError
 from callkeeper_assets.warehouse.local_time import split_day
+from callkeeper_assets.warehouse.records import RawDay
 from callkeeper_assets.warehouse.tables import SELECTABLE_TABLES
-from callkeeper_assets.warehouse.transform import Batch, Transformer
+from callkeeper_assets.warehouse.transform import Batch, Transformer, open_duckdb
 from callkeeper_assets_tests.warehouse.raw_days import DAY, MOSCOW, call, day_of, moment_of, raw_day
 
 
-def transform_payloads(*payloads: str) -> Batch:
-    transformer = Transformer(MOSCOW, plan_load(SELECTABLE_TABLES, {}))
-    moments = [moment_of(DAY, minute) for minute in range(len(payloads))]
-    calls = [(n, moments[n], payload) for n, payload in enumerate(payloads)]
-    batch = transformer.transform([raw_day(DAY, calls)])
-    transformer.close()
-    return batch
+def transform_days(*days: RawDay, zone: ZoneInfo = MOSCOW) -> tuple[Batch, list[dict[str, Any]]]:
+    """Return the batch and its calls, by id."""
+    with open_duckdb() as duck:
+        batch = Transformer(duck, zone, plan_load(SELECTABLE_TABLES, {})).transform(days)
+        found = duck.sql(f"FROM {batch.frame} ORDER BY call_id").to_arrow_table().to_pylist()
+    return batch, found
+
+
+def transform_payloads(*payloads: str) -> tuple[Batch, list[dict[str, Any]]]:
+    calls = [(n, moment_of(DAY, n), payload) for n, payload in enumerate(payloads)]
+    return transform_days(raw_day(DAY, calls))
 
 
 def transform(*calls: object) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = transform_payloads(*map(json.dumps, calls)).calls.to_pylist()
-    return found
+    return transform_payloads(*map(json.dumps, calls))[1]
 
 
 def test_a_full_call_fills_every_column() -> None:
@@ -116,7 +120,7 @@ def test_the_character_zero_is_left_out() -> None:
 
 def test_half_of_a_surrogate_pair_does_not_stop_a_load() -> None:
     good, bad = call(1), json.dumps(call(2)).replace("ab12", "\\ud83d")
-    rows = transform_payloads(json.dumps(good), bad).calls.to_pylist()
+    _, rows = transform_payloads(json.dumps(good), bad)
     assert [found["widget_hash"] for found in rows] == ["ab12", "?"]
     assert rows[1]["widget_name"] == "Основной"
 
@@ -127,10 +131,9 @@ def test_a_payload_that_is_no_json_names_the_call_and_the_remedy() -> None:
 
 
 def test_a_call_outside_its_day_is_refused() -> None:
-    transformer = Transformer(MOSCOW, plan_load(SELECTABLE_TABLES, {}))
     day = raw_day(DAY, [(5, moment_of(DAY, -1), "{}"), (6, moment_of(DAY, 0), "{}")])
     with pytest.raises(BadDataError, match=r"1 calls lie outside.*Europe/Moscow.*\[5\]"):
-        transformer.transform([day])
+        transform_days(day)
 
 
 @pytest.mark.parametrize(
@@ -185,7 +188,7 @@ def test_the_visits_kind_is_the_sources_or_derived(
 
 def test_unknown_fields_are_named_with_their_path() -> None:
     strange = call(1, brand_new=1, visit_info={"current": {"typ": "utm", "xyz": 1}, "abc": {}})
-    batch = transform_payloads(json.dumps(call(0)), json.dumps(strange))
+    batch, _ = transform_payloads(json.dumps(call(0)), json.dumps(strange))
     assert batch.unknown_fields == {DAY: ("brand_new", "visit_info.abc", "visit_info.current.xyz")}
 
 
@@ -204,20 +207,17 @@ def test_local_minutes_are_those_of_the_wall_clock(zone: str, day: date, minutes
     segments = split_day(day, info)
     assert segments[-1].ends_at.timestamp() - segments[0].starts_at.timestamp() == minutes * 60
     moments = [moment_of(day, minute, info) for minute in range(0, minutes, 5)]
-    transformer = Transformer(info, plan_load(SELECTABLE_TABLES, {}))
-    batch = transformer.transform([raw_day(day, [(n, m, "{}") for n, m in enumerate(moments)])])
+    _, found = transform_days(
+        raw_day(day, [(n, m, "{}") for n, m in enumerate(moments)]), zone=info
+    )
     epoch = datetime(1970, 1, 1)  # noqa: DTZ001 -- a wall clock's
     expected = [
         (m.astimezone(info).replace(tzinfo=None) - epoch).total_seconds() // 60 for m in moments
     ]
-    assert batch.calls.sort_by("call_id")["dates_id"].to_pylist() == expected
+    assert [row["dates_id"] for row in found] == expected
 
 
 def test_a_call_that_two_days_hold_counts_for_the_later() -> None:
     later = date(2026, 3, 3)
-    transformer = Transformer(MOSCOW, plan_load(SELECTABLE_TABLES, {}))
-    batch = transformer.transform([day_of(DAY, [call(1)]), day_of(later, [call(1), call(2)])])
-    assert batch.calls.sort_by("call_id").select(["call_id", "day"]).to_pylist() == [
-        {"call_id": 1, "day": later},
-        {"call_id": 2, "day": later},
-    ]
+    _, found = transform_days(day_of(DAY, [call(1)]), day_of(later, [call(1), call(2)]))
+    assert [(row["call_id"], row["day"]) for row in found] == [(1, later), (2, later)]

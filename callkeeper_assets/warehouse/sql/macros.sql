@@ -2,29 +2,29 @@
 
 -- A blank means no value; another text is left as received. What begins with a character above
 -- the blank is none: trimming every value would cost a quarter of the transformation's time.
-CREATE OR REPLACE TEMP MACRO blank_to_null(value) AS
+CREATE OR REPLACE MACRO blank_to_null(value) AS
     CASE WHEN value >= '!' THEN value WHEN trim(value, e' \t\r\n') <> '' THEN value END;
 
 -- The same for calls with the character 0, which PostgreSQL's text cannot hold.
-CREATE OR REPLACE TEMP MACRO blank_to_null_without_zeros(value) AS
+CREATE OR REPLACE MACRO blank_to_null_without_zeros(value) AS
     blank_to_null(replace(value, chr(0), ''));
 
 -- A whole number; what cannot be read or does not fit PostgreSQL's integer is NULL.
-CREATE OR REPLACE TEMP MACRO whole(value) AS try_cast(value AS INTEGER);
+CREATE OR REPLACE MACRO whole(value) AS try_cast(value AS INTEGER);
 
 -- A moment in UTC; '0000-00-00', 'infinity' and what no clock showed are NULL.
-CREATE OR REPLACE TEMP MACRO plausible(value) AS
+CREATE OR REPLACE MACRO plausible(value) AS
     CASE WHEN value BETWEEN TIMESTAMPTZ '1970-01-01' AND TIMESTAMPTZ '2200-01-01' THEN value END;
-CREATE OR REPLACE TEMP MACRO moment(value) AS plausible(try_cast(value AS TIMESTAMPTZ));
+CREATE OR REPLACE MACRO moment(value) AS plausible(try_cast(value AS TIMESTAMPTZ));
 
 -- Sourcebuster's words for "no value".
-CREATE OR REPLACE TEMP MACRO mark(value) AS
+CREATE OR REPLACE MACRO mark(value) AS
     CASE
         WHEN value NOT IN ('(none)', '(direct)', '(not set)', '(not provided)') THEN value
     END;
 
 -- Labels of the pairs of codes: see the API's table of statuses. A missing second code is 0.
-CREATE OR REPLACE TEMP MACRO call_status(code, code2) AS
+CREATE OR REPLACE MACRO call_status(code, code2) AS
     CASE
         WHEN code IS NULL THEN NULL
         WHEN code = 200 AND code2 = 200 THEN 'success'
@@ -36,7 +36,7 @@ CREATE OR REPLACE TEMP MACRO call_status(code, code2) AS
     END;
 
 -- The kinds of connection of the API's `a_type`; a new one stays as received.
-CREATE OR REPLACE TEMP MACRO connection_type(value) AS
+CREATE OR REPLACE MACRO connection_type(value) AS
     CASE value
         WHEN '0' THEN 'unknown'
         WHEN '1' THEN 'without_smartcall'
@@ -52,7 +52,7 @@ CREATE OR REPLACE TEMP MACRO connection_type(value) AS
 -- a click id or a paid medium is paid, then the medium's own word, then any other utm mark is
 -- treated as `utm`, a referrer alone is a referral, an entry without either is direct.
 -- Nothing known is NULL. `kind` and `medium` come in lower case.
-CREATE OR REPLACE TEMP MACRO visit_grouping(
+CREATE OR REPLACE MACRO visit_grouping(
     kind, source, medium, campaign, content, term, entry_point, referrer
 ) AS
     CASE
@@ -73,4 +73,4 @@ CREATE OR REPLACE TEMP MACRO visit_grouping(
     END;
 
 -- The key of a dimension's row: the same for the same values, NULL told from text.
-CREATE OR REPLACE TEMP MACRO key_part(value) AS coalesce(value, chr(30));
+CREATE OR REPLACE MACRO key_part(value) AS coalesce(value, chr(30));

@@ -1,0 +1,49 @@
+"""Arrow arrays from Python values, built from buffers.
+
+`pyarrow.array` imports pandas the first time it sees Python values, to learn whether they are its:
+a second of every process that loads. Add a type here when a statement needs it.
+"""
+
+from array import array
+from collections.abc import Callable, Sequence
+from datetime import date, datetime
+from typing import Any, Final
+
+import pyarrow as pa
+
+INT: Final = pa.int32()
+DAY: Final = pa.date32()
+MOMENT: Final = pa.timestamp("us", "UTC")
+TEXT: Final = pa.string()
+
+_EPOCH_DAY: Final = date(1970, 1, 1).toordinal()
+_MICROSECONDS: Final = 1_000_000
+
+# By type: the array module's type code, and how a value becomes its number.
+_NUMBERS: Final[dict[pa.DataType, tuple[str, Callable[[Any], int]]]] = {
+    INT: ("i", int),
+    DAY: ("i", lambda value: value.toordinal() - _EPOCH_DAY),
+    MOMENT: ("q", lambda value: round(value.timestamp() * _MICROSECONDS)),
+}
+
+
+def build_array(values: Sequence[int | date | datetime | str | None], kind: pa.DataType) -> pa.Array:
+    """Build an array of one of this module's types; None becomes null."""
+    validity = _pack([value is not None for value in values]) if None in values else None
+    if kind == TEXT:
+        texts = [b"" if value is None else str(value).encode() for value in values]
+        offsets = array("i", [0])
+        for text in texts:
+            offsets.append(offsets[-1] + len(text))
+        data = [pa.py_buffer(offsets), pa.py_buffer(b"".join(texts))]
+    else:
+        code, convert = _NUMBERS[kind]
+        numbers = array(code, [0 if value is None else convert(value) for value in values])
+        data = [pa.py_buffer(numbers)]
+    return pa.Array.from_buffers(kind, len(values), [validity, *data])
+
+
+def _pack(present: Sequence[bool]) -> pa.Buffer:
+    """Pack flags into bits, the first into the lowest."""
+    bits = sum(1 << position for position, flag in enumerate(present) if flag)
+    return pa.py_buffer(bits.to_bytes((len(present) + 7) // 8, "little"))
