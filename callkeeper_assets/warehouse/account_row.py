@@ -6,8 +6,7 @@
 from dataclasses import dataclass
 from datetime import date
 
-import pyarrow as pa
-
+from callkeeper_assets.warehouse.arrow import DAY, INT, TEXT, build_array
 from callkeeper_assets.warehouse.records import Account
 from callkeeper_assets.warehouse.session import Session
 

@@ -27,7 +27,9 @@ _NUMBERS: Final[dict[pa.DataType, tuple[str, Callable[[Any], int]]]] = {
 }
 
 
-def build_array(values: Sequence[int | date | datetime | str | None], kind: pa.DataType) -> pa.Array:
+def build_array(
+    values: Sequence[int | date | datetime | str | None], kind: pa.DataType
+) -> pa.Array:
     """Build an array of one of this module's types; None becomes null."""
     validity = _pack([value is not None for value in values]) if None in values else None
     if kind == TEXT:

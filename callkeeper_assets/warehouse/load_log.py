@@ -9,10 +9,10 @@ from datetime import UTC, date, datetime
 
 import pyarrow as pa
 
+from callkeeper_assets.warehouse.arrow import DAY, INT, MOMENT, TEXT, build_array
 from callkeeper_assets.warehouse.records import LoadedDay, Origin, RefusedDay
 from callkeeper_assets.warehouse.session import Session, as_list
 
-_MOMENT = pa.timestamp("us", "UTC")
 _DAYS = """
     INSERT INTO callkeeper_days AS d (account_id, day, raw_calls, non_final)
     SELECT $1, * FROM unnest($2::date[], $3::integer[], $4::integer[]) ORDER BY 2

@@ -12,6 +12,7 @@ from typing import Any, Final
 import duckdb
 import pyarrow as pa
 
+from callkeeper_assets.warehouse.arrow import DAY, INT, build_array
 from callkeeper_assets.warehouse.call_sql import read_sql
 from callkeeper_assets.warehouse.dimensions import CALLS, DIMENSIONS, FACTS
 from callkeeper_assets.warehouse.guard import DayBalance
@@ -27,7 +28,6 @@ _FACT_VALUES: Final = tuple(
     n for n in TABLES[FACTS].column_names if n not in {"account_id", "calls_id"}
 )
 _RESOLVED: Final = frozenset(dimension.fact_column for dimension in DIMENSIONS)
-_MOMENT: Final = pa.timestamp("us", "UTC")
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ import pyarrow as pa
 from psycopg.conninfo import make_conninfo
 
 from callkeeper_assets.database import explain_failure
+from callkeeper_assets.warehouse.arrow import INT, build_array
 from callkeeper_assets.warehouse.errors import SchemaError, UnavailableError, WarehouseError
 
 Parameters = Mapping[str, pa.Array]

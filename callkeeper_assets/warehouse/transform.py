@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 import duckdb
 import pyarrow as pa
 
+from callkeeper_assets.warehouse.arrow import DAY, INT, MOMENT, TEXT, build_array
 from callkeeper_assets.warehouse.call_fields import FIELD_TREE, FieldTree, object_paths
 from callkeeper_assets.warehouse.call_sql import Plan, build_transformation, read_sql
 from callkeeper_assets.warehouse.errors import BadDataError
@@ -89,7 +90,9 @@ def _repair(raw: pa.Table, valid: Sequence[bool]) -> pa.Table:
             ) from error
         text = json.dumps(document, ensure_ascii=False)
         payloads[row] = text.encode("utf-8", "replace").decode()
-    return raw.set_column(raw.schema.get_field_index("payload"), "payload", pa.array(payloads))
+    return raw.set_column(
+        raw.schema.get_field_index("payload"), "payload", build_array(payloads, TEXT)
+    )
 
 
 class Transformer:
@@ -181,12 +184,11 @@ def open_duckdb() -> duckdb.DuckDBPyConnection:
 
 def _with_day(raw: RawDay) -> pa.Table:
     calls = raw.calls.select(_RAW_COLUMNS)
-    return calls.append_column("day", pa.repeat(pa.scalar(raw.day, pa.date32()), calls.num_rows))
+    return calls.append_column("day", build_array([raw.day] * calls.num_rows, DAY))
 
 
 def segment_table(segments: list[Segment]) -> pa.Table:
     """Return segments as the relation that `sql/fields.sql` joins."""
-    moment = pa.timestamp("us", "UTC")
     return pa.table(
         {
             "day": build_array([s.day for s in segments], DAY),
