@@ -18,18 +18,18 @@ from callkeeper_assets.home import project_root
 
 # From linux/prctl.h.
 _PR_SET_PDEATHSIG: Final = 1
-_INSIST_SEC: Final = 2.0
+_ASK_AGAIN_SEC: Final = 2.0
 
 
-def _build_tie() -> Callable[[], None] | None:
-    """Return what a new child does first: ask the kernel to end it with its parent."""
+def _build_tie(farewell: signal.Signals) -> Callable[[], None] | None:
+    """Return what a new child does first: ask the kernel for a signal when its parent ends."""
     if sys.platform != "linux":
         return None
     prctl = ctypes.CDLL(None).prctl
     parent = os.getpid()
 
     def tie() -> None:
-        prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        prctl(_PR_SET_PDEATHSIG, farewell)
         if os.getppid() != parent:  # it died before the kernel was asked
             os._exit(1)
 
@@ -37,11 +37,21 @@ def _build_tie() -> Callable[[], None] | None:
 
 
 def start_child(
-    arguments: Sequence[str], *, stdout: int | IO[bytes], stderr: int | IO[bytes]
+    arguments: Sequence[str],
+    *,
+    stdout: int | IO[bytes],
+    stderr: int | IO[bytes],
+    farewell: signal.Signals = signal.SIGTERM,
 ) -> subprocess.Popen[bytes]:
     """Start `python <arguments>` in the project's root; from the main thread only.
 
     The kernel ties a child to the thread that started it, not to the process.
+
+    Args:
+        arguments: Of Python.
+        stdout: As of `subprocess.Popen`.
+        stderr: The same.
+        farewell: What the child gets when this process is killed.
     """
     return subprocess.Popen(  # noqa: S603 -- our own modules
         [sys.executable, *arguments],
@@ -52,7 +62,7 @@ def start_child(
         cwd=project_root(),
         start_new_session=True,
         # Safe beside threads: the child makes one system call before it becomes another program.
-        preexec_fn=_build_tie(),  # noqa: PLW1509
+        preexec_fn=_build_tie(farewell),  # noqa: PLW1509
     )
 
 
@@ -64,26 +74,22 @@ def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> N
 
 
 def stop_children(
-    processes: Iterable[subprocess.Popen[bytes]], grace_sec: float, *, insist: bool = False
+    processes: Iterable[subprocess.Popen[bytes]],
+    grace_sec: float,
+    farewell: signal.Signals = signal.SIGTERM,
 ) -> None:
     """Ask processes to end; after `grace_sec` kill what is left of them and of their children.
 
-    A second Ctrl-C meanwhile kills them at once.
-
-    Args:
-        processes: Those that have ended already do no harm.
-        grace_sec: How long they may take.
-        insist: Ask again every other second: Dagster takes an interrupt that comes at a bad moment
-            for a failed step, and waits to run it again.
+    They are asked again every other second: Dagster takes an interrupt at a bad moment for a step
+    that failed, and waits to run it again. A second Ctrl-C meanwhile kills them at once.
     """
     everyone = list(processes)
     deadline = time.monotonic() + grace_sec
     try:
-        _ask_to_end(everyone)
         while any(process.poll() is None for process in everyone) and time.monotonic() < deadline:
-            _wait_for_end(everyone, min(deadline, time.monotonic() + _INSIST_SEC))
-            if insist:
-                _ask_to_end(everyone)
+            for process in everyone:
+                process.send_signal(farewell)
+            _wait_for_end(everyone, min(deadline, time.monotonic() + _ASK_AGAIN_SEC))
     except KeyboardInterrupt:
         return
     finally:
@@ -91,12 +97,6 @@ def stop_children(
             # Those that ended in time may have left children in their group.
             _signal_group(process, signal.SIGKILL)
             process.wait()
-
-
-def _ask_to_end(processes: Iterable[subprocess.Popen[bytes]]) -> None:
-    for process in processes:
-        if process.poll() is None:
-            process.terminate()
 
 
 def _wait_for_end(processes: Iterable[subprocess.Popen[bytes]], until: float) -> None:

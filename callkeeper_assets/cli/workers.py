@@ -25,6 +25,8 @@ from callkeeper_assets.runs.messages import Failed, Finished, Message, Planned, 
 _MODULE: Final = "callkeeper_assets.runs.worker"
 # A run that is interrupted has to be marked as such in the database.
 _GRACE_SEC: Final = 10.0
+# The worker's own: Dagster puts off SIGTERM while it waits.
+_FAREWELL: Final = signal.SIGUSR1
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,7 @@ class _Worker:
             ["-m", _MODULE, task.source, *task.arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
+            farewell=_FAREWELL,
         )
         self._heard = heard
         self._threads = [threading.Thread(target=self._listen), threading.Thread(target=self._keep)]
@@ -151,7 +154,7 @@ def run_tasks(
                 _note(worker.outcome, message)
                 watch(message)
     except BaseException as error:
-        stop_children([worker.process for worker in workers], _GRACE_SEC, insist=True)
+        stop_children([worker.process for worker in workers], _GRACE_SEC, _FAREWELL)
         for worker in workers:
             worker.end()
         if isinstance(error, KeyboardInterrupt):

@@ -35,10 +35,11 @@ def bury_dead_runs(instance: dg.DagsterInstance, url: str) -> list[str]:
         Their ids.
     """
     buried = []
-    for record in instance.get_run_records(
-        dg.RunsFilter(statuses=_IN_PROGRESS, tags={SOURCE_TAG: []})
-    ):
+    for record in instance.get_run_records(dg.RunsFilter(statuses=_IN_PROGRESS)):
         run = record.dagster_run
+        # Dagster's filter finds a tag's values, not its presence.
+        if SOURCE_TAG not in run.tags:
+            continue
         is_from_command_line = COMMAND_LINE_TAG in run.tags
         age = time.time() - (record.start_time or record.create_timestamp.timestamp())
         if not is_from_command_line and age < _UNTIL_FIRST_STEP.total_seconds():

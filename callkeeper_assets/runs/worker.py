@@ -46,6 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run what the arguments ask for; return 0 if all went well, 1 if anything failed."""
     options = _parse(arguments)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Dagster puts off SIGINT and SIGTERM while a step waits for its key; this one it leaves alone.
+    signal.signal(signal.SIGUSR1, signal.default_int_handler)
     try:
         source = _find_source(options.source)
         with dg.DagsterInstance.get() as instance:
