@@ -29,14 +29,14 @@ def render() -> str:
 
 def _render_table(table: Table) -> str:
     choice = "can be chosen" if table.name in SELECTABLE_TABLES else "always kept"
+    key = ", ".join(f"`{name}`" for name in table.key)
     return "\n".join(
         [
             f"## {table.name}",
             "",
             f"{table.description}",
             "",
-            f"A {table.role}; {choice}. Grain: {table.grain}. "
-            f"Key: {', '.join(f'`{name}`' for name in table.key)}.",
+            f"A {table.role}; {choice}. Grain: {table.grain}. Key: {key}.",
             "",
             "| column | type | may be NULL | unit | meaning |",
             "|---|---|---|---|---|",

@@ -128,19 +128,23 @@ def _is_moment(text: str, kind: Kind) -> bool:
     return True
 
 
+def _list_problem(f: Filter, kind: Kind) -> str | None:
+    if not isinstance(f.value, list | tuple) or not f.value:
+        return f"{f.op} takes a list of at least one value"
+    wrong = next((v for v in f.value if not _fits(v, kind)), None)
+    return None if wrong is None else f"each value has to be {_WANTED[kind]}, not {wrong!r}"
+
+
 def _operand_problem(f: Filter, kind: Kind) -> str | None:
     """Say what is wrong with a filter's value, or nothing."""
     if f.op in {"is_null", "not_null"}:
         return None if f.value is None else f"{f.op} takes no value"
     if f.op in {"in", "not_in"}:
-        if not isinstance(f.value, list | tuple) or not f.value:
-            return f"{f.op} takes a list of at least one value"
-        wrong = next((v for v in f.value if not _fits(v, kind)), None)
-        return None if wrong is None else f"each value has to be {_WANTED[kind]}, not {wrong!r}"
+        return _list_problem(f, kind)
     if f.op in {"contains", "starts_with"}:
-        if kind not in {"text", "raw"}:
-            return f"{f.op} works on text only"
-        return None if isinstance(f.value, str) else f"{f.op} takes a text, not {f.value!r}"
+        wanted = "text only" if kind not in {"text", "raw"} else "a text"
+        is_right = wanted == "a text" and isinstance(f.value, str)
+        return None if is_right else f"{f.op} works on {wanted}, not {f.value!r}"
     if f.value is None:
         return f"{f.op} takes a value: {_WANTED[kind]}; for a missing one use is_null"
     return None if _fits(f.value, kind) else f"it has to be {_WANTED[kind]}, not {f.value!r}"
@@ -175,8 +179,8 @@ def check_filter(table: str, f: Filter) -> None:
     else:
         raise _unknown_field(table, f, columns)
     if f.op not in get_args(FilterOp):
-        allowed = ", ".join(get_args(FilterOp))
-        raise FilterError(f"A filter of {table} has the op {f.op!r}. Allowed are: {allowed}.")
+        ops = ", ".join(get_args(FilterOp))
+        raise FilterError(f"A filter of {table} has the op {f.op!r}. Allowed are: {ops}.")
     problem = _operand_problem(f, kind)
     if problem is not None:
         raise FilterError(f"The filter of {table} on {f.field} ({f.op}): {problem}.")

@@ -116,10 +116,16 @@ def load(
 
 
 def load_all(
-    url: str, days: Iterable[RawDay], account: Account = MAIN, **how: Any
+    url: str,
+    days: Iterable[RawDay],
+    account: Account = MAIN,
+    *,
+    tables: Sequence[str] = SELECTABLE_TABLES,
+    filters: Mapping[str, Sequence[Filter]] | None = None,
+    force: bool = False,
 ) -> list[LoadedDay]:
     """Load days of which none may be refused."""
-    results = load(url, days, account, **how)
+    results = load(url, days, account, tables=tables, filters=filters, force=force)
     assert all(isinstance(result, LoadedDay) for result in results), results
     return [result for result in results if isinstance(result, LoadedDay)]
 

@@ -28,7 +28,7 @@ def test_a_day_is_refused_when_too_much_of_it_is_gone(
     sent: int,
     held: int,
     vanished: int,
-    is_refused: bool,  # noqa: FBT001
+    is_refused: bool,
 ) -> None:
     balance = DayBalance(DAY, had, sent, held, vanished)
     assert (find_refusal("main", balance, Guard()) is not None) == is_refused

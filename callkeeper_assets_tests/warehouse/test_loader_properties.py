@@ -80,13 +80,13 @@ def expected_changes(before: Calls, after: Calls) -> dict[str, tuple[int, int, i
 
 
 @pytest.fixture
-def accounts() -> Iterator[Iterator[Account]]:
+def accounts() -> Iterator[Account]:
     """Names of accounts that no example used before: examples share the database."""
-    yield (Account(f"source_{n}", "Source", MOSCOW) for n in range(10_000))
+    return (Account(f"source_{n}", "Source", MOSCOW) for n in range(10_000))
 
 
 @settings(
-    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(loads=LOADS)
 def test_any_sequence_of_loads_ends_like_a_clean_load(

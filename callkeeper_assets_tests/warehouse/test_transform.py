@@ -108,7 +108,7 @@ def test_what_is_missing_is_null_and_never_zero() -> None:
     ["9" * 400, "many", True, {"a": [1]}, [], -(10**30), 10**30, 1e308, "½", "\x00", "nan"],
 )
 def test_an_absurd_value_does_not_stop_a_load(absurd: object) -> None:
-    found = transform({name: absurd for name in call(1)})[0]
+    found = transform(dict.fromkeys(call(1), absurd))[0]
     assert found["duration_sec"] is None
     assert found["ordered_at"] is None
 
@@ -153,7 +153,7 @@ def test_a_call_outside_its_day_is_refused() -> None:
 def test_the_status_comes_from_both_codes(
     codes: tuple[int | None, int | None],
     status: str | None,
-    is_final: bool,  # noqa: FBT001
+    is_final: bool,
 ) -> None:
     found = transform(call(1, status_code=codes[0], status2_code=codes[1]))[0]
     assert (found["status"], found["is_final"]) == (status, is_final)
