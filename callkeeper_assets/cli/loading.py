@@ -31,7 +31,7 @@ def run_and_show(tasks: Sequence[Task]) -> list[Outcome]:
         DatabaseError: The database cannot be reached, or is too old.
         SystemExit: Somebody interrupted the command.
     """
-    with open_progress(len(tasks)) as view:
+    with open_progress([task.source for task in tasks]) as view:
         try:
             # Checked while the workers still import Dagster, so that it takes no time of its own.
             return run_tasks(tasks, view.show, meanwhile=lambda: connect().close())

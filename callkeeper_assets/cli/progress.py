@@ -5,10 +5,11 @@ On standard error, so that standard output holds the result alone.
 
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from datetime import date
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Protocol, Self
+from typing import Final, Protocol, Self
 
 from callkeeper_assets.cli.console import open_console, print_error, print_note
 from callkeeper_assets.runs.messages import (
@@ -17,11 +18,7 @@ from callkeeper_assets.runs.messages import (
     Message,
     Planned,
     Progress,
-    Started,
 )
-
-if TYPE_CHECKING:
-    from rich.progress import TaskID
 
 # More bars than this would not fit on a screen: then each goes when its source is done.
 _MOST_BARS: Final = 12
@@ -77,22 +74,26 @@ class _Lines:
 
 
 class _Bars:
-    """A bar a source."""
+    """A bar a source, from the start on: importing Dagster takes seconds."""
 
-    def __init__(self, sources: int) -> None:
+    def __init__(self, sources: Sequence[str]) -> None:
         from rich.progress import BarColumn, TextColumn, TimeElapsedColumn  # noqa: PLC0415
         from rich.progress import Progress as Bars  # noqa: PLC0415
 
         self._bars = Bars(
             TextColumn("{task.description}", markup=False),
             BarColumn(),
-            TextColumn("{task.completed:.0f}/{task.total:.0f} days, {task.fields[state]}"),
+            TextColumn("{task.fields[state]}", markup=False),
             TimeElapsedColumn(),
             console=open_console(stderr=True),
         )
-        self._hides = sources > _MOST_BARS
-        self._tasks: dict[str, TaskID] = {}
-        self._done: dict[str, int] = {}
+        self._hides = len(sources) > _MOST_BARS
+        self._tasks = {
+            name: self._bars.add_task(name, total=None, state="starting", visible=not self._hides)
+            for name in sources
+        }
+        self._days = dict.fromkeys(sources, 0)
+        self._done = dict.fromkeys(sources, 0)
 
     def __enter__(self) -> Self:
         self._bars.start()
@@ -109,31 +110,28 @@ class _Bars:
     def show(self, message: Message) -> None:
         name = message.source
         if isinstance(message, Planned):
-            self._tasks[name] = self._bars.add_task(name, total=message.days, state="starting")
+            self._days[name] = message.days
+            self._bars.update(self._tasks[name], total=message.days, visible=True)
+            self._tell(name, 0, "to load")
+        elif isinstance(message, Progress):
+            if message.phase == "loaded":
+                self._tell(name, self._done[name] + message.days_done, "loaded")
+            else:
+                self._bars.update(
+                    self._tasks[name], state=f"{message.days_done} of {message.days_total} fetched"
+                )
+        elif isinstance(message, Finished):
+            self._done[name] += _days_of(message)
+            self._tell(name, self._done[name], "loaded")
         elif isinstance(message, Failed):
             self._bars.console.print(f"{name}: {message.error}", style="red")
-            self._update(name, state="failed")
-        elif isinstance(message, Started):
-            self._update(name, state=f"from {message.first}")
-        elif isinstance(message, Progress):
-            self._show_days(name, message)
-        else:
-            self._done[name] = self._done.get(name, 0) + _days_of(message)
-            self._update(name, completed=self._done[name], state="loaded")
+            self._tell(name, self._done[name], "loaded, failed")
 
-    def _show_days(self, name: str, message: Progress) -> None:
-        done = self._done.get(name, 0)
-        if message.phase == "loaded":
-            self._update(name, completed=done + message.days_done, state="loading")
-        else:
-            self._update(name, state=f"{done + message.days_done} fetched")
-
-    def _update(self, name: str, *, state: str, completed: int | None = None) -> None:
-        task = self._tasks.get(name)
-        if task is None:  # it failed before it was planned
-            return
-        self._bars.update(task, completed=completed, state=state)
-        if self._hides and self._bars.tasks[task].finished:
+    def _tell(self, name: str, done: int, state: str) -> None:
+        task = self._tasks[name]
+        days = _count(self._days[name], "day")
+        self._bars.update(task, completed=done, state=f"{done} of {days} {state}")
+        if self._hides and done and done == self._days[name]:
             self._bars.update(task, visible=False)
 
 
@@ -145,6 +143,6 @@ def _days_of(message: Finished) -> int:
     return (date.fromisoformat(message.last) - date.fromisoformat(message.first)).days + 1
 
 
-def open_progress(sources: int) -> ProgressView:
-    """Return the view that fits where standard error goes."""
+def open_progress(sources: Sequence[str]) -> ProgressView:
+    """Return the view that fits where standard error goes, for these sources."""
     return _Bars(sources) if sys.stderr.isatty() else _Lines()

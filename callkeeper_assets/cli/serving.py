@@ -23,6 +23,7 @@ from callkeeper_assets.cli.supervisor import Service, Supervisor, read_tail
 from callkeeper_assets.home import home
 
 _LOCATION: Final = "callkeeper_assets"
+_CODE_SERVER: Final = "The code server"
 _WEB_SERVER: Final = "The web server"
 _ANY_HOST: Final = ("0.0.0.0", "::", "")  # noqa: S104 -- compared with, not listened at
 _LOOK_SEC: Final = 0.2
@@ -108,6 +109,7 @@ def serve(address: WebAddress, greet: Callable[[], None]) -> None:
     with Supervisor() as supervisor:
         supervisor.start(_code_server(port, logs))
         _prepare(logs / "preparation.log")
+        _wait_for(_CODE_SERVER, lambda: _is_listening(port), supervisor)
         supervisor.start(_web_server(address, workspace, logs))
         supervisor.start(
             Service(
@@ -116,7 +118,7 @@ def serve(address: WebAddress, greet: Callable[[], None]) -> None:
                 logs / "daemon.log",
             )
         )
-        _wait_for_answer(address, supervisor, logs)
+        _wait_for(_WEB_SERVER, lambda: _answers(address), supervisor)
         greet()
         while True:
             time.sleep(_LOOK_SEC)
@@ -139,7 +141,7 @@ def _code_server(port: int, logs: Path) -> Service:
     arguments = ["-m", "dagster", "code-server", "start", "-h", "127.0.0.1", "-p", str(port)]
     arguments += ["-m", "callkeeper_assets.definitions", "--location-name", _LOCATION]
     arguments += ["--use-python-environment-entry-point", "--log-level", "warning"]
-    return Service("The code server", tuple(arguments), logs / "code_server.log")
+    return Service(_CODE_SERVER, tuple(arguments), logs / "code_server.log")
 
 
 def _web_server(address: WebAddress, workspace: Path, logs: Path) -> Service:
@@ -167,14 +169,19 @@ def _prepare(log: Path) -> None:
         print_note(line)
 
 
-def _wait_for_answer(address: WebAddress, supervisor: Supervisor, logs: Path) -> None:
-    while not _answers(address):
+def _wait_for(name: str, is_ready: Callable[[], bool], supervisor: Supervisor) -> None:
+    while not is_ready():
         supervisor.look_after()
-        if supervisor.count_deaths(_WEB_SERVER) >= _MOST_DEATHS:
-            log = logs / "web_server.log"
-            print_error(f"Dagster's web server does not start:\n{read_tail(log)}\nAll: {log}")
+        if supervisor.count_deaths(name) >= _MOST_DEATHS:
+            log = supervisor.find_log(name)
+            print_error(f"{name} does not start:\n{read_tail(log)}\nAll of its log: {log}")
             raise SystemExit(FAILED)
         time.sleep(_LOOK_SEC)
+
+
+def _is_listening(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def _answers(address: WebAddress) -> bool:

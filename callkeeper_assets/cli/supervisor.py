@@ -94,6 +94,10 @@ class Supervisor:
         """Return how often in a row a service has died."""
         return sum(kept.deaths for kept in self._kept if kept.service.name == name)
 
+    def find_log(self, name: str) -> Path:
+        """Return where a service's log is."""
+        return next(kept.service.log for kept in self._kept if kept.service.name == name)
+
     def stop(self) -> None:
         """Stop all services, the last started first."""
         stop_children([kept.process for kept in reversed(self._kept)], _GRACE_SEC)

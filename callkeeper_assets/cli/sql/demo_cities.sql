@@ -5,7 +5,7 @@ SELECT l.city,
 FROM callkeeper_calls_facts AS f
 JOIN callkeeper_calls AS c ON c.account_id = f.account_id AND c.id = f.calls_id
 JOIN general_locations AS l ON l.id = f.locations_id
-WHERE l.id > 1
+WHERE l.city IS NOT NULL
 GROUP BY l.city
 ORDER BY calls DESC
 LIMIT 5
