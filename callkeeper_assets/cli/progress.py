@@ -36,8 +36,6 @@ class _Lines:
     """Plain lines, so many that a log of them can be read."""
 
     def __init__(self) -> None:
-        self._days: dict[str, int] = {}
-        self._done: dict[str, int] = {}
         self._told_at: dict[str, float] = {}
 
     def __enter__(self) -> Self:
@@ -54,23 +52,21 @@ class _Lines:
     def show(self, message: Message) -> None:
         name = message.source
         if isinstance(message, Planned):
-            self._days[name] = message.days
             self._told_at[name] = time.monotonic()
             print_note(f"{name}: {_count(message.days, 'day')} to load")
-        elif isinstance(message, Progress) and message.phase == "loaded":
+        elif isinstance(message, Progress):
             self._show_days(name, message)
         elif isinstance(message, Finished):
-            self._done[name] = self._done.get(name, 0) + _days_of(message)
             print_note(f"{name}: {message.first} to {message.last} loaded")
         elif isinstance(message, Failed):
             print_error(f"{name}: {message.error}")
 
     def _show_days(self, name: str, message: Progress) -> None:
         now = time.monotonic()
-        done = self._done.get(name, 0) + message.days_done
         if now - self._told_at.get(name, 0.0) >= _BETWEEN_LINES_SEC:
             self._told_at[name] = now
-            print_note(f"{name}: {done} of {_count(self._days.get(name, done), 'day')} loaded")
+            days = _count(message.days_total, "day")
+            print_note(f"{name}: {message.days_done} of {days} {message.phase}")
 
 
 class _Bars:
@@ -111,27 +107,26 @@ class _Bars:
         name = message.source
         if isinstance(message, Planned):
             self._days[name] = message.days
-            self._bars.update(self._tasks[name], total=message.days, visible=True)
-            self._tell(name, 0, "to load")
+            state = f"{_count(message.days, 'day')} to load"
+            self._bars.update(self._tasks[name], total=2 * message.days, visible=True, state=state)
         elif isinstance(message, Progress):
-            if message.phase == "loaded":
-                self._tell(name, self._done[name] + message.days_done, "loaded")
-            else:
-                self._bars.update(
-                    self._tasks[name], state=f"{message.days_done} of {message.days_total} fetched"
-                )
+            # A run fetches all its days first, then loads them: either is half of the way.
+            steps = 2 * self._done[name] + message.days_done
+            steps += message.days_total if message.phase == "loaded" else 0
+            days = _count(message.days_total, "day")
+            self._tell(name, steps, f"{message.days_done} of {days} {message.phase}")
         elif isinstance(message, Finished):
             self._done[name] += _days_of(message)
-            self._tell(name, self._done[name], "loaded")
+            days = _count(self._days[name], "day")
+            self._tell(name, 2 * self._done[name], f"{self._done[name]} of {days} loaded")
         elif isinstance(message, Failed):
             self._bars.console.print(f"{name}: {message.error}", style="red")
-            self._tell(name, self._done[name], "loaded, failed")
+            self._bars.update(self._tasks[name], state="failed")
 
-    def _tell(self, name: str, done: int, state: str) -> None:
+    def _tell(self, name: str, steps: int, state: str) -> None:
         task = self._tasks[name]
-        days = _count(self._days[name], "day")
-        self._bars.update(task, completed=done, state=f"{done} of {days} {state}")
-        if self._hides and done and done == self._days[name]:
+        self._bars.update(task, completed=steps, state=state)
+        if self._hides and steps == 2 * self._days[name]:
             self._bars.update(task, visible=False)
 
 
