@@ -5,7 +5,7 @@ only here, each takes its rows in the order of their keys, and nobody holds them
 that no fact came to need (a crash in between) is found by the next load.
 """
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Final
 
 import duckdb
@@ -13,12 +13,12 @@ import pyarrow as pa
 
 from callkeeper_assets.warehouse.call_sql import read_sql
 from callkeeper_assets.warehouse.dimensions import DATES, DIMENSIONS, Dimension
-from callkeeper_assets.warehouse.errors import WarehouseError
+from callkeeper_assets.warehouse.errors import DuplicateRowError, WarehouseError
 from callkeeper_assets.warehouse.session import Session, as_list
 from callkeeper_assets.warehouse.tables import TABLES
 
 # Keys remembered between batches, in each dimension: memory must not grow with the period.
-_REMEMBERED: Final = 100_000
+_REMEMBERED: Final = 25_000
 _ATTEMPTS: Final = 3
 
 
@@ -47,6 +47,17 @@ class DimensionRows:
             self._forget("known_dates")
             self._resolve_dates()
 
+    def _insert(self, statement: str, rows: pa.Table) -> pa.Table:
+        """Insert rows that were not there a moment ago, and return their keys and ids.
+
+        ON CONFLICT nearly doubles the price of a row, so it has to wait until there is a conflict.
+        """
+        columns = {name: as_list(rows[name]) for name in rows.column_names}
+        try:
+            return self._session.query(statement.format(conflict=""), columns)
+        except DuplicateRowError:
+            return self._session.query(statement.format(conflict="ON CONFLICT DO NOTHING"), columns)
+
     def _forget(self, known: str) -> None:
         rows = self._duck.sql(f"SELECT count(*) FROM {known}").fetchall()[0][0]
         if rows > _REMEMBERED:
@@ -55,25 +66,29 @@ class DimensionRows:
             self._duck.execute(f"UPDATE {known} SET is_new = false WHERE is_new")
 
     def _resolve(self, dimension: Dimension) -> None:
-        names = {"short": dimension.short, "key": dimension.key}
         for _ in range(_ATTEMPTS):
-            values = ", ".join(f"any_value({value}) AS {value}" for value in dimension.values)
-            missing = self._duck.sql(
-                read_sql("missing_keys").format(values=values, **names)
-            ).to_arrow_table()
-            if not missing.num_rows:
+            keys = self._missing(dimension, ())
+            if not keys.num_rows:
                 return
-            self._add_found(dimension, self._session.query(_find(dimension), _keys(missing)))
-            missing = self._duck.sql(
-                read_sql("missing_keys").format(values=values, **names)
-            ).to_arrow_table()
+            found = self._session.query(_find(dimension), {"key": as_list(keys["key"])})
+            self._add_found(dimension, found)
+            missing = self._missing(dimension, dimension.values)
             if missing.num_rows:
-                made = self._session.query(_insert(dimension), _columns(missing))
+                made = self._insert(_insert(dimension), missing)
                 self._add_found(dimension, made, is_new=True)
         raise WarehouseError(
             f"Rows of {dimension.table} vanish as fast as they are made. Is another program "
             f"deleting from it?"
         )
+
+    def _missing(self, dimension: Dimension, values: Sequence[str]) -> pa.Table:
+        """Return keys of the batch that are not known, with the named values of each."""
+        statement = read_sql("missing_keys").format(
+            key=dimension.key,
+            short=dimension.short,
+            values="".join(f", any_value({value}) AS {value}" for value in values),
+        )
+        return self._duck.sql(statement).to_arrow_table()
 
     def _add_found(self, dimension: Dimension, found: pa.Table, *, is_new: bool = False) -> None:
         self._duck.register("found", found)
@@ -96,10 +111,10 @@ class DimensionRows:
         if rows.num_rows:
             columns = TABLES[DATES].columns
             lists = ", ".join(f"unnest(${n}::{c.type}[])" for n, c in enumerate(columns, 1))
-            made = self._session.query(
+            made = self._insert(
                 f"INSERT INTO general_dates ({', '.join(TABLES[DATES].column_names)}) "
-                f"SELECT {lists} ON CONFLICT DO NOTHING RETURNING id",
-                _columns(rows),
+                f"SELECT {lists} {{conflict}} RETURNING id",
+                rows,
             )
             self._duck.register("found", made)
             self._duck.execute("INSERT INTO known_dates SELECT id, true FROM found")
@@ -108,14 +123,6 @@ class DimensionRows:
             "WHERE id NOT IN (SELECT id FROM known_dates)"
         )
         self._duck.unregister("found")
-
-
-def _columns(rows: pa.Table) -> Mapping[str, pa.Array]:
-    return {name: as_list(rows[name]) for name in rows.column_names}
-
-
-def _keys(rows: pa.Table) -> Mapping[str, pa.Array]:
-    return {"key": as_list(rows["key"])}
 
 
 def _find(dimension: Dimension) -> str:
@@ -129,5 +136,5 @@ def _insert(dimension: Dimension) -> str:
     return (
         f"INSERT INTO {dimension.table} (key_hash, {columns}) "
         f"SELECT unnest($1::text[]::uuid[]), {lists} "
-        f"ON CONFLICT DO NOTHING RETURNING id, key_hash"
+        f"{{conflict}} RETURNING id, key_hash"
     )

@@ -20,6 +20,10 @@ class UnavailableError(WarehouseError):
     """The database did not answer, or ended the work: try again later."""
 
 
+class DuplicateRowError(WarehouseError):
+    """A row of this key exists by now: another load made it; look again."""
+
+
 class SelectionError(WarehouseError):
     """The chosen tables do not go together, or one does not exist: correct the configuration."""
 

@@ -16,10 +16,16 @@ from psycopg.conninfo import make_conninfo
 
 from callkeeper_assets.database import explain_failure
 from callkeeper_assets.warehouse.arrow import INT, build_array
-from callkeeper_assets.warehouse.errors import SchemaError, UnavailableError, WarehouseError
+from callkeeper_assets.warehouse.errors import (
+    DuplicateRowError,
+    SchemaError,
+    UnavailableError,
+    WarehouseError,
+)
 
 Parameters = Mapping[str, pa.Array]
 
+_UNIQUE_VIOLATION = "23505"
 _MISSING_TABLE = ("42P01", "42703")
 # Classes of SQLSTATE: connection, resources, operator's intervention, rollback of a transaction.
 _TRANSIENT = ("08", "53", "57", "40", "55")
@@ -43,6 +49,8 @@ def _explain(error: adbc.Error, action: str) -> WarehouseError:
     text = f"PostgreSQL did not {action}: {first}"
     if state in _MISSING_TABLE:
         return SchemaError(f"{text} The tables are not this program's: run `callkeeper check`.")
+    if state == _UNIQUE_VIOLATION:
+        return DuplicateRowError(text)
     if not state or state.startswith(_TRANSIENT):
         return UnavailableError(f"{text} Nothing of this batch is stored; try again.")
     return WarehouseError(f"{text} (SQLSTATE {state}).")
