@@ -27,7 +27,7 @@ def ensure_schema(url: str) -> None:
 
     Raises:
         DatabaseError: the database cannot be reached, or is too old.
-        SchemaError: the database's schema is newer than this program.
+        SchemaError: the database's schema is newer than this program, or cannot be changed.
     """
     with connect(url, autocommit=True) as connection:
         if _revision(connection) == HEAD:
@@ -75,9 +75,17 @@ def _upgrade(url: str) -> None:
     )
     config = Config()
     config.set_main_option("script_location", str(files("callkeeper_assets.warehouse.migrations")))
-    with engine.begin() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+    try:
+        with engine.begin() as connection:
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+    except sqlalchemy.exc.DBAPIError as error:
+        text = str(error.orig).partition("\n")[0]
+        raise SchemaError(
+            f"The tables could not be brought to schema {HEAD} in {describe(url)}: {text}. Nothing "
+            f"was changed. The user needs the right to create tables: "
+            f"GRANT CREATE ON SCHEMA public TO its name."
+        ) from None
 
 
 def _describe_tables(connection: _Connection) -> None:

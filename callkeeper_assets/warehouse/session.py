@@ -4,8 +4,9 @@ ADBC's low level: its `dbapi` imports pandas, which costs a second a process. Va
 Arrow arrays, so that a list of 20,000 keys is one parameter.
 """
 
+import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Self
 
@@ -25,6 +26,7 @@ from callkeeper_assets.warehouse.errors import (
 
 Parameters = Mapping[str, pa.Array]
 
+_LONG_NUMBER = re.compile(r"\+?\d{6,}")
 _UNIQUE_VIOLATION = "23505"
 _MISSING_TABLE = ("42P01", "42703")
 # Classes of SQLSTATE: connection, resources, operator's intervention, rollback of a transaction.
@@ -43,9 +45,9 @@ def as_list(values: pa.Array | pa.ChunkedArray) -> pa.Array:
 
 
 def _explain(error: adbc.Error, action: str) -> WarehouseError:
-    """Say what failed; the detail lines of a message hold values, so they are left out."""
+    """Say what failed, without the values in it: detail lines, and what could be a phone."""
     state = error.sqlstate or ""
-    first = str(error).partition("\n")[0][:300]
+    first = _LONG_NUMBER.sub("…", str(error).partition("\n")[0])[:300]
     text = f"PostgreSQL did not {action}: {first}"
     if state in _MISSING_TABLE:
         return SchemaError(f"{text} The tables are not this program's: run `callkeeper check`.")
@@ -128,20 +130,26 @@ class Session:
         self.query(f"SELECT 1 FROM pg_advisory_lock{key}")
         try:
             yield
-        finally:
-            self.query(f"SELECT 1 FROM pg_advisory_unlock{key}")
+        except BaseException:
+            # A connection that is gone has let go of its locks.
+            with suppress(WarehouseError):
+                self.query(f"SELECT 1 FROM pg_advisory_unlock{key}")
+            raise
+        self.query(f"SELECT 1 FROM pg_advisory_unlock{key}")
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """Make the statements inside one transaction; an exception undoes them."""
         try:
             self._connection.set_autocommit(False)
-            try:
-                yield
-            except BaseException:
-                self._connection.rollback()
-                raise
+            yield
             self._connection.commit()
             self._connection.set_autocommit(True)
-        except adbc.Error as error:
-            raise _explain(error, "end a transaction") from None
+        except BaseException as error:
+            # A connection that is gone has undone them itself.
+            with suppress(adbc.Error):
+                self._connection.rollback()
+                self._connection.set_autocommit(True)
+            if isinstance(error, adbc.Error):
+                raise _explain(error, "commit") from None
+            raise

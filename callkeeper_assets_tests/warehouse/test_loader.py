@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 import psycopg
 import pytest
 
-from callkeeper_assets.warehouse.errors import BadDataError, SelectionError
+from callkeeper_assets.warehouse.errors import BadDataError, SelectionError, UnavailableError
 from callkeeper_assets.warehouse.filters import Filter
 from callkeeper_assets.warehouse.loader import Account, RawDay, RefusedDay, load_days, log_failure
 from callkeeper_assets.warehouse.tables import SELECTABLE_TABLES, TABLES
@@ -326,3 +326,23 @@ def test_an_error_of_the_database_holds_no_phone(database: str) -> None:
         load(database, [day_of(DAY, [call(1), call(2)])])
     assert "+7000" not in str(caught.value)
     assert json.dumps(call(2))[:40] not in str(caught.value)
+
+
+def test_a_server_that_ends_the_connection_leaves_the_day_as_it_was(database: str) -> None:
+    load_all(database, [day_of(DAY, [call(1)])])
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute(
+            """
+            CREATE FUNCTION cut() RETURNS trigger LANGUAGE plpgsql AS
+            'BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NULL; END';
+            CREATE TRIGGER cut AFTER INSERT ON callkeeper_loads EXECUTE FUNCTION cut()
+            """
+        )
+        with pytest.raises(UnavailableError, match="Nothing of this batch is stored; try again"):
+            load(database, [day_of(DAY, [call(1, tags="x"), call(2)])])
+        connection.execute("DROP TRIGGER cut ON callkeeper_loads")
+    assert rows(database, f"SELECT call_id, tags FROM {CALLS}") == [(1, None)]
+    assert changes(load_all(database, [day_of(DAY, [call(1, tags="x"), call(2)])])) == {
+        CALLS: (1, 1, 0),
+        FACTS: (1, 0, 0),
+    }

@@ -86,7 +86,7 @@ def accounts() -> Iterator[Account]:
 
 
 @settings(
-    max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(loads=LOADS)
 def test_any_sequence_of_loads_ends_like_a_clean_load(

@@ -89,6 +89,18 @@ def test_a_schema_that_is_up_to_date_costs_no_import_of_alembic(database: str) -
     assert done.stdout.strip() == "False"
 
 
+def test_a_user_who_may_not_create_tables_is_told_what_to_grant(database: str) -> None:
+    with psycopg.connect(database) as connection:
+        name = f"reader_{connection.info.dbname}"
+        connection.execute(f"CREATE ROLE {name} LOGIN PASSWORD 'secret'".encode())
+    place = database.rpartition("@")[2]
+    with pytest.raises(SchemaError, match=r"permission denied.*GRANT CREATE ON SCHEMA") as caught:
+        ensure_schema(f"postgresql://{name}:secret@{place}")
+    assert "secret" not in str(caught.value)
+    with psycopg.connect(database) as connection:
+        connection.execute(f"DROP ROLE {name}".encode())
+
+
 def test_a_newer_schema_is_refused_and_left_alone(database: str) -> None:
     ensure_schema(database)
     with psycopg.connect(database) as connection:
