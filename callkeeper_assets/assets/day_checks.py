@@ -14,6 +14,11 @@ from typing import Any, Final
 
 import dagster as dg
 
+# Not exported, and without it Dagster's UI takes a day's result for outdated.
+from dagster._core.definitions.asset_checks.asset_check_evaluation import (
+    AssetCheckEvaluationTargetMaterializationData as TargetMaterialization,
+)
+
 from callkeeper_assets.assets.account import build_account
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.warehouse.checks import (
@@ -75,19 +80,40 @@ def log_checks(
     if not loaded or not wanted:
         return
     judges = _build_judges(source, url, {key.name for key in wanted}, loaded)
+    storage = context.instance.event_log_storage
+    days = {day.day.isoformat() for day in loaded}
+    newest = {
+        key: storage.get_latest_storage_id_by_partition(
+            key, dg.DagsterEventType.ASSET_MATERIALIZATION, days
+        )
+        for key in {one.asset_key for one in wanted}
+    }
     evaluations = [
-        _build_evaluation(key, day.day, judges[key.name](key.asset_key.path[-1], day))
+        _build_evaluation(
+            key,
+            day.day,
+            judges[key.name](key.asset_key.path[-1], day),
+            _build_target(context, newest[key.asset_key].get(day.day.isoformat())),
+        )
         for key in sorted(wanted)
         for day in loaded
     ]
     # All in one: written one by one, the results of a year would take longer than its load.
-    context.instance.event_log_storage.store_event_batch(
-        [_build_event(context, evaluation) for evaluation in evaluations]
+    storage.store_event_batch([_build_event(context, one) for one in evaluations])
+
+
+def _build_target(
+    context: dg.AssetExecutionContext, storage_id: int | None
+) -> TargetMaterialization | None:
+    if storage_id is None:
+        return None
+    return TargetMaterialization(
+        storage_id=storage_id, run_id=context.run.run_id, timestamp=time.time()
     )
 
 
 def _build_evaluation(
-    key: dg.AssetCheckKey, day: date, verdict: _Verdict
+    key: dg.AssetCheckKey, day: date, verdict: _Verdict, target: TargetMaterialization | None
 ) -> dg.AssetCheckEvaluation:
     return dg.AssetCheckEvaluation(
         asset_key=key.asset_key,
@@ -97,6 +123,7 @@ def _build_evaluation(
         severity=_SEVERITIES.get(key.name, dg.AssetCheckSeverity.ERROR),
         description=verdict.text or None,
         metadata=verdict.metadata,
+        target_materialization_data=target,
     )
 
 

@@ -50,6 +50,12 @@ def build_table_spec(
     )
 
 
+def list_referenced(source: Source, table: Table) -> list[dg.AssetKey]:
+    """List the chosen tables whose rows the table's foreign keys name."""
+    targets = {_name_target(column) for column in table.columns} & set(source.tables)
+    return [dg.AssetKey([source.name, name]) for name in sorted(targets - {table.name})]
+
+
 def build_column_lineage(source: Source, table: Table) -> dg.TableColumnLineage:
     """Say for each column of a table which columns upstream it is made from."""
     return dg.TableColumnLineage(
@@ -61,8 +67,12 @@ def build_column_lineage(source: Source, table: Table) -> dg.TableColumnLineage:
     )
 
 
+def _name_target(column: Column) -> str:
+    return (column.references or "").partition(".")[0]
+
+
 def _build_dependency(source: Source, table: Table, column: Column) -> dg.TableColumnDep:
-    target = (column.references or "").partition(".")[0]
+    target = _name_target(column)
     if target in source.tables and target != table.name:
         return dg.TableColumnDep(
             dg.AssetKey([source.name, target]), str(column.references).partition(".")[2]

@@ -4,7 +4,7 @@ One step loads them, whichever of them a run is for: a day's tables commit toget
 guard refuses does not stop the others: they are loaded and recorded, then the step fails.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
@@ -18,7 +18,11 @@ from callkeeper_assets.assets.failures import RETRY_POLICY, failing_clearly
 from callkeeper_assets.assets.partitions import build_partitions, days_of_run, first_run_id
 from callkeeper_assets.assets.raw_calls_io import StoredRawCalls
 from callkeeper_assets.assets.resources import WarehouseResource
-from callkeeper_assets.assets.table_specs import build_column_lineage, build_table_spec
+from callkeeper_assets.assets.table_specs import (
+    build_column_lineage,
+    build_table_spec,
+    list_referenced,
+)
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.runs import progress
 from callkeeper_assets.warehouse.loader import load_days
@@ -48,7 +52,8 @@ def build_tables(source: Source) -> dg.AssetsDefinition:
         name=f"{source.name}__tables",
         specs=[
             build_table_spec(source, TABLES[name], _LATE).replace_attributes(
-                partitions_def=partitions, deps=[raw_calls_key]
+                partitions_def=partitions,
+                deps=[raw_calls_key, *list_referenced(source, TABLES[name])],
             )
             for name in source.tables
         ],
@@ -66,19 +71,16 @@ def build_tables(source: Source) -> dg.AssetsDefinition:
     ) -> Iterator[dg.MaterializeResult[None]]:
         with failing_clearly(context), warehouse.open(context, source) as url:
             outcome = _load(context, source, config, url, raw_calls)
+            if outcome.refusals:
+                _record_one_by_one(context, outcome.loaded)
+            else:
+                _describe_days(context, source, outcome.loaded)
+                for key in context.selected_asset_keys:
+                    yield dg.MaterializeResult(asset_key=key)
+            # After the materializations: Dagster counts a check's result for the newest one only.
             log_checks(context, source, url, outcome.loaded)
         if outcome.refusals:
-            _record_one_by_one(context, outcome.loaded)
             raise dg.Failure("\n".join(outcome.refusals), allow_retries=False)
-        for day in outcome.loaded:
-            for key in context.selected_asset_keys:
-                context.add_asset_metadata(
-                    _describe_day(day, key.path[-1]), key, partition_key=day.day.isoformat()
-                )
-        for key in context.selected_asset_keys:
-            yield dg.MaterializeResult(
-                asset_key=key, metadata=_describe_columns(source, key.path[-1])
-            )
 
     return tables
 
@@ -132,6 +134,19 @@ def _log_totals(context: dg.AssetExecutionContext, loaded: Iterable[LoadedDay]) 
     )
 
 
+def _describe_days(
+    context: dg.AssetExecutionContext, source: Source, loaded: Sequence[LoadedDay]
+) -> None:
+    for key in context.selected_asset_keys:
+        table = key.path[-1]
+        for day in loaded:
+            metadata = _describe_day(day, table)
+            if day is loaded[-1]:
+                # The UI shows the newest event's; in each day's it would only fill the event log.
+                metadata["dagster/column_lineage"] = build_column_lineage(source, TABLES[table])
+            context.add_asset_metadata(metadata, key, partition_key=day.day.isoformat())
+
+
 def _describe_day(day: LoadedDay, table: str) -> dict[str, Any]:
     counts = day.counts[table]
     return {
@@ -155,7 +170,3 @@ def _record_one_by_one(context: dg.AssetExecutionContext, loaded: Iterable[Loade
                     metadata=_describe_day(day, key.path[-1]),
                 )
             )
-
-
-def _describe_columns(source: Source, table: str) -> dict[str, Any]:
-    return {"dagster/column_lineage": build_column_lineage(source, TABLES[table])}

@@ -104,6 +104,12 @@ class Loader:
             if record.event and record.event.dagster_event
         }
 
+    def current_days(self, source: Source, table: str, name: str) -> list[str]:
+        """Return the days whose result Dagster's UI shows: it is of the newest materialization."""
+        key = dg.AssetCheckKey(dg.AssetKey([source.name, table]), name)
+        infos = self.instance.event_log_storage.get_asset_check_partition_info([key])
+        return sorted(str(info.partition_key) for info in infos if info.is_current)
+
     def metadata(self, source: Source, asset: str) -> Mapping[str | None, Mapping[str, Any]]:
         """Return the values of an asset's newest materialization by partition."""
         records = self.instance.fetch_materializations(

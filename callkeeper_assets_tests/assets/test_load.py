@@ -45,6 +45,7 @@ def test_a_ranged_run_gives_each_day_its_own_metadata_and_checks(
         checks = loader.checks(source, table, name)
         assert sorted(map(str, checks)) == DAYS
         assert all(evaluation.passed for evaluation in checks.values())
+        assert loader.current_days(source, table, name) == DAYS
 
 
 def test_a_second_load_reports_no_change(source: Source, loader: Loader) -> None:
