@@ -75,8 +75,11 @@ def build_tables(source: Source) -> dg.AssetsDefinition:
                 _record_one_by_one(context, outcome.loaded)
             else:
                 _describe_days(context, source, outcome.loaded)
-                for key in context.selected_asset_keys:
-                    yield dg.MaterializeResult(asset_key=key)
+                # In the order of declaration, which puts a table after those that it refers to.
+                for table in source.tables:
+                    key = dg.AssetKey([source.name, table])
+                    if key in context.selected_asset_keys:
+                        yield dg.MaterializeResult(asset_key=key)
             # After the materializations: Dagster counts a check's result for the newest one only.
             log_checks(context, source, url, outcome.loaded)
         if outcome.refusals:
