@@ -28,7 +28,7 @@ def count_batch(
     counts: dict[date, dict[str, dict[str, int]]] = defaultdict(lambda: defaultdict(dict))
     raw: dict[date, tuple[int, int]] = {}
     used = ", ".join(_used_rows(table) for table in tables if table != ACCOUNTS)
-    for day, calls, non_final, *by_table in duck.sql(
+    for day, calls, non_final, *by_table in duck.execute(
         "SELECT day, count(*), count(*) FILTER (WHERE NOT is_final)"
         f"{', ' if used else ''}{used} FROM frame GROUP BY day"
     ).fetchall():
@@ -101,7 +101,7 @@ def _new_rows(duck: duckdb.DuckDBPyConnection, table: str) -> list[tuple[date, i
         if table != DATES:
             return []
         known, column, key = "known_dates", "dates_id", "id"
-    return duck.sql(
+    return duck.execute(
         f"SELECT day, count(*) FROM (SELECT min(frame.day) AS day FROM frame "
         f"JOIN {known} AS known ON known.{key} = frame.{column} AND known.is_new "
         f"GROUP BY frame.{column}) GROUP BY day"

@@ -59,7 +59,7 @@ class DimensionRows:
             return self._session.query(statement.format(conflict="ON CONFLICT DO NOTHING"), columns)
 
     def _forget(self, known: str) -> None:
-        rows = self._duck.sql(f"SELECT count(*) FROM {known}").fetchall()[0][0]
+        rows = self._duck.execute(f"SELECT count(*) FROM {known}").fetchall()[0][0]
         if rows > _REMEMBERED:
             self._duck.execute(f"DELETE FROM {known}")
         else:

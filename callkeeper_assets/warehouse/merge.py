@@ -133,7 +133,7 @@ class Merger:
             },
         ).to_pylist()
         had_by_day = {row["day"]: row["raw_calls"] for row in had}
-        sent = dict(self._duck.sql("SELECT day, count(*) FROM frame GROUP BY day").fetchall())
+        sent = dict(self._rows("SELECT day, count(*) FROM frame GROUP BY day"))
         lost = {day: (held, gone) for day, held, gone in self._rows(read_sql("lost"))}
         return [
             DayBalance(day, had_by_day.get(day, 0), sent.get(day, 0), *lost.get(day, (0, 0)))
@@ -171,11 +171,11 @@ class Merger:
                 self._session.copy(table, self._select(table, "add", loaded_at))
 
     def _rows(self, sql: str) -> list[tuple[Any, ...]]:
-        return self._duck.sql(sql).fetchall()
+        return self._duck.execute(sql).fetchall()
 
     def _number_new_calls(self) -> None:
         """Give each new call its id, in the order of the calls."""
-        count = self._duck.sql("SELECT count(*) FROM plan WHERE calls_action = 'add'").fetchall()
+        count = self._rows("SELECT count(*) FROM plan WHERE calls_action = 'add'")
         ids = self._session.query(
             "SELECT nextval(s.name) AS id FROM generate_series(1, $1), "
             "(SELECT pg_get_serial_sequence('callkeeper_calls', 'id')::regclass AS name "

@@ -131,7 +131,7 @@ class Transformer:
             rows = self._list_keys(raw)
         except duckdb.InvalidInputException:
             self._duck.register("raw", raw)
-            valid = self._duck.sql(
+            valid = self._duck.execute(
                 "SELECT coalesce(json_valid(payload), false) FROM raw"
             ).fetchall()
             raw = _repair(raw, [row[0] for row in valid])
@@ -149,7 +149,7 @@ class Transformer:
     def _run(self, frame: str, raw: pa.Table, segments: list[Segment], seen: _Seen) -> None:
         self._duck.register("raw", raw)
         self._duck.register("segments", segment_table(segments))
-        zeros = self._duck.sql(
+        zeros = self._duck.execute(
             r"SELECT coalesce(bool_or(contains(payload, '\u0000')), false) FROM raw"
         ).fetchall()
         statement = build_transformation(self._plan, seen.known, has_zeros=zeros[0][0])
@@ -159,10 +159,12 @@ class Transformer:
 
     def _check_frame(self, frame: str, raw: pa.Table, days: Sequence[RawDay]) -> None:
         """Refuse calls outside their day; of a call on two days keep the later day's."""
-        counted = self._duck.sql(f"SELECT count(*), count(DISTINCT call_id) FROM {frame}")
+        counted = self._duck.execute(f"SELECT count(*), count(DISTINCT call_id) FROM {frame}")
         calls, ids = counted.fetchall()[0]
         if calls != raw.num_rows:
-            inside = {row[0] for row in self._duck.sql(f"SELECT call_id FROM {frame}").fetchall()}
+            inside = {
+                row[0] for row in self._duck.execute(f"SELECT call_id FROM {frame}").fetchall()
+            }
             outside = sorted(set(raw["call_id"].to_pylist()) - inside)
             raise BadDataError(
                 f"{raw.num_rows - calls} calls lie outside their day in {self._zone.key} "
