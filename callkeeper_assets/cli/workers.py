@@ -24,7 +24,7 @@ from callkeeper_assets.runs.messages import Failed, Finished, Message, Planned, 
 
 _MODULE: Final = "callkeeper_assets.runs.worker"
 # A run that is interrupted has to be marked as such in the database.
-_GRACE_SEC: Final = 10.0
+_GRACE_SEC: Final = 5.0
 # The worker's own: Dagster puts off SIGTERM while it waits.
 _FAREWELL: Final = signal.SIGUSR1
 

@@ -1,0 +1,124 @@
+"""`callkeeper check`: what is wrong is listed with its remedy, what is right all the same."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from callkeeper_assets.simulator.running import RunningSimulator
+from callkeeper_assets.simulator.settings import AnswerSettings
+from callkeeper_assets_tests.cli.conftest import KEY, Done, callkeeper, write_source
+
+WRONG_KEY = "ffffffffffffffffffffffffffffffff"
+
+
+def _find(done: Done, subject: str, what: str) -> tuple[str, str]:
+    """State and text of one finding of a `--json` document."""
+    for finding in done.document()["findings"]:
+        if (finding["subject"], finding["what"]) == (subject, what):
+            return finding["state"], finding["text"]
+    raise AssertionError(f"no finding for {subject}, {what}: {done.out}")
+
+
+@pytest.mark.usefixtures("main_office", "database")
+def test_all_is_well_with_a_good_installation() -> None:
+    done = callkeeper("check", "--json")
+    assert (done.code, done.err) == (0, "")
+    assert done.document()["ok"] is True
+    assert _find(done, "main_office", "key") == (
+        "good",
+        "MAIN_OFFICE_API_KEY is good, the account is paid until 2030-07-01",
+    )
+    assert _find(done, "installation", "tables") == ("good", "none yet; the first load makes them")
+    assert _find(done, "installation", "database")[0] == "good"
+    assert _find(done, "installation", "raw calls")[0] == "good"
+
+
+@pytest.mark.usefixtures("main_office")
+def test_the_table_is_plain_where_it_is_piped() -> None:
+    done = callkeeper("check")
+    assert done.code == 0
+    assert "✓" in done.out
+    assert "\x1b" not in done.out
+    assert all(line == line.rstrip() for line in done.out.splitlines())
+
+
+def test_a_broken_source_is_listed_and_the_others_are_checked(
+    defs: Path, main_office: RunningSimulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WRONG_API_KEY", WRONG_KEY)
+    monkeypatch.delenv("UNSET_API_KEY", raising=False)
+    base_url = f"base_url: {main_office.base_url}"
+    write_source(defs, "broken", "tabels: [x]")
+    write_source(defs, "unset", base_url)
+    write_source(defs, "wrong", base_url)
+    done = callkeeper("check", "--json")
+    assert done.code == 1
+    assert _find(done, "main_office", "key")[0] == "good"
+    state, text = _find(done, "broken", "configuration")
+    assert state == "bad"
+    assert "defs.yaml:4: tabels: there is no attribute 'tabels'" in text
+    state, text = _find(done, "unset", "key")
+    assert state == "bad"
+    assert "UNSET_API_KEY" in text
+    state, text = _find(done, "wrong", "key")
+    assert state == "bad"
+    assert "Not the correct key api" in text
+    assert "Check the key in the environment variable WRONG_API_KEY" in text
+    assert WRONG_KEY not in done.out + done.err
+    assert KEY not in done.out + done.err
+
+
+@pytest.mark.parametrize(("days", "words"), [(5, "5 days from now"), (-3, "which is past. Pay it")])
+def test_the_end_of_the_paid_time_is_a_warning(
+    main_office: RunningSimulator, days: int, words: str
+) -> None:
+    paid_till = datetime.now(UTC) + timedelta(days=days)
+    main_office.account("main").configure(AnswerSettings(paid_till=paid_till))
+    done = callkeeper("check", "--json")
+    assert done.code == 0
+    state, text = _find(done, "main_office", "key")
+    assert state == "warning"
+    assert words in text
+
+
+@pytest.mark.usefixtures("main_office")
+def test_an_unreachable_database_is_said_without_its_password(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("CALLKEEPER_DATABASE_URL", "postgresql://me:hidden@127.0.0.1:1/calls")
+    done = callkeeper("check", "--json")
+    assert done.code == 1
+    state, text = _find(done, "installation", "database")
+    assert state == "bad"
+    assert "No connection to the database postgresql://me@127.0.0.1:1/calls" in text
+    assert "hidden" not in done.out + done.err
+
+
+@pytest.mark.usefixtures("defs")
+def test_a_place_of_raw_calls_that_cannot_be_used_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CALLKEEPER_RAW_URL", "nosuch://bucket/calls")
+    done = callkeeper("check", "--json")
+    assert done.code == 1
+    state, text = _find(done, "installation", "raw calls")
+    assert state == "bad"
+    assert "nosuch" in text
+
+
+@pytest.mark.usefixtures("defs")
+def test_without_a_source_it_is_said_how_to_make_one() -> None:
+    done = callkeeper("check", "--json")
+    assert done.code == 0
+    state, text = _find(done, "installation", "sources")
+    assert state == "warning"
+    assert "dg scaffold defs" in text
+
+
+@pytest.mark.usefixtures("main_office")
+def test_a_dagster_home_without_its_file_is_said(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DAGSTER_HOME", str(home))
+    done = callkeeper("check", "--json")
+    assert done.code == 1
+    assert _find(done, "installation", "dagster")[0] == "bad"

@@ -1,0 +1,29 @@
+"""`callkeeper demo`, small: the whole story in a home of its own."""
+
+from pathlib import Path
+
+import pytest
+
+from callkeeper_assets_tests.cli.conftest import callkeeper
+
+
+@pytest.mark.e2e
+def test_the_demo_tells_its_story_and_leaves_real_data_alone(
+    home: Path, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CALLKEEPER_RAW_URL", str(home / "real"))
+    done = callkeeper("demo", "--days", "4", "--calls-per-day", "40")
+    assert done.code == 0, done.err
+    assert "2. Historic load:" in done.out
+    assert "3. Refresh, as the schedule does each day" in done.out
+    assert "no row changed" in done.out
+    assert "6. What is loaded now" in done.out
+    assert "callkeeper_calls_facts" in done.out
+    assert "GROUP BY l.city" in done.out
+    assert "Москва" in done.out
+    assert "callkeeper demo --serve" in done.out
+    assert f"Raw calls: {home / 'demo' / 'raw'} (8 days," in done.out
+    assert database.rpartition("/")[2] not in done.out
+    assert "\x1b" not in done.out
+    assert not (home / "real").exists()
+    assert not (home / "demo" / "postgres" / "data" / "postmaster.pid").exists()

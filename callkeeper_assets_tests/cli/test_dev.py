@@ -1,0 +1,113 @@
+"""`callkeeper dev`: everything starts, is kept alive and stops."""
+
+import json
+import os
+import signal
+import socket
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from callkeeper_assets.cli.serving import WebAddress, find_free_port, find_port_problem
+from callkeeper_assets_tests.cli.conftest import (
+    callkeeper,
+    children_of,
+    is_alive,
+    started,
+    wait_until,
+)
+
+_LOCATIONS = (
+    "{workspaceOrError{... on Workspace{locationEntries{loadStatus "
+    "locationOrLoadError{__typename}}}}}"
+)
+
+
+def _ask(port: int, query: str) -> str:
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}/graphql",
+        json.dumps({"query": query}).encode(),
+        {"content-type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
+        return str(answer.read().decode())
+
+
+def _arguments_of(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
+    except FileNotFoundError:
+        return ""
+
+
+def _find_child(pid: int, words: str) -> int:
+    return next((child for child in children_of(pid) if words in _arguments_of(child)), 0)
+
+
+@pytest.mark.e2e
+@pytest.mark.usefixtures("main_office", "database")
+def test_everything_starts_is_kept_alive_and_stops() -> None:
+    port = find_free_port()
+    with started("dev", "--port", str(port)) as process:
+        assert process.stdout is not None
+        greeting = ""
+        for line in process.stdout:
+            greeting += line
+            if line.startswith("Stop:"):
+                break
+        assert f"Dagster's UI:   http://127.0.0.1:{port}" in greeting
+        assert "Sources:        main_office" in greeting
+        assert "callkeeper:" not in greeting, "the password of a database of one's own"
+        assert "RepositoryLocation" in _ask(port, _LOCATIONS)
+
+        second = callkeeper("dev", "--port", str(find_free_port()))
+        assert second.code == 1
+        assert f"callkeeper dev runs already with this home, as process {process.pid}." in (
+            second.err
+        )
+
+        code_server = _find_child(process.pid, "code-server")
+        os.kill(code_server, signal.SIGKILL)
+        wait_until(
+            lambda: _find_child(process.pid, "code-server") not in {0, code_server},
+            "the code server is started again",
+        )
+        children = children_of(process.pid)
+        assert len(children) == 3
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert "The code server ended (signal 9); it is started again in 1 s." in said
+    assert said.endswith("Stopped.\n")
+    assert not any(is_alive(child) for child in children)
+
+
+@pytest.mark.e2e
+@pytest.mark.usefixtures("main_office")
+def test_nothing_outlives_a_killed_command(home: Path) -> None:
+    """The embedded database included: its last user stops it."""
+    with started("dev", "--port", str(find_free_port())) as process:
+        wait_until(lambda: _find_child(process.pid, "dagster_webserver"), "the web server starts")
+        children = children_of(process.pid)
+        assert (home / "postgres" / "data" / "postmaster.pid").exists()
+        process.kill()
+    wait_until(lambda: not any(is_alive(child) for child in children), "children end", 30)
+    wait_until(
+        lambda: not (home / "postgres" / "data" / "postmaster.pid").exists(), "PostgreSQL ends", 30
+    )
+
+
+@pytest.mark.usefixtures("main_office")
+def test_a_taken_port_is_said_with_another_one(home: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = callkeeper("dev", "--port", str(port))
+    assert done.code == 1
+    assert f"127.0.0.1:{port} cannot be listened at: Address already in use." in done.err
+    assert f"callkeeper dev --port {port + 1}" in done.err
+    assert not (home / "postgres").exists()
+
+
+def test_a_free_port_has_no_problem() -> None:
+    assert find_port_problem(WebAddress("127.0.0.1", find_free_port())) is None

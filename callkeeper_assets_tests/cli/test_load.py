@@ -1,0 +1,167 @@
+"""`callkeeper load` and `refresh`, from the simulated source into a real database."""
+
+import os
+import signal
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from callkeeper_assets.simulator.running import RunningSimulator
+from callkeeper_assets.simulator.settings import Fault
+from callkeeper_assets_tests.cli.conftest import (
+    CALLS_PER_DAY,
+    KEY,
+    callkeeper,
+    children_of,
+    days_ago,
+    is_alive,
+    started,
+    today,
+    wait_until,
+    write_source,
+)
+
+pytestmark = pytest.mark.e2e
+
+WRONG_KEY = "ffffffffffffffffffffffffffffffff"
+
+
+@pytest.mark.usefixtures("database")
+def test_days_are_loaded_refreshed_and_told(main_office: RunningSimulator) -> None:
+    """One story, as each of its steps takes seconds."""
+    account = main_office.account("main")
+    loaded = callkeeper("load", "main_office", "--from", days_ago(5), "--to", days_ago(0), "--json")
+    assert loaded.code == 0, loaded.err
+    assert "main_office: 6 days to load" in loaded.err
+    document = loaded.document()
+    (source,) = document["sources"]
+    calls = 5 * CALLS_PER_DAY + account.truth(today(), today(), has_calls=False).count
+    assert document["ok"] is True
+    assert (source["days"], source["calls"], source["errors"]) == (6, calls, [])
+    assert source["tables"]["callkeeper_calls"] == {"added": calls, "updated": 0, "deleted": 0}
+
+    again = callkeeper("refresh")
+    assert again.code == 0, again.err
+    assert "no row changed" in again.out
+    assert "Tables:    postgresql://callkeeper@127.0.0.1:" in again.out
+    assert "\x1b" not in again.out + again.err
+    assert "\r" not in again.out + again.err
+
+    account.remove(date.fromisoformat(days_ago(1)), 1)
+    account.change(date.fromisoformat(days_ago(2)), 2, column="tags")
+    account.add(date.fromisoformat(days_ago(1)), 3)
+    changed = callkeeper("refresh", "main_office", "--json")
+    (source,) = changed.document()["sources"]
+    assert source["tables"]["callkeeper_calls"] == {"added": 3, "updated": 2, "deleted": 1}
+
+    status = callkeeper("status", "--json")
+    (source,) = status.document()["sources"]
+    assert source["loaded"]["last_day"] == days_ago(0)
+    assert source["loaded"]["calls"] == calls + 2
+    assert source["last_load"]["error"] is None
+    for done in (loaded, again, changed, status):
+        assert KEY not in done.out + done.err
+        assert "Traceback" not in done.err
+
+
+@pytest.mark.usefixtures("database")
+def test_a_wrong_key_is_said_without_the_key(
+    main_office: RunningSimulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MAIN_OFFICE_API_KEY", WRONG_KEY)
+    done = callkeeper("load", "main_office", "--from", days_ago(2), "--to", days_ago(1), "--json")
+    assert done.code == 1
+    (error,) = done.document()["sources"][0]["errors"]
+    assert "source 'main_office': getCallsInfo for" in error
+    assert "HTTP 403 'Not the correct key api'" in error
+    assert error in done.err
+    assert "Traceback" not in done.err
+    assert WRONG_KEY not in done.out + done.err
+    assert main_office.account("main").requests == {}
+
+
+@pytest.mark.usefixtures("main_office")
+def test_an_unreachable_database_fails_a_load(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CALLKEEPER_DATABASE_URL", "postgresql://me:hidden@127.0.0.1:1/calls")
+    done = callkeeper("load", "main_office", "--from", days_ago(2), "--to", days_ago(1))
+    assert (done.code, done.out) == (1, "")
+    assert "No connection to the database postgresql://me@127.0.0.1:1/calls" in done.err
+    assert "Traceback" not in done.err
+    assert "hidden" not in done.err
+
+
+@pytest.mark.usefixtures("main_office", "database")
+def test_sources_that_cannot_be_refreshed_do_not_stop_the_others(
+    defs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("UNSET_API_KEY", raising=False)
+    write_source(defs, "broken", "tabels: [x]")
+    write_source(defs, "unset")
+    done = callkeeper("refresh", "--json")
+    assert done.code == 1
+    assert "Source 'broken' is not loaded" in done.err
+    assert "Source 'unset' has no API key" in done.err
+    (source,) = done.document()["sources"]
+    assert (source["source"], source["ok"], source["days"]) == ("main_office", True, 4)
+
+
+def _slow_down(simulator: RunningSimulator) -> None:
+    simulator.account("main").set_faults(Fault("latency", seconds=1.0, methods=("getCallsInfo",)))
+
+
+def _has_asked(simulator: RunningSimulator) -> bool:
+    return simulator.account("main").requests["getCallsInfo"] > 0
+
+
+@pytest.mark.usefixtures("database")
+def test_ctrl_c_stops_a_load_and_the_next_one_makes_it_right(
+    main_office: RunningSimulator,
+) -> None:
+    _slow_down(main_office)
+    with started("load", "main_office", "--from", days_ago(60), "--to", days_ago(1)) as process:
+        wait_until(lambda: _has_asked(main_office), "the load asks the source")
+        workers = children_of(process.pid)
+        assert workers
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert "Stopped. Days that were loaded stay loaded; run the command again." in said
+    assert "Traceback" not in said
+    assert not any(is_alive(worker) for worker in workers)
+    main_office.account("main").set_faults()
+    again = callkeeper("load", "main_office", "--from", days_ago(2), "--to", days_ago(1))
+    assert again.code == 0, again.err
+
+
+@pytest.mark.usefixtures("database")
+def test_a_killed_worker_is_told_and_the_next_load_makes_it_right(
+    main_office: RunningSimulator,
+) -> None:
+    """The dead run holds its key's place: the next one must free it."""
+    _slow_down(main_office)
+    with started("load", "main_office", "--from", days_ago(60), "--to", days_ago(1)) as process:
+        wait_until(lambda: _has_asked(main_office), "the load asks the source")
+        for worker in children_of(process.pid):
+            os.kill(worker, signal.SIGKILL)
+        out, said = process.communicate(timeout=20)
+    assert process.returncode == 1
+    assert (
+        "main_office: the process of the load was killed (signal 9). Days loaded so far stay "
+        "loaded. Run the command again."
+    ) in said
+    assert "failed, see above" in out
+    main_office.account("main").set_faults()
+    again = callkeeper("load", "main_office", "--from", days_ago(2), "--to", days_ago(1))
+    assert again.code == 0, again.err
+
+
+@pytest.mark.usefixtures("database")
+def test_workers_do_not_outlive_a_killed_command(main_office: RunningSimulator) -> None:
+    _slow_down(main_office)
+    with started("load", "main_office", "--from", days_ago(60), "--to", days_ago(1)) as process:
+        wait_until(lambda: _has_asked(main_office), "the load asks the source")
+        workers = children_of(process.pid)
+        assert workers
+        process.kill()
+    wait_until(lambda: not any(is_alive(worker) for worker in workers), "workers end", 30)

@@ -1,0 +1,64 @@
+"""The command as a whole: fast, plain, its own words."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from callkeeper_assets.cli.environment import load_env_file
+from callkeeper_assets_tests.cli.conftest import callkeeper
+
+COMMANDS = ("demo", "dev", "check", "load", "refresh", "status", "simulate")
+
+
+def test_the_command_imports_nothing_heavy() -> None:
+    """Each of these costs 0.3 to 2 s, at whatever is typed."""
+    code = (
+        "import sys, callkeeper_assets.cli.main\n"
+        "heavy = {'dagster', 'pandas', 'pyarrow', 'duckdb', 'adbc_driver_manager', 'pydantic',"
+        " 'requests', 'sqlalchemy', 'psycopg'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_help_names_every_command() -> None:
+    done = callkeeper("--help")
+    assert done.code == 0
+    for command in COMMANDS:
+        assert f"  {command} " in done.out
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(command: str) -> None:
+    done = callkeeper(command, "--help")
+    assert done.code == 0
+    assert f"Usage: callkeeper {command}" in done.out
+    assert "\x1b" not in done.out
+
+
+def test_version_is_told() -> None:
+    done = callkeeper("--version")
+    assert done.code == 0
+    assert done.out.startswith("callkeeper ")
+
+
+def test_a_command_that_does_not_exist_is_wrong_usage() -> None:
+    done = callkeeper("laod")
+    assert done.code == 2
+    assert "laod" in done.err
+
+
+def test_the_env_file_does_not_override_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CALLKEEPER_TEST_SET", "by the shell")
+    monkeypatch.setenv("CALLKEEPER_TEST_NEW", "")
+    monkeypatch.delenv("CALLKEEPER_TEST_NEW")
+    (tmp_path / ".env").write_text("CALLKEEPER_TEST_SET=by the file\nCALLKEEPER_TEST_NEW=new\n")
+    load_env_file(tmp_path)
+    assert os.environ["CALLKEEPER_TEST_SET"] == "by the shell"
+    assert os.environ["CALLKEEPER_TEST_NEW"] == "new"

@@ -1,0 +1,70 @@
+"""`callkeeper status` where there is little to tell; what it tells of loads is in `test_load`."""
+
+from datetime import timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from callkeeper_assets.warehouse.loader import Account, log_failure
+from callkeeper_assets.warehouse.migrate import ensure_schema
+from callkeeper_assets_tests.cli.conftest import ZONE, callkeeper, today
+
+
+@pytest.mark.usefixtures("main_office")
+def test_before_the_first_load_it_is_said_what_to_type(home: Path) -> None:
+    done = callkeeper("status")
+    assert (done.code, done.err) == (0, "")
+    assert "Nothing is loaded yet. Type: callkeeper check, then" in done.out
+    assert "callkeeper load main_office --from DAY --to DAY" in done.out
+    assert "\x1b" not in done.out
+    assert not (home / "postgres").exists(), "looking must not make a database"
+
+
+@pytest.mark.usefixtures("main_office", "database")
+def test_an_empty_database_is_no_failure() -> None:
+    done = callkeeper("status", "--json")
+    assert done.code == 0
+    document = done.document()
+    assert document["database"]["is_embedded"] is False
+    assert document["database"]["size_bytes"] > 0
+    (source,) = document["sources"]
+    assert source["name"] == "main_office"
+    assert source["has_key"] is True
+    assert source["loaded"] is None
+    assert source["last_load"] is None
+
+
+@pytest.mark.usefixtures("main_office")
+def test_a_load_that_failed_is_told_with_its_reason(database: str) -> None:
+    ensure_schema(database)
+    account = Account(name="main_office", caption="Main office", time_zone=ZoneInfo(ZONE))
+    days = [today() - timedelta(days=back) for back in (1, 2)]
+    log_failure(database, account, days, "run 1", "HTTP 403 'Not the correct key api'.")
+    done = callkeeper("status")
+    assert done.code == 0
+    assert (
+        "main_office: 2 days failed in the last load; the first one: "
+        "HTTP 403 'Not the correct key api'."
+    ) in done.err
+    assert " failed " in done.out
+    (source,) = callkeeper("status", "--json").document()["sources"]
+    assert source["last_load"]["days_failed"] == 2
+    assert source["last_load"]["run_id"] == "run 1"
+
+
+@pytest.mark.usefixtures("main_office")
+def test_an_unreachable_database_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CALLKEEPER_DATABASE_URL", "postgresql://me:hidden@127.0.0.1:1/calls")
+    done = callkeeper("status")
+    assert (done.code, done.out) == (1, "")
+    assert "No connection to the database postgresql://me@127.0.0.1:1/calls" in done.err
+    assert "Traceback" not in done.err
+    assert "hidden" not in done.err
+
+
+@pytest.mark.usefixtures("defs")
+def test_without_a_source_it_is_said_how_to_make_one() -> None:
+    done = callkeeper("status")
+    assert done.code == 0
+    assert "dg scaffold defs callkeeper_assets.CallKeeperSource main_office" in done.out
