@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from importlib.resources import files
 
 from callkeeper_assets.api.redaction import register_secret
-from callkeeper_assets.cli.console import print_json, print_note
+from callkeeper_assets.cli.console import print_error, print_json, print_note
 from callkeeper_assets.cli.exits import INTERRUPTED
 from callkeeper_assets.cli.progress import open_progress
 from callkeeper_assets.cli.summary import Place, build_document, print_place, print_summary
@@ -40,8 +40,13 @@ def run_and_show(tasks: Sequence[Task]) -> list[Outcome]:
             raise SystemExit(INTERRUPTED) from None
 
 
-def run_and_tell(tasks: Sequence[Task], *, as_json: bool) -> bool:
+def run_and_tell(tasks: Sequence[Task], *, as_json: bool, refused: Sequence[Outcome] = ()) -> bool:
     """Run the tasks, show their progress, print what they did.
+
+    Args:
+        tasks: One for each source that is ready.
+        as_json: Whether a machine reads it.
+        refused: Of sources that are not ready, with the reason.
 
     Returns:
         Whether all went well.
@@ -50,7 +55,10 @@ def run_and_tell(tasks: Sequence[Task], *, as_json: bool) -> bool:
         DatabaseError: The database cannot be reached, or is too old.
         SystemExit: Somebody interrupted the command.
     """
-    outcomes = run_and_show(tasks)
+    for outcome in refused:
+        for error in outcome.errors:
+            print_error(error)
+    outcomes = [*run_and_show(tasks), *refused]
     calls = count_calls(outcomes)
     place = Place(database=describe(database_url()), raw=raw_url())
     if as_json:

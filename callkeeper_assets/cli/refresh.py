@@ -17,35 +17,29 @@ def refresh(
     ] = False,
 ) -> None:
     """Read recent days again, and older ones that hold calls which are not final."""
-    from callkeeper_assets.cli.console import print_error  # noqa: PLC0415
     from callkeeper_assets.cli.loading import register_keys, run_and_tell  # noqa: PLC0415
     from callkeeper_assets.cli.selection import (  # noqa: PLC0415
         choose_good_sources,
         choose_sources,
         describe_broken,
     )
-    from callkeeper_assets.cli.workers import Task  # noqa: PLC0415
+    from callkeeper_assets.cli.workers import Outcome, Task  # noqa: PLC0415
     from callkeeper_assets.config.errors import MissingSecretError  # noqa: PLC0415
 
-    ready, failed = [], False
+    tasks, refused = [], []
     if source:
-        ready = choose_good_sources(source)
-        register_keys(ready)
+        chosen = choose_good_sources(source)
+        register_keys(chosen)
+        tasks = [Task(each.name, ("--refresh",)) for each in chosen]
     else:
         # Nobody named the one that cannot be refreshed: the others are, and it is told.
         sources, broken = choose_sources([])
-        for refused in broken:
-            failed = True
-            print_error(describe_broken(refused))
+        refused = [Outcome(each.name, errors=[describe_broken(each)]) for each in broken]
         for each in sources:
             try:
                 register_keys([each])
-                ready.append(each)
+                tasks.append(Task(each.name, ("--refresh",)))
             except MissingSecretError as error:
-                failed = True
-                print_error(str(error))
-    if ready:
-        tasks = [Task(each.name, ("--refresh",)) for each in ready]
-        failed = not run_and_tell(tasks, as_json=as_json) or failed
-    if failed:
+                refused.append(Outcome(each.name, errors=[str(error)]))
+    if not run_and_tell(tasks, as_json=as_json, refused=refused):
         raise typer.Exit(FAILED)

@@ -102,8 +102,13 @@ def test_sources_that_cannot_be_refreshed_do_not_stop_the_others(
     assert done.code == 1
     assert "Source 'broken' is not loaded" in done.err
     assert "Source 'unset' has no API key" in done.err
-    (source,) = done.document()["sources"]
-    assert (source["source"], source["ok"], source["days"]) == ("main_office", True, 4)
+    document = done.document()
+    assert document["ok"] is False
+    assert [(source["source"], source["ok"], source["days"]) for source in document["sources"]] == [
+        ("main_office", True, 4),
+        ("broken", False, None),
+        ("unset", False, None),
+    ]
 
 
 def _slow_down(simulator: RunningSimulator) -> None:
