@@ -28,6 +28,9 @@ _OF_USERS: Final = _PACKAGE / "defs"
 # What a reader of the guide makes.
 _OF_EXAMPLE: Final = "callkeeper_assets/defs/main_office/"
 
+_SUFFIXES: Final = {".md", ".toml", ".txt", ".yaml"}
+_OTHERS: Final = {".gitignore", "LICENSE", "Makefile"}
+
 _MOST_LINES: Final = 400
 _MOST_LINES_OF_FUNCTION: Final = 60
 _MOST_LINES_OF_ENTRY: Final = 60
@@ -55,7 +58,12 @@ def _documents() -> list[Path]:
 @cache
 def _files() -> tuple[Path, ...]:
     """Every file of the project, by where it lies: an unpacked archive has no list of git's."""
-    found = [file for file in _ROOT.iterdir() if file.is_file() and file.name != ".env"]
+    # Not what somebody keeps beside them: keys in .env, backups.
+    found = [
+        file
+        for file in _ROOT.iterdir()
+        if file.is_file() and (file.suffix in _SUFFIXES or file.name in _OTHERS)
+    ]
     for folder in (_PACKAGE, _TESTS, _ROOT / "docs", _ROOT / ".ci"):
         found += [
             file
