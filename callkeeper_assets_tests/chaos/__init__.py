@@ -1,0 +1,1 @@
+"""Kills and faults: whatever happens to a load, the next one makes it right."""

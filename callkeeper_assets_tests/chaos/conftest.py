@@ -1,0 +1,57 @@
+"""One simulated account and one installation for all tests of a module; each test changes facts.
+
+The long forms (marker `chaos`) run when this folder is asked for and `SHORT` is not set:
+`make chaos`. `make test` and `make chaos SHORT=1` leave them out.
+"""
+
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from callkeeper_assets.database import EmbeddedPostgres, connect
+from callkeeper_assets.simulator.running import RunningSimulator, run_simulator
+from callkeeper_assets.simulator.settings import AccountSettings
+from callkeeper_assets_tests.chaos.installation import KEY, SOURCE, Installation
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the long forms unless somebody asked for them."""
+    here = Path(__file__).parent
+    is_asked_for = any(
+        here.is_relative_to(path) and path.name == here.name
+        for path in (Path(argument.partition("::")[0]).resolve() for argument in config.args)
+    )
+    if is_asked_for and not os.environ.get("SHORT"):
+        return
+    long_forms = [item for item in items if item.get_closest_marker("chaos")]
+    config.hook.pytest_deselected(items=long_forms)
+    items[:] = [item for item in items if item not in long_forms]
+
+
+@pytest.fixture(scope="module")
+def simulator() -> Iterator[RunningSimulator]:
+    """CallKeeper with one account: 12 calls every day."""
+    account = AccountSettings(key=KEY, name=SOURCE, calls_per_day=12, rhythm="flat")
+    with run_simulator([account]) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def installation(
+    simulator: RunningSimulator, postgres_server: EmbeddedPostgres
+) -> Iterator[Installation]:
+    """An installation with the account as its source, and a database of its own."""
+    server = postgres_server.start()
+    folder = Path(os.environ["CALLKEEPER_TESTS_FOLDER"]) / uuid.uuid4().hex
+    name = f"chaos_{folder.name}"
+    with connect(server, autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}"')
+    url = f"{server.rpartition('/')[0]}/{name}"
+    made = Installation(home=folder / "home", defs=folder / "defs", database=url)
+    made.add_source(simulator.base_url)
+    yield made
+    with connect(server, autocommit=True) as connection:
+        connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')

@@ -1,0 +1,61 @@
+"""Ways to stop a load's process at a chosen step: it waits for a lock that the test holds.
+
+The lock is one that the step needs and the steps before it do not: a writer's lock on a table lets
+readers pass.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+
+from callkeeper_assets_tests.chaos.installation import Installation, wait_until
+
+_WAITING = """
+    SELECT count(*) FROM pg_stat_activity
+    WHERE datname = current_database() AND %s = ANY(pg_blocking_pids(pid))
+"""
+_OTHERS = """
+    SELECT count(*) FROM pg_stat_activity
+    WHERE datname = current_database() AND pid <> pg_backend_pid() AND application_name <> 'test'
+"""
+
+
+class Hold:
+    """A lock held by the test."""
+
+    def __init__(self, installation: Installation, url: str) -> None:
+        self._installation = installation
+        self._connection = psycopg.connect(url, application_name="test")
+        self._pid = self._connection.info.backend_pid
+
+    def lock(self, statement: str) -> None:
+        """Take a lock, until the hold is released."""
+        self._connection.execute(statement)
+
+    def wait_for_somebody(self) -> None:
+        """Wait until another connection waits for the lock."""
+        wait_until(
+            lambda: self._installation.query(_WAITING, self._pid) != [(0,)],
+            "the load's process has come to the step",
+        )
+
+    def release(self) -> None:
+        """Let go."""
+        self._connection.close()
+
+
+@contextmanager
+def hold(installation: Installation, statement: str) -> Iterator[Hold]:
+    """Hold a lock inside the block, or until it is released."""
+    held = Hold(installation, installation.database)
+    try:
+        held.lock(statement)
+        yield held
+    finally:
+        held.release()
+
+
+def wait_for_servers_end_of_it(installation: Installation) -> None:
+    """Wait until the server has noticed that its clients are dead, and undone what they did."""
+    wait_until(lambda: installation.query(_OTHERS) == [(0,)], "the server has dropped the dead")

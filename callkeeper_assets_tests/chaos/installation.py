@@ -1,0 +1,161 @@
+"""An installation as a person has it: a home, sources in files, commands as processes.
+
+Its sources are accounts of a simulator in the test's own process, so that a test can change facts
+and switch faults without going through HTTP.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import Any, Final
+
+import psycopg
+
+from callkeeper_assets.database import EmbeddedPostgres
+from callkeeper_assets.home import project_root
+
+SOURCE: Final = "moscow"
+KEY: Final = "0123456789abcdef0123456789abcdef"
+_PATIENCE_SEC: Final = 60.0
+
+_DEFS: Final = """\
+type: callkeeper_assets.CallKeeperSource
+attributes:
+  caption: {name}
+  api_key: {{env: {variable}}}
+  base_url: {base_url}
+  time_zone: {time_zone}
+  start_date: 2025-01-01
+"""
+
+
+def wait_until(condition: Callable[[], object], what: str, seconds: float = _PATIENCE_SEC) -> None:
+    """Wait until something is so.
+
+    Raises:
+        AssertionError: It is not so in time.
+    """
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {seconds:g} s in vain until {what}"
+        time.sleep(0.02)
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A command that has ended."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """What `--json` printed."""
+        document: dict[str, Any] = json.loads(self.stdout)
+        return document
+
+    def changes(self, source: str = SOURCE) -> dict[str, tuple[int, int, int]]:
+        """Rows that a load added, updated and deleted, by table."""
+        told = next(one for one in self.document["sources"] if one["source"] == source)
+        return {
+            name: (counts["added"], counts["updated"], counts["deleted"])
+            for name, counts in told["tables"].items()
+        }
+
+
+@dataclass(frozen=True)
+class Installation:
+    """A home with sources; `database` is a PostgreSQL's URL, empty for the embedded one."""
+
+    home: Path
+    defs: Path
+    database: str
+    variables: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """The commands' environment: nothing of the person who runs the tests gets into it."""
+        ours = ("CALLKEEPER_", "DAGSTER_")
+        return {
+            **{name: value for name, value in os.environ.items() if not name.startswith(ours)},
+            "DAGSTER_HOME": str(project_root()),
+            "CALLKEEPER_HOME": str(self.home),
+            "CALLKEEPER_DEFS": str(self.defs),
+            # Empty, not left out: a developer's .env must not fill it in.
+            "CALLKEEPER_DATABASE_URL": self.database,
+            "CALLKEEPER_RAW_URL": "",
+            **self.variables,
+        }
+
+    def add_source(
+        self,
+        base_url: str,
+        *,
+        name: str = SOURCE,
+        key: str | None = KEY,
+        time_zone: str = "Europe/Moscow",
+    ) -> None:
+        """Configure a source, or configure it anew; without a key its variable is not set."""
+        variable = f"{name.upper()}_API_KEY"
+        folder = self.defs / name
+        folder.mkdir(parents=True, exist_ok=True)
+        text = _DEFS.format(name=name, variable=variable, base_url=base_url, time_zone=time_zone)
+        (folder / "defs.yaml").write_text(text, encoding="utf-8")
+        self.variables.pop(variable, None)
+        if key is not None:
+            self.variables[variable] = key
+
+    def start(self, module: str, *arguments: str) -> subprocess.Popen[str]:
+        """Start a module of the product in a session of its own."""
+        return subprocess.Popen(
+            [sys.executable, "-m", f"callkeeper_assets.{module}", *arguments],
+            cwd=project_root(),
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def run(self, *arguments: str) -> Ended:
+        """Run a command of `callkeeper` to its end."""
+        process = self.start("cli.main", *arguments)
+        stdout, stderr = process.communicate(timeout=900)
+        return Ended(process.returncode, stdout, stderr)
+
+    def load(self, first: date, last: date, *sources: str, force: bool = False) -> Ended:
+        """Run `callkeeper load`; all days of the period, both ends included."""
+        names = sources or (SOURCE,)
+        extra = ["--force"] if force else []
+        return self.run("load", *names, "--from", str(first), "--to", str(last), "--json", *extra)
+
+    def start_worker(self, first: date, last: date, source: str = SOURCE) -> subprocess.Popen[str]:
+        """Start the process of a load's run, as the command starts it."""
+        return self.start("runs.worker", source, "--from", str(first), "--to", str(last))
+
+    @contextmanager
+    def connect(self) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
+        """Connect to the database; every statement is a transaction of its own."""
+        with (
+            EmbeddedPostgres(self.home) if not self.database else nullcontext() as server,
+            psycopg.connect(
+                server.start() if server else self.database,
+                autocommit=True,
+                application_name="test",
+            ) as connection,
+        ):
+            yield connection
+
+    def query(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
+        """Run a query and return its rows."""
+        with self.connect() as connection:
+            return connection.execute(sql, values).fetchall()
