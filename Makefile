@@ -27,7 +27,7 @@ help: ## this list
 install: .venv/installed ## .venv with the callkeeper command: .venv/bin/callkeeper
 
 demo: .venv/installed ## two simulated accounts, a month of calls, from API to tables
-	$(RUN) callkeeper_assets.cli.main demo
+	$(RUN) callkeeper_assets.cli.main demo $(ARGS)
 
 test: .venv/installed-dev ## all tests but the long ones
 	$(RUN) pytest -n $(WORKERS) callkeeper_assets_tests

@@ -8,9 +8,9 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import dagster as dg
 
@@ -21,13 +21,10 @@ from dagster._core.definitions.asset_checks.asset_check_evaluation import (
 
 from callkeeper_assets.assets.account import build_account
 from callkeeper_assets.config.source import Source
-from callkeeper_assets.warehouse.checks import (
-    Violations,
-    check_foreign_keys,
-    check_keys_unique,
-    count_rows,
-)
 from callkeeper_assets.warehouse.records import LoadedDay
+
+if TYPE_CHECKING:
+    from callkeeper_assets.warehouse.checks import Violations
 
 CALLS: Final = "callkeeper_calls"
 FACTS: Final = "callkeeper_calls_facts"
@@ -47,8 +44,8 @@ _Judge = Callable[[str, LoadedDay], _Verdict]
 _MOST_FIELDS: Final = 20
 _SEVERITIES: Final = {"no_unknown_fields": dg.AssetCheckSeverity.WARN}
 _DESCRIPTIONS: Final = {
-    "keys_unique": "No key of the table's rows (of the day's, where rows have days) occurs twice.",
-    "foreign_keys_found": "Every foreign key of the day's rows finds its row.",
+    "keys_unique": "No key of the day's rows occurs twice.",
+    "foreign_keys_found": "Every foreign key of the day's rows finds its row, and just one.",
     "count_equals_raw": "The day has one row for each raw call that the filters let pass.",
     "no_unknown_fields": (
         "The source sent no field that its documentation does not know. New ones are kept in raw "
@@ -157,9 +154,9 @@ def _build_event(
 
 def _list_checks(source: Source) -> Iterator[tuple[str, str]]:
     """Yield table and check; unknown fields are a matter of the calls, whatever is selected."""
-    for table in source.tables:
-        yield table, "keys_unique"
-        if table in {CALLS, FACTS}:
+    for table in (CALLS, FACTS):
+        if table in source.tables:
+            yield table, "keys_unique"
             yield table, "count_equals_raw"
     if FACTS in source.tables:
         yield FACTS, "foreign_keys_found"
@@ -170,6 +167,13 @@ def _build_judges(
     source: Source, url: str, names: AbstractSet[str], loaded: Sequence[LoadedDay]
 ) -> dict[str, _Judge]:
     """Ask the database once for all days, and return who judges a table's day by the answers."""
+    # The database's driver, which loading the code location need not pay for.
+    from callkeeper_assets.warehouse.checks import (  # noqa: PLC0415
+        check_foreign_keys,
+        check_keys_unique,
+        count_rows,
+    )
+
     scope = (
         url,
         build_account(source),
@@ -177,14 +181,19 @@ def _build_judges(
         max(day.day for day in loaded),
     )
     judges: dict[str, _Judge] = {"no_unknown_fields": _judge_fields}
+    repeated = check_keys_unique(*scope)
     if "keys_unique" in names:
         judges["keys_unique"] = _build_violations_judge(
-            check_keys_unique(*scope),
+            [one for one in repeated if one.day],
             "Load the day again; if it stays, the table's unique index is gone: restore it.",
         )
     if "foreign_keys_found" in names:
+        # A key that a dimension has twice finds two rows, on every day.
         judges["foreign_keys_found"] = _build_violations_judge(
-            check_foreign_keys(*scope),
+            [
+                *check_foreign_keys(*scope),
+                *(replace(one, table=FACTS) for one in repeated if not one.day),
+            ],
             f"Load the day again: callkeeper load {source.name} --from DAY --to DAY.",
         )
     if "count_equals_raw" in names:
@@ -192,8 +201,7 @@ def _build_judges(
     return judges
 
 
-def _build_violations_judge(violations: Iterable[Violations], remedy: str) -> _Judge:
-    # A dimension's rows belong to no day: what is broken there is so on every day.
+def _build_violations_judge(violations: "Iterable[Violations]", remedy: str) -> _Judge:
     found: dict[tuple[str, date | None], list[Violations]] = {}
     for one in violations:
         found.setdefault((one.table, one.day), []).append(one)

@@ -4,15 +4,17 @@ One place decides whether Dagster may run a step again by itself: yes for a sour
 that did not answer, no for what asking again cannot mend.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import timedelta
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import date, timedelta
 from typing import Final
 
 import dagster as dg
 
 from callkeeper_assets.api.errors import CallKeeperError, RetryLaterError
+from callkeeper_assets.assets.account import build_account
 from callkeeper_assets.config.errors import ConfigError
+from callkeeper_assets.config.source import Source
 from callkeeper_assets.database.errors import DatabaseError
 from callkeeper_assets.raw.errors import RawError, StoreError
 from callkeeper_assets.runs.burial import COMMAND_LINE_TAG
@@ -33,6 +35,25 @@ def build_failure(context: dg.AssetExecutionContext, error: Exception) -> dg.Fai
     return dg.Failure(
         description=str(error), allow_retries=unattended and isinstance(error, _TRANSIENT)
     )
+
+
+@contextmanager
+def logging_failure(
+    url: str, source: Source, run: dg.DagsterRun, days_left: Sequence[date]
+) -> Iterator[None]:
+    """Put this product's errors into the load log, for the first of the days left; raise them on.
+
+    `days_left` is read when an error comes: who works takes the days done out of it.
+    """
+    try:
+        yield
+    except _ERRORS as error:
+        # The database may be what failed; the step's own failure says so.
+        with suppress(DatabaseError, WarehouseError):
+            from callkeeper_assets.warehouse.loader import log_failure  # noqa: PLC0415
+
+            log_failure(url, build_account(source), list(days_left[:1]), run.run_id, str(error))
+        raise
 
 
 @contextmanager

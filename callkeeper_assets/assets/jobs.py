@@ -10,8 +10,6 @@ from callkeeper_assets.config.source import Source
 from callkeeper_assets.database.url import database_url
 from callkeeper_assets.runs.burial import SOURCE_TAG
 from callkeeper_assets.runs.refresh_plan import DayRange, plan_refresh
-from callkeeper_assets.warehouse.migrate import ensure_schema
-from callkeeper_assets.warehouse.queries import non_final_days
 
 
 def name_load_job(source: str) -> str:
@@ -72,6 +70,10 @@ def plan_source_refresh(source: Source, *, today: date) -> list[DayRange]:
         DatabaseError: No database can be reached or started.
         WarehouseError: Its schema cannot be brought to this version.
     """
+    # The database's driver, which loading the code location need not pay for.
+    from callkeeper_assets.warehouse.migrate import ensure_schema  # noqa: PLC0415
+    from callkeeper_assets.warehouse.queries import non_final_days  # noqa: PLC0415
+
     url = database_url()
     ensure_schema(url)
     first_day = source.first_day(today)

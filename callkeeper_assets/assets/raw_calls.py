@@ -12,7 +12,11 @@ import dagster as dg
 
 from callkeeper_assets.api.records import DayOfCalls
 from callkeeper_assets.assets.config import LoadConfig
-from callkeeper_assets.assets.failures import RETRY_POLICY, failing_clearly
+from callkeeper_assets.assets.failures import (
+    RETRY_POLICY,
+    failing_clearly,
+    logging_failure,
+)
 from callkeeper_assets.assets.partitions import build_partitions, days_of_run, first_run_id
 from callkeeper_assets.assets.raw_calls_io import DayToStore, RawCallsStream
 from callkeeper_assets.assets.resources import (
@@ -108,16 +112,22 @@ def _fetch(
         dagster.Failure: What the source, the store or the configuration said.
     """
     source = step.source
-    with failing_clearly(step.context), warehouse.open(step.context, source):
-        days = days_of_run(step.context)
+    days = days_of_run(step.context)
+    with (
+        failing_clearly(step.context),
+        warehouse.open(step.context, source) as url,
+        logging_failure(url, source, step.context.run, days),
+    ):
         first_day = source.first_day(source.today())
         if days[0] < first_day:
             raise BeyondHistoryError(source=source, day=days[0], first_day=first_day)
-        missing = _days_to_fetch(step, days)
+        days[:] = _days_to_fetch(step, days)
+        total = len(days)
         with callkeeper.open_client(source) as client:
-            for done, fetched in enumerate(client.fetch_days(missing), start=1):
+            for fetched in client.fetch_days(tuple(days)):
                 yield _judge(step, fetched)
-                progress.report("fetched", done, len(missing))
+                days.remove(fetched.day)
+                progress.report("fetched", total - len(days), total)
 
 
 def _days_to_fetch(step: _Step, days: list[date]) -> list[date]:

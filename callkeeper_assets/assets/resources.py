@@ -5,29 +5,34 @@ One instance of each serves all sources: a source's own settings come with the c
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from callkeeper_assets.api.client import CallKeeperClient
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.database.url import database_url
 from callkeeper_assets.home import raw_url
 from callkeeper_assets.raw.store import RawStore
 from callkeeper_assets.runs.burial import SOURCE_TAG
 from callkeeper_assets.runs.lock import held_run_lock
-from callkeeper_assets.warehouse.migrate import ensure_schema
+
+if TYPE_CHECKING:
+    from callkeeper_assets.api.client import CallKeeperClient
 
 
 class CallKeeperResource(dg.ConfigurableResource[None]):
     """CallKeeper's API."""
 
     @contextmanager
-    def open_client(self, source: Source) -> Iterator[CallKeeperClient]:
+    def open_client(self, source: Source) -> Iterator["CallKeeperClient"]:
         """Open a client of a source for a step.
 
         Raises:
             MissingSecretError: The source's key is not in the environment.
         """
+        # requests, which loading the code location need not pay for; below the database's driver.
+        from callkeeper_assets.api.client import CallKeeperClient  # noqa: PLC0415
+
         client = CallKeeperClient(
             source=source.name,
             api_key=source.read_api_key(),
@@ -66,6 +71,8 @@ class WarehouseResource(dg.ConfigurableResource[None]):
             DatabaseError: No database can be reached or started.
             WarehouseError: Its schema cannot be brought to this version.
         """
+        from callkeeper_assets.warehouse.migrate import ensure_schema  # noqa: PLC0415
+
         url = database_url()
         with held_run_lock(url, context.run.run_id):
             if SOURCE_TAG not in context.run.tags:

@@ -3,6 +3,8 @@
 Made from the warehouse's declared tables; nothing about a table is written down here twice.
 """
 
+from datetime import timedelta
+from functools import cache
 from typing import Final
 
 import dagster as dg
@@ -18,6 +20,11 @@ RAW_CALLS_SCHEMA: Final = dg.TableSchema(
     ]
 )
 
+# A daily refresh that is two hours late is worth a look, one that missed a second day is a failure.
+_LATE: Final = dg.FreshnessPolicy.time_window(
+    warn_window=timedelta(hours=26), fail_window=timedelta(hours=50)
+)
+
 # Columns of raw calls that a column comes from, where that is not the payload.
 _FROM_RAW_COLUMN: Final = {
     ("callkeeper_calls", "call_id"): "call_id",
@@ -27,11 +34,13 @@ _GENERAL_DATES: Final = "general_dates"
 
 
 def build_table_spec(
-    source: Source, table: Table, freshness: dg.FreshnessPolicy | None
+    source: Source, table: Table, partitions: dg.PartitionsDefinition[str]
 ) -> dg.AssetSpec:
-    """Build the spec of one table of a source; its partitions are set by who groups the specs."""
+    """Build the spec of one table of a source."""
     return dg.AssetSpec(
         key=[source.name, table.name],
+        deps=[dg.AssetKey([source.name, "raw_calls"]), *_list_referenced(source, table)],
+        partitions_def=partitions,
         group_name=source.name,
         owners=source.owners,
         description=(
@@ -45,12 +54,12 @@ def build_table_spec(
             "look_back_days": source.refresh.overlap_days,
             "filters": _describe_filters(source, table),
         },
-        freshness_policy=freshness,
+        freshness_policy=_LATE,
         skippable=True,
     )
 
 
-def list_referenced(source: Source, table: Table) -> list[dg.AssetKey]:
+def _list_referenced(source: Source, table: Table) -> list[dg.AssetKey]:
     """List the chosen tables whose rows the table's foreign keys name."""
     targets = {_name_target(column) for column in table.columns} & set(source.tables)
     return [dg.AssetKey([source.name, name]) for name in sorted(targets - {table.name})]
@@ -84,6 +93,7 @@ def _build_dependency(source: Source, table: Table, column: Column) -> dg.TableC
     )
 
 
+@cache
 def _build_schema(table: Table) -> dg.TableSchema:
     return dg.TableSchema(
         columns=[

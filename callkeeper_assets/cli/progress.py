@@ -18,6 +18,7 @@ from callkeeper_assets.runs.messages import (
     Message,
     Planned,
     Progress,
+    Waiting,
 )
 
 # More bars than this would not fit on a screen: then each goes when its source is done.
@@ -54,6 +55,8 @@ class _Lines:
         if isinstance(message, Planned):
             self._told_at[name] = time.monotonic()
             print_note(f"{name}: {_count(message.days, 'day')} to load")
+        elif isinstance(message, Waiting):
+            print_note(f"{name}: waits, run {message.run_id} uses the source's API key")
         elif isinstance(message, Progress):
             self._show_days(name, message)
         elif isinstance(message, Finished):
@@ -109,6 +112,8 @@ class _Bars:
             self._days[name] = message.days
             state = f"{_count(message.days, 'day')} to load"
             self._bars.update(self._tasks[name], total=2 * message.days, visible=True, state=state)
+        elif isinstance(message, Waiting):
+            self._bars.update(self._tasks[name], state="waits: its API key is in use")
         elif isinstance(message, Progress):
             # A run fetches all its days first, then loads them: either is half of the way.
             steps = 2 * self._done[name] + message.days_done

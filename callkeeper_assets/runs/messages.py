@@ -23,6 +23,13 @@ class Started(msgspec.Struct, frozen=True, tag=True):
     last: str
 
 
+class Waiting(msgspec.Struct, frozen=True, tag=True):
+    """The source's key is in use by another run; this one begins when that has ended."""
+
+    source: str
+    run_id: str
+
+
 class Progress(msgspec.Struct, frozen=True, tag=True):
     """So many days of the run have reached a phase."""
 
@@ -59,7 +66,7 @@ class Failed(msgspec.Struct, frozen=True, tag=True):
     run_id: str = ""
 
 
-Message = Planned | Started | Progress | Finished | Failed
+Message = Planned | Started | Waiting | Progress | Finished | Failed
 
 
 def write_message(stream: IO[str], message: Message) -> None:

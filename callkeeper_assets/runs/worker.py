@@ -8,6 +8,7 @@ output; Dagster's own log goes to the instance.
 import argparse
 import signal
 import sys
+import time
 import uuid
 from collections.abc import Sequence
 from datetime import date
@@ -17,6 +18,7 @@ import dagster as dg
 from callkeeper_assets.assets import build_shared_definitions, build_source_definitions
 from callkeeper_assets.assets.jobs import name_load_job, name_refresh_job, plan_source_refresh
 from callkeeper_assets.assets.partitions import build_range_tags
+from callkeeper_assets.assets.raw_calls import name_pool
 from callkeeper_assets.config.errors import ConfigError
 from callkeeper_assets.config.loading import load_sources
 from callkeeper_assets.config.source import Source
@@ -33,12 +35,14 @@ from callkeeper_assets.runs.messages import (
     Progress,
     Started,
     TableTotal,
+    Waiting,
     write_message,
 )
 from callkeeper_assets.runs.refresh_plan import DayRange
 from callkeeper_assets.warehouse.errors import WarehouseError
 from callkeeper_assets.warehouse.queries import total_run
 
+_BETWEEN_LOOKS_SEC = 2.0
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
@@ -109,6 +113,7 @@ def _run_one(
     *,
     force: bool,
 ) -> bool:
+    _wait_for_key(instance, url, source)
     run_id = str(uuid.uuid4())
     first, last = days.first.isoformat(), days.last.isoformat()
     _say(Started(source=source.name, run_id=run_id, first=first, last=last))
@@ -129,6 +134,23 @@ def _run_one(
     ]
     _say(Finished(source=source.name, run_id=run_id, first=first, last=last, tables=tables))
     return True
+
+
+def _wait_for_key(instance: dg.DagsterInstance, url: str, source: Source) -> None:
+    """Wait until no other run uses the source's key, and say so.
+
+    Dagster would wait as well, but at the cost of a whole core and without a word.
+    """
+    is_told = False
+    while True:
+        pool = instance.event_log_storage.get_concurrency_info(name_pool(source))
+        if len(pool.claimed_slots) < max(pool.slot_count, 1):
+            return
+        if not is_told:
+            _say(Waiting(source=source.name, run_id=pool.claimed_slots[0].run_id))
+            is_told = True
+        time.sleep(_BETWEEN_LOOKS_SEC)
+        bury_dead_runs(instance, url)
 
 
 def _build_op_config(job: dg.JobDefinition, *, force: bool) -> dict[str, object]:
