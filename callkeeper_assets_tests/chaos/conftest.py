@@ -20,10 +20,8 @@ from callkeeper_assets_tests.chaos.installation import KEY, SOURCE, Installation
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out the long forms unless somebody asked for them."""
     here = Path(__file__).parent
-    is_asked_for = any(
-        here.is_relative_to(path) and path.name == here.name
-        for path in (Path(argument.partition("::")[0]).resolve() for argument in config.args)
-    )
+    paths = (Path(argument.partition("::")[0]).resolve() for argument in config.args)
+    is_asked_for = any(path == here or here in path.parents for path in paths)
     if is_asked_for and not os.environ.get("SHORT"):
         return
     long_forms = [item for item in items if item.get_closest_marker("chaos")]

@@ -114,9 +114,9 @@ class Installation:
             self.variables[variable] = key
 
     def start(self, module: str, *arguments: str) -> subprocess.Popen[str]:
-        """Start a module of the product in a session of its own."""
+        """Start a Python module, as `callkeeper_assets.cli.main`, in a session of its own."""
         return subprocess.Popen(
-            [sys.executable, "-m", f"callkeeper_assets.{module}", *arguments],
+            [sys.executable, "-m", module, *arguments],
             cwd=project_root(),
             env=self.environment,
             stdin=subprocess.DEVNULL,
@@ -128,7 +128,7 @@ class Installation:
 
     def run(self, *arguments: str) -> Ended:
         """Run a command of `callkeeper` to its end."""
-        process = self.start("cli.main", *arguments)
+        process = self.start("callkeeper_assets.cli.main", *arguments)
         stdout, stderr = process.communicate(timeout=900)
         return Ended(process.returncode, stdout, stderr)
 
@@ -140,7 +140,9 @@ class Installation:
 
     def start_worker(self, first: date, last: date, source: str = SOURCE) -> subprocess.Popen[str]:
         """Start the process of a load's run, as the command starts it."""
-        return self.start("runs.worker", source, "--from", str(first), "--to", str(last))
+        return self.start(
+            "callkeeper_assets.runs.worker", source, "--from", str(first), "--to", str(last)
+        )
 
     @contextmanager
     def connect(self) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
