@@ -10,10 +10,13 @@ import signal
 import sys
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import date
 
 import dagster as dg
+import psycopg
+import sqlalchemy as sa
 
 from callkeeper_assets.assets import build_shared_definitions, build_source_definitions
 from callkeeper_assets.assets.jobs import name_load_job, name_refresh_job, plan_source_refresh
@@ -23,7 +26,7 @@ from callkeeper_assets.config.errors import ConfigError
 from callkeeper_assets.config.loading import load_sources
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.database.errors import DatabaseError
-from callkeeper_assets.database.url import database_url
+from callkeeper_assets.database.url import database_url, explain_failure
 from callkeeper_assets.runs import progress
 from callkeeper_assets.runs.burial import COMMAND_LINE_TAG, bury_dead_runs
 from callkeeper_assets.runs.lock import held_run_lock
@@ -99,9 +102,27 @@ def _run_all(instance: dg.DagsterInstance, source: Source, options: argparse.Nam
     days = sum((one.last - one.first).days + 1 for one in ranges)
     _say(Planned(source=source.name, days=days, runs=len(ranges)))
     progress.listen(lambda phase, done, total: _say(Progress(source.name, phase, done, total)))
-    # All of them are tried: a day that fails must not keep the others from being loaded.
-    outcomes = [_run_one(instance, url, job, source, one, force=options.force) for one in ranges]
-    return all(outcomes)
+    with _explained_loss(url):
+        # All of them are tried: a day that fails must not keep the others from being loaded.
+        runs = [_run_one(instance, url, job, source, one, force=options.force) for one in ranges]
+    return all(runs)
+
+
+@contextmanager
+def _explained_loss(url: str) -> Iterator[None]:
+    """Say what it means that the database goes away while Dagster writes to it.
+
+    Raises:
+        DatabaseError: It did.
+    """
+    try:
+        yield
+    except (sa.exc.OperationalError, sa.exc.InterfaceError, psycopg.OperationalError) as error:
+        said = error.orig if isinstance(error, sa.exc.DBAPIError) else error
+        raise DatabaseError(
+            f"{explain_failure(url, Exception(str(said)))} Days that were loaded stay loaded, no "
+            "day is half loaded: when the server runs, run the command again."
+        ) from None
 
 
 def _run_one(
