@@ -46,9 +46,10 @@ def bury_dead_runs(instance: dg.DagsterInstance, url: str) -> list[str]:
             continue
         if is_run_alive(url, run.run_id):
             continue
+        # In this order: a burial that is itself killed in between is done again.
+        instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
         instance.report_run_failed(
             run, "The process of this run is gone: it was killed, or the machine went down."
         )
-        instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
         buried.append(run.run_id)
     return buried
