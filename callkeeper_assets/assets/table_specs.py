@@ -60,7 +60,9 @@ def build_table_spec(
 
 
 def _list_referenced(source: Source, table: Table) -> list[dg.AssetKey]:
-    """List the chosen tables whose rows the table's foreign keys name."""
+    """List the chosen tables around a fact: those whose rows its foreign keys name."""
+    if table.role != "fact":
+        return []
     targets = {_name_target(column) for column in table.columns} & set(source.tables)
     return [dg.AssetKey([source.name, name]) for name in sorted(targets - {table.name})]
 
