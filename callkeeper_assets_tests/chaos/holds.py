@@ -6,6 +6,7 @@ readers pass.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import psycopg
 
@@ -22,16 +23,14 @@ _OTHERS = """
 
 
 class Hold:
-    """A lock held by the test."""
+    """A lock held by a transaction of the test."""
 
-    def __init__(self, installation: Installation, url: str) -> None:
+    def __init__(
+        self, installation: Installation, connection: "psycopg.Connection[tuple[Any, ...]]"
+    ) -> None:
         self._installation = installation
-        self._connection = psycopg.connect(url, application_name="test")
-        self._pid = self._connection.info.backend_pid
-
-    def lock(self, statement: str) -> None:
-        """Take a lock, until the hold is released."""
-        self._connection.execute(statement)
+        self._connection = connection
+        self._pid = connection.info.backend_pid
 
     def wait_for_somebody(self) -> None:
         """Wait until another connection waits for the lock."""
@@ -47,13 +46,15 @@ class Hold:
 
 @contextmanager
 def hold(installation: Installation, statement: str) -> Iterator[Hold]:
-    """Hold a lock inside the block, or until it is released."""
-    held = Hold(installation, installation.database)
-    try:
-        held.lock(statement)
-        yield held
-    finally:
-        held.release()
+    """Hold the lock that a statement takes, inside the block or until it is released."""
+    with installation.connect() as connection:
+        held = Hold(installation, connection)
+        connection.execute("BEGIN")
+        connection.execute(statement)
+        try:
+            yield held
+        finally:
+            held.release()
 
 
 def wait_for_servers_end_of_it(installation: Installation) -> None:

@@ -4,7 +4,7 @@ import json
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -36,6 +36,7 @@ class Round:
     simulator: RunningSimulator
     old: Days
     new: Days
+    began: datetime
 
     def find_changed_days(self, run_id: str) -> set[date]:
         """Check that every day is old or new, whole, and return the new ones.
@@ -98,7 +99,7 @@ def begin_round(installation: Installation, simulator: RunningSimulator) -> Roun
         account.change(day, call_ids=[first, second], column="duration_sec")
         account.remove(day, call_ids=[third])
         account.add(day, 1)
-    return Round(installation, simulator, old, tell(simulator))
+    return Round(installation, simulator, old, tell(simulator), datetime.now(UTC))
 
 
 def kill(worker: "subprocess.Popen[str]") -> str:

@@ -115,7 +115,7 @@ _PATIENT: Final[dict[str, Case]] = {
     ),
     "always_502": Case((Fault("server_error", status=502),), said=("HTTP 502", _LATER)),
     "always_429": Case((Fault("too_many_requests"),), said=("HTTP 429", "(request 6)", _LATER)),
-    "always_cut": Case((Fault("cut_body"),), said=("cut short", _LATER)),
+    "always_cut": Case((Fault("cut_body"),), said=("cut or broken", _LATER)),
     "always_closed": Case((Fault("cut_connection"),), said=("cut short", _LATER)),
     "drops_all": Case((Fault("hang", seconds=0.05),), said=("connection was closed", _LATER)),
     "tiny_limit": Case(
