@@ -1,0 +1,147 @@
+"""Through Dagster's own daemon: a backfill and a refresh are run, and each day shows its checks.
+
+A check of a ranged run can be stored without its day, and its day stay planned for ever, in a way
+that no test in one process shows: so this one goes through web server, queue and daemon.
+"""
+
+import json
+import urllib.request
+from collections.abc import Iterator
+from datetime import date
+from typing import Any
+
+import pytest
+
+from callkeeper_assets.cli.serving import find_free_port
+from callkeeper_assets.simulator.running import RunningSimulator, run_simulator
+from callkeeper_assets.simulator.settings import AccountSettings
+from callkeeper_assets_tests.chaos.installation import KEY, SOURCE, Installation, wait_until
+
+DAYS = ["2026-01-10", "2026-01-11", "2026-01-12"]
+TABLES = ("callkeeper_calls", "callkeeper_calls_facts")
+
+_LAUNCH = """mutation($p: LaunchBackfillParams!) {
+  launchPartitionBackfill(backfillParams: $p) {
+    __typename ... on LaunchBackfillSuccess { backfillId } ... on PythonError { message }
+  }
+}"""
+_BACKFILL = """query($id: String!) {
+  partitionBackfillOrError(backfillId: $id) { ... on PartitionBackfill { status numCancelable } }
+}"""
+_CHECKS = """query($key: AssetKeyInput!) {
+  assetNodeOrError(assetKey: $key) { ... on AssetNode {
+    assetChecksOrError { ... on AssetChecks { checks {
+      name
+      executionForLatestMaterialization { status }
+      partitionStatuses { ... on AssetCheckTimePartitionStatuses {
+        ranges { startKey endKey status }
+      } }
+    } } }
+  } }
+}"""
+_SCHEDULES = """{ schedulesOrError(repositorySelector: {
+  repositoryLocationName: "callkeeper_assets", repositoryName: "__repository__"
+}) { ... on Schedules { results {
+  name cronSchedule executionTimezone scheduleState { status }
+} } } }"""
+_RUNS = "{ runsOrError { ... on Runs { results { jobName status tags { key value } } } } }"
+
+
+class Web:
+    """Dagster's web server."""
+
+    def __init__(self, port: int) -> None:
+        self._url = f"http://127.0.0.1:{port}/graphql"
+
+    def ask(self, query: str, **variables: object) -> dict[str, Any]:
+        """Return the data of an answer without errors."""
+        request = urllib.request.Request(
+            self._url,
+            json.dumps({"query": query, "variables": variables}).encode(),
+            {"content-type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
+            document: dict[str, Any] = json.load(answer)
+        assert "errors" not in document, document
+        data: dict[str, Any] = document["data"]
+        return data
+
+    def backfill(self, assets: list[str], days: list[str]) -> str:
+        """Launch a backfill of a source's assets and return its id."""
+        launched = self.ask(
+            _LAUNCH,
+            p={
+                "assetSelection": [{"path": [SOURCE, name]} for name in assets],
+                "partitionNames": days,
+            },
+        )["launchPartitionBackfill"]
+        assert launched["__typename"] == "LaunchBackfillSuccess", launched
+        return str(launched["backfillId"])
+
+    def status_of(self, backfill: str) -> str:
+        """Return a backfill's status."""
+        return str(self.ask(_BACKFILL, id=backfill)["partitionBackfillOrError"]["status"])
+
+    def check_days(self, table: str) -> dict[str, list[tuple[str, str, str]]]:
+        """Return each check's ranges of days with their status, as its page shows them."""
+        node = self.ask(_CHECKS, key={"path": [SOURCE, table]})["assetNodeOrError"]
+        return {
+            check["name"]: [
+                (one["startKey"], one["endKey"], one["status"])
+                for one in check["partitionStatuses"]["ranges"]
+            ]
+            for check in node["assetChecksOrError"]["checks"]
+        }
+
+
+@pytest.fixture
+def simulator() -> Iterator[RunningSimulator]:
+    """CallKeeper with one account: 40 calls every day."""
+    account = AccountSettings(key=KEY, name=SOURCE, calls_per_day=40, rhythm="flat")
+    with run_simulator([account]) as running:
+        yield running
+
+
+@pytest.fixture
+def web(installation: Installation, simulator: RunningSimulator) -> Iterator[Web]:
+    """`callkeeper dev` of an installation with that source."""
+    installation.add_source(simulator.base_url)
+    port = find_free_port()
+    process = installation.start("callkeeper_assets.cli.main", "dev", "--port", str(port))
+    try:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith("Stop:"):
+                break
+        yield Web(port)
+    finally:
+        process.terminate()
+        process.communicate(timeout=60)
+
+
+@pytest.mark.e2e
+def test_each_day_of_a_backfill_shows_its_own_checks(web: Web, simulator: RunningSimulator) -> None:
+    """First a range in one run, then one day alone, whose calls changed."""
+    first = web.backfill(["raw_calls", *TABLES, "general_dates"], DAYS)
+    wait_until(lambda: web.status_of(first).startswith("COMPLETED"), "the backfill ends", 120)
+    assert web.status_of(first) == "COMPLETED_SUCCESS"
+    runs = web.ask(_RUNS)["runsOrError"]["results"]
+    assert [run["status"] for run in runs] == ["SUCCESS"]
+    for table in TABLES:
+        days = web.check_days(table)
+        assert "keys_unique" in days
+        assert set(map(tuple, days.values())) == {((DAYS[0], DAYS[-1], "SUCCEEDED"),)}
+
+    simulator.account(SOURCE).set_answers(unknown_fields=True)
+    day = date.fromisoformat(DAYS[1])
+    assert installation.load(day, day).code == 0
+    assert web.check_days("callkeeper_calls")["no_unknown_fields"] == [
+        (DAYS[0], DAYS[0], "SUCCEEDED"),
+        (DAYS[1], DAYS[1], "FAILED"),
+        (DAYS[2], DAYS[2], "SUCCEEDED"),
+    ]
+
+    (schedule,) = web.ask(_SCHEDULES)["schedulesOrError"]["results"]
+    assert schedule["name"] == f"{SOURCE}_refresh"
+    assert schedule["executionTimezone"] == "Europe/Moscow"
+    assert schedule["scheduleState"]["status"] == "RUNNING"
