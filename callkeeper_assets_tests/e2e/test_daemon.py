@@ -60,7 +60,7 @@ class Web:
             json.dumps({"query": query, "variables": variables}).encode(),
             {"content-type": "application/json"},
         )
-        with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
+        with urllib.request.urlopen(request, timeout=60) as answer:
             document: dict[str, Any] = json.load(answer)
         assert "errors" not in document, document
         data: dict[str, Any] = document["data"]
@@ -120,8 +120,10 @@ def web(installation: Installation, simulator: RunningSimulator) -> Iterator[Web
 
 
 @pytest.mark.e2e
-def test_each_day_of_a_backfill_shows_its_own_checks(web: Web, simulator: RunningSimulator) -> None:
-    """First a range in one run, then one day alone, whose calls changed."""
+def test_each_day_of_a_backfill_shows_its_own_checks(
+    web: Web, simulator: RunningSimulator, installation: Installation
+) -> None:
+    """A range in one run of the daemon's; then one day from the command line, with new fields."""
     first = web.backfill(["raw_calls", *TABLES, "general_dates"], DAYS)
     wait_until(lambda: web.status_of(first).startswith("COMPLETED"), "the backfill ends", 120)
     assert web.status_of(first) == "COMPLETED_SUCCESS"
