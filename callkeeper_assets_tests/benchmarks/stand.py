@@ -149,7 +149,7 @@ class Stand:
 
     def _control(self, action: str, body: Mapping[str, str] | None) -> dict[str, Any]:
         data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(f"{self.api_url}/_simulator/{action}", data)  # noqa: S310
-        with urllib.request.urlopen(request) as answer:  # noqa: S310
+        request = urllib.request.Request(f"{self.api_url}/_simulator/{action}", data)
+        with urllib.request.urlopen(request) as answer:
             told: dict[str, Any] = json.load(answer)
             return told
