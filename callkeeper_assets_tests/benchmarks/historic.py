@@ -95,7 +95,8 @@ def compare_loads(stand: Stand, python: str, days: int) -> Section:
     speed = {load.contender.name: load.speed for load in loads}
     tuned = product.speed / speed["dlt_json"]
     expert = product.speed / speed["dlt_arrow"]
-    memory = product.usage.tree_mb
+    # Each account is a run of its own, and each run one process.
+    memory = product.usage.process_mb
     return Section(
         "historic",
         f"Historic load of {len(ACCOUNTS)} accounts x {days} days",
@@ -104,7 +105,7 @@ def compare_loads(stand: Stand, python: str, days: int) -> Section:
             Target(f"{_LEAST_RATIO} x tuned dlt or more", tuned, tuned >= _LEAST_RATIO),
             Target(f"{_AIMED_RATIO} x tuned dlt, the aim", tuned, tuned >= _AIMED_RATIO),
             Target("ahead of dlt fed with Arrow", expert, expert > 1),
-            Target(f"memory below {_MOST_MEGABYTES} MB", memory, memory < _MOST_MEGABYTES),
+            Target(f"memory of a run below {_MOST_MEGABYTES} MB", memory, memory < _MOST_MEGABYTES),
         ),
     )
 
@@ -130,11 +131,11 @@ def compare_memory(stand: Stand, few_days: int, many_days: int) -> Section:
                 "all processes MB": usage.tree_mb,
             }
         )
-        peaks.append(usage.tree_mb)
+        peaks.append(usage.process_mb)
     growth = peaks[1] / peaks[0]
     return Section(
         "memory",
         "Memory of a historic load as it grows",
         rows,
-        (Target(f"grows by no more than {_MOST_GROWTH} x", growth, growth <= _MOST_GROWTH),),
+        (Target(f"a run grows by no more than {_MOST_GROWTH} x", growth, growth <= _MOST_GROWTH),),
     )
