@@ -21,8 +21,8 @@ from dagster._core.storage.event_log.schema import (
     AssetCheckExecutionsTable,
     SqlEventLogStorageTable,
 )
-from dagster._serdes import serialize_value
 from dagster_postgres import PostgresEventLogStorage
+from sqlalchemy.dialects import postgresql
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
@@ -62,44 +62,68 @@ class BatchingEventLogStorage(PostgresEventLogStorage):
                 self._store_asset_event(connection, event, event_id)
 
     def _store_evaluations(self, events: Sequence[dg.EventLogEntry]) -> None:
-        event_ids = self._insert_events(events)
+        event_rows = [self._event_to_row(event) for event in events]
+        event_ids = self._insert_rows(event_rows)
         rows = [
-            self._build_check_row(event, event_id)
-            for event, event_id in zip(events, event_ids, strict=True)
+            _build_check_row(event, event_row, event_id)
+            for event, event_row, event_id in zip(events, event_rows, event_ids, strict=True)
         ]
         with self.index_transaction() as connection:
             self._delete_planned(connection, rows)
-            connection.execute(AssetCheckExecutionsTable.insert(), rows)
+            connection.execute(_build_insert(AssetCheckExecutionsTable, rows))
 
     def _insert_events(self, events: Sequence[dg.EventLogEntry]) -> list[int]:
-        statement = self.prepare_insert_event_batch(events)
+        return self._insert_rows([self._event_to_row(event) for event in events])
+
+    def _insert_rows(self, rows: Sequence[dict[str, Any]]) -> list[int]:
+        statement = _build_insert(SqlEventLogStorageTable, rows)
         with self.index_transaction() as connection:
             result = connection.execute(statement.returning(SqlEventLogStorageTable.c.id))
             return [int(row[0]) for row in result]
 
-    def _build_check_row(self, event: dg.EventLogEntry, event_id: int) -> dict[str, Any]:
-        evaluation = event.get_dagster_event().asset_check_evaluation_data
-        target = evaluation.target_materialization_data
-        return {
-            "asset_key": evaluation.asset_key.to_string(),
-            "check_name": evaluation.check_name,
-            "partition": evaluation.partition,
-            "run_id": event.run_id,
-            "execution_status": (Status.SUCCEEDED if evaluation.passed else Status.FAILED).value,
-            "evaluation_event": serialize_value(event),
-            "evaluation_event_timestamp": datetime.fromtimestamp(event.timestamp, UTC).replace(
-                tzinfo=None
-            ),
-            "evaluation_event_storage_id": event_id,
-            "materialization_event_storage_id": target.storage_id if target else None,
-        }
+    def prepare_insert_event_batch(self, events: Sequence[dg.EventLogEntry]) -> sa.Insert:
+        """Build what Dagster inserts its own batches by."""
+        return _build_insert(
+            SqlEventLogStorageTable, [self._event_to_row(event) for event in events]
+        )
 
     def _delete_planned(self, connection: "Connection", rows: Sequence[dict[str, Any]]) -> None:
         """Make way for the results: a day's planned check is a row without one."""
         table = AssetCheckExecutionsTable
         columns = (table.c.run_id, table.c.asset_key, table.c.check_name, table.c.partition)
-        connection.execute(
-            table.delete().where(
-                sa.tuple_(*columns).in_([tuple(row[one.name] for one in columns) for row in rows])
-            )
-        )
+        planned = _unnest(table, [{one.name: row[one.name] for one in columns} for row in rows])
+        connection.execute(table.delete().where(sa.tuple_(*columns).in_(planned)))
+
+
+def _unnest(table: sa.Table, rows: Sequence[dict[str, Any]]) -> sa.Select[Any]:
+    """Select rows by a parameter a column: one a value takes SQLAlchemy longer than the insert."""
+    arrays = [
+        sa.cast([row[name] for row in rows], postgresql.ARRAY(table.c[name].type))
+        for name in rows[0]
+    ]
+    values = sa.func.unnest(*arrays).table_valued(*rows[0]).render_derived()
+    return sa.select(*values.c)
+
+
+def _build_insert(table: sa.Table, rows: Sequence[dict[str, Any]]) -> sa.Insert:
+    return table.insert().from_select(list(rows[0]), _unnest(table, rows))
+
+
+def _build_check_row(
+    event: dg.EventLogEntry, event_row: dict[str, Any], event_id: int
+) -> dict[str, Any]:
+    evaluation = event.get_dagster_event().asset_check_evaluation_data
+    target = evaluation.target_materialization_data
+    return {
+        "asset_key": evaluation.asset_key.to_string(),
+        "check_name": evaluation.check_name,
+        "partition": evaluation.partition,
+        "run_id": event.run_id,
+        "execution_status": (Status.SUCCEEDED if evaluation.passed else Status.FAILED).value,
+        "evaluation_event": event_row["event"],
+        "evaluation_event_timestamp": datetime.fromtimestamp(event.timestamp, UTC).replace(
+            tzinfo=None
+        ),
+        "evaluation_event_storage_id": event_id,
+        "materialization_event_storage_id": target.storage_id if target else None,
+    }

@@ -86,3 +86,35 @@ def test_options_that_a_url_has_already_are_kept() -> None:
         "postgresql://u:p%40@h:5432/d?sslmode=require"
         "&options=-c%20statement_timeout%3D9s%20-c%20search_path%3Ddagster"
     )
+
+
+_DAYS = dg.DailyPartitionsDefinition("2026-01-01", end_date="2026-01-04")
+_PLANNED, _MADE = "ASSET_MATERIALIZATION_PLANNED", "ASSET_MATERIALIZATION"
+
+
+@dg.asset(partitions_def=_DAYS, backfill_policy=dg.BackfillPolicy.single_run())
+def _calls(context: dg.AssetExecutionContext) -> None:
+    for day in context.partition_keys:
+        context.add_asset_metadata({"rows": 1}, partition_key=day)
+
+
+@pytest.mark.usefixtures("database", "home")
+def test_events_of_several_days_are_written_at_once_in_their_order(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    set_dagster_home()
+    tags = {
+        "dagster/asset_partition_range_start": "2026-01-01",
+        "dagster/asset_partition_range_end": "2026-01-03",
+    }
+    with dg.DagsterInstance.get() as instance:
+        assert dg.materialize([_calls], instance=instance, tags=tags).success
+    assert "storing event batch" not in "".join(capfd.readouterr()), "Dagster fell back to singles"
+    with connect() as connection:
+        rows = connection.execute(
+            "SELECT dagster_event_type, array_agg(partition::text ORDER BY id), "
+            "array_agg(event::json->'dagster_event' IS NOT NULL) "
+            "FROM dagster.event_logs WHERE asset_key IS NOT NULL GROUP BY 1 ORDER BY 1"
+        ).fetchall()
+    days = ["2026-01-01", "2026-01-02", "2026-01-03"]
+    assert rows == [(_MADE, days, [True] * 3), (_PLANNED, days, [True] * 3)]
