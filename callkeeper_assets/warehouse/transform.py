@@ -8,13 +8,19 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import duckdb
 import pyarrow as pa
 
 from callkeeper_assets.warehouse.arrow import DAY, INT, MOMENT, TEXT, build_array
-from callkeeper_assets.warehouse.call_fields import FIELD_TREE, FieldTree, object_paths
+from callkeeper_assets.warehouse.call_fields import (
+    FIELD_TREE,
+    FIELDS_BY_PATH,
+    FieldTree,
+    object_paths,
+)
 from callkeeper_assets.warehouse.call_sql import Plan, build_transformation, read_sql
 from callkeeper_assets.warehouse.errors import BadDataError
 from callkeeper_assets.warehouse.local_time import Segment, split_day
@@ -42,7 +48,7 @@ class Batch:
 
 @dataclass
 class _Seen:
-    known: set[str] = field(default_factory=set)
+    known: set[str]
     unknown: dict[date, set[str]] = field(default_factory=dict)
 
 
@@ -62,13 +68,8 @@ _OBJECTS = _object_nodes()
 _JSON_PATHS = [f"$.{prefix}".rstrip(".") for prefix, _ in _OBJECTS]
 
 
-def _note_keys(seen: _Seen, day: date, keys_of_objects: Sequence[Sequence[str] | None]) -> None:
-    for (prefix, node), keys in zip(_OBJECTS, keys_of_objects, strict=True):
-        for key in keys or ():
-            if key not in node:
-                seen.unknown.setdefault(day, set()).add(prefix + key)
-            elif node[key] is None:
-                seen.known.add(prefix + key)
+def _is_unknown(place: int, key: str) -> bool:
+    return key not in _OBJECTS[place][1]
 
 
 def _repair(raw: pa.Table, valid: Sequence[bool]) -> pa.Table:
@@ -128,22 +129,25 @@ class Transformer:
     def _examine(self, raw: pa.Table) -> tuple[pa.Table, _Seen]:
         """Find which fields occur; the payloads come back readable."""
         try:
-            rows = self._list_keys(raw)
+            keys = self._list_keys(raw)
         except duckdb.InvalidInputException:
             self._duck.register("raw", raw)
             valid = self._duck.execute(
                 "SELECT coalesce(json_valid(payload), false) FROM raw"
             ).fetchall()
             raw = _repair(raw, [row[0] for row in valid])
-            rows = self._list_keys(raw)
-        seen = _Seen()
-        for day, keys in rows:
-            _note_keys(seen, day, keys)
+            keys = self._list_keys(raw)
+        known = {_OBJECTS[place][0] + key for place, key in keys if not _is_unknown(place, key)}
+        seen = _Seen(known & FIELDS_BY_PATH.keys())
+        if any(_is_unknown(place, key) for place, key in keys):
+            for day, place, key in self._list_keys(raw, by="day, "):
+                if _is_unknown(place, key):
+                    seen.unknown.setdefault(day, set()).add(_OBJECTS[place][0] + key)
         return raw, seen
 
-    def _list_keys(self, raw: pa.Table) -> list[tuple[date, list[list[str] | None]]]:
+    def _list_keys(self, raw: pa.Table, *, by: str = "") -> list[tuple[Any, ...]]:
         self._duck.register("raw", raw)
-        self._duck.execute(read_sql("keys"), {"paths": _JSON_PATHS})
+        self._duck.execute(read_sql("keys").format(day=by), {"paths": _JSON_PATHS})
         return self._duck.fetchall()
 
     def _run(self, frame: str, raw: pa.Table, segments: list[Segment], seen: _Seen) -> None:
