@@ -53,3 +53,17 @@ def bury_dead_runs(instance: dg.DagsterInstance, url: str) -> list[str]:
         )
         buried.append(run.run_id)
     return buried
+
+
+def free_ended_runs(instance: dg.DagsterInstance, url: str, pool: str) -> None:
+    """Free what runs hold of a pool although they have ended.
+
+    A run that is interrupted between its steps fails in good order and still holds its key; only
+    Dagster's daemon would free it, and loads from the command line need none.
+    """
+    storage = instance.event_log_storage
+    info = storage.get_concurrency_info(pool)
+    for run_id in info.active_run_ids | {step.run_id for step in info.pending_steps}:
+        run = instance.get_run_by_id(run_id)
+        if (run is None or run.is_finished) and not is_run_alive(url, run_id):
+            storage.free_concurrency_slots_for_run(run_id)

@@ -28,7 +28,7 @@ from callkeeper_assets.config.source import Source
 from callkeeper_assets.database.errors import DatabaseError
 from callkeeper_assets.database.url import database_url, explain_failure
 from callkeeper_assets.runs import progress
-from callkeeper_assets.runs.burial import COMMAND_LINE_TAG, bury_dead_runs
+from callkeeper_assets.runs.burial import COMMAND_LINE_TAG, bury_dead_runs, free_ended_runs
 from callkeeper_assets.runs.lock import held_run_lock
 from callkeeper_assets.runs.messages import (
     Failed,
@@ -164,6 +164,7 @@ def _wait_for_key(instance: dg.DagsterInstance, url: str, source: Source) -> Non
     """
     is_told = False
     while True:
+        free_ended_runs(instance, url, name_pool(source))
         pool = instance.event_log_storage.get_concurrency_info(name_pool(source))
         if len(pool.claimed_slots) < max(pool.slot_count, 1):
             return

@@ -24,6 +24,8 @@ from callkeeper_assets.home import project_root
 SOURCE: Final = "moscow"
 KEY: Final = "0123456789abcdef0123456789abcdef"
 _PATIENCE_SEC: Final = 60.0
+# Of one command; the longest test hangs until the client's time-out, several times.
+_LONGEST_SEC: Final = 600.0
 
 _DEFS: Final = """\
 type: callkeeper_assets.CallKeeperSource
@@ -129,7 +131,12 @@ class Installation:
     def run(self, *arguments: str) -> Ended:
         """Run a command of `callkeeper` to its end."""
         process = self.start("callkeeper_assets.cli.main", *arguments)
-        stdout, stderr = process.communicate(timeout=900)
+        try:
+            stdout, stderr = process.communicate(timeout=_LONGEST_SEC)
+        except BaseException:
+            process.terminate()
+            process.communicate()
+            raise
         return Ended(process.returncode, stdout, stderr)
 
     def load(self, first: date, last: date, *sources: str, force: bool = False) -> Ended:

@@ -162,3 +162,26 @@ def test_a_command_whose_load_is_killed_says_so_and_what_to_do(round_: Round) ->
     assert "Days loaded so far stay loaded. Run the command again." in stderr
     wait_for_servers_end_of_it(installation)
     round_.mend()
+
+
+def test_a_key_that_an_ended_run_still_holds_is_freed_by_the_next_load(round_: Round) -> None:
+    """Left behind by an interrupt between two steps, found by killing commands at random."""
+    installation = round_.installation
+    pool, step = f"callkeeper_{SOURCE}_api_key", f"{SOURCE}__raw_calls"
+    with installation.connect() as connection:
+        connection.execute(
+            "UPDATE dagster.concurrency_slots SET step_key = %s, run_id = ("
+            " SELECT run_id FROM dagster.runs WHERE status = 'SUCCESS' ORDER BY id DESC LIMIT 1)"
+            " WHERE concurrency_key = %s",
+            (step, pool),
+        )
+        connection.execute(
+            "INSERT INTO dagster.pending_steps"
+            " (concurrency_key, run_id, step_key, priority, assigned_timestamp)"
+            " SELECT concurrency_key, run_id, step_key, 0, now() FROM dagster.concurrency_slots"
+            " WHERE concurrency_key = %s",
+            (pool,),
+        )
+    assert installation.query("SELECT count(*) FROM dagster.pending_steps") == [(1,)]
+    round_.mend()
+    assert installation.query("SELECT count(*) FROM dagster.pending_steps") == [(0,)]
