@@ -6,6 +6,7 @@ output; Dagster's own log goes to the instance.
 """
 
 import argparse
+import ctypes
 import signal
 import sys
 import time
@@ -46,12 +47,16 @@ from callkeeper_assets.warehouse.errors import WarehouseError
 from callkeeper_assets.warehouse.queries import total_run
 
 _BETWEEN_LOOKS_SEC = 2.0
+# Of glibc's malloc.h: up to how many free bytes are kept, and how many are fetched at a time.
+_TRIM_THRESHOLD, _KEPT_BYTES = -1, 1 << 29
+_TOP_PAD, _FETCHED_BYTES = -2, 1 << 26
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run what the arguments ask for; return 0 if all went well, 1 if anything failed."""
     options = _parse(arguments)
+    _keep_memory()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     # Dagster puts off SIGINT and SIGTERM while a step waits for its key; this one it leaves alone.
     signal.signal(signal.SIGUSR1, signal.default_int_handler)
@@ -69,6 +74,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
             )
         )
     return 1
+
+
+def _keep_memory() -> None:
+    """Tell glibc to keep freed memory: each day's megabytes are else given back and cleared again.
+
+    A tenth of a load's time. Other C libraries have no such setting.
+    """
+    set_option = getattr(ctypes.CDLL(None), "mallopt", None)
+    if set_option is not None:
+        set_option(_TRIM_THRESHOLD, _KEPT_BYTES)
+        set_option(_TOP_PAD, _FETCHED_BYTES)
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
