@@ -85,9 +85,7 @@ class CallKeeperStorage(DagsterPostgresStorage):
 
     def _keep_connections(self) -> None:
         """Use connections again: Dagster otherwise opens a new one for each event."""
-        self._event_log_storage = BatchingEventLogStorage(
-            self.postgres_url, should_autocreate_tables=False
-        )
+        self._event_log_storage = BatchingEventLogStorage(self.postgres_url)
         for storage in (self._run_storage, self._event_log_storage, self._schedule_storage):
             storage.optimize_for_webserver(
                 statement_timeout=0, pool_recycle=_RECYCLE_SEC, max_overflow=_MOST_CONNECTIONS

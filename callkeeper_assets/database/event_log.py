@@ -34,6 +34,17 @@ _EVALUATION = dg.DagsterEventType.ASSET_CHECK_EVALUATION
 class BatchingEventLogStorage(PostgresEventLogStorage):
     """The event log, with batches for planned materializations and for results of checks."""
 
+    def __init__(self, postgres_url: str) -> None:
+        """Open the event log, whose tables are there."""
+        self._found_tables: set[str] = set()
+        super().__init__(postgres_url, should_autocreate_tables=False)
+
+    def has_table(self, table_name: str) -> bool:
+        """Ask once: Dagster asks at each batch, by a connection of its own. Tables stay."""
+        if table_name not in self._found_tables and super().has_table(table_name):
+            self._found_tables.add(table_name)
+        return table_name in self._found_tables
+
     def store_event_batch(self, events: Sequence[dg.EventLogEntry]) -> None:
         """Store events at once if they are all of one kind that can be; else as Dagster does."""
         kinds = {event.dagster_event_type for event in events}
