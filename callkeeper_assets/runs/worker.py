@@ -79,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _keep_memory() -> None:
     """Tell glibc to keep freed memory: each day's megabytes are else given back and cleared again.
 
-    A tenth of a load's time. Other C libraries have no such setting.
+    About a twentieth of a load's time. Other C libraries have no such setting.
     """
     set_option = getattr(ctypes.CDLL(None), "mallopt", None)
     if set_option is not None:
