@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date
+from types import FrameType
 
 import dagster as dg
 import psycopg
@@ -47,6 +48,7 @@ from callkeeper_assets.warehouse.errors import WarehouseError
 from callkeeper_assets.warehouse.queries import total_run
 
 _BETWEEN_LOOKS_SEC = 2.0
+_BETWEEN_INTERRUPTS_SEC = 2.0
 # Of glibc's malloc.h: up to how many free bytes are kept, and how many are fetched at a time.
 _TRIM_THRESHOLD, _KEPT_BYTES = -1, 1 << 29
 _TOP_PAD, _FETCHED_BYTES = -2, 1 << 26
@@ -57,9 +59,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run what the arguments ask for; return 0 if all went well, 1 if anything failed."""
     options = _parse(arguments)
     _keep_memory()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    # Dagster puts off SIGINT and SIGTERM while a step waits for its key; this one it leaves alone.
-    signal.signal(signal.SIGUSR1, signal.default_int_handler)
+    # Dagster puts off SIGINT and SIGTERM while a step waits for its key; SIGUSR1 it leaves alone.
+    for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGALRM):
+        signal.signal(number, _interrupt)
     try:
         source = _find_source(options.source)
         with dg.DagsterInstance.get() as instance:
@@ -73,7 +75,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 error="Interrupted. Days that were loaded stay loaded; run the command again.",
             )
         )
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
     return 1
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    """Stop, and try again soon: a command that was killed sends its signal just once.
+
+    Dagster takes an interrupt at a bad moment for a step that failed, and waits a minute to run it
+    again; and of several runs it ends only the one that is under way.
+    """
+    signal.setitimer(signal.ITIMER_REAL, _BETWEEN_INTERRUPTS_SEC)
+    raise KeyboardInterrupt
 
 
 def _keep_memory() -> None:

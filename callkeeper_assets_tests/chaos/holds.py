@@ -57,6 +57,8 @@ def hold(installation: Installation, statement: str) -> Iterator[Hold]:
             held.release()
 
 
-def wait_for_servers_end_of_it(installation: Installation) -> None:
+def wait_for_servers_end_of_it(installation: Installation, seconds: float = 60.0) -> None:
     """Wait until the server has noticed that its clients are dead, and undone what they did."""
-    wait_until(lambda: installation.query(_OTHERS) == [(0,)], "the server has dropped the dead")
+    wait_until(
+        lambda: installation.query(_OTHERS) == [(0,)], "the server has dropped the dead", seconds
+    )
