@@ -1,6 +1,6 @@
 """Runs the worker processes of a load or a refresh, side by side, and gathers what came of them.
 
-One process a source (`callkeeper_assets.runs.worker`); what it says arrives as messages. A worker
+One process a source (`callkeeper_assets.runs`); what it says arrives as messages. A worker
 that ends without its last word was killed, or is broken: that is said, with its log's place.
 """
 
@@ -22,7 +22,7 @@ from callkeeper_assets.cli.children import start_child, stop_children
 from callkeeper_assets.home import home
 from callkeeper_assets.runs.messages import Failed, Finished, Message, Planned, read_messages
 
-_MODULE: Final = "callkeeper_assets.runs.worker"
+_MODULE: Final = "callkeeper_assets.runs"
 # A run that is interrupted has to be marked as such in the database.
 _GRACE_SEC: Final = 5.0
 # The worker's own: Dagster puts off SIGTERM while it waits.

@@ -97,6 +97,17 @@ def database_url() -> str:
         return server.start()
 
 
+def release_database() -> None:
+    """Use the embedded server no longer, where this process did; its end would do the same.
+
+    Raises:
+        DatabaseError: nobody else uses the server, and it does not stop.
+    """
+    with _embedded_guard:
+        for server in _embedded.values():
+            server.stop()
+
+
 def is_embedded() -> bool:
     """Whether the database is the embedded one."""
     return configured_database_url() is None

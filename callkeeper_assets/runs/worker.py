@@ -1,4 +1,4 @@
-"""One source's Dagster runs in this process: `python -m callkeeper_assets.runs.worker SOURCE …`.
+"""One source's Dagster runs in this process: `python -m callkeeper_assets.runs SOURCE …`.
 
 Started by the command line, a process for each source, so that sources load side by side and the
 command itself need not wait for Dagster's import. Tells what it does as messages on standard
@@ -102,7 +102,7 @@ def _keep_memory() -> None:
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="callkeeper_assets.runs.worker")
+    parser = argparse.ArgumentParser(prog="callkeeper_assets.runs")
     parser.add_argument("source")
     parser.add_argument("--from", dest="first", type=date.fromisoformat)
     parser.add_argument("--to", dest="last", type=date.fromisoformat)
@@ -224,7 +224,3 @@ def _describe_failure(result: dg.ExecuteInProcessResult) -> str:
 
 def _say(message: Message) -> None:
     write_message(sys.stdout, message)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -147,9 +147,7 @@ class Installation:
 
     def start_worker(self, first: date, last: date, source: str = SOURCE) -> subprocess.Popen[str]:
         """Start the process of a load's run, as the command starts it."""
-        return self.start(
-            "callkeeper_assets.runs.worker", source, "--from", str(first), "--to", str(last)
-        )
+        return self.start("callkeeper_assets.runs", source, "--from", str(first), "--to", str(last))
 
     @contextmanager
     def connect(self) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
