@@ -9,7 +9,6 @@ import pytest
 from callkeeper_assets.config.errors import MissingFolderError
 
 # Dagster 1.13 itself uses what pydantic 2 deprecates, and marks parts that we use as beta.
-pytestmark = pytest.mark.filterwarnings("default")
 
 SOURCE = "type: callkeeper_assets.CallKeeperSource\nattributes:\n  api_key: {env: UNSET_KEY}\n"
 
