@@ -96,7 +96,7 @@ def cut_trouble(came_back: str) -> Trouble:
 
 def timeout_trouble(came_back: str) -> Trouble:
     """No answer in time: the same window again would cost the same time again, so halve at once."""
-    remedy = "Try again later; if it lasts, raise the time-out"
+    remedy = "Try again later; if it lasts, lower parallel_days in the source's defs.yaml"
     return Trouble(RetryLaterError, came_back, remedy, retries=1, retries_before_halving=0)
 
 
