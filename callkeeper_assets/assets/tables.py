@@ -6,6 +6,7 @@ guard refuses does not stop the others: they are loaded and recorded, then the s
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 import dagster as dg
@@ -87,18 +88,20 @@ def _load(
 ) -> _Outcome:
     """Load the run's days, but for those whose newest answer was refused in this very run."""
     # DuckDB, Arrow and the database's driver: 0.4 s, which loading the code location need not pay.
-    from callkeeper_assets.warehouse.loader import load_days  # noqa: PLC0415
+    from callkeeper_assets.warehouse.loader import load_days, log_failure  # noqa: PLC0415
 
+    account, run_id = build_account(source), context.run.run_id
+    kept_back: dict[date, str] = {}
     outcome = _Outcome(loaded=[], refusals=[])
     days = days_of_run(context)
     total = len(days)
     results = load_days(
         url,
-        build_account(source),
-        _read_days(raw_calls, first_run_id(context.run), outcome.refusals),
+        account,
+        _read_days(raw_calls, first_run_id(context.run), kept_back),
         tables=source.tables,
         filters=source.filters,
-        run_id=context.run.run_id,
+        run_id=run_id,
         force=config.force,
         guard=Guard(max_lost_share=source.max_lost_share),
     )
@@ -110,15 +113,22 @@ def _load(
                 outcome.loaded.append(result)
             days.remove(result.day)
             progress.report("loaded", total - len(days), total)
+    for day, reason in kept_back.items():
+        # The loader logs the days that it refuses itself; these it has never seen.
+        log_failure(url, account, [day], run_id, reason)
+        outcome.refusals.append(reason)
     _log_totals(context, outcome.loaded)
     return outcome
 
 
-def _read_days(raw_calls: StoredRawCalls, run_id: str, refusals: list[str]) -> Iterator[RawDay]:
+def _read_days(
+    raw_calls: StoredRawCalls, run_id: str, kept_back: dict[date, str]
+) -> Iterator[RawDay]:
+    """Read the days, but put those whose answer this run refused into `kept_back`, with why."""
     for day in raw_calls.days:
         refusal = raw_calls.read_refusal(day, run_id)
         if refusal:
-            refusals.append(refusal)
+            kept_back[day] = refusal
         else:
             yield RawDay(day=day, calls=raw_calls.read_day(day))
 

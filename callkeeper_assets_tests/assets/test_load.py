@@ -93,6 +93,7 @@ def test_a_day_that_lost_too_much_is_refused_and_the_others_are_loaded(
         "`callkeeper load moscow --from 2026-01-10 --to 2026-01-10 --force`."
     )
     assert count("callkeeper_calls") == 181
+    assert count("callkeeper_loads WHERE day = '2026-01-10' AND error LIKE '%--force%'") > 0
     assert loader.metadata(source, "callkeeper_calls")["2026-01-12"]["rows_added"] == 1
     assert loader.load(source, FIRST, FIRST, force=True).success
     assert count("callkeeper_calls") == 121
