@@ -5,7 +5,17 @@
 message ever holds a secret's value.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Final, Literal
+
+SecretAttribute = Literal["api_key", "webhook.token"]
+
+_MAKING_ONE: Final = "`python -c 'import secrets; print(secrets.token_urlsafe(24))'`"
+_SECRETS: Final[Mapping[SecretAttribute, tuple[str, str]]] = {
+    "api_key": ("API key", "the account's API key"),
+    "webhook.token": ("webhook token", f"a long random text, such as {_MAKING_ONE} prints,"),
+}
 
 
 class ConfigError(Exception):
@@ -33,12 +43,22 @@ class MissingFolderError(ConfigError):
 
 
 class MissingSecretError(ConfigError):
-    """The environment variable that holds a source's key is not set, or is empty."""
+    """The environment variable that holds a source's secret is not set, or is empty.
 
-    def __init__(self, *, source: str, variable: str, file: Path) -> None:
+    Args:
+        source: The source's name.
+        attribute: The one that names the variable: `api_key` or `webhook.token`.
+        variable: The environment variable.
+        file: The source's `defs.yaml`.
+    """
+
+    def __init__(
+        self, *, source: str, attribute: SecretAttribute, variable: str, file: Path
+    ) -> None:
+        what, value = _SECRETS[attribute]
         super().__init__(
-            f"Source '{source}' has no API key: the environment variable {variable}, which api_key "
-            f"names in {file}, is not set. Set {variable} to the account's API key where Dagster "
+            f"Source '{source}' has no {what}: the environment variable {variable}, which "
+            f"{attribute} names in {file}, is not set. Set {variable} to {value} where Dagster "
             "is started, or in the file .env beside pyproject.toml, and start again."
         )
         self.source = source

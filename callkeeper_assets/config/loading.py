@@ -8,17 +8,18 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from callkeeper_assets.config.errors import InvalidSourceError, MissingFolderError
-from callkeeper_assets.config.models import SourceAttributes
+from callkeeper_assets.config.models import SourceAttributes, WebhookAttributes
 from callkeeper_assets.config.problems import Problem
 from callkeeper_assets.config.reading import read_attributes
-from callkeeper_assets.config.source import Refresh, Source
+from callkeeper_assets.config.source import Reconciliation, Refresh, Source, Webhook
 from callkeeper_assets.config.yaml_file import YamlFile, YamlFileError, read_yaml_file
 from callkeeper_assets.home import project_root
+from callkeeper_assets.warehouse.call_fields import WEBHOOK_FIELDS
 from callkeeper_assets.warehouse.filters import Filter
 from callkeeper_assets.warehouse.tables import SELECTABLE_TABLES
 
@@ -107,6 +108,16 @@ def _group_filters(attributes: SourceAttributes) -> Mapping[str, tuple[Filter, .
     }
 
 
+def _build_webhook(attributes: WebhookAttributes | None) -> Webhook | None:
+    if attributes is None:
+        return None
+    return Webhook(
+        token_env=attributes.token.env,
+        fields={WEBHOOK_FIELDS[ours]: theirs for ours, theirs in attributes.fields.items()},
+        grace=timedelta(hours=attributes.grace_hours),
+    )
+
+
 def _build_source(attributes: SourceAttributes, file: Path, now: datetime) -> Source:
     zone = ZoneInfo(attributes.time_zone)
     start = attributes.start_date
@@ -124,6 +135,12 @@ def _build_source(attributes: SourceAttributes, file: Path, now: datetime) -> So
         tables=tuple(table for table in SELECTABLE_TABLES if table in attributes.tables),
         filters=_group_filters(attributes),
         refresh=Refresh(cron=attributes.refresh.cron, overlap_days=attributes.refresh.overlap_days),
+        webhook=_build_webhook(attributes.webhook),
+        reconciliation=Reconciliation(
+            cron=attributes.reconciliation.cron,
+            days=attributes.reconciliation.days,
+            heal=attributes.reconciliation.heal,
+        ),
         owners=tuple(attributes.owners),
         max_lost_share=attributes.max_lost_share,
         parallel_days=attributes.parallel_days,

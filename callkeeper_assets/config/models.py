@@ -16,6 +16,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from callkeeper_assets.config.cron import find_cron_problem
 from callkeeper_assets.config.problems import describe_unknown, suggest_name
+from callkeeper_assets.warehouse.call_fields import WEBHOOK_FIELDS
 from callkeeper_assets.warehouse.filters import FilterOp
 from callkeeper_assets.warehouse.tables import SELECTABLE_TABLES
 
@@ -93,6 +94,12 @@ def _check_cron(value: str) -> str:
     return " ".join(value.split())
 
 
+def _check_webhook_field(value: str) -> str:
+    if value not in WEBHOOK_FIELDS:
+        raise ValueError(describe_unknown("field", value, WEBHOOK_FIELDS))
+    return value
+
+
 def _check_owner(value: str) -> str:
     if not _OWNER.fullmatch(value):
         raise ValueError("must be team:<name> or an e-mail address.")
@@ -122,6 +129,10 @@ class EnvironmentSecret(_Attributes):
     )
 
 
+# Text is refused by the type, not by the schema: `dg check yaml` prints what a schema refuses.
+_SECRET_SCHEMA = {"anyOf": [EnvironmentSecret.model_json_schema(), {"type": "string"}]}
+
+
 class FilterAttributes(_Attributes):
     """One condition; a table's conditions must all hold."""
 
@@ -141,14 +152,43 @@ class RefreshAttributes(_Attributes):
     )
 
 
+class WebhookAttributes(_Attributes):
+    """The webhooks that CallKeeper sends to this program's receiver."""
+
+    token: Annotated[EnvironmentSecret, WithJsonSchema(_SECRET_SCHEMA)] = Field(
+        description="{env: NAME}: the variable that holds the last part of the webhooks' URL."
+    )
+    fields: dict[
+        Annotated[str, AfterValidator(_check_webhook_field)],
+        Annotated[str, AfterValidator(_check_text)],
+    ] = Field(
+        default_factory=dict,
+        description="Our names of fields, and the names under which this account sends them.",
+    )
+    grace_hours: int = Field(
+        default=48,
+        ge=0,
+        le=8_760,
+        description="How long a call that only a webhook told of may be missing in the API.",
+    )
+
+
+class ReconciliationAttributes(_Attributes):
+    """The comparison of the warehouse with the source."""
+
+    cron: Annotated[str, AfterValidator(_check_cron)] = Field(
+        default="0 6 * * 0", description="When, in the source's time zone."
+    )
+    days: int = Field(default=30, ge=1, le=36_500, description="Days back that are compared.")
+    heal: bool = Field(default=True, description="Whether what differs is loaded anew.")
+
+
 class SourceAttributes(_Attributes):
     """The attributes of one source. Only `api_key` is required."""
 
-    # Text is refused by the type, not by the schema: `dg check yaml` prints what a schema refuses.
-    api_key: Annotated[
-        EnvironmentSecret,
-        WithJsonSchema({"anyOf": [EnvironmentSecret.model_json_schema(), {"type": "string"}]}),
-    ] = Field(description="{env: NAME}: the environment variable that holds the key; never a key.")
+    api_key: Annotated[EnvironmentSecret, WithJsonSchema(_SECRET_SCHEMA)] = Field(
+        description="{env: NAME}: the environment variable that holds the key; never a key."
+    )
     caption: Annotated[str, AfterValidator(_check_text)] | None = Field(
         default=None, description="Name for people. Default: the folder's name."
     )
@@ -184,6 +224,13 @@ class SourceAttributes(_Attributes):
     )
     refresh: RefreshAttributes = Field(
         default_factory=RefreshAttributes, description="The daily re-read of recent days."
+    )
+    webhook: WebhookAttributes | None = Field(
+        default=None, description="Webhooks. Default: none are taken."
+    )
+    reconciliation: ReconciliationAttributes = Field(
+        default_factory=ReconciliationAttributes,
+        description="The comparison of the warehouse with the source, and its healing.",
     )
     owners: list[Annotated[str, AfterValidator(_check_owner)]] = Field(
         default_factory=lambda: ["team:data"],

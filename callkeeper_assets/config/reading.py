@@ -17,7 +17,13 @@ from callkeeper_assets.config.checks import (
     find_filter_problems,
     find_table_problems,
 )
-from callkeeper_assets.config.models import FilterAttributes, RefreshAttributes, SourceAttributes
+from callkeeper_assets.config.models import (
+    FilterAttributes,
+    ReconciliationAttributes,
+    RefreshAttributes,
+    SourceAttributes,
+    WebhookAttributes,
+)
 from callkeeper_assets.config.problems import Location, Problem, describe_unknown
 from callkeeper_assets.warehouse.filters import FilterOp
 
@@ -26,8 +32,6 @@ COMPONENT_TYPE = "callkeeper_assets.CallKeeperSource"
 # Dagster's own keys of a defs.yaml. `requirements` only lists variables for `dg`.
 _FILE_KEYS = ("type", "attributes", "requirements")
 _LATER = {
-    "webhook": "webhooks",
-    "reconciliation": "reconciliation",
     "retention": "retention",
     "privacy": "masking of personal data",
     "reports": "custom reports",
@@ -49,10 +53,22 @@ _TEXTS = {
 }
 
 
+# By the attribute that holds them: what may stand in it.
+_PARTS: Mapping[str | int, type[BaseModel]] = {
+    "refresh": RefreshAttributes,
+    "filters": FilterAttributes,
+    "webhook": WebhookAttributes,
+    "reconciliation": ReconciliationAttributes,
+}
+# Attributes that name the variable of a secret: what it is called, and how a variable's name ends.
+_SECRETS: Mapping[Location, tuple[str, str, str]] = {
+    ("api_key",): ("key", "API_KEY", "replace it in CallKeeper"),
+    ("webhook", "token"): ("token", "WEBHOOK_TOKEN", "make a new one"),
+}
+
+
 def _model_at(location: Location) -> type[BaseModel]:
-    if location[:1] == ("refresh",):
-        return RefreshAttributes
-    return FilterAttributes if location[:1] == ("filters",) else SourceAttributes
+    return _PARTS.get(location[0], SourceAttributes) if len(location) > 1 else SourceAttributes
 
 
 def _describe_extra(location: Location) -> str:
@@ -75,27 +91,36 @@ def _describe(error: ErrorDetails) -> str:
 
 
 def _find_problems(error: ValidationError, name: str) -> Iterator[Problem]:
-    """Translate pydantic's errors; those of the key become one, which quotes nothing."""
-    key_is_refused = False
+    """Translate pydantic's errors; those of a secret become one, which quotes nothing."""
+    refused: set[Location] = set()
     for details in error.errors(include_url=False):
         location = tuple(part for part in details["loc"] if part != "[key]")
-        if location[:1] != ("api_key",):
+        secret = next((one for one in _SECRETS if location[: len(one)] == one), None)
+        if secret is None:
             text = _describe({**details, "loc": location})
             yield Problem(("attributes", *location), text)
-        elif not key_is_refused:
-            key_is_refused = True
-            text = (
-                "must name the environment variable that holds the key, never a key itself: "
-                f"api_key: {{env: {suggest_variable(name)}}}."
+        elif secret not in refused:
+            refused.add(secret)
+            is_missing = details["type"] == "missing" and location == secret
+            yield Problem(
+                ("attributes", *secret), _describe_secret(secret, name, is_missing=is_missing)
             )
-            if details["type"] != "missing" or len(location) > 1:
-                text += " If a key stands here, replace it in CallKeeper: files are copied."
-            yield Problem(("attributes", "api_key"), text)
+
+
+def _describe_secret(secret: Location, name: str, *, is_missing: bool) -> str:
+    what, ending, remedy = _SECRETS[secret]
+    text = (
+        f"must name the environment variable that holds the {what}, never a {what} itself: "
+        f"{secret[-1]}: {{env: {name.upper()}_{ending}}}."
+    )
+    if is_missing:
+        return text
+    return f"{text} If a {what} stands here, {remedy}: files are copied."
 
 
 def suggest_variable(name: str) -> str:
     """The environment variable that a source's key would usually be in."""
-    return f"{name.upper()}_API_KEY"
+    return f"{name.upper()}_{_SECRETS[('api_key',)][1]}"
 
 
 def _find_file_problems(data: object) -> Iterator[Problem]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 from zoneinfo import ZoneInfo
 
-from callkeeper_assets.config.errors import MissingSecretError
+from callkeeper_assets.config.errors import MissingSecretError, SecretAttribute
 from callkeeper_assets.warehouse.filters import Filter
 
 
@@ -30,6 +30,36 @@ class Refresh:
 
 
 @dataclass(frozen=True)
+class Webhook:
+    """How a source's webhooks are taken.
+
+    Args:
+        token_env: The environment variable that holds the last part of their URL.
+        fields: By path in a raw call, the name under which this account sends the value.
+        grace: How long a call that only a webhook told of may be missing in the API.
+    """
+
+    token_env: str
+    fields: Mapping[str, str]
+    grace: timedelta
+
+
+@dataclass(frozen=True)
+class Reconciliation:
+    """The scheduled comparison of the warehouse with the source.
+
+    Args:
+        cron: When, in the source's time zone.
+        days: How many days back it compares, today not counted.
+        heal: Whether what differs is loaded anew.
+    """
+
+    cron: str
+    days: int
+    heal: bool
+
+
+@dataclass(frozen=True)
 class Source:
     """One account.
 
@@ -43,6 +73,8 @@ class Source:
         history_days: The plan's limit, counted back from today; None is unlimited.
         tables: What is chosen, in the order in which the warehouse declares its tables.
         filters: By chosen table; all of a table's filters must hold.
+        webhook: None where the source takes none.
+        reconciliation: Its comparison with the source.
         owners: As Dagster writes them: `team:<name>` or an e-mail address.
         max_lost_share: A day that would lose more than this share of its calls is not replaced.
         parallel_days: How many days are fetched side by side.
@@ -60,6 +92,8 @@ class Source:
     tables: tuple[str, ...]
     filters: Mapping[str, tuple[Filter, ...]]
     refresh: Refresh
+    webhook: Webhook | None
+    reconciliation: Reconciliation
     owners: tuple[str, ...]
     max_lost_share: float
     parallel_days: int
@@ -71,10 +105,23 @@ class Source:
         Raises:
             MissingSecretError: The variable is unset or blank.
         """
-        key = os.environ.get(self.api_key_env, "").strip()
-        if not key:
-            raise MissingSecretError(source=self.name, variable=self.api_key_env, file=self.file)
-        return key
+        return self._read_secret("api_key", self.api_key_env)
+
+    def read_webhook_token(self) -> str:
+        """Read the last part of the webhooks' URL from the environment.
+
+        Raises:
+            MissingSecretError: The variable is unset or blank, or the source takes no webhooks.
+        """
+        return self._read_secret("webhook.token", self.webhook.token_env if self.webhook else "")
+
+    def _read_secret(self, attribute: SecretAttribute, variable: str) -> str:
+        secret = os.environ.get(variable, "").strip()
+        if not secret:
+            raise MissingSecretError(
+                source=self.name, attribute=attribute, variable=variable, file=self.file
+            )
+        return secret
 
     def today(self, now: datetime | None = None) -> date:
         """The current day in the source's time zone; `now` must know its own zone."""

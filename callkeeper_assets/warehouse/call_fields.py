@@ -106,6 +106,16 @@ CALL_FIELDS: Final[tuple[CallField, ...]] = (
     _flat("hook_event", "The webhook's event; in no answer of the API"),
 )
 
+# What `webhook.fields` may name: each field, and these few by the names of their columns too.
+WEBHOOK_FIELDS: Final[dict[str, str]] = {
+    **{field.name: field.paths[0] for field in CALL_FIELDS},
+    "call_id": "id",
+    "called_at": "date",
+    "client_phone": "phone2",
+    "manager_phone": "phone1",
+    "event": "hook_event",
+}
+
 # A tree of the objects that hold fields; a leaf is None.
 FieldTree = dict[str, "FieldTree | None"]
 

@@ -1,4 +1,4 @@
-"""The `callkeeper_*` tables, declared: calls, their facts, and the loader's books.
+"""The tables of calls, declared: calls and their facts.
 
 `account_id` is in every key: the column by which Citus would distribute them.
 """
@@ -7,7 +7,7 @@ from typing import Final
 
 from callkeeper_assets.warehouse.schema import Column, Table
 
-_ACCOUNT_ID: Final = Column(
+ACCOUNT_ID: Final = Column(
     "account_id",
     "integer",
     "The source",
@@ -42,7 +42,7 @@ CALLKEEPER_CALLS: Final = Table(
     description="Calls: what CallKeeper says of each, whatever came of it.",
     columns=(
         Column("id", "bigint", "Surrogate key", nullable=False),
-        _ACCOUNT_ID,
+        ACCOUNT_ID,
         Column("call_id", "bigint", "The call's id in CallKeeper", nullable=False),
         Column("called_at", "timestamp with time zone", "When it was called", nullable=False),
         Column("ordered_at", "timestamp with time zone", "When the call was ordered"),
@@ -103,7 +103,7 @@ CALLKEEPER_CALLS_FACTS: Final = Table(
     key=("account_id", "calls_id"),
     description="The measures of each call, and its dimensions.",
     columns=(
-        _ACCOUNT_ID,
+        ACCOUNT_ID,
         Column(
             "calls_id",
             "bigint",
@@ -125,44 +125,5 @@ CALLKEEPER_CALLS_FACTS: Final = Table(
         _measure("playback_tick", "Times the IVR text was read before the operator answered"),
         _measure("pages", "Pages seen in the visit before the call"),
         _measure("visit", "Ordinal of the visit"),
-    ),
-)
-
-CALLKEEPER_LOADS: Final = Table(
-    name="callkeeper_loads",
-    role="log",
-    grain="run × table × day",
-    key=("account_id", "id"),
-    description="The load log: what each run did to each table for each day, or why it failed.",
-    columns=(
-        Column("id", "bigint", "Surrogate key, in the order of loading", nullable=False),
-        _ACCOUNT_ID,
-        Column("table_name", "text", "The table; NULL if the day failed before any"),
-        Column("day", "date", "The day, in the source's time zone", nullable=False),
-        Column("origin", "text", "Who told: `api` or `webhook`", nullable=False),
-        Column("rows_added", "integer", "Rows that were not there before", nullable=False),
-        Column("rows_updated", "integer", "Rows of which a value changed", nullable=False),
-        Column("rows_deleted", "integer", "Rows that are gone", nullable=False),
-        Column("started_at", "timestamp with time zone", "Start of the load", nullable=False),
-        Column("finished_at", "timestamp with time zone", "Its end", nullable=False),
-        Column("run_id", "text", "The run", nullable=False),
-        Column("error", "text", "Why it failed; NULL if it did not"),
-    ),
-)
-
-CALLKEEPER_DAYS: Final = Table(
-    name="callkeeper_days",
-    role="log",
-    grain="source × day",
-    key=("account_id", "day"),
-    description=(
-        "The days loaded, and what the source sent for each before any filter: what the guard "
-        "compares the next load with, and what says which days must be read again."
-    ),
-    columns=(
-        _ACCOUNT_ID,
-        Column("day", "date", "The day, in the source's time zone", nullable=False),
-        Column("raw_calls", "integer", "Calls the source sent", nullable=False),
-        Column("non_final", "integer", "Those whose status can still change", nullable=False),
     ),
 )

@@ -48,6 +48,7 @@ _KINDS: Final[Mapping[ColumnType, Kind]] = {
     "double precision": "number",
     "boolean": "boolean",
     "text": "text",
+    "bytea": "text",
     "uuid": "text",
     "date": "date",
     "timestamp without time zone": "moment",

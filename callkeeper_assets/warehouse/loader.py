@@ -5,7 +5,7 @@ all. While PostgreSQL merges one batch, the next is transformed in a second thre
 two batches, however long the period.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, date, datetime
 from typing import Final
@@ -55,6 +55,9 @@ _BATCH_CALLS: Final = 20_000
 _BATCH_DAYS: Final = 31
 _DEFAULT_GUARD: Final = Guard()
 
+# Is called inside a batch's transaction, with what the batch did, before it commits.
+Within = Callable[[Session, Sequence[LoadedDay | RefusedDay]], None]
+
 
 class _Load:
     """The database's side of one load: merges batches, one after another."""
@@ -69,6 +72,7 @@ class _Load:
         run_id: str,
         origin: Origin,
         guard: Guard | None,
+        within: Within | None,
     ) -> None:
         self._session = session
         self._account = account
@@ -76,6 +80,7 @@ class _Load:
         self._run_id = run_id
         self._origin = origin
         self._guard = guard
+        self._within = within
         self._duck = duck
         self._rows = DimensionRows(session, self._duck)
         self._row: AccountRow = find_account(session, account)
@@ -100,6 +105,8 @@ class _Load:
                 results: list[LoadedDay | RefusedDay] = [*days, *refused.values()]
                 results.sort(key=lambda result: result.day)
                 write_log(self._session, head, results)
+                if self._within:
+                    self._within(self._session, results)
         self._duck.execute(f"DROP TABLE {batch.frame}")
         return results
 
@@ -147,6 +154,7 @@ def load_days(
     origin: Origin = "api",
     force: bool = False,
     guard: Guard = _DEFAULT_GUARD,
+    within: Within | None = None,
 ) -> Iterator[LoadedDay | RefusedDay]:
     """Replace days of a source in the warehouse; yields each day's outcome once it is committed.
 
@@ -163,6 +171,7 @@ def load_days(
         origin: who told.
         force: do without the guard.
         guard: how much of a day may vanish.
+        within: does more in each batch's transaction: what it writes is there if the batch is.
 
     Raises:
         SelectionError: the tables do not go together.
@@ -187,6 +196,7 @@ def load_days(
             run_id=run_id,
             origin=origin,
             guard=None if force else guard,
+            within=within,
         )
         transformer = Transformer(duck, account.time_zone, plan)
         try:

@@ -14,12 +14,13 @@ ColumnType = Literal[
     "double precision",
     "boolean",
     "text",
+    "bytea",
     "uuid",
     "date",
     "timestamp without time zone",
     "timestamp with time zone",
 ]
-Role = Literal["dimension", "fact", "log"]
+Role = Literal["dimension", "fact", "log", "inbox"]
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,14 @@
 """All tables of the warehouse, as data: the one place to ask which there are.
 
-Declared in `dimension_tables` and `call_tables`. A new table or column is declared there and made
-by a migration; a test compares the two.
+Declared in `dimension_tables`, `call_tables` and `log_tables`. A new table or column is declared
+there and made by a migration; a test compares the two.
 """
 
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from callkeeper_assets.warehouse import call_tables, dimension_tables
+from callkeeper_assets.warehouse import call_tables, dimension_tables, log_tables
 from callkeeper_assets.warehouse.schema import Column, ColumnType, Role, Table
 
 __all__ = ["SELECTABLE_TABLES", "TABLES", "Column", "ColumnType", "Role", "Table"]
@@ -25,8 +25,10 @@ TABLES: Final[Mapping[str, Table]] = MappingProxyType(
             dimension_tables.GENERAL_CLIENTIDS,
             call_tables.CALLKEEPER_CALLS,
             call_tables.CALLKEEPER_CALLS_FACTS,
-            call_tables.CALLKEEPER_LOADS,
-            call_tables.CALLKEEPER_DAYS,
+            log_tables.CALLKEEPER_LOADS,
+            log_tables.CALLKEEPER_DAYS,
+            log_tables.CALLKEEPER_DISCREPANCIES,
+            log_tables.CALLKEEPER_WEBHOOKS,
         )
     }
 )
@@ -34,5 +36,5 @@ TABLES: Final[Mapping[str, Table]] = MappingProxyType(
 # What `tables:` of a source may name. general_accounts is kept whether named or not: every
 # account_id points to it.
 SELECTABLE_TABLES: Final[tuple[str, ...]] = tuple(
-    table.name for table in TABLES.values() if table.role != "log"
+    table.name for table in TABLES.values() if table.role in {"dimension", "fact"}
 )

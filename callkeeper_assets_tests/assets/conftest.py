@@ -16,7 +16,7 @@ import pytest
 from callkeeper_assets.assets import build_shared_definitions, build_source_definitions
 from callkeeper_assets.assets.jobs import name_load_job
 from callkeeper_assets.assets.partitions import build_range_tags
-from callkeeper_assets.config.source import Refresh, Source
+from callkeeper_assets.config.source import Reconciliation, Refresh, Source
 from callkeeper_assets.database.url import connect
 from callkeeper_assets.runs.burial import COMMAND_LINE_TAG
 from callkeeper_assets.simulator.running import RunningSimulator, run_simulator
@@ -52,6 +52,8 @@ def source(simulator: RunningSimulator, database: str, monkeypatch: pytest.Monke
         tables=SELECTABLE_TABLES,
         filters={},
         refresh=Refresh(cron="0 5 * * *", overlap_days=3),
+        webhook=None,
+        reconciliation=Reconciliation(cron="0 6 * * 0", days=30, heal=True),
         owners=("team:data",),
         max_lost_share=0.3,
         parallel_days=4,

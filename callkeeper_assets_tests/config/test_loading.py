@@ -1,7 +1,7 @@
 """Sources from files: what a short file means, and in which words a wrong one is refused."""
 
 from collections.abc import Callable
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from textwrap import dedent, indent
 from zoneinfo import ZoneInfo
@@ -14,7 +14,7 @@ from callkeeper_assets.config.errors import (
     MissingSecretError,
 )
 from callkeeper_assets.config.loading import load_source_file, load_sources
-from callkeeper_assets.config.source import Refresh
+from callkeeper_assets.config.source import Reconciliation, Refresh, Webhook
 from callkeeper_assets.home import project_root
 from callkeeper_assets.warehouse.filters import Filter
 from callkeeper_assets.warehouse.tables import SELECTABLE_TABLES
@@ -59,6 +59,8 @@ def test_a_source_with_a_key_alone_has_the_documented_defaults(write_source: Wri
     assert source.refresh == Refresh(cron="0 5 * * *", overlap_days=3)
     assert source.owners == ("team:data",)
     assert (source.max_lost_share, source.parallel_days) == (0.3, 4)
+    assert source.webhook is None
+    assert source.reconciliation == Reconciliation(cron="0 6 * * 0", days=30, heal=True)
 
 
 def test_every_attribute_of_the_interface_is_taken_over(write_source: WriteSource) -> None:
@@ -75,6 +77,11 @@ def test_every_attribute_of_the_interface_is_taken_over(write_source: WriteSourc
                 callkeeper_calls_facts:
                   - {field: duration_sec, op: ge, value: 10}
               refresh: {cron: "15 4 * * mon-fri", overlap_days: 0}
+              webhook:
+                token: {env: OFFICE_WEBHOOK_TOKEN}
+                fields: {call_id: my_id, phone2: client_number}
+                grace_hours: 12
+              reconciliation: {cron: "0 7 * * 1", days: 7, heal: false}
               owners: ["team:data", anna@example.com]
               max_lost_share: 0.5
               parallel_days: 2
@@ -95,6 +102,12 @@ def test_every_attribute_of_the_interface_is_taken_over(write_source: WriteSourc
         "callkeeper_calls_facts": (Filter(field="duration_sec", op="ge", value=10),)
     }
     assert source.refresh == Refresh(cron="15 4 * * mon-fri", overlap_days=0)
+    assert source.webhook == Webhook(
+        token_env="OFFICE_WEBHOOK_TOKEN",
+        fields={"id": "my_id", "phone2": "client_number"},
+        grace=timedelta(hours=12),
+    )
+    assert source.reconciliation == Reconciliation(cron="0 7 * * 1", days=7, heal=False)
     assert source.owners == ("team:data", "anna@example.com")
     assert (source.max_lost_share, source.parallel_days) == (0.5, 2)
 
@@ -115,7 +128,7 @@ def test_days_are_those_of_the_source_and_not_of_the_machine(write_source: Write
 ALLOWED_TABLES = ", ".join(sorted(SELECTABLE_TABLES))
 ALLOWED_ATTRIBUTES = (
     "api, api_key, base_url, caption, filters, history_days, max_lost_share, owners, "
-    "parallel_days, refresh, start_date, tables, time_zone"
+    "parallel_days, reconciliation, refresh, start_date, tables, time_zone, webhook"
 )
 
 
@@ -213,13 +226,30 @@ ALLOWED_ATTRIBUTES = (
                 "Allowed: cron, overlap_days."
             ),
         ),
+        (
+            "webhook: {}",
+            (
+                "webhook.token: must name the environment variable that holds the token, never a "
+                "token itself: token: {env: OFFICE_WEBHOOK_TOKEN}."
+            ),
+        ),
+        ("webhook: {token: {env: T}, grace_hours: -1}", "webhook.grace_hours: must be at least 0."),
+        (
+            "webhook: {token: {env: T}, fields: {cal_id: x}}",
+            "webhook.fields.cal_id: there is no field 'cal_id'. Did you mean 'call_id'? Allowed: ",
+        ),
+        (
+            "webhook: {token: {env: T}, fields: {call_id: ' '}}",
+            "webhook.fields.call_id: is empty.",
+        ),
+        ("webhook: {tokn: x, token: {env: T}}", "webhook.tokn: there is no attribute 'tokn'. Did"),
+        ("reconciliation: {cron: '0 6 * *'}", "reconciliation.cron: '0 6 * *' has 4 fields; a cr"),
+        ("reconciliation: {days: 0}", "reconciliation.days: must be at least 1."),
         ("owners: [data]", "owners[0]: must be team:<name> or an e-mail address."),
         ("max_lost_share: 30", "max_lost_share: must be at most 1."),
         ("parallel_days: 0", "parallel_days: must be at least 1."),
-        ("webhook: {}", "webhook: not yet: webhooks come with a later version. Remove it until"),
         ("reports: []", "reports: not yet: custom reports come with a later version. Remove it"),
         ("privacy: {phones: mask}", "privacy: not yet: masking of personal data come"),
-        ("reconciliation: {}", "reconciliation: not yet: reconciliation come"),
         ("retention: {}", "retention: not yet: retention come"),
         ("api_key: {env: B}", "api_key: is written twice, first on line 3: keep one."),
     ],
@@ -307,7 +337,7 @@ def test_all_mistakes_of_a_file_are_reported_at_once_in_their_order(
               - {field: year, op: near}
             general_traffic: []
           refresh: {cron: daily}
-          webhook: {}
+          retention: {}
         """)
     assert [problem.split(": ")[:2] for problem in refusal(file)] == [
         ["4", "captoin"],
@@ -316,7 +346,7 @@ def test_all_mistakes_of_a_file_are_reported_at_once_in_their_order(
         ["8", "tables[0]"],
         ["12", "filters.general_dates[0].op"],
         ["14", "refresh.cron"],
-        ["15", "webhook"],
+        ["15", "retention"],
     ]
 
 
@@ -371,14 +401,13 @@ def test_a_folder_whose_name_no_source_can_have_is_refused(
 
 def test_a_broken_source_takes_no_other_away(tmp_path: Path, write_source: WriteSource) -> None:
     write_source(name="b")
-    broken = write_source("  webhook: {}\n", name="a")
+    broken = write_source("  retention: {}\n", name="a")
     write_source(name="c")
     sources, refused = load_sources(tmp_path)
     assert [source.name for source in sources] == ["b", "c"]
     assert [(one.name, one.file) for one in refused] == [("a", broken)]
-    assert refused[0].problems == (
-        f"{broken}:4: webhook: not yet: webhooks come with a later version. Remove it until then.",
-    )
+    (problem,) = refused[0].problems
+    assert problem.startswith(f"{broken}:4: retention: not yet: retention come with a later")
 
 
 def test_a_file_that_would_be_passed_over_in_silence_is_reported(
@@ -399,7 +428,7 @@ def test_a_file_that_would_be_passed_over_in_silence_is_reported(
 def test_a_name_is_refused_once_however_many_files_it_has(
     tmp_path: Path, write_source: WriteSource
 ) -> None:
-    write_source("  webhook: {}\n", name="office")
+    write_source("  retention: {}\n", name="office")
     write_source(name="clients/office")
     _, refused = load_sources(tmp_path)
     assert [(one.name, len(one.problems)) for one in refused] == [("office", 2)]
@@ -464,3 +493,29 @@ def test_a_missing_secret_says_which_variable_to_set(
         f"in {file}, is not set. Set OFFICE_KEY to the account's API key where Dagster is started, "
         "or in the file .env beside pyproject.toml, and start again."
     )
+
+
+def test_a_source_whose_webhook_token_is_not_set_says_so_when_it_is_used(
+    write_source: WriteSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = write_source("webhook: {token: {env: OFFICE_TOKEN}}\n")
+    source = load_source_file(file, NOW)
+    monkeypatch.delenv("OFFICE_TOKEN", raising=False)
+    with pytest.raises(MissingSecretError) as caught:
+        source.read_webhook_token()
+    assert str(caught.value).startswith(
+        "Source 'office' has no webhook token: the environment variable OFFICE_TOKEN, which "
+        f"webhook.token names in {file}, is not set. Set OFFICE_TOKEN to a long random text"
+    )
+    monkeypatch.setenv("OFFICE_TOKEN", "s3cret")
+    assert source.read_webhook_token() == "s3cret"
+
+
+@pytest.mark.parametrize("token", ["3nvT0k3nValue", "{env: 0a1b2c3d4e5f60718293a4b5c6d7e8f9}"])
+def test_a_webhook_token_in_the_file_is_refused_and_never_repeated(
+    write_source: WriteSource, token: str
+) -> None:
+    (problem,) = refusal(write_source(f"webhook: {{token: {token}}}\n"))
+    assert problem.startswith("4: webhook.token: must name the environment variable that holds")
+    assert "make a new one" in problem
+    assert token.strip("{}").removeprefix("env: ") not in problem

@@ -1,0 +1,116 @@
+"""The books, declared: what was loaded, received and found to differ.
+
+`account_id` is in every key: the column by which Citus would distribute them.
+"""
+
+from typing import Final
+
+from callkeeper_assets.warehouse.call_tables import ACCOUNT_ID
+from callkeeper_assets.warehouse.schema import Column, Table
+
+CALLKEEPER_LOADS: Final = Table(
+    name="callkeeper_loads",
+    role="log",
+    grain="run × table × day",
+    key=("account_id", "id"),
+    description="The load log: what each run did to each table for each day, or why it failed.",
+    columns=(
+        Column("id", "bigint", "Surrogate key, in the order of loading", nullable=False),
+        ACCOUNT_ID,
+        Column("table_name", "text", "The table; NULL if the day failed before any"),
+        Column("day", "date", "The day, in the source's time zone", nullable=False),
+        Column("origin", "text", "Who told: `api` or `webhook`", nullable=False),
+        Column("rows_added", "integer", "Rows that were not there before", nullable=False),
+        Column("rows_updated", "integer", "Rows of which a value changed", nullable=False),
+        Column("rows_deleted", "integer", "Rows that are gone", nullable=False),
+        Column("started_at", "timestamp with time zone", "Start of the load", nullable=False),
+        Column("finished_at", "timestamp with time zone", "Its end", nullable=False),
+        Column("run_id", "text", "The run", nullable=False),
+        Column("error", "text", "Why it failed; NULL if it did not"),
+    ),
+)
+
+CALLKEEPER_DAYS: Final = Table(
+    name="callkeeper_days",
+    role="log",
+    grain="source × day",
+    key=("account_id", "day"),
+    description=(
+        "The days loaded, and what the source sent for each before any filter: what the guard "
+        "compares the next load with, and what says which days must be read again."
+    ),
+    columns=(
+        ACCOUNT_ID,
+        Column("day", "date", "The day, in the source's time zone", nullable=False),
+        Column("raw_calls", "integer", "Calls the source sent", nullable=False),
+        Column("non_final", "integer", "Those whose status can still change", nullable=False),
+    ),
+)
+
+CALLKEEPER_DISCREPANCIES: Final = Table(
+    name="callkeeper_discrepancies",
+    role="log",
+    grain="run × call × parameter",
+    key=("account_id", "run_id", "day", "call_id", "parameter"),
+    description="What reconciliation found to differ between the warehouse and the source.",
+    columns=(
+        ACCOUNT_ID,
+        Column("day", "date", "The day, in the source's time zone", nullable=False),
+        Column("call_id", "bigint", "The call's id in CallKeeper", nullable=False),
+        Column(
+            "parameter",
+            "text",
+            "The column that differs: `call_id` (the call itself is missing), `duration_sec`, "
+            "`duration2_sec`, `attempt`, `asr_attempts`, `playback_tick`",
+            nullable=False,
+        ),
+        Column(
+            "kind",
+            "text",
+            "`missing_in_warehouse`, `missing_in_source` or `differs`",
+            nullable=False,
+        ),
+        Column("warehouse_value", "text", "What the warehouse held; NULL if nothing"),
+        Column("source_value", "text", "What the source says; NULL if nothing"),
+        Column("found_at", "timestamp with time zone", "When it was found", nullable=False),
+        Column("healed_at", "timestamp with time zone", "When it was healed; NULL if it is open"),
+        Column("run_id", "text", "The run that found it", nullable=False),
+    ),
+)
+
+CALLKEEPER_WEBHOOKS: Final = Table(
+    name="callkeeper_webhooks",
+    role="inbox",
+    grain="payload received",
+    key=("account_id", "id"),
+    description=(
+        "The webhook inbox: every payload that the receiver took, as received. A payload that "
+        "comes again, byte for byte, is counted and kept once."
+    ),
+    columns=(
+        Column("id", "bigint", "Surrogate key, in the order of storing", nullable=False),
+        ACCOUNT_ID,
+        Column(
+            "received_at", "timestamp with time zone", "When it came the first time", nullable=False
+        ),
+        Column("event", "text", "`hook_event` of the payload, as received"),
+        Column("call_id", "bigint", "The call's id in CallKeeper; NULL if none could be read"),
+        Column(
+            "format",
+            "text",
+            "How the body is to be read: `json`, `form` or `query`",
+            nullable=False,
+        ),
+        Column("body", "bytea", "As received; of a GET its query", nullable=False),
+        Column("digest", "text", "SHA-256 of format and body, hexadecimal", nullable=False),
+        Column("duplicates", "integer", "How often it came again", nullable=False),
+        Column(
+            "state",
+            "text",
+            "`new`, `processed`, or `rejected`: it can be no call, see `reason`",
+            nullable=False,
+        ),
+        Column("reason", "text", "Why it was rejected, or why it changed nothing"),
+        Column("processed_at", "timestamp with time zone", "When it got its state; NULL if new"),
+    ),
+)
