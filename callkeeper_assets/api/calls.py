@@ -44,9 +44,15 @@ def _integer(value: object) -> int | None:
     return None
 
 
-def _call_id(value: object, position: int) -> int:
+def read_call_id(value: object) -> int | None:
+    """Return a call's id, given as a number or as a string of digits; None if it is none."""
     number = _integer(value) if type(value) is not float else None
-    if number is None or not 0 <= number <= _LARGEST_ID:
+    return number if number is not None and 0 <= number <= _LARGEST_ID else None
+
+
+def _call_id(value: object, position: int) -> int:
+    number = read_call_id(value)
+    if number is None:
         raise UnusableCallError(f"record {position} has no integer id but {_shown(value)}")
     return number
 

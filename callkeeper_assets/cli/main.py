@@ -20,6 +20,7 @@ from callkeeper_assets.cli.load import load
 from callkeeper_assets.cli.refresh import refresh
 from callkeeper_assets.cli.simulate import simulate
 from callkeeper_assets.cli.status import status
+from callkeeper_assets.cli.webhooks import webhooks
 
 app = typer.Typer(
     name="callkeeper",
@@ -31,7 +32,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _command in (demo, dev, check, load, refresh, status, simulate):
+for _command in (demo, dev, check, load, refresh, status, webhooks, simulate):
     app.command()(_command)
 
 

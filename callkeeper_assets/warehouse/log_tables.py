@@ -85,7 +85,7 @@ CALLKEEPER_WEBHOOKS: Final = Table(
     key=("account_id", "id"),
     description=(
         "The webhook inbox: every payload that the receiver took, as received. A payload that "
-        "comes again, byte for byte, is counted and kept once."
+        "comes again, byte for byte, is kept once; callkeeper_webhook_repeats counts it."
     ),
     columns=(
         Column("id", "bigint", "Surrogate key, in the order of storing", nullable=False),
@@ -103,7 +103,7 @@ CALLKEEPER_WEBHOOKS: Final = Table(
         ),
         Column("body", "bytea", "As received; of a GET its query", nullable=False),
         Column("digest", "text", "SHA-256 of format and body, hexadecimal", nullable=False),
-        Column("duplicates", "integer", "How often it came again", nullable=False),
+        Column("receipt", "uuid", "The receiver's number for its first coming", nullable=False),
         Column(
             "state",
             "text",
@@ -112,5 +112,29 @@ CALLKEEPER_WEBHOOKS: Final = Table(
         ),
         Column("reason", "text", "Why it was rejected, or why it changed nothing"),
         Column("processed_at", "timestamp with time zone", "When it got its state; NULL if new"),
+    ),
+)
+
+CALLKEEPER_WEBHOOK_REPEATS: Final = Table(
+    name="callkeeper_webhook_repeats",
+    role="inbox",
+    grain="coming of a payload that had come before",
+    key=("account_id", "receipt"),
+    description=(
+        "Payloads that came again, byte for byte: when, and which. A table of its own, so that the "
+        "receiver never waits for a row of the inbox that a run is processing, and so that a "
+        "coming is counted once, however often it is stored."
+    ),
+    columns=(
+        ACCOUNT_ID,
+        Column("receipt", "uuid", "The receiver's number for this coming", nullable=False),
+        Column(
+            "webhook_id",
+            "bigint",
+            "What it repeats",
+            nullable=False,
+            references="callkeeper_webhooks.id",
+        ),
+        Column("received_at", "timestamp with time zone", "When it came", nullable=False),
     ),
 )

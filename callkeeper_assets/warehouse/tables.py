@@ -29,6 +29,7 @@ TABLES: Final[Mapping[str, Table]] = MappingProxyType(
             log_tables.CALLKEEPER_DAYS,
             log_tables.CALLKEEPER_DISCREPANCIES,
             log_tables.CALLKEEPER_WEBHOOKS,
+            log_tables.CALLKEEPER_WEBHOOK_REPEATS,
         )
     }
 )

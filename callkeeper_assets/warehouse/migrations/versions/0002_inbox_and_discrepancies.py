@@ -22,7 +22,7 @@ _STATEMENTS: Final = (
         format text NOT NULL,
         body bytea NOT NULL,
         digest text NOT NULL,
-        duplicates integer NOT NULL DEFAULT 0,
+        receipt uuid NOT NULL DEFAULT gen_random_uuid(),
         state text NOT NULL DEFAULT 'new',
         reason text,
         processed_at timestamptz,
@@ -36,6 +36,19 @@ _STATEMENTS: Final = (
     """,
     "CREATE INDEX callkeeper_webhooks_call_id ON callkeeper_webhooks (account_id, call_id)",
     "CREATE INDEX callkeeper_webhooks_received_at ON callkeeper_webhooks (account_id, received_at)",
+    """
+    CREATE TABLE callkeeper_webhook_repeats (
+        account_id integer NOT NULL,
+        receipt uuid NOT NULL,
+        webhook_id bigint NOT NULL,
+        received_at timestamptz NOT NULL,
+        PRIMARY KEY (account_id, receipt)
+    )
+    """,
+    """
+    CREATE INDEX callkeeper_webhook_repeats_webhook_id ON callkeeper_webhook_repeats
+    (account_id, webhook_id)
+    """,
     """
     CREATE INDEX callkeeper_calls_from_webhooks ON callkeeper_calls (account_id, called_at)
     WHERE origin = 'webhook'
@@ -64,6 +77,6 @@ _STATEMENTS: Final = (
 
 
 def upgrade() -> None:
-    """Create both tables and their indexes."""
+    """Create the tables and their indexes."""
     for statement in _STATEMENTS:
         op.execute(statement)

@@ -1,0 +1,39 @@
+"""The receiver's own access log: a line a request, without URL, token or anything of the body.
+
+Lines are written together, a few times a second: a write for each would cost as much as a commit's
+share.
+"""
+
+import asyncio
+import sys
+from datetime import UTC, datetime
+from typing import Final, TextIO
+
+_PAUSE_SEC: Final = 0.25
+
+
+class AccessLog:
+    """Writes to standard error, or to a stream given."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = stream or sys.stderr
+        self._lines: list[str] = []
+        self._is_due = False
+
+    def write(self, source: str, status: int, size: int, seconds: float) -> None:
+        """Note a request; `source` is empty if it was not let in."""
+        now = datetime.now(UTC)
+        self._lines.append(
+            f"{now:%Y-%m-%dT%H:%M:%S}.{now.microsecond // 1000:03d}Z {source or '-'} {status} "
+            f"{size} B {1000 * seconds:.1f} ms\n"
+        )
+        if not self._is_due:
+            self._is_due = True
+            asyncio.get_running_loop().call_later(_PAUSE_SEC, self.flush)
+
+    def flush(self) -> None:
+        """Write what was noted."""
+        self._is_due = False
+        lines, self._lines = self._lines, []
+        self._stream.write("".join(lines))
+        self._stream.flush()

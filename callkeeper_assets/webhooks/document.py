@@ -1,0 +1,167 @@
+"""The body of a webhook as a document: names and their values as JSON text, whatever it came as.
+
+CallKeeper's documents say JSON, a form or a query and no more, and PHP's HTTP client labels JSON as
+a form and sends a form as multipart unless told otherwise. So a body that begins as JSON is JSON,
+whatever its label. Values stay JSON text: a number keeps its digits, and most are never looked at.
+"""
+
+import re
+from typing import Any, Final, Literal
+from urllib.parse import parse_qsl
+
+import msgspec
+
+Format = Literal["json", "form", "query"]
+Document = dict[str, msgspec.Raw]
+
+# A call has three levels. Parsers further on have limits of their own, far above this one.
+DEEPEST: Final = 64
+_BOM: Final = b"\xef\xbb\xbf"
+_MOST_FIELDS: Final = 5_000
+_DIGITS_SHOWN: Final = 80
+
+_KEY_PART: Final = re.compile(r"\[([^\[\]]*)\]")
+_PART_NAME: Final = re.compile(
+    rb'content-disposition:[^\r\n]*?[ ;]name="([^"\r\n]*)"', re.IGNORECASE
+)
+
+_decode_object = msgspec.json.Decoder(Document).decode
+_decode = msgspec.json.Decoder().decode
+_encode = msgspec.json.Encoder().encode
+
+
+class UnreadableError(ValueError):
+    """A body that is no document; the text is the reason, without any of the body."""
+
+
+def looks_like_json(body: bytes) -> bool:
+    """Whether the body begins as JSON does, and no form can."""
+    return body.removeprefix(_BOM).lstrip()[:1] in (b"{", b"[")
+
+
+def read_document(form: Format, body: bytes) -> Document:
+    """Return the document; of two values with one name the last one counts.
+
+    Raises:
+        UnreadableError: It is empty, broken, no UTF-8, no object, or nested too deep.
+    """
+    if not body.strip():
+        raise UnreadableError("it is empty")
+    try:
+        return _read_json(body) if form == "json" else _read_form(body)
+    except UnicodeDecodeError as error:
+        raise UnreadableError(f"it is not UTF-8, at byte {error.start}") from None
+
+
+def read_raw(document: Document, path: str) -> msgspec.Raw | None:
+    """Return the JSON at a name, or at a dotted path where no name is like it, or None."""
+    if path in document:
+        return document[path]
+    parent, dot, rest = path.partition(".")
+    return read_raw(read_object(document, parent), rest) if dot else None
+
+
+def read_value(document: Document, path: str) -> Any:  # noqa: ANN401 -- whatever was sent
+    """Return the value there, as `read_raw` finds it; a number that nothing can hold is None."""
+    raw = read_raw(document, path)
+    try:
+        return None if raw is None else _decode(raw)
+    except (ValueError, RecursionError):
+        return None
+
+
+def read_object(document: Document, name: str) -> Document:
+    """Return the object of a name; an empty one if there is none."""
+    try:
+        return _decode_object(document[name])
+    except (KeyError, ValueError, RecursionError):
+        return {}
+
+
+def _read_json(body: bytes) -> Document:
+    text = body.removeprefix(_BOM)
+    if not text.isascii():
+        text.decode()  # msgspec does not look into the strings that it hands out raw
+    try:
+        document = _decode_object(text)
+    except msgspec.ValidationError:
+        raise UnreadableError("it is JSON, but not an object with names") from None
+    except msgspec.DecodeError as error:
+        raise UnreadableError(f"it is not JSON: {str(error)[:_DIGITS_SHOWN]}") from None
+    except RecursionError:
+        raise UnreadableError(f"it is nested deeper than {DEEPEST} levels") from None
+    # Counting is fast, and true of nearly every body; only then is it walked through.
+    if text.count(b"{") + text.count(b"[") > DEEPEST and _measure_depth(text) > DEEPEST:
+        raise UnreadableError(f"it is nested deeper than {DEEPEST} levels")
+    return document
+
+
+_STRING_OR_BRACKET: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
+
+
+def _measure_depth(text: bytes) -> int:
+    depth = deepest = 0
+    for match in _STRING_OR_BRACKET.finditer(text):
+        token = match[0]
+        if token in (b"{", b"["):
+            depth += 1
+            deepest = max(deepest, depth)
+        elif token in (b"}", b"]"):
+            depth -= 1
+    return deepest
+
+
+def _read_form(body: bytes) -> Document:
+    pairs = _split_multipart(body) if body.startswith(b"--") else None
+    if pairs is None:
+        try:
+            pairs = parse_qsl(
+                body.decode(),
+                keep_blank_values=True,
+                errors="strict",
+                max_num_fields=_MOST_FIELDS,
+            )
+        except UnicodeDecodeError:
+            raise
+        except ValueError:
+            raise UnreadableError(f"it has more than {_MOST_FIELDS} fields") from None
+    if b"=" not in body or not pairs:
+        raise UnreadableError("it is neither JSON nor a form")
+    fields: dict[str, Any] = {}
+    for name, value in pairs:
+        _put(fields, name, value)
+    return {name: msgspec.Raw(_encode(value)) for name, value in fields.items()}
+
+
+def _split_multipart(body: bytes) -> list[tuple[str, str]] | None:
+    """Take a `multipart/form-data` body apart, None if it is none; it begins with the boundary."""
+    boundary, _, _ = body.partition(b"\r\n")
+    parts = (b"\r\n" + body).split(b"\r\n" + boundary)
+    if len(parts) > _MOST_FIELDS:
+        raise UnreadableError(f"it has more than {_MOST_FIELDS} fields")
+    pairs = []
+    for part in parts:
+        head, blank_line, value = part.partition(b"\r\n\r\n")
+        name = _PART_NAME.search(head)
+        if name and blank_line:
+            pairs.append((name[1].decode(), value.decode()))
+    return pairs or None
+
+
+def _put(fields: dict[str, Any], name: str, value: str | list[str]) -> None:
+    """Put a field where PHP would: `a[b][c]` is nested, `a[]` one of a list."""
+    head, bracket, _ = name.partition("[")
+    keys = _KEY_PART.findall(name) if bracket and name.endswith("]") else []
+    if not head or len(keys) >= DEEPEST:
+        keys, head = [], name
+    if keys and not keys[-1]:
+        keys.pop()
+        value = [str(value)]
+    node, last = fields, head
+    for key in keys:
+        child = node.get(last)
+        if not isinstance(child, dict):
+            child = node[last] = {}
+        node, last = child, key
+    known = node.get(last)
+    node[last] = [*known, *value] if isinstance(known, list) and isinstance(value, list) else value

@@ -1,0 +1,49 @@
+"""Whom a URL lets in. What it says takes the same time whoever knocks, with whatever token."""
+
+import hashlib
+import hmac
+import logging
+import os
+from collections.abc import Iterable
+from typing import Final
+
+from callkeeper_assets.api.redaction import register_secret
+from callkeeper_assets.config.errors import MissingSecretError
+from callkeeper_assets.config.source import Source, Webhook
+
+_logger = logging.getLogger(__name__)
+
+_NOBODY: Final = hashlib.sha256(os.urandom(32)).digest()
+
+
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
+
+
+class Gate:
+    """The sources that take webhooks and have their token set; the others are like unknown ones."""
+
+    def __init__(self, sources: Iterable[Source]) -> None:
+        self._tokens: dict[str, bytes] = {}
+        self._webhooks: dict[str, Webhook] = {}
+        for source in sources:
+            if source.webhook is None:
+                continue
+            try:
+                token = source.read_webhook_token()
+            except MissingSecretError as error:
+                _logger.warning("%s Until then its webhooks are answered with 404.", error)
+                continue
+            register_secret(token)
+            self._tokens[source.name] = _digest(token)
+            self._webhooks[source.name] = source.webhook
+
+    @property
+    def names(self) -> list[str]:
+        """The sources that are let in."""
+        return list(self._tokens)
+
+    def admit(self, name: str, token: str) -> Webhook | None:
+        """Return the source's settings; None for an unknown source and for a wrong token alike."""
+        is_right = hmac.compare_digest(_digest(token), self._tokens.get(name, _NOBODY))
+        return self._webhooks.get(name) if is_right else None

@@ -1,0 +1,152 @@
+"""The inbox in the database, as the receiver uses it: one connection that stores many at once.
+
+Any failure closes the connection and is an `InboxAwayError`: whether the last transaction was
+committed is then unknown, and does not matter, since storing a delivery again changes nothing.
+"""
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Sequence
+from datetime import datetime
+from functools import cache
+from importlib.resources import files
+from typing import Any, Final
+
+import psycopg
+
+from callkeeper_assets.database import DatabaseError, database_url, describe
+from callkeeper_assets.warehouse.errors import WarehouseError
+from callkeeper_assets.warehouse.migrate import ensure_schema
+from callkeeper_assets.webhooks.delivery import Delivery
+
+_logger = logging.getLogger(__name__)
+
+# A sender waits meanwhile, and local disk is near.
+_STATEMENT_MS: Final = 4_000
+_IMPATIENT: Final = f"connect_timeout=3&tcp_user_timeout={_STATEMENT_MS}"
+# For a server that does not even say that it gave up.
+_LONGEST_SEC: Final = 8.0
+_FIND: Final = "SELECT name, account_id FROM general_accounts WHERE name = ANY(%(names)s)"
+_SETTINGS: Final = (
+    "SELECT set_config('synchronous_commit', 'on', false),"
+    " set_config('statement_timeout', %s, false)"
+)
+
+
+class InboxAwayError(Exception):
+    """The database did not take the deliveries; the text says why, for the log."""
+
+
+@cache
+def _read_sql(name: str) -> bytes:
+    return (files("callkeeper_assets.webhooks") / "sql" / f"{name}.sql").read_bytes()
+
+
+def _prepare_database() -> str:
+    """Return the URL of a database that is there and has the tables."""
+    url = database_url()
+    url += f"{'&' if '?' in url else '?'}{_IMPATIENT}"
+    ensure_schema(url)
+    return url
+
+
+class Inbox:
+    """The database's side of the intake."""
+
+    def __init__(self) -> None:
+        self._connection: psycopg.AsyncConnection[tuple[Any, ...]] | None = None
+        self._accounts: dict[str, int] = {}
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the last that was heard of the database was good."""
+        return self._connection is not None
+
+    async def connect(self) -> str:
+        """Reach the database, and bring its tables up to date; return its name for people.
+
+        Raises:
+            InboxAwayError: It is not there, or not usable.
+        """
+        try:
+            url = await asyncio.to_thread(_prepare_database)
+            connection = await psycopg.AsyncConnection.connect(
+                url, autocommit=True, application_name="callkeeper webhooks"
+            )
+            await connection.execute(_SETTINGS, [str(_STATEMENT_MS)])
+        except (DatabaseError, WarehouseError, psycopg.Error, OSError) as error:
+            raise InboxAwayError(str(error)) from error
+        self._accounts = {}
+        self._connection = connection
+        return describe(url)
+
+    async def close(self) -> None:
+        """Close the connection, if there is one."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.close()
+
+    async def store(self, deliveries: Sequence[Delivery]) -> int:
+        """Store deliveries durably; return how many were repeats of what had come before.
+
+        Raises:
+            InboxAwayError: They may be stored or not.
+        """
+        try:
+            async with asyncio.timeout(_LONGEST_SEC):
+                return await self._store(deliveries)
+        except (psycopg.Error, OSError, TimeoutError) as error:
+            await self.close()
+            text = str(error).partition("\n")[0] or f"no answer within {_LONGEST_SEC:g} s"
+            raise InboxAwayError(text) from error
+
+    async def count_waiting(self) -> list[tuple[str, int, datetime]]:
+        """Return what waits to be processed: source, payloads, the oldest one's time.
+
+        Raises:
+            InboxAwayError: The database does not say.
+        """
+        if self._connection is None:
+            return []
+        try:
+            cursor = await self._connection.execute(_read_sql("waiting"))
+            return [(row[0], row[1], row[2]) for row in await cursor.fetchall()]
+        except psycopg.Error as error:
+            raise InboxAwayError(str(error).partition("\n")[0]) from error
+
+    async def _store(self, deliveries: Sequence[Delivery]) -> int:
+        connection = self._connection
+        if connection is None:
+            raise OSError("there is no connection")
+        await self._find_accounts(connection, {each.source for each in deliveries})
+        values = {
+            "accounts": [self._accounts[each.source] for each in deliveries],
+            "times": [each.received_at for each in deliveries],
+            "digests": [each.digest for each in deliveries],
+            "receipts": [uuid.UUID(bytes=each.receipt) for each in deliveries],
+        }
+        more = {
+            "events": [each.event for each in deliveries],
+            "calls": [each.call_id for each in deliveries],
+            "formats": [each.format for each in deliveries],
+            "bodies": [each.body for each in deliveries],
+            "reasons": [each.reason for each in deliveries],
+        }
+        stored = await connection.execute(_read_sql("store"), {**values, **more}, prepare=True)
+        if stored.rowcount == len(deliveries):
+            return 0
+        # In a transaction of its own: nobody has been answered yet, so nothing is lost between.
+        repeated = await connection.execute(_read_sql("repeats"), values, prepare=True)
+        return repeated.rowcount
+
+    async def _find_accounts(
+        self, connection: psycopg.AsyncConnection[tuple[Any, ...]], names: set[str]
+    ) -> None:
+        missing = sorted(names - self._accounts.keys())
+        if not missing:
+            return
+        for name in missing:
+            await connection.execute(_read_sql("account"), {"name": name})
+        found = await connection.execute(_FIND, {"names": missing})
+        self._accounts.update(dict(await found.fetchall()))

@@ -1,0 +1,224 @@
+"""Keeps deliveries: many at once into the inbox, into the spool while the database is away.
+
+One task does all storing, so that what arrives during a commit waits for the next one and shares
+it. Beside it one task looks after the connection, and takes over what dead receivers left.
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections import deque
+from typing import Final
+
+import msgspec
+
+from callkeeper_assets.webhooks.delivery import Delivery
+from callkeeper_assets.webhooks.inbox import Inbox, InboxAwayError
+from callkeeper_assets.webhooks.metrics import Metrics
+from callkeeper_assets.webhooks.spool import Spool
+
+_logger = logging.getLogger(__name__)
+
+# Of one transaction; what is more waits for the next.
+_MOST_AT_ONCE: Final = 500
+_MOST_BYTES_AT_ONCE: Final = 8 * 1024 * 1024
+_FIRST_PAUSE_SEC: Final = 0.2
+_LONGEST_PAUSE_SEC: Final = 5.0
+_LOOK_FOR_LEFT_SEC: Final = 5.0
+_UNREADABLE_PAUSE_SEC: Final = 60.0
+_PROBE_KEPT_SEC: Final = 2.0
+
+
+class NowhereError(Exception):
+    """Neither the database nor the disk took a delivery."""
+
+
+class Intake:
+    """Where the receiver puts what it got; `start` before use, `stop` after it."""
+
+    def __init__(self, inbox: Inbox, spool: Spool, metrics: Metrics) -> None:
+        self.inbox = inbox
+        self._spool = spool
+        self._metrics = metrics
+        self._pending: deque[tuple[Delivery, asyncio.Future[None]]] = deque()
+        self._work = asyncio.Event()
+        self._lost = asyncio.Event()
+        self._spool_alone = asyncio.Lock()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._is_stopping = False
+        self._is_disk_refusing = False
+        self._drain_from = 0.0
+        self._probe: tuple[float, str | None] = (0.0, None)
+
+    @property
+    def spooled(self) -> int:
+        """Deliveries that wait in the spool."""
+        return self._spool.waiting
+
+    async def keep(self, delivery: Delivery) -> None:
+        """Return when the delivery is on disk.
+
+        Raises:
+            NowhereError: It is nowhere.
+        """
+        kept: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._pending.append((delivery, kept))
+        self._work.set()
+        await kept
+
+    async def start(self) -> None:
+        """Begin; returns when the database was tried once, whether it is there or not."""
+        await self._reach_database()
+        await self._take_over_left()
+        self._tasks = [
+            asyncio.create_task(self._store_all(), name="webhooks-store"),
+            asyncio.create_task(self._look_after_database(), name="webhooks-database"),
+            asyncio.create_task(self._look_for_left(), name="webhooks-left"),
+        ]
+
+    async def stop(self) -> None:
+        """Store what is pending, then give everything up."""
+        self._is_stopping = True
+        self._work.set()
+        storing, *others = self._tasks
+        for task in others:
+            task.cancel()
+        await asyncio.gather(storing, *others, return_exceptions=True)
+        await self.inbox.close()
+        self._spool.close()
+
+    async def find_disk_problem(self) -> str | None:
+        """Say why the spool could keep nothing; None if it could. Looks at most every 2 s."""
+        looked_at, problem = self._probe
+        now = time.monotonic()
+        if not looked_at or now - looked_at > _PROBE_KEPT_SEC:
+            problem = await asyncio.to_thread(self._spool.probe)
+            self._probe = (now, problem)
+        return problem
+
+    # Storing.
+
+    async def _store_all(self) -> None:
+        while not (self._is_stopping and not self._pending):
+            await self._work.wait()
+            self._work.clear()
+            while self._pending or (self._has_to_drain() and not self._is_stopping):
+                if self._pending:
+                    await self._store_group()
+                if self._has_to_drain() and not self._is_stopping:
+                    await self._drain_some()
+
+    def _has_to_drain(self) -> bool:
+        is_time = time.monotonic() >= self._drain_from
+        return self.inbox.is_connected and self._spool.waiting > 0 and is_time
+
+    async def _store_group(self) -> None:
+        group: list[tuple[Delivery, asyncio.Future[None]]] = []
+        size = 0
+        while self._pending and len(group) < _MOST_AT_ONCE and size < _MOST_BYTES_AT_ONCE:
+            group.append(self._pending.popleft())
+            size += len(group[-1][0].body)
+        try:
+            await self._store([delivery for delivery, _ in group])
+        except Exception as error:  # noqa: BLE001 -- whoever waits is told, whatever it is
+            for _, kept in group:
+                if not kept.done():
+                    kept.set_exception(error)
+            return
+        for _, kept in group:
+            if not kept.done():
+                kept.set_result(None)
+
+    async def _store(self, deliveries: list[Delivery]) -> None:
+        self._metrics.group_size.observe(len(deliveries))
+        if self.inbox.is_connected:
+            try:
+                repeats = await self.inbox.store(deliveries)
+            except InboxAwayError as error:
+                self._note_loss(error)
+            else:
+                self._metrics.repeats.inc(repeats)
+                return
+        try:
+            async with self._spool_alone:
+                await asyncio.to_thread(self._spool.append, deliveries)
+        except OSError as error:
+            if not self._is_disk_refusing:
+                _logger.error(  # noqa: TRY400 -- the cause is in the text
+                    "Webhooks are refused: the database is away, and the spool in %s cannot be "
+                    "written: %s. Free space, or correct permissions, or bring the database back.",
+                    self._spool.folder,
+                    error.strerror,
+                )
+            self._is_disk_refusing = True
+            raise NowhereError from error
+        self._is_disk_refusing = False
+
+    async def _drain_some(self) -> None:
+        """Move the spool's next deliveries into the inbox."""
+        async with self._spool_alone:
+            try:
+                found = await asyncio.to_thread(self._spool.read, _MOST_AT_ONCE)
+            except (OSError, msgspec.DecodeError) as error:
+                _logger.error("The spool cannot be read: %s. Its files stay.", error)  # noqa: TRY400
+                self._drain_from = time.monotonic() + _UNREADABLE_PAUSE_SEC
+                return
+            if found is None:
+                return
+            file, deliveries, position = found
+            try:
+                repeats = await self.inbox.store(deliveries)
+            except InboxAwayError as error:
+                self._note_loss(error)
+                return
+            file.forget(len(deliveries), position)
+            self._metrics.repeats.inc(repeats)
+            if not self._spool.waiting:
+                await asyncio.to_thread(self._spool.read, 1)
+                _logger.info("The spool is drained: all of it is in the inbox.")
+
+    # The connection, and what others left.
+
+    def _note_loss(self, error: InboxAwayError) -> None:
+        self._lost.set()
+        _logger.warning(
+            "The database is away: %s. Webhooks are kept in %s, and move to the inbox by "
+            "themselves when it is back.",
+            error,
+            self._spool.folder,
+        )
+
+    async def _reach_database(self) -> bool:
+        try:
+            name = await self.inbox.connect()
+        except InboxAwayError as error:
+            if not self._lost.is_set():
+                self._note_loss(error)
+            return False
+        self._lost.clear()
+        _logger.info("The inbox is in %s; %d payloads wait in the spool.", name, self.spooled)
+        self._work.set()
+        return True
+
+    async def _look_after_database(self) -> None:
+        while True:
+            await self._lost.wait()
+            pause = _FIRST_PAUSE_SEC
+            while not await self._reach_database():
+                await asyncio.sleep(pause)
+                pause = min(_LONGEST_PAUSE_SEC, 2 * pause)
+
+    async def _take_over_left(self) -> None:
+        async with self._spool_alone:
+            found = await asyncio.to_thread(self._spool.take_over)
+        if found:
+            _logger.info("The spool holds %d payloads that a receiver before left.", found)
+            self._work.set()
+
+    async def _look_for_left(self) -> None:
+        while True:
+            await asyncio.sleep(_LOOK_FOR_LEFT_SEC)
+            with contextlib.suppress(OSError):
+                await self._take_over_left()
+            self._work.set()

@@ -1,0 +1,76 @@
+"""What a webhook's request brought: its body, how to read it, and what is known of it at once.
+
+Pure, and fast: this runs for each request while the sender waits. The whole call is read later, by
+`raw_call`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from callkeeper_assets.api.calls import read_call_id
+from callkeeper_assets.webhooks.document import (
+    Document,
+    Format,
+    UnreadableError,
+    looks_like_json,
+    read_document,
+    read_value,
+)
+
+_LONGEST_EVENT: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """One request's content.
+
+    Attributes:
+        body: As received; of a GET, or of a POST without a body, the query.
+        event: `hook_event`, shortened; None if there is none.
+        call_id: None if none can be read.
+        reason: Why it cannot be read; None if it can.
+    """
+
+    format: Format
+    body: bytes
+    event: str | None = None
+    call_id: int | None = None
+    reason: str | None = None
+
+
+def choose_format(content_type: str, body: bytes) -> Format:
+    """How a POST's body is to be read; its own first character says more than its label."""
+    return "json" if looks_like_json(body) or "json" in content_type.lower() else "form"
+
+
+def read_event(document: Document, fields: Mapping[str, str]) -> str | None:
+    """Return the event's name, in a form that every store takes."""
+    value = read_value(document, fields.get("hook_event", "hook_event"))
+    if not isinstance(value, str):
+        return None
+    return value.replace("\0", "")[:_LONGEST_EVENT]
+
+
+def read_payload(
+    content_type: str, query: bytes, body: bytes, fields: Mapping[str, str]
+) -> Payload:
+    """Read what a request brought.
+
+    Args:
+        content_type: As the header has it; empty if there is none.
+        query: The URL's, as received.
+        body: Empty for a GET.
+        fields: By path in a raw call, the name under which this account sends the value.
+    """
+    form: Format
+    if body or not query:
+        form = choose_format(content_type, body)
+    else:
+        form, body = "query", query
+    try:
+        document = read_document(form, body)
+    except UnreadableError as error:
+        return Payload(form, body, reason=str(error))
+    call_id = read_call_id(read_value(document, fields.get("id", "id")))
+    return Payload(form, body, read_event(document, fields), call_id)

@@ -1,0 +1,135 @@
+"""uvicorn's HTTP protocol with bounds that it lacks: on heads, on time, on connections.
+
+Nobody holds a connection by sending slowly or not at all, and no head grows without end. Who is
+refused gets an answer, and what he still sends is thrown away, so that he can read it.
+"""
+
+import asyncio
+import math
+from collections.abc import Callable, Iterable
+from typing import Any, ClassVar, Final
+
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
+
+_HEAD_SEC: Final = 10.0
+_BODY_SEC: Final = 20.0
+_LINGER_SEC: Final = 2.0
+_LARGEST_HEAD: Final = 32 * 1024
+_MOST_HEADERS: Final = 100
+# Below the usual limit of 1,024 open files.
+_MOST_CONNECTIONS: Final = 800
+_SWEEP_SEC: Final = 1.0
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """One connection."""
+
+    # Called with the status of each request that the application never saw.
+    note_refused: ClassVar[Callable[[int], None]] = lambda _: None
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:  # noqa: ANN401 -- uvicorn's own
+        super().__init__(*arguments, **named)
+        # When the other side must have done what is expected of it; never while it is our turn.
+        self._deadline = math.inf
+        self._head_size = 0
+        self._has_begun = False
+        self._is_refused = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin, unless there are too many."""
+        super().connection_made(transport)
+        self._deadline = self.loop.time() + _HEAD_SEC
+        if len(self.connections) > _MOST_CONNECTIONS:
+            transport.close()
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes in; the first ones of a request start its time."""
+        if self._is_refused:
+            return
+        if self._deadline == math.inf:
+            self._deadline = self.loop.time() + _HEAD_SEC
+        super().data_received(data)
+
+    def on_message_begin(self) -> None:
+        """Begin a request."""
+        super().on_message_begin()
+        self._has_begun = True
+        self._head_size = 0
+
+    def on_url(self, url: bytes) -> None:
+        """Take a part of the URL."""
+        self._grow_head(len(url))
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header."""
+        self._grow_head(len(name) + len(value))
+        if len(self.headers) >= _MOST_HEADERS:
+            self._head_size = _LARGEST_HEAD + 1
+            raise ValueError("too many headers")
+        super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """Hand the request over; its body has a time of its own."""
+        super().on_headers_complete()
+        self._deadline = self.loop.time() + _BODY_SEC
+
+    def on_message_complete(self) -> None:
+        """The request is whole: it is our turn."""
+        super().on_message_complete()
+        self._has_begun = False
+        self._deadline = math.inf
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 -- uvicorn's
+        """Answer what is no HTTP, or has too large a head."""
+        self._refuse(431 if self._head_size > _LARGEST_HEAD else 400)
+
+    def expire(self, now: float) -> None:
+        """End the connection if its time is over."""
+        if now < self._deadline or self.transport.is_closing():
+            return
+        cycle = self._find_cycle()
+        # Answered before its body, which still does not end.
+        is_answered = cycle is not None and cycle.response_started and cycle.more_body
+        if self._is_refused or not self._has_begun or is_answered:
+            self.transport.abort()
+        else:
+            self._refuse(408)
+
+    def _find_cycle(self) -> RequestResponseCycle | None:
+        """The newest request whose head is whole; uvicorn declares that there always is one."""
+        return self.cycle
+
+    def _grow_head(self, size: int) -> None:
+        self._head_size += size
+        if self._head_size > _LARGEST_HEAD:
+            raise ValueError("too large a head")
+
+    def _refuse(self, status: int) -> None:
+        self._is_refused = True
+        self._deadline = self.loop.time() + _LINGER_SEC
+        cycle = self._find_cycle()
+        if cycle is not None and not cycle.response_complete:
+            # The application waits for a body that does not come.
+            cycle.disconnected = True
+            cycle.message_event.set()
+        self.transport.write(
+            STATUS_LINE[status] + b"content-length: 0\r\nconnection: close\r\n\r\n"
+        )
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        type(self).note_refused(status)
+
+
+async def sweep(find_connections: Callable[[], Iterable[Any]]) -> None:
+    """End connections whose time is over, every second, until it is cancelled."""
+    loop = asyncio.get_running_loop()
+    while True:
+        await asyncio.sleep(_SWEEP_SEC)
+        now = loop.time()
+        for connection in list(find_connections()):
+            connection.expire(now)

@@ -1,0 +1,81 @@
+"""Runs the receiver as this process, until it is told to stop.
+
+uvicorn with what its defaults leave open closed: no access log of its own (it would have the
+tokens), no name of itself, no WebSockets, bounded connections.
+"""
+
+import asyncio
+import logging
+import socket
+from collections.abc import Sequence
+from typing import Final
+
+import uvicorn
+
+from callkeeper_assets.api.redaction import RedactingFilter
+from callkeeper_assets.config.source import Source
+from callkeeper_assets.home import home
+from callkeeper_assets.webhooks.access_log import AccessLog
+from callkeeper_assets.webhooks.gate import Gate
+from callkeeper_assets.webhooks.inbox import Inbox
+from callkeeper_assets.webhooks.intake import Intake
+from callkeeper_assets.webhooks.metrics import Metrics
+from callkeeper_assets.webhooks.protocol import BoundedProtocol, sweep
+from callkeeper_assets.webhooks.receiver import Receiver
+from callkeeper_assets.webhooks.spool import Spool
+
+_logger = logging.getLogger(__name__)
+
+# A proxy in front that reuses connections has to give them up first.
+_KEEP_ALIVE_SEC: Final = 15
+# Supervisors kill after 8 to 10 s.
+_FAREWELL_SEC: Final = 6
+
+
+class _Server(uvicorn.Server):
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        # Held here: the loop itself would let go of it.
+        self._sweeper = asyncio.create_task(sweep(lambda: self.server_state.connections))
+        _logger.info(
+            "The webhook receiver listens at http://%s:%d", self.config.host, self.config.port
+        )
+
+
+def _configure_logging() -> None:
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    handler.addFilter(RedactingFilter())
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    logging.getLogger("callkeeper_assets").setLevel(logging.INFO)
+    # It warns of each request that is no HTTP; the access log has them.
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
+
+
+def run_receiver(host: str, port: int, sources: Sequence[Source]) -> None:
+    """Receive the webhooks of these sources until SIGINT or SIGTERM; then end in order.
+
+    Raises:
+        KeyboardInterrupt: It was told to stop, and has; the signal is passed on.
+    """
+    _configure_logging()
+    metrics = Metrics()
+    intake = Intake(Inbox(), Spool(home() / "spool"), metrics)
+    receiver = Receiver(Gate(sources), intake, metrics, AccessLog())
+    BoundedProtocol.note_refused = lambda status: receiver.note("", status, 0, 0.0)
+    config = uvicorn.Config(
+        receiver,
+        host,
+        port,
+        loop="uvloop",
+        http=BoundedProtocol,
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_keep_alive=_KEEP_ALIVE_SEC,
+        timeout_graceful_shutdown=_FAREWELL_SEC,
+    )
+    _Server(config).run()
