@@ -34,6 +34,11 @@ def configured_database_url() -> str | None:
     return os.environ.get("CALLKEEPER_DATABASE_URL") or None
 
 
+def configured_webhook_url() -> str | None:
+    """Return `CALLKEEPER_WEBHOOK_URL`, where the receiver is seen from outside; None when unset."""
+    return os.environ.get("CALLKEEPER_WEBHOOK_URL", "").strip().rstrip("/") or None
+
+
 def set_dagster_home() -> Path:
     """Set `DAGSTER_HOME` for this process and its children to the project's root, unless it is set.
 

@@ -31,11 +31,12 @@ from callkeeper_assets.simulator.running import RunningSimulator
 
 @dataclass(frozen=True)
 class DemoWishes:
-    """What was asked for; `address` is None unless everything is to stay and be served."""
+    """What was asked for; the addresses are None unless everything is to stay and be served."""
 
     days: int
     calls_per_day: int
     address: WebAddress | None
+    receiver: WebAddress | None
 
 
 @contextmanager
@@ -62,9 +63,9 @@ def tell_demo(wishes: DemoWishes) -> None:
                 # New calls come in from now on, as they would.
                 simulator.clock.set(None)
                 lines = list_source_lines()
-                address, url = wishes.address, database_url()
+                address, receiver, url = wishes.address, wishes.receiver, database_url()
                 print_text("Starting Dagster; this takes some seconds.")
-                serve(address, lambda: print_greeting(address, url, lines))
+                serve(address, receiver, lambda: print_greeting(address, receiver, url, lines))
 
 
 def _load(simulator: RunningSimulator, period: Period) -> None:

@@ -30,6 +30,7 @@ type: callkeeper_assets.CallKeeperSource
 attributes:
   caption: {caption}
   api_key: {{env: {variable}}}
+  webhook: {{token: {{env: {token_variable}}}}}
   # The simulator, for as long as the demo runs.
   base_url: {base_url}
   time_zone: {time_zone}
@@ -53,6 +54,11 @@ class DemoSource:
     def variable(self) -> str:
         """The environment variable of its key."""
         return f"{self.name.upper()}_API_KEY"
+
+    @property
+    def token_variable(self) -> str:
+        """The environment variable of its webhooks' token."""
+        return f"{self.name.upper()}_WEBHOOK_TOKEN"
 
 
 SOURCES: Final = (
@@ -88,6 +94,7 @@ def enter_home() -> None:
     os.environ["DAGSTER_HOME"] = str(project_root())
     for source in SOURCES:
         os.environ[source.variable] = secrets.token_hex(16)
+        os.environ[source.token_variable] = secrets.token_urlsafe(24)
 
 
 def choose_period(days: int) -> Period:
@@ -122,6 +129,7 @@ def write_sources(base_url: str, period: Period) -> None:
         text = _DEFS.format(
             caption=source.caption,
             variable=source.variable,
+            token_variable=source.token_variable,
             base_url=base_url,
             time_zone=source.time_zone,
             first=period.first,

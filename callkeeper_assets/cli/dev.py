@@ -14,13 +14,21 @@ def dev(
         str,
         typer.Option(help="Address of Dagster's UI. It asks nobody for a password: keep it local."),
     ] = "127.0.0.1",
+    webhook_port: Annotated[int, typer.Option(help="Port of the webhook receiver.")] = 8080,
+    webhook_host: Annotated[
+        str, typer.Option(help="Address of the webhook receiver, which speaks plain HTTP.")
+    ] = "127.0.0.1",
 ) -> None:
-    """Run database, Dagster's UI and its daemon, which loads by schedule, until Ctrl-C."""
+    """Run database, Dagster's UI, its daemon and the webhook receiver, until Ctrl-C."""
     from callkeeper_assets.cli.console import (  # noqa: PLC0415
         print_error,
         print_note,
     )
-    from callkeeper_assets.cli.greeting import list_source_lines, print_greeting  # noqa: PLC0415
+    from callkeeper_assets.cli.greeting import (  # noqa: PLC0415
+        has_webhooks,
+        list_source_lines,
+        print_greeting,
+    )
     from callkeeper_assets.cli.serving import (  # noqa: PLC0415
         WebAddress,
         find_port_problem,
@@ -36,11 +44,18 @@ def dev(
         if problem:
             print_error(f"{problem}. Choose another: callkeeper dev --port {port + 1}")
             raise typer.Exit(FAILED)
+        receiver = WebAddress(webhook_host, webhook_port) if has_webhooks() else None
+        problem = find_port_problem(receiver) if receiver else None
+        if problem:
+            print_error(
+                f"{problem}. Choose another: callkeeper dev --webhook-port {webhook_port + 1}"
+            )
+            raise typer.Exit(FAILED)
         sources = list_source_lines()
         print_note("Starting the database and Dagster; this takes some seconds.")
         url = database_url()
         connect(url).close()
         try:
-            serve(address, lambda: print_greeting(address, url, sources))
+            serve(address, receiver, lambda: print_greeting(address, receiver, url, sources))
         except KeyboardInterrupt:
             print_note("Stopped.")

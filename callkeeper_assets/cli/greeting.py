@@ -22,13 +22,20 @@ def list_source_lines() -> list[str]:
     sources, broken = load_sources()
     lines = []
     for source in sources:
-        try:
-            source.read_api_key()
-        except MissingSecretError as error:
-            lines.append(str(error))
+        readers = (source.read_api_key, source.read_webhook_token)
+        for read in readers if source.webhook else readers[:1]:
+            try:
+                read()
+            except MissingSecretError as error:
+                lines.append(str(error))
     lines += [describe_broken(refused) for refused in broken]
     names = ", ".join(source.name for source in sources) or "none that can be loaded"
     return [f"Sources:        {names}", *lines]
+
+
+def has_webhooks() -> bool:
+    """Whether any source takes webhooks."""
+    return any(source.webhook for source in load_sources()[0])
 
 
 def show_database(url: str) -> str:
@@ -36,10 +43,14 @@ def show_database(url: str) -> str:
     return url if is_embedded() else describe(url)
 
 
-def print_greeting(address: WebAddress, url: str, lines: Sequence[str]) -> None:
+def print_greeting(
+    address: WebAddress, receiver: WebAddress | None, url: str, lines: Sequence[str]
+) -> None:
     """Print where everything is, and how to stop it."""
     print_text()
     print_text(f"Dagster's UI:   {address.url}")
+    if receiver:
+        print_text(f"Webhooks:       {receiver.url}; callkeeper check prints each source's URL")
     print_text(f"Tables for BI:  {show_database(url)}")
     print_text(f"Raw calls:      {raw_url()}")
     print_text(f"Logs:           {home() / 'logs' / 'dev'}")

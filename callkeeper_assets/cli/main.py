@@ -16,6 +16,7 @@ from callkeeper_assets.cli.demo import demo
 from callkeeper_assets.cli.dev import dev
 from callkeeper_assets.cli.environment import prepare_environment, read_version
 from callkeeper_assets.cli.exits import FAILED, INTERRUPTED, WRONG_USAGE, UsageProblemError
+from callkeeper_assets.cli.inbox import inbox
 from callkeeper_assets.cli.load import load
 from callkeeper_assets.cli.refresh import refresh
 from callkeeper_assets.cli.simulate import simulate
@@ -32,7 +33,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _command in (demo, dev, check, load, refresh, status, webhooks, simulate):
+for _command in (demo, dev, check, load, refresh, status, webhooks, inbox, simulate):
     app.command()(_command)
 
 

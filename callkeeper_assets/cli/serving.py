@@ -1,5 +1,6 @@
 """Dagster on this machine: one code server, the web server and the daemon that share it.
 
+Beside them the webhook receiver, where a source takes webhooks.
 `dagster dev` does as much, but ends when one of its processes dies, and starts the daemon before
 dead runs are buried. Used by `dev` and by `demo --serve`.
 """
@@ -32,7 +33,7 @@ _MOST_DEATHS: Final = 3
 
 @dataclass(frozen=True)
 class WebAddress:
-    """Where Dagster's UI is."""
+    """Where something of ours listens."""
 
     host: str
     port: int
@@ -44,7 +45,7 @@ class WebAddress:
 
     @property
     def url(self) -> str:
-        """For a browser on this machine."""
+        """For whoever is on this machine."""
         return f"http://{self.reachable_host}:{self.port}"
 
 
@@ -92,11 +93,12 @@ def held_alone(path: Path, what: str) -> Iterator[None]:
         yield
 
 
-def serve(address: WebAddress, greet: Callable[[], None]) -> None:
-    """Run Dagster until the command is interrupted; the database must be reachable.
+def serve(address: WebAddress, receiver: WebAddress | None, greet: Callable[[], None]) -> None:
+    """Run everything until the command is interrupted; the database must be reachable.
 
     Args:
         address: Where the UI listens.
+        receiver: Where webhooks are received; None if no source takes any.
         greet: Is called once the UI answers.
 
     Raises:
@@ -108,6 +110,8 @@ def serve(address: WebAddress, greet: Callable[[], None]) -> None:
     workspace = _write_workspace(port)
     with Supervisor() as supervisor:
         supervisor.start(_code_server(port, logs))
+        if receiver:
+            supervisor.start(_receiver(receiver, logs))
         _prepare(logs / "preparation.log")
         _wait_for(_CODE_SERVER, lambda: _is_listening(port), supervisor)
         supervisor.start(_web_server(address, workspace, logs))
@@ -147,6 +151,12 @@ def _code_server(port: int, logs: Path) -> Service:
 def _web_server(address: WebAddress, workspace: Path, logs: Path) -> Service:
     arguments = ["-m", "dagster_webserver", "-h", address.host, "-p", str(address.port)]
     return Service(_WEB_SERVER, (*arguments, "-w", str(workspace)), logs / "web_server.log")
+
+
+def _receiver(address: WebAddress, logs: Path) -> Service:
+    arguments = ["-m", "callkeeper_assets.cli.main", "webhooks"]
+    arguments += ["--host", address.host, "--port", str(address.port)]
+    return Service("The webhook receiver", tuple(arguments), logs / "webhooks.log")
 
 
 def _prepare(log: Path) -> None:

@@ -10,8 +10,9 @@ from callkeeper_assets.api.errors import CallKeeperError
 from callkeeper_assets.api.redaction import register_secret
 from callkeeper_assets.api.session import RetryPolicy
 from callkeeper_assets.cli.findings import Finding
+from callkeeper_assets.cli.webhook_checks import check_webhook, find_shared_tokens
 from callkeeper_assets.config.errors import MissingSecretError
-from callkeeper_assets.config.loading import BrokenSource
+from callkeeper_assets.config.loading import BrokenSource, load_sources
 from callkeeper_assets.config.source import Source
 
 # A person waits for the answer.
@@ -26,8 +27,15 @@ def check_sources(sources: Sequence[Source]) -> list[Finding]:
     """Check sources side by side; findings are in the order of the sources."""
     if not sources:
         return []
+    tokens = find_shared_tokens(load_sources()[0])
+    for token in tokens:
+        register_secret(token)
     with ThreadPoolExecutor(min(_MOST_AT_ONCE, len(sources))) as executor:
-        return [finding for found in executor.map(_check_source, sources) for finding in found]
+        return [
+            finding
+            for source, found in zip(sources, executor.map(_check_source, sources), strict=True)
+            for finding in (*found, *check_webhook(source, tokens))
+        ]
 
 
 def describe_refused(broken: BrokenSource) -> list[Finding]:

@@ -9,8 +9,6 @@ import logging
 import uuid
 from collections.abc import Sequence
 from datetime import datetime
-from functools import cache
-from importlib.resources import files
 from typing import Any, Final
 
 import psycopg
@@ -19,6 +17,7 @@ from callkeeper_assets.database import DatabaseError, database_url, describe
 from callkeeper_assets.warehouse.errors import WarehouseError
 from callkeeper_assets.warehouse.migrate import ensure_schema
 from callkeeper_assets.webhooks.delivery import Delivery
+from callkeeper_assets.webhooks.inbox_queries import read_sql
 
 _logger = logging.getLogger(__name__)
 
@@ -36,11 +35,6 @@ _SETTINGS: Final = (
 
 class InboxAwayError(Exception):
     """The database did not take the deliveries; the text says why, for the log."""
-
-
-@cache
-def _read_sql(name: str) -> bytes:
-    return (files("callkeeper_assets.webhooks") / "sql" / f"{name}.sql").read_bytes()
 
 
 def _prepare_database() -> str:
@@ -110,7 +104,7 @@ class Inbox:
         if self._connection is None:
             return []
         try:
-            cursor = await self._connection.execute(_read_sql("waiting"))
+            cursor = await self._connection.execute(read_sql("waiting"))
             return [(row[0], row[1], row[2]) for row in await cursor.fetchall()]
         except psycopg.Error as error:
             raise InboxAwayError(str(error).partition("\n")[0]) from error
@@ -133,11 +127,11 @@ class Inbox:
             "bodies": [each.body for each in deliveries],
             "reasons": [each.reason for each in deliveries],
         }
-        stored = await connection.execute(_read_sql("store"), {**values, **more}, prepare=True)
+        stored = await connection.execute(read_sql("store"), {**values, **more}, prepare=True)
         if stored.rowcount == len(deliveries):
             return 0
         # In a transaction of its own: nobody has been answered yet, so nothing is lost between.
-        repeated = await connection.execute(_read_sql("repeats"), values, prepare=True)
+        repeated = await connection.execute(read_sql("repeats"), values, prepare=True)
         return repeated.rowcount
 
     async def _find_accounts(
@@ -147,6 +141,6 @@ class Inbox:
         if not missing:
             return
         for name in missing:
-            await connection.execute(_read_sql("account"), {"name": name})
+            await connection.execute(read_sql("account"), {"name": name})
         found = await connection.execute(_FIND, {"names": missing})
         self._accounts.update(dict(await found.fetchall()))

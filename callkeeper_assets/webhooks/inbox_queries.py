@@ -1,0 +1,87 @@
+"""Questions about the inbox, for people: what is in it, how much, and once more please.
+
+Synchronous, a connection a question; the schema must be there. What a run takes out of the inbox to
+process it does not belong here.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from importlib.resources import files
+from typing import Any, Literal
+
+from callkeeper_assets.database import connect
+
+State = Literal["new", "processed", "rejected"]
+
+
+@dataclass(frozen=True)
+class InboxEntry:
+    """One payload.
+
+    Attributes:
+        size_bytes: Of its body.
+        repeats: How often it came again.
+        reason: Why it was rejected, or why it changed nothing.
+    """
+
+    id: int
+    source: str
+    received_at: datetime
+    event: str | None
+    call_id: int | None
+    format: str
+    size_bytes: int
+    repeats: int
+    state: State
+    reason: str | None
+
+
+@dataclass(frozen=True)
+class InboxCounts:
+    """One source's payloads.
+
+    Attributes:
+        new: They wait to be processed.
+        repeats: Payloads that had come before; not in the other counts.
+        oldest_new_at: None if none waits.
+        newest_at: None if there is none.
+    """
+
+    source: str
+    new: int
+    processed: int
+    rejected: int
+    repeats: int
+    oldest_new_at: datetime | None
+    newest_at: datetime | None
+
+
+@cache
+def read_sql(name: str) -> bytes:
+    """Return the text of `sql/<name>.sql`."""
+    return (files("callkeeper_assets.webhooks") / "sql" / f"{name}.sql").read_bytes()
+
+
+def list_entries(url: str, names: Collection[str], state: State, most: int) -> list[InboxEntry]:
+    """Return the newest payloads of sources in a state, at most so many."""
+    values = {"names": list(names), "state": state, "most": most}
+    with connect(url) as connection:
+        rows: list[tuple[Any, ...]] = connection.execute(read_sql("list"), values).fetchall()
+    return [InboxEntry(*row) for row in rows]
+
+
+def count_entries(url: str, names: Collection[str]) -> list[InboxCounts]:
+    """Return the counts of those of the named sources that the warehouse knows, by name."""
+    with connect(url) as connection:
+        rows: list[tuple[Any, ...]] = connection.execute(
+            read_sql("count"), {"names": list(names)}
+        ).fetchall()
+    return [InboxCounts(*row) for row in rows]
+
+
+def replay_rejected(url: str, names: Collection[str]) -> int:
+    """Have the rejected payloads of sources processed again; return how many."""
+    with connect(url, autocommit=True) as connection:
+        return connection.execute(read_sql("replay"), {"names": list(names)}).rowcount
