@@ -6,6 +6,7 @@ from datetime import date
 import dagster as dg
 
 from callkeeper_assets.assets.partitions import build_range_tags
+from callkeeper_assets.assets.webhook_check import has_webhook_check, webhook_check_key
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.database.url import database_url
 from callkeeper_assets.runs.burial import SOURCE_TAG
@@ -33,9 +34,10 @@ def build_jobs(source: Source) -> dg.Definitions:
         description=f"Historic load of {source.caption}: the chosen days are loaded in one run.",
         tags={SOURCE_TAG: source.name},
     )
+    checks = [webhook_check_key(source)] if has_webhook_check(source) else []
     refresh_job = dg.define_asset_job(
         name_refresh_job(source.name),
-        selection=selection,
+        selection=selection | dg.AssetSelection.checks(*checks),
         description=(
             f"Re-read of {source.caption}: today, {source.refresh.overlap_days} days before it, "
             "and older days whose calls are not all final."
@@ -72,7 +74,7 @@ def plan_source_refresh(source: Source, *, today: date) -> list[DayRange]:
     """
     # The database's driver, which loading the code location need not pay for.
     from callkeeper_assets.warehouse.migrate import ensure_schema  # noqa: PLC0415
-    from callkeeper_assets.warehouse.queries import non_final_days  # noqa: PLC0415
+    from callkeeper_assets.warehouse.queries import unsettled_days  # noqa: PLC0415
 
     url = database_url()
     ensure_schema(url)
@@ -81,5 +83,5 @@ def plan_source_refresh(source: Source, *, today: date) -> list[DayRange]:
         today=today,
         overlap_days=source.refresh.overlap_days,
         first_day=first_day,
-        non_final=non_final_days(url, source.name, before=today, since=first_day),
+        unsettled=unsettled_days(url, source.name, source.time_zone, before=today, since=first_day),
     )

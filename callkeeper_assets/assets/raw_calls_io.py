@@ -41,15 +41,15 @@ class StoredRawCalls:
     source: str
     days: tuple[date, ...]
 
-    def read_day(self, day: date) -> "pa.Table":
-        """Read a day's calls.
+    def read_day(self, day: date) -> "tuple[pa.Table, DayDetails]":
+        """Read a day's calls, and how they were fetched.
 
         Raises:
             MissingDayError: The day was never fetched.
             UnreadableDayError: The day's file is damaged.
             StoreError: The store cannot be reached.
         """
-        return self.store.read(self.source, day)[0]
+        return self.store.read(self.source, day)
 
     def read_refusal(self, day: date, run_id: str) -> str:
         """Say why this run's answer for the day was not stored; empty if it was.

@@ -98,7 +98,7 @@ def _load(
     results = load_days(
         url,
         account,
-        _read_days(raw_calls, first_run_id(context.run), kept_back),
+        _read_days(source, raw_calls, first_run_id(context.run), kept_back),
         tables=source.tables,
         filters=source.filters,
         run_id=run_id,
@@ -122,15 +122,23 @@ def _load(
 
 
 def _read_days(
-    raw_calls: StoredRawCalls, run_id: str, kept_back: dict[date, str]
+    source: Source, raw_calls: StoredRawCalls, run_id: str, kept_back: dict[date, str]
 ) -> Iterator[RawDay]:
     """Read the days, but put those whose answer this run refused into `kept_back`, with why."""
     for day in raw_calls.days:
         refusal = raw_calls.read_refusal(day, run_id)
         if refusal:
             kept_back[day] = refusal
-        else:
-            yield RawDay(day=day, calls=raw_calls.read_day(day))
+            continue
+        calls, details = raw_calls.read_day(day)
+        yield RawDay(
+            day=day,
+            calls=calls,
+            # Counted from the answer, not from now: the source could not have shown later calls.
+            webhooks_stay_from=details.fetched_at - source.webhook.grace
+            if source.webhook
+            else None,
+        )
 
 
 def _log_totals(context: dg.AssetExecutionContext, loaded: Iterable[LoadedDay]) -> None:
@@ -158,13 +166,15 @@ def _describe_days(
 
 def _describe_day(day: LoadedDay, table: str) -> dict[str, Any]:
     counts = day.counts[table]
+    unconfirmed = day.unconfirmed.get(table, 0)
     return {
-        "dagster/row_count": day.rows[table],
+        "dagster/row_count": day.rows[table] + unconfirmed,
         "rows_added": counts.added,
         "rows_updated": counts.updated,
         "rows_deleted": counts.deleted,
         "raw_calls": day.raw_calls,
         "non_final_calls": day.non_final,
+        **({"told_by_webhooks_only": unconfirmed} if unconfirmed else {}),
     }
 
 

@@ -90,12 +90,17 @@ class RawStore:
 
     def read_call_ids(self, source: str, day: date) -> set[int]:
         """Return the ids of a day's calls; none where there is no file."""
+        found = self.look_up(source, day)
+        return found[0] if found else set()
+
+    def look_up(self, source: str, day: date) -> "tuple[set[int], DayDetails] | None":
+        """Return the ids of a day's calls and how it was fetched; None where there is no file."""
         path = self.locate(source, day)
         content = self._read(path)
         if content is None:
-            return set()
-        calls, _ = decode_day(content, name=path, columns=["call_id"])
-        return set(calls.column("call_id").to_pylist())
+            return None
+        calls, details = decode_day(content, name=path, columns=["call_id"])
+        return set(calls.column("call_id").to_pylist()), details
 
     def _read(self, path: str) -> bytes | None:
         with self._said(path, "read"):

@@ -1,4 +1,4 @@
-"""Which days a refresh reads again: the overlap, and older days whose calls are not all final.
+"""Which days a refresh reads again: the overlap, and older days that are not settled.
 
 A pure function decides; it is asked by the schedule and by the command line alike.
 """
@@ -22,7 +22,7 @@ class DayRange:
 
 
 def plan_refresh(
-    *, today: date, overlap_days: int, first_day: date, non_final: Iterable[date]
+    *, today: date, overlap_days: int, first_day: date, unsettled: Iterable[date]
 ) -> list[DayRange]:
     """Return the ranges to read again, oldest first, not overlapping.
 
@@ -30,10 +30,11 @@ def plan_refresh(
         today: In the source's time zone; always read.
         overlap_days: Days before today that are always read.
         first_day: The source gives nothing before it.
-        non_final: Days that hold calls whose status can still change; any order.
+        unsettled: Days that hold calls whose status can still change, or that only webhooks have
+            told of; any order.
     """
     overlap = {today - _DAY * back for back in range(overlap_days + 1)}
-    days = sorted(day for day in overlap | set(non_final) if first_day <= day <= today)
+    days = sorted(day for day in overlap | set(unsettled) if first_day <= day <= today)
     ranges: list[DayRange] = []
     for day in days:
         if ranges and (day - ranges[-1].last).days <= _GAP_WORTH_A_RUN:

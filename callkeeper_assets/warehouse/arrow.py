@@ -12,6 +12,7 @@ from typing import Any, Final
 import pyarrow as pa
 
 INT: Final = pa.int32()
+BIGINT: Final = pa.int64()
 DAY: Final = pa.date32()
 MOMENT: Final = pa.timestamp("us", "UTC")
 TEXT: Final = pa.string()
@@ -22,6 +23,7 @@ _MICROSECONDS: Final = 1_000_000
 # By type: the array module's type code, and how a value becomes its number.
 _NUMBERS: Final[dict[pa.DataType, tuple[str, Callable[[Any], int]]]] = {
     INT: ("i", int),
+    BIGINT: ("q", int),
     DAY: ("i", lambda value: value.toordinal() - _EPOCH_DAY),
     MOMENT: ("q", lambda value: round(value.timestamp() * _MICROSECONDS)),
 }

@@ -5,6 +5,7 @@ A dimension's new row counts for the first day that needed it.
 
 from collections import defaultdict
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from datetime import date
 
 import duckdb
@@ -43,6 +44,7 @@ def count_batch(
     for table in tables:
         for day, added in _new_rows(duck, table):
             counts[day][table]["add"] = added
+    unconfirmed = _count_unconfirmed(duck)
     return [
         LoadedDay(
             day=day,
@@ -56,6 +58,7 @@ def count_batch(
             },
             non_final=raw.get(day, (0, 0))[1],
             unknown_fields=batch.unknown_fields.get(day, ()),
+            unconfirmed=unconfirmed.get(day, {}),
         )
         for day in batch.days
         if day in loaded
@@ -67,15 +70,7 @@ def credit_account(days: Sequence[LoadedDay], account: AccountRow, updated: int)
     if not days:
         return []
     count = RowCounts(added=1) if account.is_new else RowCounts(updated=updated)
-    first = days[0]
-    credited = LoadedDay(
-        first.day,
-        first.raw_calls,
-        first.rows,
-        {**first.counts, ACCOUNTS: count},
-        first.non_final,
-        first.unknown_fields,
-    )
+    credited = replace(days[0], counts={**days[0].counts, ACCOUNTS: count})
     return [credited, *days[1:]]
 
 
@@ -89,6 +84,14 @@ def _used_rows(table: str) -> str:
         return "count(DISTINCT dates_id) FILTER (WHERE dates_id <> 1)"
     key = next(dimension.key for dimension in DIMENSIONS if dimension.table == table)
     return f"count(DISTINCT {key})"
+
+
+def _count_unconfirmed(duck: duckdb.DuckDBPyConnection) -> dict[date, dict[str, int]]:
+    rows = duck.execute(
+        "SELECT day, count(*), count(*) FILTER (WHERE has_facts) FROM plan WHERE is_unconfirmed "
+        "GROUP BY day"
+    ).fetchall()
+    return {day: {CALLS: calls, FACTS: facts} for day, calls, facts in rows}
 
 
 def _new_rows(duck: duckdb.DuckDBPyConnection, table: str) -> list[tuple[date, int]]:

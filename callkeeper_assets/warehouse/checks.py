@@ -121,7 +121,10 @@ def _broken_references(connection: _Connection, scope: Mapping[str, object]) -> 
 def count_rows(
     url: str, account: Account, first: date, last: date
 ) -> Mapping[date, Mapping[str, int]]:
-    """Count rows of callkeeper_calls and callkeeper_calls_facts by day; a day without any has 0."""
+    """Count rows of callkeeper_calls and callkeeper_calls_facts by day; a day without any has 0.
+
+    Calls that only a webhook told of are not counted: the source's answer says nothing of them.
+    """
     counts: dict[date, dict[str, int]] = {day: {CALLS: 0, FACTS: 0} for day in _days(first, last)}
     with _open(url) as connection:
         scope = _scope(connection, account, first, last)

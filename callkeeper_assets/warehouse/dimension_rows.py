@@ -33,9 +33,10 @@ class DimensionRows:
         self._duck = duck
         for dimension in DIMENSIONS:
             duck.execute(
-                f"CREATE TEMP TABLE known_{dimension.short} (key UUID, id INTEGER, is_new BOOLEAN)"
+                f"CREATE OR REPLACE TEMP TABLE known_{dimension.short} "
+                "(key UUID, id INTEGER, is_new BOOLEAN)"
             )
-        duck.execute("CREATE TEMP TABLE known_dates (id INTEGER, is_new BOOLEAN)")
+        duck.execute("CREATE OR REPLACE TEMP TABLE known_dates (id INTEGER, is_new BOOLEAN)")
 
     def resolve(self, chosen: tuple[str, ...]) -> None:
         """Make every key in `frame` known."""

@@ -8,7 +8,7 @@ two batches, however long the period.
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, date, datetime
-from typing import Final
+from typing import Final, Self
 
 import duckdb
 
@@ -95,12 +95,12 @@ class _Load:
             self._merger.read_existing(batch)
             refused = self._refuse(batch.days)
             self._rows.resolve(self._tables)
-            changes = self._merger.plan(refused)
+            changes = self._merger.plan(batch, refused)
             loaded = [day for day in batch.days if day not in refused]
             days = count_batch(self._duck, batch, self._tables, changes, loaded)
             with self._session.transaction():
                 self._merger.write(changes, head.started_at)
-                if loaded:
+                if loaded and self._origin == "api":
                     days = self._note_days(days)
                 results: list[LoadedDay | RefusedDay] = [*days, *refused.values()]
                 results.sort(key=lambda result: result.day)
@@ -143,6 +143,66 @@ def _batches(days: Iterable[RawDay]) -> Iterator[list[RawDay]]:
         yield batch
 
 
+class Loader:
+    """Loads days of sources, one source after another, over one connection; close it after use.
+
+    Raises:
+        DatabaseError: the database cannot be reached, or is too old.
+        SchemaError: its schema is newer than this program.
+    """
+
+    def __init__(self, url: str) -> None:
+        ensure_schema(url)
+        self.session = Session(url)
+        self._duck = open_duckdb()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._duck.close()
+        self.session.close()
+
+    def load(
+        self,
+        account: Account,
+        days: Iterable[RawDay],
+        *,
+        tables: Collection[str],
+        filters: Mapping[str, Sequence[Filter]],
+        run_id: str,
+        origin: Origin = "api",
+        force: bool = False,
+        guard: Guard = _DEFAULT_GUARD,
+        within: Within | None = None,
+    ) -> Iterator[LoadedDay | RefusedDay]:
+        """As `load_days`."""
+        plan = plan_load(check_selection(tables), filters)
+        load = _Load(
+            self.session,
+            self._duck,
+            account,
+            plan,
+            run_id=run_id,
+            origin=origin,
+            guard=None if force or origin == "webhook" else guard,
+            within=within,
+        )
+        transformer = Transformer(self._duck, account.time_zone, plan)
+        with ThreadPoolExecutor(1, "transform") as thread:
+            try:
+                ahead: Future[Batch] | None = None
+                for batch in _batches(days):
+                    following = thread.submit(transformer.transform, batch)
+                    if ahead is not None:
+                        yield from load.merge(ahead.result())
+                    ahead = following
+                if ahead is not None:
+                    yield from load.merge(ahead.result())
+            finally:
+                thread.shutdown(cancel_futures=True)
+
+
 def load_days(
     url: str,
     account: Account,
@@ -168,7 +228,8 @@ def load_days(
         tables: chosen ones; rows of tables that are not chosen any more are deleted.
         filters: by table.
         run_id: goes into the load log.
-        origin: who told.
+        origin: who told. What webhooks told of is merged call by call: the days' other calls stay
+            as they are, and a call that the source itself has told of is left out.
         force: do without the guard.
         guard: how much of a day may vanish.
         within: does more in each batch's transaction: what it writes is there if the batch is.
@@ -181,35 +242,18 @@ def load_days(
         SchemaError: its schema is newer than this program.
         UnavailableError: it went away; nothing of the batch is stored.
     """
-    plan = plan_load(check_selection(tables), filters)
-    ensure_schema(url)
-    with (
-        Session(url) as session,
-        open_duckdb() as duck,
-        ThreadPoolExecutor(1, "transform") as thread,
-    ):
-        load = _Load(
-            session,
-            duck,
+    with Loader(url) as loader:
+        yield from loader.load(
             account,
-            plan,
+            days,
+            tables=tables,
+            filters=filters,
             run_id=run_id,
             origin=origin,
-            guard=None if force else guard,
+            force=force,
+            guard=guard,
             within=within,
         )
-        transformer = Transformer(duck, account.time_zone, plan)
-        try:
-            ahead: Future[Batch] | None = None
-            for batch in _batches(days):
-                following = thread.submit(transformer.transform, batch)
-                if ahead is not None:
-                    yield from load.merge(ahead.result())
-                ahead = following
-            if ahead is not None:
-                yield from load.merge(ahead.result())
-        finally:
-            thread.shutdown(cancel_futures=True)
 
 
 def log_failure(

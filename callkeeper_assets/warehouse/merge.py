@@ -12,7 +12,7 @@ from typing import Any, Final
 import duckdb
 import pyarrow as pa
 
-from callkeeper_assets.warehouse.arrow import DAY, INT, build_array
+from callkeeper_assets.warehouse.arrow import DAY, INT, MOMENT, build_array
 from callkeeper_assets.warehouse.call_sql import read_sql
 from callkeeper_assets.warehouse.dimensions import CALLS, DIMENSIONS, FACTS
 from callkeeper_assets.warehouse.guard import DayBalance
@@ -64,11 +64,26 @@ def _existing_sql(account_id: str, condition: str) -> str:
     )
 
 
+def _day_table(batch: Batch, refused: Collection[date]) -> pa.Table:
+    return pa.table(
+        {
+            "day": build_array(batch.days, DAY),
+            "is_refused": build_array([day in refused for day in batch.days], INT),
+            "webhooks_stay_from": build_array(
+                [batch.webhooks_stay_from[day] for day in batch.days], MOMENT
+            ),
+        }
+    )
+
+
 class Merger:
     """Merges batches of one account, one after another.
 
     Uses the relations `frame` (the batch) and `segments` of the given DuckDB, and makes
-    `existing`, `refused` and `plan` there.
+    `existing`, `days` and `plan` there.
+
+    What a webhook told of is merged call by call: no other call of the day is touched, and a call
+    that the source itself has told of is left out of the batch.
     """
 
     def __init__(
@@ -87,7 +102,25 @@ class Merger:
 
     def read_existing(self, batch: Batch) -> None:
         """Read what the warehouse holds: the days' calls, and the batch's calls of other days."""
-        account = {"account_id": _number(self._account_id)}
+        if self._origin == "webhook":
+            self._leave_to_source(batch)
+        else:
+            self._read_days(batch)
+        self._duck.execute(read_sql("held_by_day"))
+
+    def _leave_to_source(self, batch: Batch) -> None:
+        """Leave calls that the source has told of out of the batch; read the others."""
+        calls = self._duck.sql("SELECT call_id FROM frame").to_arrow_table()
+        self._duck.register("told", self._find_calls(calls))
+        self._duck.execute(read_sql("leave_to_source").format(frame=batch.frame))
+
+    def _find_calls(self, calls: pa.Table) -> pa.Table:
+        return self._session.query(
+            _existing_sql("$1", "c.call_id = ANY($2)"),
+            {"account_id": _number(self._account_id), "call_id": as_list(calls["call_id"])},
+        )
+
+    def _read_days(self, batch: Batch) -> None:
         # Written out, not bound: ADBC then reads by COPY, in half the time.
         found = [
             self._session.query(
@@ -101,14 +134,8 @@ class Merger:
         self._duck.register("held", pa.concat_tables(found))
         moved = self._moved_calls()
         if moved.num_rows:
-            found.append(
-                self._session.query(
-                    _existing_sql("$1", "c.call_id = ANY($2)"),
-                    account | {"call_id": as_list(moved["call_id"])},
-                )
-            )
+            found.append(self._find_calls(moved))
             self._duck.register("held", pa.concat_tables(found))
-        self._duck.execute(read_sql("held_by_day"))
 
     def _moved_calls(self) -> pa.Table:
         """Return ids of the batch that could lie on other days: not found, yet not all new."""
@@ -140,9 +167,9 @@ class Merger:
             for day in sorted(days)
         ]
 
-    def plan(self, refused: Collection[date]) -> list[Change]:
+    def plan(self, batch: Batch, refused: Collection[date]) -> list[Change]:
         """Find the difference, leaving the refused days out."""
-        self._duck.register("refused", pa.table({"day": build_array(list(refused), DAY)}))
+        self._duck.register("days", _day_table(batch, refused))
         self._duck.execute(self._plan_sql)
         return [
             Change(day, table, action, rows)

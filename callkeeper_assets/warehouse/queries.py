@@ -5,21 +5,14 @@ Read only. A source that the warehouse does not know has no days and no status.
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any, LiteralString
+from zoneinfo import ZoneInfo
 
 from callkeeper_assets.database import connect
 from callkeeper_assets.warehouse.call_sql import read_sql
 from callkeeper_assets.warehouse.records import RowCounts
 
-_NON_FINAL_DAYS = """
-    SELECT d.day
-    FROM callkeeper_days AS d
-    JOIN general_accounts AS a ON a.account_id = d.account_id
-    WHERE a.name = %(name)s AND d.non_final > 0
-        AND d.day < %(before)s AND (%(since)s::date IS NULL OR d.day >= %(since)s)
-    ORDER BY d.day
-"""
 _LOADED_DAYS = """
     SELECT d.day
     FROM callkeeper_days AS d
@@ -34,6 +27,29 @@ _RUN_TOTALS = """
     GROUP BY table_name
     ORDER BY table_name
 """
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """What waits in the inbox for one source.
+
+    Attributes:
+        first_id: the first payload's id.
+        oldest: when the first one came.
+    """
+
+    source: str
+    payloads: int
+    first_id: int
+    oldest: datetime
+
+
+@dataclass(frozen=True)
+class Silence:
+    """When a source's last webhook came (None: none ever did), and the calls since."""
+
+    last_at: datetime | None
+    calls_since: int
 
 
 @dataclass(frozen=True)
@@ -59,20 +75,38 @@ class SourceStatus:
     last_load: datetime | None
 
 
-def non_final_days(
-    url: str, account_name: str, before: date, since: date | None = None
+def unsettled_days(
+    url: str, account_name: str, time_zone: ZoneInfo, before: date, since: date | None = None
 ) -> list[date]:
-    """Return the days of [since, before) that hold calls whose status can still change, sorted.
+    """Return the days of [since, before) that are to be read again, sorted.
 
-    As the source sent them at the day's last load, whether filters keep these calls or not.
+    Those that hold calls whose status can still change, as the source sent them at the day's last
+    load, whether filters keep these calls or not; and calls that only webhooks have told of.
     """
-    values = {"name": account_name, "before": before, "since": since}
-    return [row[0] for row in _fetch(url, _NON_FINAL_DAYS, values)]
+    values = {
+        "name": account_name,
+        "time_zone": time_zone.key,
+        "before": before,
+        "since": since,
+    }
+    return [row[0] for row in _fetch(url, read_sql("unsettled_days").encode(), values)]
+
+
+def waiting_webhooks(url: str) -> list[Waiting]:
+    """Return what waits in the inbox, by source, in the order of names."""
+    return [Waiting(*row) for row in _fetch(url, read_sql("waiting_webhooks").encode(), {})]
 
 
 def loaded_days(url: str, account_name: str) -> list[date]:
     """Return the days of a source that are in the warehouse, sorted."""
     return [row[0] for row in _fetch(url, _LOADED_DAYS, {"name": account_name})]
+
+
+def webhook_silence(url: str, account_name: str, look_back: timedelta) -> Silence:
+    """Return how long no webhook has come, in calls of the last `look_back` at most."""
+    values = {"name": account_name, "look_back": look_back}
+    rows = _fetch(url, read_sql("webhook_silence").encode(), values)
+    return Silence(*rows[0]) if rows else Silence(None, 0)
 
 
 def source_statuses(url: str, names: Collection[str], since: datetime) -> list[SourceStatus]:

@@ -4,8 +4,8 @@ Used by the loader and by whoever calls it; imports nothing heavy.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import date
+from dataclasses import dataclass, field
+from datetime import date, datetime
 from typing import TYPE_CHECKING, Literal
 from zoneinfo import ZoneInfo
 
@@ -23,10 +23,13 @@ class RawDay:
         day: in the source's time zone.
         calls: columns call_id (int64), called_at (timestamp[us, UTC]) and payload (string: the
             call's JSON); one row a call, each inside the day.
+        webhooks_stay_from: calls that only a webhook told of stay if they are not older than this,
+            although they are not among `calls`: the source may show them later. None: none stays.
     """
 
     day: date
     calls: "pa.Table"
+    webhooks_stay_from: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,7 @@ class LoadedDay:
         counts: what changed, by table.
         non_final: of raw_calls, those whose status can still change.
         unknown_fields: paths in the calls that the documentation does not know, sorted.
+        unconfirmed: rows beside `rows` that only a webhook told of and that stayed, by table.
     """
 
     day: date
@@ -77,6 +81,7 @@ class LoadedDay:
     counts: Mapping[str, RowCounts]
     non_final: int
     unknown_fields: tuple[str, ...]
+    unconfirmed: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

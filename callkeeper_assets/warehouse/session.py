@@ -18,6 +18,7 @@ from psycopg.conninfo import make_conninfo
 from callkeeper_assets.database import explain_failure
 from callkeeper_assets.warehouse.arrow import INT, build_array
 from callkeeper_assets.warehouse.errors import (
+    BadDataError,
     DuplicateRowError,
     SchemaError,
     UnavailableError,
@@ -28,6 +29,8 @@ Parameters = Mapping[str, pa.Array]
 
 _LONG_NUMBER = re.compile(r"\+?\d{6,}")
 _UNIQUE_VIOLATION = "23505"
+# Class of SQLSTATE: a value that the column's type does not take.
+_DATA = "22"
 _MISSING_TABLE = ("42P01", "42703")
 # Classes of SQLSTATE: connection, resources, operator's intervention, rollback of a transaction.
 _TRANSIENT = ("08", "53", "57", "40", "55")
@@ -53,6 +56,8 @@ def _explain(error: adbc.Error, action: str) -> WarehouseError:
         return SchemaError(f"{text} The tables are not this program's: run `callkeeper check`.")
     if state == _UNIQUE_VIOLATION:
         return DuplicateRowError(text)
+    if state.startswith(_DATA):
+        return BadDataError(f"{text} (SQLSTATE {state}).")
     if not state or state.startswith(_TRANSIENT):
         return UnavailableError(f"{text} Nothing of this batch is stored; try again.")
     return WarehouseError(f"{text} (SQLSTATE {state}).")
@@ -79,6 +84,10 @@ class Session:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection; locks and an open transaction go with it."""
         self._connection.close()
         self._database.close()
 

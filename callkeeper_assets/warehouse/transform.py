@@ -7,7 +7,7 @@ with `keep_calls`, `keep_facts` and the keys of the dimensions.
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -37,12 +37,14 @@ class Batch:
         frame: name of the table of the transformed calls, whether a table of the warehouse keeps
             them or not; call_id is unique.
         segments: of the days, in order.
+        webhooks_stay_from: by day, see `RawDay`.
         unknown_fields: by day, sorted.
     """
 
     days: tuple[date, ...]
     frame: str
     segments: list[Segment]
+    webhooks_stay_from: dict[date, datetime | None]
     unknown_fields: dict[date, tuple[str, ...]] = field(default_factory=dict)
 
 
@@ -123,6 +125,7 @@ class Transformer:
             days=tuple(day.day for day in days),
             frame=frame,
             segments=segments,
+            webhooks_stay_from={day.day: day.webhooks_stay_from for day in days},
             unknown_fields={day: tuple(sorted(names)) for day, names in seen.unknown.items()},
         )
 
@@ -157,7 +160,9 @@ class Transformer:
             r"SELECT coalesce(bool_or(contains(payload, '\u0000')), false) FROM raw"
         ).fetchall()
         statement = build_transformation(self._plan, seen.known, has_zeros=zeros[0][0])
-        self._duck.execute(f"CREATE TABLE {frame} AS {statement}", list(self._plan.values))
+        self._duck.execute(
+            f"CREATE OR REPLACE TABLE {frame} AS {statement}", list(self._plan.values)
+        )
         for name in ("raw", "segments"):
             self._duck.unregister(name)
 

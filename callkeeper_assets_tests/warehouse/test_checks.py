@@ -11,7 +11,7 @@ from callkeeper_assets.warehouse.checks import (
     count_rows,
 )
 from callkeeper_assets.warehouse.loader import Account
-from callkeeper_assets.warehouse.queries import loaded_days, non_final_days, source_statuses
+from callkeeper_assets.warehouse.queries import loaded_days, source_statuses, unsettled_days
 from callkeeper_assets_tests.warehouse.raw_days import DAY, MAIN, MOSCOW, call, day_of, load_all
 
 NEXT_DAY = DAY + timedelta(days=1)
@@ -89,10 +89,10 @@ def test_an_unknown_source_has_nothing_to_check(database: str) -> None:
 
 def test_days_with_non_final_calls_are_told_within_bounds(database: str) -> None:
     load_two_days(database)
-    assert non_final_days(database, MAIN.name, NEXT_DAY + timedelta(days=9)) == [NEXT_DAY]
-    assert non_final_days(database, MAIN.name, NEXT_DAY) == []
+    assert unsettled_days(database, MAIN.name, MOSCOW, NEXT_DAY + timedelta(days=9)) == [NEXT_DAY]
+    assert unsettled_days(database, MAIN.name, MOSCOW, NEXT_DAY) == []
     later = NEXT_DAY + timedelta(days=1)
-    assert non_final_days(database, MAIN.name, later, since=later) == []
+    assert unsettled_days(database, MAIN.name, MOSCOW, later, since=later) == []
 
 
 def test_the_status_tells_days_calls_and_rows(database: str) -> None:

@@ -1,0 +1,176 @@
+"""The assets `<source>/webhook_calls`: calls that webhooks told of, merged into the tables.
+
+One step for all sources that take webhooks, whichever of them a run is for: starting a step for
+each would take longer than its payloads. They have no days: a run takes what waits. A source that
+fails does not hold up the others; the step fails after them.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+import dagster as dg
+
+from callkeeper_assets.api.errors import CallKeeperError
+from callkeeper_assets.assets.failures import failing_clearly
+from callkeeper_assets.assets.resources import RawCallsResource, WarehouseResource
+from callkeeper_assets.config.source import Source
+from callkeeper_assets.raw.errors import RawError
+from callkeeper_assets.raw.store import RawStore
+from callkeeper_assets.warehouse.errors import WarehouseError
+
+if TYPE_CHECKING:
+    from callkeeper_assets.webhooks.processing import InboxProcessor, Processed
+
+NAME: Final = "webhook_calls"
+# The tables are not made from this asset again when it changes: its step has changed them itself.
+_DATA_VERSION: Final = dg.DataVersion("merged")
+
+
+def build_webhook_calls(sources: Sequence[Source]) -> dg.AssetsDefinition:
+    """Build the multi-asset of these sources, all of which take webhooks."""
+    by_key = {webhook_calls_key(source): source for source in sources}
+
+    @dg.multi_asset(
+        name=NAME,
+        specs=[_build_spec(source) for source in sources],
+        can_subset=True,
+    )
+    def webhook_calls(
+        context: dg.AssetExecutionContext,
+        raw_store: RawCallsResource,
+        warehouse: WarehouseResource,
+    ) -> Iterator[dg.MaterializeResult[None]]:
+        chosen = [by_key[key] for key in sorted(context.selected_asset_keys)]
+        with failing_clearly(context), warehouse.open(context, *chosen) as url:
+            outcome = _process(context, chosen, url, raw_store.open_store())
+            for source in outcome.done:
+                processed = outcome.processed[source.name]
+                _observe_tables(context, source, processed)
+                yield dg.MaterializeResult(
+                    asset_key=webhook_calls_key(source),
+                    metadata=_describe(processed),
+                    data_version=_DATA_VERSION,
+                )
+        if outcome.bug:
+            raise outcome.bug
+        if outcome.failures:
+            raise dg.Failure("\n".join(outcome.failures), allow_retries=False)
+
+    return webhook_calls
+
+
+def webhook_calls_key(source: Source) -> dg.AssetKey:
+    """Return the key of a source's asset."""
+    return dg.AssetKey([source.name, NAME])
+
+
+def _build_spec(source: Source) -> dg.AssetSpec:
+    return dg.AssetSpec(
+        key=webhook_calls_key(source),
+        group_name=source.name,
+        owners=source.owners,
+        description=(
+            f"Calls of {source.caption} that webhooks told of before the API shows them. What "
+            "waits in the inbox (table callkeeper_webhooks) is merged into the tables, with origin "
+            "`webhook`; the API's record of a call replaces it. The sensor `webhook_inbox` starts "
+            "it whenever something waits."
+        ),
+        kinds={"webhook", "postgres"},
+    )
+
+
+@dataclass
+class _Outcome:
+    """What came of a run's sources."""
+
+    done: list[Source] = field(default_factory=list)
+    processed: "dict[str, Processed]" = field(default_factory=dict)
+    failures: list[str] = field(default_factory=list)
+    bug: Exception | None = None
+
+
+def _process(
+    context: dg.AssetExecutionContext, sources: Sequence[Source], url: str, store: RawStore
+) -> _Outcome:
+    """Process the sources by turns, a bounded number of payloads each, until nothing waits."""
+    # DuckDB, Arrow and the database's driver, which loading the code location need not pay for.
+    from callkeeper_assets.warehouse.loader import Loader  # noqa: PLC0415
+    from callkeeper_assets.webhooks.processing import InboxProcessor  # noqa: PLC0415
+
+    outcome = _Outcome()
+    with Loader(url) as loader:
+        active = [
+            (source, InboxProcessor(loader, source, store, context.run.run_id))
+            for source in sources
+        ]
+        while active:
+            active = [
+                (source, processor)
+                for source, processor in active
+                if _process_some(source, processor, outcome)
+            ]
+    return outcome
+
+
+def _process_some(source: Source, processor: "InboxProcessor", outcome: _Outcome) -> bool:
+    """Process some of a source's payloads; return whether more may wait."""
+    try:
+        if processor.process_some():
+            return True
+    except (CallKeeperError, RawError, WarehouseError) as error:
+        outcome.failures.append(
+            f"Source '{source.name}': its webhooks wait on, they could not be processed. {error}"
+        )
+        return False
+    except Exception as error:  # noqa: BLE001 -- a bug; raised once the other sources are done
+        outcome.bug = error
+        return False
+    outcome.done.append(source)
+    outcome.processed[source.name] = processor.processed
+    return False
+
+
+def _describe(processed: "Processed") -> dict[str, Any]:
+    counts: Counter[str] = Counter()
+    for day in processed.days:
+        for table, one in day.counts.items():
+            counts[table] += one.added + one.updated + one.deleted
+    waited = (
+        round((datetime.now(UTC) - processed.oldest).total_seconds(), 1) if processed.oldest else 0
+    )
+    return {
+        "payloads": processed.payloads,
+        "rejected": processed.rejected,
+        "left_to_the_api": processed.not_needed,
+        "days": sorted({day.day.isoformat() for day in processed.days}),
+        "rows_changed": {table: number for table, number in counts.items() if number},
+        "longest_wait_sec": waited,
+    }
+
+
+def _observe_tables(
+    context: dg.AssetExecutionContext, source: Source, processed: "Processed"
+) -> None:
+    """Tell each changed table's day what changed.
+
+    As an observation: a materialization would make the day's checks, which are of the load from the
+    API, look outdated, and the table fresher than the API has made it.
+    """
+    for day in processed.days:
+        for table, counts in day.counts.items():
+            if counts.added or counts.updated or counts.deleted:
+                context.log_event(
+                    dg.AssetObservation(
+                        asset_key=dg.AssetKey([source.name, table]),
+                        partition=day.day.isoformat(),
+                        metadata={
+                            "origin": "webhook",
+                            "rows_added": counts.added,
+                            "rows_updated": counts.updated,
+                            "rows_deleted": counts.deleted,
+                        },
+                    )
+                )

@@ -1,0 +1,96 @@
+"""The inbox as processing sees it: what waits, what is known of a call, what came of it.
+
+Arrow both ways, over the loader's connection: verdicts are written in the transaction that loads
+the calls. What the receiver stores, `inbox` writes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, Literal
+
+import pyarrow as pa
+
+from callkeeper_assets.warehouse.arrow import BIGINT, INT, TEXT, build_array
+from callkeeper_assets.warehouse.session import Session, as_list
+from callkeeper_assets.webhooks.document import Format
+
+# Of one round: so many bodies are in memory at once.
+_MOST_ROWS: Final = 2_000
+
+_COLUMNS: Final = "id, received_at, event, call_id, format, body"
+_WAITING: Final = f"""
+    SELECT {_COLUMNS} FROM callkeeper_webhooks
+    WHERE account_id = $1 AND state = 'new' ORDER BY id LIMIT {_MOST_ROWS}
+"""  # noqa: S608 -- constants
+_PROCESSED: Final = f"""
+    SELECT {_COLUMNS} FROM callkeeper_webhooks
+    WHERE account_id = $1 AND call_id = ANY($2) AND state = 'processed'
+"""  # noqa: S608
+_VERDICTS: Final = """
+    UPDATE callkeeper_webhooks AS w
+    SET state = v.state, reason = v.reason, call_id = v.call_id, event = v.event,
+        processed_at = now()
+    FROM unnest($2::bigint[], $3::text[], $4::text[], $5::bigint[], $6::text[])
+        AS v (id, state, reason, call_id, event)
+    WHERE w.account_id = $1 AND w.id = v.id AND w.state = 'new'
+"""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A stored payload; `event` and `call_id` as the receiver read them."""
+
+    id: int
+    received_at: datetime
+    event: str | None
+    call_id: int | None
+    format: Format
+    body: bytes
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What came of a payload; `reason` says why it changed nothing, or why it is rejected."""
+
+    id: int
+    state: Literal["processed", "rejected"]
+    reason: str | None
+    call_id: int | None
+    event: str | None
+
+
+def read_waiting(session: Session, account_id: int) -> list[Row]:
+    """Read some of the payloads that wait for a source, the first stored ones."""
+    return _read(session.query(_WAITING, {"account_id": _number(account_id)}))
+
+
+def read_processed(session: Session, account_id: int, call_ids: Sequence[int]) -> list[Row]:
+    """Read the payloads of calls that are processed."""
+    if not call_ids:
+        return []
+    ids = as_list(build_array(call_ids, BIGINT))
+    return _read(session.query(_PROCESSED, {"account_id": _number(account_id), "ids": ids}))
+
+
+def write_verdicts(session: Session, account_id: int, verdicts: Sequence[Verdict]) -> None:
+    """Settle payloads; one that is not new any more stays as it is."""
+    session.execute(
+        _VERDICTS,
+        {
+            "account_id": _number(account_id),
+            "id": as_list(build_array([one.id for one in verdicts], BIGINT)),
+            "state": as_list(build_array([one.state for one in verdicts], TEXT)),
+            "reason": as_list(build_array([one.reason for one in verdicts], TEXT)),
+            "call_id": as_list(build_array([one.call_id for one in verdicts], BIGINT)),
+            "event": as_list(build_array([one.event for one in verdicts], TEXT)),
+        },
+    )
+
+
+def _read(found: pa.Table) -> list[Row]:
+    return [Row(*values) for values in zip(*(column.to_pylist() for column in found), strict=True)]
+
+
+def _number(value: int) -> pa.Array:
+    return build_array([value], INT)

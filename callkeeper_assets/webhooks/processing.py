@@ -1,0 +1,290 @@
+"""Brings what waits in the inbox into the tables: the last word of webhooks on each call.
+
+All payloads of a call count, those processed before as well: neither the order in which they came
+nor a crash decides what a call's row says. A call that the source itself has told of, or could have
+told of long ago and has not, is left to it. What is processed, and its rows, commit together.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from typing import Final
+
+import duckdb
+
+from callkeeper_assets.config.source import Source
+from callkeeper_assets.raw.days import build_table
+from callkeeper_assets.raw.store import RawStore
+from callkeeper_assets.warehouse.account_row import find_account
+from callkeeper_assets.warehouse.errors import BadDataError
+from callkeeper_assets.warehouse.loader import Loader
+from callkeeper_assets.warehouse.records import Account, LoadedDay, RawDay, RefusedDay
+from callkeeper_assets.warehouse.session import Session
+from callkeeper_assets.webhooks.inbox_rows import (
+    Row,
+    Verdict,
+    read_processed,
+    read_waiting,
+    write_verdicts,
+)
+from callkeeper_assets.webhooks.raw_call import RawCall, UnusablePayloadError, build_raw_call
+
+_OVER: Final = "call is over"
+_PROCESSING: Final = "call is processing"
+# A clock that is a little fast is nobody's mistake; a call of next week is.
+_FUTURE: Final = timedelta(days=1)
+
+SUPERSEDED: Final = "another webhook says more of this call"
+TOLD_BY_SOURCE: Final = "the source's own record of this call is there"
+TOO_LATE: Final = "the source did not show this call within the grace period"
+TOO_EARLY: Final = "the call is older than the source's start_date"
+
+
+@dataclass(frozen=True)
+class _Told:
+    """A payload that tells of a call."""
+
+    row: Row
+    call: RawCall
+
+    @property
+    def weight(self) -> tuple[int, datetime, int]:
+        """Of several payloads of one call the greatest counts: by event, then the newest."""
+        event = self.call.event.strip().lower() if self.call.event else ""
+        rank = 2 if event == _OVER else 0 if event == _PROCESSING else 1
+        return rank, self.row.received_at, self.row.id
+
+
+@dataclass(frozen=True)
+class _Word:
+    """The last word on a call, and the payloads that wait for it."""
+
+    best: _Told
+    waiting: tuple[_Told, ...]
+
+    def judge(self, best: str | None) -> list[Verdict]:
+        """Return the verdicts on the waiting payloads; `best` is why the last word is not used."""
+        return [
+            Verdict(
+                one.row.id,
+                "processed",
+                best if one is self.best else SUPERSEDED,
+                one.call.call_id,
+                one.call.event,
+            )
+            for one in self.waiting
+        ]
+
+
+@dataclass
+class Processed:
+    """What came of the payloads of one source.
+
+    Attributes:
+        payloads: processed, rejected ones included.
+        rejected: those that can be no call, whose reasons the inbox holds.
+        not_needed: calls that were left to the source.
+        days: what changed in the tables; a day may occur several times.
+        oldest: when the first of the payloads came.
+    """
+
+    payloads: int = 0
+    rejected: int = 0
+    not_needed: int = 0
+    days: list[LoadedDay] = field(default_factory=list)
+    oldest: datetime | None = None
+
+
+class InboxProcessor:
+    """Processes what waits for one source, a bounded number of payloads a round.
+
+    Args:
+        loader: An open one; sources may share it.
+        source: Takes webhooks.
+        store: Where its raw calls lie.
+        run_id: Goes into the load log.
+    """
+
+    def __init__(self, loader: Loader, source: Source, store: RawStore, run_id: str) -> None:
+        assert source.webhook is not None  # noqa: S101 -- see above
+        self._webhook = source.webhook
+        self._loader = loader
+        self._session: Session = loader.session
+        self._source = source
+        self._store = store
+        self._run_id = run_id
+        self._account = Account(source.name, source.caption, source.time_zone)
+        self._account_id = find_account(self._session, self._account).account_id
+        self.processed = Processed()
+
+    def process_some(self) -> bool:
+        """Process some of what waits; return whether anything did.
+
+        Raises:
+            UnavailableError: The database went away; what is not stored is not processed.
+            StoreError: The raw calls cannot be read.
+        """
+        # Held from the look into the raw calls on: the source's own load waits, or is over.
+        with self._session.lock(self._account_id):
+            waiting = read_waiting(self._session, self._account_id)
+            if not waiting:
+                return False
+            first = min(row.received_at for row in waiting)
+            self.processed.oldest = min(first, self.processed.oldest or first)
+            words, verdicts = self._take_apart(waiting)
+            wanted, not_needed = self._leave_to_source(words)
+            self.processed.not_needed += len(not_needed)
+            for word, reason in not_needed:
+                verdicts += word.judge(reason)
+            self._settle(verdicts)
+            self._load(wanted)
+        return True
+
+    def _settle(self, verdicts: Sequence[Verdict]) -> None:
+        """Settle payloads that change nothing in the tables."""
+        if verdicts:
+            write_verdicts(self._session, self._account_id, verdicts)
+            self._count(verdicts)
+
+    def _count(self, verdicts: Sequence[Verdict]) -> None:
+        self.processed.payloads += len(verdicts)
+        self.processed.rejected += sum(one.state == "rejected" for one in verdicts)
+
+    def _take_apart(self, waiting: Sequence[Row]) -> tuple[list[_Word], list[Verdict]]:
+        """Find the last word on each call, and the payloads that can be no call."""
+        fresh, verdicts = [], []
+        for row in waiting:
+            told = self._read(row)
+            if isinstance(told, _Told):
+                fresh.append(told)
+            else:
+                verdicts.append(told)
+        ids = sorted({one.call.call_id for one in fresh})
+        older = [self._read(row) for row in read_processed(self._session, self._account_id, ids)]
+        by_call: dict[int, list[_Told]] = {}
+        for one in (*fresh, *(told for told in older if isinstance(told, _Told))):
+            by_call.setdefault(one.call.call_id, []).append(one)
+        waits = {one.row.id for one in fresh}
+        words = [
+            _Word(
+                best=max(told, key=lambda one: one.weight),
+                waiting=tuple(one for one in told if one.row.id in waits),
+            )
+            for told in by_call.values()
+        ]
+        return words, verdicts
+
+    def _read(self, row: Row) -> "_Told | Verdict":
+        try:
+            call = build_raw_call(row.format, row.body, self._webhook.fields)
+        except UnusablePayloadError as error:
+            return Verdict(row.id, "rejected", str(error), row.call_id, row.event)
+        if call.called_at > datetime.now(UTC) + _FUTURE:
+            reason = f"the call's time lies in the future: {call.called_at:%Y-%m-%d %H:%M:%S} UTC"
+            return Verdict(row.id, "rejected", reason, call.call_id, call.event)
+        return _Told(row, call)
+
+    def _leave_to_source(
+        self, words: Iterable[_Word]
+    ) -> tuple[dict[date, list[_Word]], list[tuple[_Word, str | None]]]:
+        """Part the calls, by day, from those that webhooks have no more say on, with the reason."""
+        by_day: dict[date, list[_Word]] = {}
+        not_needed: list[tuple[_Word, str | None]] = []
+        for word in words:
+            if word.best not in word.waiting:
+                not_needed.append((word, None))
+                continue
+            day = word.best.call.called_at.astimezone(self._source.time_zone).date()
+            by_day.setdefault(day, []).append(word)
+        wanted: dict[date, list[_Word]] = {}
+        for day, told in by_day.items():
+            judge = self._find_judge(day)
+            for word in told:
+                reason = judge(word)
+                if reason is None:
+                    wanted.setdefault(day, []).append(word)
+                else:
+                    not_needed.append((word, reason))
+        return wanted, not_needed
+
+    def _find_judge(self, day: date) -> Callable[[_Word], str | None]:
+        """Return what says why a call of the day is left to the source, or None."""
+        if day < self._source.start_date:
+            return lambda _: TOO_EARLY
+        found = self._store.look_up(self._source.name, day)
+        if found is None:
+            return lambda _: None
+        ids, details = found
+        last_moment = details.fetched_at - self._webhook.grace
+
+        def judge(word: _Word) -> str | None:
+            if word.best.call.call_id in ids:
+                return TOLD_BY_SOURCE
+            return TOO_LATE if word.best.call.called_at < last_moment else None
+
+        return judge
+
+    def _load(self, wanted: Mapping[date, Sequence[_Word]]) -> None:
+        """Load calls; what the tables do not take is found by halving, and rejected alone."""
+        if not wanted:
+            return
+
+        verdicts = {
+            day: [verdict for word in words for verdict in word.judge(None)]
+            for day, words in wanted.items()
+        }
+
+        def settle(session: Session, results: Sequence[LoadedDay | RefusedDay]) -> None:
+            settled = [verdict for result in results for verdict in verdicts[result.day]]
+            write_verdicts(session, self._account_id, settled)
+
+        try:
+            for result in self._loader.load(
+                self._account,
+                [_build_day(day, wanted[day]) for day in sorted(wanted)],
+                tables=self._source.tables,
+                filters=self._source.filters,
+                run_id=self._run_id,
+                origin="webhook",
+                within=settle,
+            ):
+                self._count(verdicts[result.day])
+                if isinstance(result, LoadedDay):
+                    self.processed.days.append(result)
+        except (BadDataError, duckdb.Error) as error:
+            for part in _halve(wanted):
+                self._load(part)
+            if sum(map(len, wanted.values())) == 1:
+                self._reject(next(iter(wanted.values()))[0].best, str(error))
+
+    def _reject(self, told: _Told, error: str) -> None:
+        """Reject a payload; others of its call wait on, one of them has the last word now."""
+        reason = f"the tables do not take it: {error}"
+        self._settle([Verdict(told.row.id, "rejected", reason, told.call.call_id, told.call.event)])
+
+
+def _build_day(day: date, words: Sequence[_Word]) -> RawDay:
+    calls = sorted(
+        (word.best.call for word in words), key=lambda call: (call.called_at, call.call_id)
+    )
+    return RawDay(
+        day,
+        build_table(
+            [call.call_id for call in calls],
+            [int(call.called_at.timestamp()) for call in calls],
+            [call.payload for call in calls],
+        ),
+    )
+
+
+def _halve(wanted: Mapping[date, Sequence[_Word]]) -> list[dict[date, Sequence[_Word]]]:
+    """Part calls into two halves; one alone is not parted."""
+    calls = [(day, word) for day in sorted(wanted) for word in wanted[day]]
+    middle = len(calls) // 2
+    halves: list[dict[date, Sequence[_Word]]] = []
+    for part in (calls[:middle], calls[middle:]) if middle else ():
+        by_day: dict[date, list[_Word]] = {}
+        for day, word in part:
+            by_day.setdefault(day, []).append(word)
+        halves.append(dict(by_day))
+    return halves

@@ -1,0 +1,232 @@
+"""Webhooks in Dagster: one run for all sources, ticks that say what they do, and a check."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import dagster as dg
+import psycopg
+import pytest
+
+from callkeeper_assets.assets import build_shared_definitions, build_source_definitions
+from callkeeper_assets.assets.jobs import name_refresh_job
+from callkeeper_assets.assets.partitions import build_range_tags
+from callkeeper_assets.config.source import Source, Webhook
+from callkeeper_assets.raw.store import RawStore
+from callkeeper_assets.runs.burial import SOURCE_TAG
+from callkeeper_assets.runs.lock import held_run_lock
+from callkeeper_assets.simulator.running import RunningSimulator
+from callkeeper_assets_tests.assets.conftest import Loader, describe_failure
+from callkeeper_assets_tests.warehouse.raw_days import rows
+from callkeeper_assets_tests.webhooks.inbox_of import Office, payload
+
+TABLES = ("callkeeper_calls", "callkeeper_calls_facts")
+QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+def recent_payload(call_id: int, **fields: object) -> dict[str, Any]:
+    """Return a webhook of a call of an hour ago."""
+    at = datetime.now(UTC) - timedelta(hours=1)
+    when = {"date": f"{at:%Y-%m-%d %H:%M:%S}", "date_timestamp": int(at.timestamp())}
+    return payload(call_id) | when | fields
+
+
+@dataclass(frozen=True)
+class Inbox:
+    """The inbox of several sources, and the definitions that process it."""
+
+    url: str
+    sources: Sequence[Source]
+    instance: dg.DagsterInstance
+
+    @property
+    def definitions(self) -> dg.Definitions:
+        return dg.Definitions.merge(
+            build_shared_definitions(self.sources), *map(build_source_definitions, self.sources)
+        )
+
+    def receive(self, source: Source, *bodies: Mapping[str, Any]) -> None:
+        Office(self.url, RawStore("memory://unused"), source).receive(*bodies)
+
+    def run(self, *sources: Source) -> dg.ExecuteInProcessResult:
+        """Run the job as the sensor asks for it."""
+        job = self.definitions.resolve_job_def("webhook_inbox")
+        keys = [dg.AssetKey([source.name, "webhook_calls"]) for source in sources]
+        return job.execute_in_process(
+            instance=self.instance, asset_selection=keys, run_config=QUIET, raise_on_error=False
+        )
+
+    def tick(self, cursor: str | None = None) -> dg.SensorResult:
+        """Evaluate the sensor."""
+        sensor = next(
+            one for one in self.definitions.sensors or () if one.name == "webhook_inbox"
+        )
+        context = dg.build_sensor_context(
+            instance=self.instance, cursor=cursor, definitions=self.definitions
+        )
+        result = sensor(context)
+        assert isinstance(result, dg.SensorResult)
+        return result
+
+
+@pytest.fixture
+def inbox(source: Source, database: str, loader: Loader) -> Inbox:
+    """Two sources that take webhooks."""
+    sources = [
+        replace(source, name=name, webhook=Webhook("TOKEN", {}, timedelta(hours=48)))
+        for name in ("kazan", "moscow")
+    ]
+    return Inbox(database, sources, loader.instance)
+
+
+def materializations(instance: dg.DagsterInstance, source: Source) -> list[Mapping[str, Any]]:
+    records = instance.fetch_materializations(
+        dg.AssetKey([source.name, "webhook_calls"]), limit=10
+    ).records
+    return [
+        {name: value.value for name, value in record.asset_materialization.metadata.items()}
+        for record in records
+        if record.asset_materialization
+    ]
+
+
+def test_one_run_processes_all_sources_and_tells_each_table_s_day(inbox: Inbox) -> None:
+    kazan, moscow = inbox.sources
+    inbox.receive(kazan, recent_payload(1), {"hook_event": "Call is over"})
+    inbox.receive(moscow, recent_payload(1), recent_payload(2))
+    assert inbox.run(kazan, moscow).success
+    stored = "SELECT a.name, c.call_id, c.origin FROM callkeeper_calls AS c "
+    stored += "JOIN general_accounts AS a USING (account_id) ORDER BY 1, 2"
+    assert rows(inbox.url, stored) == [
+        ("kazan", 1, "webhook"),
+        ("moscow", 1, "webhook"),
+        ("moscow", 2, "webhook"),
+    ]
+    (of_kazan,) = materializations(inbox.instance, kazan)
+    assert (of_kazan["payloads"], of_kazan["rejected"]) == (2, 1)
+    (of_moscow,) = materializations(inbox.instance, moscow)
+    assert of_moscow["rows_changed"]["callkeeper_calls"] == 2
+    assert of_moscow["days"] == [
+        (datetime.now(UTC) - timedelta(hours=1)).astimezone(moscow.time_zone).date().isoformat()
+    ]
+    observed = inbox.instance.fetch_observations(
+        dg.AssetKey(["moscow", "callkeeper_calls_facts"]), limit=5
+    ).records
+    (observation,) = [record.asset_observation for record in observed]
+    assert observation is not None
+    assert observation.partition == of_moscow["days"][0]
+    assert observation.metadata["rows_added"].value == 2
+
+
+def test_a_source_that_fails_does_not_hold_up_the_others(inbox: Inbox) -> None:
+    kazan, moscow = inbox.sources
+    inbox.receive(kazan, recent_payload(1))
+    inbox.receive(moscow, recent_payload(2))
+    broken = replace(inbox, sources=[replace(kazan, tables=("callkeeper_calls_facts",)), moscow])
+    result = broken.run(*broken.sources)
+    assert not result.success
+    said = describe_failure(result)
+    assert said.startswith("Source 'kazan': its webhooks wait on, they could not be processed.")
+    assert "callkeeper_calls_facts needs callkeeper_calls and general_dates" in said
+    assert rows(inbox.url, "SELECT call_id FROM callkeeper_calls") == [(2,)]
+    assert len(materializations(inbox.instance, moscow)) == 1
+    assert materializations(inbox.instance, kazan) == []
+    assert inbox.tick().run_requests
+    assert inbox.run(kazan).success
+    assert rows(inbox.url, "SELECT call_id FROM callkeeper_calls ORDER BY 1") == [(1,), (2,)]
+
+
+def test_a_tick_starts_one_run_for_everything_that_waits_and_says_so(inbox: Inbox) -> None:
+    for source in inbox.sources:
+        inbox.receive(source, recent_payload(1))
+    result = inbox.tick()
+    (request,) = result.run_requests or ()
+    assert request.asset_selection == [
+        dg.AssetKey(["kazan", "webhook_calls"]),
+        dg.AssetKey(["moscow", "webhook_calls"]),
+    ]
+    assert request.tags[SOURCE_TAG] == "kazan, moscow"
+    assert "a run starts for kazan, moscow" in request.tags["callkeeper/inbox"]
+    again = inbox.tick(result.cursor)
+    assert not again.run_requests, "the same payloads wait: the run has not had its time"
+    assert again.skip_reason is not None
+    assert "kazan has failed 1 time, is tried again at" in str(again.skip_reason.skip_message)
+
+
+def test_a_tick_with_nothing_to_do_says_so(inbox: Inbox) -> None:
+    result = inbox.tick()
+    assert str(result.skip_reason and result.skip_reason.skip_message) == (
+        "Nothing waits in the inbox."
+    )
+
+
+def test_a_tick_waits_for_a_run_under_way_but_not_for_a_dead_one(
+    inbox: Inbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inbox.receive(inbox.sources[0], recent_payload(1))
+    job = inbox.definitions.resolve_job_def("webhook_inbox")
+    run = inbox.instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED)
+    assert not inbox.tick().run_requests
+    monkeypatch.setattr("callkeeper_assets.assets.webhook_inbox._UNTIL_LOCK_SEC", -1)
+    with held_run_lock(inbox.url, run.run_id):
+        waits = inbox.tick()
+        assert f"wait for run {run.run_id} to end" in str(
+            waits.skip_reason and waits.skip_reason.skip_message
+        )
+    assert len(inbox.tick().run_requests or ()) == 1
+
+
+def test_sources_without_webhooks_have_neither_asset_nor_sensor(source: Source) -> None:
+    definitions = dg.Definitions.merge(
+        build_shared_definitions([source]), build_source_definitions(source)
+    )
+    keys = {spec.key.path[-1] for spec in definitions.resolve_all_asset_specs()}
+    assert "webhook_calls" not in keys
+    assert [sensor.name for sensor in definitions.sensors or ()] == ["run_janitor"]
+
+
+def refresh(inbox: Inbox, source: Source) -> dg.AssetCheckEvaluation:
+    """Refresh today and return what the check says."""
+    today = source.today()
+    job = inbox.definitions.resolve_job_def(name_refresh_job(source.name))
+    ops = {
+        node.name: {"config": {"force": False}}
+        for node in job.nodes
+        if not node.name.endswith("webhooks_arrive")
+    }
+    result = job.execute_in_process(
+        instance=inbox.instance,
+        tags=build_range_tags(today - timedelta(days=2), today),
+        run_config={**QUIET, "ops": ops},
+        raise_on_error=False,
+    )
+    assert result.success, [event.message for event in result.all_events if event.is_failure]
+    (evaluation,) = [
+        one for one in result.get_asset_check_evaluations() if one.check_name == "webhooks_arrive"
+    ]
+    return evaluation
+
+
+def test_a_refresh_warns_when_no_webhooks_come_though_calls_go_on(
+    inbox: Inbox,
+) -> None:
+    moscow = inbox.sources[1]
+    evaluation = refresh(inbox, moscow)
+    assert not evaluation.passed
+    assert evaluation.severity == dg.AssetCheckSeverity.WARN
+    assert "calls without a webhook since the beginning" in str(evaluation.description)
+    assert "see that the receiver runs" in str(evaluation.description)
+
+    inbox.receive(moscow, recent_payload(1))
+    evaluation = refresh(inbox, moscow)
+    assert evaluation.passed
+    assert evaluation.metadata["calls_since"].value == 0
+
+    with psycopg.connect(inbox.url) as connection:
+        connection.execute("UPDATE callkeeper_webhooks SET received_at = now() - interval '2 days'")
+    evaluation = refresh(inbox, moscow)
+    assert not evaluation.passed
+    since = evaluation.metadata["calls_since"].value
+    assert isinstance(since, int)
+    assert 60 <= since <= 180

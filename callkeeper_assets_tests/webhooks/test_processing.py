@@ -1,0 +1,192 @@
+"""What waits in the inbox comes into the tables: the last word on each call, once, and no other."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from callkeeper_assets.raw.store import RawStore
+from callkeeper_assets.warehouse import loader as loader_module
+from callkeeper_assets.warehouse.errors import UnavailableError
+from callkeeper_assets.warehouse.filters import Filter
+from callkeeper_assets.webhooks import inbox_rows, processing
+from callkeeper_assets_tests.warehouse.raw_days import DAY, moment_of, row, rows
+from callkeeper_assets_tests.webhooks.inbox_of import (
+    OVER,
+    PROCESSING,
+    SOURCE,
+    Office,
+    answered,
+    payload,
+)
+
+STORED = "SELECT call_id, origin, status FROM callkeeper_calls ORDER BY call_id"
+
+
+@pytest.fixture
+def office(database: str, tmp_path: Path) -> Office:
+    """A source with an empty inbox."""
+    return Office(database, RawStore(str(tmp_path / "raw")))
+
+
+def test_both_webhooks_of_a_call_make_one_row(office: Office, database: str) -> None:
+    office.receive(payload(7, PROCESSING))
+    assert office.process().payloads == 1
+    assert rows(database, STORED) == [(7, "webhook", "in_progress")]
+    office.receive(payload(7, OVER))
+    office.process()
+    assert rows(database, STORED) == [(7, "webhook", "success")]
+    assert row(database, "callkeeper_calls_facts")["duration_sec"] == 65
+    assert row(database, "callkeeper_calls_facts")["duration2_sec"] is None
+    assert office.states() == [(7, "processed", None), (7, "processed", None)]
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_the_end_of_a_call_counts_whichever_webhook_comes_last(
+    office: Office, database: str, at_once: bool
+) -> None:
+    office.receive(payload(7, OVER))
+    if not at_once:
+        office.process()
+    office.receive(payload(7, PROCESSING))
+    office.process()
+    assert rows(database, STORED) == [(7, "webhook", "success")]
+    assert office.states() == [
+        (7, "processed", None),
+        (7, "processed", processing.SUPERSEDED),
+    ]
+
+
+def test_a_call_that_the_source_has_told_of_is_left_to_it(office: Office, database: str) -> None:
+    office.load_answer([answered(7)])
+    office.receive(payload(7, OVER, duration_sec=1))
+    processed = office.process()
+    assert (processed.payloads, processed.not_needed, processed.days) == (1, 1, [])
+    assert rows(database, STORED) == [(7, "api", "success")]
+    assert row(database, "callkeeper_calls")["tags"] == "from the API"
+    assert office.states() == [(7, "processed", processing.TOLD_BY_SOURCE)]
+
+
+def test_a_call_that_filters_keep_out_of_the_source_s_day_does_not_come_in_by_webhook(
+    office: Office, database: str
+) -> None:
+    """The table has no row that would say so: the raw calls do."""
+    office = office.with_source(
+        filters={"callkeeper_calls": (Filter("record_url", "eq", "https://records.example/1.mp3"),)}
+    )
+    office.load_answer([answered(7, record_url="")])
+    office.receive(payload(7, OVER))
+    office.process()
+    assert rows(database, STORED) == []
+
+
+def test_a_late_webhook_of_a_call_that_the_source_never_showed_is_told_from_an_early_one(
+    office: Office, database: str
+) -> None:
+    early, late = payload(7, minute=10), payload(8, minute=0)
+    office.load_answer([answered(1)], fetched_at=moment_of(DAY, 10) + timedelta(hours=48))
+    office.receive(early, late)
+    office.process()
+    assert rows(database, STORED) == [(1, "api", "success"), (7, "webhook", "success")]
+    assert office.states() == [(7, "processed", None), (8, "processed", processing.TOO_LATE)]
+
+
+def test_calls_before_the_source_begins_are_left_out(office: Office, database: str) -> None:
+    office = office.with_source(start_date=DAY + timedelta(days=1))
+    office.receive(payload(7))
+    office.process()
+    assert rows(database, STORED) == []
+    assert office.states() == [(7, "processed", processing.TOO_EARLY)]
+
+
+def test_what_can_be_no_call_is_rejected_with_its_reason_and_holds_nobody_up(
+    office: Office, database: str
+) -> None:
+    tomorrow = int((datetime.now(UTC) + timedelta(days=3)).timestamp())
+    office.receive({"hook_event": OVER}, payload(8, date_timestamp=tomorrow), payload(9))
+    processed = office.process()
+    assert (processed.payloads, processed.rejected) == (3, 2)
+    assert rows(database, STORED) == [(9, "webhook", "success")]
+    (no_id, future, good) = office.states()
+    assert no_id == (None, "rejected", "it has no call id (id)")
+    assert future[:2] == (8, "rejected")
+    assert "lies in the future" in str(future[2])
+    assert good == (9, "processed", None)
+
+
+def test_a_replayed_payload_is_read_by_the_names_that_are_configured_now(
+    office: Office, database: str
+) -> None:
+    body = payload(9)
+    body["my_id"] = body.pop("id")
+    office.receive(body)
+    assert office.process().rejected == 1
+    with psycopg.connect(database) as connection:
+        connection.execute("UPDATE callkeeper_webhooks SET state = 'new'")
+    assert SOURCE.webhook is not None
+    renamed = replace(SOURCE.webhook, fields={"id": "my_id"})
+    office.with_source(webhook=renamed).process()
+    assert rows(database, STORED) == [(9, "webhook", "success")]
+    assert office.states() == [(9, "processed", None)]
+
+
+@pytest.fixture
+def _no_row_of_13(database: str, office: Office) -> None:
+    """The database takes no call 13: a value that none of our rules has foreseen."""
+    office.receive()
+    with psycopg.connect(database) as connection:
+        connection.execute(
+            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+            "IF NEW.call_id = 13 AND NEW.status = 'success' THEN "
+            "RAISE EXCEPTION 'no' USING ERRCODE = '22003'; END IF; RETURN NEW; END $$"
+        )
+        connection.execute(
+            "CREATE TRIGGER refuse BEFORE INSERT OR UPDATE ON callkeeper_calls "
+            "FOR EACH ROW EXECUTE FUNCTION refuse()"
+        )
+
+@pytest.mark.usefixtures("_no_row_of_13")
+def test_a_payload_that_the_tables_do_not_take_is_found_and_rejected_alone(
+    office: Office, database: str
+) -> None:
+    office.receive(*(payload(n, minute=n) for n in range(10, 20)), payload(13, PROCESSING))
+    processed = office.process()
+    assert (processed.payloads, processed.rejected) == (11, 1)
+    expected = [(n, "webhook", "success" if n != 13 else "in_progress") for n in range(10, 20)]
+    assert rows(database, STORED) == expected
+    rejected = [one for one in office.states() if one[1] == "rejected"]
+    assert [one[0] for one in rejected] == [13]
+    assert "the tables do not take it" in str(rejected[0][2])
+
+
+def test_what_is_not_stored_is_not_processed(
+    office: Office, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The database goes away as the batch's log is written, which is inside its transaction."""
+    office.receive(payload(7), {"hook_event": OVER})
+
+    def fail(*_: object) -> None:
+        raise UnavailableError("gone")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(loader_module, "write_log", fail)
+        with pytest.raises(UnavailableError):
+            office.process()
+    assert rows(database, STORED) == []
+    assert [state for _, state, _ in office.states()] == ["new", "rejected"]
+    office.process()
+    assert rows(database, STORED) == [(7, "webhook", "success")]
+
+
+def test_more_than_one_round_takes_are_all_processed(
+    office: Office, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both webhooks of a call may come in different rounds."""
+    monkeypatch.setattr(inbox_rows, "_WAITING", inbox_rows._WAITING.replace("2000", "3"))
+    office.receive(*(payload(n, PROCESSING, minute=n) for n in range(10)))
+    office.receive(*(payload(n, OVER, minute=n) for n in range(10)))
+    assert office.process().payloads == 20
+    assert rows(database, STORED) == [(n, "webhook", "success") for n in range(10)]
