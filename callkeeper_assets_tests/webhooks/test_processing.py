@@ -1,6 +1,5 @@
 """What waits in the inbox comes into the tables: the last word on each call, once, and no other."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -147,6 +146,7 @@ def _no_row_of_13(database: str, office: Office) -> None:
             "CREATE TRIGGER refuse BEFORE INSERT OR UPDATE ON callkeeper_calls "
             "FOR EACH ROW EXECUTE FUNCTION refuse()"
         )
+
 
 @pytest.mark.usefixtures("_no_row_of_13")
 def test_a_payload_that_the_tables_do_not_take_is_found_and_rejected_alone(
