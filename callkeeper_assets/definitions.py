@@ -39,7 +39,7 @@ def build_definitions() -> dg.Definitions:
             f"Source '{broken.name}' is not loaded, its configuration is refused:\n{problems}"
         )
     return dg.Definitions.merge(
-        build_shared_definitions(),
+        build_shared_definitions(sources),
         *(build_source_definitions(source) for source in sources),
         dg.Definitions(assets=[_build_error_asset(broken) for broken in refused]),
     )

@@ -108,7 +108,7 @@ def test_the_component_builds_a_source_in_dagsters_own_tree() -> None:
         )
         with sandbox.load_component_and_build_defs(defs_path=path) as (component, definitions):
             assert isinstance(component, CallKeeperSource)
-            complete = dg.Definitions.merge(definitions, build_shared_definitions())
+            complete = dg.Definitions.merge(definitions, build_shared_definitions([]))
             keys = {spec.key.to_user_string() for spec in complete.resolve_all_asset_specs()}
             assert {"office/raw_calls", "office/general_dates"} <= keys
 

@@ -1,5 +1,7 @@
 """Puts a source's assets, checks, jobs and schedules together, and what all sources share."""
 
+from collections.abc import Sequence
+
 import dagster as dg
 
 from callkeeper_assets.assets.janitor import build_janitor
@@ -12,19 +14,26 @@ from callkeeper_assets.assets.resources import (
     WarehouseResource,
 )
 from callkeeper_assets.assets.tables import build_tables
+from callkeeper_assets.assets.webhook_calls import build_webhook_calls
+from callkeeper_assets.assets.webhook_check import build_webhook_check, has_webhook_check
+from callkeeper_assets.assets.webhook_inbox import build_webhook_inbox
 from callkeeper_assets.config.source import Source
 
 
 def build_source_definitions(source: Source) -> dg.Definitions:
     """Build everything of one source; resources come from `build_shared_definitions`."""
     return dg.Definitions.merge(
-        dg.Definitions(assets=[build_raw_calls(source), build_tables(source)]), build_jobs(source)
+        dg.Definitions(
+            assets=[build_raw_calls(source), build_tables(source)],
+            asset_checks=[build_webhook_check(source)] if has_webhook_check(source) else [],
+        ),
+        build_jobs(source),
     )
 
 
-def build_shared_definitions() -> dg.Definitions:
-    """Build what there is once: resources, the executor, the janitor."""
-    return dg.Definitions(
+def build_shared_definitions(sources: Sequence[Source]) -> dg.Definitions:
+    """Build what there is once: resources, the executor, the janitor, all sources' webhooks."""
+    shared = dg.Definitions(
         resources={
             "callkeeper": CallKeeperResource(),
             "raw_store": RawCallsResource(),
@@ -34,4 +43,12 @@ def build_shared_definitions() -> dg.Definitions:
         # A run's steps are one chain: a process for each would only cost its start.
         executor=dg.in_process_executor,
         sensors=[build_janitor()],
+    )
+    takers = [source for source in sources if source.webhook]
+    if not takers:
+        return shared
+    return dg.Definitions.merge(
+        shared,
+        dg.Definitions(assets=[build_webhook_calls(takers)]),
+        build_webhook_inbox(takers),
     )

@@ -7,7 +7,7 @@ that did not answer, no for what asking again cannot mend.
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import date, timedelta
-from typing import Final
+from typing import Final, TypeAlias
 
 import dagster as dg
 
@@ -24,11 +24,14 @@ RETRY_POLICY: Final = dg.RetryPolicy(
     max_retries=2, delay=timedelta(minutes=1).total_seconds(), backoff=dg.Backoff.EXPONENTIAL
 )
 
+# What both kinds of steps have in common here: a run, and an instance that knows it.
+StepContext: TypeAlias = dg.AssetExecutionContext | dg.AssetCheckExecutionContext
+
 _ERRORS = (CallKeeperError, ConfigError, DatabaseError, RawError, WarehouseError)
 _TRANSIENT = (RetryLaterError, StoreError, UnavailableError)
 
 
-def build_failure(context: dg.AssetExecutionContext, error: Exception) -> dg.Failure:
+def build_failure(context: StepContext, error: Exception) -> dg.Failure:
     """Return the failure that says what the error says."""
     # A run that a person waits for is not put to sleep: it fails at once and says why.
     unattended = COMMAND_LINE_TAG not in context.run.tags
@@ -57,7 +60,7 @@ def logging_failure(
 
 
 @contextmanager
-def failing_clearly(context: dg.AssetExecutionContext) -> Iterator[None]:
+def failing_clearly(context: StepContext) -> Iterator[None]:
     """Raise this product's errors as `dg.Failure`, with their cause; let bugs through as they are.
 
     Raises:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from callkeeper_assets.assets.failures import StepContext
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.database.url import database_url
 from callkeeper_assets.home import raw_url
@@ -61,11 +62,11 @@ class WarehouseResource(dg.ConfigurableResource[None]):
     """The PostgreSQL of the star schema, by `CALLKEEPER_DATABASE_URL`."""
 
     @contextmanager
-    def open(self, context: dg.AssetExecutionContext, source: Source) -> Iterator[str]:
+    def open(self, context: StepContext, *sources: Source) -> Iterator[str]:
         """Yield the URL of a database whose schema is this version's.
 
         While it is open the run is known to be alive (see `callkeeper_assets.runs.lock`); its tag
-        names the source, also where a person chose assets and no job set it.
+        names the sources, also where a person chose assets and no job set it.
 
         Raises:
             DatabaseError: No database can be reached or started.
@@ -76,6 +77,7 @@ class WarehouseResource(dg.ConfigurableResource[None]):
         url = database_url()
         with held_run_lock(url, context.run.run_id):
             if SOURCE_TAG not in context.run.tags:
-                context.instance.add_run_tags(context.run.run_id, {SOURCE_TAG: source.name})
+                names = ", ".join(source.name for source in sources)
+                context.instance.add_run_tags(context.run.run_id, {SOURCE_TAG: names})
             ensure_schema(url)
             yield url

@@ -39,7 +39,7 @@ def build_table_spec(
     """Build the spec of one table of a source."""
     return dg.AssetSpec(
         key=[source.name, table.name],
-        deps=[dg.AssetKey([source.name, "raw_calls"]), *_list_referenced(source, table)],
+        deps=_list_upstream(source, table),
         partitions_def=partitions,
         group_name=source.name,
         owners=source.owners,
@@ -59,12 +59,13 @@ def build_table_spec(
     )
 
 
-def _list_referenced(source: Source, table: Table) -> list[dg.AssetKey]:
-    """List the chosen tables around a fact: those whose rows its foreign keys name."""
-    if table.role != "fact":
-        return []
-    targets = {_name_target(column) for column in table.columns} & set(source.tables)
-    return [dg.AssetKey([source.name, name]) for name in sorted(targets - {table.name})]
+def _list_upstream(source: Source, table: Table) -> list[dg.AssetKey]:
+    """List what a table is made from; around a fact also the tables that its foreign keys name."""
+    names = ["raw_calls", "webhook_calls"] if source.webhook else ["raw_calls"]
+    if table.role == "fact":
+        targets = {_name_target(column) for column in table.columns} & set(source.tables)
+        names += sorted(targets - {table.name})
+    return [dg.AssetKey([source.name, name]) for name in names]
 
 
 def build_column_lineage(source: Source, table: Table) -> dg.TableColumnLineage:

@@ -122,7 +122,9 @@ def _find_source(name: str) -> Source:
 def _run_all(instance: dg.DagsterInstance, source: Source, options: argparse.Namespace) -> bool:
     url = database_url()
     bury_dead_runs(instance, url)
-    definitions = dg.Definitions.merge(build_shared_definitions(), build_source_definitions(source))
+    definitions = dg.Definitions.merge(
+        build_shared_definitions([source]), build_source_definitions(source)
+    )
     if options.refresh:
         job = definitions.resolve_job_def(name_refresh_job(source.name))
         ranges = plan_source_refresh(source, today=source.today())

@@ -78,7 +78,7 @@ class Loader:
     ) -> dg.ExecuteInProcessResult:
         """Run the historic load as the command line does; `only` names assets of the source."""
         definitions = dg.Definitions.merge(
-            build_shared_definitions(), build_source_definitions(source)
+            build_shared_definitions([source]), build_source_definitions(source)
         )
         job = definitions.resolve_job_def(name_load_job(source.name))
         names = [f"{source.name}__raw_calls", f"{source.name}__tables"]

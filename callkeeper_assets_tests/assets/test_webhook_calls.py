@@ -1,6 +1,6 @@
 """Webhooks in Dagster: one run for all sources, ticks that say what they do, and a check."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -16,7 +16,6 @@ from callkeeper_assets.config.source import Source, Webhook
 from callkeeper_assets.raw.store import RawStore
 from callkeeper_assets.runs.burial import SOURCE_TAG
 from callkeeper_assets.runs.lock import held_run_lock
-from callkeeper_assets.simulator.running import RunningSimulator
 from callkeeper_assets_tests.assets.conftest import Loader, describe_failure
 from callkeeper_assets_tests.warehouse.raw_days import rows
 from callkeeper_assets_tests.webhooks.inbox_of import Office, payload
@@ -59,9 +58,7 @@ class Inbox:
 
     def tick(self, cursor: str | None = None) -> dg.SensorResult:
         """Evaluate the sensor."""
-        sensor = next(
-            one for one in self.definitions.sensors or () if one.name == "webhook_inbox"
-        )
+        sensor = next(one for one in self.definitions.sensors or () if one.name == "webhook_inbox")
         context = dg.build_sensor_context(
             instance=self.instance, cursor=cursor, definitions=self.definitions
         )
