@@ -242,6 +242,7 @@ def load_days(
         SchemaError: its schema is newer than this program.
         UnavailableError: it went away; nothing of the batch is stored.
     """
+    check_selection(tables)  # before a database is looked for
     with Loader(url) as loader:
         yield from loader.load(
             account,
