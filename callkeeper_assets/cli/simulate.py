@@ -21,6 +21,7 @@ from callkeeper_assets.simulator.settings import (
     convert_record,
 )
 from callkeeper_assets.simulator.simulator import Simulator
+from callkeeper_assets.simulator.webhook_settings import WebhookSettings, mask_address
 
 Record = TypeVar("Record")
 
@@ -28,10 +29,12 @@ _DEFAULT_KEY: Final = "5f3c0d9a7b1e48c2a6d4f0e19b7c3a58"
 _TYPE_NOISE: Final = (("typing.", ""), ("Literal", ""), ("datetime.", ""))
 
 
-def _list_fields(kind: type[object]) -> str:
+def _list_fields(kind: type[object], without: str = "") -> str:
     """A record's fields with what each allows, for the help."""
     shown = []
     for each in dataclasses.fields(kind):  # type: ignore[arg-type]
+        if each.name == without:
+            continue
         allowed = each.type.__name__ if isinstance(each.type, type) else str(each.type)
         for noise, plain in _TYPE_NOISE:
             allowed = allowed.replace(noise, plain)
@@ -46,10 +49,12 @@ def _read_words(option: str, kind: type[Record], words: Mapping[str, object]) ->
         raise typer.BadParameter(str(error), param_hint=option) from None
 
 
-def _split(option: str, text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise typer.BadParameter(f"'{text}' is not name=value", param_hint=option)
+def _split(option: str, text: str, sign: str = "=") -> tuple[str, str]:
+    name, between, value = text.partition(sign)
+    if not between or not name.strip().isidentifier():
+        # A URL in the wrong place may have a token in it.
+        shown = "a URL" if "://" in text else f"'{text}'"
+        raise typer.BadParameter(f"{shown} is not name{sign}value", param_hint=option)
     return name.strip(), value.strip()
 
 
@@ -72,6 +77,26 @@ def _read_faults(texts: list[str]) -> list[Fault]:
             words["methods"] = str(words["methods"]).split("+")
         faults.append(_read_words("--fault", Fault, words))
     return faults
+
+
+def _read_webhooks(urls: list[str], texts: list[str], accounts: int) -> list[WebhookSettings]:
+    """The settings of the accounts that have a URL, in the accounts' order."""
+    if len(urls) > accounts:
+        raise typer.BadParameter(
+            f"{len(urls)} were given for {accounts} accounts", param_hint="--webhook-url"
+        )
+    words: dict[str, object] = {"live": "true", **dict(_split("--webhook", t) for t in texts)}
+    if "names" in words:
+        pairs = str(words["names"]).split("+")
+        words["names"] = dict(_split("--webhook", pair, ":") for pair in pairs)
+    if texts and not urls:
+        raise typer.BadParameter("webhooks need a --webhook-url", param_hint="--webhook")
+    return [
+        _read_words("--webhook", WebhookSettings, {**words, "url": url})
+        if url
+        else WebhookSettings()
+        for url in urls
+    ]
 
 
 def _read_now(text: str | None) -> dt.datetime | None:
@@ -105,6 +130,10 @@ def _serve(simulator: Simulator, host: str, port: int, *, is_logged: bool) -> No
             f"  {settings.name}: {settings.calls_per_day} calls a day since {settings.first_day},"
             f" {settings.time_zone}"
         )
+        webhooks = account.webhooks.settings
+        if webhooks.url:
+            when = "as calls come and go" if webhooks.live else "on demand"
+            typer.echo(f"    webhooks to {mask_address(webhooks.url)}, {when}")
     stopping.wait()
     server.close()
     thread.join()
@@ -144,9 +173,25 @@ def simulate(
             f" Settings: {_list_fields(Fault)}"
         ),
     ] = None,
+    webhook_url: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Where an account's webhooks go; many times for many, in the accounts' order;"
+            " empty for one that sends none."
+        ),
+    ] = None,
+    webhook: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A switch of the webhooks, as name=value; many times for many. Unless live=false,"
+            " they are sent when a call starts and when it settles. An owner's names are joined by"
+            " a plus, as names=call_id:my_id+client_phone:tel."
+            f" Switches: {_list_fields(WebhookSettings, without='url')}"
+        ),
+    ] = None,
     log: Annotated[bool, typer.Option(help="Print a line per request, without its query.")] = False,
 ) -> None:
-    """Simulate CallKeeper's statistics API: no account is needed to try, show or test anything."""
+    """Simulate CallKeeper, API and webhooks: no account is needed to try, show or test anything."""
     common = {
         "seed": str(seed),
         "calls_per_day": str(calls_per_day),
@@ -159,10 +204,13 @@ def simulate(
     )
     faults = _read_faults(fault or [])
     accounts = _read_accounts(account or [], common)
+    webhooks = _read_webhooks(webhook_url or [], webhook or [], len(accounts))
     try:
         simulator = Simulator(accounts, answers, _read_now(now))
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--account") from None
     for each in simulator.accounts:
         each.set_faults(*faults)
+    for each, settings in zip(simulator.accounts, webhooks, strict=False):
+        each.webhooks.configure(settings)
     _serve(simulator, host, port, is_logged=log)

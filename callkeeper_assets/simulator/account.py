@@ -9,7 +9,7 @@ import random
 import threading
 import zoneinfo
 from collections import Counter, OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Final
@@ -25,6 +25,7 @@ from callkeeper_assets.simulator.changes import (
 )
 from callkeeper_assets.simulator.clock import Clock
 from callkeeper_assets.simulator.days import ServedDay, build_day
+from callkeeper_assets.simulator.deliveries import Delivery
 from callkeeper_assets.simulator.faults import FaultBox
 from callkeeper_assets.simulator.generation import (
     day_bounds,
@@ -41,6 +42,8 @@ from callkeeper_assets.simulator.settings import (
 )
 from callkeeper_assets.simulator.statuses import NOT_FINAL
 from callkeeper_assets.simulator.truth import Truth, tell_truth
+from callkeeper_assets.simulator.webhook_settings import EVENTS, WebhookEvent, WebhookSettings
+from callkeeper_assets.simulator.webhooks import Webhooks
 
 # A million calls are 1.5 GB. Days beyond this are dropped, the longest unused first, and made again
 # when they are asked for.
@@ -57,6 +60,7 @@ class Account:
         settings: AccountSettings,
         answers: AnswerSettings | None = None,
         clock: Clock | None = None,
+        webhooks: WebhookSettings | None = None,
     ) -> None:
         self.settings = settings
         self.answers = answers or AnswerSettings()
@@ -72,6 +76,8 @@ class Account:
         self._operations = 0
         self._days: OrderedDict[dt.date, ServedDay] = OrderedDict()
         self._cached_bytes = 0
+        self.revision = 0
+        self.webhooks = Webhooks(self, webhooks or WebhookSettings())
 
     @contextmanager
     def count_request(self, method: str) -> Iterator[None]:
@@ -190,7 +196,7 @@ class Account:
                 for n in range(1, count + 1)
             ]
             changes.added += [call._replace(settles_ts=call.called_ts) for call in calls]
-            self._forget_days([day])
+            self._note_change(day)
         return [Change("added", day, call.call_id) for call in calls]
 
     def remove(self, day: dt.date, count: int = 1, *, call_ids: Sequence[int] = ()) -> list[Change]:
@@ -198,7 +204,7 @@ class Account:
         with self._lock:
             calls = self._pick(self._next_rng(), day, count, call_ids)
             self._changes.setdefault(day, DayChanges()).removed |= {c.call_id for c in calls}
-            self._forget_days([day])
+            self._note_change(day)
         return [Change("removed", day, call.call_id) for call in calls]
 
     def hold(self, day: dt.date, count: int = 1, *, code: int = 1) -> list[Change]:
@@ -227,6 +233,67 @@ class Account:
                         settled = call._replace(settles_ts=call.called_ts)
                         done += self._replace(each, call, settled)
         return done
+
+    def set_webhooks(self, **switches: object) -> None:
+        """Change single switches of `WebhookSettings`, by name."""
+        self.webhooks.configure(replace(self.webhooks.settings, **switches))  # type: ignore[arg-type]
+
+    def send_webhooks(
+        self,
+        first: dt.date,
+        last: dt.date | None = None,
+        *,
+        call_ids: Collection[int] = (),
+        new: int = 0,
+        events: Collection[WebhookEvent] = EVENTS,
+        rate: float | None = None,
+    ) -> list[Delivery]:
+        """Send the webhooks of calls of the local days from first to last, and wait for it.
+
+        Of all calls, of those in `call_ids`, or of `new` ones that are added to the first day;
+        `rate` is webhooks a second, None as fast as the receiver answers. A call that is not final
+        yet has no end to tell.
+
+        Returns:
+            What came of each, one record a try, in the order of sending.
+
+        Raises:
+            ValueError: calls of `call_ids` are not there, or the webhooks have no URL.
+        """
+        last = last or first
+        with self._lock:
+            if new:
+                call_ids = [change.call_id for change in self.add(first, new)]
+            days = self._days_between(
+                day_bounds(first, self.zone)[0], day_bounds(last, self.zone)[1]
+            )
+            calls = [
+                call
+                for day in days
+                for call in self._current_day(day)
+                if self._is_visible(call) and (not call_ids or call.call_id in call_ids)
+            ]
+        if len(calls) < len(set(call_ids)):
+            raise ValueError(
+                f"{len(set(call_ids))} calls of {first} to {last} were asked for; there are"
+                f" {len(calls)} of them"
+            )
+        return self.webhooks.send(calls, events, rate)
+
+    def list_deliveries(self, call_ids: Collection[int] = (), after: int = 0) -> list[Delivery]:
+        """The source's record of webhooks, lost ones too: of these calls, or of all."""
+        return self.webhooks.log.list(call_ids, after)
+
+    def list_calls(self, start: int, end: int) -> list[Call]:
+        """Calls of a window of epoch seconds as they will have ended, but for late additions."""
+        with self._lock:
+            return [
+                call
+                for day in self._days_between(start, end)
+                for late in ({each.call_id for each in self._changes.get(day, DayChanges()).added},)
+                for call in self._current_day(day)
+                if start <= call.called_ts < end and call.call_id not in late
+            ]
 
     def _is_visible(self, call: Call) -> bool:
         return call.called_ts <= self.clock.now()
@@ -261,9 +328,13 @@ class Account:
 
     def _replace(self, day: dt.date, old: Call, new: Call) -> list[Change]:
         self._changes.setdefault(day, DayChanges()).replaced[old.call_id] = new
-        self._forget_days([day])
+        self._note_change(day)
         now = self.clock.now()
         return list_changes(day, see_at(old, now), see_at(new, now))
+
+    def _note_change(self, day: dt.date) -> None:
+        self.revision += 1
+        self._forget_days([day])
 
     def _day_of(self, call_id: int) -> dt.date | None:
         """The day that an id's range belongs to, see `first_id_of`."""

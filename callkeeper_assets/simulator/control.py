@@ -15,6 +15,7 @@ import msgspec
 from callkeeper_assets.simulator.account import Account
 from callkeeper_assets.simulator.answers import Answer
 from callkeeper_assets.simulator.changes import Change, ChangedField
+from callkeeper_assets.simulator.deliveries import Delivery
 from callkeeper_assets.simulator.settings import (
     AccountSettings,
     AnswerSettings,
@@ -22,6 +23,13 @@ from callkeeper_assets.simulator.settings import (
     convert_record,
 )
 from callkeeper_assets.simulator.simulator import Simulator
+from callkeeper_assets.simulator.webhook_settings import (
+    EVENTS,
+    WebhookEvent,
+    WebhookSettings,
+    describe_webhooks,
+    mask_address,
+)
 
 Request = Mapping[str, Any]
 
@@ -56,6 +64,7 @@ def _describe(account: Account) -> dict[str, Any]:
     return {
         **settings,
         "answers": dataclasses.asdict(account.answers),
+        "webhooks": describe_webhooks(account.webhooks.settings),
         "faults": [dataclasses.asdict(fault) for fault in account.faults.list()],
         "requests": dict(account.requests),
         "most_at_once": account.most_at_once,
@@ -139,6 +148,44 @@ def _post_finalise(simulator: Simulator, request: Request) -> list[Change]:
     return [each for account in _accounts(simulator, request) for each in account.finalise(day)]
 
 
+def _describe_delivery(delivery: Delivery, *, has_payload: bool = False) -> dict[str, Any]:
+    """A delivery without its address's path: whoever reads it could send webhooks himself."""
+    shown = {each.name: getattr(delivery, each.name) for each in dataclasses.fields(delivery)}
+    payload = {"payload": delivery.payload.decode()} if has_payload else {}
+    return {**shown, "address": mask_address(delivery.address), "payload": None, **payload}
+
+
+def _get_deliveries(simulator: Simulator, request: Request) -> object:
+    deliveries = _account(simulator, request).list_deliveries(
+        [int(each) for each in str(request.get("call_ids", "")).split(",") if each],
+        int(request.get("after", 0)),
+    )
+    has_payload = request.get("payloads", "0") not in ("0", "false")
+    return [_describe_delivery(each, has_payload=has_payload) for each in deliveries]
+
+
+def _post_webhooks(simulator: Simulator, request: Request) -> object:
+    switches = {name: value for name, value in request.items() if name != "account"}
+    accounts = _accounts(simulator, request)
+    for account in accounts:
+        now = dataclasses.asdict(account.webhooks.settings)
+        account.webhooks.configure(convert_record(WebhookSettings, {**now, **switches}))
+    return [describe_webhooks(account.webhooks.settings) for account in accounts]
+
+
+def _post_send(simulator: Simulator, request: Request) -> object:
+    first = _day(request, "from")
+    deliveries = _account(simulator, request).send_webhooks(
+        first,
+        _day(request, "to") if request.get("to") else None,
+        call_ids=request.get("call_ids", ()),
+        new=int(request.get("new", 0)),
+        events=msgspec.convert(request.get("events", EVENTS), tuple[WebhookEvent, ...]),
+        rate=request.get("rate"),
+    )
+    return [_describe_delivery(each) for each in deliveries]
+
+
 _ACTIONS: Final[dict[tuple[str, str], Callable[[Simulator, Request], object]]] = {
     ("GET", "accounts"): _get_accounts,
     ("GET", "truth"): _get_truth,
@@ -152,6 +199,9 @@ _ACTIONS: Final[dict[tuple[str, str], Callable[[Simulator, Request], object]]] =
     ("POST", "remove"): _post_remove,
     ("POST", "hold"): _post_hold,
     ("POST", "finalise"): _post_finalise,
+    ("GET", "deliveries"): _get_deliveries,
+    ("POST", "webhooks"): _post_webhooks,
+    ("POST", "send"): _post_send,
 }
 
 

@@ -8,14 +8,33 @@ and the simulator shares its processor with what it measures.
 import json
 import time
 from functools import lru_cache
+from typing import Final, NamedTuple
 
 from callkeeper_assets.simulator.calls import Call, Visit, count_minutes
 from callkeeper_assets.simulator.marks import Marks
 from callkeeper_assets.simulator.settings import AnswerSettings
 from callkeeper_assets.simulator.statuses import reason2_of, reason_of
 
-_MISSING = ("null", '""', '" "')
-_ABSENT = 3
+MISSING: Final = (None, "", " ")
+ABSENT: Final = 3
+"""A style's last two bits: one of the values of `MISSING`, or no field at all."""
+_MISSING_JSON: Final = tuple(map(json.dumps, MISSING))
+
+
+class MarkKeys(NamedTuple):
+    """What a visit's marks are called."""
+
+    marks: tuple[str, ...]
+    entry_point: str
+    referrer: str
+
+
+UTM_KEYS: Final = MarkKeys(
+    ("utm_type", "utm_source", "utm_medium", "utm_campaign", "utm_content", "utm_term"),
+    "entry_point",
+    "referrer",
+)
+SOURCEBUSTER_KEYS: Final = MarkKeys(("typ", "src", "mdm", "cmp", "cnt", "trm"), "ep", "rf")
 
 
 @lru_cache(maxsize=4096)
@@ -32,12 +51,7 @@ def _moment(ts: int) -> str:
 @lru_cache(maxsize=4096)
 def _marks_json(marks: Marks, *, is_utm: bool) -> tuple[str, str]:
     """The marks and, open at its end for the visit's time, their `*_add` companion."""
-    names = (
-        ("utm_type", "utm_source", "utm_medium", "utm_campaign", "utm_content", "utm_term")
-        if is_utm
-        else ("typ", "src", "mdm", "cmp", "cnt", "trm")
-    )
-    entry, referrer = ("entry_point", "referrer") if is_utm else ("ep", "rf")
+    names, entry, referrer = UTM_KEYS if is_utm else SOURCEBUSTER_KEYS
     current = ",".join(
         f'"{name}":{_quote(value)}' for name, value in zip(names, marks, strict=False)
     )
@@ -48,9 +62,9 @@ def _marks_json(marks: Marks, *, is_utm: bool) -> tuple[str, str]:
 def _optional(name: str, quoted: str | None, style: int) -> str:
     """A field that may miss: its value, else one of the four ways of having none."""
     if quoted is None:
-        if style & 3 == _ABSENT:
+        if style & 3 == ABSENT:
             return ""
-        quoted = _MISSING[style & 3]
+        quoted = _MISSING_JSON[style & 3]
     return f',"{name}":{quoted}'
 
 

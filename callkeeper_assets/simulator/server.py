@@ -58,8 +58,9 @@ class SimulatorServer(ThreadingHTTPServer):
         self._sockets.discard(connection)
 
     def close(self) -> None:
-        """Stop `serve_forever`, end all connections, wait for their threads."""
+        """Stop `serve_forever` and all webhooks, end all connections, wait for their threads."""
         self.closing.set()
+        self.simulator.close()
         self.shutdown()
         for connection in list(self._sockets):
             with contextlib.suppress(OSError):

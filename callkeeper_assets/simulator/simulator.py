@@ -41,6 +41,11 @@ class Simulator:
         self.accounts.append(account)
         return account
 
+    def close(self) -> None:
+        """Send no more webhooks."""
+        for account in self.accounts:
+            account.webhooks.close()
+
     def find(self, key: str) -> Account | None:
         """The account of a key."""
         return next((each for each in self.accounts if each.settings.key == key), None)

@@ -12,6 +12,7 @@ import requests
 
 from callkeeper_assets.simulator.running import RunningSimulator, run_simulator
 from callkeeper_assets.simulator.settings import AccountSettings
+from callkeeper_assets_tests.simulator.receiver import Receiver, run_receiver
 
 KEY = "0123456789abcdef0123456789ABCDEF"
 OLD_KEY = "Zz34567890abcdeF"
@@ -63,3 +64,10 @@ def sim() -> Iterator[RunningSimulator]:
 @pytest.fixture
 def asker(sim: RunningSimulator) -> Asker:
     return Asker(sim)
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    """A receiver of webhooks that answers 200 unless it is scripted otherwise."""
+    with run_receiver() as running:
+        yield running

@@ -1,0 +1,133 @@
+"""Where an account's webhooks go, in which form, and what goes wrong on the way.
+
+CallKeeper's documentation leaves the form to the account's owner: `WebhookSettings` has a switch
+for each reading. The token in the URL is all that protects a receiver: it is shown nowhere.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Final, Literal, get_args
+from urllib.parse import urlsplit
+
+from callkeeper_assets.simulator.rendering import SOURCEBUSTER_KEYS, UTM_KEYS
+
+WebhookEvent = Literal["Call is processing", "Call is over"]
+EVENTS: Final[tuple[WebhookEvent, ...]] = get_args(WebhookEvent)
+
+_SHARES: Final = ("loss", "duplicate", "wrong_order")
+_SAME_NAMES: Final = (
+    *("status_code", "status_reason", "status2_code", "status2_reason", "duration_sec"),
+    *("duration_min", "attempt", "asr_attempts", "playback_tick", "event_source", "widget_hash"),
+    *("widget_name", "record_url", "tags", "ip", "country", "city", "region", "district", "site"),
+    *("ya_clientid", "roistat_visit", "hook_event"),
+)
+
+
+def _list_mark_paths() -> Iterator[tuple[str, tuple[str, ...]]]:
+    for utm, short in zip(UTM_KEYS.marks, SOURCEBUSTER_KEYS.marks, strict=True):
+        for prefix, visit in (("", "current"), ("first_", "first")):
+            yield prefix + utm, tuple(f"visit_info.{visit}.{key}" for key in (utm, short))
+    for name in ("entry_point", "referrer"):
+        keys = (getattr(UTM_KEYS, name), getattr(SOURCEBUSTER_KEYS, name))
+        yield name, tuple(f"visit_info.current_add.{key}" for key in keys)
+
+
+FIELD_PATHS: Final[Mapping[str, tuple[str, ...]]] = {
+    "call_id": ("id",),
+    "called_at": ("date",),
+    "ordered_at": ("order_date",),
+    "connection_type": ("a_type",),
+    "manager_phone": ("phone1",),
+    "client_phone": ("phone2",),
+    "ga_clientid": ("ga_clientid", "ga_clid"),
+    "pages": ("visit_info.session.pgs",),
+    "page": ("visit_info.session.cpg",),
+    "visit": ("visit_info.udata.vst",),
+    "user_agent": ("visit_info.udata.uag",),
+    **{name: (name,) for name in _SAME_NAMES},
+    **dict(_list_mark_paths()),
+}
+"""Canonical name of each value that an owner can rename: the places where a nested body has it."""
+
+
+@dataclass(frozen=True)
+class WebhookSettings:
+    """An account's webhooks.
+
+    Attributes:
+        url: where they go, token and all; empty: none are sent.
+        method: `GET` puts the call into the query.
+        content: of a `POST`.
+        layout: `session` and `udata` inside `visit_info`, beside it, or all without their parents.
+        nested_as: what a query or form makes of nested values: `session[pgs]`, `session.pgs`, or
+            `session` with JSON as its value.
+        names: the newer cabinet's free naming: from canonical column to the owner's name, which the
+            value then has at the top of the body, and no longer in its own place.
+        loss: probability that a webhook is never sent, though the source believes that it was.
+        duplicate: probability that one is sent twice, at once or up to two minutes later.
+        wrong_order: probability that a call's end is told before its beginning.
+        timeout_sec: how long the receiver may take to connect, and to answer.
+        tries: how often one is sent until it is answered with 2xx; no document promises a second.
+        retry_wait_sec: between tries.
+        connections: how many are kept alive and used side by side.
+        live: sends a call's webhooks when it starts and when it settles, by the clock.
+    """
+
+    url: str = field(default="", repr=False)
+    method: Literal["POST", "GET"] = "POST"
+    content: Literal["json", "form"] = "json"
+    layout: Literal["inside", "beside", "flat"] = "inside"
+    nested_as: Literal["brackets", "dots", "json"] = "brackets"
+    names: dict[str, str] = field(default_factory=dict)
+    loss: float = 0.0
+    duplicate: float = 0.0
+    wrong_order: float = 0.0
+    timeout_sec: float = 10.0
+    tries: int = 1
+    retry_wait_sec: float = 1.0
+    connections: int = 4
+    live: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what could not be sent; no message shows the URL.
+
+        Raises:
+            ValueError: the URL, a probability, a number or a name is impossible.
+        """
+        if self.url:
+            _check_url(self.url)
+        elif self.live:
+            raise ValueError("webhooks cannot be live without a url to send them to")
+        for name in _SHARES:
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; it is a probability, 0 to 1")
+        if self.tries < 1 or self.connections < 1 or self.timeout_sec <= 0:
+            raise ValueError("tries and connections are at least 1, timeout_sec is more than 0")
+        unknown = sorted(set(self.names) - set(FIELD_PATHS))
+        if unknown:
+            known = ", ".join(sorted(FIELD_PATHS))
+            raise ValueError(f"no webhook has {', '.join(unknown)}; names are given to {known}")
+
+
+def _check_url(url: str) -> None:
+    try:
+        parts = urlsplit(url)
+        is_right = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        is_right = False
+    # A space or a line's end would be a second request, or none.
+    if not is_right or not url.isascii() or any(each <= " " for each in url):
+        raise ValueError("the webhooks' url is none; it is as http://host:8080/path")
+
+
+def describe_webhooks(settings: WebhookSettings) -> dict[str, object]:
+    """The settings for everybody's eyes: of the URL only where it leads."""
+    shown = {each.name: getattr(settings, each.name) for each in fields(settings)}
+    return {**shown, "url": mask_address(settings.url) if settings.url else ""}
+
+
+def mask_address(url: str) -> str:
+    """A URL's server alone: a token can be anywhere after it."""
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    return f"{parts.scheme}://{host}/…"
