@@ -1,7 +1,7 @@
-"""Sends an account's webhooks while its clock goes on: each when its call starts or settles.
+"""Which webhooks of an account become due as its clock goes on: when a call starts or settles.
 
-What is due is planned an hour ahead and again after every change of a call, so that a look at the
-clock costs nothing. A clock that a test sets forward has everything in between sent at once.
+It is planned hours ahead, and again after every change of a call or of the settings, so that a look
+at the clock costs nothing. A clock that a test sets forward makes all in between due at once.
 """
 
 import threading
@@ -15,11 +15,9 @@ from callkeeper_assets.simulator.webhook_plan import Webhook, plan_webhooks
 from callkeeper_assets.simulator.webhook_settings import EVENTS, WebhookSettings
 
 _TICK_SEC: Final = 0.2
-_AHEAD_SEC: Final = 3600
-# No call is open for longer by itself (see `generation.py`), nor its duplicates later.
-_BACK_SEC: Final = 3 * 86400
-
-Identity = tuple[int, str, bool]
+_AHEAD_SEC: Final = 6 * 3600
+# No call is open for longer by itself (see `generation.py`).
+_BACK_SEC: Final = 2 * 86400
 
 
 class CallBook(Protocol):
@@ -35,58 +33,67 @@ class CallBook(Protocol):
         """The calls that begin in a window of epoch seconds, as they will have ended."""
 
 
-def _identify(webhook: Webhook) -> Identity:
-    return webhook.call.call_id, webhook.event, webhook.is_duplicate
-
-
 class LiveWebhooks:
-    """What is due of one account since this was made; a call that began before is only ended."""
+    """The webhooks of calls that begin or settle after this was made."""
 
-    def __init__(self, book: CallBook, settings: WebhookSettings, seed: str) -> None:
+    def __init__(self, book: CallBook, seed: str) -> None:
         self._book = book
-        self._settings = settings
         self._seed = seed
         self._since = self._seen = book.clock.now()
-        self._taken: set[Identity] = set()
+        self._taken: set[tuple[int, str]] = set()
         self._planned: deque[Webhook] = deque()
         self._planned_until = 0
-        self._revision = -1
+        self._basis: tuple[WebhookSettings, int] | None = None
 
-    def take_due(self) -> list[Webhook]:
+    def take_due(self, settings: WebhookSettings) -> list[Webhook]:
         """What has become due since the last time, in its order."""
-        now = self._book.clock.now()
+        now, basis = self._book.clock.now(), (settings, self._book.revision)
         if now < self._seen:
             # What happens again is told again.
-            self._since = now
+            self._since = self._seen = now
             self._taken.clear()
-        if now < self._seen or now > self._planned_until or self._revision != self._book.revision:
-            self._plan(now)
+            self._basis = None
+        if basis != self._basis or now > self._planned_until:
+            self._basis = basis
+            self._plan(now, settings)
         self._seen = now
         due = []
         while self._planned and self._planned[0].due_ts <= now:
             due.append(self._planned.popleft())
-        self._taken.update(map(_identify, due))
+        self._taken.update(_identify(each) for each in due if not each.is_duplicate)
         return due
 
-    def _plan(self, now: int) -> None:
-        self._revision = self._book.revision
+    def _plan(self, now: int, settings: WebhookSettings) -> None:
         self._planned_until = now + _AHEAD_SEC
-        calls = self._book.list_calls(min(now, self._seen) - _BACK_SEC, self._planned_until + 1)
-        planned = plan_webhooks([(call, EVENTS) for call in calls], self._settings, self._seed)
-        self._taken.intersection_update(map(_identify, planned))
-        self._planned = deque(
-            webhook
-            for webhook in planned
-            if webhook.due_ts > self._since and _identify(webhook) not in self._taken
+        calls = self._book.list_calls(self._seen - _BACK_SEC, self._planned_until + 1)
+        planned = plan_webhooks(
+            [
+                (call, EVENTS)
+                for call in calls
+                if max(call.called_ts, call.settles_ts) > self._since
+            ],
+            settings,
+            self._seed,
         )
+        self._taken.intersection_update(map(_identify, planned))
+        self._planned = deque(filter(self._is_wanted, planned))
+
+    def _is_wanted(self, webhook: Webhook) -> bool:
+        if webhook.is_duplicate:
+            return webhook.due_ts > self._seen
+        # A call that was brought to its end at once was due before now, but is not told yet.
+        return webhook.due_ts > self._since and _identify(webhook) not in self._taken
 
 
-class LiveThread:
-    """Has what is due sent, five looks a second, until it is stopped."""
+def _identify(webhook: Webhook) -> tuple[int, str]:
+    return webhook.call.call_id, webhook.event
 
-    def __init__(self, live: LiveWebhooks, send: Callable[[list[Webhook]], object]) -> None:
-        self._live = live
-        self._send = send
+
+class Ticker:
+    """Does something five times a second, until it is stopped."""
+
+    def __init__(self, act: Callable[[], object]) -> None:
+        self._act = act
         self._stopping = threading.Event()
         # A daemon: an account that nobody closes must not keep its process from ending.
         self._thread = threading.Thread(
@@ -95,12 +102,10 @@ class LiveThread:
         self._thread.start()
 
     def stop(self) -> None:
-        """Send nothing new; return when what is under way is answered."""
+        """Return when what is under way is done."""
         self._stopping.set()
         self._thread.join()
 
     def _run(self) -> None:
         while not self._stopping.wait(_TICK_SEC):
-            due = self._live.take_due()
-            if due:
-                self._send(due)
+            self._act()

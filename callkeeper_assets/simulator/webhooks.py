@@ -10,9 +10,9 @@ from typing import Protocol
 
 from callkeeper_assets.simulator.calls import Call
 from callkeeper_assets.simulator.deliveries import Delivery, DeliveryLog
-from callkeeper_assets.simulator.live_webhooks import CallBook, LiveThread, LiveWebhooks
+from callkeeper_assets.simulator.live_webhooks import CallBook, LiveWebhooks, Ticker
 from callkeeper_assets.simulator.settings import AccountSettings, AnswerSettings
-from callkeeper_assets.simulator.webhook_plan import Webhook, happened_events, plan_webhooks
+from callkeeper_assets.simulator.webhook_plan import happened_events, plan_webhooks
 from callkeeper_assets.simulator.webhook_sender import WebhookSender
 from callkeeper_assets.simulator.webhook_settings import WebhookEvent, WebhookSettings
 
@@ -34,17 +34,18 @@ class Webhooks:
         self._sender = WebhookSender(self.log)
         self._lock = threading.Lock()
         self._rounds = 0
-        self._live: LiveThread | None = None
+        self._live: Ticker | None = None
         self.configure(settings)
 
     def configure(self, settings: WebhookSettings) -> None:
         """Send by other switches from now on; what is being sent goes on by the old ones."""
         with self._lock:
-            self._stop_live()
             self.settings = settings
-            if settings.live:
-                live = LiveWebhooks(self._account, settings, f"{self._seed}/live")
-                self._live = LiveThread(live, self._send)
+            if settings.live and self._live is None:
+                live = LiveWebhooks(self._account, f"{self._seed}/live")
+                self._live = Ticker(lambda: self._send_due(live))
+            elif not settings.live:
+                self._stop_live()
 
     def close(self) -> None:
         """Send nothing more."""
@@ -81,8 +82,10 @@ class Webhooks:
     def _seed(self) -> str:
         return f"{self._account.settings.seed}/{self._account.settings.key}"
 
-    def _send(self, webhooks: list[Webhook]) -> None:
-        self._sender.send(webhooks, self.settings, self._account.answers)
+    def _send_due(self, live: LiveWebhooks) -> None:
+        settings = self.settings
+        if settings.live:
+            self._sender.send(live.take_due(settings), settings, self._account.answers)
 
     def _stop_live(self) -> None:
         if self._live is not None:

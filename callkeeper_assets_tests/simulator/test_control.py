@@ -18,7 +18,8 @@ from callkeeper_assets_tests.simulator.conftest import DAY, KEY, OLD_KEY, Asker
 _COMMAND = "import typer; from callkeeper_assets.cli.simulate import simulate; typer.run(simulate)"
 
 
-def _post(base_url: str, action: str, **values: object) -> Any:  # noqa: ANN401 - JSON
+def post(base_url: str, action: str, **values: object) -> Any:  # noqa: ANN401 - JSON
+    """What a control request is answered."""
     return requests.post(f"{base_url}/_simulator/{action}", json=values, timeout=10).json()
 
 
@@ -38,11 +39,11 @@ def test_the_truth_is_told_over_http_as_in_process(sim: RunningSimulator) -> Non
 def test_calls_are_changed_added_and_removed_over_http(sim: RunningSimulator, asker: Asker) -> None:
     day = str(DAY)
     before = set(asker.day_ids(DAY))
-    changed = _post(sim.base_url, "change", account="main", day=day, count=2, column="tags")
-    added = _post(sim.base_url, "add", account="main", day=day, count=2)
-    removed = _post(sim.base_url, "remove", account="main", day=day)
-    held = _post(sim.base_url, "hold", account="main", day=day, code=2)
-    final = _post(sim.base_url, "finalise", account="main", day=day)
+    changed = post(sim.base_url, "change", account="main", day=day, count=2, column="tags")
+    added = post(sim.base_url, "add", account="main", day=day, count=2)
+    removed = post(sim.base_url, "remove", account="main", day=day)
+    held = post(sim.base_url, "hold", account="main", day=day, code=2)
+    final = post(sim.base_url, "finalise", account="main", day=day)
     assert [(each["kind"], each["column"]) for each in changed] == [("changed", "tags")] * 2
     assert set(asker.day_ids(DAY)) == (before | {each["call_id"] for each in added}) - {
         removed[0]["call_id"]
@@ -53,18 +54,18 @@ def test_calls_are_changed_added_and_removed_over_http(sim: RunningSimulator, as
 def test_switches_faults_and_the_clock_are_set_over_http(
     sim: RunningSimulator, asker: Asker
 ) -> None:
-    _post(sim.base_url, "answers", account="main", success_shape="list")
+    post(sim.base_url, "answers", account="main", success_shape="list")
     assert isinstance(asker.ask("getCallsInfo", from_=str(DAY), to=str(DAY)).json(), list)
-    _post(sim.base_url, "faults", faults=[{"kind": "server_error", "times": 1, "status": 500}])
+    post(sim.base_url, "faults", faults=[{"kind": "server_error", "times": 1, "status": 500}])
     assert [asker.ask("getUserInfo").status_code for _ in range(2)] == [500, 200]
-    _post(sim.base_url, "clock", now="2025-06-01T12:00:00+03:00")
+    post(sim.base_url, "clock", now="2025-06-01T12:00:00+03:00")
     assert asker.ask("getCallsInfo", from_=str(DAY), to=str(DAY)).json() == []
 
 
 def test_an_account_is_opened_over_http_and_described_without_its_key(
     sim: RunningSimulator,
 ) -> None:
-    _post(sim.base_url, "accounts", key="c" * 32, name="third", calls_per_day=5)
+    post(sim.base_url, "accounts", key="c" * 32, name="third", calls_per_day=5)
     assert Asker(sim, "c" * 32).ask("getUserInfo").status_code == 200
     shown = requests.get(f"{sim.base_url}/_simulator/accounts", timeout=10)
     assert [account["name"] for account in shown.json()] == ["main", "old", "third"]
@@ -89,7 +90,7 @@ def test_an_account_is_opened_over_http_and_described_without_its_key(
 def test_a_wrong_control_request_says_what_is_allowed(
     sim: RunningSimulator, action: str, values: dict[str, object], message: str
 ) -> None:
-    assert _post(sim.base_url, action, **values)["error"].startswith(message)
+    assert post(sim.base_url, action, **values)["error"].startswith(message)
 
 
 def test_eight_threads_are_answered_at_once_and_alike(sim: RunningSimulator) -> None:
@@ -105,7 +106,8 @@ def test_eight_threads_are_answered_at_once_and_alike(sim: RunningSimulator) -> 
 
 
 @contextmanager
-def _run_process(*options: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+def run_process(*options: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """A simulator as a process of its own, and where it is."""
     command = [sys.executable, "-c", _COMMAND, "--port", "0", *options]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -119,12 +121,24 @@ def _run_process(*options: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
             process.kill()
 
 
+def run_wrongly(*options: str) -> tuple[int, str]:
+    """Exit code and errors, on one line, of a simulator that does not start."""
+    done = subprocess.run(
+        [sys.executable, "-c", _COMMAND, *options],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    return done.returncode, " ".join(done.stderr.replace("│", " ").split())
+
+
 def test_a_process_of_its_own_serves_warms_and_logs_no_key() -> None:
     options = ("--account", f"{KEY},name=spb,calls_per_day=30", "--seed", "5", "--log")
     more = ("--answer", "success_shape=list", "--fault", "html,times=1", "--now", "2026-03-31")
-    with _run_process(*options, *more) as (base_url, process):
+    with run_process(*options, *more) as (base_url, process):
         window = {"from": "2026-03-01", "to": "2026-03-31"}
-        warmed = _post(base_url, "warm", **window)["calls"]
+        warmed = post(base_url, "warm", **window)["calls"]
         query = f"api_key={KEY}&date[from]=2026-03-01&date[to]=2026-03-31&time_zone=Europe/Moscow"
         first = requests.get(f"{base_url}/getCallsInfo?{query}", timeout=10)
         second = requests.get(f"{base_url}/getCallsInfo?{query}", timeout=10)
@@ -151,12 +165,6 @@ def test_a_process_of_its_own_serves_warms_and_logs_no_key() -> None:
     ],
 )
 def test_a_wrong_option_is_wrong_usage(options: tuple[str, ...], message: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", _COMMAND, *options],
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
-    assert done.returncode == 2
-    assert message in " ".join(done.stderr.replace("│", " ").split())
+    code, errors = run_wrongly(*options)
+    assert code == 2
+    assert message in errors
