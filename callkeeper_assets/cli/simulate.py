@@ -1,7 +1,8 @@
 """`callkeeper simulate`: the simulated CallKeeper alone, as a process of its own.
 
-Its options are the settings of `callkeeper_assets.simulator.settings`. The same switches and the
-faults can be changed while it runs, over `/_simulator/` (see `simulator/control.py`).
+Its options are the settings of `callkeeper_assets.simulator.settings` and `webhook_settings`. The
+same switches and the faults can be changed while it runs, over `/_simulator/` (see
+`simulator/control.py`).
 """
 
 import dataclasses
@@ -139,17 +140,52 @@ def _serve(simulator: Simulator, host: str, port: int, *, is_logged: bool) -> No
     thread.join()
 
 
+# Apart, because their helps are longer than the command.
+_Accounts = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="An account's key, with settings of its own: KEY or KEY,name=spb,calls_per_day=50;"
+        f" many times for many accounts. Settings: {_list_fields(AccountSettings)}"
+    ),
+]
+_Answers = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="A switch of the answers, as name=value; many times for many."
+        f" Switches: {_list_fields(AnswerSettings)}"
+    ),
+]
+_Faults = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="A fault, as kind or kind,probability=0.1,times=3; many times for many."
+        " Methods are joined by a plus."
+        f" Settings: {_list_fields(Fault)}"
+    ),
+]
+_WebhookUrls = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Where an account's webhooks go; many times for many, in the accounts' order;"
+        " empty for one that sends none."
+    ),
+]
+_WebhookSwitches = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="A switch of the webhooks, as name=value; many times for many. Unless live=false,"
+        " they are sent when a call starts and when it settles. An owner's names are joined by"
+        " a plus, as names=call_id:my_id+client_phone:tel."
+        f" Switches: {_list_fields(WebhookSettings, without='url')}"
+    ),
+]
+
+
 def simulate(
     *,
     port: Annotated[int, typer.Option(help="Port to listen at; 0 takes a free one.")] = 8090,
     host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
-    account: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="An account's key, with settings of its own: KEY or KEY,name=spb,calls_per_day=50;"
-            f" many times for many accounts. Settings: {_list_fields(AccountSettings)}"
-        ),
-    ] = None,
+    account: _Accounts = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same calls.")] = 1,
     calls_per_day: Annotated[int, typer.Option(help="Mean number of calls of a day.")] = 100,
     time_zone: Annotated[str, typer.Option(help="Zone of the business day.")] = "Europe/Moscow",
@@ -158,37 +194,10 @@ def simulate(
     now: Annotated[
         str | None, typer.Option(help="Moment at which the clock stands; unset: real time.")
     ] = None,
-    answer: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="A switch of the answers, as name=value; many times for many."
-            f" Switches: {_list_fields(AnswerSettings)}"
-        ),
-    ] = None,
-    fault: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="A fault, as kind or kind,probability=0.1,times=3; many times for many."
-            " Methods are joined by a plus."
-            f" Settings: {_list_fields(Fault)}"
-        ),
-    ] = None,
-    webhook_url: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Where an account's webhooks go; many times for many, in the accounts' order;"
-            " empty for one that sends none."
-        ),
-    ] = None,
-    webhook: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="A switch of the webhooks, as name=value; many times for many. Unless live=false,"
-            " they are sent when a call starts and when it settles. An owner's names are joined by"
-            " a plus, as names=call_id:my_id+client_phone:tel."
-            f" Switches: {_list_fields(WebhookSettings, without='url')}"
-        ),
-    ] = None,
+    answer: _Answers = None,
+    fault: _Faults = None,
+    webhook_url: _WebhookUrls = None,
+    webhook: _WebhookSwitches = None,
     log: Annotated[bool, typer.Option(help="Print a line per request, without its query.")] = False,
 ) -> None:
     """Simulate CallKeeper, API and webhooks: no account is needed to try, show or test anything."""

@@ -1,4 +1,4 @@
-"""CallKeeper's statistics API, imitated over real HTTP: for tests, the demo and the benchmark.
+"""CallKeeper's API and webhooks, imitated over real HTTP: for tests, the demo and the benchmark.
 
 Everything served follows from a seed, and the simulator tells its own truth about it, so that a
 load can be compared with what was there to load. Nothing here knows Dagster, SQL or this product's

@@ -287,10 +287,10 @@ class Account:
     def list_calls(self, start: int, end: int) -> list[Call]:
         """Calls of a window of epoch seconds as they will have ended, but for late additions."""
         with self._lock:
+            late = {call.call_id for each in self._changes.values() for call in each.added}
             return [
                 call
                 for day in self._days_between(start, end)
-                for late in ({each.call_id for each in self._changes.get(day, DayChanges()).added},)
                 for call in self._current_day(day)
                 if start <= call.called_ts < end and call.call_id not in late
             ]

@@ -15,39 +15,55 @@ WebhookEvent = Literal["Call is processing", "Call is over"]
 EVENTS: Final[tuple[WebhookEvent, ...]] = get_args(WebhookEvent)
 
 _SHARES: Final = ("loss", "duplicate", "wrong_order")
-_SAME_NAMES: Final = (
-    *("status_code", "status_reason", "status2_code", "status2_reason", "duration_sec"),
-    *("duration_min", "attempt", "asr_attempts", "playback_tick", "event_source", "widget_hash"),
-    *("widget_name", "record_url", "tags", "ip", "country", "city", "region", "district", "site"),
-    *("ya_clientid", "roistat_visit", "hook_event"),
+_FLAT_NAMES: Final = (
+    *("id", "date", "date_timestamp", "order_date", "status_code", "status_reason", "phone1"),
+    *("phone2", "status2_code", "status2_reason", "duration_sec", "duration_min", "duration2_min"),
+    *("attempt", "a_type", "asr_attempts", "playback_tick", "event_source", "widget_hash"),
+    *("widget_name", "record_url", "tags", "ip", "uip", "country", "city", "region", "district"),
+    *("site", "ya_clientid", "roistat_visit", "hook_event"),
 )
+_VISIT_PATHS: Final = {
+    "pgs": ("visit_info.session.pgs",),
+    "cpg": ("visit_info.session.cpg",),
+    "vst": ("visit_info.udata.vst",),
+    "uag": ("visit_info.udata.uag",),
+}
 
 
 def _list_mark_paths() -> Iterator[tuple[str, tuple[str, ...]]]:
-    for utm, short in zip(UTM_KEYS.marks, SOURCEBUSTER_KEYS.marks, strict=True):
-        for prefix, visit in (("", "current"), ("first_", "first")):
-            yield prefix + utm, tuple(f"visit_info.{visit}.{key}" for key in (utm, short))
-    for name in ("entry_point", "referrer"):
-        keys = (getattr(UTM_KEYS, name), getattr(SOURCEBUSTER_KEYS, name))
-        yield name, tuple(f"visit_info.current_add.{key}" for key in keys)
+    """Yield `current_source` and so on, and the canonical columns of the same values."""
+    for visit, prefix in (("current", ""), ("first", "first_")):
+        for utm, short in zip(UTM_KEYS.marks, SOURCEBUSTER_KEYS.marks, strict=True):
+            paths = tuple(f"visit_info.{visit}.{key}" for key in (utm, short))
+            yield utm.replace("utm", visit), paths
+            yield prefix + utm, paths
+        for name in ("entry_point", "referrer"):
+            keys = (getattr(UTM_KEYS, name), getattr(SOURCEBUSTER_KEYS, name))
+            paths = tuple(f"visit_info.{visit}_add.{key}" for key in keys)
+            yield f"{visit}_{name}", paths
+            yield prefix + name, paths
+        yield f"{visit}_started", (f"visit_info.{visit}_add.fd",)
 
 
 FIELD_PATHS: Final[Mapping[str, tuple[str, ...]]] = {
+    **{name: (name,) for name in _FLAT_NAMES},
+    **_VISIT_PATHS,
+    **dict(_list_mark_paths()),
+    "ga_clientid": ("ga_clientid", "ga_clid"),
     "call_id": ("id",),
     "called_at": ("date",),
     "ordered_at": ("order_date",),
     "connection_type": ("a_type",),
     "manager_phone": ("phone1",),
     "client_phone": ("phone2",),
-    "ga_clientid": ("ga_clientid", "ga_clid"),
-    "pages": ("visit_info.session.pgs",),
-    "page": ("visit_info.session.cpg",),
-    "visit": ("visit_info.udata.vst",),
-    "user_agent": ("visit_info.udata.uag",),
-    **{name: (name,) for name in _SAME_NAMES},
-    **dict(_list_mark_paths()),
+    "pages": _VISIT_PATHS["pgs"],
+    "page": _VISIT_PATHS["cpg"],
+    "visit": _VISIT_PATHS["vst"],
+    "user_agent": _VISIT_PATHS["uag"],
+    "event": ("hook_event",),
 }
-"""Canonical name of each value that an owner can rename: the places where a nested body has it."""
+"""Each value that an owner can rename, by the API's name or the canonical column's: the places
+where a nested body has it."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +77,8 @@ class WebhookSettings:
         layout: `session` and `udata` inside `visit_info`, beside it, or all without their parents.
         nested_as: what a query or form makes of nested values: `session[pgs]`, `session.pgs`, or
             `session` with JSON as its value.
-        names: the newer cabinet's free naming: from canonical column to the owner's name, which the
-            value then has at the top of the body, and no longer in its own place.
+        names: the newer cabinet's free naming: from one of `FIELD_PATHS` to the owner's name, which
+            the value then has at the top of the body, and no longer in its own place.
         loss: probability that a webhook is never sent, though the source believes that it was.
         duplicate: probability that one is sent twice, at once or up to two minutes later.
         wrong_order: probability that a call's end is told before its beginning.

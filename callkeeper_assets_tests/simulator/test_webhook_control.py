@@ -124,6 +124,8 @@ def test_a_process_of_its_own_sends_live_to_each_accounts_url_and_shows_no_token
     with run_receiver() as other:
         urls = ("--webhook-url", receiver.url, "--webhook-url", other.url)
         with run_process(*options, *more, *urls, "--now", NOW.isoformat()) as (base_url, process):
+            assert process.stdout is not None
+            greeting = "".join(process.stdout.readline() for _ in range(4))
             post(base_url, "clock", now=(NOW + dt.timedelta(minutes=30)).isoformat())
             until = time.monotonic() + 20
             while not (receiver.received and other.received) and time.monotonic() < until:
@@ -134,10 +136,9 @@ def test_a_process_of_its_own_sends_live_to_each_accounts_url_and_shows_no_token
     for each in (receiver, other):
         assert {received.verb for received in each.received} == {"GET"}
         assert all("my" in received.pairs for received in each.received)
-    assert f"webhooks to http://127.0.0.1:{receiver.server_address[1]}/…, as calls come and go" in (
-        output
-    )
-    assert _TOKEN not in log + output
+    where = f"http://127.0.0.1:{receiver.server_address[1]}/…"
+    assert f"    webhooks to {where}, as calls come and go\n" in greeting
+    assert _TOKEN not in greeting + output + log
 
 
 @pytest.mark.parametrize(

@@ -315,7 +315,7 @@ def test_no_log_record_and_no_text_shows_the_token(
         ({"url": "", "live": True}, "cannot be live without a url"),
         ({"loss": 1.5}, "loss is 1.5; it is a probability, 0 to 1"),
         ({"connections": 0}, "tries and connections are at least 1"),
-        ({"names": {"colour": "x"}}, "no webhook has colour; names are given to asr_attempts, "),
+        ({"names": {"colour": "x"}}, "no webhook has colour; names are given to a_type, "),
     ],
 )
 def test_impossible_settings_are_refused(
