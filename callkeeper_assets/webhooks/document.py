@@ -150,9 +150,9 @@ def _split_multipart(body: bytes) -> list[tuple[str, str]] | None:
 
 def _put(fields: dict[str, Any], name: str, value: str | list[str]) -> None:
     """Put a field where PHP would: `a[b][c]` is nested, `a[]` one of a list."""
-    head, bracket, _ = name.partition("[")
-    keys = _KEY_PART.findall(name) if bracket and name.endswith("]") else []
-    if not head or len(keys) >= DEEPEST:
+    head = name.partition("[")[0]
+    keys = _KEY_PART.findall(name) if name.endswith("]") else []
+    if not keys or not head or len(keys) >= DEEPEST:
         keys, head = [], name
     if keys and not keys[-1]:
         keys.pop()

@@ -27,10 +27,13 @@ _IMPATIENT: Final = f"connect_timeout=3&tcp_user_timeout={_STATEMENT_MS}"
 # For a server that does not even say that it gave up.
 _LONGEST_SEC: Final = 8.0
 _FIND: Final = "SELECT name, account_id FROM general_accounts WHERE name = ANY(%(names)s)"
-_SETTINGS: Final = (
-    "SELECT set_config('synchronous_commit', 'on', false),"
-    " set_config('statement_timeout', %s, false)"
-)
+# A plan that was made while the inbox was empty, and is kept for the connection, must not read all
+# of it for each payload when it has grown.
+_SETTINGS: Final = {
+    "synchronous_commit": "on",
+    "statement_timeout": str(_STATEMENT_MS),
+    "enable_seqscan": "off",
+}
 
 
 class InboxAwayError(Exception):
@@ -68,7 +71,8 @@ class Inbox:
             connection = await psycopg.AsyncConnection.connect(
                 url, autocommit=True, application_name="callkeeper webhooks"
             )
-            await connection.execute(_SETTINGS, [str(_STATEMENT_MS)])
+            for setting in _SETTINGS.items():
+                await connection.execute("SELECT set_config(%s, %s, false)", setting)
         except (DatabaseError, WarehouseError, psycopg.Error, OSError) as error:
             raise InboxAwayError(str(error)) from error
         self._accounts = {}

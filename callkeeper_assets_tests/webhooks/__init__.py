@@ -1,1 +1,1 @@
-"""Tests of the receiver, the inbox, the spool and the processing of what waits."""
+"""Tests of the webhook receiver, on the real server as a process and a real PostgreSQL."""

@@ -1,0 +1,211 @@
+"""What a stranger or a broken program may send: a clear answer or a closed door, and no more."""
+
+import contextlib
+import socket
+import time
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from callkeeper_assets_tests.webhooks.installation import Installation, Receiver, url_of
+
+# Of a connection that sends nothing, or slowly: 10 s for a head and 20 s for a body, and a moment.
+_HEAD_SEC = 13.0
+_BODY_SEC = 24.0
+
+
+def _exchange(receiver: Receiver, *parts: bytes, pause: float = 0.0) -> bytes:
+    """Send parts with pauses between, then read until the other side closes or is silent."""
+    with socket.create_connection(("127.0.0.1", receiver.port), timeout=30) as connection:
+        with contextlib.suppress(OSError):
+            for part in parts:
+                connection.sendall(part)
+                time.sleep(pause)
+        connection.settimeout(3)
+        answer = b""
+        with contextlib.suppress(OSError):
+            while chunk := connection.recv(65536):
+                answer += chunk
+        return answer
+
+
+def _status(answer: bytes) -> int:
+    return int(answer.split()[1]) if answer.startswith(b"HTTP/1.1 ") else 0
+
+
+def _post(body: bytes, content_type: str = "application/json") -> bytes:
+    head = (
+        f"POST {url_of('office')} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n"
+        f"content-type: {content_type}\r\ncontent-length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+_HEAD = f"POST {url_of('office')} HTTP/1.1\r\nhost: x\r\n".encode()
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (_post(b'{"id": 1, "x": "' + b"x" * 2 * 1024 * 1024 + b'"}'), 413),
+        (_HEAD + b"content-length: 99999999999\r\n\r\n{", 413),
+        (_HEAD + b"content-length: -5\r\n\r\n", 400),
+        (_HEAD + b"content-length: 1\r\ncontent-length: 2\r\n\r\n{}", 400),
+        (_HEAD + b"transfer-encoding: chunked\r\n\r\nzz\r\n", 400),
+        (_HEAD + b"x-header: of no use\r\n" * 10_000 + b"\r\n", 431),
+        (_HEAD + b"x: " + b"y" * 2_000_000 + b"\r\n\r\n", 431),
+        (b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\n\r\n", 431),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\0" * 500, 400),
+        (b"GET / HTTP/9.9\r\n\r\n", 400),
+        ("GET /webhooks/офис/x HTTP/1.1\r\n\r\n".encode(), 400),
+        (_post(b"\xff\xfe{}"), 400),
+        (_post(b'{"site": "\xd0"}'), 400),
+        (_post(b'{"a":' * 100_000), 400),
+        (_post(b'{"id": NaN}'), 400),
+        (_post(b'{"id": ' + b"9" * 400 + b"}"), 200),
+        (_post(b'{"id": 1, "x": 1' + b"0" * 400 + b', "y": 1e400}'), 200),
+        (_post(b"&".join(b"f%d=%d" % (n, n) for n in range(1000)), "x"), 200),
+        (_post(b"a=1&" * 200_000, "x"), 400),
+        (_post(b"[" * 1_000_000), 400),
+        (_post(b"%00=%00&\0=\0", "x"), 200),
+        (_post(b'{"id": "\\ud800", "hook_event": "\\u0000"}'), 400),
+        (_post(b'{"id": 3, "hook_event": "\\u0000\\u0000x"}'), 200),
+        (f"GET {url_of('office')}?%ff%00&id=%FF HTTP/1.1\r\nhost: x\r\n\r\n".encode(), 400),
+        (b"GET /webhooks/office/%ff%00 HTTP/1.1\r\nhost: x\r\n\r\n", 404),
+    ],
+    ids=lambda value: f"{value[-30:]!r}" if isinstance(value, bytes) else str(value),
+)
+def test_each_nonsense_gets_a_clear_answer(receiver: Receiver, sent: bytes, status: int) -> None:
+    assert _status(_exchange(receiver, sent)) == status
+    assert receiver.post({"id": 1, "after": "nonsense"}) == 200
+
+
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(body=st.binary(max_size=3000), content_type=st.sampled_from(["application/json", "x", ""]))
+def test_any_body_is_kept_byte_for_byte(
+    shared_installation: Installation, receiver: Receiver, body: bytes, content_type: str
+) -> None:
+    answer = receiver.request("POST", url_of("clinic"), body, {"content-type": content_type})
+    assert answer.status in {200, 400}
+    rows = shared_installation.query(
+        "SELECT state FROM callkeeper_webhooks WHERE body = %s AND format <> 'query'", body
+    )
+    assert {state for (state,) in rows} >= {"new" if answer.status == 200 else "rejected"}
+
+
+_lines = st.lists(
+    st.sampled_from([b"host: x", b"content-length: 5", b"transfer-encoding: chunked", b"a", b":"])
+    | st.binary(max_size=40),
+    max_size=6,
+)
+
+
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    start=st.sampled_from([b"POST /webhooks/office/x HTTP/1.1", b"GET / HTTP/1.0", b"PRI * HTTP/2"])
+    | st.binary(max_size=60),
+    lines=_lines,
+    rest=st.binary(max_size=200),
+)
+def test_any_bytes_do_no_harm(
+    receiver: Receiver, start: bytes, lines: list[bytes], rest: bytes
+) -> None:
+    with socket.create_connection(("127.0.0.1", receiver.port), timeout=10) as connection:
+        with contextlib.suppress(OSError):
+            connection.sendall(b"\r\n".join([start, *lines, b"", rest]))
+            connection.shutdown(socket.SHUT_WR)
+            answer = connection.recv(65536)
+            assert answer == b"" or 200 <= _status(answer) < 500
+    assert receiver.health().status == 200
+
+
+@pytest.mark.parametrize(
+    ("parts", "pause", "status", "within"),
+    [
+        # A head a byte a second, a head that stops, a body a byte a second, a body that stops.
+        ([b"P", b"O", b"S", b"T"] + [b" "] * 20, 1.0, 408, _HEAD_SEC),
+        ([_HEAD], 0.0, 408, _HEAD_SEC),
+        ([_HEAD + b"content-length: 90\r\n\r\n"] + [b"x"] * 40, 1.0, 408, _BODY_SEC),
+        ([_HEAD + b"content-length: 90\r\n\r\n{"], 0.0, 408, _BODY_SEC),
+        # Nothing at all, or nothing but empty lines: not even an answer.
+        ([], 0.0, 0, _HEAD_SEC),
+        ([b"\r\n"] * 40, 1.0, 0, _HEAD_SEC),
+        # Answered at once, and still sending.
+        (
+            [b"POST /webhooks/a/b HTTP/1.1\r\ncontent-length: 90\r\n\r\n"] + [b"x"] * 40,
+            1.0,
+            404,
+            24,
+        ),
+    ],
+    ids=["slow_head", "half_head", "slow_body", "half_body", "silent", "empty_lines", "unasked"],
+)
+def test_nobody_holds_a_connection_by_being_slow(
+    receiver: Receiver, parts: list[bytes], pause: float, status: int, within: float
+) -> None:
+    began = time.monotonic()
+    answer = b""
+    with socket.create_connection(("127.0.0.1", receiver.port), timeout=within + 5) as connection:
+        connection.settimeout(0.01)
+        is_open = True
+        waiting = list(parts)
+        next_at = began
+        while is_open:
+            if waiting and time.monotonic() >= next_at:
+                try:
+                    connection.sendall(waiting.pop(0))
+                except OSError:
+                    break
+                next_at += pause
+            try:
+                chunk = connection.recv(65536)
+                is_open = bool(chunk)
+                answer += chunk
+            except TimeoutError:
+                assert time.monotonic() < began + within + 3, answer
+            except OSError:
+                break
+    assert _status(answer) == status
+    assert time.monotonic() - began < within + 3
+    assert receiver.health().status == 200
+
+
+def test_idle_strangers_do_not_keep_a_sender_out(receiver: Receiver) -> None:
+    """More connections than it takes: those over the limit are closed at once, others time out."""
+    with contextlib.ExitStack() as stack:
+        refused = 0
+        for _ in range(900):
+            connection = stack.enter_context(
+                socket.create_connection(("127.0.0.1", receiver.port), timeout=5)
+            )
+            connection.settimeout(0.0)
+        time.sleep(1.0)
+        began = time.monotonic()
+        for _ in range(200):
+            with contextlib.suppress(OSError, AssertionError):
+                if receiver.post({"id": 1, "in": "a crowd"}) == 200:
+                    break
+            refused += 1
+            time.sleep(0.1)
+        assert refused < 200
+        assert time.monotonic() - began < _HEAD_SEC
+    assert "Traceback" not in receiver.read_log()
+
+
+def test_nonsense_makes_it_no_larger(receiver: Receiver) -> None:
+    large = _post(b"[" * 1_000_000)
+    headers = _HEAD + b"x-header: of no use\r\n" * 10_000
+    for _ in range(10):
+        _status(_exchange(receiver, large))
+        _status(_exchange(receiver, headers))
+    before = receiver.memory_kb()
+    for _ in range(40):
+        _exchange(receiver, large)
+        _exchange(receiver, headers)
+    assert receiver.memory_kb() < before + 10_000
+    assert "Traceback" not in receiver.read_log()

@@ -1,0 +1,180 @@
+"""The inbox in a real database: each payload once, each coming counted once."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from callkeeper_assets.database import connect
+from callkeeper_assets.webhooks.delivery import Delivery, number_receipts
+from callkeeper_assets.webhooks.inbox import Inbox, InboxAwayError
+from callkeeper_assets.webhooks.inbox_queries import (
+    count_entries,
+    list_entries,
+    replay_rejected,
+)
+
+_NOW: Final = datetime(2026, 11, 1, 12, 30, 0, 123456, tzinfo=UTC)
+_receipts = number_receipts()
+
+
+def _deliver(body: bytes, source: str = "office", reason: str | None = None) -> Delivery:
+    return Delivery(source, next(_receipts), _NOW, "json", body, "Call is over", 5, reason)
+
+
+async def _store(*groups: Sequence[Delivery]) -> list[int]:
+    inbox = Inbox()
+    await inbox.connect()
+    try:
+        return [await inbox.store(group) for group in groups]
+    finally:
+        await inbox.close()
+
+
+def store(*groups: Sequence[Delivery]) -> list[int]:
+    """Store groups in their order by a new connection; return the repeats of each."""
+    return asyncio.run(_store(*groups))
+
+
+def test_a_payload_is_stored_as_received_with_all_that_is_known_of_it(database: str) -> None:
+    assert store([_deliver(b"\0\xff{}"), _deliver(b"?", "clinic", "it is not JSON")]) == [0]
+    with connect(database) as connection:
+        rows = connection.execute(
+            "SELECT a.name, received_at, event, call_id, format, body, digest, state, reason,"
+            " processed_at FROM callkeeper_webhooks JOIN general_accounts AS a USING (account_id)"
+            " ORDER BY 1 DESC"
+        ).fetchall()
+    good, bad = rows
+    assert good[:6] == ("office", _NOW, "Call is over", 5, "json", b"\0\xff{}")
+    # sha256sum of: json, a line's end, the body.
+    assert good[6:] == (
+        "b6eac30760b4ef573e0a045e78a157733558faf691d4081cf35215198691d53a",
+        "new",
+        None,
+        None,
+    )
+    assert (bad[0], bad[5], bad[7:]) == ("clinic", b"?", ("rejected", "it is not JSON", _NOW))
+
+
+def test_a_payload_that_comes_again_is_kept_once_and_counted(database: str) -> None:
+    first, again, other = _deliver(b"a"), _deliver(b"a"), _deliver(b"a", "clinic")
+    assert store([first, other], [again], [_deliver(b"a"), _deliver(b"a"), _deliver(b"b")]) == [
+        0,
+        1,
+        2,
+    ]
+    counts = {each.source: each for each in count_entries(database, ["office", "clinic", "none"])}
+    assert (counts["office"].new, counts["office"].repeats) == (2, 3)
+    assert (counts["clinic"].new, counts["clinic"].repeats) == (1, 0)
+    assert "none" not in counts
+    entries = list_entries(database, ["office"], "new", 10)
+    # The newest first.
+    assert [entry.repeats for entry in entries] == [0, 3]
+
+
+def test_a_repeat_does_not_wait_for_a_run_that_holds_the_row(database: str) -> None:
+    """A load's transaction may take minutes; everybody who posts would wait with the repeat."""
+    store([_deliver(b"a")])
+    with connect(database) as run:
+        run.execute("UPDATE callkeeper_webhooks SET state = 'processed'")
+        assert store([_deliver(b"a"), _deliver(b"b")]) == [1]
+
+
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    st.lists(st.tuples(st.sampled_from(["office", "clinic"]), st.integers(0, 3)), max_size=12),
+    st.data(),
+)
+def test_storing_again_changes_nothing_whatever_the_groups(
+    database: str, comings: list[tuple[str, int]], data: st.DataObject
+) -> None:
+    """As after a commit that nobody heard of, or a drain that was killed: any part, any order."""
+    with connect(database, autocommit=True) as connection:
+        asyncio.run(_reach())
+        connection.execute("TRUNCATE callkeeper_webhooks, callkeeper_webhook_repeats")
+    everything = [_deliver(b"%d" % number, source) for source, number in comings]
+    several = data.draw(st.lists(st.lists(st.sampled_from(everything or [None])), max_size=4))
+    groups = [group for group in ([*several, everything] if everything else []) if group]
+    store(*groups)  # type: ignore[arg-type]
+    expected = Counter(comings)
+    with connect(database) as connection:
+        rows = connection.execute(
+            "SELECT a.name, body, (SELECT count(*) FROM callkeeper_webhook_repeats AS r"
+            " WHERE r.account_id = w.account_id AND r.webhook_id = w.id)"
+            " FROM callkeeper_webhooks AS w JOIN general_accounts AS a USING (account_id)"
+        ).fetchall()
+    found = {(row[0], int(bytes(row[1]))): 1 + int(str(row[2])) for row in rows}  # type: ignore[arg-type]
+    assert found == dict(expected)
+
+
+async def _reach() -> None:
+    inbox = Inbox()
+    await inbox.connect()
+    await inbox.close()
+
+
+def test_several_receivers_store_the_same_payloads_side_by_side(database: str) -> None:
+    async def store_side_by_side() -> list[int]:
+        inboxes = [Inbox() for _ in range(4)]
+        for inbox in inboxes:
+            await inbox.connect()
+        repeats = [0] * len(inboxes)
+
+        async def run(number: int) -> None:
+            for round_ in range(20):
+                bodies = [b"%d-%d" % (round_, each) for each in range(10)]
+                group = [_deliver(body) for body in (bodies if number % 2 else reversed(bodies))]
+                repeats[number] += await inboxes[number].store(group)
+
+        await asyncio.gather(*(run(number) for number in range(4)))
+        for inbox in inboxes:
+            await inbox.close()
+        return repeats
+
+    assert sum(asyncio.run(store_side_by_side())) == 3 * 200
+    [counts] = count_entries(database, ["office"])
+    assert (counts.new, counts.repeats) == (200, 600)
+
+
+def test_a_load_and_a_webhook_make_one_account(database: str) -> None:
+    """Whoever is first; the webhook's number is the load's."""
+    store([_deliver(b"a")])
+    store([_deliver(b"b")])
+    with connect(database) as connection:
+        rows = connection.execute(
+            "SELECT id = account_id, caption, status, service FROM general_accounts"
+            " WHERE name = 'office'"
+        ).fetchall()
+    assert rows == [(True, "office", "new", "CallKeeper")]
+
+
+def test_a_database_that_is_not_there_is_said_without_password(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("CALLKEEPER_DATABASE_URL", "postgresql://me:word-of-pass@127.0.0.1:1/x")
+    with pytest.raises(InboxAwayError) as caught:
+        store([])
+    assert "postgresql://me@127.0.0.1:1/x" in str(caught.value)
+    assert "word-of-pass" not in str(caught.value)
+
+
+def test_rejected_payloads_are_listed_and_wait_again_after_a_replay(database: str) -> None:
+    store([_deliver(b"a", reason="it is not JSON"), _deliver(b"b"), _deliver(b"c", "clinic", "x")])
+    [entry] = list_entries(database, ["office"], "rejected", 10)
+    assert (entry.source, entry.size_bytes, entry.reason) == ("office", 1, "it is not JSON")
+    assert replay_rejected(database, ["office"]) == 1
+    assert list_entries(database, ["office"], "rejected", 10) == []
+    assert {each.reason for each in list_entries(database, ["office"], "new", 10)} == {None}
+    [clinic] = count_entries(database, ["clinic"])
+    assert (clinic.new, clinic.rejected) == (0, 1)
+    [office] = count_entries(database, ["office"])
+    assert (office.new, office.oldest_new_at, office.newest_at) == (2, _NOW, _NOW)
+    assert office.oldest_new_at is not None
+    assert office.oldest_new_at.utcoffset() == timedelta(0)
