@@ -39,6 +39,12 @@ class AccountRow:
     is_new: bool
 
 
+def find_account_id(session: Session, account: Account) -> int | None:
+    """Return the source's number; None if the warehouse does not know it."""
+    found = session.query(_FIND, {"name": build_array([account.name], TEXT)})
+    return found["account_id"][0].as_py() if found.num_rows else None
+
+
 def find_account(session: Session, account: Account) -> AccountRow:
     """Return the source's row, made if it is missing."""
     name = {"name": build_array([account.name], TEXT)}

@@ -37,7 +37,7 @@ def find_refusal(source: str, balance: DayBalance, guard: Guard) -> str | None:
     day = balance.day.isoformat()
     remedy = (
         f"The day is left as it was. If this is right, run "
-        f"`callkeeper load {source} --from {day} --to {day} --force`."
+        f"`callkeeper {guard.command} {source} --from {day} --to {day} --force`."
     )
     if not balance.sent:
         return f"{source}, {day}: the source sends no calls for a day that had {before}. {remedy}"

@@ -7,6 +7,7 @@ two batches, however long the period.
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Final, Self
 
@@ -59,6 +60,27 @@ _DEFAULT_GUARD: Final = Guard()
 Within = Callable[[Session, Sequence[LoadedDay | RefusedDay]], None]
 
 
+@dataclass(frozen=True)
+class Inspection:
+    """A batch inside its transaction, for who compares what the warehouse held with what it holds.
+
+    Attributes:
+        duck: with the relations `frame` (the batch) and `existing` (before anything was written).
+        merger: reads `existing` anew.
+        refused: days of the batch that the guard did not let replace.
+    """
+
+    session: Session
+    duck: duckdb.DuckDBPyConnection
+    merger: Merger
+    batch: Batch
+    account_id: int
+    refused: Collection[date]
+
+
+Inspect = Callable[[Inspection], None]
+
+
 class _Load:
     """The database's side of one load: merges batches, one after another."""
 
@@ -73,6 +95,7 @@ class _Load:
         origin: Origin,
         guard: Guard | None,
         within: Within | None,
+        inspect: Inspect | None,
     ) -> None:
         self._session = session
         self._account = account
@@ -81,6 +104,7 @@ class _Load:
         self._origin = origin
         self._guard = guard
         self._within = within
+        self._inspect = inspect
         self._duck = duck
         self._rows = DimensionRows(session, self._duck)
         self._row: AccountRow = find_account(session, account)
@@ -93,7 +117,7 @@ class _Load:
         self._duck.register("segments", segment_table(batch.segments))
         with self._session.lock(self._row.account_id):
             self._merger.read_existing(batch)
-            refused = self._refuse(batch.days)
+            refused = find_refused(self._merger, self._account, batch.days, self._guard)
             self._rows.resolve(self._tables)
             changes = self._merger.plan(batch, refused)
             loaded = [day for day in batch.days if day not in refused]
@@ -107,6 +131,17 @@ class _Load:
                 write_log(self._session, head, results)
                 if self._within:
                     self._within(self._session, results)
+                if self._inspect:
+                    self._inspect(
+                        Inspection(
+                            session=self._session,
+                            duck=self._duck,
+                            merger=self._merger,
+                            batch=batch,
+                            account_id=self._row.account_id,
+                            refused=refused.keys(),
+                        )
+                    )
         self._duck.execute(f"DROP TABLE {batch.frame}")
         return results
 
@@ -119,18 +154,23 @@ class _Load:
         self._row = AccountRow(account_id, is_new=False)
         return credited
 
-    def _refuse(self, days: Collection[date]) -> dict[date, RefusedDay]:
-        if self._guard is None:
-            return {}
-        refused = {}
-        for balance in self._merger.weigh_days(days):
-            reason = find_refusal(self._account.name, balance, self._guard)
-            if reason is not None:
-                refused[balance.day] = RefusedDay(balance.day, reason)
+
+def find_refused(
+    merger: Merger, account: Account, days: Collection[date], guard: Guard | None
+) -> dict[date, RefusedDay]:
+    """Return the days of the batch that must not be replaced; none without a guard."""
+    refused: dict[date, RefusedDay] = {}
+    if guard is None:
         return refused
+    for balance in merger.weigh_days(days):
+        reason = find_refusal(account.name, balance, guard)
+        if reason is not None:
+            refused[balance.day] = RefusedDay(balance.day, reason)
+    return refused
 
 
-def _batches(days: Iterable[RawDay]) -> Iterator[list[RawDay]]:
+def batches(days: Iterable[RawDay]) -> Iterator[list[RawDay]]:
+    """Group days, as they come, into those of one transaction."""
     batch: list[RawDay] = []
     calls = 0
     for day in days:
@@ -175,6 +215,7 @@ class Loader:
         force: bool = False,
         guard: Guard = _DEFAULT_GUARD,
         within: Within | None = None,
+        inspect: Inspect | None = None,
     ) -> Iterator[LoadedDay | RefusedDay]:
         """As `load_days`."""
         plan = plan_load(check_selection(tables), filters)
@@ -187,12 +228,13 @@ class Loader:
             origin=origin,
             guard=None if force or origin == "webhook" else guard,
             within=within,
+            inspect=inspect,
         )
         transformer = Transformer(self._duck, account.time_zone, plan)
         with ThreadPoolExecutor(1, "transform") as thread:
             try:
                 ahead: Future[Batch] | None = None
-                for batch in _batches(days):
+                for batch in batches(days):
                     following = thread.submit(transformer.transform, batch)
                     if ahead is not None:
                         yield from load.merge(ahead.result())
@@ -215,6 +257,7 @@ def load_days(
     force: bool = False,
     guard: Guard = _DEFAULT_GUARD,
     within: Within | None = None,
+    inspect: Inspect | None = None,
 ) -> Iterator[LoadedDay | RefusedDay]:
     """Replace days of a source in the warehouse; yields each day's outcome once it is committed.
 
@@ -233,6 +276,7 @@ def load_days(
         force: do without the guard.
         guard: how much of a day may vanish.
         within: does more in each batch's transaction: what it writes is there if the batch is.
+        inspect: the same, for who looks at the batch's calls; comes last.
 
     Raises:
         SelectionError: the tables do not go together.
@@ -254,6 +298,7 @@ def load_days(
             force=force,
             guard=guard,
             within=within,
+            inspect=inspect,
         )
 
 

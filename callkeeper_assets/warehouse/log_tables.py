@@ -52,7 +52,10 @@ CALLKEEPER_DISCREPANCIES: Final = Table(
     role="log",
     grain="run × call × parameter",
     key=("account_id", "run_id", "day", "call_id", "parameter"),
-    description="What reconciliation found to differ between the warehouse and the source.",
+    description=(
+        "What reconciliation found to differ between the warehouse and the source. A discrepancy "
+        "stands here once while it is open, however many runs find it."
+    ),
     columns=(
         ACCOUNT_ID,
         Column("day", "date", "The day, in the source's time zone", nullable=False),
@@ -70,11 +73,21 @@ CALLKEEPER_DISCREPANCIES: Final = Table(
             "`missing_in_warehouse`, `missing_in_source` or `differs`",
             nullable=False,
         ),
-        Column("warehouse_value", "text", "What the warehouse held; NULL if nothing"),
-        Column("source_value", "text", "What the source says; NULL if nothing"),
-        Column("found_at", "timestamp with time zone", "When it was found", nullable=False),
-        Column("healed_at", "timestamp with time zone", "When it was healed; NULL if it is open"),
-        Column("run_id", "text", "The run that found it", nullable=False),
+        Column("warehouse_value", "text", "What the warehouse held, last; NULL if nothing"),
+        Column("source_value", "text", "What the source said, last; NULL if nothing"),
+        Column("found_at", "timestamp with time zone", "When it was found first", nullable=False),
+        Column(
+            "healed_at",
+            "timestamp with time zone",
+            "When reconciliation healed it, or found it gone; NULL if it is open",
+        ),
+        Column("run_id", "text", "The run that found it first", nullable=False),
+        Column(
+            "healed_run_id",
+            "text",
+            "The run that healed it; NULL if it is open, or if it was found gone: a load had "
+            "brought the day up to date, or the source had changed back",
+        ),
     ),
 )
 

@@ -46,11 +46,13 @@ class Guard:
     """How much of a day may vanish before it takes `force` to replace it.
 
     A day that had calls and comes back empty is always refused; one that would lose more than
-    `max_lost_share` of its calls is, if these are at least `min_calls`.
+    `max_lost_share` of its calls is, if these are at least `min_calls`. `command` is the one whose
+    `--force` does it all the same.
     """
 
     max_lost_share: float = 0.3
     min_calls: int = 20
+    command: str = "load"
 
 
 @dataclass(frozen=True)

@@ -65,8 +65,13 @@ _STATEMENTS: Final = (
         found_at timestamptz NOT NULL,
         healed_at timestamptz,
         run_id text NOT NULL,
+        healed_run_id text,
         PRIMARY KEY (account_id, run_id, day, call_id, parameter)
     )
+    """,
+    """
+    CREATE UNIQUE INDEX callkeeper_discrepancies_open ON callkeeper_discrepancies
+    (account_id, day, call_id, parameter) WHERE healed_at IS NULL
     """,
     "CREATE INDEX callkeeper_discrepancies_day ON callkeeper_discrepancies (account_id, day)",
     """

@@ -1,0 +1,70 @@
+"""The log of discrepancies, callkeeper_discrepancies: one row for each that is open, however often.
+
+- Found and not known: a row. Found while its row is open: that row gets the newest kind and
+  values, and keeps `found_at` and `run_id` of the first time.
+- Healed: `healed_at`, and the run in `healed_run_id`. If it comes again, that is a new row.
+- Open, and found no more: `healed_at` alone; a load had brought the day up to date, or the source
+  had changed back. Days that were not compared keep their rows.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Final
+
+import pyarrow as pa
+
+from callkeeper_assets.warehouse.arrow import DAY, INT, MOMENT, TEXT, build_array
+from callkeeper_assets.warehouse.call_sql import read_sql
+from callkeeper_assets.warehouse.session import Session, as_list
+
+_COLUMNS: Final = (
+    "day",
+    "call_id",
+    "parameter",
+    "kind",
+    "warehouse_value",
+    "source_value",
+    "is_healed",
+)
+
+
+@dataclass(frozen=True)
+class DiscrepancyLog:
+    """The log as one run of a source writes and reads it, inside a transaction of the session."""
+
+    session: Session
+    account_id: int
+    run_id: str
+
+    def write(self, days: Sequence[date], found: pa.Table, at: datetime) -> None:
+        """Bring the log to what was found; needs the source's lock around it.
+
+        Args:
+            days: all that were compared.
+            found: as `comparison.judge` returns it.
+            at: the moment that the rows get.
+        """
+        self.session.execute(
+            read_sql("log_discrepancies"),
+            {
+                **self._scope(days),
+                "at": build_array([at], MOMENT),
+                **{name: as_list(found[name]) for name in _COLUMNS},
+            },
+        )
+
+    def read(self, days: Sequence[date]) -> pa.Table:
+        """Read what the run has to tell of the days: what it found or healed, and what is open.
+
+        From the log, not from the comparison: a step that Dagster runs again tells of its first
+        try too.
+        """
+        return self.session.query(read_sql("run_discrepancies"), self._scope(days))
+
+    def _scope(self, days: Sequence[date]) -> dict[str, pa.Array]:
+        return {
+            "account_id": build_array([self.account_id], INT),
+            "run_id": build_array([self.run_id], TEXT),
+            "days": as_list(build_array(days, DAY)),
+        }
