@@ -8,6 +8,8 @@ from callkeeper_assets.assets.janitor import build_janitor
 from callkeeper_assets.assets.jobs import build_jobs
 from callkeeper_assets.assets.raw_calls import build_raw_calls
 from callkeeper_assets.assets.raw_calls_io import RawCallsIOManager
+from callkeeper_assets.assets.reconciliation import build_reconciliation
+from callkeeper_assets.assets.reconciliation_job import build_reconciliation_job
 from callkeeper_assets.assets.resources import (
     CallKeeperResource,
     RawCallsResource,
@@ -18,17 +20,24 @@ from callkeeper_assets.assets.webhook_calls import build_webhook_calls
 from callkeeper_assets.assets.webhook_check import build_webhook_check, has_webhook_check
 from callkeeper_assets.assets.webhook_inbox import build_webhook_inbox
 from callkeeper_assets.config.source import Source
+from callkeeper_assets.warehouse.dimensions import CALLS
 
 
 def build_source_definitions(source: Source) -> dg.Definitions:
     """Build everything of one source; resources come from `build_shared_definitions`."""
-    return dg.Definitions.merge(
-        dg.Definitions(
-            assets=[build_raw_calls(source), build_tables(source)],
-            asset_checks=[build_webhook_check(source)] if has_webhook_check(source) else [],
-        ),
+    parts = [
+        dg.Definitions(assets=[build_raw_calls(source), build_tables(source)]),
         build_jobs(source),
-    )
+    ]
+    # Without calls in the tables there is nothing to compare.
+    if CALLS in source.tables:
+        parts += [
+            dg.Definitions(assets=[build_reconciliation(source)]),
+            build_reconciliation_job(source),
+        ]
+    if has_webhook_check(source):
+        parts.append(dg.Definitions(asset_checks=[build_webhook_check(source)]))
+    return dg.Definitions.merge(*parts)
 
 
 def build_shared_definitions(sources: Sequence[Source]) -> dg.Definitions:

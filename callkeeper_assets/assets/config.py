@@ -1,4 +1,4 @@
-"""What a person may set for one load: shown in the launchpad of Dagster's UI."""
+"""What a person may set for one run: shown in the launchpad of Dagster's UI."""
 
 import dagster as dg
 from pydantic import Field
@@ -13,4 +13,13 @@ class LoadConfig(dg.Config):
             "Replace a day also if it comes back empty, or would lose so many of its calls "
             "that the guard refuses it."
         ),
+    )
+
+
+class ReconciliationConfig(LoadConfig):
+    """Settings of one reconciliation."""
+
+    dry_run: bool = Field(
+        default=False,
+        description="Compare and say what differs, but change neither tables nor raw calls.",
     )

@@ -4,22 +4,16 @@ They are evaluated by the step that loads, over all its days at once, and logged
 their day: `AssetCheckResult` has no partition, and a ranged run would store it for none.
 """
 
-import logging
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import dagster as dg
 
-# Not exported, and without it Dagster's UI takes a day's result for outdated.
-from dagster._core.definitions.asset_checks.asset_check_evaluation import (
-    AssetCheckEvaluationTargetMaterializationData as TargetMaterialization,
-)
-
 from callkeeper_assets.assets.account import build_account
+from callkeeper_assets.assets.day_events import DayVerdict, Verdict, log_verdicts
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.warehouse.records import LoadedDay
 
@@ -30,19 +24,9 @@ CALLS: Final = "callkeeper_calls"
 FACTS: Final = "callkeeper_calls_facts"
 
 
-@dataclass(frozen=True)
-class _Verdict:
-    """What a check says of one day."""
-
-    passed: bool
-    text: str
-    metadata: dict[str, Any]
-
-
-_Judge = Callable[[str, LoadedDay], _Verdict]
+_Judge = Callable[[str, LoadedDay], Verdict]
 
 _MOST_FIELDS: Final = 20
-_SEVERITIES: Final = {"no_unknown_fields": dg.AssetCheckSeverity.WARN}
 _DESCRIPTIONS: Final = {
     "keys_unique": "No key of the day's rows occurs twice.",
     "foreign_keys_found": "Every foreign key of the day's rows finds its row, and just one.",
@@ -77,78 +61,13 @@ def log_checks(
     if not loaded or not wanted:
         return
     judges = _build_judges(source, url, {key.name for key in wanted}, loaded)
-    storage = context.instance.event_log_storage
-    days = {day.day.isoformat() for day in loaded}
-    newest = {
-        key: storage.get_latest_storage_id_by_partition(
-            key, dg.DagsterEventType.ASSET_MATERIALIZATION, days
-        )
-        for key in {one.asset_key for one in wanted}
-    }
-    evaluations = [
-        _build_evaluation(
-            key,
-            day.day,
-            judges[key.name](key.asset_key.path[-1], day),
-            _build_target(context, newest[key.asset_key].get(day.day.isoformat())),
-        )
-        for key in sorted(wanted)
-        for day in loaded
-    ]
-    # All in one: written one by one, the results of a year would take longer than its load.
-    storage.store_event_batch([_build_event(context, one) for one in evaluations])
-
-
-def _build_target(
-    context: dg.AssetExecutionContext, storage_id: int | None
-) -> TargetMaterialization | None:
-    if storage_id is None:
-        return None
-    return TargetMaterialization(
-        storage_id=storage_id, run_id=context.run.run_id, timestamp=time.time()
-    )
-
-
-def _build_evaluation(
-    key: dg.AssetCheckKey, day: date, verdict: _Verdict, target: TargetMaterialization | None
-) -> dg.AssetCheckEvaluation:
-    return dg.AssetCheckEvaluation(
-        asset_key=key.asset_key,
-        check_name=key.name,
-        partition=day.isoformat(),
-        passed=verdict.passed,
-        severity=_SEVERITIES.get(key.name, dg.AssetCheckSeverity.ERROR),
-        description=verdict.text or None,
-        metadata=verdict.metadata,
-        target_materialization_data=target,
-    )
-
-
-def _build_event(
-    context: dg.AssetExecutionContext, evaluation: dg.AssetCheckEvaluation
-) -> dg.EventLogEntry:
-    """Build the event that `context.log_event` would build."""
-    outcome = "passed" if evaluation.passed else "did not pass"
-    step_key = context.get_step_execution_context().step.key
-    message = (
-        f"Asset check '{evaluation.check_name}' on '{evaluation.asset_key.to_user_string()}' "
-        f"{outcome} for {evaluation.partition}."
-    )
-    return dg.EventLogEntry(  # type: ignore[no-untyped-call]
-        error_info=None,
-        level=logging.INFO,
-        user_message="",
-        run_id=context.run.run_id,
-        timestamp=time.time(),
-        step_key=step_key,
-        job_name=context.job_name,
-        dagster_event=dg.DagsterEvent(
-            event_type_value=dg.DagsterEventType.ASSET_CHECK_EVALUATION.value,
-            job_name=context.job_name,
-            step_key=step_key,
-            message=message,
-            event_specific_data=evaluation,
-        ),
+    log_verdicts(
+        context,
+        [
+            DayVerdict(key, day.day, judges[key.name](key.asset_key.path[-1], day))
+            for key in sorted(wanted)
+            for day in loaded
+        ],
     )
 
 
@@ -206,12 +125,12 @@ def _build_violations_judge(violations: "Iterable[Violations]", remedy: str) -> 
     for one in violations:
         found.setdefault((one.table, one.day), []).append(one)
 
-    def judge(table: str, day: LoadedDay) -> _Verdict:
+    def judge(table: str, day: LoadedDay) -> Verdict:
         broken = found.get((table, day.day), []) + found.get((table, None), [])
         rows = sum(one.count for one in broken)
         if not rows:
-            return _Verdict(passed=True, text="", metadata={"rows": 0})
-        return _Verdict(
+            return Verdict(passed=True, text="", metadata={"rows": 0})
+        return Verdict(
             passed=False,
             text="; ".join(f"{one.rule}: {one.count} rows" for one in broken) + f". {remedy}",
             metadata={
@@ -225,7 +144,7 @@ def _build_violations_judge(violations: "Iterable[Violations]", remedy: str) -> 
 
 
 def _build_count_judge(counts: Mapping[date, Mapping[str, int]], source: str) -> _Judge:
-    def judge(table: str, day: LoadedDay) -> _Verdict:
+    def judge(table: str, day: LoadedDay) -> Verdict:
         expected, rows = day.rows[table], counts.get(day.day, {}).get(table, 0)
         filtered = day.raw_calls - expected
         text = f"{rows} rows, {day.raw_calls} raw calls, of which filters leave out {filtered}"
@@ -235,7 +154,7 @@ def _build_count_judge(counts: Mapping[date, Mapping[str, int]], source: str) ->
             else f": {expected} rows were expected. Something else writes to the table; "
             f"load the day again: callkeeper load {source} --from {day.day} --to {day.day}"
         )
-        return _Verdict(
+        return Verdict(
             passed=rows == expected,
             text=f"{text}{remedy}.",
             metadata={"rows": rows, "raw_calls": day.raw_calls, "filtered": filtered},
@@ -244,14 +163,15 @@ def _build_count_judge(counts: Mapping[date, Mapping[str, int]], source: str) ->
     return judge
 
 
-def _judge_fields(_: str, day: LoadedDay) -> _Verdict:
+def _judge_fields(_: str, day: LoadedDay) -> Verdict:
     unknown = day.unknown_fields
     if not unknown:
-        return _Verdict(passed=True, text="", metadata={"unknown_fields": 0})
+        return Verdict(passed=True, text="", metadata={"unknown_fields": 0})
     shown = ", ".join(unknown[:_MOST_FIELDS])
     more = f" and {len(unknown) - _MOST_FIELDS} more" if len(unknown) > _MOST_FIELDS else ""
-    return _Verdict(
+    return Verdict(
         passed=False,
         text=f"Fields unknown to the documentation: {shown}{more}. They are kept in raw calls.",
         metadata={"unknown_fields": len(unknown), "fields": list(unknown[:_MOST_FIELDS])},
+        severity=dg.AssetCheckSeverity.WARN,
     )

@@ -5,18 +5,17 @@ period. A step that Dagster runs again in the same run goes on where it stopped.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import date
 
 import dagster as dg
 
-from callkeeper_assets.api.records import DayOfCalls
 from callkeeper_assets.assets.config import LoadConfig
 from callkeeper_assets.assets.failures import (
     RETRY_POLICY,
     failing_clearly,
     logging_failure,
 )
+from callkeeper_assets.assets.fetching import Judgement, name_pool
 from callkeeper_assets.assets.partitions import build_partitions, days_of_run, first_run_id
 from callkeeper_assets.assets.raw_calls_io import DayToStore, RawCallsStream
 from callkeeper_assets.assets.resources import (
@@ -27,10 +26,7 @@ from callkeeper_assets.assets.resources import (
 from callkeeper_assets.assets.table_specs import RAW_CALLS_SCHEMA
 from callkeeper_assets.config.errors import ConfigError
 from callkeeper_assets.config.source import Source
-from callkeeper_assets.raw.days import DayDetails, build_table
-from callkeeper_assets.raw.store import RawStore
 from callkeeper_assets.runs import progress
-from callkeeper_assets.warehouse.guard import DayBalance, find_refusal
 from callkeeper_assets.warehouse.records import Guard
 
 
@@ -81,112 +77,58 @@ def build_raw_calls(source: Source) -> dg.AssetsDefinition:
         raw_store: RawCallsResource,
         warehouse: WarehouseResource,
     ) -> RawCallsStream:
+        guard = None if config.force else Guard(max_lost_share=source.max_lost_share)
         with failing_clearly(context):
-            step = _Step(context, source, raw_store.open_store(), config.force)
-        return RawCallsStream(_fetch(step, callkeeper, warehouse))
+            judgement = Judgement(context, source, raw_store.open_store(), guard)
+        return RawCallsStream(_fetch(judgement, callkeeper, warehouse))
 
     return raw_calls
 
 
-def name_pool(source: Source) -> str:
-    """Name the pool that lets one step at a time use an API key; sources of one key share it."""
-    return f"callkeeper_{source.api_key_env.lower()}"
-
-
-@dataclass(frozen=True)
-class _Step:
-    """One run's step: what it is for, and with what."""
-
-    context: dg.AssetExecutionContext
-    source: Source
-    store: RawStore
-    force: bool
-
-
 def _fetch(
-    step: _Step, callkeeper: CallKeeperResource, warehouse: WarehouseResource
+    judgement: Judgement, callkeeper: CallKeeperResource, warehouse: WarehouseResource
 ) -> Iterator[DayToStore]:
     """Fetch the run's days, in order; those that this run has already stored are not asked again.
 
     Raises:
         dagster.Failure: What the source, the store or the configuration said.
     """
-    source = step.source
-    days = days_of_run(step.context)
+    source = judgement.source
+    days = days_of_run(judgement.context)
     with (
-        failing_clearly(step.context),
-        warehouse.open(step.context, source) as url,
-        logging_failure(url, source, step.context.run, days),
+        failing_clearly(judgement.context),
+        warehouse.open(judgement.context, source) as url,
+        logging_failure(url, source, judgement.context.run, days),
     ):
         first_day = source.first_day(source.today())
         if days[0] < first_day:
             raise BeyondHistoryError(source=source, day=days[0], first_day=first_day)
-        days[:] = _days_to_fetch(step, days)
+        days[:] = _days_to_fetch(judgement, days)
         total = len(days)
         with callkeeper.open_client(source) as client:
             for fetched in client.fetch_days(tuple(days)):
-                yield _judge(step, fetched)
+                day = judgement.judge(fetched)
+                judgement.context.add_asset_metadata(
+                    judgement.describe(day), partition_key=fetched.day.isoformat()
+                )
+                yield day
                 days.remove(fetched.day)
                 progress.report("fetched", total - len(days), total)
 
 
-def _days_to_fetch(step: _Step, days: list[date]) -> list[date]:
+def _days_to_fetch(judgement: Judgement, days: list[date]) -> list[date]:
     """Leave out the days that an earlier try of this run has stored."""
-    run = step.context.run
+    run = judgement.context.run
     run_id = first_run_id(run)
-    if step.context.retry_number == 0 and run_id == run.run_id:
+    if judgement.context.retry_number == 0 and run_id == run.run_id:
         return days
     stored = {
         day
         for day in days
-        if (details := step.store.read_details(step.source.name, day)) and details.run_id == run_id
+        if (details := judgement.store.read_details(judgement.source.name, day))
+        and details.run_id == run_id
     }
-    step.context.log.info("%d of %d days were fetched by an earlier try.", len(stored), len(days))
+    judgement.context.log.info(
+        "%d of %d days were fetched by an earlier try.", len(stored), len(days)
+    )
     return [day for day in days if day not in stored]
-
-
-def _judge(step: _Step, fetched: DayOfCalls) -> DayToStore:
-    """Turn an answer into a day to store, refused if too many calls of the stored day are gone."""
-    refusal = "" if step.force else _find_refusal(step, fetched)
-    if refusal:
-        step.context.log.warning(refusal)
-    step.context.add_asset_metadata(
-        {
-            "dagster/row_count": len(fetched),
-            "window_from": dg.MetadataValue.timestamp(fetched.window_from),
-            "window_to": dg.MetadataValue.timestamp(fetched.window_to),
-            "fetched_at": dg.MetadataValue.timestamp(fetched.fetched_at),
-            "requests": fetched.requests,
-            "file": step.store.locate(step.source.name, fetched.day),
-            **({"refused": refusal} if refusal else {}),
-        },
-        partition_key=fetched.day.isoformat(),
-    )
-    return DayToStore(
-        calls=build_table(fetched.call_ids, fetched.epochs, fetched.payloads),
-        details=DayDetails(
-            source=step.source.name,
-            day=fetched.day,
-            time_zone=step.source.time_zone.key,
-            window_from=fetched.window_from,
-            window_to=fetched.window_to,
-            requests=fetched.requests,
-            fetched_at=fetched.fetched_at,
-            run_id=first_run_id(step.context.run),
-            refusal=refusal,
-        ),
-    )
-
-
-def _find_refusal(step: _Step, fetched: DayOfCalls) -> str:
-    """Say why an answer may not replace the stored day; empty if it may."""
-    name = step.source.name
-    before, now = step.store.read_call_ids(name, fetched.day), set(fetched.call_ids)
-    balance = DayBalance(
-        day=fetched.day,
-        had=len(before),
-        sent=len(now),
-        held=len(before),
-        vanished=len(before - now),
-    )
-    return find_refusal(name, balance, Guard(max_lost_share=step.source.max_lost_share)) or ""

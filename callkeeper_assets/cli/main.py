@@ -18,6 +18,7 @@ from callkeeper_assets.cli.environment import prepare_environment, read_version
 from callkeeper_assets.cli.exits import FAILED, INTERRUPTED, WRONG_USAGE, UsageProblemError
 from callkeeper_assets.cli.inbox import inbox
 from callkeeper_assets.cli.load import load
+from callkeeper_assets.cli.reconcile import reconcile
 from callkeeper_assets.cli.refresh import refresh
 from callkeeper_assets.cli.simulate import simulate
 from callkeeper_assets.cli.status import status
@@ -33,7 +34,19 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _command in (demo, dev, check, load, refresh, status, webhooks, inbox, simulate):
+_COMMANDS = (
+    demo,
+    dev,
+    check,
+    load,
+    refresh,
+    reconcile,
+    status,
+    webhooks,
+    inbox,
+    simulate,
+)
+for _command in _COMMANDS:
     app.command()(_command)
 
 

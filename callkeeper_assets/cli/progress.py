@@ -38,6 +38,7 @@ class _Lines:
 
     def __init__(self) -> None:
         self._told_at: dict[str, float] = {}
+        self._done_words: dict[str, str] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -54,13 +55,14 @@ class _Lines:
         name = message.source
         if isinstance(message, Planned):
             self._told_at[name] = time.monotonic()
-            print_note(f"{name}: {_count(message.days, 'day')} to load")
+            self._done_words[name] = "compared" if message.purpose == "compare" else "loaded"
+            print_note(f"{name}: {_count(message.days, 'day')} to {message.purpose}")
         elif isinstance(message, Waiting):
             print_note(f"{name}: waits, run {message.run_id} uses the source's API key")
         elif isinstance(message, Progress):
             self._show_days(name, message)
         elif isinstance(message, Finished):
-            print_note(f"{name}: {message.first} to {message.last} loaded")
+            print_note(f"{name}: {message.first} to {message.last} {self._done_words[name]}")
         elif isinstance(message, Failed):
             print_error(f"{name}: {message.error}")
 
@@ -93,6 +95,7 @@ class _Bars:
         }
         self._days = dict.fromkeys(sources, 0)
         self._done = dict.fromkeys(sources, 0)
+        self._reached: dict[str, dict[str, int]] = {name: {} for name in sources}
 
     def __enter__(self) -> Self:
         self._bars.start()
@@ -110,20 +113,22 @@ class _Bars:
         name = message.source
         if isinstance(message, Planned):
             self._days[name] = message.days
-            state = f"{_count(message.days, 'day')} to load"
+            state = f"{_count(message.days, 'day')} to {message.purpose}"
             self._bars.update(self._tasks[name], total=2 * message.days, visible=True, state=state)
         elif isinstance(message, Waiting):
             self._bars.update(self._tasks[name], state="waits: its API key is in use")
         elif isinstance(message, Progress):
-            # A run fetches all its days first, then loads them: either is half of the way.
-            steps = 2 * self._done[name] + message.days_done
-            steps += message.days_total if message.phase == "loaded" else 0
+            # Fetching is half of the way, whether all of it comes first or goes on meanwhile.
+            reached = self._reached[name]
+            reached[message.phase] = message.days_done
+            steps = 2 * self._done[name] + sum(reached.values())
             days = _count(message.days_total, "day")
             self._tell(name, steps, f"{message.days_done} of {days} {message.phase}")
         elif isinstance(message, Finished):
             self._done[name] += _days_of(message)
+            self._reached[name].clear()
             days = _count(self._days[name], "day")
-            self._tell(name, 2 * self._done[name], f"{self._done[name]} of {days} loaded")
+            self._tell(name, 2 * self._done[name], f"{self._done[name]} of {days} done")
         elif isinstance(message, Failed):
             self._bars.console.print(f"{name}: {message.error}", style="red")
             self._bars.update(self._tasks[name], state="failed")

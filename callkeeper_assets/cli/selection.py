@@ -6,6 +6,7 @@ from callkeeper_assets.cli.exits import UsageProblemError
 from callkeeper_assets.config.loading import BrokenSource, defs_folder, load_sources
 from callkeeper_assets.config.problems import describe_unknown
 from callkeeper_assets.config.source import Source
+from callkeeper_assets.warehouse.dimensions import CALLS
 
 
 def explain_no_source() -> str:
@@ -71,6 +72,22 @@ def choose_good_sources(names: Sequence[str]) -> list[Source]:
     if broken:
         raise UsageProblemError("\n".join(describe_broken(source) for source in broken))
     return sources
+
+
+def choose_reconcilable_source(name: str) -> Source:
+    """Return the named source, whose tables hold calls to compare.
+
+    Raises:
+        UsageProblemError: It is not known, its configuration is refused, or it has no calls.
+        MissingFolderError: `CALLKEEPER_DEFS` names a folder that does not exist.
+    """
+    (source,) = choose_good_sources([name])
+    if CALLS not in source.tables:
+        raise UsageProblemError(
+            f"Source '{name}' has nothing to compare: {CALLS} is not among its tables in "
+            f"{source.file}."
+        )
+    return source
 
 
 def _capitalise(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Runs the worker processes of a load or a refresh, side by side, and gathers what came of them.
+"""Runs the worker processes of a command, side by side, and gathers what came of them.
 
 One process a source (`callkeeper_assets.runs`); what it says arrives as messages. A worker
 that ends without its last word was killed, or is broken: that is said, with its log's place.
@@ -20,7 +20,14 @@ from typing import Final, TypeAlias
 from callkeeper_assets.api.redaction import redact
 from callkeeper_assets.cli.children import start_child, stop_children
 from callkeeper_assets.home import home
-from callkeeper_assets.runs.messages import Failed, Finished, Message, Planned, read_messages
+from callkeeper_assets.runs.messages import (
+    Compared,
+    Failed,
+    Finished,
+    Message,
+    Planned,
+    read_messages,
+)
 
 _MODULE: Final = "callkeeper_assets.runs"
 # A run that is interrupted has to be marked as such in the database.
@@ -44,6 +51,7 @@ class Outcome:
     source: str
     days: int | None = None
     runs: list[Finished] = field(default_factory=list)
+    compared: list[Compared] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
@@ -175,5 +183,7 @@ def _note(outcome: Outcome, message: Message) -> None:
         outcome.days = message.days
     elif isinstance(message, Finished):
         outcome.runs.append(message)
+    elif isinstance(message, Compared):
+        outcome.compared.append(message)
     elif isinstance(message, Failed):
         outcome.errors.append(message.error)

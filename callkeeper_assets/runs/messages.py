@@ -1,17 +1,21 @@
 """What a run's process tells the command that started it: JSON lines, one message each."""
 
 from collections.abc import Iterator
+from datetime import date
 from typing import IO, Literal
 
 import msgspec
 
+from callkeeper_assets.warehouse.discrepancies import Discrepancy
+
 
 class Planned(msgspec.Struct, frozen=True, tag=True):
-    """How many days the source's runs are for, in how many runs."""
+    """How many days the source's runs are for, in how many runs, and what is done with them."""
 
     source: str
     days: int
     runs: int
+    purpose: Literal["load", "compare"] = "load"
 
 
 class Started(msgspec.Struct, frozen=True, tag=True):
@@ -34,9 +38,20 @@ class Progress(msgspec.Struct, frozen=True, tag=True):
     """So many days of the run have reached a phase."""
 
     source: str
-    phase: Literal["fetched", "loaded"]
+    phase: Literal["fetched", "loaded", "compared"]
     days_done: int
     days_total: int
+
+
+class Compared(msgspec.Struct, frozen=True, tag=True):
+    """A day is compared with the source, and healed if that was wanted; see `ComparedDay`."""
+
+    source: str
+    day: date
+    calls: int
+    non_final: int
+    waiting: int
+    discrepancies: tuple[Discrepancy, ...]
 
 
 class TableTotal(msgspec.Struct, frozen=True):
@@ -66,7 +81,7 @@ class Failed(msgspec.Struct, frozen=True, tag=True):
     run_id: str = ""
 
 
-Message = Planned | Started | Waiting | Progress | Finished | Failed
+Message = Planned | Started | Waiting | Progress | Compared | Finished | Failed
 
 
 def write_message(stream: IO[str], message: Message) -> None:

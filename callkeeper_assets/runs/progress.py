@@ -6,10 +6,14 @@ Steps report; a command that runs them in its own process listens. Nobody listen
 from collections.abc import Callable
 from typing import Literal
 
-Phase = Literal["fetched", "loaded"]
+from callkeeper_assets.warehouse.discrepancies import ComparedDay
+
+Phase = Literal["fetched", "loaded", "compared"]
 Listener = Callable[[Phase, int, int], None]
+DayListener = Callable[[ComparedDay], None]
 
 _listeners: list[Listener] = []
+_day_listeners: list[DayListener] = []
 
 
 def listen(listener: Listener) -> None:
@@ -21,3 +25,14 @@ def report(phase: Phase, done: int, total: int) -> None:
     """Report that `done` of `total` days have reached a phase."""
     for listener in _listeners:
         listener(phase, done, total)
+
+
+def listen_to_days(listener: DayListener) -> None:
+    """Have each day that is compared passed to the listener, with all that differs in it."""
+    _day_listeners.append(listener)
+
+
+def report_compared(day: ComparedDay) -> None:
+    """Report what a comparison found."""
+    for listener in _day_listeners:
+        listener(day)

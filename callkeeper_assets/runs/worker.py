@@ -11,19 +11,21 @@ import signal
 import sys
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date
 from types import FrameType
+from typing import Literal
 
 import dagster as dg
 import psycopg
 import sqlalchemy as sa
 
 from callkeeper_assets.assets import build_shared_definitions, build_source_definitions
+from callkeeper_assets.assets.fetching import name_pool
 from callkeeper_assets.assets.jobs import name_load_job, name_refresh_job, plan_source_refresh
 from callkeeper_assets.assets.partitions import build_range_tags
-from callkeeper_assets.assets.raw_calls import name_pool
+from callkeeper_assets.assets.reconciliation_job import name_reconciliation_job
 from callkeeper_assets.config.errors import ConfigError
 from callkeeper_assets.config.loading import load_sources
 from callkeeper_assets.config.source import Source
@@ -33,6 +35,7 @@ from callkeeper_assets.runs import progress
 from callkeeper_assets.runs.burial import COMMAND_LINE_TAG, bury_dead_runs, free_ended_runs
 from callkeeper_assets.runs.lock import held_run_lock
 from callkeeper_assets.runs.messages import (
+    Compared,
     Failed,
     Finished,
     Message,
@@ -44,6 +47,7 @@ from callkeeper_assets.runs.messages import (
     write_message,
 )
 from callkeeper_assets.runs.refresh_plan import DayRange
+from callkeeper_assets.warehouse.discrepancies import ComparedDay
 from callkeeper_assets.warehouse.errors import WarehouseError
 from callkeeper_assets.warehouse.queries import total_run
 
@@ -107,6 +111,8 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--from", dest="first", type=date.fromisoformat)
     parser.add_argument("--to", dest="last", type=date.fromisoformat)
     parser.add_argument("--refresh", action="store_true")
+    parser.add_argument("--reconcile", action="store_true")
+    parser.add_argument("--dry-run", action="store_true")
     parser.add_argument("--force", action="store_true")
     return parser.parse_args(arguments)
 
@@ -126,18 +132,30 @@ def _run_all(instance: dg.DagsterInstance, source: Source, options: argparse.Nam
         build_shared_definitions([source]), build_source_definitions(source)
     )
     if options.refresh:
-        job = definitions.resolve_job_def(name_refresh_job(source.name))
-        ranges = plan_source_refresh(source, today=source.today())
+        name, ranges = (
+            name_refresh_job(source.name),
+            plan_source_refresh(source, today=source.today()),
+        )
     else:
-        job = definitions.resolve_job_def(name_load_job(source.name))
-        ranges = [DayRange(options.first, options.last)]
+        named = name_reconciliation_job if options.reconcile else name_load_job
+        name, ranges = named(source.name), [DayRange(options.first, options.last)]
+    job = definitions.resolve_job_def(name)
+    config: dict[str, object] = {"force": options.force}
+    if options.reconcile:
+        config["dry_run"] = options.dry_run
     days = sum((one.last - one.first).days + 1 for one in ranges)
-    _say(Planned(source=source.name, days=days, runs=len(ranges)))
+    purpose: Literal["load", "compare"] = "compare" if options.reconcile else "load"
+    _say(Planned(source=source.name, days=days, runs=len(ranges), purpose=purpose))
     progress.listen(lambda phase, done, total: _say(Progress(source.name, phase, done, total)))
+    progress.listen_to_days(lambda day: _say(_build_compared(source, day)))
     with _explained_loss(url):
         # All of them are tried: a day that fails must not keep the others from being loaded.
-        runs = [_run_one(instance, url, job, source, one, force=options.force) for one in ranges]
+        runs = [_run_one(instance, url, job, source, one, config=config) for one in ranges]
     return all(runs)
+
+
+def _build_compared(source: Source, day: ComparedDay) -> Compared:
+    return Compared(source.name, day.day, day.calls, day.non_final, day.waiting, day.discrepancies)
 
 
 @contextmanager
@@ -164,7 +182,7 @@ def _run_one(
     source: Source,
     days: DayRange,
     *,
-    force: bool,
+    config: Mapping[str, object],
 ) -> bool:
     _wait_for_key(instance, url, source)
     run_id = str(uuid.uuid4())
@@ -175,7 +193,7 @@ def _run_one(
             run_id=run_id,
             instance=instance,
             tags={COMMAND_LINE_TAG: "command line", **build_range_tags(days.first, days.last)},
-            run_config={**_QUIET, "ops": _build_op_config(job, force=force)},
+            run_config={**_QUIET, "ops": {node.name: {"config": config} for node in job.nodes}},
             raise_on_error=False,
         )
     if not result.success:
@@ -205,10 +223,6 @@ def _wait_for_key(instance: dg.DagsterInstance, url: str, source: Source) -> Non
             is_told = True
         time.sleep(_BETWEEN_LOOKS_SEC)
         bury_dead_runs(instance, url)
-
-
-def _build_op_config(job: dg.JobDefinition, *, force: bool) -> dict[str, object]:
-    return {node.name: {"config": {"force": force}} for node in job.nodes}
 
 
 def _describe_failure(result: dg.ExecuteInProcessResult) -> str:

@@ -56,3 +56,12 @@ class ComparedDay:
     waiting: int
     discrepancies: tuple[Discrepancy, ...]
     loaded: LoadedDay | None = None
+
+
+@dataclass(frozen=True)
+class DayTrend:
+    """Discrepancies of one day, whichever run found them: all, and those that are not open."""
+
+    day: date
+    found: int
+    healed: int

@@ -16,6 +16,7 @@ import pytest
 from callkeeper_assets.assets import build_shared_definitions, build_source_definitions
 from callkeeper_assets.assets.jobs import name_load_job
 from callkeeper_assets.assets.partitions import build_range_tags
+from callkeeper_assets.assets.reconciliation_job import name_reconciliation_job
 from callkeeper_assets.config.source import Reconciliation, Refresh, Source
 from callkeeper_assets.database.url import connect
 from callkeeper_assets.runs.burial import COMMAND_LINE_TAG
@@ -92,6 +93,24 @@ class Loader:
                 "ops": {name: {"config": {"force": force}} for name in names},
             },
             asset_selection=None if only is None else [dg.AssetKey([source.name, n]) for n in only],
+            raise_on_error=False,
+        )
+
+    def reconcile(
+        self, source: Source, first: date = FIRST, last: date = LAST, **config: bool
+    ) -> dg.ExecuteInProcessResult:
+        """Run the reconciliation as the command line does; `config` is the step's."""
+        definitions = dg.Definitions.merge(
+            build_shared_definitions(), build_source_definitions(source)
+        )
+        job = definitions.resolve_job_def(name_reconciliation_job(source.name))
+        return job.execute_in_process(
+            instance=self.instance,
+            tags={COMMAND_LINE_TAG: "test", **build_range_tags(first, last)},
+            run_config={
+                "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+                "ops": {f"{source.name}__reconciliation": {"config": config}},
+            },
             raise_on_error=False,
         )
 
