@@ -16,6 +16,7 @@ from callkeeper_assets.cli.demo import demo
 from callkeeper_assets.cli.dev import dev
 from callkeeper_assets.cli.environment import prepare_environment, read_version
 from callkeeper_assets.cli.exits import FAILED, INTERRUPTED, WRONG_USAGE, UsageProblemError
+from callkeeper_assets.cli.history import history
 from callkeeper_assets.cli.inbox import inbox
 from callkeeper_assets.cli.load import load
 from callkeeper_assets.cli.reconcile import reconcile
@@ -42,6 +43,7 @@ _COMMANDS = (
     refresh,
     reconcile,
     status,
+    history,
     webhooks,
     inbox,
     simulate,

@@ -11,7 +11,12 @@ from callkeeper_assets.config.loading import BrokenSource
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.database.url import connect, database_url, describe, is_embedded
 from callkeeper_assets.home import home
-from callkeeper_assets.warehouse.queries import SourceStatus, source_statuses
+from callkeeper_assets.warehouse.queries import (
+    ReconciliationStatus,
+    SourceStatus,
+    reconciliation_statuses,
+    source_statuses,
+)
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,7 @@ class SourceReport:
     has_key: bool
     loaded: SourceStatus | None
     last_load: LastLoad | None
+    reconciliation: ReconciliationStatus | None
 
 
 @dataclass(frozen=True)
@@ -64,6 +70,7 @@ def gather_status(sources: Sequence[Source], refused: Sequence[BrokenSource]) ->
     names = [source.name for source in sources]
     loaded: dict[str, SourceStatus] = {}
     last: dict[str, LastLoad] = {}
+    reconciled: dict[str, ReconciliationStatus] = {}
     if is_embedded() and not (home() / "postgres").exists():
         database = DatabaseReport(
             f"embedded, in {home() / 'postgres'}", is_embedded=True, size_bytes=None
@@ -77,6 +84,7 @@ def gather_status(sources: Sequence[Source], refused: Sequence[BrokenSource]) ->
             month = datetime(now.year, now.month, 1, tzinfo=UTC)
             loaded = {each.name: each for each in source_statuses(url, names, month)}
             last = _read_last_loads(url, names)
+            reconciled = reconciliation_statuses(url, names, month)
     reports = tuple(
         SourceReport(
             name=source.name,
@@ -85,6 +93,7 @@ def gather_status(sources: Sequence[Source], refused: Sequence[BrokenSource]) ->
             has_key=bool(os.environ.get(source.api_key_env, "").strip()),
             loaded=loaded.get(source.name),
             last_load=last.get(source.name),
+            reconciliation=reconciled.get(source.name),
         )
         for source in sources
     )
@@ -95,7 +104,7 @@ def _look_at(url: str) -> tuple[int, bool]:
     """Return the database's size in bytes, and whether it has the warehouse's tables."""
     with connect(url, autocommit=True) as connection:
         row = connection.execute(
-            "SELECT pg_database_size(current_database()), to_regclass('callkeeper_loads')"
+            "SELECT pg_database_size(current_database()), to_regclass('callkeeper_discrepancies')"
         ).fetchone()
     size, table = row or (0, None)
     return cast("int", size), table is not None

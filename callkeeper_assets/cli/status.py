@@ -1,4 +1,4 @@
-"""`callkeeper status`: what is loaded of each source, and how the last load went."""
+"""`callkeeper status`: what is loaded of each source, how the last load went, what differs."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -65,6 +65,8 @@ def _print_report(report: "StatusReport") -> None:
             table.add_row(*_build_row(each))
         print_table(table)
         print_text("Added, updated, deleted: rows of all tables since the first of this month.")
+        for each in report.sources:
+            print_text(f"{each.name}: {_describe_reconciliation(each)}")
     for each in report.sources:
         if each.last_load and each.last_load.error:
             print_warning(
@@ -101,6 +103,17 @@ def _build_row(each: "SourceReport") -> tuple[str, ...]:
         f"{loaded.rows_deleted:,}",
         _describe_load(each.last_load),
         key,
+    )
+
+
+def _describe_reconciliation(each: "SourceReport") -> str:
+    known = each.reconciliation
+    if known is None or known.last is None:
+        return "never compared with the source"
+    moment = known.last.astimezone().strftime("%Y-%m-%d %H:%M")
+    return (
+        f"compared with the source on {moment}; this month {known.found:,} discrepancies found, "
+        f"{known.healed:,} healed; open: {known.open:,}"
     )
 
 

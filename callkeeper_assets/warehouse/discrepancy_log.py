@@ -27,6 +27,9 @@ _COLUMNS: Final = (
     "source_value",
     "is_healed",
 )
+_NOTE_DAYS: Final = """
+    UPDATE callkeeper_days SET reconciled_at = $1 WHERE account_id = $2 AND day = ANY($3)
+"""
 
 
 @dataclass(frozen=True)
@@ -37,20 +40,34 @@ class DiscrepancyLog:
     account_id: int
     run_id: str
 
-    def write(self, days: Sequence[date], found: pa.Table, at: datetime) -> None:
-        """Bring the log to what was found; needs the source's lock around it.
+    def write(
+        self, days: Sequence[date], found: pa.Table, *, found_at: datetime, healed_at: datetime
+    ) -> None:
+        """Bring the log to what was found, and note when the days were compared.
+
+        Needs the source's lock around it.
 
         Args:
             days: all that were compared.
             found: as `comparison.judge` returns it.
-            at: the moment that the rows get.
+            found_at: the moment of the comparison.
+            healed_at: the moment of the one after healing.
         """
         self.session.execute(
             read_sql("log_discrepancies"),
             {
                 **self._scope(days),
-                "at": build_array([at], MOMENT),
+                "healed_at": build_array([healed_at], MOMENT),
+                "found_at": build_array([found_at], MOMENT),
                 **{name: as_list(found[name]) for name in _COLUMNS},
+            },
+        )
+        self.session.execute(
+            _NOTE_DAYS,
+            {
+                "at": build_array([healed_at], MOMENT),
+                "account_id": build_array([self.account_id], INT),
+                "days": as_list(build_array(days, DAY)),
             },
         )
 

@@ -68,6 +68,7 @@ class Inspection:
         duck: with the relations `frame` (the batch) and `existing` (before anything was written).
         merger: reads `existing` anew.
         refused: days of the batch that the guard did not let replace.
+        started_at: when `existing` was about to be read.
     """
 
     session: Session
@@ -76,6 +77,7 @@ class Inspection:
     batch: Batch
     account_id: int
     refused: Collection[date]
+    started_at: datetime
 
 
 Inspect = Callable[[Inspection], None]
@@ -140,6 +142,7 @@ class _Load:
                             batch=batch,
                             account_id=self._row.account_id,
                             refused=refused.keys(),
+                            started_at=head.started_at,
                         )
                     )
         self._duck.execute(f"DROP TABLE {batch.frame}")

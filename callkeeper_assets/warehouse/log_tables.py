@@ -44,6 +44,11 @@ CALLKEEPER_DAYS: Final = Table(
         Column("day", "date", "The day, in the source's time zone", nullable=False),
         Column("raw_calls", "integer", "Calls the source sent", nullable=False),
         Column("non_final", "integer", "Those whose status can still change", nullable=False),
+        Column(
+            "reconciled_at",
+            "timestamp with time zone",
+            "When reconciliation last compared the day with the source; NULL if never",
+        ),
     ),
 )
 

@@ -36,6 +36,36 @@ _DISCREPANCY_TREND = """
     GROUP BY d.day
     ORDER BY d.day
 """
+_RECONCILIATIONS = """
+    SELECT
+        a.name,
+        (SELECT max(reconciled_at) FROM callkeeper_days AS d WHERE d.account_id = a.account_id),
+        count(d.call_id) FILTER (WHERE d.found_at >= %(since)s)::int,
+        count(d.call_id) FILTER (
+            WHERE d.healed_at >= %(since)s AND d.healed_run_id IS NOT NULL
+        )::int,
+        count(d.call_id) FILTER (WHERE d.healed_at IS NULL)::int
+    FROM general_accounts AS a
+    LEFT JOIN callkeeper_discrepancies AS d ON d.account_id = a.account_id
+    WHERE a.name = ANY(%(names)s)
+    GROUP BY a.name, a.account_id
+"""
+
+
+@dataclass(frozen=True)
+class ReconciliationStatus:
+    """How a source's reconciliation stands.
+
+    Attributes:
+        last: when days were last compared; None if never.
+        found: discrepancies since `since`; as healed.
+        open: all that are not healed.
+    """
+
+    last: datetime | None
+    found: int
+    healed: int
+    open: int
 
 
 @dataclass(frozen=True)
@@ -122,6 +152,14 @@ def source_statuses(url: str, names: Collection[str], since: datetime) -> list[S
     """Return the status of those of the named sources that the warehouse knows, by name."""
     rows = _fetch(url, read_sql("status").encode(), {"names": list(names), "since": since})
     return [SourceStatus(*row) for row in rows]
+
+
+def reconciliation_statuses(
+    url: str, names: Collection[str], since: datetime
+) -> dict[str, ReconciliationStatus]:
+    """Return how reconciliation stands, of those of the named sources that the warehouse knows."""
+    rows = _fetch(url, _RECONCILIATIONS, {"names": list(names), "since": since})
+    return {name: ReconciliationStatus(*values) for name, *values in rows}
 
 
 def total_run(url: str, run_id: str) -> dict[str, RowCounts]:

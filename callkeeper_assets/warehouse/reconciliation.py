@@ -53,7 +53,7 @@ class _Reconciliation:
         days = [day for day in batch.batch.days if day not in batch.refused]
         if self.mode != "look" and days:
             log = DiscrepancyLog(batch.session, batch.account_id, self.run_id)
-            log.write(days, judged, datetime.now(UTC))
+            log.write(days, judged, found_at=batch.started_at, healed_at=datetime.now(UTC))
             judged = log.read(days)
         return _tell_days(days, found, judged)
 
@@ -146,10 +146,11 @@ def _compare_only(
             duck.execute(f"CREATE OR REPLACE TEMP VIEW frame AS FROM {batch.frame}")
             duck.register("segments", segment_table(batch.segments))
             with session.lock(account_id), session.transaction():
+                started_at = datetime.now(UTC)
                 merger.read_existing(batch)
                 refused = find_refused(merger, account, batch.days, reconciliation.guard)
                 told = reconciliation.inspect(
-                    Inspection(session, duck, merger, batch, account_id, refused.keys())
+                    Inspection(session, duck, merger, batch, account_id, refused.keys(), started_at)
                 )
             duck.execute(f"DROP TABLE {batch.frame}")
             results: list[ComparedDay | RefusedDay] = [*told, *refused.values()]

@@ -1,9 +1,9 @@
--- Brings the log of discrepancies to what a comparison of the days ($3) found ($5 to $11, parallel).
+-- Brings the log of discrepancies to what a comparison of the days ($3) found ($6 to $12, parallel).
 -- An open one that is found again keeps its row; an open one that is not found any more is closed.
 WITH found AS (
     SELECT *
     FROM unnest(
-        $5::date[], $6::bigint[], $7::text[], $8::text[], $9::text[], $10::text[], $11::integer[]
+        $6::date[], $7::bigint[], $8::text[], $9::text[], $10::text[], $11::text[], $12::integer[]
     ) AS t (day, call_id, parameter, kind, warehouse_value, source_value, is_healed)
 ),
 again AS (
@@ -32,7 +32,7 @@ INSERT INTO callkeeper_discrepancies (
     run_id, healed_run_id
 )
 SELECT
-    $1, f.day, f.call_id, f.parameter, f.kind, f.warehouse_value, f.source_value, $4,
+    $1, f.day, f.call_id, f.parameter, f.kind, f.warehouse_value, f.source_value, $5,
     CASE WHEN f.is_healed = 1 THEN $4 END, $2, CASE WHEN f.is_healed = 1 THEN $2 END
 FROM found AS f
 WHERE NOT EXISTS (

@@ -1,0 +1,21 @@
+-- Loads of some days of a source: one row a run and day, with what they did to each table.
+SELECT
+    max(l.finished_at),
+    l.day,
+    l.origin,
+    l.run_id,
+    max(l.error),
+    coalesce(
+        jsonb_object_agg(
+            l.table_name,
+            jsonb_build_object(
+                'added', l.rows_added, 'updated', l.rows_updated, 'deleted', l.rows_deleted
+            )
+        ) FILTER (
+            WHERE l.table_name IS NOT NULL AND l.rows_added + l.rows_updated + l.rows_deleted > 0
+        ),
+        '{}'
+    )
+FROM callkeeper_loads AS l
+WHERE l.account_id = %(account_id)s AND l.day = ANY(%(days)s)
+GROUP BY l.run_id, l.day, l.origin, l.error IS NULL
