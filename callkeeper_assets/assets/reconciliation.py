@@ -187,7 +187,6 @@ def _reconcile(
             run_id=run_id,
             mode=step.mode,
             guard=step.guard,
-            webhook_grace=source.webhook.grace if source.webhook else timedelta(0),
         )
         for result in results:
             days.remove(result.day)
@@ -227,7 +226,8 @@ def _keep_days(
             if refusal:
                 outcome.refusals[answer.day] = refusal
             else:
-                yield RawDay(answer.day, day.calls)
+                stay_from = judgement.source.webhooks_stay_from(day.details.fetched_at)
+                yield RawDay(answer.day, day.calls, stay_from)
     except (CallKeeperError, RawError) as error:
         outcome.error = error
 

@@ -131,14 +131,7 @@ def _read_days(
             kept_back[day] = refusal
             continue
         calls, details = raw_calls.read_day(day)
-        yield RawDay(
-            day=day,
-            calls=calls,
-            # Counted from the answer, not from now: the source could not have shown later calls.
-            webhooks_stay_from=details.fetched_at - source.webhook.grace
-            if source.webhook
-            else None,
-        )
+        yield RawDay(day, calls, source.webhooks_stay_from(details.fetched_at))
 
 
 def _log_totals(context: dg.AssetExecutionContext, loaded: Iterable[LoadedDay]) -> None:

@@ -8,18 +8,20 @@ fails does not hold up the others; the step fails after them.
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import dagster as dg
 
 from callkeeper_assets.api.errors import CallKeeperError
+from callkeeper_assets.assets.day_events import log_observations
 from callkeeper_assets.assets.failures import failing_clearly
 from callkeeper_assets.assets.resources import RawCallsResource, WarehouseResource
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.raw.errors import RawError
 from callkeeper_assets.raw.store import RawStore
 from callkeeper_assets.warehouse.errors import WarehouseError
+from callkeeper_assets.warehouse.records import RowCounts
 
 if TYPE_CHECKING:
     from callkeeper_assets.webhooks.processing import InboxProcessor, Processed
@@ -159,18 +161,15 @@ def _observe_tables(
     As an observation: a materialization would make the day's checks, which are of the load from the
     API, look outdated, and the table fresher than the API has made it.
     """
+    seen: dict[str, dict[date, dict[str, Any]]] = {}
     for day in processed.days:
         for table, counts in day.counts.items():
-            if counts.added or counts.updated or counts.deleted:
-                context.log_event(
-                    dg.AssetObservation(
-                        asset_key=dg.AssetKey([source.name, table]),
-                        partition=day.day.isoformat(),
-                        metadata={
-                            "origin": "webhook",
-                            "rows_added": counts.added,
-                            "rows_updated": counts.updated,
-                            "rows_deleted": counts.deleted,
-                        },
-                    )
-                )
+            if counts != RowCounts():
+                seen.setdefault(table, {})[day.day] = {
+                    "rows_added": counts.added,
+                    "rows_updated": counts.updated,
+                    "rows_deleted": counts.deleted,
+                    "changed_by": f"webhooks, run {context.run.run_id}",
+                }
+    for table, days in seen.items():
+        log_observations(context, dg.AssetKey([source.name, table]), days)

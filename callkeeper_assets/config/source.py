@@ -115,6 +115,13 @@ class Source:
         """
         return self._read_secret("webhook.token", self.webhook.token_env if self.webhook else "")
 
+    def webhooks_stay_from(self, fetched_at: datetime) -> datetime | None:
+        """Since when calls of webhooks stay that an answer does not show; None: none stays.
+
+        Counted from the answer, not from now: it could not have shown what came after it.
+        """
+        return fetched_at - self.webhook.grace if self.webhook else None
+
     def _read_secret(self, attribute: SecretAttribute, variable: str) -> str:
         secret = os.environ.get(variable, "").strip()
         if not secret:

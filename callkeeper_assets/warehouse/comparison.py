@@ -5,15 +5,13 @@ rows read back from the warehouse (`existing`). A call that lies on another day 
 is missing on the one and too many on the other. Set-based: no call is looked at in Python.
 """
 
-from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date
 from typing import Final
 
 import duckdb
 import pyarrow as pa
 
-from callkeeper_assets.warehouse.arrow import DAY, build_array
 from callkeeper_assets.warehouse.call_sql import read_sql
 from callkeeper_assets.warehouse.discrepancies import CALL_ID, NUMBERS
 
@@ -86,18 +84,12 @@ class Comparison:
     counts: dict[date, Counts]
 
 
-def compare(
-    duck: duckdb.DuckDBPyConnection, refused: Collection[date], webhook_grace: timedelta
-) -> Comparison:
-    """Compare the relations `frame` and `existing` of a DuckDB.
+def compare(duck: duckdb.DuckDBPyConnection) -> Comparison:
+    """Compare the relations `frame` and `existing` of a DuckDB, which has `days` as well.
 
-    Args:
-        duck: where they are; `compared` and `refused` are made there.
-        refused: days to leave out.
-        webhook_grace: how long a call that only a webhook told of may be missing at the source.
+    Makes the relation `compared` there.
     """
-    duck.register("refused", pa.table({"day": build_array(list(refused), DAY)}))
-    duck.execute(_COMPARE, {"waiting_since": datetime.now(UTC) - webhook_grace})
+    duck.execute(_COMPARE)
     found = duck.sql(_FIND).to_arrow_table()
     counts = {day: Counts(*numbers) for day, *numbers in duck.execute(_COUNT).fetchall()}
     return Comparison(found, counts)

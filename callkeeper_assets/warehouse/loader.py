@@ -56,19 +56,17 @@ _BATCH_CALLS: Final = 20_000
 _BATCH_DAYS: Final = 31
 _DEFAULT_GUARD: Final = Guard()
 
-# Is called inside a batch's transaction, with what the batch did, before it commits.
-Within = Callable[[Session, Sequence[LoadedDay | RefusedDay]], None]
-
 
 @dataclass(frozen=True)
-class Inspection:
-    """A batch inside its transaction, for who compares what the warehouse held with what it holds.
+class BatchAtCommit:
+    """A batch whose transaction is about to commit.
 
     Attributes:
-        duck: with the relations `frame` (the batch) and `existing` (before anything was written).
+        duck: with the relations `frame` (the batch), `existing` (what the warehouse held before
+            anything was written) and `days` (see `Merger.note_days`).
         merger: reads `existing` anew.
         refused: days of the batch that the guard did not let replace.
-        started_at: when `existing` was about to be read.
+        started_at: when work on the batch began: the load log has the same moment.
     """
 
     session: Session
@@ -80,7 +78,8 @@ class Inspection:
     started_at: datetime
 
 
-Inspect = Callable[[Inspection], None]
+# Does more in a batch's transaction: what it writes is there if and only if the batch is.
+Within = Callable[[BatchAtCommit], None]
 
 
 class _Load:
@@ -97,7 +96,6 @@ class _Load:
         origin: Origin,
         guard: Guard | None,
         within: Within | None,
-        inspect: Inspect | None,
     ) -> None:
         self._session = session
         self._account = account
@@ -106,7 +104,6 @@ class _Load:
         self._origin = origin
         self._guard = guard
         self._within = within
-        self._inspect = inspect
         self._duck = duck
         self._rows = DimensionRows(session, self._duck)
         self._row: AccountRow = find_account(session, account)
@@ -121,7 +118,8 @@ class _Load:
             self._merger.read_existing(batch)
             refused = find_refused(self._merger, self._account, batch.days, self._guard)
             self._rows.resolve(self._tables)
-            changes = self._merger.plan(batch, refused)
+            self._merger.note_days(batch, refused)
+            changes = self._merger.plan()
             loaded = [day for day in batch.days if day not in refused]
             days = count_batch(self._duck, batch, self._tables, changes, loaded)
             with self._session.transaction():
@@ -132,10 +130,8 @@ class _Load:
                 results.sort(key=lambda result: result.day)
                 write_log(self._session, head, results)
                 if self._within:
-                    self._within(self._session, results)
-                if self._inspect:
-                    self._inspect(
-                        Inspection(
+                    self._within(
+                        BatchAtCommit(
                             session=self._session,
                             duck=self._duck,
                             merger=self._merger,
@@ -218,7 +214,6 @@ class Loader:
         force: bool = False,
         guard: Guard = _DEFAULT_GUARD,
         within: Within | None = None,
-        inspect: Inspect | None = None,
     ) -> Iterator[LoadedDay | RefusedDay]:
         """As `load_days`."""
         plan = plan_load(check_selection(tables), filters)
@@ -231,7 +226,6 @@ class Loader:
             origin=origin,
             guard=None if force or origin == "webhook" else guard,
             within=within,
-            inspect=inspect,
         )
         transformer = Transformer(self._duck, account.time_zone, plan)
         with ThreadPoolExecutor(1, "transform") as thread:
@@ -260,7 +254,6 @@ def load_days(
     force: bool = False,
     guard: Guard = _DEFAULT_GUARD,
     within: Within | None = None,
-    inspect: Inspect | None = None,
 ) -> Iterator[LoadedDay | RefusedDay]:
     """Replace days of a source in the warehouse; yields each day's outcome once it is committed.
 
@@ -278,8 +271,7 @@ def load_days(
             as they are, and a call that the source itself has told of is left out.
         force: do without the guard.
         guard: how much of a day may vanish.
-        within: does more in each batch's transaction: what it writes is there if the batch is.
-        inspect: the same, for who looks at the batch's calls; comes last.
+        within: is called with each batch before it commits.
 
     Raises:
         SelectionError: the tables do not go together.
@@ -301,7 +293,6 @@ def load_days(
             force=force,
             guard=guard,
             within=within,
-            inspect=inspect,
         )
 
 

@@ -64,18 +64,6 @@ def _existing_sql(account_id: str, condition: str) -> str:
     )
 
 
-def _day_table(batch: Batch, refused: Collection[date]) -> pa.Table:
-    return pa.table(
-        {
-            "day": build_array(batch.days, DAY),
-            "is_refused": build_array([day in refused for day in batch.days], INT),
-            "webhooks_stay_from": build_array(
-                [batch.webhooks_stay_from[day] for day in batch.days], MOMENT
-            ),
-        }
-    )
-
-
 class Merger:
     """Merges batches of one account, one after another.
 
@@ -167,9 +155,20 @@ class Merger:
             for day in sorted(days)
         ]
 
-    def plan(self, batch: Batch, refused: Collection[date]) -> list[Change]:
+    def note_days(self, batch: Batch, refused: Collection[date]) -> None:
+        """Say which days are refused, and from when on calls of webhooks stay: relation `days`."""
+        days = batch.days
+        table = {
+            "day": build_array(days, DAY),
+            "is_refused": build_array([day in refused for day in days], INT),
+            "webhooks_stay_from": build_array(
+                [batch.webhooks_stay_from[day] for day in days], MOMENT
+            ),
+        }
+        self._duck.register("days", pa.table(table))
+
+    def plan(self) -> list[Change]:
         """Find the difference, leaving the refused days out."""
-        self._duck.register("days", _day_table(batch, refused))
         self._duck.execute(self._plan_sql)
         return [
             Change(day, table, action, rows)

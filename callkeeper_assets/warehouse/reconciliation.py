@@ -9,7 +9,7 @@ but, in mode `note`, the log.
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from typing import Final
 
 import pyarrow as pa
@@ -20,7 +20,7 @@ from callkeeper_assets.warehouse.comparison import Comparison, Counts, compare, 
 from callkeeper_assets.warehouse.discrepancies import ComparedDay, Discrepancy, Mode
 from callkeeper_assets.warehouse.discrepancy_log import DiscrepancyLog
 from callkeeper_assets.warehouse.filters import Filter
-from callkeeper_assets.warehouse.loader import Inspection, batches, find_refused, load_days
+from callkeeper_assets.warehouse.loader import BatchAtCommit, batches, find_refused, load_days
 from callkeeper_assets.warehouse.merge import Merger
 from callkeeper_assets.warehouse.migrate import ensure_schema
 from callkeeper_assets.warehouse.records import Account, Guard, RawDay, RefusedDay
@@ -40,15 +40,14 @@ class _Reconciliation:
     run_id: str
     mode: Mode
     guard: Guard | None
-    webhook_grace: timedelta
 
-    def inspect(self, batch: Inspection) -> list[ComparedDay]:
+    def inspect(self, batch: BatchAtCommit) -> list[ComparedDay]:
         """Compare a batch, again after healing, and log what differs."""
-        found = compare(batch.duck, batch.refused, self.webhook_grace)
+        found = compare(batch.duck)
         remaining = None
         if self.mode == "heal" and found.discrepancies.num_rows:
             batch.merger.read_existing(batch.batch)
-            remaining = compare(batch.duck, batch.refused, self.webhook_grace).discrepancies
+            remaining = compare(batch.duck).discrepancies
         judged = judge(batch.duck, found.discrepancies, remaining)
         days = [day for day in batch.batch.days if day not in batch.refused]
         if self.mode != "look" and days:
@@ -81,7 +80,6 @@ def reconcile_days(
     run_id: str,
     mode: Mode,
     guard: Guard | None,
-    webhook_grace: timedelta = timedelta(0),
 ) -> Iterator[ComparedDay | RefusedDay]:
     """Reconcile days with what the source sends; yields each once it is committed.
 
@@ -95,13 +93,12 @@ def reconcile_days(
         run_id: goes into the logs.
         mode: whether to heal, to log only, or to change nothing at all.
         guard: how much of a day may vanish; None does without.
-        webhook_grace: how long a call that only a webhook told of may be missing at the source.
 
     Raises:
         WarehouseError: as `load_days`; nothing of the batch is stored.
         DatabaseError: as `load_days`.
     """
-    reconciliation = _Reconciliation(run_id, mode, guard, webhook_grace)
+    reconciliation = _Reconciliation(run_id, mode, guard)
     if mode != "heal":
         plan = plan_load(check_selection(tables), filters)
         yield from _compare_only(url, account, days, plan, reconciliation)
@@ -116,7 +113,7 @@ def reconcile_days(
         run_id=run_id,
         force=guard is None,
         guard=guard or Guard(),
-        inspect=lambda batch: compared.update(
+        within=lambda batch: compared.update(
             (day.day, day) for day in reconciliation.inspect(batch)
         ),
     ):
@@ -149,8 +146,11 @@ def _compare_only(
                 started_at = datetime.now(UTC)
                 merger.read_existing(batch)
                 refused = find_refused(merger, account, batch.days, reconciliation.guard)
+                merger.note_days(batch, refused)
                 told = reconciliation.inspect(
-                    Inspection(session, duck, merger, batch, account_id, refused.keys(), started_at)
+                    BatchAtCommit(
+                        session, duck, merger, batch, account_id, refused.keys(), started_at
+                    )
                 )
             duck.execute(f"DROP TABLE {batch.frame}")
             results: list[ComparedDay | RefusedDay] = [*told, *refused.values()]

@@ -17,8 +17,8 @@ from callkeeper_assets.raw.days import build_table
 from callkeeper_assets.raw.store import RawStore
 from callkeeper_assets.warehouse.account_row import find_account
 from callkeeper_assets.warehouse.errors import BadDataError
-from callkeeper_assets.warehouse.loader import Loader
-from callkeeper_assets.warehouse.records import Account, LoadedDay, RawDay, RefusedDay
+from callkeeper_assets.warehouse.loader import BatchAtCommit, Loader
+from callkeeper_assets.warehouse.records import Account, LoadedDay, RawDay
 from callkeeper_assets.warehouse.session import Session
 from callkeeper_assets.webhooks.inbox_rows import (
     Row,
@@ -215,12 +215,13 @@ class InboxProcessor:
         if found is None:
             return lambda _: None
         ids, details = found
-        last_moment = details.fetched_at - self._webhook.grace
+        last_moment = self._source.webhooks_stay_from(details.fetched_at)
 
         def judge(word: _Word) -> str | None:
             if word.best.call.call_id in ids:
                 return TOLD_BY_SOURCE
-            return TOO_LATE if word.best.call.called_at < last_moment else None
+            is_late = last_moment is not None and word.best.call.called_at < last_moment
+            return TOO_LATE if is_late else None
 
         return judge
 
@@ -234,9 +235,9 @@ class InboxProcessor:
             for day, words in wanted.items()
         }
 
-        def settle(session: Session, results: Sequence[LoadedDay | RefusedDay]) -> None:
-            settled = [verdict for result in results for verdict in verdicts[result.day]]
-            write_verdicts(session, self._account_id, settled)
+        def settle(batch: BatchAtCommit) -> None:
+            settled = [verdict for day in batch.batch.days for verdict in verdicts[day]]
+            write_verdicts(batch.session, self._account_id, settled)
 
         try:
             for result in self._loader.load(

@@ -101,7 +101,7 @@ class Loader:
     ) -> dg.ExecuteInProcessResult:
         """Run the reconciliation as the command line does; `config` is the step's."""
         definitions = dg.Definitions.merge(
-            build_shared_definitions(), build_source_definitions(source)
+            build_shared_definitions([source]), build_source_definitions(source)
         )
         job = definitions.resolve_job_def(name_reconciliation_job(source.name))
         return job.execute_in_process(

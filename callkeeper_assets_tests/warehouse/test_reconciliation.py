@@ -4,7 +4,8 @@ Days are small and made by hand; the whole way from the source is tested in `ass
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import psycopg
@@ -21,6 +22,7 @@ from callkeeper_assets_tests.warehouse.raw_days import (
     call,
     day_of,
     load_all,
+    moment_of,
     raw_day,
     rows,
 )
@@ -38,7 +40,6 @@ def reconcile(
     tables: Sequence[str] = SELECTABLE_TABLES,
     filters: Mapping[str, Sequence[Filter]] | None = None,
     guard: Guard | None = None,
-    grace: timedelta = timedelta(0),
 ) -> list[ComparedDay]:
     """Reconcile days, of which none may be refused."""
     results = list(
@@ -51,7 +52,6 @@ def reconcile(
             run_id=run_id,
             mode=mode,
             guard=guard,
-            webhook_grace=grace,
         )
     )
     assert not any(isinstance(result, RefusedDay) for result in results), results
@@ -236,16 +236,22 @@ def test_calls_of_webhooks_are_no_discrepancies_until_their_grace_is_over(databa
     load_all(database, [today])
     change(database, "UPDATE callkeeper_calls SET origin = 'webhook' WHERE call_id IN (1, 2)")
     set_fact(database, 1, "duration_sec = NULL")
-    now = day_of(DAY, [call(1), call(3)])
-    age = datetime.now(UTC) - datetime(DAY.year, DAY.month, DAY.day, tzinfo=UTC)
-    results = reconcile(database, [now], mode="look", grace=age + timedelta(days=1))
+    answer = day_of(DAY, [call(1), call(3)])
+    early = replace(answer, webhooks_stay_from=moment_of(DAY, 0))
+    results = reconcile(database, [early], mode="look")
     assert (found(results), results[0].calls, results[0].waiting) == ([], 1, 2)
-    results = reconcile(database, [now], mode="look", grace=age - timedelta(days=1))
+    late = replace(answer, webhooks_stay_from=moment_of(DAY, 2))
+    results = reconcile(database, [late], mode="look")
     assert [one[:3] for one in found(results)] == [
         (1, "duration_sec", "differs"),
         (2, "call_id", "missing_in_source"),
     ]
     assert results[0].waiting == 0
+
+    (healed,) = reconcile(database, [early])
+    origins = "SELECT call_id, origin FROM callkeeper_calls ORDER BY call_id"
+    assert rows(database, origins) == [(1, "api"), (2, "webhook"), (3, "api")]
+    assert healed.discrepancies == ()
 
 
 def test_without_facts_only_the_calls_themselves_are_compared(database: str) -> None:
