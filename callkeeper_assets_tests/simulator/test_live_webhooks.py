@@ -31,9 +31,9 @@ def busy(receiver: Receiver) -> Iterator[RunningSimulator]:
 
 
 def _wait(is_done: Callable[[], object]) -> None:
-    until = time.monotonic() + 20
+    until = time.monotonic() + 60
     while not is_done():
-        assert time.monotonic() < until, "nothing has come for 20 s"
+        assert time.monotonic() < until, "it has not come for 60 s"
         time.sleep(0.05)
 
 
@@ -199,7 +199,7 @@ def test_in_real_time_a_webhook_comes_within_seconds_of_its_moment(receiver: Rec
     settings = AccountSettings(
         key=KEY,
         name="main",
-        calls_per_day=90_000,
+        calls_per_day=15_000,
         rhythm="flat",
         time_zone=zone,
         first_day=now.astimezone(zoneinfo.ZoneInfo(zone)).date(),
@@ -207,7 +207,7 @@ def test_in_real_time_a_webhook_comes_within_seconds_of_its_moment(receiver: Rec
     with run_simulator([settings]) as sim:
         account = sim.account("main")
         account.set_webhooks(url=receiver.url, live=True)
-        _wait(lambda: len([each for each in receiver.received if _is_start(each)]) > 3)
+        _wait(lambda: len([each for each in receiver.received if _is_start(each)]) > 1)
         started = [each for each in account.list_deliveries() if each.event == _STARTED]
         began = {
             call.call_id: call.called_ts
