@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from importlib.resources import files
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -38,6 +39,8 @@ attributes:
 """
 # Within the overlap that a refresh reads again.
 _DAYS_BACK: Final = (1, 2)
+# Calls of a day whose rows are broken, for reconciliation to find.
+_BROKEN: Final = 4
 
 
 @dataclass(frozen=True)
@@ -170,3 +173,21 @@ def touch_calls(account: Account, last: date) -> Touched:
         changed += len({each.call_id for each in account.change(day, few)})
         added += len(account.add(day, 2))
     return Touched(account.settings.name, changed, added, removed)
+
+
+def break_rows(source: str, day: date) -> int:
+    """Change and delete a few of a source's rows behind the loader's back; return how many calls.
+
+    Raises:
+        DatabaseError: The database cannot be reached.
+    """
+    with connect() as connection:
+        found = connection.execute(
+            (files("callkeeper_assets.cli") / "sql" / "demo_calls_of_day.sql").read_bytes(),
+            {"source": source, "day": day, "count": _BROKEN},
+        ).fetchall()
+        for position, (account_id, call) in enumerate(found):
+            action = "delete" if position % 2 else "change"
+            query = files("callkeeper_assets.cli") / "sql" / f"demo_{action}_call.sql"
+            connection.execute(query.read_bytes(), {"account_id": account_id, "id": call})
+    return len(found)

@@ -76,7 +76,7 @@ def _describe(event: "CallEvent") -> str:
             )
             return f"day loaded ({details['origin']}): {changes or 'nothing changed'}"
         case "webhook":
-            again = f", came {details['duplicates']} times again" if details["duplicates"] else ""
+            again = f", came {details['repeats']} times more" if details["repeats"] else ""
             reason = f" ({details['reason']})" if details["reason"] else ""
             name = details["event"] or "without an event"
             return f"webhook {name}: {details['state']}{reason}{again}"

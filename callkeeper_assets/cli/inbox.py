@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
 
+from callkeeper_assets.cli.exits import FAILED
+
 if TYPE_CHECKING:
     from callkeeper_assets.webhooks.inbox_queries import InboxEntry
 
@@ -21,6 +23,10 @@ def inbox(
     ] = "rejected",
     replay: Annotated[
         bool, typer.Option("--replay", help="Have the rejected payloads processed again.")
+    ] = False,
+    process: Annotated[
+        bool,
+        typer.Option("--process", help="Process what waits now, as the sensor of `dev` does."),
     ] = False,
     limit: Annotated[int, typer.Option(min=1, help="List at most so many.")] = _MOST,
     as_json: Annotated[
@@ -42,7 +48,12 @@ def inbox(
 
     if replay and state != "rejected":
         raise UsageProblemError("--replay is for rejected payloads: leave --state out.")
+    if replay and process:
+        raise UsageProblemError("--replay and --process: one after the other.")
     sources, refused = choose_sources(source or [])
+    if process:
+        _process([each.name for each in sources if each.webhook], as_json=as_json)
+        return
     names = [each.name for each in sources] + [each.name for each in refused]
     url = database_url()
     ensure_schema(url)
@@ -57,6 +68,18 @@ def inbox(
         print_json({"entries": [asdict(entry) for entry in entries]})
     else:
         _print_entries(entries, state, limit)
+
+
+def _process(names: Sequence[str], *, as_json: bool) -> None:
+    """Process what waits for these sources, each in a run of its own."""
+    from callkeeper_assets.cli.exits import UsageProblemError  # noqa: PLC0415
+    from callkeeper_assets.cli.loading import run_and_tell  # noqa: PLC0415
+    from callkeeper_assets.cli.workers import Task  # noqa: PLC0415
+
+    if not names:
+        raise UsageProblemError("None of these sources takes webhooks: there is no `webhook`.")
+    if not run_and_tell([Task(name, ("--inbox",)) for name in names], as_json=as_json):
+        raise typer.Exit(FAILED)
 
 
 def _print_entries(entries: Sequence["InboxEntry"], state: str, limit: int) -> None:

@@ -70,12 +70,15 @@ def run_and_tell(tasks: Sequence[Task], *, as_json: bool, refused: Sequence[Outc
 
 
 def count_calls(outcomes: Sequence[Outcome]) -> dict[str, int]:
-    """Return how many calls each source sent for the days of its runs, before filters."""
+    """Return how many calls each source sent for the days of its runs, before filters.
+
+    A source whose runs have no days is left out.
+    """
     query = (files("callkeeper_assets.cli") / "sql" / "count_calls.sql").read_bytes()
     counts: dict[str, int] = {}
     with connect(autocommit=True) as connection:
         for outcome in outcomes:
-            for run in outcome.runs:
+            for run in (one for one in outcome.runs if one.first):
                 values = {"name": outcome.source, "first": run.first, "last": run.last}
                 row = connection.execute(query, values).fetchone()
                 calls = int(str(row[0])) if row else 0

@@ -11,19 +11,27 @@ from datetime import date
 from types import TracebackType
 from typing import Final, Protocol, Self
 
-from callkeeper_assets.cli.console import open_console, print_error, print_note
+from callkeeper_assets.cli.console import open_console, print_error, print_note, say_count
 from callkeeper_assets.runs.messages import (
     Failed,
     Finished,
     Message,
     Planned,
     Progress,
+    Purpose,
     Waiting,
 )
 
 # More bars than this would not fit on a screen: then each goes when its source is done.
 _MOST_BARS: Final = 12
 _BETWEEN_LINES_SEC: Final = 5.0
+_DONE: Final[dict[Purpose, str]] = {
+    "load": "loaded",
+    "compare": "compared",
+    "process": "processed",
+}
+# What a run without days is for.
+_INBOX: Final = "what waits in the inbox"
 
 
 class ProgressView(AbstractContextManager["ProgressView"], Protocol):
@@ -55,14 +63,15 @@ class _Lines:
         name = message.source
         if isinstance(message, Planned):
             self._told_at[name] = time.monotonic()
-            self._done_words[name] = "compared" if message.purpose == "compare" else "loaded"
-            print_note(f"{name}: {_count(message.days, 'day')} to {message.purpose}")
+            self._done_words[name] = _DONE[message.purpose]
+            print_note(f"{name}: {_describe_plan(message)}")
         elif isinstance(message, Waiting):
             print_note(f"{name}: waits, run {message.run_id} uses the source's API key")
         elif isinstance(message, Progress):
             self._show_days(name, message)
         elif isinstance(message, Finished):
-            print_note(f"{name}: {message.first} to {message.last} {self._done_words[name]}")
+            what = f"{message.first} to {message.last}" if message.first else _INBOX
+            print_note(f"{name}: {what} {self._done_words[name]}")
         elif isinstance(message, Failed):
             print_error(f"{name}: {message.error}")
 
@@ -70,7 +79,7 @@ class _Lines:
         now = time.monotonic()
         if now - self._told_at.get(name, 0.0) >= _BETWEEN_LINES_SEC:
             self._told_at[name] = now
-            days = _count(message.days_total, "day")
+            days = say_count(message.days_total, "day")
             print_note(f"{name}: {message.days_done} of {days} {message.phase}")
 
 
@@ -113,8 +122,9 @@ class _Bars:
         name = message.source
         if isinstance(message, Planned):
             self._days[name] = message.days
-            state = f"{_count(message.days, 'day')} to {message.purpose}"
-            self._bars.update(self._tasks[name], total=2 * message.days, visible=True, state=state)
+            total = 2 * message.days or None
+            state = _describe_plan(message)
+            self._bars.update(self._tasks[name], total=total, visible=True, state=state)
         elif isinstance(message, Waiting):
             self._bars.update(self._tasks[name], state="waits: its API key is in use")
         elif isinstance(message, Progress):
@@ -122,12 +132,14 @@ class _Bars:
             reached = self._reached[name]
             reached[message.phase] = message.days_done
             steps = 2 * self._done[name] + sum(reached.values())
-            days = _count(message.days_total, "day")
+            days = say_count(message.days_total, "day")
             self._tell(name, steps, f"{message.days_done} of {days} {message.phase}")
+        elif isinstance(message, Finished) and not message.first:
+            self._bars.update(self._tasks[name], total=1, completed=1, state="done")
         elif isinstance(message, Finished):
             self._done[name] += _days_of(message)
             self._reached[name].clear()
-            days = _count(self._days[name], "day")
+            days = say_count(self._days[name], "day")
             self._tell(name, 2 * self._done[name], f"{self._done[name]} of {days} done")
         elif isinstance(message, Failed):
             self._bars.console.print(f"{name}: {message.error}", style="red")
@@ -140,8 +152,9 @@ class _Bars:
             self._bars.update(task, visible=False)
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+def _describe_plan(message: Planned) -> str:
+    what = say_count(message.days, "day") if message.days else _INBOX
+    return f"{what} to {message.purpose}"
 
 
 def _days_of(message: Finished) -> int:

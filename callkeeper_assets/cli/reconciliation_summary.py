@@ -6,7 +6,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from callkeeper_assets.cli.console import build_table, open_console, print_table, print_text
+from callkeeper_assets.cli.console import (
+    build_table,
+    open_console,
+    print_table,
+    print_text,
+    say_count,
+)
 from callkeeper_assets.cli.summary import total_tables
 from callkeeper_assets.cli.workers import Outcome
 from callkeeper_assets.warehouse.discrepancies import Discrepancy
@@ -121,7 +127,7 @@ def _list_remarks(result: Reconciled) -> Iterator[str]:
     days = result.outcome.compared
     calls = sum(day.calls for day in days)
     verdict = "" if result.discrepancies else ": nothing differs"
-    yield f"{len(days):,} days, {calls:,} calls compared{verdict}."
+    yield f"{say_count(len(days), 'day')}, {say_count(calls, 'call')} compared{verdict}."
     non_final, waiting = sum(d.non_final for d in days), sum(d.waiting for d in days)
     if non_final:
         yield f"{non_final:,} calls are not final yet: no discrepancies."

@@ -113,7 +113,7 @@ def serve(address: WebAddress, receiver: WebAddress | None, greet: Callable[[], 
         if receiver:
             supervisor.start(_receiver(receiver, logs))
         _prepare(logs / "preparation.log")
-        _wait_for(_CODE_SERVER, lambda: _is_listening(port), supervisor)
+        _wait_for(_CODE_SERVER, lambda: is_listening(port), supervisor)
         supervisor.start(_web_server(address, workspace, logs))
         supervisor.start(
             Service(
@@ -189,7 +189,8 @@ def _wait_for(name: str, is_ready: Callable[[], bool], supervisor: Supervisor) -
         time.sleep(_LOOK_SEC)
 
 
-def _is_listening(port: int) -> bool:
+def is_listening(port: int) -> bool:
+    """Whether somebody on this machine listens at a port."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 

@@ -1,11 +1,13 @@
 """`callkeeper status`: what is loaded of each source, how the last load went, what differs."""
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
     from callkeeper_assets.cli.source_status import LastLoad, SourceReport, StatusReport
+    from callkeeper_assets.warehouse.queries import InboxStatus
 
 
 def status(
@@ -67,6 +69,8 @@ def _print_report(report: "StatusReport") -> None:
         print_text("Added, updated, deleted: rows of all tables since the first of this month.")
         for each in report.sources:
             print_text(f"{each.name}: {_describe_reconciliation(each)}")
+            if each.webhooks:
+                print_text(f"{each.name}: {_describe_webhooks(each.webhooks)}")
     for each in report.sources:
         if each.last_load and each.last_load.error:
             print_warning(
@@ -115,6 +119,18 @@ def _describe_reconciliation(each: "SourceReport") -> str:
         f"compared with the source on {moment}; this month {known.found:,} discrepancies found, "
         f"{known.healed:,} healed; open: {known.open:,}"
     )
+
+
+def _describe_webhooks(known: "InboxStatus") -> str:
+    if known.last is None:
+        return "no webhook has come yet; `callkeeper check` prints the URL for CallKeeper's cabinet"
+    waiting = "none waits"
+    if known.oldest:
+        seconds = (datetime.now(UTC) - known.oldest).total_seconds()
+        waiting = f"{known.waiting:,} wait, the oldest for {max(0, round(seconds)):,} s"
+    rejected = f"; {known.rejected:,} rejected: callkeeper inbox" if known.rejected else ""
+    last = known.last.astimezone().strftime("%Y-%m-%d %H:%M")
+    return f"last webhook on {last}; {waiting}{rejected}"
 
 
 def _describe_load(last: "LastLoad | None") -> str:

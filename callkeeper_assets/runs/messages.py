@@ -8,6 +8,9 @@ import msgspec
 
 from callkeeper_assets.warehouse.discrepancies import Discrepancy
 
+# Days are loaded, or compared; what waits in the inbox is processed, and has no days.
+Purpose = Literal["load", "compare", "process"]
+
 
 class Planned(msgspec.Struct, frozen=True, tag=True):
     """How many days the source's runs are for, in how many runs, and what is done with them."""
@@ -15,11 +18,11 @@ class Planned(msgspec.Struct, frozen=True, tag=True):
     source: str
     days: int
     runs: int
-    purpose: Literal["load", "compare"] = "load"
+    purpose: Purpose = "load"
 
 
 class Started(msgspec.Struct, frozen=True, tag=True):
-    """A run has begun; days are inclusive, ISO."""
+    """A run has begun; days are inclusive, ISO; empty if it has none."""
 
     source: str
     run_id: str
@@ -64,7 +67,7 @@ class TableTotal(msgspec.Struct, frozen=True):
 
 
 class Finished(msgspec.Struct, frozen=True, tag=True):
-    """A run has succeeded."""
+    """A run has succeeded; days as of `Started`."""
 
     source: str
     run_id: str

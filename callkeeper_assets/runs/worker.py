@@ -13,9 +13,9 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import date
 from types import FrameType
-from typing import Literal
 
 import dagster as dg
 import psycopg
@@ -26,6 +26,7 @@ from callkeeper_assets.assets.fetching import name_pool
 from callkeeper_assets.assets.jobs import name_load_job, name_refresh_job, plan_source_refresh
 from callkeeper_assets.assets.partitions import build_range_tags
 from callkeeper_assets.assets.reconciliation_job import name_reconciliation_job
+from callkeeper_assets.assets.webhook_inbox import NAME as INBOX_JOB
 from callkeeper_assets.config.errors import ConfigError
 from callkeeper_assets.config.loading import load_sources
 from callkeeper_assets.config.source import Source
@@ -41,6 +42,7 @@ from callkeeper_assets.runs.messages import (
     Message,
     Planned,
     Progress,
+    Purpose,
     Started,
     TableTotal,
     Waiting,
@@ -111,6 +113,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--from", dest="first", type=date.fromisoformat)
     parser.add_argument("--to", dest="last", type=date.fromisoformat)
     parser.add_argument("--refresh", action="store_true")
+    parser.add_argument("--inbox", action="store_true")
     parser.add_argument("--reconcile", action="store_true")
     parser.add_argument("--dry-run", action="store_true")
     parser.add_argument("--force", action="store_true")
@@ -125,33 +128,49 @@ def _find_source(name: str) -> Source:
     raise ConfigError(f"There is no source '{name}'.")
 
 
+@dataclass(frozen=True)
+class _Work:
+    """What is run: a job, once for each range of days; None stands for a job without days."""
+
+    job: str
+    ranges: Sequence[DayRange | None]
+    config: Mapping[str, object]
+    purpose: Purpose
+
+
+def _plan_work(source: Source, options: argparse.Namespace) -> _Work:
+    force = {"force": options.force}
+    if options.inbox:
+        return _Work(INBOX_JOB, [None], {}, "process")
+    if options.refresh:
+        ranges = plan_source_refresh(source, today=source.today())
+        return _Work(name_refresh_job(source.name), ranges, force, "load")
+    ranges = [DayRange(options.first, options.last)]
+    if options.reconcile:
+        config = {**force, "dry_run": options.dry_run}
+        return _Work(name_reconciliation_job(source.name), ranges, config, "compare")
+    return _Work(name_load_job(source.name), ranges, force, "load")
+
+
 def _run_all(instance: dg.DagsterInstance, source: Source, options: argparse.Namespace) -> bool:
     url = database_url()
     bury_dead_runs(instance, url)
     definitions = dg.Definitions.merge(
         build_shared_definitions([source]), build_source_definitions(source)
     )
-    if options.refresh:
-        name, ranges = (
-            name_refresh_job(source.name),
-            plan_source_refresh(source, today=source.today()),
-        )
-    else:
-        named = name_reconciliation_job if options.reconcile else name_load_job
-        name, ranges = named(source.name), [DayRange(options.first, options.last)]
-    job = definitions.resolve_job_def(name)
-    config: dict[str, object] = {"force": options.force}
-    if options.reconcile:
-        config["dry_run"] = options.dry_run
-    days = sum((one.last - one.first).days + 1 for one in ranges)
-    purpose: Literal["load", "compare"] = "compare" if options.reconcile else "load"
-    _say(Planned(source=source.name, days=days, runs=len(ranges), purpose=purpose))
+    work = _plan_work(source, options)
+    job = definitions.resolve_job_def(work.job)
+    days = sum((one.last - one.first).days + 1 for one in work.ranges if one)
+    runs = len(work.ranges)
+    _say(Planned(source=source.name, days=days, runs=runs, purpose=work.purpose))
     progress.listen(lambda phase, done, total: _say(Progress(source.name, phase, done, total)))
     progress.listen_to_days(lambda day: _say(_build_compared(source, day)))
     with _explained_loss(url):
         # All of them are tried: a day that fails must not keep the others from being loaded.
-        runs = [_run_one(instance, url, job, source, one, config=config) for one in ranges]
-    return all(runs)
+        done = [
+            _run_one(instance, url, job, source, one, config=work.config) for one in work.ranges
+        ]
+    return all(done)
 
 
 def _build_compared(source: Source, day: ComparedDay) -> Compared:
@@ -180,20 +199,24 @@ def _run_one(
     url: str,
     job: dg.JobDefinition,
     source: Source,
-    days: DayRange,
+    days: DayRange | None,
     *,
     config: Mapping[str, object],
 ) -> bool:
-    _wait_for_key(instance, url, source)
+    if days:
+        _wait_for_key(instance, url, source)
     run_id = str(uuid.uuid4())
-    first, last = days.first.isoformat(), days.last.isoformat()
+    first, last = (days.first.isoformat(), days.last.isoformat()) if days else ("", "")
     _say(Started(source=source.name, run_id=run_id, first=first, last=last))
     with held_run_lock(url, run_id):
         result = job.execute_in_process(
             run_id=run_id,
             instance=instance,
-            tags={COMMAND_LINE_TAG: "command line", **build_range_tags(days.first, days.last)},
-            run_config={**_QUIET, "ops": {node.name: {"config": config} for node in job.nodes}},
+            tags={
+                COMMAND_LINE_TAG: "command line",
+                **(build_range_tags(days.first, days.last) if days else {}),
+            },
+            run_config={**_QUIET, "ops": _build_op_config(job, config)},
             raise_on_error=False,
         )
     if not result.success:
@@ -223,6 +246,11 @@ def _wait_for_key(instance: dg.DagsterInstance, url: str, source: Source) -> Non
             is_told = True
         time.sleep(_BETWEEN_LOOKS_SEC)
         bury_dead_runs(instance, url)
+
+
+def _build_op_config(job: dg.JobDefinition, config: Mapping[str, object]) -> dict[str, object]:
+    """Give the configuration to the steps that take one: a check takes none."""
+    return {node.name: {"config": config} for node in job.nodes if node.definition.has_config_field}
 
 
 def _describe_failure(result: dg.ExecuteInProcessResult) -> str:

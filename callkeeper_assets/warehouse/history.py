@@ -19,10 +19,14 @@ EventKind = Literal["load", "webhook", "found", "healed", "gone"]
 
 _ACCOUNT: Final = "SELECT account_id FROM general_accounts WHERE name = %s"
 _WEBHOOKS: Final = """
-    SELECT received_at, event, state, reason, duplicates
-    FROM callkeeper_webhooks
-    WHERE account_id = %(account_id)s AND call_id = %(call_id)s
-    ORDER BY id
+    SELECT w.received_at, w.event, w.state, w.reason, w.processed_at, (
+        SELECT count(*)
+        FROM callkeeper_webhook_repeats AS r
+        WHERE r.account_id = w.account_id AND r.webhook_id = w.id
+    )
+    FROM callkeeper_webhooks AS w
+    WHERE w.account_id = %(account_id)s AND w.call_id = %(call_id)s
+    ORDER BY w.id
 """
 _DISCREPANCIES: Final = """
     SELECT day, parameter, kind, warehouse_value, source_value, found_at, run_id, healed_at,
@@ -136,8 +140,16 @@ def _read_discrepancies(
 
 
 def _read_webhooks(connection: _Connection, scope: Mapping[str, object]) -> Iterator[CallEvent]:
-    for received_at, event, state, reason, duplicates in connection.execute(_WEBHOOKS, dict(scope)):
-        details = {"event": event, "state": state, "reason": reason, "duplicates": duplicates}
+    for received_at, event, state, reason, processed_at, repeats in connection.execute(
+        _WEBHOOKS, dict(scope)
+    ):
+        details = {
+            "event": event,
+            "state": state,
+            "reason": reason,
+            "processed_at": processed_at,
+            "repeats": repeats,
+        }
         yield CallEvent(received_at, "webhook", None, None, details)
 
 

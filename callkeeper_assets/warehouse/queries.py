@@ -84,6 +84,22 @@ class Waiting:
 
 
 @dataclass(frozen=True)
+class InboxStatus:
+    """What the inbox has of one source.
+
+    Attributes:
+        last: when the last payload came; None: none ever did.
+        waiting: payloads that are not processed yet; `oldest`: when the first of them came.
+        rejected: payloads that can be no call.
+    """
+
+    last: datetime | None
+    waiting: int
+    oldest: datetime | None
+    rejected: int
+
+
+@dataclass(frozen=True)
 class Silence:
     """When a source's last webhook came (None: none ever did), and the calls since."""
 
@@ -139,6 +155,12 @@ def waiting_webhooks(url: str) -> list[Waiting]:
 def loaded_days(url: str, account_name: str) -> list[date]:
     """Return the days of a source that are in the warehouse, sorted."""
     return [row[0] for row in _fetch(url, _LOADED_DAYS, {"name": account_name})]
+
+
+def inbox_statuses(url: str, names: Collection[str]) -> dict[str, InboxStatus]:
+    """Return what the inbox has of those of the named sources of which payloads have come."""
+    rows = _fetch(url, read_sql("inbox_statuses").encode(), {"names": list(names)})
+    return {name: InboxStatus(*status) for name, *status in rows}
 
 
 def webhook_silence(url: str, account_name: str, look_back: timedelta) -> Silence:
