@@ -30,10 +30,18 @@ _NUMBERS: Final = {
     "recognition_attempts": ("asr_attempts", "number of recognition attempts"),
     "ivr_readings": ("playback_tick", "number of IVR readings"),
 }
+_SAMPLE: Final = dg.TableSchema(
+    columns=[
+        dg.TableColumn("call_id", "int"),
+        dg.TableColumn("warehouse", "string"),
+        dg.TableColumn("source", "string"),
+        dg.TableColumn("healed", "bool"),
+    ]
+)
 _CHECK_OF: Final = {parameter: name for name, (parameter, _) in _NUMBERS.items()}
 
 
-@dataclass
+@dataclass(frozen=True)
 class Finding:
     """What one check found on one day; the sample shows what is left first."""
 
@@ -84,7 +92,7 @@ def judge_check(
         "found": finding.found,
         "healed": finding.found - finding.left,
         "left": finding.left,
-        "sample": dg.MetadataValue.json([_show(one) for one in finding.sample]),
+        "sample": dg.MetadataValue.table([_show(one) for one in finding.sample], _SAMPLE),
         "sample_is_cut": finding.found > len(finding.sample),
     }
     if not finding.left:
@@ -99,7 +107,7 @@ def judge_check(
 def _describe(name: str) -> str:
     if name in _NUMBERS:
         parameter, label = _NUMBERS[name]
-        return f"Another {label} than the source's ({parameter})"
+        return f"The {label} differs from the source's ({parameter})"
     return "Missing in the warehouse" if name == "missing_in_warehouse" else "Missing at the source"
 
 
@@ -124,13 +132,15 @@ def _remedy(source: Source, mode: Mode, day: date) -> str:
             )
 
 
-def _show(one: Discrepancy) -> dict[str, Any]:
-    return {
-        "call_id": one.call_id,
-        "warehouse": one.warehouse_value,
-        "source": one.source_value,
-        "healed": one.is_healed,
-    }
+def _show(one: Discrepancy) -> dg.TableRecord:
+    return dg.TableRecord(
+        {
+            "call_id": one.call_id,
+            "warehouse": one.warehouse_value,
+            "source": one.source_value,
+            "healed": one.is_healed,
+        }
+    )
 
 
 def summarise_day(day: ComparedDay) -> tuple[dict[str, Any], dict[str, Finding]]:
