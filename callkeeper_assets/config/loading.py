@@ -16,7 +16,9 @@ from callkeeper_assets.config.errors import InvalidSourceError, MissingFolderErr
 from callkeeper_assets.config.models import SourceAttributes, WebhookAttributes
 from callkeeper_assets.config.problems import Problem
 from callkeeper_assets.config.reading import read_attributes
+from callkeeper_assets.config.report_building import build_reports
 from callkeeper_assets.config.source import Reconciliation, Refresh, Source, Webhook
+from callkeeper_assets.config.table_clashes import find_table_clashes
 from callkeeper_assets.config.yaml_file import YamlFile, YamlFileError, read_yaml_file
 from callkeeper_assets.home import project_root
 from callkeeper_assets.warehouse.call_fields import WEBHOOK_FIELDS
@@ -145,6 +147,7 @@ def _build_source(attributes: SourceAttributes, file: Path, now: datetime) -> So
         max_lost_share=attributes.max_lost_share,
         parallel_days=attributes.parallel_days,
         file=file,
+        reports=build_reports(attributes.reports),
     )
 
 
@@ -225,4 +228,8 @@ def load_sources(root: Path | None = None) -> tuple[list[Source], list[BrokenSou
             # A name is refused once: its asset's key must be unique.
             before = broken[error.name].problems if error.name in broken else ()
             broken[error.name] = BrokenSource(error.name, error.file, before + error.problems)
+    for source, problems in find_table_clashes(sources):
+        sources.remove(source)
+        refusal = _refuse(source.file, problems)
+        broken[source.name] = BrokenSource(source.name, source.file, refusal.problems)
     return sources, list(broken.values())

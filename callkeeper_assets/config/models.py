@@ -16,6 +16,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from callkeeper_assets.config.cron import find_cron_problem
 from callkeeper_assets.config.problems import describe_unknown, suggest_name
+from callkeeper_assets.reports.definition import ColumnType, OnNewField
+from callkeeper_assets.reports.names import REPORT_NAME_PATTERN, find_report_name_problem
 from callkeeper_assets.warehouse.call_fields import WEBHOOK_FIELDS
 from callkeeper_assets.warehouse.filters import FilterOp
 from callkeeper_assets.warehouse.tables import SELECTABLE_TABLES
@@ -97,6 +99,13 @@ def _check_cron(value: str) -> str:
 def _check_webhook_field(value: str) -> str:
     if value not in WEBHOOK_FIELDS:
         raise ValueError(describe_unknown("field", value, WEBHOOK_FIELDS))
+    return value
+
+
+def _check_report_name(value: str) -> str:
+    problem = find_report_name_problem(value)
+    if problem:
+        raise ValueError(problem)
     return value
 
 
@@ -183,6 +192,87 @@ class ReconciliationAttributes(_Attributes):
     heal: bool = Field(default=True, description="Whether what differs is loaded anew.")
 
 
+class ReportRefreshAttributes(_Attributes):
+    """When a report's days are built again."""
+
+    cron: Annotated[str, AfterValidator(_check_cron)] = Field(
+        default="30 5 * * *", description="When, in the source's time zone."
+    )
+    overlap_days: int = Field(
+        default=3, ge=0, le=366, description="Days before today that are built again each time."
+    )
+
+
+class ReportColumnAttributes(_Attributes):
+    """A column of a report's table: where its value is found, and what it is."""
+
+    path: Annotated[str, AfterValidator(_check_text)] | None = Field(
+        default=None, description="JMESPath into the call, or into the element of `rows`."
+    )
+    parent: Annotated[str, AfterValidator(_check_text)] | None = Field(
+        default=None, description="JMESPath into the call, where `rows` makes elements the rows."
+    )
+    type: ColumnType = Field(description="The column's type.")
+
+
+class ReportTableAttributes(_Attributes):
+    """A table that a report fills."""
+
+    table: str = Field(description="Its name: lower-case letters, digits and _, 63 bytes at most.")
+    rows: Annotated[str, AfterValidator(_check_text)] | None = Field(
+        default=None,
+        description="JMESPath of a list: each element is a row. Default: each call is one.",
+    )
+    key: list[str] = Field(
+        min_length=1, description="Columns that tell its rows apart, beside account_id."
+    )
+    columns: dict[str, ReportColumnAttributes] = Field(
+        min_length=1, max_length=1_000, description="Its columns, by name."
+    )
+
+
+# A list's entries are their own names; what is wrong with one is said with its place in the list.
+_FIELDS_SCHEMA = {
+    "anyOf": [
+        {"type": "array", "items": {"type": "string"}, "minItems": 1},
+        {"type": "object", "additionalProperties": {"type": "string"}, "minProperties": 1},
+    ]
+}
+
+
+class ReportAttributes(_Attributes):
+    """A custom report: chosen fields of raw calls."""
+
+    name: Annotated[
+        str,
+        AfterValidator(_check_report_name),
+        WithJsonSchema({"type": "string", "pattern": REPORT_NAME_PATTERN, "maxLength": 60}),
+    ] = Field(description="Its name: lower-case Latin letters, digits and _.")
+    type: Literal["calls"] = Field(default="calls", description="What it is made from.")
+    fields: Annotated[Any, WithJsonSchema(_FIELDS_SCHEMA)] = Field(
+        default=None,
+        description="Paths (JMESPath) into the call, or a mapping of names to paths. Required "
+        "without a structure.",
+    )
+    filters: list[FilterAttributes] = Field(
+        default_factory=list,
+        description="Conditions that its calls must meet, on columns of callkeeper_calls and "
+        "callkeeper_calls_facts or on documented fields of the raw call.",
+    )
+    refresh: ReportRefreshAttributes = Field(
+        default_factory=ReportRefreshAttributes, description="When its days are built again."
+    )
+    structure: list[ReportTableAttributes] | None = Field(
+        default=None,
+        min_length=1,
+        description="The tables it fills. Default: JSON rows in callkeeper_reports.",
+    )
+    on_new_field: OnNewField = Field(
+        default="warn",
+        description="What a field means that no day before had, and no documentation names.",
+    )
+
+
 class SourceAttributes(_Attributes):
     """The attributes of one source. Only `api_key` is required."""
 
@@ -231,6 +321,9 @@ class SourceAttributes(_Attributes):
     reconciliation: ReconciliationAttributes = Field(
         default_factory=ReconciliationAttributes,
         description="The comparison of the warehouse with the source, and its healing.",
+    )
+    reports: list[ReportAttributes] = Field(
+        default_factory=list, description="Custom reports. Default: none."
     )
     owners: list[Annotated[str, AfterValidator(_check_owner)]] = Field(
         default_factory=lambda: ["team:data"],

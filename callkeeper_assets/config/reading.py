@@ -4,6 +4,7 @@ All mistakes of a file are found in one pass: attributes that are refused are le
 is checked on. Values are quoted only where they cannot be a key or a phone number.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any, get_args
@@ -17,15 +18,9 @@ from callkeeper_assets.config.checks import (
     find_filter_problems,
     find_table_problems,
 )
-from callkeeper_assets.config.models import (
-    FilterAttributes,
-    ReconciliationAttributes,
-    RefreshAttributes,
-    SourceAttributes,
-    WebhookAttributes,
-)
+from callkeeper_assets.config.models import SourceAttributes
 from callkeeper_assets.config.problems import Location, Problem, describe_unknown
-from callkeeper_assets.warehouse.filters import FilterOp
+from callkeeper_assets.config.report_checks import find_report_problems
 
 COMPONENT_TYPE = "callkeeper_assets.CallKeeperSource"
 
@@ -34,9 +29,8 @@ _FILE_KEYS = ("type", "attributes", "requirements")
 _LATER = {
     "retention": "retention",
     "privacy": "masking of personal data",
-    "reports": "custom reports",
 }
-_CHOICES: Mapping[str | int, tuple[str, ...]] = {"api": ("callkeeper",), "op": get_args(FilterOp)}
+_CHOICE = re.compile(r"'([^']*)'")
 # By pydantic's kinds of errors, filled in from their context.
 _TEXTS = {
     "missing": "is required and missing.",
@@ -53,13 +47,6 @@ _TEXTS = {
 }
 
 
-# By the attribute that holds them: what may stand in it.
-_PARTS: Mapping[str | int, type[BaseModel]] = {
-    "refresh": RefreshAttributes,
-    "filters": FilterAttributes,
-    "webhook": WebhookAttributes,
-    "reconciliation": ReconciliationAttributes,
-}
 # Attributes that name the variable of a secret: what it is called, and how a variable's name ends.
 _SECRETS: Mapping[Location, tuple[str, str, str]] = {
     ("api_key",): ("key", "API_KEY", "replace it in CallKeeper"),
@@ -68,7 +55,18 @@ _SECRETS: Mapping[Location, tuple[str, str, str]] = {
 
 
 def _model_at(location: Location) -> type[BaseModel]:
-    return _PARTS.get(location[0], SourceAttributes) if len(location) > 1 else SourceAttributes
+    """Return the model that holds the location's last part, by the types on the way to it."""
+    kind: Any = SourceAttributes
+    for part in location[:-1]:
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            kind = kind.model_fields[str(part)].annotation
+        else:
+            # A list's or a mapping's values.
+            kind = get_args(kind)[-1]
+        if type(None) in get_args(kind):
+            kind = get_args(kind)[0]
+    model: type[BaseModel] = kind
+    return model
 
 
 def _describe_extra(location: Location) -> str:
@@ -85,7 +83,8 @@ def _describe(error: ErrorDetails) -> str:
     if location == ("api",) and error["input"] == "ckct":
         return "not yet: 'ckct' comes with a later version. Allowed: callkeeper."
     if kind == "literal_error":
-        return describe_unknown(str(location[-1]), str(error["input"]), _CHOICES[location[-1]])
+        allowed = _CHOICE.findall(error["ctx"]["expected"])
+        return describe_unknown(str(location[-1]), str(error["input"]), allowed)
     # Another kind would be a bound that models.py has and this table has not: pydantic's words.
     return _TEXTS.get(kind, f"{error['msg']}.").format_map(error.get("ctx", {}))
 
@@ -169,5 +168,6 @@ def read_attributes(
         attributes = SourceAttributes.model_validate(good)
     problems += find_table_problems(attributes)
     problems += find_filter_problems(attributes, tables_known="tables" not in refused)
+    problems += find_report_problems(attributes)
     problems += find_day_problems(attributes, now.astimezone(ZoneInfo(attributes.time_zone)).date())
     return attributes, tuple(problems)

@@ -13,6 +13,7 @@ from typing import Literal
 from zoneinfo import ZoneInfo
 
 from callkeeper_assets.config.errors import MissingSecretError, SecretAttribute
+from callkeeper_assets.reports.definition import Report
 from callkeeper_assets.warehouse.filters import Filter
 
 
@@ -79,6 +80,7 @@ class Source:
         max_lost_share: A day that would lose more than this share of its calls is not replaced.
         parallel_days: How many days are fetched side by side.
         file: Its `defs.yaml`.
+        reports: Its custom reports, in the file's order.
     """
 
     name: str
@@ -98,6 +100,7 @@ class Source:
     max_lost_share: float
     parallel_days: int
     file: Path
+    reports: tuple[Report, ...] = ()
 
     def read_api_key(self) -> str:
         """Read the key from the environment now: a key changed there needs no new load.
@@ -133,6 +136,10 @@ class Source:
     def today(self, now: datetime | None = None) -> date:
         """The current day in the source's time zone; `now` must know its own zone."""
         return (now or datetime.now(self.time_zone)).astimezone(self.time_zone).date()
+
+    def report(self, name: str) -> Report | None:
+        """Return the report of this name; None if the source has none."""
+        return next((one for one in self.reports if one.name == name), None)
 
     def first_day(self, today: date) -> date:
         """The first day that the API still gives.

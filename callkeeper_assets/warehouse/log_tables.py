@@ -27,6 +27,7 @@ CALLKEEPER_LOADS: Final = Table(
         Column("finished_at", "timestamp with time zone", "Its end", nullable=False),
         Column("run_id", "text", "The run", nullable=False),
         Column("error", "text", "Why it failed; NULL if it did not"),
+        Column("report", "text", "The custom report that filled the table; NULL if it is none"),
     ),
 )
 

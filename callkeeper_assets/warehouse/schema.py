@@ -19,8 +19,9 @@ ColumnType = Literal[
     "date",
     "timestamp without time zone",
     "timestamp with time zone",
+    "jsonb",
 ]
-Role = Literal["dimension", "fact", "log", "inbox"]
+Role = Literal["dimension", "fact", "report", "log", "inbox"]
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,19 @@
 """All tables of the warehouse, as data: the one place to ask which there are.
 
-Declared in `dimension_tables`, `call_tables` and `log_tables`. A new table or column is declared
-there and made by a migration; a test compares the two.
+Declared in `dimension_tables`, `call_tables`, `log_tables` and `report_tables`. A new table or
+column is declared there and made by a migration; a test compares the two.
 """
 
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from callkeeper_assets.warehouse import call_tables, dimension_tables, log_tables
+from callkeeper_assets.warehouse import (
+    call_tables,
+    dimension_tables,
+    log_tables,
+    report_tables,
+)
 from callkeeper_assets.warehouse.schema import Column, ColumnType, Role, Table
 
 __all__ = ["SELECTABLE_TABLES", "TABLES", "Column", "ColumnType", "Role", "Table"]
@@ -30,6 +35,11 @@ TABLES: Final[Mapping[str, Table]] = MappingProxyType(
             log_tables.CALLKEEPER_DISCREPANCIES,
             log_tables.CALLKEEPER_WEBHOOKS,
             log_tables.CALLKEEPER_WEBHOOK_REPEATS,
+            report_tables.CALLKEEPER_REPORTS,
+            report_tables.CALLKEEPER_REJECTS,
+            report_tables.CALLKEEPER_REPORT_TABLES,
+            report_tables.CALLKEEPER_REPORT_DAYS,
+            report_tables.CALLKEEPER_REPORT_FIELDS,
         )
     }
 )

@@ -128,7 +128,7 @@ def test_days_are_those_of_the_source_and_not_of_the_machine(write_source: Write
 ALLOWED_TABLES = ", ".join(sorted(SELECTABLE_TABLES))
 ALLOWED_ATTRIBUTES = (
     "api, api_key, base_url, caption, filters, history_days, max_lost_share, owners, "
-    "parallel_days, reconciliation, refresh, start_date, tables, time_zone, webhook"
+    "parallel_days, reconciliation, refresh, reports, start_date, tables, time_zone, webhook"
 )
 
 
@@ -248,7 +248,6 @@ ALLOWED_ATTRIBUTES = (
         ("owners: [data]", "owners[0]: must be team:<name> or an e-mail address."),
         ("max_lost_share: 30", "max_lost_share: must be at most 1."),
         ("parallel_days: 0", "parallel_days: must be at least 1."),
-        ("reports: []", "reports: not yet: custom reports come with a later version. Remove it"),
         ("privacy: {phones: mask}", "privacy: not yet: masking of personal data come"),
         ("retention: {}", "retention: not yet: retention come"),
         ("api_key: {env: B}", "api_key: is written twice, first on line 3: keep one."),

@@ -1,0 +1,190 @@
+"""What is remembered of reports: days built and from which definition, fields met, loads logged.
+
+Written in the transaction that replaces the days, so that the books say what happened.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import date, datetime
+from typing import Any, Final
+
+import psycopg
+
+from callkeeper_assets.database import connect
+from callkeeper_assets.reports.definition import Report
+from callkeeper_assets.reports.outcomes import RefusedReport
+from callkeeper_assets.warehouse.records import Account, RowCounts
+from callkeeper_assets.warehouse.tables import SELECTABLE_TABLES
+
+_FRESH = """
+    SELECT r.report
+    FROM unnest(%(reports)s::text[]) AS r (report)
+    WHERE NOT EXISTS (
+        SELECT FROM callkeeper_report_days AS d
+        WHERE d.account_id = %(account_id)s AND d.report = r.report
+    )
+"""
+_FIELDS = """
+    SELECT report, field, day FROM callkeeper_report_fields
+    WHERE account_id = %(account_id)s AND report = ANY(%(reports)s)
+"""
+_WRITE_FIELDS = """
+    INSERT INTO callkeeper_report_fields (account_id, report, field, day)
+    SELECT %(account_id)s, * FROM unnest(%(reports)s::text[], %(fields)s::text[], %(days)s::date[])
+    ON CONFLICT (account_id, report, field) DO NOTHING
+"""
+_WRITE_DAYS = """
+    INSERT INTO callkeeper_report_days (account_id, report, day, definition, calls, built_at)
+    SELECT %(account_id)s, *, %(built_at)s
+    FROM unnest(%(reports)s::text[], %(days)s::date[], %(definitions)s::text[], %(calls)s::int[])
+    ON CONFLICT (account_id, report, day) DO UPDATE
+    SET definition = excluded.definition, calls = excluded.calls, built_at = excluded.built_at
+"""
+_WRITE_LOG = """
+    INSERT INTO callkeeper_loads (
+        account_id, run_id, started_at, table_name, day, rows_added, rows_updated, rows_deleted,
+        error, report, origin, finished_at
+    )
+    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, 'api', clock_timestamp())
+"""
+# Built before the day was last loaded, from another definition, or never.
+_STALE = """
+    SELECT d.day
+    FROM callkeeper_days AS d
+    JOIN general_accounts AS a ON a.account_id = d.account_id AND a.name = %(name)s
+    LEFT JOIN callkeeper_report_days AS b
+        ON b.account_id = d.account_id AND b.day = d.day AND b.report = %(report)s
+    WHERE b.definition IS DISTINCT FROM %(definition)s
+        OR EXISTS (
+            SELECT FROM callkeeper_loads AS l
+            WHERE l.account_id = d.account_id AND l.day = d.day AND l.error IS NULL
+                AND l.table_name = ANY(%(tables)s) AND l.finished_at > b.built_at
+        )
+    ORDER BY d.day
+"""
+# An index has no room for longer ones.
+_MOST_LETTERS_OF_FIELD: Final = 400
+
+Part = tuple[str, date]
+
+
+class Books:
+    """The books of one source's reports, for one load."""
+
+    def __init__(
+        self, connection: psycopg.Connection[Any], account_id: int, reports: Sequence[Report]
+    ) -> None:
+        self._connection = connection
+        self._account_id = account_id
+        self._digests = {report.name: report.digest for report in reports}
+        values = {"account_id": account_id, "reports": list(self._digests)}
+        # Nothing is new on the first day that a report is ever built for: it makes the list.
+        self._fresh = {name for (name,) in connection.execute(_FRESH, values)}
+        self._fields: dict[str, dict[str, date | None]] = {name: {} for name in self._digests}
+        for report, name, day in connection.execute(_FIELDS, values):
+            self._fields[report][name] = day
+        self._met: list[tuple[str, str, date | None]] = []
+
+    def find_new_fields(
+        self, report: Report, day: date, undocumented: Collection[str]
+    ) -> tuple[str, ...]:
+        """Return the fields that no other day loaded before had, and remember them.
+
+        A report that fails for them does not: they stay new until somebody accepts them.
+        """
+        known = self._fields[report.name]
+        names = sorted({name[:_MOST_LETTERS_OF_FIELD] for name in undocumented})
+        new = tuple(name for name in names if known.get(name, day) == day)
+        if report.name in self._fresh:
+            self._fresh.discard(report.name)
+            self._remember(report.name, new, None)
+            return ()
+        if report.on_new_field != "fail":
+            self._remember(report.name, new, day)
+        return () if report.on_new_field == "ignore" else new
+
+    def _remember(self, report: str, names: Collection[str], day: date | None) -> None:
+        known = self._fields[report]
+        self._met += [(report, name, day) for name in names if name not in known]
+        known.update((name, day) for name in names if name not in known)
+
+    def write_fields(self) -> None:
+        """Write the fields met since the last writing."""
+        reports, fields, days = zip(*self._met, strict=True) if self._met else ((), (), ())
+        self._met = []
+        self._connection.execute(
+            _WRITE_FIELDS,
+            {
+                "account_id": self._account_id,
+                "reports": list(reports),
+                "fields": list(fields),
+                "days": list(days),
+            },
+        )
+
+    def write_days(self, calls: Mapping[Part, int], built_at: datetime) -> None:
+        """Note that reports' days are built, and from how many calls."""
+        self._connection.execute(
+            _WRITE_DAYS,
+            {
+                "account_id": self._account_id,
+                "reports": [report for report, _ in calls],
+                "days": [day for _, day in calls],
+                "definitions": [self._digests[report] for report, _ in calls],
+                "calls": list(calls.values()),
+                "built_at": built_at,
+            },
+        )
+
+    def write_log(
+        self,
+        counts: Mapping[Part, Mapping[str, RowCounts]],
+        run_id: str,
+        started_at: datetime,
+    ) -> None:
+        """Log what was done to each table of each report's day."""
+        self._write_log(
+            [
+                (table, day, c.added, c.updated, c.deleted, None, report)
+                for (report, day), tables in counts.items()
+                for table, c in tables.items()
+            ],
+            run_id,
+            started_at,
+        )
+
+    def write_refusals(
+        self,
+        refused: Collection[RefusedReport],
+        run_id: str,
+        started_at: datetime,
+        day: date | None = None,
+    ) -> None:
+        """Log why reports were not built; what is refused for any day is logged under `day`."""
+        rows = [(None, one.day or day, 0, 0, 0, one.reason, one.report) for one in refused]
+        self._write_log(rows, run_id, started_at)
+
+    def _write_log(
+        self, rows: Collection[tuple[object, ...]], run_id: str, started_at: datetime
+    ) -> None:
+        head = (self._account_id, run_id, started_at)
+        with self._connection.cursor() as cursor:
+            cursor.executemany(_WRITE_LOG, [(*head, *row) for row in rows])
+
+
+def find_stale_days(url: str, account: Account, report: Report) -> list[date]:
+    """Return the loaded days for which a report has to be built, or built again, sorted.
+
+    Those are: days never built, or built from another definition; days whose calls were loaded
+    after they were built, by a refresh, a reconciliation that healed them or a webhook.
+    """
+    with connect(url) as connection:
+        found: psycopg.Cursor[Any] = connection.execute(
+            _STALE,
+            {
+                "name": account.name,
+                "report": report.name,
+                "definition": report.digest,
+                "tables": list(SELECTABLE_TABLES),
+            },
+        )
+        return [day for (day,) in found.fetchall()]
