@@ -10,6 +10,8 @@ from callkeeper_assets.assets.raw_calls import build_raw_calls
 from callkeeper_assets.assets.raw_calls_io import RawCallsIOManager
 from callkeeper_assets.assets.reconciliation import build_reconciliation
 from callkeeper_assets.assets.reconciliation_job import build_reconciliation_job
+from callkeeper_assets.assets.report_jobs import build_report_jobs
+from callkeeper_assets.assets.reports import build_reports
 from callkeeper_assets.assets.resources import (
     CallKeeperResource,
     RawCallsResource,
@@ -37,6 +39,8 @@ def build_source_definitions(source: Source) -> dg.Definitions:
         ]
     if has_webhook_check(source):
         parts.append(dg.Definitions(asset_checks=[build_webhook_check(source)]))
+    if source.reports:
+        parts += [dg.Definitions(assets=[build_reports(source)]), build_report_jobs(source)]
     return dg.Definitions.merge(*parts)
 
 

@@ -39,6 +39,27 @@ def check_period(sources: Sequence[Source], first: date, last: date) -> None:
         raise UsageProblemError("\n".join(problems))
 
 
+def check_report_period(source: Source, first: date, last: date) -> None:
+    """Check that a report can be built for the days: further back than the plan gives, too.
+
+    Raises:
+        UsageProblemError: The days are reversed, in the future, or before the source's start_date.
+    """
+    if last < first:
+        raise UsageProblemError(f"--from {first} is after --to {last}.")
+    today = source.today()
+    if last > today:
+        raise UsageProblemError(
+            f"--to {last} is in the future for source '{source.name}': today is {today} in "
+            f"{source.time_zone.key}."
+        )
+    if first < source.start_date:
+        raise UsageProblemError(
+            f"--from {first} is before the start_date {source.start_date} of source "
+            f"'{source.name}', in {source.file}."
+        )
+
+
 def _find_problems(source: Source, first: date, last: date) -> Iterator[str]:
     today = source.today()
     if last > today:

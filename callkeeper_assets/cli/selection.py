@@ -6,6 +6,7 @@ from callkeeper_assets.cli.exits import UsageProblemError
 from callkeeper_assets.config.loading import BrokenSource, defs_folder, load_sources
 from callkeeper_assets.config.problems import describe_unknown
 from callkeeper_assets.config.source import Source
+from callkeeper_assets.reports.definition import Report
 from callkeeper_assets.warehouse.dimensions import CALLS
 
 
@@ -72,6 +73,25 @@ def choose_good_sources(names: Sequence[str]) -> list[Source]:
     if broken:
         raise UsageProblemError("\n".join(describe_broken(source) for source in broken))
     return sources
+
+
+def choose_report(source: str, name: str) -> tuple[Source, Report]:
+    """Return the named source and its report.
+
+    Raises:
+        UsageProblemError: One of them is not known, or the source's configuration is refused.
+        MissingFolderError: `CALLKEEPER_DEFS` names a folder that does not exist.
+    """
+    (chosen,) = choose_good_sources([source])
+    report = chosen.report(name)
+    if report is None and not chosen.reports:
+        raise UsageProblemError(
+            f"Source '{source}' has no reports. They are made in {chosen.file}, under reports."
+        )
+    if report is None:
+        known = [one.name for one in chosen.reports]
+        raise UsageProblemError(_capitalise(describe_unknown("report", name, known)))
+    return chosen, report
 
 
 def choose_reconcilable_source(name: str) -> Source:

@@ -5,6 +5,7 @@ when. An answer that the guard refused lies beside the day's file, which stays a
 """
 
 import os
+import re
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _REFUSED_SUFFIX: Final = ".refused"
+_DAY_FILE: Final = re.compile(r"(\d{4}-\d\d-\d\d)\.parquet")
 
 
 class RawStore:
@@ -101,6 +103,18 @@ class RawStore:
             return None
         calls, details = decode_day(content, name=path, columns=["call_id"])
         return set(calls.column("call_id").to_pylist()), details
+
+    def list_days(self, source: str) -> set[date]:
+        """Return the days of a source that have a file.
+
+        Raises:
+            StoreError: The place cannot be reached.
+        """
+        with self._said(f"{self._root}/{source}", "listed"):
+            paths: list[str] = self._files.find(f"{self._root}/{source}")
+        names = (path.rpartition("/")[2] for path in paths)
+        days = (_DAY_FILE.fullmatch(name) for name in names)
+        return {date.fromisoformat(day[1]) for day in days if day}
 
     def _read(self, path: str) -> bytes | None:
         with self._said(path, "read"):

@@ -27,6 +27,7 @@ from callkeeper_assets.assets.jobs import name_load_job, name_refresh_job, plan_
 from callkeeper_assets.assets.partitions import build_range_tags
 from callkeeper_assets.assets.reconciliation_job import name_reconciliation_job
 from callkeeper_assets.assets.webhook_inbox import NAME as INBOX_JOB
+from callkeeper_assets.assets.report_jobs import name_report_job
 from callkeeper_assets.config.errors import ConfigError
 from callkeeper_assets.config.loading import load_sources
 from callkeeper_assets.config.source import Source
@@ -115,6 +116,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--refresh", action="store_true")
     parser.add_argument("--inbox", action="store_true")
     parser.add_argument("--reconcile", action="store_true")
+    parser.add_argument("--report", metavar="NAME")
     parser.add_argument("--dry-run", action="store_true")
     parser.add_argument("--force", action="store_true")
     return parser.parse_args(arguments)
@@ -130,22 +132,31 @@ def _find_source(name: str) -> Source:
 
 @dataclass(frozen=True)
 class _Work:
-    """What is run: a job, once for each range of days; None stands for a job without days."""
+    """What is run: a job, once for each range of days; None stands for a job without days.
+
+    Attributes:
+        config: of each step that takes one.
+        needs_key: whether the source is asked for anything.
+    """
 
     job: str
     ranges: Sequence[DayRange | None]
     config: Mapping[str, object]
     purpose: Purpose
+    needs_key: bool = True
 
 
 def _plan_work(source: Source, options: argparse.Namespace) -> _Work:
     force = {"force": options.force}
     if options.inbox:
-        return _Work(INBOX_JOB, [None], {}, "process")
+        return _Work(INBOX_JOB, [None], {}, "process", needs_key=False)
     if options.refresh:
         ranges = plan_source_refresh(source, today=source.today())
         return _Work(name_refresh_job(source.name), ranges, force, "load")
     ranges = [DayRange(options.first, options.last)]
+    if options.report:
+        job = name_report_job(source.name, options.report)
+        return _Work(job, ranges, {}, "load", needs_key=False)
     if options.reconcile:
         config = {**force, "dry_run": options.dry_run}
         return _Work(name_reconciliation_job(source.name), ranges, config, "compare")
@@ -168,7 +179,7 @@ def _run_all(instance: dg.DagsterInstance, source: Source, options: argparse.Nam
     with _explained_loss(url):
         # All of them are tried: a day that fails must not keep the others from being loaded.
         done = [
-            _run_one(instance, url, job, source, one, config=work.config) for one in work.ranges
+            _run_one(instance, url, job, source, one, work) for one in work.ranges
         ]
     return all(done)
 
@@ -200,10 +211,9 @@ def _run_one(
     job: dg.JobDefinition,
     source: Source,
     days: DayRange | None,
-    *,
-    config: Mapping[str, object],
+    work: _Work,
 ) -> bool:
-    if days:
+    if work.needs_key:
         _wait_for_key(instance, url, source)
     run_id = str(uuid.uuid4())
     first, last = (days.first.isoformat(), days.last.isoformat()) if days else ("", "")
@@ -216,7 +226,7 @@ def _run_one(
                 COMMAND_LINE_TAG: "command line",
                 **(build_range_tags(days.first, days.last) if days else {}),
             },
-            run_config={**_QUIET, "ops": _build_op_config(job, config)},
+            run_config={**_QUIET, "ops": _build_op_config(job, work.config)},
             raise_on_error=False,
         )
     if not result.success:

@@ -1,0 +1,1 @@
+"""Tests of custom reports: paths, values, rows, tables."""
