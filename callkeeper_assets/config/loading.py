@@ -12,13 +12,13 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+from callkeeper_assets.config.clashes import find_clashes
 from callkeeper_assets.config.errors import InvalidSourceError, MissingFolderError
 from callkeeper_assets.config.models import SourceAttributes, WebhookAttributes
 from callkeeper_assets.config.problems import Problem
 from callkeeper_assets.config.reading import read_attributes
 from callkeeper_assets.config.report_building import build_reports
 from callkeeper_assets.config.source import Reconciliation, Refresh, Source, Webhook
-from callkeeper_assets.config.table_clashes import find_table_clashes
 from callkeeper_assets.config.yaml_file import YamlFile, YamlFileError, read_yaml_file
 from callkeeper_assets.home import project_root
 from callkeeper_assets.warehouse.call_fields import WEBHOOK_FIELDS
@@ -228,7 +228,7 @@ def load_sources(root: Path | None = None) -> tuple[list[Source], list[BrokenSou
             # A name is refused once: its asset's key must be unique.
             before = broken[error.name].problems if error.name in broken else ()
             broken[error.name] = BrokenSource(error.name, error.file, before + error.problems)
-    for source, problems in find_table_clashes(sources):
+    for source, problems in find_clashes(sources):
         sources.remove(source)
         refusal = _refuse(source.file, problems)
         broken[source.name] = BrokenSource(source.name, source.file, refusal.problems)

@@ -43,16 +43,42 @@ _FILTER = st.fixed_dictionaries(
     },
     optional={"value": _VALUES},
 )
+_TEXTS = st.one_of(
+    st.sampled_from(["id", "tags[]", "@", "a.b", "length(a)", "t", "select", "r", "text"]),
+    _SCALARS,
+)
+_COLUMN = st.fixed_dictionaries(
+    {"type": st.sampled_from(["text", "bigint", "jsonb", "txt"])},
+    optional={"path": _TEXTS, "parent": _TEXTS},
+)
+_TABLE = st.fixed_dictionaries(
+    {
+        "table": _TEXTS,
+        "key": st.lists(_TEXTS, max_size=2) | _VALUES,
+        "columns": st.dictionaries(_TEXTS, _COLUMN | _VALUES, max_size=3),
+    },
+    optional={"rows": _TEXTS},
+)
+_REPORT = st.fixed_dictionaries(
+    {"name": _TEXTS},
+    optional={
+        "fields": st.lists(_TEXTS, max_size=3) | st.dictionaries(_TEXTS, _TEXTS, max_size=3),
+        "structure": st.lists(_TABLE, max_size=2),
+        "filters": st.lists(_FILTER, max_size=2),
+        "refresh": _VALUES,
+    },
+)
 _ATTRIBUTES = st.fixed_dictionaries(
     {"api_key": st.just({"env": "KEY"})},
     optional={
         "filters": st.dictionaries(
             st.sampled_from(SELECTABLE_TABLES), st.lists(_FILTER, max_size=2), max_size=2
         ),
+        "reports": st.lists(_REPORT, max_size=2),
         **{
             name: _VALUES
             for name in SourceAttributes.model_fields
-            if name not in {"api_key", "filters"}
+            if name not in {"api_key", "filters", "reports"}
         },
     },
 )
