@@ -26,8 +26,8 @@ from callkeeper_assets.assets.fetching import name_pool
 from callkeeper_assets.assets.jobs import name_load_job, name_refresh_job, plan_source_refresh
 from callkeeper_assets.assets.partitions import build_range_tags
 from callkeeper_assets.assets.reconciliation_job import name_reconciliation_job
-from callkeeper_assets.assets.webhook_inbox import NAME as INBOX_JOB
 from callkeeper_assets.assets.report_jobs import name_report_job
+from callkeeper_assets.assets.webhook_inbox import NAME as INBOX_JOB
 from callkeeper_assets.config.errors import ConfigError
 from callkeeper_assets.config.loading import load_sources
 from callkeeper_assets.config.source import Source
@@ -178,9 +178,7 @@ def _run_all(instance: dg.DagsterInstance, source: Source, options: argparse.Nam
     progress.listen_to_days(lambda day: _say(_build_compared(source, day)))
     with _explained_loss(url):
         # All of them are tried: a day that fails must not keep the others from being loaded.
-        done = [
-            _run_one(instance, url, job, source, one, work) for one in work.ranges
-        ]
+        done = [_run_one(instance, url, job, source, one, work=work) for one in work.ranges]
     return all(done)
 
 
@@ -211,6 +209,7 @@ def _run_one(
     job: dg.JobDefinition,
     source: Source,
     days: DayRange | None,
+    *,
     work: _Work,
 ) -> bool:
     if work.needs_key:
