@@ -7,9 +7,9 @@ committed is then unknown, and does not matter, since storing a delivery again c
 import asyncio
 import logging
 import uuid
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import psycopg
 
@@ -36,6 +36,10 @@ _SETTINGS: Final = {
 }
 
 
+_Connection = psycopg.AsyncConnection[tuple[Any, ...]]
+_Result = TypeVar("_Result")
+
+
 class InboxAwayError(Exception):
     """The database did not take the deliveries; the text says why, for the log."""
 
@@ -52,7 +56,7 @@ class Inbox:
     """The database's side of the intake."""
 
     def __init__(self) -> None:
-        self._connection: psycopg.AsyncConnection[tuple[Any, ...]] | None = None
+        self._connection: _Connection | None = None
         self._accounts: dict[str, int] = {}
 
     @property
@@ -81,9 +85,16 @@ class Inbox:
 
     async def close(self) -> None:
         """Close the connection, if there is one."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            await connection.close()
+        if self._connection is not None:
+            await self._drop(self._connection)
+
+    async def ping(self) -> None:
+        """Find out whether the database is still there.
+
+        Raises:
+            InboxAwayError: It is not.
+        """
+        await self._guard(self._ping)
 
     async def store(self, deliveries: Sequence[Delivery]) -> int:
         """Store deliveries durably; return how many were repeats of what had come before.
@@ -91,13 +102,7 @@ class Inbox:
         Raises:
             InboxAwayError: They may be stored or not.
         """
-        try:
-            async with asyncio.timeout(_LONGEST_SEC):
-                return await self._store(deliveries)
-        except (psycopg.Error, OSError, TimeoutError) as error:
-            await self.close()
-            text = str(error).partition("\n")[0] or f"no answer within {_LONGEST_SEC:g} s"
-            raise InboxAwayError(text) from error
+        return await self._guard(lambda connection: self._store(connection, deliveries))
 
     async def count_waiting(self) -> list[tuple[str, int, datetime]]:
         """Return what waits to be processed: source, payloads, the oldest one's time.
@@ -105,18 +110,35 @@ class Inbox:
         Raises:
             InboxAwayError: The database does not say.
         """
-        if self._connection is None:
-            return []
-        try:
-            cursor = await self._connection.execute(read_sql("waiting"))
-            return [(row[0], row[1], row[2]) for row in await cursor.fetchall()]
-        except psycopg.Error as error:
-            raise InboxAwayError(str(error).partition("\n")[0]) from error
+        return await self._guard(self._count_waiting)
 
-    async def _store(self, deliveries: Sequence[Delivery]) -> int:
+    async def _guard(self, work: Callable[[_Connection], Awaitable[_Result]]) -> _Result:
+        """Do something with the connection; drop it if that fails, or takes too long."""
         connection = self._connection
         if connection is None:
-            raise OSError("there is no connection")
+            raise InboxAwayError("there is no connection")
+        try:
+            async with asyncio.timeout(_LONGEST_SEC):
+                return await work(connection)
+        except (psycopg.Error, OSError, TimeoutError) as error:
+            await self._drop(connection)
+            text = str(error).partition("\n")[0] or f"no answer within {_LONGEST_SEC:g} s"
+            raise InboxAwayError(text) from error
+
+    async def _drop(self, connection: _Connection) -> None:
+        # Somebody else may have dropped it before, and connected anew.
+        if self._connection is connection:
+            self._connection = None
+        await connection.close()
+
+    async def _ping(self, connection: _Connection) -> None:
+        await connection.execute("SELECT 1")
+
+    async def _count_waiting(self, connection: _Connection) -> list[tuple[str, int, datetime]]:
+        cursor = await connection.execute(read_sql("waiting"))
+        return [(row[0], row[1], row[2]) for row in await cursor.fetchall()]
+
+    async def _store(self, connection: _Connection, deliveries: Sequence[Delivery]) -> int:
         await self._find_accounts(connection, {each.source for each in deliveries})
         values = {
             "accounts": [self._accounts[each.source] for each in deliveries],
@@ -138,9 +160,7 @@ class Inbox:
         repeated = await connection.execute(read_sql("repeats"), values, prepare=True)
         return repeated.rowcount
 
-    async def _find_accounts(
-        self, connection: psycopg.AsyncConnection[tuple[Any, ...]], names: set[str]
-    ) -> None:
+    async def _find_accounts(self, connection: _Connection, names: set[str]) -> None:
         missing = sorted(names - self._accounts.keys())
         if not missing:
             return

@@ -25,6 +25,7 @@ _MOST_AT_ONCE: Final = 500
 _MOST_BYTES_AT_ONCE: Final = 8 * 1024 * 1024
 _FIRST_PAUSE_SEC: Final = 0.2
 _LONGEST_PAUSE_SEC: Final = 5.0
+_PING_SEC: Final = 2.0
 _LOOK_FOR_LEFT_SEC: Final = 5.0
 _UNREADABLE_PAUSE_SEC: Final = 60.0
 _PROBE_KEPT_SEC: Final = 2.0
@@ -181,6 +182,8 @@ class Intake:
     # The connection, and what others left.
 
     def _note_loss(self, error: InboxAwayError) -> None:
+        if self._lost.is_set():
+            return
         self._lost.set()
         _logger.warning(
             "The database is away: %s. Webhooks are kept in %s, and move to the inbox by "
@@ -193,8 +196,7 @@ class Intake:
         try:
             name = await self.inbox.connect()
         except InboxAwayError as error:
-            if not self._lost.is_set():
-                self._note_loss(error)
+            self._note_loss(error)
             return False
         self._lost.clear()
         _logger.info("The inbox is in %s; %d payloads wait in the spool.", name, self.spooled)
@@ -203,11 +205,22 @@ class Intake:
 
     async def _look_after_database(self) -> None:
         while True:
-            await self._lost.wait()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._lost.wait(), _PING_SEC)
+            if not self._lost.is_set():
+                await self._ping()
+                continue
             pause = _FIRST_PAUSE_SEC
             while not await self._reach_database():
                 await asyncio.sleep(pause)
                 pause = min(_LONGEST_PAUSE_SEC, 2 * pause)
+
+    async def _ping(self) -> None:
+        """Notice while nothing comes that the database went; it is looked for at once then."""
+        try:
+            await self.inbox.ping()
+        except InboxAwayError as error:
+            self._note_loss(error)
 
     async def _take_over_left(self) -> None:
         async with self._spool_alone:

@@ -7,6 +7,7 @@ one's own. Not safe for threads: one task at a time may use it.
 
 import logging
 import os
+import tempfile
 import uuid
 from collections.abc import Sequence
 from contextlib import suppress
@@ -90,15 +91,13 @@ class Spool:
 
     def probe(self) -> str | None:
         """Say why nothing can be kept; None if it can."""
-        file = self.folder / f"probe-{uuid.uuid4().hex}"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            file.write_bytes(_PROBE)
+            # Without a name: a kill leaves nothing behind.
+            with tempfile.TemporaryFile(dir=self.folder) as file:
+                file.write(_PROBE)
         except OSError as error:
             return error.strerror or type(error).__name__
-        finally:
-            with suppress(OSError):
-                file.unlink(missing_ok=True)
         return None
 
     def close(self) -> None:

@@ -16,6 +16,7 @@ from callkeeper_assets_tests.benchmarks.code_location import compare_loading
 from callkeeper_assets_tests.benchmarks.peers_environment import prepare_peers
 from callkeeper_assets_tests.benchmarks.report import Section, format_section, write_json
 from callkeeper_assets_tests.benchmarks.stand import ROOT, Stand, today
+from callkeeper_assets_tests.benchmarks.webhooks import WebhookSizes, measure_receiver
 
 
 @dataclass(frozen=True)
@@ -28,10 +29,11 @@ class _Sizes:
     daemon_sources: int
     location_sources: int
     location_rounds: int
+    webhooks: WebhookSizes
 
 
-_FULL: Final = _Sizes(200, 500, 5, 50, 100, 5)
-_SHORT: Final = _Sizes(5, 12, 1, 2, 100, 1)
+_FULL: Final = _Sizes(200, 500, 5, 50, 100, 5, WebhookSizes(5, 8, 100_000))
+_SHORT: Final = _Sizes(5, 12, 1, 2, 100, 1, WebhookSizes(1, 2, 5_000))
 _BENCHMARKS: Final[dict[str, Callable[[Stand, str, _Sizes], Section]]] = {
     "historic": lambda stand, peers, sizes: historic.compare_loads(stand, peers, sizes.load_days),
     "memory": lambda stand, _, sizes: historic.compare_memory(
@@ -44,7 +46,10 @@ _BENCHMARKS: Final[dict[str, Callable[[Stand, str, _Sizes], Section]]] = {
     "location": lambda stand, _, sizes: compare_loading(
         stand.folder, sizes.location_sources, sizes.location_rounds
     ),
+    "webhooks": lambda stand, _, sizes: measure_receiver(stand, sizes.webhooks),
 }
+
+_WITH_PEERS: Final = {"historic", "refresh"}
 
 
 def main() -> None:
@@ -54,7 +59,8 @@ def main() -> None:
     parser.add_argument("--only", action="append", choices=list(_BENCHMARKS), metavar="NAME")
     given = parser.parse_args()
     sizes = _SHORT if given.short else _FULL
-    peers = prepare_peers()
+    names = given.only or list(_BENCHMARKS)
+    peers = prepare_peers() if _WITH_PEERS & set(names) else ""
     accounts = [
         *historic.ACCOUNTS,
         *refreshes.name_accounts(sizes.refresh_pairs),
@@ -63,7 +69,7 @@ def main() -> None:
     oldest = today() - dt.timedelta(days=sizes.memory_days + 30)
     sections: list[Section] = []
     with Stand(accounts, oldest) as stand:
-        for name in given.only or _BENCHMARKS:
+        for name in names:
             section = _BENCHMARKS[name](stand, peers, sizes)
             print(format_section(section), flush=True)  # noqa: T201
             sections.append(section)

@@ -1,7 +1,7 @@
 """A home with sources that take webhooks, receivers as processes, and what the inbox then holds.
 
-A receiver is what a person starts: `callkeeper webhooks`. Its database can be taken away from it and
-given back without stopping the server that other tests use.
+A receiver is what a person starts: `callkeeper webhooks`. Its database can be taken away from it
+and given back without stopping the server that other tests use.
 """
 
 import http.client

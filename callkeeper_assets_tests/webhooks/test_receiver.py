@@ -226,14 +226,17 @@ def test_neither_log_nor_files_hold_token_or_phone(installation: Installation) -
 
 
 def test_several_receivers_share_a_database(installation: Installation) -> None:
-    with installation.receiving() as first, installation.receiving() as second:
-        with concurrent.futures.ThreadPoolExecutor(8) as pool:
-            posted = [
-                pool.submit(receiver.post, {"id": number % 50})
-                for number in range(100)
-                for receiver in (first, second)
-            ]
-            assert {future.result() for future in posted} == {200}
+    with (
+        installation.receiving() as first,
+        installation.receiving() as second,
+        concurrent.futures.ThreadPoolExecutor(8) as pool,
+    ):
+        posted = [
+            pool.submit(receiver.post, {"id": number % 50})
+            for number in range(100)
+            for receiver in (first, second)
+        ]
+        assert {future.result() for future in posted} == {200}
     inbox = installation.read_inbox()
     assert {count for count, _, _ in inbox.values()} == {4}
     assert len(inbox) == 50

@@ -36,7 +36,7 @@ def _deliver(number: int, size: int = 10) -> Delivery:
 
 
 def _read_all(spool: Spool, most: int = 3) -> list[Delivery]:
-    read = []
+    read: list[Delivery] = []
     while True:
         found = spool.read(most)
         if found is None:
