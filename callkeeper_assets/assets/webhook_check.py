@@ -48,10 +48,10 @@ def build_webhook_check(source: Source) -> dg.AssetChecksDefinition:
         context: dg.AssetCheckExecutionContext, warehouse: WarehouseResource
     ) -> dg.AssetCheckResult:
         # The database's driver, which loading the code location need not pay for.
-        from callkeeper_assets.warehouse.queries import webhook_silence  # noqa: PLC0415
+        from callkeeper_assets.webhooks.inbox_queries import measure_silence  # noqa: PLC0415
 
         with failing_clearly(context), warehouse.open(context, source) as url:
-            silence = webhook_silence(url, source.name, _LOOK_BACK)
+            silence = measure_silence(url, source.name, _LOOK_BACK)
         last = f"{silence.last_at:%Y-%m-%d %H:%M} UTC" if silence.last_at else "the beginning"
         passed = silence.calls_since <= _MOST_CALLS
         text = f"{silence.calls_since} calls without a webhook since {last}"

@@ -51,12 +51,12 @@ def build_webhook_inbox(sources: Sequence[Source]) -> dg.Definitions:
     def webhook_inbox(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         # The database's driver, which loading the code location need not pay for.
         from callkeeper_assets.warehouse.migrate import ensure_schema  # noqa: PLC0415
-        from callkeeper_assets.warehouse.queries import waiting_webhooks  # noqa: PLC0415
+        from callkeeper_assets.webhooks.inbox_queries import list_waiting  # noqa: PLC0415
 
         url = database_url()
         ensure_schema(url)
         plan = plan_inbox_run(
-            waiting_webhooks(url),
+            list_waiting(url),
             loaded=names,
             running=_find_running(context.instance, url),
             cursor=read_cursor(context.cursor),

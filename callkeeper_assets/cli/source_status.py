@@ -5,22 +5,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.resources import files
-from typing import Final, cast
+from typing import cast
 
 from callkeeper_assets.config.loading import BrokenSource
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.database.url import connect, database_url, describe, is_embedded
 from callkeeper_assets.home import home
 from callkeeper_assets.warehouse.queries import (
-    InboxStatus,
     ReconciliationStatus,
     SourceStatus,
-    inbox_statuses,
     reconciliation_statuses,
     source_statuses,
 )
-
-_NO_WEBHOOKS: Final = InboxStatus(None, 0, None, 0)
+from callkeeper_assets.webhooks.inbox_queries import InboxCounts, count_entries
 
 
 @dataclass(frozen=True)
@@ -39,7 +36,7 @@ class SourceReport:
 
     Attributes:
         loaded: None if nothing of it ever was.
-        webhooks: None if it takes none, and none has ever come.
+        webhooks: None if the warehouse does not know the source.
     """
 
     name: str
@@ -48,7 +45,8 @@ class SourceReport:
     has_key: bool
     loaded: SourceStatus | None
     last_load: LastLoad | None
-    webhooks: InboxStatus | None
+    takes_webhooks: bool
+    webhooks: InboxCounts | None
     reconciliation: ReconciliationStatus | None
 
 
@@ -81,7 +79,7 @@ def gather_status(sources: Sequence[Source], refused: Sequence[BrokenSource]) ->
     loaded: dict[str, SourceStatus] = {}
     last: dict[str, LastLoad] = {}
     reconciled: dict[str, ReconciliationStatus] = {}
-    inbox: dict[str, InboxStatus] = {}
+    inbox: dict[str, InboxCounts] = {}
     if is_embedded() and not (home() / "postgres").exists():
         database = DatabaseReport(
             f"embedded, in {home() / 'postgres'}", is_embedded=True, size_bytes=None
@@ -96,7 +94,7 @@ def gather_status(sources: Sequence[Source], refused: Sequence[BrokenSource]) ->
             loaded = {each.name: each for each in source_statuses(url, names, month)}
             last = _read_last_loads(url, names)
             reconciled = reconciliation_statuses(url, names, month)
-            inbox = inbox_statuses(url, names)
+            inbox = {each.source: each for each in count_entries(url, names)}
     reports = tuple(
         SourceReport(
             name=source.name,
@@ -105,7 +103,8 @@ def gather_status(sources: Sequence[Source], refused: Sequence[BrokenSource]) ->
             has_key=bool(os.environ.get(source.api_key_env, "").strip()),
             loaded=loaded.get(source.name),
             last_load=last.get(source.name),
-            webhooks=inbox.get(source.name, _NO_WEBHOOKS if source.webhook else None),
+            takes_webhooks=source.webhook is not None,
+            webhooks=inbox.get(source.name),
             reconciliation=reconciled.get(source.name),
         )
         for source in sources

@@ -7,7 +7,7 @@ import typer
 
 if TYPE_CHECKING:
     from callkeeper_assets.cli.source_status import LastLoad, SourceReport, StatusReport
-    from callkeeper_assets.warehouse.queries import InboxStatus
+    from callkeeper_assets.webhooks.inbox_queries import InboxCounts
 
 
 def status(
@@ -69,7 +69,7 @@ def _print_report(report: "StatusReport") -> None:
         print_text("Added, updated, deleted: rows of all tables since the first of this month.")
         for each in report.sources:
             print_text(f"{each.name}: {_describe_reconciliation(each)}")
-            if each.webhooks:
+            if each.takes_webhooks or (each.webhooks and each.webhooks.newest_at):
                 print_text(f"{each.name}: {_describe_webhooks(each.webhooks)}")
     for each in report.sources:
         if each.last_load and each.last_load.error:
@@ -121,15 +121,15 @@ def _describe_reconciliation(each: "SourceReport") -> str:
     )
 
 
-def _describe_webhooks(known: "InboxStatus") -> str:
-    if known.last is None:
+def _describe_webhooks(known: "InboxCounts | None") -> str:
+    if known is None or known.newest_at is None:
         return "no webhook has come yet; `callkeeper check` prints the URL for CallKeeper's cabinet"
     waiting = "none waits"
-    if known.oldest:
-        seconds = (datetime.now(UTC) - known.oldest).total_seconds()
-        waiting = f"{known.waiting:,} wait, the oldest for {max(0, round(seconds)):,} s"
+    if known.oldest_new_at:
+        seconds = (datetime.now(UTC) - known.oldest_new_at).total_seconds()
+        waiting = f"{known.new:,} wait, the oldest for {max(0, round(seconds)):,} s"
     rejected = f"; {known.rejected:,} rejected: callkeeper inbox" if known.rejected else ""
-    last = known.last.astimezone().strftime("%Y-%m-%d %H:%M")
+    last = known.newest_at.astimezone().strftime("%Y-%m-%d %H:%M")
     return f"last webhook on {last}; {waiting}{rejected}"
 
 

@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from callkeeper_assets.warehouse.queries import Waiting
+from callkeeper_assets.webhooks.inbox_queries import Waiting
 
 _FIRST_PAUSE: Final = timedelta(seconds=30)
 _LONGEST_PAUSE: Final = timedelta(minutes=15)

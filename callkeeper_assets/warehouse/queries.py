@@ -5,7 +5,7 @@ Read only. A source that the warehouse does not know has no days and no status.
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from typing import Any, LiteralString
 from zoneinfo import ZoneInfo
 
@@ -69,45 +69,6 @@ class ReconciliationStatus:
 
 
 @dataclass(frozen=True)
-class Waiting:
-    """What waits in the inbox for one source.
-
-    Attributes:
-        first_id: the first payload's id.
-        oldest: when the first one came.
-    """
-
-    source: str
-    payloads: int
-    first_id: int
-    oldest: datetime
-
-
-@dataclass(frozen=True)
-class InboxStatus:
-    """What the inbox has of one source.
-
-    Attributes:
-        last: when the last payload came; None: none ever did.
-        waiting: payloads that are not processed yet; `oldest`: when the first of them came.
-        rejected: payloads that can be no call.
-    """
-
-    last: datetime | None
-    waiting: int
-    oldest: datetime | None
-    rejected: int
-
-
-@dataclass(frozen=True)
-class Silence:
-    """When a source's last webhook came (None: none ever did), and the calls since."""
-
-    last_at: datetime | None
-    calls_since: int
-
-
-@dataclass(frozen=True)
 class SourceStatus:
     """What is loaded of one source.
 
@@ -147,27 +108,9 @@ def unsettled_days(
     return [row[0] for row in _fetch(url, read_sql("unsettled_days").encode(), values)]
 
 
-def waiting_webhooks(url: str) -> list[Waiting]:
-    """Return what waits in the inbox, by source, in the order of names."""
-    return [Waiting(*row) for row in _fetch(url, read_sql("waiting_webhooks").encode(), {})]
-
-
 def loaded_days(url: str, account_name: str) -> list[date]:
     """Return the days of a source that are in the warehouse, sorted."""
     return [row[0] for row in _fetch(url, _LOADED_DAYS, {"name": account_name})]
-
-
-def inbox_statuses(url: str, names: Collection[str]) -> dict[str, InboxStatus]:
-    """Return what the inbox has of those of the named sources of which payloads have come."""
-    rows = _fetch(url, read_sql("inbox_statuses").encode(), {"names": list(names)})
-    return {name: InboxStatus(*status) for name, *status in rows}
-
-
-def webhook_silence(url: str, account_name: str, look_back: timedelta) -> Silence:
-    """Return how long no webhook has come, in calls of the last `look_back` at most."""
-    values = {"name": account_name, "look_back": look_back}
-    rows = _fetch(url, read_sql("webhook_silence").encode(), values)
-    return Silence(*rows[0]) if rows else Silence(None, 0)
 
 
 def source_statuses(url: str, names: Collection[str], since: datetime) -> list[SourceStatus]:

@@ -136,7 +136,7 @@ class Inbox:
 
     async def _count_waiting(self, connection: _Connection) -> list[tuple[str, int, datetime]]:
         cursor = await connection.execute(read_sql("waiting"))
-        return [(row[0], row[1], row[2]) for row in await cursor.fetchall()]
+        return [(row[0], row[1], row[3]) for row in await cursor.fetchall()]
 
     async def _store(self, connection: _Connection, deliveries: Sequence[Delivery]) -> int:
         await self._find_accounts(connection, {each.source for each in deliveries})

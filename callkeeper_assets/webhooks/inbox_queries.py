@@ -1,4 +1,4 @@
-"""Questions about the inbox, for people: what is in it, how much, and once more please.
+"""Questions about the inbox: what is in it, what waits, how long none came, once more please.
 
 Synchronous, a connection a question; the schema must be there. What a run takes out of the inbox to
 process it does not belong here.
@@ -6,7 +6,7 @@ process it does not belong here.
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cache
 from importlib.resources import files
 from typing import Any, Literal
@@ -58,10 +58,48 @@ class InboxCounts:
     newest_at: datetime | None
 
 
+@dataclass(frozen=True)
+class Waiting:
+    """What waits in the inbox for one source.
+
+    Attributes:
+        first_id: the first payload's id.
+        oldest: when the first one came.
+    """
+
+    source: str
+    payloads: int
+    first_id: int
+    oldest: datetime
+
+
+@dataclass(frozen=True)
+class Silence:
+    """When a source's last webhook came (None: none ever did), and the calls since."""
+
+    last_at: datetime | None
+    calls_since: int
+
+
 @cache
 def read_sql(name: str) -> bytes:
     """Return the text of `sql/<name>.sql`."""
     return (files("callkeeper_assets.webhooks") / "sql" / f"{name}.sql").read_bytes()
+
+
+def list_waiting(url: str) -> list[Waiting]:
+    """Return what waits in the inbox, by source, in the order of names."""
+    with connect(url) as connection:
+        rows: list[tuple[Any, ...]] = connection.execute(read_sql("waiting")).fetchall()
+    return [Waiting(*row) for row in rows]
+
+
+def measure_silence(url: str, name: str, look_back: timedelta) -> Silence:
+    """Return how long no webhook of a source has come, in calls of the last `look_back`."""
+    values = {"name": name, "look_back": look_back}
+    with connect(url) as connection:
+        rows: list[tuple[Any, ...]] = connection.execute(read_sql("silence"), values).fetchall()
+    return Silence(*rows[0]) if rows else Silence(None, 0)
 
 
 def list_entries(url: str, names: Collection[str], state: State, most: int) -> list[InboxEntry]:

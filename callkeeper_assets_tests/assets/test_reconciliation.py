@@ -160,7 +160,9 @@ def broken(source: Source, loader: Loader, simulator: RunningSimulator, database
 
 def build(source: Source) -> dg.Definitions:
     """Build everything of a source."""
-    return dg.Definitions.merge(build_shared_definitions([source]), build_source_definitions(source))
+    return dg.Definitions.merge(
+        build_shared_definitions([source]), build_source_definitions(source)
+    )
 
 
 def found(url: str) -> set[Key]:

@@ -10,7 +10,7 @@ from callkeeper_assets.runs.inbox_plan import (
     read_cursor,
     write_cursor,
 )
-from callkeeper_assets.warehouse.queries import Waiting
+from callkeeper_assets.webhooks.inbox_queries import Waiting
 
 NOW = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 
