@@ -6,7 +6,7 @@ share.
 
 import asyncio
 import sys
-from datetime import UTC, datetime
+import time
 from typing import Final, TextIO
 
 _PAUSE_SEC: Final = 0.25
@@ -19,12 +19,18 @@ class AccessLog:
         self._stream = stream or sys.stderr
         self._lines: list[str] = []
         self._is_due = False
+        self._second = 0.0
+        self._shown = ""
 
     def write(self, source: str, status: int, size: int, seconds: float) -> None:
         """Note a request; `source` is empty if it was not let in."""
-        now = datetime.now(UTC)
+        second, part = divmod(time.time(), 1)
+        if second != self._second:
+            # The date is most of a line's cost, and the same for a second.
+            self._second = second
+            self._shown = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
         self._lines.append(
-            f"{now:%Y-%m-%dT%H:%M:%S}.{now.microsecond // 1000:03d}Z {source or '-'} {status} "
+            f"{self._shown}.{int(1000 * part):03d}Z {source or '-'} {status} "
             f"{size} B {1000 * seconds:.1f} ms\n"
         )
         if not self._is_due:

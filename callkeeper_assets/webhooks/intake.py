@@ -139,7 +139,7 @@ class Intake:
             except InboxAwayError as error:
                 self._note_loss(error)
             else:
-                self._metrics.repeats.inc(repeats)
+                self._metrics.repeats += repeats
                 return
         try:
             async with self._spool_alone:
@@ -174,7 +174,7 @@ class Intake:
                 self._note_loss(error)
                 return
             file.forget(len(deliveries), position)
-            self._metrics.repeats.inc(repeats)
+            self._metrics.repeats += repeats
             if not self._spool.waiting:
                 await asyncio.to_thread(self._spool.read, 1)
                 _logger.info("The spool is drained: all of it is in the inbox.")

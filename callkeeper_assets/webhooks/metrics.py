@@ -1,80 +1,111 @@
-"""What the receiver counts, for Prometheus. Names are a user's: dashboards go by them."""
+"""What the receiver counts, for Prometheus. Names are a user's: dashboards go by them.
 
+Counting is plain arithmetic, as each request pays for it; the client library renders what there is
+when somebody asks. All of it happens in the event loop's thread.
+"""
+
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from itertools import accumulate
 from typing import Final
 
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    Histogram,
-    ProcessCollector,
-    generate_latest,
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
 )
+from prometheus_client.registry import Collector
 
 _GROUPS: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500)
 _SECONDS: Final = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
 
-class Metrics:
-    """The receiver's figures; one object a process."""
+class Distribution:
+    """How often a value was in each range, for a histogram."""
+
+    def __init__(self, name: str, text: str, bounds: Sequence[float]) -> None:
+        self._name, self._text, self._bounds = name, text, bounds
+        self._counts = [0] * (len(bounds) + 1)
+        self._sum = 0.0
+
+    def observe(self, value: float) -> None:
+        """Note a value."""
+        self._counts[bisect_left(self._bounds, value)] += 1
+        self._sum += value
+
+    def describe(self) -> Metric:
+        """What there is, as the client library wants it."""
+        bounds = [*(str(float(bound)) for bound in self._bounds), "+Inf"]
+        buckets = list(zip(bounds, accumulate(self._counts), strict=True))
+        return HistogramMetricFamily(self._name, self._text, buckets=buckets, sum_value=self._sum)
+
+
+class Metrics(Collector):
+    """The receiver's figures; one object a process.
+
+    Attributes:
+        requests: By source (empty if it was not let in) and status answered.
+        waiting: By source, payloads that are not processed yet, and the oldest one's time.
+    """
 
     def __init__(self) -> None:
-        registry = CollectorRegistry()
-        ProcessCollector(registry=registry)
-        self._registry = registry
-        self._children: dict[tuple[str, int], Counter] = {}
-        self.requests = Counter(
+        self.requests: Counter[tuple[str, int]] = Counter()
+        self.seconds = Distribution(
+            "callkeeper_webhook_seconds", "From a request's head to its answer", _SECONDS
+        )
+        self.group_size = Distribution(
+            "callkeeper_webhook_group_size", "Payloads stored by one commit", _GROUPS
+        )
+        self.repeats = 0
+        self.spooled = 0
+        self.is_database_reachable = False
+        self.waiting: list[tuple[str, int, datetime]] = []
+        self._registry = CollectorRegistry()
+        self._registry.register(self)
+        ProcessCollector(registry=self._registry)
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield all figures; the client library calls it."""
+        requests = CounterMetricFamily(
             "callkeeper_webhook_requests",
             "Requests, by source (empty if it was not let in) and status answered",
-            ["source", "status"],
-            registry=registry,
+            labels=["source", "status"],
         )
-        self.seconds = Histogram(
-            "callkeeper_webhook_seconds",
-            "From a request's head to its answer",
-            buckets=_SECONDS,
-            registry=registry,
+        for (source, status), number in self.requests.items():
+            requests.add_metric([source, str(status)], number)
+        yield requests
+        yield self.seconds.describe()
+        yield self.group_size.describe()
+        yield CounterMetricFamily(
+            "callkeeper_webhook_repeats", "Payloads that had come before", value=self.repeats
         )
-        self.group_size = Histogram(
-            "callkeeper_webhook_group_size",
-            "Payloads stored by one commit",
-            buckets=_GROUPS,
-            registry=registry,
+        yield GaugeMetricFamily(
+            "callkeeper_webhook_spooled", "Payloads that wait in the spool", value=self.spooled
         )
-        self.repeats = Counter(
-            "callkeeper_webhook_repeats",
-            "Payloads that had come before",
-            registry=registry,
-        )
-        self.spooled = Gauge(
-            "callkeeper_webhook_spooled", "Payloads that wait in the spool", registry=registry
-        )
-        self.is_database_reachable = Gauge(
+        yield GaugeMetricFamily(
             "callkeeper_webhook_database_reachable",
             "1 if the inbox's database is, else 0",
-            registry=registry,
+            value=self.is_database_reachable,
         )
-        self.waiting = Gauge(
+        waiting = GaugeMetricFamily(
             "callkeeper_webhook_waiting",
             "Payloads in the inbox that are not processed yet",
-            ["source"],
-            registry=registry,
+            labels=["source"],
         )
-        self.oldest = Gauge(
+        oldest = GaugeMetricFamily(
             "callkeeper_webhook_oldest_timestamp_seconds",
             "When the oldest of them came",
-            ["source"],
-            registry=registry,
+            labels=["source"],
         )
-
-    def count(self, source: str, status: int, seconds: float) -> None:
-        """Count a request."""
-        child = self._children.get((source, status))
-        if child is None:
-            child = self.requests.labels(source, status)
-            self._children[source, status] = child
-        child.inc()
-        self.seconds.observe(seconds)
+        for source, number, received_at in self.waiting:
+            waiting.add_metric([source], number)
+            oldest.add_metric([source], received_at.timestamp())
+        yield waiting
+        yield oldest
 
     def render(self) -> bytes:
         """Return all figures in Prometheus' text format."""

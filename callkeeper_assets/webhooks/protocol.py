@@ -19,7 +19,7 @@ _HEAD_SEC: Final = 10.0
 _BODY_SEC: Final = 20.0
 _LINGER_SEC: Final = 2.0
 _LARGEST_HEAD: Final = 32 * 1024
-_MOST_HEADERS: Final = 100
+_HEADER_PRICE: Final = 300
 # Below the usual limit of 1,024 open files.
 _MOST_CONNECTIONS: Final = 800
 _SWEEP_SEC: Final = 1.0
@@ -67,10 +67,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a header."""
-        self._grow_head(len(name) + len(value))
-        if len(self.headers) >= _MOST_HEADERS:
-            self._head_size = _LARGEST_HEAD + 1
-            raise ValueError("too many headers")
+        # A header that is all but empty has its price too.
+        self._grow_head(len(name) + len(value) + _HEADER_PRICE)
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:

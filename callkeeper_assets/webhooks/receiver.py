@@ -27,7 +27,7 @@ from callkeeper_assets.webhooks.payload import Payload, read_payload
 LARGEST_BODY: Final = 1024 * 1024
 _PREFIX: Final = "/webhooks/"
 _TEXTS: Final = {
-    200: "Kept.\n",
+    200: "",
     400: "Kept, but not readable: send JSON in UTF-8, or a form.\n",
     404: "Not found.\n",
     405: "Send POST or GET.\n",
@@ -47,10 +47,9 @@ class GoneError(Exception):
 
 def _build_answer(status: int) -> tuple[Message, Message]:
     body = _TEXTS[status].encode()
-    headers = [
-        (b"content-type", b"text/plain; charset=utf-8"),
-        (b"content-length", str(len(body)).encode()),
-    ]
+    headers = [(b"content-length", str(len(body)).encode())]
+    if body:
+        headers.append((b"content-type", b"text/plain; charset=utf-8"))
     if status == 405:  # noqa: PLR2004 -- HTTP's own number
         headers.append((b"allow", b"GET, POST"))
     start: Message = {"type": "http.response.start", "status": status, "headers": headers}
@@ -68,26 +67,24 @@ def _find_header(scope: Scope, wanted: bytes) -> str:
 
 
 async def _read_body(scope: Scope, receive: Receive) -> bytes:
-    length = _find_header(scope, b"content-length")
-    if length.isdecimal() and int(length) > LARGEST_BODY:
-        raise TooLargeError
-    message = await receive()
-    if message["type"] == "http.request" and not message.get("more_body"):
-        body: bytes = message["body"]
-        if len(body) > LARGEST_BODY:
-            raise TooLargeError
-        return body
     parts: list[bytes] = []
     size = 0
-    while message["type"] == "http.request":
-        parts.append(message["body"])
-        size += len(parts[-1])
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":
+            raise GoneError
+        part: bytes = message["body"]
+        size += len(part)
         if size > LARGEST_BODY:
             raise TooLargeError
-        if not message.get("more_body"):
-            return b"".join(parts)
-        message = await receive()
-    raise GoneError
+        if not message["more_body"]:
+            return b"".join((*parts, part)) if parts else part
+        if not parts:
+            # More is to come: what is announced can be refused before it does.
+            length = _find_header(scope, b"content-length")
+            if length.isdecimal() and int(length) > LARGEST_BODY:
+                raise TooLargeError
+        parts.append(part)
 
 
 class Receiver:
@@ -114,7 +111,8 @@ class Receiver:
 
     def note(self, source: str, status: int, size: int, seconds: float) -> None:
         """Count and log a request; `source` is empty if it was not let in."""
-        self._metrics.count(source, status, seconds)
+        self._metrics.requests[source, status] += 1
+        self._metrics.seconds.observe(seconds)
         self._log.write(source, status, size, seconds)
 
     async def _take(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -189,15 +187,11 @@ class Receiver:
 
     async def _show_metrics(self, _request: Request) -> Response:
         metrics = self._metrics
-        metrics.spooled.set(self._intake.spooled)
-        metrics.is_database_reachable.set(self._intake.inbox.is_connected)
+        metrics.spooled = self._intake.spooled
+        metrics.is_database_reachable = self._intake.inbox.is_connected
         try:
-            waiting = await self._intake.inbox.count_waiting()
+            metrics.waiting = await self._intake.inbox.count_waiting()
         except InboxAwayError:
-            waiting = []
-        metrics.waiting.clear()
-        metrics.oldest.clear()
-        for source, count, oldest in waiting:
-            metrics.waiting.labels(source).set(count)
-            metrics.oldest.labels(source).set(oldest.timestamp())
+            # Unknown, and an old figure would be taken for the present one.
+            metrics.waiting = []
         return Response(metrics.render(), media_type=_METRICS_TYPE)

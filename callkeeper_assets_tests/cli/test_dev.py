@@ -16,6 +16,7 @@ from callkeeper_assets_tests.cli.conftest import (
     is_alive,
     started,
     wait_until,
+    write_source,
 )
 
 _LOCATIONS = (
@@ -59,6 +60,7 @@ def test_everything_starts_is_kept_alive_and_stops() -> None:
         assert f"Dagster's UI:   http://127.0.0.1:{port}" in greeting
         assert "Sources:        main_office" in greeting
         assert "callkeeper:" not in greeting, "the password of a database of one's own"
+        assert "Webhooks" not in greeting, "no source takes any"
         assert "RepositoryLocation" in _ask(port, _LOCATIONS)
 
         second = callkeeper("dev", "--port", str(find_free_port()))
@@ -81,6 +83,52 @@ def test_everything_starts_is_kept_alive_and_stops() -> None:
     assert "The code server ended (signal 9); it is started again in 1 s." in said
     assert said.endswith("Stopped.\n")
     assert not any(is_alive(child) for child in children)
+
+
+@pytest.mark.e2e
+@pytest.mark.usefixtures("main_office", "database")
+def test_webhooks_are_received_where_a_source_takes_them(
+    defs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOOKED_API_KEY", "0" * 32)
+    monkeypatch.setenv("HOOKED_WEBHOOK_TOKEN", "token-0123456789abcdef")
+    write_source(defs, "hooked", "webhook: {token: {env: HOOKED_WEBHOOK_TOKEN}}")
+    port, webhook_port = find_free_port(), find_free_port()
+    options = ("--port", str(port), "--webhook-port", str(webhook_port))
+    with started("dev", *options) as process:
+        assert process.stdout is not None
+        greeting = ""
+        for line in process.stdout:
+            greeting += line
+            if line.startswith("Stop:"):
+                break
+        assert (
+            f"Webhooks:       http://127.0.0.1:{webhook_port}; callkeeper check prints each "
+            "source's URL"
+        ) in greeting
+        assert "token-0123456789abcdef" not in greeting
+        url = f"http://127.0.0.1:{webhook_port}/webhooks/hooked/token-0123456789abcdef"
+        with urllib.request.urlopen(url, b'{"id": 1}', timeout=30) as answer:
+            assert answer.status == 200
+        receiver = _find_child(process.pid, "webhooks --host 127.0.0.1")
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=20)
+    assert receiver
+    assert not is_alive(receiver)
+    [entry] = callkeeper("inbox", "--state", "new", "--json").document()["entries"]
+    assert (entry["source"], entry["call_id"]) == ("hooked", 1)
+
+
+@pytest.mark.usefixtures("main_office")
+def test_a_taken_webhook_port_is_said_with_another_one(defs: Path) -> None:
+    write_source(defs, "hooked", "webhook: {token: {env: HOOKED_WEBHOOK_TOKEN}}")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        options = ("--port", str(find_free_port()), "--webhook-port", str(port))
+        done = callkeeper("dev", *options)
+    assert done.code == 1
+    assert f"127.0.0.1:{port} cannot be listened at: Address already in use." in done.err
+    assert f"callkeeper dev --webhook-port {port + 1}" in done.err
 
 
 @pytest.mark.e2e

@@ -130,7 +130,7 @@ def test_any_bytes_do_no_harm(
 
 _SLOW: Final = {
     # Sent, the pause after each part, what is answered, within how many seconds it is over.
-    "a head in drops": ([b"POS", *[b"T"] * 20], 1.0, 408, _HEAD_SEC),
+    "a head in drops": ([b"GET /", *[b"x"] * 20], 1.0, 408, _HEAD_SEC),
     "half a head": ([_HEAD], 0.0, 408, _HEAD_SEC),
     "a body in drops": ([_HEAD + b"content-length: 90\r\n\r\n", *[b"x"] * 40], 1.0, 408, _BODY_SEC),
     "half a body": ([_HEAD + b"content-length: 90\r\n\r\n{"], 0.0, 408, _BODY_SEC),
