@@ -36,7 +36,8 @@ def configured_database_url() -> str | None:
 
 def configured_webhook_url() -> str | None:
     """Return `CALLKEEPER_WEBHOOK_URL`, where the receiver is seen from outside; None when unset."""
-    return os.environ.get("CALLKEEPER_WEBHOOK_URL", "").strip().rstrip("/") or None
+    value = os.environ.get("CALLKEEPER_WEBHOOK_URL") or ""
+    return value.strip().rstrip("/") or None
 
 
 def set_dagster_home() -> Path:
