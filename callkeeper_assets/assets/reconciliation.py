@@ -33,6 +33,7 @@ from callkeeper_assets.assets.reconciliation_checks import (
     judge_check,
     summarise_day,
 )
+from callkeeper_assets.assets.reports import refresh_reports
 from callkeeper_assets.assets.resources import (
     CallKeeperResource,
     RawCallsResource,
@@ -100,10 +101,13 @@ def build_reconciliation(source: Source) -> dg.AssetsDefinition:
             with step.logging_failure(url, days):
                 outcome = _reconcile(step, judgement, callkeeper, url, days)
                 _record(step, url, outcome)
+                # The tables are healed, and so are the reports that are made from the same calls.
+                problems = refresh_reports(context, source, url, judgement.store, outcome.changed)
                 if outcome.error:
                     raise outcome.error
-        if outcome.refusals:
-            raise dg.Failure("\n".join(outcome.refusals.values()), allow_retries=False)
+        problems += outcome.refusals.values()
+        if problems:
+            raise dg.Failure("\n".join(problems), allow_retries=False)
         yield from ()
 
     return reconciliation
