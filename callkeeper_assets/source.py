@@ -12,11 +12,13 @@ import dagster as dg
 from pydantic import BaseModel
 
 from callkeeper_assets.assets import build_source_definitions
+from callkeeper_assets.config.json_schema import locate_from
 from callkeeper_assets.config.loading import FILE_NAME, find_name_problem, load_source_file
 from callkeeper_assets.config.models import SourceAttributes
 from callkeeper_assets.config.reading import suggest_variable
 
 _TEMPLATE = """\
+# yaml-language-server: $schema={schema}
 type: {type}
 attributes:
   caption: {name}
@@ -35,6 +37,10 @@ attributes:
   # filters:
   #   callkeeper_calls_facts:
   #     - {{field: status, op: eq, value: success}}
+  # Custom reports: any fields of the raw calls, as JSON or in tables of your own (docs/reports.md).
+  # reports:
+  #   - name: calls_by_campaign
+  #     fields: [id, date, visit_info.current.utm_campaign, duration2_sec]
 """
 
 
@@ -58,6 +64,7 @@ class SourceScaffolder(dg.Scaffolder[dg.Model]):
                 request.target_path.rmdir()
             raise click.ClickException(problem)
         text = _TEMPLATE.format(
+            schema=locate_from(request.target_path),
             type=request.type_name,
             name=name,
             variable=suggest_variable(name),

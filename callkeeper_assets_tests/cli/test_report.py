@@ -17,7 +17,7 @@ from callkeeper_assets_tests.cli.conftest import (
 
 pytestmark = pytest.mark.e2e
 
-# To the letter, but for the source's own attributes.
+# The interface's own, but for the source's attributes.
 REPORTS = """\
 reports:
     - name: calls_by_campaign
@@ -32,7 +32,7 @@ reports:
             campaign: {path: visit_info.current.utm_campaign, type: text}
             talk_sec: {path: duration2_sec, type: integer}
         - table: campaign_call_tags
-          rows: tags[]                    # one row for each element (JMESPath); tags is a list in the ckct API
+          rows: tags[]                    # one row for each element (JMESPath)
           key: [call_id, tag]
           columns:
             call_id: {parent: id, type: bigint}

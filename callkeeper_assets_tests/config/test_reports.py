@@ -133,9 +133,8 @@ def test_the_digest_is_of_what_makes_the_rows(write_source: WriteSource) -> None
     }
     digests = {}
     for name, text in variants.items():
-        (variant,) = load_source_file(
-            write_source(text, name=name.split(",", maxsplit=1)[0]), NOW
-        ).reports
+        file = write_source(text, name=name.partition(",")[0])
+        (variant,) = load_source_file(file, NOW).reports
         digests[name] = variant.digest == report.digest
     assert digests == {
         "cron": True,
@@ -147,6 +146,7 @@ def test_the_digest_is_of_what_makes_the_rows(write_source: WriteSource) -> None
     }
 
 
+ONE_TABLE = "{table: t, key: [a], columns: {a: {path: id, type: text}}}"
 TABLE = "- {{name: r, structure: [{{table: {table}, key: {key}, columns: {columns}}}]}}"
 
 
@@ -163,11 +163,11 @@ def structured(
         ("reports:\n  - {fields: [id]}", "5: reports[0].name: is required and missing."),
         (
             "reports:\n  - {name: r, fields: [id], feilds: x}",
-            "5: reports[0].feilds: there is no attribute 'feilds'. Did you mean 'fields'? Allowed: ",
+            "5: reports[0].feilds: there is no attribute 'feilds'. Did you mean 'fields'? Allowed:",
         ),
         (
             "reports:\n  - {name: Calls, fields: [id]}",
-            "5: reports[0].name: 'Calls' cannot be a report's name: a lower-case Latin letter, then",
+            "5: reports[0].name: 'Calls' cannot be a report's name: a lower-case Latin letter, the",
         ),
         (
             f"reports:\n  - {{name: {'r' * 300}, fields: [id]}}",
@@ -201,7 +201,7 @@ def structured(
         ),
         (
             f"reports:\n  - {{name: r, fields: {{{'ы' * 300}: id}}}}",
-            f"5: reports[0].fields.{'ы' * 300}: '{'ы' * 40}…' has 300 characters, a field's name at",
+            f"5: reports[0].fields.{'ы' * 300}: '{'ы' * 40}…' has 300 characters, a field's name a",
         ),
         (
             "reports:\n  - {name: r, fields: [id, id]}",
@@ -294,7 +294,7 @@ def structured(
             structured(
                 columns="{a: {path: id, type: text}, callkeeper_day: {path: id, type: text}}"
             ),
-            "5: reports[0].structure[0].columns.callkeeper_day: 'callkeeper_day' cannot be a column",
+            "5: reports[0].structure[0].columns.callkeeper_day: 'callkeeper_day' cannot be a colum",
         ),
         (
             structured(columns="{a: {path: id, type: text}, ctid: {path: id, type: text}}"),
@@ -315,11 +315,11 @@ def structured(
         ),
         (
             structured(table="t" * 64),
-            f"5: reports[0].structure[0].table: '{'t' * 40}…' has 64 bytes, a table's name in Postg",
+            f"5: reports[0].structure[0].table: '{'t' * 40}…' has 64 bytes, a table's name in Post",
         ),
         (
             structured(table="ы" * 32),
-            f"5: reports[0].structure[0].table: '{'ы' * 32}' has 64 bytes, a table's name in Postgr",
+            f"5: reports[0].structure[0].table: '{'ы' * 32}' has 64 bytes, a table's name in Postg",
         ),
         (
             structured(table="t" * 300),
@@ -342,15 +342,14 @@ def structured(
             "5: reports[0].structure[0].table: 'pg_class' begins with 'pg_': such tables are not",
         ),
         (
-            "reports:\n  - name: r\n    structure:\n"
-            "      - {table: t, key: [a], columns: {a: {path: id, type: text}}}\n"
-            "      - {table: t, key: [a], columns: {a: {path: id, type: text}}}",
+            f"reports:\n  - name: r\n    structure:\n      - {ONE_TABLE}\n      - {ONE_TABLE}",
             "8: reports[0].structure[1].table: 't' is filled by this report already: a table has",
         ),
         (
-            "reports:\n"
-            "  - {name: r, structure: [{table: t, key: [a], columns: {a: {path: id, type: text}}}]}\n"
-            "  - {name: s, structure: [{table: t, key: [a], columns: {a: {path: id, type: date}}}]}",
+            (
+                f"reports:\n  - {{name: r, structure: [{ONE_TABLE}]}}\n"
+                f"  - {{name: s, structure: [{ONE_TABLE.replace('text', 'date')}]}}"
+            ),
             (
                 "6: reports[1].structure[0].table: 't' is filled by the report 'r' too, which says "
                 "otherwise (a: date here, text there). Make them agree, or choose another name."
@@ -409,9 +408,8 @@ def test_a_report_whose_job_would_be_named_like_another_sources_is_refused(
     file = write_source("caption: x\n", name="a_report_x")
     sources, broken = load_sources(tmp_path)
     assert [source.name for source in sources] == ["a"]
-    assert [one.problems for one in broken] == [
-        (
-            f"{file}:1: the source's job 'a_report_x_refresh' would be named like one of the source "
-            "'a': rename the folder, or the report 'x_refresh' there.",
-        )
-    ]
+    ((problem,),) = [one.problems for one in broken]
+    assert problem == (
+        f"{file}:1: the source's job 'a_report_x_refresh' would be named like one of the source "
+        "'a': rename the folder, or the report 'x_refresh' there."
+    )

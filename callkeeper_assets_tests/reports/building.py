@@ -70,5 +70,5 @@ def fetch(url: str, statement: str, values: Sequence[object] = ()) -> list[tuple
 
 
 def read_tuples(url: str, name: str) -> list[tuple[str, str]]:
-    """Return where each row of a table lies and which transaction wrote it: rewritten rows differ."""
+    """Return where each row of a table lies, and the transaction that wrote it."""
     return fetch(url, f'SELECT ctid::text, xmin::text FROM "{name}" ORDER BY 1')

@@ -49,9 +49,11 @@ def test_every_field_of_a_call_is_stored_as_the_text_it_is(database: str, attack
             table(
                 "poisoned",
                 "id site",
-                {"id": ("id", "bigint")}
-                | {name: (name, "text") for name in names}
-                | {"everything": ("@", "jsonb")},
+                {
+                    "id": ("id", "bigint"),
+                    **{name: (name, "text") for name in names},
+                    "everything": ("@", "jsonb"),
+                },
             ),
             table("tags", "id tag", {"id": ("^id", "bigint"), "tag": ("@", "text")}, "tags[]"),
         ),

@@ -428,7 +428,7 @@ def _read(url: str) -> Iterator[list[tuple[object, ...]]]:
         "SELECT id, talk, callkeeper_day, callkeeper_call_id FROM talks ORDER BY 1",
         "SELECT id, tag, callkeeper_day, callkeeper_call_id FROM talk_tags ORDER BY 1, 2",
         "SELECT call_id, data::text, day FROM callkeeper_reports ORDER BY 1",
-        "SELECT call_id, table_name, column_name, reason, day FROM callkeeper_rejects ORDER BY 1, 2",
+        "SELECT call_id, table_name, column_name, reason FROM callkeeper_rejects ORDER BY 1, 2",
     ):
         yield fetch(url, query)
 

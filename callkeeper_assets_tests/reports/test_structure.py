@@ -171,8 +171,10 @@ def test_another_key_is_refused_with_the_statement_that_makes_the_table_anew(
         "CREATE MATERIALIZED VIEW talks AS SELECT 1 AS id",
         "CREATE SEQUENCE talks",
         # Looks just like one of ours.
-        "CREATE TABLE talks (account_id integer, callkeeper_report text, callkeeper_day date, "
-        "callkeeper_call_id bigint, id bigint, talk integer, PRIMARY KEY (account_id, id))",
+        (
+            "CREATE TABLE talks (account_id integer, callkeeper_report text, callkeeper_day date, "
+            "callkeeper_call_id bigint, id bigint, talk integer, PRIMARY KEY (account_id, id))"
+        ),
     ],
 )
 def test_what_no_report_made_is_left_alone_whatever_its_name(database: str, made: str) -> None:

@@ -255,7 +255,10 @@ CASES: list[tuple[Report, str, Oracle]] = [
                 ),
             ),
         ),
-        "SELECT id, tag, NULL, NULL FROM w_tags UNION ALL SELECT id, hook, code, campaign FROM w_hooks",
+        (
+            "SELECT id, tag, NULL, NULL FROM w_tags "
+            "UNION ALL SELECT id, hook, code, campaign FROM w_hooks"
+        ),
         lambda: (
             row
             for o in CALLS
