@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from callkeeper_assets_tests.benchmarks import daemon, historic, refreshes
+from callkeeper_assets_tests.benchmarks import daemon, historic, refreshes, reports
 from callkeeper_assets_tests.benchmarks.code_location import compare_loading
 from callkeeper_assets_tests.benchmarks.peers_environment import prepare_peers
 from callkeeper_assets_tests.benchmarks.report import Section, format_section, write_json
@@ -30,10 +30,11 @@ class _Sizes:
     location_sources: int
     location_rounds: int
     webhooks: WebhookSizes
+    report_days: tuple[int, int]
 
 
-_FULL: Final = _Sizes(200, 500, 5, 50, 100, 5, WebhookSizes(5, 8, 100_000))
-_SHORT: Final = _Sizes(5, 12, 1, 2, 100, 1, WebhookSizes(1, 2, 5_000))
+_FULL: Final = _Sizes(200, 500, 5, 50, 100, 5, WebhookSizes(5, 8, 100_000), (20, 100))
+_SHORT: Final = _Sizes(5, 12, 1, 2, 100, 1, WebhookSizes(1, 2, 5_000), (2, 4))
 _BENCHMARKS: Final[dict[str, Callable[[Stand, str, _Sizes], Section]]] = {
     "historic": lambda stand, peers, sizes: historic.compare_loads(stand, peers, sizes.load_days),
     "memory": lambda stand, _, sizes: historic.compare_memory(
@@ -43,13 +44,14 @@ _BENCHMARKS: Final[dict[str, Callable[[Stand, str, _Sizes], Section]]] = {
         stand, peers, sizes.refresh_pairs
     ),
     "daemon": lambda stand, _, sizes: daemon.measure_daemon(stand, sizes.daemon_sources),
+    "reports": lambda stand, _, sizes: reports.compare_reports(stand, *sizes.report_days),
     "location": lambda stand, _, sizes: compare_loading(
         stand.folder, sizes.location_sources, sizes.location_rounds
     ),
     "webhooks": lambda stand, _, sizes: measure_receiver(stand, sizes.webhooks),
 }
-
-_WITH_PEERS: Final = {"historic", "refresh"}
+# Those that need the peers' environment, which takes a minute to make.
+_WITH_PEERS: Final = frozenset({"historic", "refresh"})
 
 
 def main() -> None:
@@ -65,6 +67,7 @@ def main() -> None:
         *historic.ACCOUNTS,
         *refreshes.name_accounts(sizes.refresh_pairs),
         *daemon.name_accounts(sizes.daemon_sources),
+        reports.ACCOUNT,
     ]
     oldest = today() - dt.timedelta(days=sizes.memory_days + 30)
     sections: list[Section] = []
