@@ -52,7 +52,9 @@ def build(
     loader: Loader, source: Source, first: date = FIRST, last: date = LAST, job: str = "reports"
 ) -> dg.ExecuteInProcessResult:
     """Run a job of the source's reports."""
-    definitions = dg.Definitions.merge(build_shared_definitions(), build_source_definitions(source))
+    definitions = dg.Definitions.merge(
+        build_shared_definitions([source]), build_source_definitions(source)
+    )
     return definitions.resolve_job_def(f"{source.name}_{job}").execute_in_process(
         instance=loader.instance,
         tags={COMMAND_LINE_TAG: "test", **build_range_tags(first, last)},
@@ -230,7 +232,9 @@ def test_the_schedule_builds_what_was_loaded_since_and_nothing_that_is_not_there
 def test_each_report_has_its_own_schedule(reporting: Source, loader: Loader) -> None:
     own = replace(reporting, reports=(replace(JSON, cron="15 7 * * 1"),))
     loader.load(own)
-    definitions = dg.Definitions.merge(build_shared_definitions(), build_source_definitions(own))
+    definitions = dg.Definitions.merge(
+        build_shared_definitions([own]), build_source_definitions(own)
+    )
     schedule = definitions.resolve_schedule_def("moscow_report_as_json")
     assert (schedule.cron_schedule, schedule.execution_timezone) == ("15 7 * * 1", "Europe/Moscow")
     tick = datetime(2026, 1, 13, 7, 15, tzinfo=own.time_zone)
@@ -247,7 +251,7 @@ def test_a_report_shows_its_columns_and_where_they_come_from(
     reporting: Source, loader: Loader
 ) -> None:
     definitions = dg.Definitions.merge(
-        build_shared_definitions(), build_source_definitions(reporting)
+        build_shared_definitions([reporting]), build_source_definitions(reporting)
     )
     specs = {spec.key: spec for spec in definitions.resolve_all_asset_specs()}
     spec = specs[dg.AssetKey(["moscow", "reports", "talks"])]
@@ -275,7 +279,7 @@ def test_reconciliation_builds_the_reports_of_the_days_that_it_healed(
     changed = simulator.account("moscow").change(LAST, 4, column="duration2_sec")
     before = count("callkeeper_reports")
     definitions = dg.Definitions.merge(
-        build_shared_definitions(), build_source_definitions(reporting)
+        build_shared_definitions([reporting]), build_source_definitions(reporting)
     )
     result = definitions.resolve_job_def("moscow_reconciliation").execute_in_process(
         instance=loader.instance,

@@ -20,7 +20,9 @@ def main() -> None:
     prepare_environment()
     sources, _ = load_sources()
     (source,) = (one for one in sources if one.name == name)
-    definitions = dg.Definitions.merge(build_shared_definitions(), build_source_definitions(source))
+    definitions = dg.Definitions.merge(
+        build_shared_definitions([source]), build_source_definitions(source)
+    )
     with dg.DagsterInstance.get() as instance:
         definitions.resolve_job_def(f"{name}_reports").execute_in_process(
             instance=instance,

@@ -32,8 +32,8 @@ def test_a_sources_url_is_ready_to_paste(defs: Path, monkeypatch: pytest.MonkeyP
             "http://127.0.0.1:8080/webhooks/a/token%2Fwith%2Bsigns-0123456789"
         ),
         (
-            "It is for this machine: set CALLKEEPER_WEBHOOK_URL to the address under which CallKeeper "
-            "reaches the receiver."
+            "It is for this machine: set CALLKEEPER_WEBHOOK_URL to the address under which "
+            "CallKeeper reaches the receiver."
         ),
     ]
     monkeypatch.setenv("CALLKEEPER_WEBHOOK_URL", "https://hooks.example.com/ck/")
