@@ -126,7 +126,7 @@ def _build(
     results = load_reports(
         url,
         account,
-        _read_days(store, source, wanted, outcome.unreadable),
+        _read_days(url, store, source, wanted, outcome.unreadable),
         reports=chosen,
         configured=source.reports,
         run_id=context.run.run_id,
@@ -152,15 +152,18 @@ def _build(
 
 
 def _read_days(
-    store: RawStore, source: Source, days: Sequence[date], unreadable: dict[date, str]
+    url: str, store: RawStore, source: Source, days: Sequence[date], unreadable: dict[date, str]
 ) -> Iterator[RawDay]:
-    """Read the days' raw calls; put those that cannot be read into `unreadable`, with why.
+    """Read the days' calls; put days whose raw calls cannot be read into `unreadable`, with why.
 
-    The one place where a report's calls come from.
+    The one place where a report's calls come from: raw calls, and what only webhooks told of yet.
     """
+    from callkeeper_assets.webhooks.told_calls import add_told_calls  # noqa: PLC0415
+
     for day in days:
         try:
-            yield RawDay(day, store.read(source.name, day)[0])
+            calls, details = store.read(source.name, day)
+            yield RawDay(day, add_told_calls(url, source, day, calls, details.fetched_at))
         except MissingDayError:
             unreadable[day] = ""
         except UnreadableDayError as error:

@@ -11,7 +11,7 @@ from typing import Final, Literal
 
 import pyarrow as pa
 
-from callkeeper_assets.warehouse.arrow import BIGINT, INT, TEXT, build_array
+from callkeeper_assets.warehouse.arrow import BIGINT, INT, MOMENT, TEXT, build_array
 from callkeeper_assets.warehouse.session import Session, as_list
 from callkeeper_assets.webhooks.document import Format
 
@@ -26,6 +26,10 @@ _WAITING: Final = f"""
 _PROCESSED: Final = f"""
     SELECT {_COLUMNS} FROM callkeeper_webhooks
     WHERE account_id = $1 AND call_id = ANY($2) AND state = 'processed'
+"""  # noqa: S608
+_RECEIVED: Final = f"""
+    SELECT {_COLUMNS} FROM callkeeper_webhooks
+    WHERE account_id = $1 AND received_at >= $2 AND state <> 'rejected'
 """  # noqa: S608
 _VERDICTS: Final = """
     UPDATE callkeeper_webhooks AS w
@@ -71,6 +75,12 @@ def read_processed(session: Session, account_id: int, call_ids: Sequence[int]) -
         return []
     ids = as_list(build_array(call_ids, BIGINT))
     return _read(session.query(_PROCESSED, {"account_id": _number(account_id), "ids": ids}))
+
+
+def read_received(session: Session, account_id: int, since: datetime) -> list[Row]:
+    """Read the payloads of a source that came since a moment, but those that are rejected."""
+    values = {"account_id": _number(account_id), "since": build_array([since], MOMENT)}
+    return _read(session.query(_RECEIVED, values))
 
 
 def write_verdicts(session: Session, account_id: int, verdicts: Sequence[Verdict]) -> None:

@@ -27,10 +27,9 @@ from callkeeper_assets.webhooks.inbox_rows import (
     read_waiting,
     write_verdicts,
 )
-from callkeeper_assets.webhooks.raw_call import RawCall, UnusablePayloadError, build_raw_call
+from callkeeper_assets.webhooks.last_words import Told, group_by_call, read_told
+from callkeeper_assets.webhooks.raw_call import UnusablePayloadError
 
-_OVER: Final = "call is over"
-_PROCESSING: Final = "call is processing"
 # A clock that is a little fast is nobody's mistake; a call of next week is.
 _FUTURE: Final = timedelta(days=1)
 
@@ -41,26 +40,11 @@ TOO_EARLY: Final = "the call is older than the source's start_date"
 
 
 @dataclass(frozen=True)
-class _Told:
-    """A payload that tells of a call."""
-
-    row: Row
-    call: RawCall
-
-    @property
-    def weight(self) -> tuple[int, datetime, int]:
-        """Of several payloads of one call the greatest counts: by event, then the newest."""
-        event = self.call.event.strip().lower() if self.call.event else ""
-        rank = 2 if event == _OVER else 0 if event == _PROCESSING else 1
-        return rank, self.row.received_at, self.row.id
-
-
-@dataclass(frozen=True)
 class _Word:
     """The last word on a call, and the payloads that wait for it."""
 
-    best: _Told
-    waiting: tuple[_Told, ...]
+    best: Told
+    waiting: tuple[Told, ...]
 
     def judge(self, best: str | None) -> list[Verdict]:
         """Return the verdicts on the waiting payloads; `best` is why the last word is not used."""
@@ -155,34 +139,30 @@ class InboxProcessor:
         fresh, verdicts = [], []
         for row in waiting:
             told = self._read(row)
-            if isinstance(told, _Told):
+            if isinstance(told, Told):
                 fresh.append(told)
             else:
                 verdicts.append(told)
         ids = sorted({one.call.call_id for one in fresh})
         older = [self._read(row) for row in read_processed(self._session, self._account_id, ids)]
-        by_call: dict[int, list[_Told]] = {}
-        for one in (*fresh, *(told for told in older if isinstance(told, _Told))):
-            by_call.setdefault(one.call.call_id, []).append(one)
+        known = [told for told in older if isinstance(told, Told)]
         waits = {one.row.id for one in fresh}
         words = [
-            _Word(
-                best=max(told, key=lambda one: one.weight),
-                waiting=tuple(one for one in told if one.row.id in waits),
-            )
-            for told in by_call.values()
+            _Word(best=told[0], waiting=tuple(one for one in told if one.row.id in waits))
+            for told in group_by_call((*fresh, *known)).values()
         ]
         return words, verdicts
 
-    def _read(self, row: Row) -> "_Told | Verdict":
+    def _read(self, row: Row) -> "Told | Verdict":
         try:
-            call = build_raw_call(row.format, row.body, self._webhook.fields)
+            told = read_told(row, self._webhook.fields)
         except UnusablePayloadError as error:
             return Verdict(row.id, "rejected", str(error), row.call_id, row.event)
+        call = told.call
         if call.called_at > datetime.now(UTC) + _FUTURE:
             reason = f"the call's time lies in the future: {call.called_at:%Y-%m-%d %H:%M:%S} UTC"
             return Verdict(row.id, "rejected", reason, call.call_id, call.event)
-        return _Told(row, call)
+        return told
 
     def _leave_to_source(
         self, words: Iterable[_Word]
@@ -258,7 +238,7 @@ class InboxProcessor:
             if sum(map(len, wanted.values())) == 1:
                 self._reject(next(iter(wanted.values()))[0].best, str(error))
 
-    def _reject(self, told: _Told, error: str) -> None:
+    def _reject(self, told: Told, error: str) -> None:
         """Reject a payload; others of its call wait on, one of them has the last word now."""
         reason = f"the tables do not take it: {error}"
         self._settle([Verdict(told.row.id, "rejected", reason, told.call.call_id, told.call.event)])

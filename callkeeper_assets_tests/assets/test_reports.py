@@ -13,7 +13,8 @@ import pytest
 from callkeeper_assets.assets import build_shared_definitions, build_source_definitions
 from callkeeper_assets.assets.partitions import build_range_tags
 from callkeeper_assets.assets.report_jobs import plan_report_refresh
-from callkeeper_assets.config.source import Source
+from callkeeper_assets.config.source import Source, Webhook
+from callkeeper_assets.home import raw_url
 from callkeeper_assets.raw.store import RawStore
 from callkeeper_assets.reports.definition import Report
 from callkeeper_assets.runs.burial import COMMAND_LINE_TAG
@@ -22,6 +23,8 @@ from callkeeper_assets.simulator.running import RunningSimulator
 from callkeeper_assets.warehouse.filters import Filter
 from callkeeper_assets_tests.assets.conftest import FIRST, LAST, Loader, describe_failure
 from callkeeper_assets_tests.reports.building import table
+from callkeeper_assets_tests.warehouse.raw_days import rows
+from callkeeper_assets_tests.webhooks.inbox_of import Office, payload
 
 DAYS = ["2026-01-10", "2026-01-11", "2026-01-12"]
 Count = Callable[[str], int]
@@ -296,3 +299,20 @@ def test_reconciliation_builds_the_reports_of_the_days_that_it_healed(
     assert count(f"callkeeper_loads WHERE report = 'talks' AND day = '{FIRST}'") == 2
     assert ids
     assert sorted(verdicts(loader, reporting, "talks", "values_fit")) == DAYS
+
+
+def test_a_call_that_only_webhooks_told_of_is_in_a_report_and_gives_way_to_the_source_s(
+    reporting: Source, loader: Loader, database: str
+) -> None:
+    day = reporting.today() - timedelta(days=1)
+    taking = replace(reporting, reports=(JSON,), webhook=Webhook("TOKEN", {}, timedelta(hours=48)))
+    at = datetime(day.year, day.month, day.day, 12, tzinfo=taking.time_zone)
+    told = payload(7) | {"date_timestamp": int(at.timestamp())}
+    assert loader.load(taking, day, day).success
+    Office(database, RawStore(raw_url()), taking).receive(told)
+    assert build(loader, taking, day, day).success
+    found = rows(database, "SELECT data FROM callkeeper_reports WHERE call_id = 7")
+    assert found == [({"id": 7, "status": "200"},)]
+
+    assert build(loader, replace(taking, webhook=None), day, day).success
+    assert rows(database, "SELECT data FROM callkeeper_reports WHERE call_id = 7") == []

@@ -1,0 +1,83 @@
+"""Calls of a day that only webhooks have told of so far, for who builds from raw calls.
+
+As processing decides it: not what the source shows, nor what it could have shown long ago and has
+not. Here nothing is written: the calls are read from the inbox beside the day's raw calls.
+"""
+
+from collections.abc import Iterator
+from datetime import date, datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+from callkeeper_assets.config.source import Source
+from callkeeper_assets.raw.days import build_table
+from callkeeper_assets.warehouse.account_row import find_account_id
+from callkeeper_assets.warehouse.local_time import day_start
+from callkeeper_assets.warehouse.records import Account
+from callkeeper_assets.warehouse.session import Session
+from callkeeper_assets.webhooks.inbox_rows import Row, read_received
+from callkeeper_assets.webhooks.last_words import Told, group_by_call, read_told
+from callkeeper_assets.webhooks.raw_call import RawCall, UnusablePayloadError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+# A webhook does not come before its call, but clocks differ.
+_EARLIEST: Final = timedelta(hours=1)
+
+
+def add_told_calls(
+    url: str, source: Source, day: date, calls: "pa.Table", fetched_at: datetime
+) -> "pa.Table":
+    """Return a day's raw calls with those that only webhooks have told of, by time and id.
+
+    Args:
+        url: of the database.
+        source: takes webhooks or not.
+        day: in the source's time zone.
+        calls: the day's raw calls: columns call_id, called_at, payload.
+        fetched_at: when they were fetched.
+
+    Raises:
+        DatabaseError: it cannot be reached.
+        UnavailableError: it went away.
+    """
+    stay_from = source.webhooks_stay_from(fetched_at)
+    start, end = (day_start(one, source.time_zone) for one in (day, day + timedelta(days=1)))
+    if stay_from is None or stay_from >= end:
+        return calls
+    known = set(calls["call_id"].to_pylist())
+    told = [
+        call
+        for call in _read_last_words(url, source, start - _EARLIEST)
+        if max(start, stay_from) <= call.called_at < end and call.call_id not in known
+    ]
+    if not told:
+        return calls
+    import pyarrow as pa  # noqa: PLC0415 -- most sources take no webhooks
+
+    added = build_table(
+        [call.call_id for call in told],
+        [int(call.called_at.timestamp()) for call in told],
+        [call.payload for call in told],
+    )
+    both = pa.concat_tables([calls.select(added.column_names), added], promote_options="permissive")
+    return both.sort_by([("called_at", "ascending"), ("call_id", "ascending")])
+
+
+def _read_last_words(url: str, source: Source, since: datetime) -> Iterator[RawCall]:
+    with Session(url) as session:
+        account_id = find_account_id(
+            session, Account(source.name, source.caption, source.time_zone)
+        )
+        rows = read_received(session, account_id, since) if account_id else []
+    for told in group_by_call(_read_usable(rows, source)).values():
+        yield told[0].call
+
+
+def _read_usable(rows: list[Row], source: Source) -> Iterator[Told]:
+    assert source.webhook is not None  # noqa: S101 -- its calls stay for no time otherwise
+    for row in rows:
+        try:
+            yield read_told(row, source.webhook.fields)
+        except UnusablePayloadError:
+            continue

@@ -1,0 +1,67 @@
+"""What only webhooks have told of comes beside a day's raw calls, as the tables show it."""
+
+import json
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from callkeeper_assets.raw.store import RawStore
+from callkeeper_assets.webhooks.told_calls import add_told_calls
+from callkeeper_assets_tests.warehouse.raw_days import DAY, moment_of
+from callkeeper_assets_tests.webhooks.inbox_of import (
+    OVER,
+    PROCESSING,
+    SOURCE,
+    Office,
+    answered,
+    payload,
+)
+
+EVENING = moment_of(DAY, 24 * 60)
+
+
+@pytest.fixture
+def office(database: str, tmp_path: Path) -> Office:
+    return Office(database, RawStore(str(tmp_path / "raw")))
+
+
+def told(office: Office, fetched_at: datetime = EVENING) -> list[tuple[int, str | None]]:
+    """Return each call's id and, of those that webhooks told of, the event."""
+    calls, details = office.store.read(office.source.name, DAY)
+    both = add_told_calls(office.url, office.source, DAY, calls, fetched_at)
+    assert details.day == DAY
+    return [
+        (row["call_id"], json.loads(row["payload"]).get("hook_event")) for row in both.to_pylist()
+    ]
+
+
+def test_the_last_word_on_each_call_that_the_source_does_not_show(office: Office) -> None:
+    office.store_answer([answered(1, minute=5)])
+    office.receive(
+        payload(1, OVER, minute=5),
+        payload(3, OVER, minute=2),
+        payload(3, PROCESSING, minute=2),
+        payload(2, PROCESSING, minute=9),
+        {"hook_event": OVER},
+    )
+    assert told(office) == [(3, OVER), (1, None), (2, PROCESSING)]
+    office.process()
+    assert told(office) == [(3, OVER), (1, None), (2, PROCESSING)], "processed ones count too"
+
+
+def test_calls_of_other_days_and_those_past_their_grace_are_left_out(office: Office) -> None:
+    office.store_answer([answered(1)])
+    tomorrow = payload(7)
+    tomorrow["date_timestamp"] += 24 * 60 * 60
+    office.receive(tomorrow, payload(8, minute=10), payload(9, minute=30))
+    late = moment_of(DAY, 20) + timedelta(hours=48)
+    assert told(office, late) == [(1, None), (9, OVER)]
+    assert told(office, late + timedelta(days=1)) == [(1, None)]
+
+
+def test_a_source_without_webhooks_has_the_source_s_calls_alone(office: Office) -> None:
+    office.store_answer([answered(1)])
+    office.receive(payload(8))
+    assert SOURCE.webhook is not None
+    assert told(office.with_source(webhook=None)) == [(1, None)]
