@@ -127,14 +127,14 @@ def _list_remarks(result: Reconciled) -> Iterator[str]:
     days = result.outcome.compared
     calls = sum(day.calls for day in days)
     verdict = "" if result.discrepancies else ": nothing differs"
-    yield f"{say_count(len(days), 'day')}, {say_count(calls, 'call')} compared{verdict}."
+    yield f"Compared: {say_count(len(days), 'day')}, {say_count(calls, 'call')}{verdict}."
     non_final, waiting = sum(d.non_final for d in days), sum(d.waiting for d in days)
     if non_final:
-        yield f"{non_final:,} calls are not final yet: no discrepancies."
+        yield f"Not final yet, and so no discrepancies: {non_final:,}."
     if waiting:
-        yield f"{waiting:,} calls only a webhook has told of so far: no discrepancies yet."
+        yield f"Known from webhooks alone so far, no discrepancies yet: {waiting:,}."
     if result.left_alone:
-        yield f"{result.left_alone:,} days are left alone: the source does not give them any more."
+        yield f"Days left alone, the source does not give them: {result.left_alone:,}."
     if result.is_dry_run:
         yield "Dry run: nothing was changed."
     elif not result.heals:

@@ -11,7 +11,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from callkeeper_assets_tests.benchmarks import daemon, historic, refreshes, reports
+from callkeeper_assets_tests.benchmarks import (
+    daemon,
+    historic,
+    reconciliation,
+    refreshes,
+    reports,
+)
 from callkeeper_assets_tests.benchmarks.code_location import compare_loading
 from callkeeper_assets_tests.benchmarks.peers_environment import prepare_peers
 from callkeeper_assets_tests.benchmarks.report import Section, format_section, write_json
@@ -31,10 +37,12 @@ class _Sizes:
     location_rounds: int
     webhooks: WebhookSizes
     report_days: tuple[int, int]
+    reconciled_days: int
+    reconciled_rounds: int
 
 
-_FULL: Final = _Sizes(200, 500, 5, 50, 100, 5, WebhookSizes(5, 8, 100_000), (20, 100))
-_SHORT: Final = _Sizes(5, 12, 1, 2, 100, 1, WebhookSizes(1, 2, 5_000), (2, 4))
+_FULL: Final = _Sizes(200, 500, 5, 50, 100, 5, WebhookSizes(5, 8, 100_000), (20, 100), 30, 5)
+_SHORT: Final = _Sizes(5, 12, 1, 2, 100, 1, WebhookSizes(1, 2, 5_000), (2, 4), 2, 1)
 _BENCHMARKS: Final[dict[str, Callable[[Stand, str, _Sizes], Section]]] = {
     "historic": lambda stand, peers, sizes: historic.compare_loads(stand, peers, sizes.load_days),
     "memory": lambda stand, _, sizes: historic.compare_memory(
@@ -42,6 +50,9 @@ _BENCHMARKS: Final[dict[str, Callable[[Stand, str, _Sizes], Section]]] = {
     ),
     "refresh": lambda stand, peers, sizes: refreshes.compare_refreshes(
         stand, peers, sizes.refresh_pairs
+    ),
+    "reconcile": lambda stand, _, sizes: reconciliation.compare_reconciliations(
+        stand, sizes.reconciled_days, sizes.reconciled_rounds
     ),
     "daemon": lambda stand, _, sizes: daemon.measure_daemon(stand, sizes.daemon_sources),
     "reports": lambda stand, _, sizes: reports.compare_reports(stand, *sizes.report_days),
@@ -68,6 +79,7 @@ def main() -> None:
         *refreshes.name_accounts(sizes.refresh_pairs),
         *daemon.name_accounts(sizes.daemon_sources),
         reports.ACCOUNT,
+        reconciliation.ACCOUNT,
     ]
     oldest = today() - dt.timedelta(days=sizes.memory_days + 30)
     sections: list[Section] = []

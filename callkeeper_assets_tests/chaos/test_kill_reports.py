@@ -45,12 +45,18 @@ _WAITS: Final = {
 # The others are the long form.
 _LAST_STEP: Final = "has written all and not logged"
 _STATE: Final = (
-    ("SELECT callkeeper_day, count(*), md5(string_agg(t::text, '|' ORDER BY call_id)) "
-    "FROM talks AS t GROUP BY 1"),
-    ("SELECT callkeeper_day, count(*), md5(string_agg(t::text, '|' ORDER BY call_id)) "
-    "FROM odd AS t GROUP BY 1"),
-    ("SELECT day, count(*), md5(string_agg(value, '|' ORDER BY call_id)) "
-    "FROM callkeeper_rejects GROUP BY 1"),
+    (
+        "SELECT callkeeper_day, count(*), md5(string_agg(t::text, '|' ORDER BY call_id)) "
+        "FROM talks AS t GROUP BY 1"
+    ),
+    (
+        "SELECT callkeeper_day, count(*), md5(string_agg(t::text, '|' ORDER BY call_id)) "
+        "FROM odd AS t GROUP BY 1"
+    ),
+    (
+        "SELECT day, count(*), md5(string_agg(value, '|' ORDER BY call_id)) "
+        "FROM callkeeper_rejects GROUP BY 1"
+    ),
     "SELECT day, definition, calls FROM callkeeper_report_days",
 )
 _ARGUMENTS: Final = (SOURCE, "--report", "talks", "--from", str(FIRST), "--to", str(LAST))

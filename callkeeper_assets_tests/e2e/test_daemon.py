@@ -143,7 +143,50 @@ def test_each_day_of_a_backfill_shows_its_own_checks(
         (DAYS[2], DAYS[2], "SUCCEEDED"),
     ]
 
-    (schedule,) = web.ask(_SCHEDULES)["schedulesOrError"]["results"]
-    assert schedule["name"] == f"{SOURCE}_refresh"
-    assert schedule["executionTimezone"] == "Europe/Moscow"
-    assert schedule["scheduleState"]["status"] == "RUNNING"
+    schedules = web.ask(_SCHEDULES)["schedulesOrError"]["results"]
+    assert {one["name"]: one["cronSchedule"] for one in schedules} == {
+        f"{SOURCE}_refresh": "0 5 * * *",
+        f"{SOURCE}_reconciliation": "0 6 * * 0",
+    }
+    assert {one["executionTimezone"] for one in schedules} == {"Europe/Moscow"}
+    assert {one["scheduleState"]["status"] for one in schedules} == {"RUNNING"}
+
+
+@pytest.mark.e2e
+def test_each_day_of_a_reconciled_backfill_shows_its_own_checks(
+    web: Web, simulator: RunningSimulator, installation: Installation
+) -> None:
+    """Only the middle day differs: the daemon's run for all three days shows just that."""
+    days = [date.fromisoformat(day) for day in DAYS]
+    assert installation.load(days[0], days[-1]).code == 0
+    simulator.account(SOURCE).add(days[1], 2)
+    simulator.account(SOURCE).change(days[1], 3, column="attempt")
+    backfill = web.backfill(["reconciliation"], DAYS)
+    wait_until(lambda: web.status_of(backfill).startswith("COMPLETED"), "the backfill ends", 120)
+    assert web.status_of(backfill) == "COMPLETED_SUCCESS"
+    shown = web.check_days("reconciliation")
+    assert len(shown) == 7
+    for name, ranges in shown.items():
+        if name in {"missing_in_warehouse", "attempt"}:
+            assert ranges == [
+                (DAYS[0], DAYS[0], "SUCCEEDED"),
+                (DAYS[1], DAYS[1], "FAILED"),
+                (DAYS[2], DAYS[2], "SUCCEEDED"),
+            ], name
+        else:
+            assert ranges == [(DAYS[0], DAYS[-1], "SUCCEEDED")], name
+    assert installation.query(
+        "SELECT parameter, count(*), count(healed_at) FROM callkeeper_discrepancies GROUP BY 1"
+        " ORDER BY 1"
+    ) == [("attempt", 3, 3), ("call_id", 2, 2)]
+
+    # What healing changed is observed, and takes nothing from the tables' own results.
+    for table in TABLES:
+        assert set(map(tuple, web.check_days(table).values())) == {
+            ((DAYS[0], DAYS[-1], "SUCCEEDED"),)
+        }
+    again = installation.run("reconcile", SOURCE, "--from", DAYS[0], "--to", DAYS[-1])
+    assert (again.code, "nothing differs" in again.stdout) == (0, True), again
+    assert set(map(tuple, web.check_days("reconciliation").values())) == {
+        ((DAYS[0], DAYS[-1], "SUCCEEDED"),)
+    }

@@ -1,0 +1,153 @@
+"""`callkeeper reconcile` and `history`, from the simulated source into a real database."""
+
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from callkeeper_assets.database.url import connect
+from callkeeper_assets.simulator.running import RunningSimulator
+from callkeeper_assets_tests.cli.conftest import (
+    CALLS_PER_DAY,
+    KEY,
+    callkeeper,
+    days_ago,
+    today,
+    write_source,
+)
+
+pytestmark = pytest.mark.e2e
+
+# Far enough back that every call is final.
+FIRST, MIDDLE, LAST = days_ago(13), days_ago(12), days_ago(11)
+PERIOD = ("--from", FIRST, "--to", LAST)
+
+
+def ask(url: str, statement: str) -> list[tuple[Any, ...]]:
+    """Run a statement and return its rows, if it has any."""
+    with connect(url) as connection:
+        cursor = connection.execute(statement.encode())
+        return cursor.fetchall() if cursor.description else []
+
+
+def test_what_differs_is_told_healed_and_remembered(
+    main_office: RunningSimulator, database: str
+) -> None:
+    """One story, as each of its steps takes seconds."""
+    account = main_office.account("main")
+    assert callkeeper("load", "main_office", *PERIOD).code == 0
+    (change,) = account.change(date.fromisoformat(MIDDLE), 1, column="attempt")
+    (added,) = account.add(date.fromisoformat(LAST), 1)
+
+    looked = callkeeper("reconcile", "main_office", *PERIOD, "--dry-run")
+    assert looked.code == 1, "something is left open"
+    assert "main_office: 3 days to compare" in looked.err
+    assert f"{change.call_id}   attempt " in looked.out
+    assert f"{added.call_id}   missing in the warehouse " in looked.out
+    assert looked.out.count(" open\n") == 2
+    assert f"Compared: 3 days, {3 * CALLS_PER_DAY + 1} calls." in looked.out
+    assert "Dry run: nothing was changed." in looked.out
+    assert ask(database, "SELECT count(*) FROM callkeeper_discrepancies") == [(0,)]
+
+    healed = callkeeper("reconcile", "main_office", *PERIOD, "--json")
+    assert healed.code == 0, healed.err
+    document = healed.document()
+    assert (document["ok"], document["heals"], document["dry_run"]) == (True, True, False)
+    assert (document["found"], document["healed"], document["left"]) == (2, 2, 0)
+    assert document["days"] == 3
+    assert document["tables"]["callkeeper_calls_facts"] == {"added": 1, "updated": 1, "deleted": 0}
+    first, second = document["discrepancies"]
+    assert first == {
+        "day": MIDDLE,
+        "call_id": change.call_id,
+        "parameter": "attempt",
+        "kind": "differs",
+        "warehouse_value": str(change.old),
+        "source_value": str(change.new),
+        "is_healed": True,
+    }
+    assert (second["call_id"], second["kind"]) == (added.call_id, "missing_in_warehouse")
+
+    again = callkeeper("reconcile", "main_office", *PERIOD)
+    assert (again.code, "nothing differs" in again.out) == (0, True)
+
+    status = callkeeper("status")
+    assert f"main_office: compared with the source on {today()}" in status.out
+    assert "2 discrepancies found, 2 healed; open: 0" in status.out
+
+    history = callkeeper("history", str(change.call_id), "--json")
+    (told,) = history.document()["sources"]
+    assert told["source"] == "main_office"
+    assert [event["kind"] for event in told["events"]] == [
+        "load",
+        "found",
+        "load",
+        "healed",
+        "load",
+    ]
+    assert told["events"][0]["details"]["tables"]["callkeeper_calls"]["added"] == CALLS_PER_DAY
+    assert told["events"][1]["run_id"] == told["events"][3]["run_id"]
+    assert (told["present"]["attempt"], told["present"]["origin"]) == (change.new, "api")
+    plain = callkeeper("history", str(change.call_id), "--source", "main_office")
+    assert f"attempt was {change.old}, the source says {change.new}" in plain.out
+    assert f"attempt {change.new}" in plain.out
+
+
+@pytest.mark.usefixtures("main_office")
+def test_a_call_that_only_webhooks_know_has_a_history_and_an_unknown_one_has_none(
+    database: str,
+) -> None:
+    assert callkeeper("load", "main_office", *PERIOD).code == 0
+    ask(
+        database,
+        "INSERT INTO callkeeper_webhooks (account_id, received_at, event, call_id, format, body, "
+        "digest, duplicates, state, reason) SELECT account_id, now(), 'Call is over', 77, 'json', "
+        "'{}', 'd', 2, 'processed', 'no change' FROM general_accounts WHERE name = 'main_office'",
+    )
+    done = callkeeper("history", "77")
+    assert done.code == 0, done.err
+    assert "webhook Call is over: processed (no change), came 2 times again" in done.out
+    assert "Now: not in the tables." in done.out
+    unknown = callkeeper("history", "78")
+    assert (unknown.code, unknown.out) == (1, "")
+    assert "Nothing is known of call 78 in main_office" in unknown.err
+
+
+def test_an_answer_that_the_guard_refuses_fails_with_the_command_that_does_it(
+    main_office: RunningSimulator, database: str
+) -> None:
+    assert callkeeper("load", "main_office", *PERIOD).code == 0
+    main_office.account("main").remove(date.fromisoformat(MIDDLE), CALLS_PER_DAY)
+    done = callkeeper("reconcile", "main_office", *PERIOD)
+    assert done.code == 1
+    command = f"callkeeper reconcile main_office --from {MIDDLE} --to {MIDDLE} --force"
+    assert command in done.err
+    assert "Compared: 2 days, 60 calls: nothing differs." in done.out
+    assert ask(database, "SELECT count(*) FROM callkeeper_calls") == [(3 * CALLS_PER_DAY,)]
+    forced = callkeeper(*command.split()[1:])
+    assert (forced.code, forced.out.count("missing at the source")) == (0, CALLS_PER_DAY + 1)
+
+
+@pytest.mark.usefixtures("database")
+def test_days_that_the_source_does_not_give_are_left_alone(
+    defs: Path, simulator: RunningSimulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRIAL_API_KEY", KEY)
+    write_source(defs, "trial", f"base_url: {simulator.base_url}", "history_days: 2")
+    done = callkeeper("reconcile", "trial", "--from", days_ago(4), "--to", days_ago(1), "--json")
+    assert (done.document()["days"], done.document()["days_left_alone"]) == (2, 2)
+    early = callkeeper("reconcile", "trial", "--from", days_ago(9), "--to", days_ago(5))
+    assert early.code == 2
+    assert "is too early for source 'trial': the plan gives 2 days back" in early.err
+
+
+@pytest.mark.usefixtures("database")
+def test_a_source_without_calls_in_its_tables_has_nothing_to_compare(
+    defs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATES_API_KEY", KEY)
+    write_source(defs, "dates", "tables: [general_dates]")
+    done = callkeeper("reconcile", "dates", *PERIOD)
+    assert done.code == 2
+    assert "'dates' has nothing to compare: callkeeper_calls is not among its tables" in done.err
