@@ -27,10 +27,11 @@ def main() -> int:
     given = parser.parse_args()
     worker._keep_memory()
     source = worker._find_source(given.source)
+    days = DayRange(given.first, given.last)
     with dg.DagsterInstance.get() as instance:
         selection = dg.AssetSelection.assets(dg.AssetKey([source.name, "raw_calls"]))
         definitions = dg.Definitions.merge(
-            build_shared_definitions(),
+            build_shared_definitions([source]),
             build_source_definitions(source),
             dg.Definitions(jobs=[dg.define_asset_job(_JOB, selection=selection)]),
         )
@@ -39,8 +40,8 @@ def main() -> int:
             database_url(),
             definitions.resolve_job_def(_JOB),
             source,
-            DayRange(given.first, given.last),
-            config={"force": False},
+            days,
+            work=worker._Work(_JOB, [days], {"force": False}, "load"),
         )
     return 0 if is_done else 1
 

@@ -4,7 +4,6 @@ The report's days hold the old definition or the new one, never a mixture: table
 change together.
 """
 
-from collections.abc import Iterator
 from typing import Any, Final
 
 import pytest
@@ -97,7 +96,7 @@ def states(installation: Installation, simulator: RunningSimulator) -> tuple[Sta
 
 
 @pytest.fixture
-def built(installation: Installation, states: object) -> Iterator[Installation]:
+def built(installation: Installation, states: object) -> Installation:
     """The installation with the old definition built, and the new one configured."""
     assert states
     define(installation, _OLD)
