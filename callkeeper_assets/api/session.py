@@ -31,7 +31,7 @@ from callkeeper_assets.api.troubles import (
     trouble_of_status,
 )
 
-_CHUNK_BYTES: Final = 1 << 16
+_CHUNK_BYTES: Final = 1 << 18
 _EMPTY_ANSWER: Final = b"[]"
 # A source that sends a little now and then is never silent; it has this many time-outs in all.
 _TIMEOUTS_AN_ANSWER: Final = 5
