@@ -5,7 +5,6 @@ only here, each takes its rows in the order of their keys, and nobody holds them
 that no fact came to need (a crash in between) is found by the next load.
 """
 
-from collections.abc import Sequence
 from typing import Final
 
 import duckdb
@@ -15,7 +14,6 @@ from callkeeper_assets.warehouse.call_sql import read_sql
 from callkeeper_assets.warehouse.dimensions import DATES, DIMENSIONS, Dimension
 from callkeeper_assets.warehouse.errors import DuplicateRowError, WarehouseError
 from callkeeper_assets.warehouse.session import Session, as_list
-from callkeeper_assets.warehouse.tables import TABLES
 
 # Keys remembered between batches, in each dimension: memory must not grow with the period.
 _REMEMBERED: Final = 25_000
@@ -48,16 +46,24 @@ class DimensionRows:
             self._forget("known_dates")
             self._resolve_dates()
 
-    def _insert(self, statement: str, rows: pa.Table) -> pa.Table:
-        """Insert rows that were not there a moment ago, and return their keys and ids.
+    def _add_rows(self, table: str, rows: pa.Table) -> pa.Table:
+        """Add rows that were not there a moment ago; return the ids of those that were made.
 
-        ON CONFLICT nearly doubles the price of a row, so it has to wait until there is a conflict.
+        COPY costs least, but ends at a row that another load has made meanwhile: INSERT leaves
+        such rows out.
         """
-        columns = {name: as_list(rows[name]) for name in rows.column_names}
         try:
-            return self._session.query(statement.format(conflict=""), columns)
+            self._session.copy(table, rows)
+            return rows.select(["id"])
         except DuplicateRowError:
-            return self._session.query(statement.format(conflict="ON CONFLICT DO NOTHING"), columns)
+            columns = ", ".join(f'"{name}"' for name in rows.column_names)
+            with self._session.transaction():
+                self._session.execute(f"CREATE TEMP TABLE new_rows (LIKE {table}) ON COMMIT DROP")
+                self._session.copy("new_rows", rows, temporary=True)
+                return self._session.query(
+                    f"INSERT INTO {table} ({columns}) SELECT {columns} FROM new_rows "
+                    "ON CONFLICT DO NOTHING RETURNING id"
+                )
 
     def _forget(self, known: str) -> None:
         rows = self._duck.execute(f"SELECT count(*) FROM {known}").fetchall()[0][0]
@@ -67,36 +73,56 @@ class DimensionRows:
             self._duck.execute(f"UPDATE {known} SET is_new = false WHERE is_new")
 
     def _resolve(self, dimension: Dimension) -> None:
+        known = f"known_{dimension.short}"
         for _ in range(_ATTEMPTS):
-            keys = self._missing(dimension, ())
-            if not keys.num_rows:
+            wanted = self._want(dimension)
+            if not wanted.num_rows:
                 return
-            found = self._session.query(_find(dimension), {"key": as_list(keys["key"])})
-            self._add_found(dimension, found)
-            missing = self._missing(dimension, dimension.values)
-            if missing.num_rows:
-                made = self._insert(_insert(dimension), missing)
-                self._add_found(dimension, made, is_new=True)
+            found = self._session.query(
+                f"SELECT id, key_hash FROM {dimension.table} "
+                "WHERE key_hash = ANY($1::text[]::uuid[])",
+                {"key": as_list(wanted["key"])},
+            )
+            self._duck.register("found", found)
+            self._duck.execute(f"INSERT INTO {known} SELECT key_hash, id, false FROM found")
+            self._make(dimension)
         raise WarehouseError(
             f"Rows of {dimension.table} vanish as fast as they are made. Is another program "
             f"deleting from it?"
         )
 
-    def _missing(self, dimension: Dimension, values: Sequence[str]) -> pa.Table:
-        """Return keys of the batch that are not known, with the named values of each."""
+    def _want(self, dimension: Dimension) -> pa.Table:
+        """Gather the batch's keys that are not known in `wanted`, with their values."""
         statement = read_sql("missing_keys").format(
             key=dimension.key,
             short=dimension.short,
-            values="".join(f", any_value({value}) AS {value}" for value in values),
+            values="".join(
+                f', any_value({value}) AS "{column}"'
+                for value, column in zip(dimension.values, dimension.columns, strict=True)
+            ),
         )
-        return self._duck.sql(statement).to_arrow_table()
+        self._duck.execute(f"CREATE OR REPLACE TEMP TABLE wanted AS {statement}")
+        return self._duck.sql("SELECT key::VARCHAR AS key FROM wanted").to_arrow_table()
 
-    def _add_found(self, dimension: Dimension, found: pa.Table, *, is_new: bool = False) -> None:
-        self._duck.register("found", found)
+    def _make(self, dimension: Dimension) -> None:
+        """Make the rows of `wanted` that were not found, in the order of their keys."""
+        known = f"known_{dimension.short}"
+        columns = ", ".join(f'"{column}"' for column in dimension.columns)
+        # COPY is binary, and takes a UUID as its 16 bytes.
+        rows = self._duck.sql(
+            f"SELECT unhex(replace(key::VARCHAR, '-', '')) AS key_hash, {columns} FROM wanted "
+            f"WHERE key NOT IN (SELECT key FROM {known}) ORDER BY key"
+        ).to_arrow_table()
+        if not rows.num_rows:
+            return
+        ids = self._session.reserve_ids(dimension.table, rows.num_rows)
+        rows = rows.add_column(0, "id", ids["id"])
+        self._duck.register("rows", rows)
+        self._duck.register("made", self._add_rows(dimension.table, rows))
         self._duck.execute(
-            f"INSERT INTO known_{dimension.short} SELECT key_hash, id, ? FROM found", [is_new]
+            f"INSERT INTO {known} SELECT hex(key_hash)::UUID, id, true FROM rows "
+            "WHERE id IN (SELECT id FROM made)"
         )
-        self._duck.unregister("found")
 
     def _resolve_dates(self) -> None:
         missing = self._duck.sql(read_sql("missing_minutes")).to_arrow_table()
@@ -110,32 +136,9 @@ class DimensionRows:
         self._duck.execute(f"CREATE OR REPLACE TEMP TABLE minutes AS {read_sql('missing_minutes')}")
         rows = self._duck.sql(f"{read_sql('dates')} ORDER BY id").to_arrow_table()
         if rows.num_rows:
-            columns = TABLES[DATES].columns
-            lists = ", ".join(f"unnest(${n}::{c.type}[])" for n, c in enumerate(columns, 1))
-            made = self._insert(
-                f"INSERT INTO general_dates ({', '.join(TABLES[DATES].column_names)}) "
-                f"SELECT {lists} {{conflict}} RETURNING id",
-                rows,
-            )
-            self._duck.register("found", made)
-            self._duck.execute("INSERT INTO known_dates SELECT id, true FROM found")
+            self._duck.register("made", self._add_rows(DATES, rows))
+            self._duck.execute("INSERT INTO known_dates SELECT id, true FROM made")
         self._duck.execute(
             "INSERT INTO known_dates SELECT id, false FROM minutes "
             "WHERE id NOT IN (SELECT id FROM known_dates)"
         )
-        self._duck.unregister("found")
-
-
-def _find(dimension: Dimension) -> str:
-    return f"SELECT id, key_hash FROM {dimension.table} WHERE key_hash = ANY($1::text[]::uuid[])"
-
-
-def _insert(dimension: Dimension) -> str:
-    """Rows that another load made meanwhile are left out, and found by the next attempt."""
-    columns = ", ".join(f'"{column}"' for column in dimension.columns)
-    lists = ", ".join(f"unnest(${n}::text[])" for n in range(2, len(dimension.columns) + 2))
-    return (
-        f"INSERT INTO {dimension.table} (key_hash, {columns}) "
-        f"SELECT unnest($1::text[]::uuid[]), {lists} "
-        f"{{conflict}} RETURNING id, key_hash"
-    )

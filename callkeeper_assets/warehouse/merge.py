@@ -202,12 +202,7 @@ class Merger:
     def _number_new_calls(self) -> None:
         """Give each new call its id, in the order of the calls."""
         count = self._rows("SELECT count(*) FROM plan WHERE calls_action = 'add'")
-        ids = self._session.query(
-            "SELECT nextval(s.name) AS id FROM generate_series(1, $1), "
-            "(SELECT pg_get_serial_sequence('callkeeper_calls', 'id')::regclass AS name "
-            "OFFSET 0) AS s",
-            {"count": _number(count[0][0])},
-        )
+        ids = self._session.reserve_ids(CALLS, count[0][0])
         self._duck.register("new_ids", ids)
         self._duck.execute(read_sql("number_calls"))
 

@@ -24,6 +24,7 @@ from callkeeper_assets.warehouse.errors import (
     UnavailableError,
     WarehouseError,
 )
+from callkeeper_assets.warehouse.tables import TABLES
 
 Parameters = Mapping[str, pa.Array]
 
@@ -131,6 +132,16 @@ class Session:
             statement.set_options(**options)
             statement.bind_stream(rows.to_reader())
             statement.execute_update()
+
+    def reserve_ids(self, table: str, count: int) -> pa.Table:
+        """Take so many new ids of a table, in order; they are used up even if no row gets them."""
+        return self.query(
+            f"SELECT nextval(s.name)::{TABLES[table].column('id').type} AS id "
+            "FROM generate_series(1, $1), "
+            # Looked up once, not for each id.
+            f"(SELECT pg_get_serial_sequence('{table}', 'id')::regclass AS name OFFSET 0) AS s",
+            {"count": build_array([count], INT)},
+        )
 
     @contextmanager
     def lock(self, account_id: int) -> Iterator[None]:
