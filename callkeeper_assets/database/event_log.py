@@ -37,6 +37,7 @@ class BatchingEventLogStorage(PostgresEventLogStorage):
     def __init__(self, postgres_url: str) -> None:
         """Open the event log, whose tables are there."""
         self._found_tables: set[str] = set()
+        self._found_columns: set[str] = set()
         super().__init__(postgres_url, should_autocreate_tables=False)
 
     def has_table(self, table_name: str) -> bool:
@@ -44,6 +45,17 @@ class BatchingEventLogStorage(PostgresEventLogStorage):
         if table_name not in self._found_tables and super().has_table(table_name):
             self._found_tables.add(table_name)
         return table_name in self._found_tables
+
+    def has_asset_key_col(self, column_name: str) -> bool:
+        """Ask once, as with tables: Dagster asks at each event of an asset, by three queries."""
+        return column_name in self._found_columns or super().has_asset_key_col(column_name)
+
+    def _has_asset_key_col_on_connection(self, conn: "Connection", column_name: str) -> bool:
+        if column_name not in self._found_columns and super()._has_asset_key_col_on_connection(
+            conn, column_name
+        ):
+            self._found_columns.add(column_name)
+        return column_name in self._found_columns
 
     def store_event_batch(self, events: Sequence[dg.EventLogEntry]) -> None:
         """Store events at once if they are all of one kind that can be; else as Dagster does."""
@@ -83,6 +95,28 @@ class BatchingEventLogStorage(PostgresEventLogStorage):
             self._delete_planned(connection, rows)
             connection.execute(_build_insert(AssetCheckExecutionsTable, rows))
 
+    def _store_asset_check_evaluation_planned(
+        self, event: dg.EventLogEntry, event_id: int | None
+    ) -> None:
+        """Plan a check for its days: one statement, and the event that they share packed once."""
+        planned: Any = event.get_dagster_event().event_specific_data
+        days = planned.partitions_subset
+        row = {
+            "asset_key": planned.asset_key.to_string(),
+            "check_name": planned.check_name,
+            "run_id": event.run_id,
+            "execution_status": Status.PLANNED.value,
+            "evaluation_event": dg.serialize_value(event),
+            "evaluation_event_timestamp": _read_timestamp(event),
+            "evaluation_event_storage_id": event_id,
+        }
+        rows = [
+            {**row, "partition": day} for day in (days.get_partition_keys() if days else [None])
+        ]
+        if rows:
+            with self.index_transaction() as connection:
+                connection.execute(_build_insert(AssetCheckExecutionsTable, rows))
+
     def _insert_events(self, events: Sequence[dg.EventLogEntry]) -> list[int]:
         return self._insert_rows([self._event_to_row(event) for event in events])
 
@@ -104,6 +138,11 @@ class BatchingEventLogStorage(PostgresEventLogStorage):
         columns = (table.c.run_id, table.c.asset_key, table.c.check_name, table.c.partition)
         planned = _unnest(table, [{one.name: row[one.name] for one in columns} for row in rows])
         connection.execute(table.delete().where(sa.tuple_(*columns).in_(planned)))
+
+
+def _read_timestamp(event: dg.EventLogEntry) -> datetime:
+    """Return an event's time as the columns take it: UTC, without saying so."""
+    return datetime.fromtimestamp(event.timestamp, UTC).replace(tzinfo=None)
 
 
 def _unnest(table: sa.Table, rows: Sequence[dict[str, Any]]) -> sa.Select[Any]:
@@ -132,9 +171,7 @@ def _build_check_row(
         "run_id": event.run_id,
         "execution_status": (Status.SUCCEEDED if evaluation.passed else Status.FAILED).value,
         "evaluation_event": event_row["event"],
-        "evaluation_event_timestamp": datetime.fromtimestamp(event.timestamp, UTC).replace(
-            tzinfo=None
-        ),
+        "evaluation_event_timestamp": _read_timestamp(event),
         "evaluation_event_storage_id": event_id,
         "materialization_event_storage_id": target.storage_id if target else None,
     }
