@@ -14,6 +14,7 @@ import dagster as dg
 from callkeeper_assets.assets.account import build_account
 from callkeeper_assets.assets.config import LoadConfig
 from callkeeper_assets.assets.day_checks import build_check_specs, log_checks
+from callkeeper_assets.assets.day_metadata import add_day_metadata
 from callkeeper_assets.assets.failures import (
     RETRY_POLICY,
     failing_clearly,
@@ -149,12 +150,13 @@ def _describe_days(
 ) -> None:
     for key in context.selected_asset_keys:
         table = key.path[-1]
-        for day in loaded:
-            metadata = _describe_day(day, table)
-            if day is loaded[-1]:
-                # The UI shows the newest event's; in each day's it would only fill the event log.
-                metadata["dagster/column_lineage"] = build_column_lineage(source, TABLES[table])
-            context.add_asset_metadata(metadata, key, partition_key=day.day.isoformat())
+        metadata = {day.day: _describe_day(day, table) for day in loaded}
+        if loaded:
+            # The UI shows the newest event's; in each day's it would only fill the event log.
+            metadata[loaded[-1].day]["dagster/column_lineage"] = build_column_lineage(
+                source, TABLES[table]
+            )
+        add_day_metadata(context, key, metadata)
 
 
 def _describe_day(day: LoadedDay, table: str) -> dict[str, Any]:
