@@ -3,10 +3,12 @@
 What passes through it is a stream, never a period: memory holds the days under way only.
 """
 
+from collections import deque
 from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import dagster as dg
 
@@ -16,6 +18,8 @@ from callkeeper_assets.raw.store import RawStore
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+_WRITERS: Final = 2
 
 
 @dataclass(frozen=True)
@@ -61,17 +65,31 @@ class StoredRawCalls:
         return details.refusal if details and details.run_id == run_id else ""
 
 
+def _store(store: RawStore, day: DayToStore) -> None:
+    if day.details.refusal:
+        store.refuse(day.calls, day.details)
+    else:
+        store.write(day.calls, day.details)
+
+
 class RawCallsIOManager(dg.ConfigurableIOManager):
     """Keeps raw calls below `CALLKEEPER_RAW_URL`; the asset key's first part names the source."""
 
     def handle_output(self, context: dg.OutputContext, obj: RawCallsStream) -> None:
-        """Store each day as it comes; each is complete or not there, whatever happens after it."""
+        """Store each day as it comes; each is complete or not there, whatever happens after it.
+
+        Days are stored in threads, a few ahead of which the next are fetched: compressing and
+        waiting for the disk need not keep the source waiting.
+        """
         store = RawStore(raw_url())
-        for day in obj.days:
-            if day.details.refusal:
-                store.refuse(day.calls, day.details)
-            else:
-                store.write(day.calls, day.details)
+        with ThreadPoolExecutor(_WRITERS, "raw-calls") as pool:
+            under_way: deque[Future[None]] = deque()
+            for day in obj.days:
+                under_way.append(pool.submit(_store, store, day))
+                if len(under_way) > _WRITERS:
+                    under_way.popleft().result()
+            for future in under_way:
+                future.result()
         context.log.info("Raw calls are below %s.", store.url)
 
     def load_input(self, context: dg.InputContext) -> StoredRawCalls:
