@@ -10,7 +10,7 @@ import datetime as dt
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from callkeeper_assets_tests.benchmarks.peers.dlt_settings import apply_settings
+from callkeeper_assets_tests.benchmarks.peers.dlt_settings import TUNED, apply_settings
 from callkeeper_assets_tests.benchmarks.peers.job import Job, day_parameters, read_arguments
 
 if TYPE_CHECKING:
@@ -48,5 +48,5 @@ def run(job: Job) -> None:
 
 if __name__ == "__main__":
     given = read_arguments()
-    apply_settings(given)
+    apply_settings(given, TUNED)
     run(given)

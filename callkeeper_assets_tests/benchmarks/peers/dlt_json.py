@@ -7,15 +7,15 @@ files, normalize in processes, Parquet copied into PostgreSQL by ADBC.
 # mypy: disable-error-code="import-not-found"
 
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
-from callkeeper_assets_tests.benchmarks.peers.dlt_settings import apply_settings
+from callkeeper_assets_tests.benchmarks.peers.dlt_settings import TUNED, apply_settings
 from callkeeper_assets_tests.benchmarks.peers.job import Job, day_parameters, read_arguments
 
 # Without them dlt infers: a worker that sees a number first and one that sees a string disagree,
 # and one of them does its half again.
-COLUMN_TYPES: Final = {
+COLUMN_TYPES: Final[Mapping[str, str]] = {
     "date": "timestamp",
     "order_date": "timestamp",
     **dict.fromkeys(
@@ -41,8 +41,17 @@ COLUMN_TYPES: Final = {
 }
 
 
-def run(job: Job) -> None:
-    """Load the job's days."""
+def run(
+    job: Job, name: str, disposition: str | Mapping[str, str], column_types: Mapping[str, str]
+) -> None:
+    """Load the job's days.
+
+    Args:
+        job: what to load.
+        name: of the schema.
+        disposition: dlt's word for how rows are merged.
+        column_types: of columns whose types dlt need not infer.
+    """
     import dlt  # noqa: PLC0415 -- reads its settings when it is imported
     from dlt.common import json  # noqa: PLC0415
     from dlt.sources.helpers import requests  # noqa: PLC0415
@@ -65,15 +74,15 @@ def run(job: Job) -> None:
         name="calls",
         data_from=days,
         parallelized=True,
-        write_disposition={"disposition": "merge", "strategy": "upsert"},
+        write_disposition=disposition,
         primary_key=["account", "id"],
-        columns={name: {"data_type": data_type} for name, data_type in COLUMN_TYPES.items()},
+        columns={column: {"data_type": data_type} for column, data_type in column_types.items()},
     )
-    pipeline = dlt.pipeline("bench_json", destination="postgres", dataset_name="dlt_json")
+    pipeline = dlt.pipeline(name, destination="postgres", dataset_name=name)
     pipeline.run(calls, loader_file_format="parquet")
 
 
 if __name__ == "__main__":
     given = read_arguments()
-    apply_settings(given)
-    run(given)
+    apply_settings(given, TUNED)
+    run(given, "dlt_json", {"disposition": "merge", "strategy": "upsert"}, COLUMN_TYPES)
