@@ -108,11 +108,14 @@ class DimensionRows:
         """Make the rows of `wanted` that were not found, in the order of their keys."""
         known = f"known_{dimension.short}"
         columns = ", ".join(f'"{column}"' for column in dimension.columns)
-        # COPY is binary, and takes a UUID as its 16 bytes.
+        # COPY takes a UUID as its 16 bytes, not as text. Truth values, which it takes as they are
+        # only without this setting, are in no dimension.
+        self._duck.execute("SET arrow_lossless_conversion = true")
         rows = self._duck.sql(
-            f"SELECT unhex(replace(key::VARCHAR, '-', '')) AS key_hash, {columns} FROM wanted "
+            f"SELECT key AS key_hash, {columns} FROM wanted "
             f"WHERE key NOT IN (SELECT key FROM {known}) ORDER BY key"
         ).to_arrow_table()
+        self._duck.execute("RESET arrow_lossless_conversion")
         if not rows.num_rows:
             return
         ids = self._session.reserve_ids(dimension.table, rows.num_rows)
@@ -120,7 +123,7 @@ class DimensionRows:
         self._duck.register("rows", rows)
         self._duck.register("made", self._add_rows(dimension.table, rows))
         self._duck.execute(
-            f"INSERT INTO {known} SELECT hex(key_hash)::UUID, id, true FROM rows "
+            f"INSERT INTO {known} SELECT key_hash, id, true FROM rows "
             "WHERE id IN (SELECT id FROM made)"
         )
 

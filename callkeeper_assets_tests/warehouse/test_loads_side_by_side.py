@@ -1,5 +1,6 @@
 """Loads that run at once neither deadlock nor double a row, of one source or of several."""
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
@@ -79,3 +80,40 @@ def test_a_load_that_was_cut_off_is_made_right_by_the_next(database: str) -> Non
         connection.execute("DELETE FROM callkeeper_days")
     assert changes(load_all(database, days[:1])) == {CALLS: (60, 0, 0), FACTS: (60, 0, 0)}
     assert MAIN.name in rows(database, "SELECT name FROM general_accounts WHERE id > 1")[0]
+
+
+def test_a_row_that_another_load_makes_meanwhile_is_found_and_the_others_are_made(
+    database: str,
+) -> None:
+    load_all(database, [day_of(DAY, [call(1, site="both.example")])])
+    later = day_of(DAY + timedelta(days=1), [call(2, site="both.example"), call(3, site="own")])
+    with ThreadPoolExecutor(1) as pool, psycopg.connect(database) as other:
+        other.execute("DELETE FROM general_sites WHERE domain = 'both.example'")
+        other.commit()
+        # Uncommitted, so that the load does not find the row and then waits for it.
+        other.execute(
+            "INSERT INTO general_sites (id, domain, key_hash)"
+            " VALUES (999, 'both.example', md5('both.example')::uuid)"
+        )
+        loading = pool.submit(load_all, database, [later])
+        _wait_for_a_lock(database)
+        other.commit()
+        made = changes(loading.result(timeout=60))
+    assert (made["general_sites"], made[FACTS]) == ((1, 0, 0), (2, 0, 0))
+    assert rows(
+        database,
+        "SELECT s.id = 999, s.domain FROM callkeeper_calls_facts f"
+        " JOIN general_sites s ON s.id = f.sites_id JOIN callkeeper_calls c ON c.id = f.calls_id"
+        " WHERE c.call_id > 1 ORDER BY c.call_id",
+    ) == [(True, "both.example"), (False, "own")]
+
+
+def _wait_for_a_lock(database: str) -> None:
+    deadline = time.monotonic() + 30
+    waiting = (
+        "SELECT count(*) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+    while rows(database, waiting) == [(0,)]:
+        assert time.monotonic() < deadline, "the load did not come to wait"
+        time.sleep(0.05)
