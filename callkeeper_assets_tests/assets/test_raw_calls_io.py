@@ -1,0 +1,82 @@
+"""The IO manager of raw calls: days are stored while others are fetched; no failure is lost."""
+
+from collections.abc import Iterator
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from callkeeper_assets.assets.raw_calls_io import DayToStore, RawCallsIOManager, RawCallsStream
+from callkeeper_assets.raw.days import DayDetails, build_table
+from callkeeper_assets.raw.errors import StoreError
+from callkeeper_assets.raw.store import RawStore
+
+DAYS = tuple(date(2026, 1, number) for number in range(1, 11))
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RawStore:
+    """The store that the IO manager uses."""
+    monkeypatch.setenv("CALLKEEPER_RAW_URL", str(tmp_path))
+    return RawStore(str(tmp_path))
+
+
+def make_day(day: date, refusal: str = "") -> DayToStore:
+    """A fetched day with one call, whose id is the day's number."""
+    start = datetime(day.year, day.month, day.day, tzinfo=UTC)
+    details = DayDetails(
+        source="moscow",
+        day=day,
+        time_zone="UTC",
+        window_from=start,
+        window_to=start,
+        requests=1,
+        fetched_at=start,
+        run_id="run",
+        refusal=refusal,
+    )
+    return DayToStore(build_table([day.day], [int(start.timestamp())], [b"{}"]), details)
+
+
+def hand_over(days: Iterator[DayToStore]) -> None:
+    """Give days to the IO manager, as a step does."""
+    RawCallsIOManager().handle_output(dg.build_output_context(), RawCallsStream(days))
+
+
+def test_each_day_is_stored_and_a_refused_one_beside_its_day(store: RawStore) -> None:
+    hand_over(make_day(day, "too few" if day == DAYS[4] else "") for day in DAYS)
+    stored = {day: store.read_call_ids("moscow", day) for day in DAYS}
+    assert stored == {day: set() if day == DAYS[4] else {day.day} for day in DAYS}
+    refused = store.read_details("moscow", DAYS[4], refused=True)
+    assert refused is not None
+    assert refused.refusal == "too few"
+
+
+def test_a_day_that_cannot_be_stored_fails_the_step_after_the_days_before_it(
+    store: RawStore, tmp_path: Path
+) -> None:
+    (tmp_path / "moscow").mkdir()
+    (tmp_path / "moscow" / "2027").write_text("in the way of the folder")
+    newer = [day.replace(year=2027) for day in DAYS]
+    handed: list[date] = []
+
+    def fetch() -> Iterator[DayToStore]:
+        for day in [*DAYS[:5], *newer]:
+            handed.append(day)
+            yield make_day(day)
+
+    with pytest.raises(StoreError, match=r"could not be written: .*2027-01-01.*CALLKEEPER_RAW_URL"):
+        hand_over(fetch())
+    assert [store.read_call_ids("moscow", day) for day in DAYS[:5]] == [{1}, {2}, {3}, {4}, {5}]
+    assert len(handed) < 10  # it does not go on fetching
+
+
+def test_days_that_are_being_stored_when_the_source_fails_are_stored(store: RawStore) -> None:
+    def fetch() -> Iterator[DayToStore]:
+        yield from map(make_day, DAYS)
+        raise ConnectionError("the source went away")
+
+    with pytest.raises(ConnectionError, match="the source went away"):
+        hand_over(fetch())
+    assert all(store.read_call_ids("moscow", day) for day in DAYS)
