@@ -5,6 +5,7 @@ share.
 """
 
 import asyncio
+import contextlib
 import sys
 import time
 from typing import Final, TextIO
@@ -41,5 +42,7 @@ class AccessLog:
         """Write what was noted."""
         self._is_due = False
         lines, self._lines = self._lines, []
-        self._stream.write("".join(lines))
-        self._stream.flush()
+        # A log on a full disk is no reason to take no more webhooks.
+        with contextlib.suppress(OSError):
+            self._stream.write("".join(lines))
+            self._stream.flush()

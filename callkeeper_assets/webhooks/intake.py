@@ -7,6 +7,7 @@ it. Beside it one task looks after the connection, and takes over what dead rece
 import asyncio
 import contextlib
 import logging
+import signal
 import time
 from collections import deque
 from typing import Final
@@ -17,6 +18,7 @@ from callkeeper_assets.webhooks.delivery import Delivery
 from callkeeper_assets.webhooks.inbox import Inbox, InboxAwayError
 from callkeeper_assets.webhooks.metrics import Metrics
 from callkeeper_assets.webhooks.spool import Spool
+from callkeeper_assets.webhooks.spool_file import SpoolFile
 
 _logger = logging.getLogger(__name__)
 
@@ -35,6 +37,13 @@ class NowhereError(Exception):
     """Neither the database nor the disk took a delivery."""
 
 
+def _end_if_failed(task: asyncio.Task[None]) -> None:
+    """End the process for a bug in a task: a receiver that takes and never answers is worse."""
+    if not task.cancelled() and task.exception() is not None:
+        _logger.critical("The receiver ends: report this.", exc_info=task.exception())
+        signal.raise_signal(signal.SIGTERM)
+
+
 class Intake:
     """Where the receiver puts what it got; `start` before use, `stop` after it."""
 
@@ -44,7 +53,10 @@ class Intake:
         self._metrics = metrics
         self._pending: deque[tuple[Delivery, asyncio.Future[None]]] = deque()
         self._work = asyncio.Event()
+        # Set while there is no connection; at first there is none.
         self._lost = asyncio.Event()
+        self._lost.set()
+        self._is_loss_said = False
         self._spool_alone = asyncio.Lock()
         self._tasks: list[asyncio.Task[None]] = []
         self._is_stopping = False
@@ -63,20 +75,18 @@ class Intake:
         Raises:
             NowhereError: It is nowhere.
         """
-        kept: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        kept: asyncio.Future[None] = self._loop.create_future()
         self._pending.append((delivery, kept))
         self._work.set()
         await kept
 
     async def start(self) -> None:
-        """Begin; returns when the database was tried once, whether it is there or not."""
-        await self._reach_database()
-        await self._take_over_left()
-        self._tasks = [
-            asyncio.create_task(self._store_all(), name="webhooks-store"),
-            asyncio.create_task(self._look_after_database(), name="webhooks-database"),
-            asyncio.create_task(self._look_for_left(), name="webhooks-left"),
-        ]
+        """Begin. What comes before the database is reached goes to the spool: no sender waits."""
+        self._loop = asyncio.get_running_loop()
+        for work in (self._store_all(), self._look_after_database(), self._look_for_left()):
+            task = asyncio.create_task(work)
+            task.add_done_callback(_end_if_failed)
+            self._tasks.append(task)
 
     async def stop(self) -> None:
         """Store what is pending, then give everything up."""
@@ -159,32 +169,38 @@ class Intake:
     async def _drain_some(self) -> None:
         """Move the spool's next deliveries into the inbox."""
         async with self._spool_alone:
-            try:
-                found = await asyncio.to_thread(self._spool.read, _MOST_AT_ONCE)
-            except (OSError, msgspec.DecodeError) as error:
-                _logger.error("The spool cannot be read: %s. Its files stay.", error)  # noqa: TRY400
-                self._drain_from = time.monotonic() + _UNREADABLE_PAUSE_SEC
-                return
+            found = await self._read_spool()
             if found is None:
                 return
             file, deliveries, position = found
             try:
-                repeats = await self.inbox.store(deliveries)
+                self._metrics.repeats += await self.inbox.store(deliveries)
             except InboxAwayError as error:
                 self._note_loss(error)
+                # Were it for what is in the spool, this would go round and round.
+                self._drain_from = time.monotonic() + _LONGEST_PAUSE_SEC
                 return
             file.forget(len(deliveries), position)
-            self._metrics.repeats += repeats
             if not self._spool.waiting:
-                await asyncio.to_thread(self._spool.read, 1)
+                # Removes the files.
+                await self._read_spool()
                 _logger.info("The spool is drained: all of it is in the inbox.")
+
+    async def _read_spool(self) -> tuple[SpoolFile, list[Delivery], int] | None:
+        try:
+            return await asyncio.to_thread(self._spool.read, _MOST_AT_ONCE)
+        except (OSError, msgspec.DecodeError) as error:
+            _logger.error("The spool cannot be read: %s. Its files stay.", error)  # noqa: TRY400
+            self._drain_from = time.monotonic() + _UNREADABLE_PAUSE_SEC
+            return None
 
     # The connection, and what others left.
 
     def _note_loss(self, error: InboxAwayError) -> None:
-        if self._lost.is_set():
-            return
         self._lost.set()
+        if self._is_loss_said:
+            return
+        self._is_loss_said = True
         _logger.warning(
             "The database is away: %s. Webhooks are kept in %s, and move to the inbox by "
             "themselves when it is back.",
@@ -199,6 +215,7 @@ class Intake:
             self._note_loss(error)
             return False
         self._lost.clear()
+        self._is_loss_said = False
         _logger.info("The inbox is in %s; %d payloads wait in the spool.", name, self.spooled)
         self._work.set()
         return True
@@ -227,11 +244,11 @@ class Intake:
             found = await asyncio.to_thread(self._spool.take_over)
         if found:
             _logger.info("The spool holds %d payloads that a receiver before left.", found)
-            self._work.set()
 
     async def _look_for_left(self) -> None:
         while True:
-            await asyncio.sleep(_LOOK_FOR_LEFT_SEC)
             with contextlib.suppress(OSError):
                 await self._take_over_left()
+            # For a drain that was put off as well.
             self._work.set()
+            await asyncio.sleep(_LOOK_FOR_LEFT_SEC)

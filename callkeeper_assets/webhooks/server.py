@@ -5,6 +5,7 @@ tokens), no name of itself, no WebSockets, bounded connections.
 """
 
 import asyncio
+import gc
 import logging
 import socket
 from collections.abc import Sequence
@@ -35,6 +36,9 @@ _FAREWELL_SEC: Final = 6
 class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        # What is there now stays: the collector need not look through it again and again, which was a
+        # fifteenth of a request's cost.
+        gc.freeze()
         # Held here: the loop itself would let go of it.
         self._sweeper = asyncio.create_task(sweep(lambda: self.server_state.connections))
         _logger.info(

@@ -78,14 +78,17 @@ class SpoolFile:
             OSError: The disk does not take it; nothing is left of it.
         """
         path.parent.mkdir(parents=True, exist_ok=True)
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        descriptor = os.open(path, flags, 0o600)
+        # Under another name until it is locked: else somebody might take it over before.
+        making = path.with_suffix(".new")
+        descriptor = os.open(making, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         made = cls(path, descriptor)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             made._write(_BEGINNING, 0)
+            making.rename(path)
             _sync_folder(path.parent)
         except OSError:
+            making.unlink(missing_ok=True)
             path.unlink(missing_ok=True)
             os.close(descriptor)
             raise

@@ -59,7 +59,7 @@ class _Ward:
 
     def __init__(self, installation: Installation, stack: ExitStack) -> None:
         self._start: Callable[[int], Receiver] = lambda port: stack.enter_context(
-            installation.receiving(port=port)
+            installation.receiving(port=port, has_database=False)
         )
         self.receiver = self._start(0)
 

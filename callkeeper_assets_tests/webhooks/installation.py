@@ -179,9 +179,19 @@ class Installation:
 
     @contextmanager
     def receiving(
-        self, *, port: int = 0, before: Callable[[], None] | None = None
+        self,
+        *,
+        port: int = 0,
+        before: Callable[[], None] | None = None,
+        has_database: bool = True,
     ) -> Iterator[Receiver]:
-        """Run a receiver; `before` is what its process does first. Killed if it still runs then."""
+        """Run a receiver, and kill it if it still runs at the end.
+
+        Args:
+            port: A free one if left out.
+            before: What its process does first.
+            has_database: Whether to wait until it has reached its database.
+        """
         port = port or find_free_port()
         log = self.home / f"receiver-{port}.log"
         command = [sys.executable, "-m", "callkeeper_assets.cli.main", "webhooks"]
@@ -197,6 +207,8 @@ class Installation:
         receiver = Receiver(process, port, log)
         try:
             wait_until(receiver.is_answering, "the receiver answers")
+            if has_database:
+                receiver.wait_for_database("reachable")
             yield receiver
         finally:
             if process.poll() is None:

@@ -53,7 +53,7 @@ def test_a_receiver_starts_without_database_and_the_next_one_drains_its_spool(
     installation: Installation,
 ) -> None:
     installation.set_database(is_there=False)
-    with installation.receiving() as first:
+    with installation.receiving(has_database=False) as first:
         assert first.health().status == 200
         assert first.health().document["database"] == "away"
         assert [first.post({"id": n}) for n in range(3)] == [200] * 3
