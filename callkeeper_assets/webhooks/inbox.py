@@ -5,10 +5,8 @@ committed is then unknown, and does not matter, since storing a delivery again c
 """
 
 import asyncio
-import logging
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import datetime
 from typing import Any, Final, TypeVar
 
 import psycopg
@@ -18,8 +16,6 @@ from callkeeper_assets.warehouse.errors import WarehouseError
 from callkeeper_assets.warehouse.migrate import ensure_schema
 from callkeeper_assets.webhooks.delivery import Delivery
 from callkeeper_assets.webhooks.inbox_queries import read_sql
-
-_logger = logging.getLogger(__name__)
 
 # A sender waits meanwhile, and local disk is near.
 _STATEMENT_MS: Final = 4_000
@@ -34,7 +30,6 @@ _SETTINGS: Final = {
     "statement_timeout": str(_STATEMENT_MS),
     "enable_seqscan": "off",
 }
-
 
 _Connection = psycopg.AsyncConnection[tuple[Any, ...]]
 _Result = TypeVar("_Result")
@@ -70,6 +65,7 @@ class Inbox:
         Raises:
             InboxAwayError: It is not there, or not usable.
         """
+        await self.close()
         try:
             url = await asyncio.to_thread(_prepare_database)
             connection = await psycopg.AsyncConnection.connect(
@@ -104,14 +100,6 @@ class Inbox:
         """
         return await self._guard(lambda connection: self._store(connection, deliveries))
 
-    async def count_waiting(self) -> list[tuple[str, int, datetime]]:
-        """Return what waits to be processed: source, payloads, the oldest one's time.
-
-        Raises:
-            InboxAwayError: The database does not say.
-        """
-        return await self._guard(self._count_waiting)
-
     async def _guard(self, work: Callable[[_Connection], Awaitable[_Result]]) -> _Result:
         """Do something with the connection; drop it if that fails, or takes too long."""
         connection = self._connection
@@ -133,10 +121,6 @@ class Inbox:
 
     async def _ping(self, connection: _Connection) -> None:
         await connection.execute("SELECT 1")
-
-    async def _count_waiting(self, connection: _Connection) -> list[tuple[str, int, datetime]]:
-        cursor = await connection.execute(read_sql("waiting"))
-        return [(row[0], row[1], row[3]) for row in await cursor.fetchall()]
 
     async def _store(self, connection: _Connection, deliveries: Sequence[Delivery]) -> int:
         await self._find_accounts(connection, {each.source for each in deliveries})

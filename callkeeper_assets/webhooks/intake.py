@@ -80,7 +80,7 @@ class Intake:
         self._work.set()
         await kept
 
-    async def start(self) -> None:
+    def start(self) -> None:
         """Begin. What comes before the database is reached goes to the spool: no sender waits."""
         self._loop = asyncio.get_running_loop()
         for work in (self._store_all(), self._look_after_database(), self._look_for_left()):

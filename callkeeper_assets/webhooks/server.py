@@ -36,7 +36,7 @@ _FAREWELL_SEC: Final = 6
 class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        # What is there now stays: the collector need not look through it again and again, which was a
+        # What is there now stays. Looking through it again and again, in search of garbage, was a
         # fifteenth of a request's cost.
         gc.freeze()
         # Held here: the loop itself would let go of it.

@@ -35,6 +35,8 @@ class Spool:
         self._own: SpoolFile | None = None
         # Only drained, the oldest first.
         self._left: list[SpoolFile] = []
+        # Somebody else's; that is said once.
+        self._unreadable: set[Path] = set()
 
     @property
     def waiting(self) -> int:
@@ -67,7 +69,9 @@ class Spool:
             try:
                 file = SpoolFile.take_over(path)
             except OSError as error:
-                _logger.warning("The spool's file %s cannot be read: %s.", path, error)
+                if path not in self._unreadable:
+                    _logger.warning("The spool's file %s cannot be read: %s.", path, error)
+                    self._unreadable.add(path)
                 continue
             if file is not None:
                 self._left.append(file)
