@@ -70,6 +70,7 @@ _HEAD = f"POST {url_of('office')} HTTP/1.1\r\nhost: x\r\n".encode()
         (_post(b"&".join(b"f%d=%d" % (n, n) for n in range(1000)), "x"), 200),
         (_post(b"a=1&" * 200_000, "x"), 400),
         (_post(b"[" * 1_000_000), 400),
+        (_post(b"--x\r\n" + b"content-disposition: name=" * 40_000 + b"\r\n\r\n", "x"), 200),
         (_post(b"%00=%00&\0=\0", "x"), 200),
         (_post(b'{"id": "\\ud800", "hook_event": "\\u0000"}'), 400),
         (_post(b'{"id": 3, "hook_event": "\\u0000\\u0000x"}'), 200),
