@@ -32,6 +32,8 @@ attributes:
   time_zone: Europe/Moscow
   # The daily re-read of recent days, in that time zone.
   refresh: {{cron: "0 5 * * *", overlap_days: 3}}
+  # Older days compared with CallKeeper, and healed; these are the defaults.
+  # reconciliation: {{cron: "0 6 * * 0", days: 30, heal: true}}
   # Left out: all tables.
   # tables: [callkeeper_calls_facts, callkeeper_calls, general_dates, general_traffic]
   # filters:

@@ -29,6 +29,7 @@ _OPEN: Final = "#c2410c"
 
 _TICKS: Final = 4
 _DAYS_BETWEEN_LABELS: Final = 14
+_MOST_IN_FULL: Final = 100_000
 
 
 def draw_trend(days: Sequence[DayTrend], first: date, last: date) -> str:
@@ -78,7 +79,9 @@ def _draw_values(top: int, step: int) -> Iterator[str]:
         y = _y(value, top)
         colour = _INK if value == 0 else _FAINT
         yield f'<path d="M{_LEFT} {y:.1f}H{_RIGHT}" stroke="{colour}"/>'
-        yield _text(_LEFT - 8, y + 4, f"{value:,}", "end")
+        # More digits would run into the axis' name.
+        label = f"{value:,}" if top < _MOST_IN_FULL else f"{value // 1000:,}k"
+        yield _text(_LEFT - 8, y + 4, label, "end")
     yield (
         f'<text transform="translate(18 {(_TOP + _BOTTOM) / 2}) rotate(-90)" '
         'text-anchor="middle">calls × parameters</text>'

@@ -42,6 +42,9 @@ _LOCK_CLASS = 0x636B
 
 def as_list(values: pa.Array | pa.ChunkedArray) -> pa.Array:
     """Make a column one value, a list: what `unnest($1)` takes apart."""
+    if isinstance(values, pa.ChunkedArray) and not values.num_chunks:
+        # combine_chunks would make the empty array from a Python list: that imports pandas.
+        values = pa.nulls(0, values.type)
     flat = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
     if isinstance(flat, pa.ChunkedArray):
         flat = flat.chunk(0)
