@@ -6,7 +6,6 @@ from datetime import date
 import dagster as dg
 
 from callkeeper_assets.assets.partitions import build_range_tags
-from callkeeper_assets.assets.webhook_check import has_webhook_check, webhook_check_key
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.database.url import database_url
 from callkeeper_assets.runs.burial import SOURCE_TAG
@@ -34,10 +33,9 @@ def build_jobs(source: Source) -> dg.Definitions:
         description=f"Historic load of {source.caption}: the chosen days are loaded in one run.",
         tags={SOURCE_TAG: source.name},
     )
-    checks = [webhook_check_key(source)] if has_webhook_check(source) else []
     refresh_job = dg.define_asset_job(
         name_refresh_job(source.name),
-        selection=selection | dg.AssetSelection.checks(*checks),
+        selection=selection,
         description=(
             f"Re-read of {source.caption}: today, {source.refresh.overlap_days} days before it, "
             "and older days whose calls are not all final."
