@@ -36,6 +36,7 @@ attributes:
   time_zone: {time_zone}
   start_date: 2025-01-01
 """
+_WEBHOOK: Final = "  webhook: {{token: {{env: {variable}}}}}\n"
 
 
 def wait_until(condition: Callable[[], object], what: str, seconds: float = _PATIENCE_SEC) -> None:
@@ -104,12 +105,19 @@ class Installation:
         name: str = SOURCE,
         key: str | None = KEY,
         time_zone: str = "Europe/Moscow",
+        webhook_token: str = "",
     ) -> None:
-        """Configure a source, or configure it anew; without a key its variable is not set."""
+        """Configure a source, or configure it anew; without a key its variable is not set.
+
+        It takes webhooks if it is given a token for them.
+        """
         variable = f"{name.upper()}_API_KEY"
         folder = self.defs / name
         folder.mkdir(parents=True, exist_ok=True)
         text = _DEFS.format(name=name, variable=variable, base_url=base_url, time_zone=time_zone)
+        if webhook_token:
+            text += _WEBHOOK.format(variable=f"{name.upper()}_WEBHOOK_TOKEN")
+            self.variables[f"{name.upper()}_WEBHOOK_TOKEN"] = webhook_token
         (folder / "defs.yaml").write_text(text, encoding="utf-8")
         self.variables.pop(variable, None)
         if key is not None:

@@ -4,18 +4,15 @@ A check of a ranged run can be stored without its day, and its day stay planned 
 that no test in one process shows: so this one goes through web server, queue and daemon.
 """
 
-import json
-import urllib.request
 from collections.abc import Iterator
 from datetime import date
-from typing import Any
 
 import pytest
 
-from callkeeper_assets.cli.serving import find_free_port
 from callkeeper_assets.simulator.running import RunningSimulator, run_simulator
 from callkeeper_assets.simulator.settings import AccountSettings
 from callkeeper_assets_tests.chaos.installation import KEY, SOURCE, Installation, wait_until
+from callkeeper_assets_tests.e2e.dev import Dev, run_dev
 
 DAYS = ["2026-01-10", "2026-01-11", "2026-01-12"]
 TABLES = ("callkeeper_calls", "callkeeper_calls_facts")
@@ -47,51 +44,34 @@ _SCHEDULES = """{ schedulesOrError(repositorySelector: {
 _RUNS = "{ runsOrError { ... on Runs { results { jobName status tags { key value } } } } }"
 
 
-class Web:
-    """Dagster's web server."""
+def backfill(dev: Dev, assets: list[str], days: list[str]) -> str:
+    """Launch a backfill of a source's assets and return its id."""
+    launched = dev.ask(
+        _LAUNCH,
+        p={
+            "assetSelection": [{"path": [SOURCE, name]} for name in assets],
+            "partitionNames": days,
+        },
+    )["launchPartitionBackfill"]
+    assert launched["__typename"] == "LaunchBackfillSuccess", launched
+    return str(launched["backfillId"])
 
-    def __init__(self, port: int) -> None:
-        self._url = f"http://127.0.0.1:{port}/graphql"
 
-    def ask(self, query: str, **variables: object) -> dict[str, Any]:
-        """Return the data of an answer without errors."""
-        request = urllib.request.Request(
-            self._url,
-            json.dumps({"query": query, "variables": variables}).encode(),
-            {"content-type": "application/json"},
-        )
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            document: dict[str, Any] = json.load(answer)
-        assert "errors" not in document, document
-        data: dict[str, Any] = document["data"]
-        return data
+def status_of(dev: Dev, launched: str) -> str:
+    """Return a backfill's status."""
+    return str(dev.ask(_BACKFILL, id=launched)["partitionBackfillOrError"]["status"])
 
-    def backfill(self, assets: list[str], days: list[str]) -> str:
-        """Launch a backfill of a source's assets and return its id."""
-        launched = self.ask(
-            _LAUNCH,
-            p={
-                "assetSelection": [{"path": [SOURCE, name]} for name in assets],
-                "partitionNames": days,
-            },
-        )["launchPartitionBackfill"]
-        assert launched["__typename"] == "LaunchBackfillSuccess", launched
-        return str(launched["backfillId"])
 
-    def status_of(self, backfill: str) -> str:
-        """Return a backfill's status."""
-        return str(self.ask(_BACKFILL, id=backfill)["partitionBackfillOrError"]["status"])
-
-    def check_days(self, table: str) -> dict[str, list[tuple[str, str, str]]]:
-        """Return each check's ranges of days with their status, as its page shows them."""
-        node = self.ask(_CHECKS, key={"path": [SOURCE, table]})["assetNodeOrError"]
-        return {
-            check["name"]: [
-                (one["startKey"], one["endKey"], one["status"])
-                for one in check["partitionStatuses"]["ranges"]
-            ]
-            for check in node["assetChecksOrError"]["checks"]
-        }
+def check_days(dev: Dev, table: str) -> dict[str, list[tuple[str, str, str]]]:
+    """Return each check's ranges of days with their status, as its page shows them."""
+    node = dev.ask(_CHECKS, key={"path": [SOURCE, table]})["assetNodeOrError"]
+    return {
+        check["name"]: [
+            (one["startKey"], one["endKey"], one["status"])
+            for one in check["partitionStatuses"]["ranges"]
+        ]
+        for check in node["assetChecksOrError"]["checks"]
+    }
 
 
 @pytest.fixture
@@ -103,47 +83,38 @@ def simulator() -> Iterator[RunningSimulator]:
 
 
 @pytest.fixture
-def web(installation: Installation, simulator: RunningSimulator) -> Iterator[Web]:
+def dev(installation: Installation, simulator: RunningSimulator) -> Iterator[Dev]:
     """`callkeeper dev` of an installation with that source."""
     installation.add_source(simulator.base_url)
-    port = find_free_port()
-    process = installation.start("callkeeper_assets.cli.main", "dev", "--port", str(port))
-    try:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if line.startswith("Stop:"):
-                break
-        yield Web(port)
-    finally:
-        process.terminate()
-        process.communicate(timeout=60)
+    with run_dev(installation) as running:
+        yield running
 
 
 @pytest.mark.e2e
 def test_each_day_of_a_backfill_shows_its_own_checks(
-    web: Web, simulator: RunningSimulator, installation: Installation
+    dev: Dev, simulator: RunningSimulator, installation: Installation
 ) -> None:
     """A range in one run of the daemon's; then one day from the command line, with new fields."""
-    first = web.backfill(["raw_calls", *TABLES, "general_dates"], DAYS)
-    wait_until(lambda: web.status_of(first).startswith("COMPLETED"), "the backfill ends", 120)
-    assert web.status_of(first) == "COMPLETED_SUCCESS"
-    runs = web.ask(_RUNS)["runsOrError"]["results"]
+    first = backfill(dev, ["raw_calls", *TABLES, "general_dates"], DAYS)
+    wait_until(lambda: status_of(dev, first).startswith("COMPLETED"), "the backfill ends", 120)
+    assert status_of(dev, first) == "COMPLETED_SUCCESS"
+    runs = dev.ask(_RUNS)["runsOrError"]["results"]
     assert [run["status"] for run in runs] == ["SUCCESS"]
     for table in TABLES:
-        days = web.check_days(table)
+        days = check_days(dev, table)
         assert "keys_unique" in days
         assert set(map(tuple, days.values())) == {((DAYS[0], DAYS[-1], "SUCCEEDED"),)}
 
     simulator.account(SOURCE).set_answers(unknown_fields=True)
     day = date.fromisoformat(DAYS[1])
     assert installation.load(day, day).code == 0
-    assert web.check_days("callkeeper_calls")["no_unknown_fields"] == [
+    assert check_days(dev, "callkeeper_calls")["no_unknown_fields"] == [
         (DAYS[0], DAYS[0], "SUCCEEDED"),
         (DAYS[1], DAYS[1], "FAILED"),
         (DAYS[2], DAYS[2], "SUCCEEDED"),
     ]
 
-    schedules = web.ask(_SCHEDULES)["schedulesOrError"]["results"]
+    schedules = dev.ask(_SCHEDULES)["schedulesOrError"]["results"]
     assert {one["name"]: one["cronSchedule"] for one in schedules} == {
         f"{SOURCE}_refresh": "0 5 * * *",
         f"{SOURCE}_reconciliation": "0 6 * * 0",
@@ -154,17 +125,17 @@ def test_each_day_of_a_backfill_shows_its_own_checks(
 
 @pytest.mark.e2e
 def test_each_day_of_a_reconciled_backfill_shows_its_own_checks(
-    web: Web, simulator: RunningSimulator, installation: Installation
+    dev: Dev, simulator: RunningSimulator, installation: Installation
 ) -> None:
     """Only the middle day differs: the daemon's run for all three days shows just that."""
     days = [date.fromisoformat(day) for day in DAYS]
     assert installation.load(days[0], days[-1]).code == 0
     simulator.account(SOURCE).add(days[1], 2)
     simulator.account(SOURCE).change(days[1], 3, column="attempt")
-    backfill = web.backfill(["reconciliation"], DAYS)
-    wait_until(lambda: web.status_of(backfill).startswith("COMPLETED"), "the backfill ends", 120)
-    assert web.status_of(backfill) == "COMPLETED_SUCCESS"
-    shown = web.check_days("reconciliation")
+    backfill = dev.backfill(["reconciliation"], DAYS)
+    wait_until(lambda: dev.status_of(backfill).startswith("COMPLETED"), "the backfill ends", 120)
+    assert dev.status_of(backfill) == "COMPLETED_SUCCESS"
+    shown = dev.check_days("reconciliation")
     assert len(shown) == 7
     for name, ranges in shown.items():
         if name in {"missing_in_warehouse", "attempt"}:
@@ -182,11 +153,11 @@ def test_each_day_of_a_reconciled_backfill_shows_its_own_checks(
 
     # What healing changed is observed, and takes nothing from the tables' own results.
     for table in TABLES:
-        assert set(map(tuple, web.check_days(table).values())) == {
+        assert set(map(tuple, dev.check_days(table).values())) == {
             ((DAYS[0], DAYS[-1], "SUCCEEDED"),)
         }
     again = installation.run("reconcile", SOURCE, "--from", DAYS[0], "--to", DAYS[-1])
     assert (again.code, "nothing differs" in again.stdout) == (0, True), again
-    assert set(map(tuple, web.check_days("reconciliation").values())) == {
+    assert set(map(tuple, dev.check_days("reconciliation").values())) == {
         ((DAYS[0], DAYS[-1], "SUCCEEDED"),)
     }

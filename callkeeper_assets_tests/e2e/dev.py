@@ -1,0 +1,54 @@
+"""`callkeeper dev` as a process; its web server is asked by GraphQL, as Dagster's pages ask it."""
+
+import json
+import subprocess
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from callkeeper_assets.cli.serving import find_free_port
+from callkeeper_assets_tests.chaos.installation import Installation
+
+
+@dataclass(frozen=True)
+class Dev:
+    """A running `callkeeper dev`; nothing listens at `webhook_port` without a source for it."""
+
+    process: "subprocess.Popen[str]"
+    port: int
+    webhook_port: int
+
+    def ask(self, query: str, **variables: object) -> dict[str, Any]:
+        """Return the data of an answer without errors."""
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.port}/graphql",
+            json.dumps({"query": query, "variables": variables}).encode(),
+            {"content-type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            document: dict[str, Any] = json.load(answer)
+        assert "errors" not in document, document
+        data: dict[str, Any] = document["data"]
+        return data
+
+
+@contextmanager
+def run_dev(installation: Installation) -> Iterator[Dev]:
+    """Run it while the block does."""
+    port, webhook_port = find_free_port(), find_free_port()
+    process = installation.start(
+        "callkeeper_assets.cli.main",
+        *("dev", "--port", str(port), "--webhook-port", str(webhook_port)),
+    )
+    try:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith("Stop:"):
+                break
+        assert process.poll() is None, process.communicate()[1]
+        yield Dev(process, port, webhook_port)
+    finally:
+        process.terminate()
+        process.communicate(timeout=60)
