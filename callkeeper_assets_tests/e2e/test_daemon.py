@@ -132,10 +132,10 @@ def test_each_day_of_a_reconciled_backfill_shows_its_own_checks(
     assert installation.load(days[0], days[-1]).code == 0
     simulator.account(SOURCE).add(days[1], 2)
     simulator.account(SOURCE).change(days[1], 3, column="attempt")
-    backfill = dev.backfill(["reconciliation"], DAYS)
-    wait_until(lambda: dev.status_of(backfill).startswith("COMPLETED"), "the backfill ends", 120)
-    assert dev.status_of(backfill) == "COMPLETED_SUCCESS"
-    shown = dev.check_days("reconciliation")
+    launched = backfill(dev, ["reconciliation"], DAYS)
+    wait_until(lambda: status_of(dev, launched).startswith("COMPLETED"), "the backfill ends", 120)
+    assert status_of(dev, launched) == "COMPLETED_SUCCESS"
+    shown = check_days(dev, "reconciliation")
     assert len(shown) == 7
     for name, ranges in shown.items():
         if name in {"missing_in_warehouse", "attempt"}:
@@ -153,11 +153,11 @@ def test_each_day_of_a_reconciled_backfill_shows_its_own_checks(
 
     # What healing changed is observed, and takes nothing from the tables' own results.
     for table in TABLES:
-        assert set(map(tuple, dev.check_days(table).values())) == {
+        assert set(map(tuple, check_days(dev, table).values())) == {
             ((DAYS[0], DAYS[-1], "SUCCEEDED"),)
         }
     again = installation.run("reconcile", SOURCE, "--from", DAYS[0], "--to", DAYS[-1])
     assert (again.code, "nothing differs" in again.stdout) == (0, True), again
-    assert set(map(tuple, dev.check_days("reconciliation").values())) == {
+    assert set(map(tuple, check_days(dev, "reconciliation").values())) == {
         ((DAYS[0], DAYS[-1], "SUCCEEDED"),)
     }
