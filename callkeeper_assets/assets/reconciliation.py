@@ -140,8 +140,8 @@ class _Step:
         chosen = [day for day in days if day >= first_day]
         if len(chosen) < len(days):
             self.context.log.warning(
-                "%d days before %s are left alone: the source does not give them any more "
-                "(history_days in %s).",
+                "%d days before %s are left alone: the source does not give them "
+                "(start_date and history_days in %s).",
                 len(days) - len(chosen),
                 first_day,
                 self.source.file,
