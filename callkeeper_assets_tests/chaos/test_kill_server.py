@@ -1,12 +1,9 @@
 """Kill -9 of the embedded PostgreSQL in the middle of a load: the next command starts it again."""
 
-import os
-import signal
-from pathlib import Path
-
 import pytest
 
 from callkeeper_assets.simulator.running import RunningSimulator
+from callkeeper_assets_tests.chaos.embedded_server import kill_server
 from callkeeper_assets_tests.chaos.facts import describe_difference, read_days
 from callkeeper_assets_tests.chaos.holds import hold
 from callkeeper_assets_tests.chaos.installation import SOURCE, Installation
@@ -27,11 +24,6 @@ def embedded(installation: Installation) -> Installation:
     return made
 
 
-def _kill_server(home: Path) -> None:
-    file = (home / "postgres").resolve() / "data" / "postmaster.pid"
-    os.kill(int(file.read_text().splitlines()[0]), signal.SIGKILL)
-
-
 @pytest.mark.parametrize(
     "statement",
     [
@@ -47,7 +39,7 @@ def test_a_load_whose_server_is_killed_says_so_and_the_next_mends_it(
         arguments = ("load", SOURCE, "--from", str(FIRST), "--to", str(LAST))
         command = embedded.start("callkeeper_assets.cli.main", *arguments)
         held.wait_for_somebody()
-        _kill_server(embedded.home)
+        kill_server(embedded.home)
         stdout, stderr = command.communicate(timeout=120)
     assert command.returncode == 1, stdout
     assert f"{SOURCE}: No connection to the database postgresql://callkeeper@127.0.0.1:" in stderr

@@ -5,7 +5,6 @@ Every payload answered with 200 is in the inbox afterwards, and each of its comi
 
 import os
 import random
-import signal
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -16,6 +15,7 @@ from typing import Final
 import pytest
 
 from callkeeper_assets.database import EmbeddedPostgres
+from callkeeper_assets_tests.chaos.embedded_server import kill_server
 from callkeeper_assets_tests.webhooks.installation import Installation, Receiver, wait_until
 from callkeeper_assets_tests.webhooks.posting import Posting
 
@@ -33,17 +33,6 @@ def installation() -> Iterator[Installation]:
     # Made beforehand: the first start takes seconds.
     with EmbeddedPostgres(home):
         yield Installation(home, "")
-
-
-def _kill_server(home: Path) -> None:
-    """Kill the server, if it runs at this moment."""
-    file = (home / "postgres").resolve() / "data" / "postmaster.pid"
-    try:
-        pid = int(file.read_text().splitlines()[0])
-        if Path(f"/proc/{pid}/exe").resolve().name == "postgres":
-            os.kill(pid, signal.SIGKILL)
-    except (OSError, IndexError, ValueError):
-        return
 
 
 def _wait_for_peace(receiver: Receiver) -> None:
@@ -79,7 +68,7 @@ def _post_and_kill(installation: Installation, posts: int, kills: int, seed: str
                 time.sleep(moments.uniform(0.0, 1.0))
                 victim = _VICTIMS[number % len(_VICTIMS)]
                 if victim != "receiver":
-                    _kill_server(installation.home)
+                    kill_server(installation.home)
                 if victim != "server":
                     ward.replace()
             wait_until(lambda: posting.posted >= posts, f"{posts} posts", 600)

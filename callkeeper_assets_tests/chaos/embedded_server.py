@@ -1,0 +1,16 @@
+"""The embedded PostgreSQL as something that can be killed."""
+
+import os
+import signal
+from pathlib import Path
+
+
+def kill_server(home: Path) -> None:
+    """Kill a home's server with -9, if it runs at this moment."""
+    file = (home / "postgres").resolve() / "data" / "postmaster.pid"
+    try:
+        pid = int(file.read_text().splitlines()[0])
+        if Path(f"/proc/{pid}/exe").resolve().name == "postgres":
+            os.kill(pid, signal.SIGKILL)
+    except (OSError, IndexError, ValueError):
+        return
