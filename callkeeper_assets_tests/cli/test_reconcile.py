@@ -101,13 +101,20 @@ def test_a_call_that_only_webhooks_know_has_a_history_and_an_unknown_one_has_non
     assert callkeeper("load", "main_office", *PERIOD).code == 0
     ask(
         database,
-        "INSERT INTO callkeeper_webhooks (account_id, received_at, event, call_id, format, body, "
-        "digest, duplicates, state, reason) SELECT account_id, now(), 'Call is over', 77, 'json', "
-        "'{}', 'd', 2, 'processed', 'no change' FROM general_accounts WHERE name = 'main_office'",
+        "INSERT INTO callkeeper_webhooks (account_id, id, received_at, event, call_id, format, "
+        "body, digest, receipt, state, reason) SELECT account_id, 5, now(), 'Call is over', 77, "
+        "'json', '{}', 'd', gen_random_uuid(), 'processed', 'no change' FROM general_accounts "
+        "WHERE name = 'main_office'",
+    )
+    ask(
+        database,
+        "INSERT INTO callkeeper_webhook_repeats (account_id, receipt, webhook_id, received_at) "
+        "SELECT account_id, gen_random_uuid(), id, now() FROM callkeeper_webhooks, "
+        "generate_series(1, 2)",
     )
     done = callkeeper("history", "77")
     assert done.code == 0, done.err
-    assert "webhook Call is over: processed (no change), came 2 times again" in done.out
+    assert "webhook Call is over: processed (no change), came 2 times more" in done.out
     assert "Now: not in the tables." in done.out
     unknown = callkeeper("history", "78")
     assert (unknown.code, unknown.out) == (1, "")
