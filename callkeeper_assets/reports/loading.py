@@ -80,11 +80,8 @@ class _Load:
         merger = self._mergers[table]
         parts = [part for part in batch.parts if table in self._builder.plans[part[0]]]
         merger.stage(stage.rows.values())
-        if stage.target.fillers:
-            held = merger.find_held(self._account_id, parts)
-            batch.rejects += [
-                ((row.report, row.day), reject) for row, reject in stage.drop_held(held)
-            ]
+        held = merger.find_held(self._account_id, parts)
+        batch.rejects += [((row.report, row.day), reject) for row, reject in stage.drop_held(held)]
         written = {"loaded_at": datetime.now(UTC)} if table == JSON_TABLE else {}
         for part, changed in merger.replace(self._account_id, parts, written).items():
             counts[part][table] = changed
@@ -96,6 +93,7 @@ class _Load:
             stage.add(StagedRow(report, day, one.call_id, one.position, values))
         merger = self._mergers[REJECTS_TARGET.table]
         merger.stage(stage.rows.values())
+        merger.find_held(self._account_id, batch.parts)
         merger.replace(self._account_id, batch.parts, {"run_id": self._run_id})
 
 

@@ -1,15 +1,17 @@
 """Replaces days of reports in one table: staged, compared, and only the difference is written.
 
-All that a load has staged for a table is merged by three statements inside the caller's
-transaction. A key that is held by another call, another report or a day that is not replaced stays
-with its holder: the staged row becomes a reject.
+All that a load has staged for a table is merged inside the caller's transaction. A key that is held
+by another call, another report or a day that is not replaced stays with its holder: the staged row
+becomes a reject.
 """
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Any, Final
+from itertools import islice
+from typing import Any, Final, NamedTuple
 
 from psycopg import sql
 
@@ -28,7 +30,74 @@ from callkeeper_assets.warehouse.records import RowCounts
 Part = tuple[str, date]
 
 _POSITION: Final = "callkeeper_position"
-_COUNT: Final = "SELECT report, day, count(*) FROM done GROUP BY report, day"
+# Names are put in by `Merger`, quoted. OFFSET 0 has each staged row looked up by its key: left to
+# choose, PostgreSQL reads all rows of the source, which a long load would do for each batch.
+_PLAN: Final = """
+    INSERT INTO {plan}
+    SELECT
+        s.*,
+        CASE WHEN t.place IS NULL THEN 'add' WHEN t.is_held THEN 'held' ELSE 'update' END,
+        t.place,
+        t.call,
+        t.report
+    FROM {stage} AS s
+    LEFT JOIN LATERAL (
+        SELECT
+            t.ctid AS place,
+            t.{call} AS call,
+            t.{report} AS report,
+            ({old}) IS DISTINCT FROM ({new}) AS is_changed,
+            t.{report} = ANY(%(fillers)s::text[])
+                AND (t.{report}, t.{call}) IS DISTINCT FROM (s.{report}, s.{call})
+                AND NOT EXISTS (
+                    SELECT FROM unnest(%(reports)s::text[], %(days)s::date[]) AS p (report, day)
+                    WHERE p.report = t.{report} AND p.day = t.{day}
+                ) AS is_held
+        FROM {table} AS t
+        WHERE t.account_id = %(account_id)s AND {same_key}
+        OFFSET 0
+    ) AS t ON true
+    WHERE t.place IS NULL OR t.is_held OR t.is_changed
+"""
+_COUNT: Final = """
+    SELECT {report}, {day}, callkeeper_action, count(*) FROM {plan}
+    WHERE callkeeper_action <> 'held'
+    GROUP BY 1, 2, 3
+"""
+_HELD: Final = """
+    SELECT {report}, {day}, {call}, {position}, callkeeper_holder_call, callkeeper_holder_report
+    FROM {plan}
+    WHERE callkeeper_action = 'held'
+"""
+_DELETE: Final = """
+    WITH gone AS (
+        DELETE FROM {table} AS t
+        WHERE t.account_id = %(account_id)s
+            AND t.{day} = ANY(%(days)s::date[]) AND t.{report} = ANY(%(reports)s::text[])
+            AND (t.{report}, t.{day}) IN (
+                SELECT p.report, p.day
+                FROM unnest(%(reports)s::text[], %(days)s::date[]) AS p (report, day)
+            )
+            AND NOT EXISTS (SELECT FROM {stage} AS s WHERE {same_key})
+        RETURNING t.{report} AS report, t.{day} AS day
+    )
+    SELECT report, day, 'delete', count(*) FROM gone GROUP BY report, day
+"""
+_UPDATE: Final = """
+    UPDATE {table} AS t SET {settings}
+    FROM {plan} AS s
+    WHERE s.callkeeper_action = 'update' AND t.ctid = s.callkeeper_place
+"""
+_ADD: Final = """
+    INSERT INTO {table} ({columns})
+    SELECT {inserted} FROM {plan} AS s WHERE s.callkeeper_action = 'add'
+"""
+# Beside a staged row's columns: what is done with it, and which row has its key.
+_PLAN_COLUMNS: Final = """
+    callkeeper_action text, callkeeper_place tid, callkeeper_holder_call bigint,
+    callkeeper_holder_report text
+"""
+_ROWS_IN_CHUNK: Final = 500
 _ESCAPES: Final = (("\\", "\\\\"), ("\t", "\\t"), ("\n", "\\n"), ("\r", "\\r"))
 
 
@@ -83,8 +152,7 @@ def build_target(table: ReportTable, fillers: Iterable[str]) -> Target:
     )
 
 
-@dataclass(frozen=True)
-class StagedRow:
+class StagedRow(NamedTuple):
     """A row that waits for its merge."""
 
     report: str
@@ -154,6 +222,7 @@ class Merger:
         self._target = target
         # Temporary tables hide others of their name: no report's table begins like this.
         self._stage_name = f"callkeeper_stage_{number}"
+        self._plan_name = f"callkeeper_plan_{number}"
         owned = dict(zip(target.owners, ("text", "date", "bigint"), strict=True))
         self._staged = {**owned, _POSITION: "integer"}
         self._staged |= {n: kind for n, kind in target.columns.items() if n not in self._staged}
@@ -163,11 +232,12 @@ class Merger:
             sql.SQL("{} {}").format(sql.Identifier(name), sql.SQL(kind))
             for name, kind in self._staged.items()
         )
-        connection.execute(
-            sql.SQL("CREATE TEMP TABLE {stage} ({columns}) ON COMMIT DELETE ROWS").format(
-                stage=sql.Identifier(self._stage_name), columns=columns
+        for name, more in (("stage", ""), ("plan", f", {_PLAN_COLUMNS}")):
+            connection.execute(
+                sql.SQL("CREATE TEMP TABLE {} ({}{}) ON COMMIT DELETE ROWS").format(
+                    self._parts[name], columns, sql.SQL(more)
+                )
             )
-        )
 
     def _build_parts(self, schema: str) -> dict[str, sql.Composable]:
         target = self._target
@@ -183,6 +253,7 @@ class Merger:
         return {
             "table": sql.Identifier(schema, target.table),
             "stage": sql.Identifier(self._stage_name),
+            "plan": sql.Identifier(self._plan_name),
             "report": report,
             "day": day,
             "call": call,
@@ -207,78 +278,63 @@ class Merger:
             sql.Identifier(self._stage_name), _names(self._staged)
         )
         with self._connection.cursor().copy(statement) as copy:
-            for row in rows:
-                copy.write(_format(row))
-        # Just filled, it has no statistics, and a plan without them can take very long.
-        self._execute("ANALYZE {stage}", {})
+            # A write a row took an eighth of the load's time.
+            lines = map(_format, rows)
+            while chunk := "".join(islice(lines, _ROWS_IN_CHUNK)):
+                copy.write(chunk)
 
     def find_held(self, account_id: int, parts: Sequence[Part]) -> list[tuple[Any, ...]]:
-        """Take out of the stage the rows whose key is held, and return their places and holders."""
-        return self._execute(
-            """
-            DELETE FROM {stage} AS s USING {table} AS t
-            WHERE t.account_id = %(account_id)s AND {same_key}
-                AND t.{report} = ANY(%(fillers)s)
-                AND (t.{report}, t.{call}) IS DISTINCT FROM (s.{report}, s.{call})
-                AND NOT EXISTS (
-                    SELECT FROM unnest(%(reports)s::text[], %(days)s::date[]) AS p (report, day)
-                    WHERE p.report = t.{report} AND p.day = t.{day}
-                )
-            RETURNING s.{report}, s.{day}, s.{call}, s.{position}, t.{call}, t.{report}
-            """,
-            _bind(account_id, parts) | {"fillers": sorted(self._target.fillers)},
-        )
+        """Compare the staged rows with the table; return those whose key is held, and by whom.
+
+        They are not written. Report, day, call and position of the row, then call and report of
+        the holder.
+        """
+        fillers = sorted(self._target.fillers)
+        self._execute(_PLAN, _bind(account_id, parts) | {"fillers": fillers})
+        return self._execute(_HELD) if fillers else []
 
     def replace(
         self, account_id: int, parts: Sequence[Part], written: Mapping[str, object]
     ) -> dict[Part, RowCounts]:
-        """Make the table's rows of these reports' days the staged ones; return what changed."""
+        """Make the table's rows of these reports' days the staged ones; return what changed.
+
+        What `find_held` has found out is written.
+        """
         values = _bind(account_id, parts) | dict(written)
-        deleted = self._count(
-            """
-            DELETE FROM {table} AS t
-            USING unnest(%(reports)s::text[], %(days)s::date[]) AS p (report, day)
-            WHERE t.account_id = %(account_id)s AND t.{report} = p.report AND t.{day} = p.day
-                AND NOT EXISTS (SELECT FROM {stage} AS s WHERE {same_key})
-            RETURNING t.{report} AS report, t.{day} AS day
-            """,
-            values,
-        )
-        updated = self._count(
-            """
-            UPDATE {table} AS t SET {settings}
-            FROM {stage} AS s
-            WHERE t.account_id = %(account_id)s AND {same_key}
-                AND ({old}) IS DISTINCT FROM ({new})
-            RETURNING s.{report} AS report, s.{day} AS day
-            """,
-            values,
-        )
-        added = self._count(
-            """
-            INSERT INTO {table} AS t ({columns})
-            SELECT {inserted} FROM {stage} AS s
-            WHERE NOT EXISTS (
-                SELECT FROM {table} AS t WHERE t.account_id = %(account_id)s AND {same_key}
-            )
-            RETURNING t.{report} AS report, t.{day} AS day
-            """,
-            values,
-        )
+        counts: dict[Part, dict[str, int]] = defaultdict(dict)
+        with self._without("nestloop"):
+            found = self._execute(_DELETE, values)
+        found += self._execute(_COUNT)
+        for report, day, action, count in found:
+            counts[report, day][action] = count
+        actions = {action for _, _, action, _ in found}
+        if "update" in actions:
+            with self._without("hashjoin", "mergejoin"):
+                self._execute(_UPDATE, values)
+        if "add" in actions:
+            self._execute(_ADD, values)
         return {
-            part: RowCounts(added.get(part, 0), updated.get(part, 0), deleted.get(part, 0))
+            part: RowCounts(
+                counts[part].get("add", 0),
+                counts[part].get("update", 0),
+                counts[part].get("delete", 0),
+            )
             for part in parts
         }
 
-    def _count(self, statement: str, values: Mapping[str, object]) -> dict[Part, int]:
-        counted = f"WITH done AS ({statement}) {_COUNT}"
-        found: dict[Part, int] = defaultdict(int)
-        for report, day, count in self._execute(counted, values):
-            found[report, day] = count
-        return found
+    @contextmanager
+    def _without(self, *joins: str) -> Iterator[None]:
+        """Keep PostgreSQL from joins that it takes for cheap where a table has no statistics."""
+        for name in joins:
+            self._connection.execute(f"SET LOCAL enable_{name} = off".encode())
+        yield
+        for name in joins:
+            self._connection.execute(f"SET LOCAL enable_{name} = on".encode())
 
-    def _execute(self, statement: str, values: Mapping[str, object]) -> list[tuple[Any, ...]]:
-        # The text is one of this class's own; what is put in are quoted names.
+    def _execute(
+        self, statement: str, values: Mapping[str, object] | None = None
+    ) -> list[tuple[Any, ...]]:
+        # The text is one of this module's own; what is put in are quoted names.
         composed = sql.SQL(statement).format(**self._parts)
         cursor = self._connection.execute(composed, values, prepare=False)
         return cursor.fetchall() if cursor.description else []

@@ -6,7 +6,7 @@ left out whole; the call's other rows, and the other calls, are not.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from callkeeper_assets.reports.calls import Call
 from callkeeper_assets.reports.definition import Report, ReportTable
@@ -42,8 +42,7 @@ class Reject:
     reason: str
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):
     """One row: its values in the order of the table's columns, as PostgreSQL reads them."""
 
     position: int

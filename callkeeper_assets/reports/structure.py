@@ -188,11 +188,11 @@ def _create(connection: Connection, table: ReportTable, made_by: str) -> None:
             sql.SQL(", ").join(map(sql.Identifier, (ACCOUNT_COLUMN, *table.key))),
         )
     )
-    # A day is replaced by it, and a removed report found.
+    # Days are replaced by it. The day first: a look-up by key must not be done by it.
     connection.execute(
         sql.SQL("CREATE INDEX ON {} ({})").format(
             name,
-            sql.SQL(", ").join(map(sql.Identifier, (ACCOUNT_COLUMN, REPORT_COLUMN, DAY_COLUMN))),
+            sql.SQL(", ").join(map(sql.Identifier, (ACCOUNT_COLUMN, DAY_COLUMN, REPORT_COLUMN))),
         )
     )
     connection.execute(_REGISTER, (table.name, made_by))

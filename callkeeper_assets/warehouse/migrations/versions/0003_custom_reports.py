@@ -23,7 +23,7 @@ _STATEMENTS: Final = (
         PRIMARY KEY (account_id, report, call_id)
     )
     """,
-    "CREATE INDEX callkeeper_reports_day ON callkeeper_reports (account_id, report, day)",
+    "CREATE INDEX callkeeper_reports_day ON callkeeper_reports (account_id, day, report)",
     "CREATE INDEX callkeeper_reports_called_at ON callkeeper_reports (account_id, called_at)",
     """
     CREATE TABLE callkeeper_rejects (
