@@ -106,7 +106,7 @@ def test_a_report_is_looked_at_built_and_told(main_office: RunningSimulator, dat
             ("main_office", "as_jsn"),
             "There is no report 'as_jsn'. Did you mean 'as_json'? Allowed: as_json, calls_by_c",
         ),
-        (("main", "as_json"), "There is no source 'main'. Did you mean 'main_office'?"),
+        (("main_ofice", "as_json"), "There is no source 'main_ofice'. Did you mean 'main_office'?"),
     ],
 )
 def test_a_report_that_is_not_known_is_refused_with_those_that_are(
