@@ -13,7 +13,7 @@ from callkeeper_assets.database.url import database_url
 from callkeeper_assets.definitions import defs
 from callkeeper_assets.home import home
 from callkeeper_assets.warehouse.migrate import ensure_schema
-from callkeeper_assets.warehouse.queries import waiting_webhooks
+from callkeeper_assets.webhooks.inbox_queries import list_waiting
 
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 _BETWEEN_LOOKS_SEC = 0.1
@@ -26,7 +26,7 @@ def main() -> None:
     with dg.DagsterInstance.get() as instance:
         (home() / f"inbox-runs-{os.getpid()}").touch()
         while True:
-            if waiting_webhooks(database_url()):
+            if list_waiting(database_url()):
                 job.execute_in_process(instance=instance, run_config=_QUIET)
             else:
                 time.sleep(_BETWEEN_LOOKS_SEC)
