@@ -56,7 +56,7 @@ _LOCK: Final = 0x636B_0002
 _FIND = """
     SELECT
         c.oid,
-        c.relkind IN ('r', 'p'),
+        c.relkind = 'r',
         EXISTS (SELECT FROM callkeeper_report_tables AS r WHERE r.table_name = c.relname)
     FROM pg_class AS c
     WHERE c.relnamespace = current_schema()::regnamespace AND c.relname = %s

@@ -197,6 +197,17 @@ def test_a_table_that_took_the_place_of_a_reports_is_left_alone(database: str) -
     assert fetch(database, "SELECT * FROM talks") == [(1, 1)]
 
 
+def test_a_table_that_was_made_a_partitioned_one_is_left_alone(database: str) -> None:
+    """Rows are found by their place, which tells the parts of such a table not apart."""
+    build_all(database, DAYS, report())
+    with psycopg.connect(database) as connection:
+        connection.execute("ALTER TABLE talks RENAME TO talks_whole")
+        connection.execute(
+            "CREATE TABLE talks (LIKE talks_whole INCLUDING ALL) PARTITION BY LIST (account_id)"
+        )
+    assert "that no report has made" in refusal(database, report())
+
+
 def test_a_table_of_that_name_elsewhere_does_not_matter(database: str) -> None:
     with psycopg.connect(database) as connection:
         connection.execute("CREATE SCHEMA other")

@@ -1,0 +1,39 @@
+"""Which days a report's schedule builds: a pure decision, so every case is a line."""
+
+from datetime import date, timedelta
+
+from callkeeper_assets.runs.refresh_plan import DayRange
+from callkeeper_assets.runs.report_plan import plan_report
+
+TODAY = date(2026, 3, 31)
+
+
+def back(*days: int) -> list[date]:
+    """The days so many days before today."""
+    return [TODAY - timedelta(days=n) for n in days]
+
+
+def plan(
+    stale: list[date], stored: list[date], first_day: date = date(2026, 1, 1)
+) -> list[DayRange]:
+    return plan_report(today=TODAY, overlap_days=1, first_day=first_day, stale=stale, stored=stored)
+
+
+def test_only_days_whose_raw_calls_are_there_are_planned() -> None:
+    assert plan([], []) == []
+    assert plan(back(5, 9), back(9)) == [DayRange(*back(9, 9))]
+    assert plan([], back(0, 1, 2)) == [DayRange(*back(1, 0))], "the overlap, today with it"
+
+
+def test_a_small_gap_is_built_too_if_all_of_it_is_there() -> None:
+    assert plan(back(9, 6), back(*range(2, 12))) == [DayRange(*back(9, 6))]
+    assert plan(back(9, 6), back(9, 8, 6)) == [DayRange(*back(9, 9)), DayRange(*back(6, 6))]
+    assert plan(back(20, 9), back(*range(2, 30))) == [
+        DayRange(*back(20, 20)),
+        DayRange(*back(9, 9)),
+    ]
+
+
+def test_days_before_the_first_partition_and_after_today_are_left_out() -> None:
+    stored = back(*range(-2, 10))
+    assert plan(back(-1, 9), stored, first_day=TODAY) == [DayRange(TODAY, TODAY)]
