@@ -1,5 +1,6 @@
 """`callkeeper demo`, small: the whole story in a home of its own."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,11 @@ def test_the_demo_tells_its_story_and_leaves_real_data_alone(
     assert "2. Historic load:" in done.out
     assert "3. Refresh, as the schedule does each day" in done.out
     assert "no row changed" in done.out
-    assert "6. What is loaded now" in done.out
+    assert "4. Calls come in, and CallKeeper sends webhooks" in done.out
+    assert done.out.count("of 6 calls, ") == 2
+    assert "7. Somebody breaks rows of 4 calls in the tables" in done.out
+    assert re.search(r"missing in the warehouse +2 +2 +0\n", done.out)
+    assert "8. What is loaded now" in done.out
     assert "callkeeper_calls_facts" in done.out
     assert "GROUP BY l.city" in done.out
     assert "Москва" in done.out
