@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import psycopg
 import pytest
@@ -114,6 +115,19 @@ def test_what_can_be_no_call_is_rejected_with_its_reason_and_holds_nobody_up(
     assert future[:2] == (8, "rejected")
     assert "lies in the future" in str(future[2])
     assert good == (9, "processed", None)
+
+
+@pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+03:00", "0001-01-01 00:00:00"])
+def test_a_time_that_no_calendar_has_holds_nobody_up(
+    office: Office, database: str, moment: str
+) -> None:
+    """West of Greenwich the year 1 begins in a year that Python does not know."""
+    office = office.with_source(time_zone=ZoneInfo("America/New_York"))
+    office.receive({"id": 8, "date": moment, "hook_event": OVER}, payload(9))
+    assert office.process().rejected == 1
+    assert rows(database, STORED) == [(9, "webhook", "success")]
+    reason = "its time (date) lies before 1970 or after 2199"
+    assert office.states() == [(8, "rejected", reason), (9, "processed", None)]
 
 
 def test_a_replayed_payload_is_read_by_the_names_that_are_configured_now(

@@ -124,6 +124,9 @@ def test_a_form_and_a_query_are_calls_with_phps_nesting() -> None:
         ({"id": 1, "date": "soon"}, "call 1 has no usable time (date_timestamp None, date 'soon')"),
         ({"id": 1, "date": "0000-00-00 00:00:00"}, "call 1 has no usable time"),
         ({"id": 1, "date_timestamp": 10**30}, "call 1 has no usable time"),
+        ({"id": 1, "date": "0001-01-01T00:00:00+03:00"}, "its time (date) lies before 1970"),
+        ({"id": 1, "date": "0001-01-01 00:00:00"}, "its time (date) lies before 1970"),
+        ({"id": 1, "date": "9999-12-31T23:59:59-03:00"}, "its time (date) lies before 1970 or"),
     ],
 )
 def test_what_can_be_no_call_has_a_reason_without_phone_number(
