@@ -1,15 +1,19 @@
-"""After loads that went well and in every way that they can fail, no API key is anywhere.
+"""After loads and webhooks that went well or failed in every way, no secret is anywhere.
 
-Not in a table of the warehouse or of Dagster, not in a file below the home, not in what the
-commands printed. A planted key proves that the search would find one.
+No API key and no webhook token: not in a table of the warehouse or of Dagster, not in a file below
+the home, not in what the commands printed, but for the URL that `check` is asked for. A planted key
+proves that the search would find one.
 """
 
+import http.client
 import json
 import os
 import secrets
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import date
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -18,11 +22,12 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from callkeeper_assets.cli.serving import find_free_port, is_listening
 from callkeeper_assets.home import project_root
 from callkeeper_assets.simulator.running import RunningSimulator, run_simulator
 from callkeeper_assets.simulator.settings import AccountSettings, AnswerSettings, Fault
 from callkeeper_assets_tests.chaos.holds import hold, wait_for_servers_end_of_it
-from callkeeper_assets_tests.chaos.installation import Installation
+from callkeeper_assets_tests.chaos.installation import Ended, Installation, wait_until
 from callkeeper_assets_tests.e2e.secret_search import Searcher
 
 FIRST, LAST = date(2026, 1, 10), date(2026, 1, 12)
@@ -78,9 +83,9 @@ def _run_echo() -> Iterator[str]:
 
 
 def _add_sources(
-    installation: Installation, simulator: RunningSimulator, echo: str
+    installation: Installation, simulator: RunningSimulator, echo: str, token: str
 ) -> dict[str, str]:
-    """Configure a source for each way to end; return their keys by name."""
+    """Configure a source for each way to end, one with webhooks; return their keys by name."""
     keys = {name: secrets.token_hex(16) for name in (*_SIMULATED, *_ECHOED, "nobody")}
     # The older form of keys, which no pattern would recognise.
     keys["reason"] = "Zq7" + secrets.token_hex(6) + "W"
@@ -95,8 +100,93 @@ def _add_sources(
             base_url = simulator.base_url
         elif name == "nobody":
             base_url = "http://127.0.0.1:9"
-        installation.add_source(base_url, name=name, key=key)
+        installation.add_source(
+            base_url, name=name, key=key, webhook_token=token if name == "good" else ""
+        )
     return keys
+
+
+def _post(port: int, method: str, path: str, body: bytes) -> int:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    try:
+        connection.request(method, path, body)
+        return connection.getresponse().status
+    finally:
+        connection.close()
+
+
+def _send(port: int, content: bytes) -> bytes:
+    """Send what is no HTTP; return the beginning of the answer."""
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+        connection.sendall(content)
+        return connection.recv(12)
+
+
+def _receive(installation: Installation, token: str, call: dict[str, object]) -> str:
+    """Run a receiver, and have it answer in all ways that it has; return what it printed."""
+    port = find_free_port()
+    receiver = installation.start("callkeeper_assets.cli.main", "webhooks", "--port", str(port))
+    try:
+        wait_until(lambda: is_listening(port), "the receiver listens")
+        path, body = f"/webhooks/good/{token}", json.dumps(call).encode()
+        statuses = [
+            _post(port, method, address, content)
+            for method, address, content in (
+                ("POST", path, body),
+                ("POST", path, b"no call"),
+                ("POST", path, b'{"hook_event": "Call is over"}'),
+                ("POST", path, b"x" * 2**21),
+                ("POST", f"/webhooks/{token}/{token}", body),
+                ("POST", f"{path}x", body),
+                ("POST", f"/{token}", body),
+                ("PUT", path, body),
+            )
+        ]
+        assert statuses == [200, 400, 200, 413, 404, 404, 404, 405]
+        assert _send(port, f"{token} {path}\r\n\r\n".encode()) == b"HTTP/1.1 400"
+        head = f"GET {path} HTTP/1.1\r\n" + f"x: {path * 50}\r\n" * 40
+        assert _send(port, head.encode()) == b"HTTP/1.1 431"
+    finally:
+        receiver.terminate()
+        printed = "".join(receiver.communicate(timeout=60))
+    assert " 413 " in printed
+    return printed
+
+
+def _take_webhooks(installation: Installation, token: str) -> list[Ended]:
+    """Receive with and without database, process, fail to; return what was printed."""
+    call = {"id": 5, "date": f"{FIRST} 12:00:00", "hook_event": "Call is processing"}
+    away = replace(installation, database="postgresql://somebody:word@127.0.0.1:9/nowhere")
+    printed = _receive(away, token, call) + _receive(installation, token, {**call, "id": 6})
+    assert "The database is away" in printed
+    raw = installation.home / "raw" / "good" / str(FIRST.year) / f"{FIRST}.parquet"
+    kept = raw.read_bytes()
+    raw.write_bytes(b"damaged")
+    failed = installation.run("inbox", "good", "--process")
+    assert failed.code == 1
+    assert "its webhooks wait on" in failed.stderr + failed.stdout
+    raw.write_bytes(kept)
+    words = (
+        ("inbox", "good", "--process"),
+        ("inbox", "good"),
+        ("inbox", "good", "--state", "processed", "--json"),
+        ("inbox", "good", "--replay"),
+        ("history", "6"),
+    )
+    ended = [installation.run(*each) for each in words]
+    assert [one.code for one in ended] == [0] * len(words), ended
+    # A token in place of its variable's name, and a variable that is not set.
+    file = installation.defs / "good" / "defs.yaml"
+    right = file.read_text()
+    file.write_text(right.replace("{env: GOOD_WEBHOOK_TOKEN}", token))
+    ended.append(installation.run("webhooks"))
+    file.write_text(right.replace("GOOD_WEBHOOK_TOKEN", token))
+    ended.append(installation.run("check", "good"))
+    file.write_text(right)
+    unset = replace(installation, variables={**installation.variables, "GOOD_WEBHOOK_TOKEN": ""})
+    ended.append(unset.run("check", "good"))
+    assert "GOOD_WEBHOOK_TOKEN" in ended[-1].stdout
+    return [Ended(0, printed, ""), failed, *ended]
 
 
 def _kill_a_load(installation: Installation) -> str:
@@ -165,11 +255,15 @@ def test_no_key_is_anywhere_after_success_and_every_failure(
     home.mkdir(parents=True)
     marker = home / "begun"
     marker.touch()
+    token = secrets.token_urlsafe(24)
     with run_simulator([]) as simulator, _run_echo() as echo:
-        keys = _add_sources(installation, simulator, echo)
+        keys = _add_sources(installation, simulator, echo, token)
         printed = _do_everything(installation, keys)
-    searcher = Searcher(keys.values())
-    assert not searcher.is_in(printed.encode())
+        taken = _take_webhooks(installation, token)
+    said = "\n".join(one.stdout + one.stderr for one in taken)
+    assert not Searcher([*keys.values(), token]).is_in(said.encode())
+    assert not Searcher(keys.values()).is_in(printed.encode())
+    searcher = Searcher([*keys.values(), token])
     assert list(searcher.search_tables(installation)) == []
     assert list(searcher.search_files(installation.home)) == []
     newer = _find_newer_files(marker.stat().st_mtime)
