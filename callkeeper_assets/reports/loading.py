@@ -27,17 +27,14 @@ from callkeeper_assets.reports.rows import JSON_TABLE
 from callkeeper_assets.reports.staging import Batch, Builder
 from callkeeper_assets.reports.structure import Connection, prepare_table
 from callkeeper_assets.warehouse.account_row import find_account
-from callkeeper_assets.warehouse.errors import UnavailableError, WarehouseError
 from callkeeper_assets.warehouse.migrate import ensure_schema
 from callkeeper_assets.warehouse.records import Account, RawDay, RowCounts
-from callkeeper_assets.warehouse.session import Session
+from callkeeper_assets.warehouse.session import Session, explain_error
 
 # Of one transaction; ten reports of so many calls are some tens of megabytes of rows.
 _BATCH_CALLS: Final = 5_000
 _BATCH_DAYS: Final = 31
 _LOCK_CLASS: Final = 0x636C
-# Classes of SQLSTATE: connection, resources, operator's intervention, rollback of a transaction.
-_TRANSIENT: Final = ("08", "53", "57", "40", "55")
 
 
 class _Load:
@@ -103,14 +100,8 @@ def _explained() -> Iterator[None]:
     try:
         yield
     except psycopg.Error as error:
-        state = error.sqlstate or ""
-        first = error.diag.message_primary or str(error).partition("\n")[0]
-        text = f"PostgreSQL did not take the rows of reports: {first[:300]}"
-        if not state or state.startswith(_TRANSIENT):
-            raise UnavailableError(f"{text}. Nothing of this batch is stored; try again.") from None
-        raise WarehouseError(
-            f"{text} (SQLSTATE {state}). Nothing of this batch is stored."
-        ) from None
+        text = error.diag.message_primary or str(error)
+        raise explain_error(error.sqlstate or "", text, "take the rows of reports") from None
 
 
 @dataclass

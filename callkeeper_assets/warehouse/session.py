@@ -51,20 +51,29 @@ def as_list(values: pa.Array | pa.ChunkedArray) -> pa.Array:
     return pa.ListArray.from_arrays(build_array([0, len(flat)], INT), flat)
 
 
-def _explain(error: adbc.Error, action: str) -> WarehouseError:
-    """Say what failed, without the values in it: detail lines, and what could be a phone."""
-    state = error.sqlstate or ""
-    first = _LONG_NUMBER.sub("…", str(error).partition("\n")[0])[:300]
-    text = f"PostgreSQL did not {action}: {first}"
+def explain_error(state: str, text: str, action: str) -> WarehouseError:
+    """Say what failed, without the values in it: detail lines, and what could be a phone.
+
+    Args:
+        state: SQLSTATE; empty if the server said none.
+        text: the driver's.
+        action: what PostgreSQL was to do.
+    """
+    first = _LONG_NUMBER.sub("…", text.partition("\n")[0])[:300].rstrip(". ")
+    said = f"PostgreSQL did not {action}: {first}"
     if state in _MISSING_TABLE:
-        return SchemaError(f"{text} The tables are not this program's: run `callkeeper check`.")
+        return SchemaError(f"{said}. The tables are not this program's: run `callkeeper check`.")
     if state == _UNIQUE_VIOLATION:
-        return DuplicateRowError(text)
+        return DuplicateRowError(said)
     if state.startswith(_DATA):
-        return BadDataError(f"{text} (SQLSTATE {state}).")
+        return BadDataError(f"{said} (SQLSTATE {state}).")
     if not state or state.startswith(_TRANSIENT):
-        return UnavailableError(f"{text} Nothing of this batch is stored; try again.")
-    return WarehouseError(f"{text} (SQLSTATE {state}).")
+        return UnavailableError(f"{said}. Nothing of this batch is stored; try again.")
+    return WarehouseError(f"{said} (SQLSTATE {state}).")
+
+
+def _explain(error: adbc.Error, action: str) -> WarehouseError:
+    return explain_error(error.sqlstate or "", str(error), action)
 
 
 class Session:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from callkeeper_assets.reports.books import find_stale_days
 from callkeeper_assets.reports.definition import Report
 from callkeeper_assets.reports.outcomes import BuiltDay, RefusedReport
-from callkeeper_assets.warehouse.errors import BadDataError, UnavailableError
+from callkeeper_assets.warehouse.errors import BadDataError, UnavailableError, WarehouseError
 from callkeeper_assets.warehouse.migrate import ensure_schema
 from callkeeper_assets.warehouse.records import RawDay
 from callkeeper_assets_tests.reports.building import (
@@ -468,3 +468,24 @@ def test_a_day_more_does_not_read_the_table_for_each_of_its_rows(database: str) 
         )
         # Its rows by key and by day; and a small table once, which is cheaper than its index.
         assert max(count for _, count in read) <= 2 * expected + len(days) * size, read
+
+
+_REFUSE_AND_SHOW = """
+    CREATE FUNCTION refuse_and_show() RETURNS trigger LANGUAGE plpgsql AS
+    $$ BEGIN RAISE EXCEPTION 'not with +%', NEW.id; END $$;
+    CREATE TRIGGER refuse_and_show BEFORE INSERT ON talks
+    FOR EACH ROW EXECUTE FUNCTION refuse_and_show()
+"""
+
+
+def test_what_the_database_says_of_a_row_is_told_without_its_values(database: str) -> None:
+    """A trigger of the user's own, a domain, a rule: any of them may say what the value was."""
+    build_all(database, [day_of(DAY, [call(1)])], TALKS)
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute(_REFUSE_AND_SHOW)
+    with pytest.raises(WarehouseError) as caught:
+        build(database, [day_of(DAY, [call(79161234567)])], TALKS)
+    assert str(caught.value) == (
+        "PostgreSQL did not take the rows of reports: not with … (SQLSTATE P0001)."
+    )
+    assert caught.value.__cause__ is None
