@@ -29,7 +29,7 @@ _PROCESSED: Final = f"""
 """  # noqa: S608
 _RECEIVED: Final = f"""
     SELECT {_COLUMNS} FROM callkeeper_webhooks
-    WHERE account_id = $1 AND received_at >= $2 AND state <> 'rejected'
+    WHERE account_id = $1 AND received_at >= $2 AND received_at < $3 AND state <> 'rejected'
 """  # noqa: S608
 _VERDICTS: Final = """
     UPDATE callkeeper_webhooks AS w
@@ -77,9 +77,13 @@ def read_processed(session: Session, account_id: int, call_ids: Sequence[int]) -
     return _read(session.query(_PROCESSED, {"account_id": _number(account_id), "ids": ids}))
 
 
-def read_received(session: Session, account_id: int, since: datetime) -> list[Row]:
-    """Read the payloads of a source that came since a moment, but those that are rejected."""
-    values = {"account_id": _number(account_id), "since": build_array([since], MOMENT)}
+def read_received(session: Session, account_id: int, since: datetime, until: datetime) -> list[Row]:
+    """Read the payloads of a source that came from one moment to another, but rejected ones."""
+    values = {
+        "account_id": _number(account_id),
+        "since": build_array([since], MOMENT),
+        "until": build_array([until], MOMENT),
+    }
     return _read(session.query(_RECEIVED, values))
 
 

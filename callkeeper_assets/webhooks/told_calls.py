@@ -43,12 +43,15 @@ def add_told_calls(
     """
     stay_from = source.webhooks_stay_from(fetched_at)
     start, end = (day_start(one, source.time_zone) for one in (day, day + timedelta(days=1)))
-    if stay_from is None or stay_from >= end:
+    if source.webhook is None or stay_from is None or stay_from >= end:
         return calls
+    # Without an end, each day of years that a refresh left within its grace would cost a look at
+    # all that ever came after it. What comes even later has the next refresh read the day again.
+    came = (start - _EARLIEST, end + source.webhook.grace)
     known = set(calls["call_id"].to_pylist())
     told = [
         call
-        for call in _read_last_words(url, source, start - _EARLIEST)
+        for call in _read_last_words(url, source, *came)
         if max(start, stay_from) <= call.called_at < end and call.call_id not in known
     ]
     if not told:
@@ -64,12 +67,14 @@ def add_told_calls(
     return both.sort_by([("called_at", "ascending"), ("call_id", "ascending")])
 
 
-def _read_last_words(url: str, source: Source, since: datetime) -> Iterator[RawCall]:
+def _read_last_words(
+    url: str, source: Source, since: datetime, until: datetime
+) -> Iterator[RawCall]:
     with Session(url) as session:
         account_id = find_account_id(
             session, Account(source.name, source.caption, source.time_zone)
         )
-        rows = read_received(session, account_id, since) if account_id else []
+        rows = read_received(session, account_id, since, until) if account_id else []
     for told in group_by_call(_read_usable(rows, source)).values():
         yield told[0].call
 

@@ -82,8 +82,10 @@ class Office:
         """The source as the warehouse knows it."""
         return Account(self.source.name, self.source.caption, MOSCOW)
 
-    def receive(self, *bodies: Mapping[str, Any] | bytes, form: str = "json") -> None:
-        """Put bodies into the inbox, one after another."""
+    def receive(
+        self, *bodies: Mapping[str, Any] | bytes, form: str = "json", at: datetime | None = None
+    ) -> None:
+        """Put bodies into the inbox, one after another; they come now, or at another moment."""
         ensure_schema(self.url)
         with Session(self.url) as session, psycopg.connect(self.url) as connection:
             account_id = find_account(session, self.account).account_id
@@ -93,8 +95,9 @@ class Office:
                 connection.execute(
                     "INSERT INTO callkeeper_webhooks "
                     "(account_id, received_at, call_id, format, body, digest) "
-                    "VALUES (%s, clock_timestamp(), %s, %s, %s, md5(%s)) ON CONFLICT DO NOTHING",
-                    (account_id, given, form, text, text),
+                    "VALUES (%s, coalesce(%s, clock_timestamp()), %s, %s, %s, md5(%s)) "
+                    "ON CONFLICT DO NOTHING",
+                    (account_id, at, given, form, text, text),
                 )
 
     def process(self, run_id: str = "inbox") -> Processed:

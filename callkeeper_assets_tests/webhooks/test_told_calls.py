@@ -44,6 +44,7 @@ def test_the_last_word_on_each_call_that_the_source_does_not_show(office: Office
         payload(3, PROCESSING, minute=2),
         payload(2, PROCESSING, minute=9),
         {"hook_event": OVER},
+        at=EVENING,
     )
     assert told(office) == [(3, OVER), (1, None), (2, PROCESSING)]
     office.process()
@@ -54,14 +55,23 @@ def test_calls_of_other_days_and_those_past_their_grace_are_left_out(office: Off
     office.store_answer([answered(1)])
     tomorrow = payload(7)
     tomorrow["date_timestamp"] += 24 * 60 * 60
-    office.receive(tomorrow, payload(8, minute=10), payload(9, minute=30))
+    office.receive(tomorrow, payload(8, minute=10), payload(9, minute=30), at=EVENING)
     late = moment_of(DAY, 20) + timedelta(hours=48)
     assert told(office, late) == [(1, None), (9, OVER)]
     assert told(office, late + timedelta(days=1)) == [(1, None)]
 
 
+def test_only_what_came_about_the_day_is_read(office: Office) -> None:
+    """Else a day would cost the more, the longer ago it is."""
+    office.store_answer([answered(1)])
+    grace = timedelta(hours=48)
+    office.receive(payload(2, minute=2), at=EVENING + grace - timedelta(seconds=1))
+    office.receive(payload(3, minute=3), at=EVENING + grace)
+    assert told(office) == [(1, None), (2, OVER)]
+
+
 def test_a_source_without_webhooks_has_the_source_s_calls_alone(office: Office) -> None:
     office.store_answer([answered(1)])
-    office.receive(payload(8))
+    office.receive(payload(8), at=EVENING)
     assert SOURCE.webhook is not None
     assert told(office.with_source(webhook=None)) == [(1, None)]
