@@ -38,12 +38,20 @@ def _strip_zeros(value: Any) -> Any:  # noqa: ANN401 -- JSON
     return value
 
 
+def _read_whole(digits: str) -> int | float:
+    """Read a whole number; one that Python refuses to read is beyond double precision, too."""
+    try:
+        return int(digits)
+    except ValueError:
+        return float(digits)
+
+
 def _decode(payload: str) -> Any:  # noqa: ANN401
     try:
         document = msgspec.json.decode(payload)
     except (msgspec.DecodeError, UnicodeEncodeError):
         # Numbers that no double holds, and halves of surrogate pairs, are legal JSON.
-        text = json.dumps(json.loads(payload), ensure_ascii=False)
+        text = json.dumps(json.loads(payload, parse_int=_read_whole), ensure_ascii=False)
         document = json.loads(text.encode("utf-8", "replace"))
     return _strip_zeros(document) if "\\u0000" in payload else document
 

@@ -106,7 +106,8 @@ def _convert_numeric(value: Any) -> str | None:  # noqa: ANN401
     if _is_blank(value):
         return None
     if type(value) in {int, float}:
-        if not isfinite(value):
+        # Not of a whole one: it may be one of 400 digits, which is no double.
+        if type(value) is float and not isfinite(value):
             raise MisfitError("is out of range")
         number = Decimal(value if type(value) is int else repr(value))
     elif type(value) is str:
@@ -181,7 +182,9 @@ def _read_moment(value: Any, wanted: str) -> datetime | None:  # noqa: ANN401
         if match:
             return _read_parts(match, wanted)
         value = int(text) if _DIGITS.fullmatch(text) else text
-    if type(value) in {int, float} and int(value if isfinite(value) else 0) in _EPOCH:
+    # Finiteness is asked of floats alone: a whole number may be one of 400 digits, no double.
+    is_number = type(value) is int or (type(value) is float and isfinite(value))
+    if is_number and int(value) in _EPOCH:
         return datetime.fromtimestamp(value, UTC).replace(tzinfo=None)
     raise _refuse(value, wanted)
 

@@ -1,5 +1,6 @@
 """Days of reports: replaced whole, only what changed is written, bad values kept out and told."""
 
+import json
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from callkeeper_assets.reports.books import find_stale_days
-from callkeeper_assets.reports.definition import Report
+from callkeeper_assets.reports.definition import ColumnType, Report
 from callkeeper_assets.reports.outcomes import BuiltDay, RefusedReport
 from callkeeper_assets.warehouse.errors import BadDataError, UnavailableError, WarehouseError
 from callkeeper_assets.warehouse.migrate import ensure_schema
@@ -489,3 +490,30 @@ def test_what_the_database_says_of_a_row_is_told_without_its_values(database: st
         "PostgreSQL did not take the rows of reports: not with … (SQLSTATE P0001)."
     )
     assert caught.value.__cause__ is None
+
+
+@pytest.mark.parametrize(("digits", "expected"), [(400, 10**400 - 1), (5000, None)])
+def test_a_number_of_any_length_keeps_nobody_s_day_out(
+    database: str, digits: int, expected: int | None
+) -> None:
+    """Whatever a source, or a webhook, sends as one; Python itself reads none of 5,000 digits."""
+    text = json.dumps({**call(1), "x": 0}).replace('"x": 0', f'"x": {"9" * digits}')
+    kinds: tuple[ColumnType, ...] = ("numeric", "jsonb", "bigint", "date")
+    reports = [
+        Report(
+            kind, structure=(table(f"as_{kind}", "id", {"id": ("id", "bigint"), "x": ("x", kind)}),)
+        )
+        for kind in kinds
+    ]
+    whole = Report("whole", fields=(("x", "x"),))
+    day = raw_day(DAY, [(1, moment_of(DAY, 0), text), (2, moment_of(DAY, 1), json.dumps(call(2)))])
+    built = {one.report: one for one in build_all(database, [day], *reports, whole)}
+    assert fetch(database, "SELECT data->'x' FROM callkeeper_reports ORDER BY call_id") == [
+        (expected,),
+        (None,),
+    ]
+    assert fetch(database, "SELECT id, x::text FROM as_jsonb WHERE id = 1") == [
+        (1, "null" if expected is None else str(expected))
+    ]
+    assert built["bigint"].rejects == built["date"].rejects == 1
+    assert built["numeric"].rejects == (expected is None)

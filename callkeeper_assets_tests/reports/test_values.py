@@ -116,6 +116,9 @@ def test_no_day_as_the_source_writes_it_is_null(kind: ColumnType) -> None:
         ("timestamp", "0001-01-01T00:00:00+03:00", "is not a time"),
         ("timestamp", 10**12, "is not a time"),
         ("timestamp", math.nan, "is not a time"),
+        ("timestamp", 10**400, "is not a time"),
+        ("date", 10**400, "is not a date"),
+        ("boolean", 10**400, "is not true or false"),
     ],
 )
 def test_a_value_that_does_not_fit_says_why_and_not_what(
