@@ -12,6 +12,7 @@ from typing import Final
 
 import duckdb
 
+from callkeeper_assets.api.redaction import excerpt
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.raw.days import build_table
 from callkeeper_assets.raw.store import RawStore
@@ -240,7 +241,8 @@ class InboxProcessor:
 
     def _reject(self, told: Told, error: str) -> None:
         """Reject a payload; others of its call wait on, one of them has the last word now."""
-        reason = f"the tables do not take it: {error}"
+        # DuckDB's own errors repeat what they were given: the call, with its phone numbers.
+        reason = f"the tables do not take it: {excerpt(error)}"
         self._settle([Verdict(told.row.id, "rejected", reason, told.call.call_id, told.call.event)])
 
 

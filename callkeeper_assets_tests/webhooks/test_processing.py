@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+import duckdb
 import psycopg
 import pytest
 
@@ -174,6 +175,22 @@ def test_a_payload_that_the_tables_do_not_take_is_found_and_rejected_alone(
     rejected = [one for one in office.states() if one[1] == "rejected"]
     assert [one[0] for one in rejected] == [13]
     assert "the tables do not take it" in str(rejected[0][2])
+
+
+def test_why_the_tables_do_not_take_a_payload_is_told_without_its_phone_numbers(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DuckDB shows the text that it could not read; the transformation leaves it none, so far."""
+
+    def fail(*_: object) -> None:
+        duckdb.execute("SELECT 'phone2: +79161234567'::INTEGER").fetchall()
+
+    monkeypatch.setattr(loader_module, "write_log", fail)
+    office.receive(payload(7))
+    office.process()
+    [(call_id, state, reason)] = office.states()
+    assert (call_id, state) == (7, "rejected")
+    assert "Could not convert string 'phone2: ***' to INT32" in str(reason)
 
 
 def test_what_is_not_stored_is_not_processed(
