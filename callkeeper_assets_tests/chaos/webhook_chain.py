@@ -44,7 +44,8 @@ class _Kept:
 
     def end(self) -> None:
         if self.process is not None:
-            self.process.terminate()
+            # Not asked to: Dagster puts off a SIGTERM that comes during a run, for ever if it ends.
+            self.process.kill()
             self.said.append("".join(self.process.communicate(timeout=60)))
             self.process = None
 
