@@ -7,7 +7,6 @@ fails does not hold up the others; the step fails after them.
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,12 +18,11 @@ from callkeeper_assets.assets.failures import failing_clearly
 from callkeeper_assets.assets.resources import RawCallsResource, WarehouseResource
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.raw.errors import RawError
-from callkeeper_assets.raw.store import RawStore
 from callkeeper_assets.warehouse.errors import WarehouseError
 from callkeeper_assets.warehouse.records import RowCounts
 
 if TYPE_CHECKING:
-    from callkeeper_assets.webhooks.processing import InboxProcessor, Processed
+    from callkeeper_assets.webhooks.processing import Processed
 
 NAME: Final = "webhook_calls"
 # The tables are not made from this asset again when it changes: its step has changed them itself.
@@ -48,20 +46,27 @@ def build_webhook_calls(sources: Sequence[Source]) -> dg.AssetsDefinition:
         warehouse: WarehouseResource,
     ) -> Iterator[dg.MaterializeResult[None]]:
         chosen = [by_key[key] for key in sorted(context.selected_asset_keys)]
+        # DuckDB, Arrow and the database's driver, which loading the code location need not pay for.
+        from callkeeper_assets.warehouse.loader import Loader  # noqa: PLC0415
+        from callkeeper_assets.webhooks.rounds import InboxRun  # noqa: PLC0415
+
         with failing_clearly(context), warehouse.open(context, *chosen) as url:
-            outcome = _process(context, chosen, url, raw_store.open_store())
-            for source in outcome.done:
-                processed = outcome.processed[source.name]
+            with Loader(url) as loader:
+                run = InboxRun(loader, chosen, raw_store.open_store(), context.run.run_id)
+                run.process()
+            for source in chosen:
+                if source.name in run.failures:
+                    continue
+                processed = run.processed[source.name]
                 _observe_tables(context, source, processed)
                 yield dg.MaterializeResult(
                     asset_key=webhook_calls_key(source),
                     metadata=_describe(processed),
                     data_version=_DATA_VERSION,
                 )
-        if outcome.bug:
-            raise outcome.bug
-        if outcome.failures:
-            raise dg.Failure("\n".join(outcome.failures), allow_retries=False)
+            failures = [_explain(name, error) for name, error in run.failures.items()]
+        if failures:
+            raise dg.Failure("\n".join(failures), allow_retries=False)
 
     return webhook_calls
 
@@ -86,55 +91,15 @@ def _build_spec(source: Source) -> dg.AssetSpec:
     )
 
 
-@dataclass
-class _Outcome:
-    """What came of a run's sources."""
+def _explain(source: str, failure: Exception) -> str:
+    """Say what a failure means for the source.
 
-    done: list[Source] = field(default_factory=list)
-    processed: "dict[str, Processed]" = field(default_factory=dict)
-    failures: list[str] = field(default_factory=list)
-    bug: Exception | None = None
-
-
-def _process(
-    context: dg.AssetExecutionContext, sources: Sequence[Source], url: str, store: RawStore
-) -> _Outcome:
-    """Process the sources by turns, a bounded number of payloads each, until nothing waits."""
-    # DuckDB, Arrow and the database's driver, which loading the code location need not pay for.
-    from callkeeper_assets.warehouse.loader import Loader  # noqa: PLC0415
-    from callkeeper_assets.webhooks.processing import InboxProcessor  # noqa: PLC0415
-
-    outcome = _Outcome()
-    with Loader(url) as loader:
-        active = [
-            (source, InboxProcessor(loader, source, store, context.run.run_id))
-            for source in sources
-        ]
-        while active:
-            active = [
-                (source, processor)
-                for source, processor in active
-                if _process_some(source, processor, outcome)
-            ]
-    return outcome
-
-
-def _process_some(source: Source, processor: "InboxProcessor", outcome: _Outcome) -> bool:
-    """Process some of a source's payloads; return whether more may wait."""
-    try:
-        if processor.process_some():
-            return True
-    except (CallKeeperError, RawError, WarehouseError) as error:
-        outcome.failures.append(
-            f"Source '{source.name}': its webhooks wait on, they could not be processed. {error}"
-        )
-        return False
-    except Exception as error:  # noqa: BLE001 -- a bug; raised once the other sources are done
-        outcome.bug = error
-        return False
-    outcome.done.append(source)
-    outcome.processed[source.name] = processor.processed
-    return False
+    Raises:
+        Exception: It is a bug: the failure itself.
+    """
+    if not isinstance(failure, CallKeeperError | RawError | WarehouseError):
+        raise failure
+    return f"Source '{source}': its webhooks wait on, they could not be processed. {failure}"
 
 
 def _describe(processed: "Processed") -> dict[str, Any]:

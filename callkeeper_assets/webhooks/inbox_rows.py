@@ -15,13 +15,10 @@ from callkeeper_assets.warehouse.arrow import BIGINT, INT, MOMENT, TEXT, build_a
 from callkeeper_assets.warehouse.session import Session, as_list
 from callkeeper_assets.webhooks.document import Format
 
-# Of one round: so many bodies are in memory at once.
-_MOST_ROWS: Final = 2_000
-
 _COLUMNS: Final = "id, received_at, event, call_id, format, body"
 _WAITING: Final = f"""
     SELECT {_COLUMNS} FROM callkeeper_webhooks
-    WHERE account_id = $1 AND state = 'new' ORDER BY id LIMIT {_MOST_ROWS}
+    WHERE account_id = $1 AND state = 'new' ORDER BY id LIMIT $2
 """  # noqa: S608 -- constants
 _PROCESSED: Final = f"""
     SELECT {_COLUMNS} FROM callkeeper_webhooks
@@ -64,9 +61,10 @@ class Verdict:
     event: str | None
 
 
-def read_waiting(session: Session, account_id: int) -> list[Row]:
+def read_waiting(session: Session, account_id: int, most: int) -> list[Row]:
     """Read some of the payloads that wait for a source, the first stored ones."""
-    return _read(session.query(_WAITING, {"account_id": _number(account_id)}))
+    values = {"account_id": _number(account_id), "most": build_array([most], BIGINT)}
+    return _read(session.query(_WAITING, values))
 
 
 def read_processed(session: Session, account_id: int, call_ids: Sequence[int]) -> list[Row]:

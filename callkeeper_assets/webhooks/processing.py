@@ -18,6 +18,7 @@ from callkeeper_assets.raw.days import build_table
 from callkeeper_assets.raw.store import RawStore
 from callkeeper_assets.warehouse.account_row import find_account
 from callkeeper_assets.warehouse.errors import BadDataError
+from callkeeper_assets.warehouse.joint_batch import Part
 from callkeeper_assets.warehouse.loader import BatchAtCommit, Loader
 from callkeeper_assets.warehouse.records import Account, LoadedDay, RawDay
 from callkeeper_assets.warehouse.session import Session
@@ -81,7 +82,10 @@ class Processed:
 
 
 class InboxProcessor:
-    """Processes what waits for one source, a bounded number of payloads a round.
+    """One source's side of processing: `rounds` drives those of all sources.
+
+    Attributes:
+        processed: what has come of its payloads.
 
     Args:
         loader: An open one; sources may share it.
@@ -95,40 +99,72 @@ class InboxProcessor:
         self._webhook = source.webhook
         self._loader = loader
         self._session: Session = loader.session
-        self._source = source
+        self.source = source
         self._store = store
         self._run_id = run_id
         self._account = Account(source.name, source.caption, source.time_zone)
-        self._account_id = find_account(self._session, self._account).account_id
+        self.account_id = find_account(self._session, self._account).account_id
         self.processed = Processed()
+        self._wanted: dict[date, list[_Word]] = {}
 
-    def process_some(self) -> bool:
-        """Process some of what waits; return whether anything did.
+    def take_some(self, most: int) -> bool:
+        """Take some of what waits, and settle what changes nothing; return whether any waits.
+
+        The account must be locked, from here until what is taken is loaded: the source's own load
+        waits, or is over.
 
         Raises:
             UnavailableError: The database went away; what is not stored is not processed.
             StoreError: The raw calls cannot be read.
         """
-        # Held from the look into the raw calls on: the source's own load waits, or is over.
-        with self._session.lock(self._account_id):
-            waiting = read_waiting(self._session, self._account_id)
-            if not waiting:
-                return False
-            first = min(row.received_at for row in waiting)
-            self.processed.oldest = min(first, self.processed.oldest or first)
-            words, verdicts = self._take_apart(waiting)
-            wanted, not_needed = self._leave_to_source(words)
-            self.processed.not_needed += len(not_needed)
-            for word, reason in not_needed:
-                verdicts += word.judge(reason)
-            self._settle(verdicts)
-            self._load(wanted)
+        self._wanted = {}
+        waiting = read_waiting(self._session, self.account_id, most)
+        if not waiting:
+            return False
+        first = min(row.received_at for row in waiting)
+        self.processed.oldest = min(first, self.processed.oldest or first)
+        words, verdicts = self._take_apart(waiting)
+        wanted, not_needed = self._leave_to_source(words)
+        self.processed.not_needed += len(not_needed)
+        for word, reason in not_needed:
+            verdicts += word.judge(reason)
+        self._settle(verdicts)
+        self._wanted = wanted
         return True
+
+    @property
+    def has_part(self) -> bool:
+        """Whether something is taken that is to be loaded."""
+        return bool(self._wanted)
+
+    def build_part(self) -> Part:
+        """Return what is taken, for a load together with others."""
+        days = [_build_day(day, self._wanted[day]) for day in sorted(self._wanted)]
+        return Part(self._account, days)
+
+    def settle_part(self, batch: BatchAtCommit) -> None:
+        """Settle what is loaded, in the transaction that loads it."""
+        settled = [one for day in batch.batch.days for one in _judge(self._wanted[day])]
+        write_verdicts(batch.session, self.account_id, settled)
+
+    def note_loaded(self, day: LoadedDay) -> None:
+        """Count a day that is loaded; it is not taken any more."""
+        self._count(_judge(self._wanted.pop(day.day)))
+        self.processed.days.append(day)
+
+    def load_alone(self) -> None:
+        """Load what is taken; what the tables do not take is found by halving, and rejected alone.
+
+        Raises:
+            UnavailableError: The database went away.
+        """
+        wanted, self._wanted = self._wanted, {}
+        self._load(wanted)
 
     def _settle(self, verdicts: Sequence[Verdict]) -> None:
         """Settle payloads that change nothing in the tables."""
         if verdicts:
-            write_verdicts(self._session, self._account_id, verdicts)
+            write_verdicts(self._session, self.account_id, verdicts)
             self._count(verdicts)
 
     def _count(self, verdicts: Sequence[Verdict]) -> None:
@@ -145,7 +181,7 @@ class InboxProcessor:
             else:
                 verdicts.append(told)
         ids = sorted({one.call.call_id for one in fresh})
-        older = [self._read(row) for row in read_processed(self._session, self._account_id, ids)]
+        older = [self._read(row) for row in read_processed(self._session, self.account_id, ids)]
         known = [told for told in older if isinstance(told, Told)]
         waits = {one.row.id for one in fresh}
         words = [
@@ -175,7 +211,7 @@ class InboxProcessor:
             if word.best not in word.waiting:
                 not_needed.append((word, None))
                 continue
-            day = word.best.call.called_at.astimezone(self._source.time_zone).date()
+            day = word.best.call.called_at.astimezone(self.source.time_zone).date()
             by_day.setdefault(day, []).append(word)
         wanted: dict[date, list[_Word]] = {}
         for day, told in by_day.items():
@@ -190,13 +226,13 @@ class InboxProcessor:
 
     def _find_judge(self, day: date) -> Callable[[_Word], str | None]:
         """Return what says why a call of the day is left to the source, or None."""
-        if day < self._source.start_date:
+        if day < self.source.start_date:
             return lambda _: TOO_EARLY
-        found = self._store.look_up(self._source.name, day)
+        found = self._store.look_up(self.source.name, day)
         if found is None:
             return lambda _: None
         ids, details = found
-        last_moment = self._source.webhooks_stay_from(details.fetched_at)
+        last_moment = self.source.webhooks_stay_from(details.fetched_at)
 
         def judge(word: _Word) -> str | None:
             if word.best.call.call_id in ids:
@@ -207,25 +243,20 @@ class InboxProcessor:
         return judge
 
     def _load(self, wanted: Mapping[date, Sequence[_Word]]) -> None:
-        """Load calls; what the tables do not take is found by halving, and rejected alone."""
         if not wanted:
             return
-
-        verdicts = {
-            day: [verdict for word in words for verdict in word.judge(None)]
-            for day, words in wanted.items()
-        }
+        verdicts = {day: _judge(words) for day, words in wanted.items()}
 
         def settle(batch: BatchAtCommit) -> None:
             settled = [verdict for day in batch.batch.days for verdict in verdicts[day]]
-            write_verdicts(batch.session, self._account_id, settled)
+            write_verdicts(batch.session, self.account_id, settled)
 
         try:
             for result in self._loader.load(
                 self._account,
                 [_build_day(day, wanted[day]) for day in sorted(wanted)],
-                tables=self._source.tables,
-                filters=self._source.filters,
+                tables=self.source.tables,
+                filters=self.source.filters,
                 run_id=self._run_id,
                 origin="webhook",
                 within=settle,
@@ -244,6 +275,11 @@ class InboxProcessor:
         # DuckDB's own errors repeat what they were given: the call, with its phone numbers.
         reason = f"the tables do not take it: {excerpt(error)}"
         self._settle([Verdict(told.row.id, "rejected", reason, told.call.call_id, told.call.event)])
+
+
+def _judge(words: Iterable[_Word]) -> list[Verdict]:
+    """Return the verdicts on calls that are loaded."""
+    return [verdict for word in words for verdict in word.judge(None)]
 
 
 def _build_day(day: date, words: Sequence[_Word]) -> RawDay:

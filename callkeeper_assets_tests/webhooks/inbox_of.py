@@ -19,7 +19,8 @@ from callkeeper_assets.warehouse.migrate import ensure_schema
 from callkeeper_assets.warehouse.records import Account
 from callkeeper_assets.warehouse.session import Session
 from callkeeper_assets.warehouse.tables import SELECTABLE_TABLES
-from callkeeper_assets.webhooks.processing import InboxProcessor, Processed
+from callkeeper_assets.webhooks.processing import Processed
+from callkeeper_assets.webhooks.rounds import InboxRun
 from callkeeper_assets_tests.warehouse.raw_days import DAY, MOSCOW, Call, call, moment_of
 
 OVER, PROCESSING = "Call is over", "Call is processing"
@@ -102,11 +103,7 @@ class Office:
 
     def process(self, run_id: str = "inbox") -> Processed:
         """Process all that waits."""
-        with Loader(self.url) as loader:
-            processor = InboxProcessor(loader, self.source, self.store, run_id)
-            while processor.process_some():
-                pass
-            return processor.processed
+        return process_together([self], run_id)[0]
 
     def store_answer(self, calls: Sequence[Call], fetched_at: datetime | None = None) -> RawDay:
         """Store the API's answer for the day, as the step `raw_calls` does."""
@@ -145,6 +142,16 @@ class Office:
             return connection.execute(
                 "SELECT call_id, state, reason FROM callkeeper_webhooks ORDER BY id"
             ).fetchall()
+
+
+def process_together(offices: Sequence[Office], run_id: str = "inbox") -> list[Processed]:
+    """Process all that waits of several sources of one database in one run."""
+    with Loader(offices[0].url) as loader:
+        run = InboxRun(loader, [one.source for one in offices], offices[0].store, run_id)
+        run.process()
+    for failure in run.failures.values():
+        raise failure
+    return [run.processed[one.source.name] for one in offices]
 
 
 def details_of(source: str, fetched_at: datetime) -> DayDetails:

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import duckdb
@@ -13,7 +14,7 @@ from callkeeper_assets.raw.store import RawStore
 from callkeeper_assets.warehouse import loader as loader_module
 from callkeeper_assets.warehouse.errors import UnavailableError
 from callkeeper_assets.warehouse.filters import Filter
-from callkeeper_assets.webhooks import inbox_rows, processing
+from callkeeper_assets.webhooks import processing, rounds
 from callkeeper_assets_tests.warehouse.raw_days import DAY, moment_of, row, rows
 from callkeeper_assets_tests.webhooks.inbox_of import (
     OVER,
@@ -22,8 +23,10 @@ from callkeeper_assets_tests.webhooks.inbox_of import (
     Office,
     answered,
     payload,
+    process_together,
 )
 
+BERLIN = ZoneInfo("Europe/Berlin")
 STORED = "SELECT call_id, origin, status FROM callkeeper_calls ORDER BY call_id"
 
 
@@ -216,8 +219,60 @@ def test_more_than_one_round_takes_are_all_processed(
     office: Office, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Both webhooks of a call may come in different rounds."""
-    monkeypatch.setattr(inbox_rows, "_WAITING", inbox_rows._WAITING.replace("2000", "3"))
+    monkeypatch.setattr(rounds, "_MOST_ROWS", 3)
+    monkeypatch.setattr(rounds, "_LEAST_ROWS", 3)
     office.receive(*(payload(n, PROCESSING, minute=n) for n in range(10)))
     office.receive(*(payload(n, OVER, minute=n) for n in range(10)))
     assert office.process().payloads == 20
     assert rows(database, STORED) == [(n, "webhook", "success") for n in range(10)]
+
+
+def build_offices(office: Office, *changes: dict[str, Any]) -> list[Office]:
+    """Return sources of one database that differ in their names, and as given."""
+    return [
+        office.with_source(name=f"office_{number}", **changed)
+        for number, changed in enumerate(changes)
+    ]
+
+
+def test_sources_that_are_loaded_together_keep_their_calls_apart(
+    office: Office, database: str
+) -> None:
+    """Same call ids, days in part the same; other tables, filters or zones load beside them."""
+    tables = tuple(name for name in SOURCE.tables if name != "general_sites")
+    only_failed = {"callkeeper_calls": (Filter("status", "eq", "failed"),)}
+    offices = build_offices(
+        office, {}, {}, {}, {"tables": tables}, {"filters": only_failed}, {"time_zone": BERLIN}
+    )
+    for number, one in enumerate(offices):
+        one.receive(*(payload(n, minute=700 * n, tags=f"of {number}") for n in range(number + 1)))
+    processed = process_together(offices)
+    assert [one.payloads for one in processed] == [1, 2, 3, 4, 5, 6]
+    stored = "SELECT a.name, c.call_id, c.tags, f.sites_id > 1 FROM callkeeper_calls AS c "
+    stored += "JOIN callkeeper_calls_facts AS f ON f.calls_id = c.id "
+    stored += "JOIN general_accounts AS a ON a.account_id = c.account_id ORDER BY 1, 2"
+    assert rows(database, stored) == [
+        (f"office_{number}", n, f"of {number}", number != 3)
+        for number in (0, 1, 2, 3, 5)
+        for n in range(number + 1)
+    ]
+    logged = "SELECT table_name, sum(rows_added) FROM callkeeper_loads GROUP BY 1"
+    for table, added in rows(database, logged):
+        # A dimension has a row for "unknown" from the beginning, and a source is no webhook's.
+        unknown = table.startswith("general_")
+        [(held,)] = rows(database, f"SELECT count(*) - {unknown:d} FROM {table}")
+        assert added == (0 if table == "general_accounts" else held), table
+
+
+@pytest.mark.usefixtures("_no_row_of_13")
+def test_a_source_whose_call_the_tables_do_not_take_costs_the_others_nothing(
+    office: Office, database: str
+) -> None:
+    offices = build_offices(office, {}, {}, {})
+    for one, call_id in zip(offices, (12, 13, 14), strict=True):
+        one.receive(payload(call_id), payload(99))
+    processed = process_together(offices)
+    assert [(one.payloads, one.rejected) for one in processed] == [(2, 0), (2, 1), (2, 0)]
+    assert rows(database, "SELECT call_id FROM callkeeper_calls ORDER BY 1") == [
+        (n,) for n in (12, 14, 99, 99, 99)
+    ]
