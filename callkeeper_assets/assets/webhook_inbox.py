@@ -27,9 +27,11 @@ _UNDER_WAY: Final = [
     dg.DagsterRunStatus.STARTED,
     dg.DagsterRunStatus.CANCELING,
 ]
-# From a run's creation to its lock: the queue's turn and a process's start. Another run beside one
-# that is slower only finds nothing left to do.
-_UNTIL_LOCK_SEC: Final = 60
+# Without its lock a run is taken for dead so long after its creation: the queue's turn and a
+# process's start come first. Or so long after its start, when its first step has to take the lock.
+# Another run beside one that is slower only finds nothing left to do.
+_UNTIL_START_SEC: Final = 60
+_UNTIL_LOCK_SEC: Final = 15
 
 
 def build_webhook_inbox(sources: Sequence[Source]) -> dg.Definitions:
@@ -78,7 +80,10 @@ def _find_running(instance: dg.DagsterInstance, url: str) -> str | None:
     """Return the run that processes payloads, or soon will."""
     for record in instance.get_run_records(dg.RunsFilter(job_name=NAME, statuses=_UNDER_WAY)):
         run_id = record.dagster_run.run_id
-        age = time.time() - record.create_timestamp.timestamp()
-        if age < _UNTIL_LOCK_SEC or is_run_alive(url, run_id):
+        if record.start_time:
+            is_young = time.time() - record.start_time < _UNTIL_LOCK_SEC
+        else:
+            is_young = time.time() - record.create_timestamp.timestamp() < _UNTIL_START_SEC
+        if is_young or is_run_alive(url, run_id):
             return run_id
     return None

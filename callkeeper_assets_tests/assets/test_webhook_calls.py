@@ -158,14 +158,18 @@ def test_a_tick_with_nothing_to_do_says_so(inbox: Inbox) -> None:
     )
 
 
+@pytest.mark.parametrize(("has_started", "patience"), [(False, "START"), (True, "LOCK")])
 def test_a_tick_waits_for_a_run_under_way_but_not_for_a_dead_one(
-    inbox: Inbox, monkeypatch: pytest.MonkeyPatch
+    inbox: Inbox, monkeypatch: pytest.MonkeyPatch, has_started: bool, patience: str
 ) -> None:
     inbox.receive(inbox.sources[0], recent_payload(1))
     job = inbox.definitions.resolve_job_def("webhook_inbox")
-    run = inbox.instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED)
+    run = inbox.instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTING)
+    if has_started:
+        started = dg.DagsterEvent(dg.DagsterEventType.RUN_START.value, job.name)
+        inbox.instance.report_dagster_event(started, run.run_id)
     assert not inbox.tick().run_requests
-    monkeypatch.setattr("callkeeper_assets.assets.webhook_inbox._UNTIL_LOCK_SEC", -1)
+    monkeypatch.setattr(f"callkeeper_assets.assets.webhook_inbox._UNTIL_{patience}_SEC", -1)
     with held_run_lock(inbox.url, run.run_id):
         waits = inbox.tick()
         assert f"wait for run {run.run_id} to end" in str(
