@@ -22,6 +22,7 @@ from callkeeper_assets_tests.benchmarks.code_location import compare_loading
 from callkeeper_assets_tests.benchmarks.peers_environment import prepare_peers
 from callkeeper_assets_tests.benchmarks.report import Section, format_section, write_json
 from callkeeper_assets_tests.benchmarks.stand import ROOT, Stand, today
+from callkeeper_assets_tests.benchmarks.webhook_latency import measure_latency
 from callkeeper_assets_tests.benchmarks.webhooks import WebhookSizes, measure_receiver
 
 
@@ -39,10 +40,13 @@ class _Sizes:
     report_days: tuple[int, int]
     reconciled_days: int
     reconciled_rounds: int
+    latency: tuple[int, int]
 
 
-_FULL: Final = _Sizes(200, 500, 5, 50, 100, 5, WebhookSizes(5, 8, 100_000), (20, 100), 30, 5)
-_SHORT: Final = _Sizes(5, 12, 1, 2, 100, 1, WebhookSizes(1, 2, 5_000), (2, 4), 2, 1)
+_FULL: Final = _Sizes(
+    200, 500, 5, 50, 100, 5, WebhookSizes(5, 8, 100_000), (20, 100), 30, 5, (100, 10)
+)
+_SHORT: Final = _Sizes(5, 12, 1, 2, 100, 1, WebhookSizes(1, 2, 5_000), (2, 4), 2, 1, (20, 1))
 _BENCHMARKS: Final[dict[str, Callable[[Stand, str, _Sizes], Section]]] = {
     "historic": lambda stand, peers, sizes: historic.compare_loads(stand, peers, sizes.load_days),
     "memory": lambda stand, _, sizes: historic.compare_memory(
@@ -60,6 +64,7 @@ _BENCHMARKS: Final[dict[str, Callable[[Stand, str, _Sizes], Section]]] = {
         stand.folder, sizes.location_sources, sizes.location_rounds
     ),
     "webhooks": lambda stand, _, sizes: measure_receiver(stand, sizes.webhooks),
+    "webhook-latency": lambda stand, _, sizes: measure_latency(stand, *sizes.latency),
 }
 # Those that need the peers' environment, which takes a minute to make.
 _WITH_PEERS: Final = frozenset({"historic", "refresh"})
