@@ -29,6 +29,8 @@ _WEB_SERVER: Final = "The web server"
 _ANY_HOST: Final = ("0.0.0.0", "::", "")  # noqa: S104 -- compared with, not listened at
 _LOOK_SEC: Final = 0.2
 _MOST_DEATHS: Final = 3
+# What is sent meanwhile is lost: nobody is known to send a webhook twice.
+_RECEIVER_PAUSE_SEC: Final = 5.0
 
 
 @dataclass(frozen=True)
@@ -156,7 +158,8 @@ def _web_server(address: WebAddress, workspace: Path, logs: Path) -> Service:
 def _receiver(address: WebAddress, logs: Path) -> Service:
     arguments = ["-m", "callkeeper_assets.cli.main", "webhooks"]
     arguments += ["--host", address.host, "--port", str(address.port)]
-    return Service("The webhook receiver", tuple(arguments), logs / "webhooks.log")
+    log = logs / "webhooks.log"
+    return Service("The webhook receiver", tuple(arguments), log, _RECEIVER_PAUSE_SEC)
 
 
 def _prepare(log: Path) -> None:

@@ -21,11 +21,15 @@ _TAIL_LINES: Final = 15
 
 @dataclass(frozen=True)
 class Service:
-    """A process that should always run: `python <arguments>`."""
+    """A process that should always run: `python <arguments>`.
+
+    However often it dies, it is started again after `longest_pause_sec` at most.
+    """
 
     name: str
     arguments: tuple[str, ...]
     log: Path
+    longest_pause_sec: float = _LONGEST_PAUSE_SEC
 
 
 class _Kept:
@@ -60,11 +64,12 @@ class _Kept:
         # What it started itself would be in its successor's way.
         stop_children([self.process], 0)
         self.deaths = 1 if now - self.started > _WELL_AFTER_SEC else self.deaths + 1
-        pause = min(_LONGEST_PAUSE_SEC, _FIRST_PAUSE_SEC * 2.0 ** (self.deaths - 1))
+        longest = self.service.longest_pause_sec
+        pause = min(longest, _FIRST_PAUSE_SEC * 2.0 ** (self.deaths - 1))
         self.again_at = now + pause
         how = f"signal {-status}" if status < 0 else f"exit code {status}"
         print_warning(
-            f"{self.service.name} ended ({how}); it is started again in {pause:.0f} s. "
+            f"{self.service.name} ended ({how}); it is started again in {pause:.2g} s. "
             f"Its log: {self.service.log}"
         )
 

@@ -1,0 +1,30 @@
+"""What dies is started again: later each time, but no later than it may be."""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from callkeeper_assets.cli.supervisor import Service, Supervisor
+from callkeeper_assets_tests.chaos.installation import wait_until
+
+_ENDS = ("-c", "raise SystemExit(3)")
+
+
+def test_a_service_whose_pause_is_bounded_is_started_again_soon_however_often_it_dies(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Supervisor() as supervisor:
+        supervisor.start(Service("Bounded", _ENDS, tmp_path / "bounded.log", 0.05))
+        supervisor.start(Service("Unbounded", _ENDS, tmp_path / "unbounded.log"))
+
+        def has_died_often() -> bool:
+            supervisor.look_after()
+            time.sleep(0.01)
+            return supervisor.count_deaths("Bounded") >= 6
+
+        wait_until(has_died_often, "it has died six times")
+        assert supervisor.count_deaths("Unbounded") <= 3
+    said = " ".join(capsys.readouterr().err.split())
+    assert "Bounded ended (exit code 3); it is started again in 0.05 s." in said
+    assert "Unbounded ended (exit code 3); it is started again in 1 s." in said
