@@ -231,7 +231,7 @@ def _keep_days(
                 outcome.refusals[answer.day] = refusal
             else:
                 stay_from = judgement.source.webhooks_stay_from(day.details.fetched_at)
-                yield RawDay(answer.day, day.calls, stay_from)
+                yield RawDay(answer.day, day.calls, stay_from, day.details.fetched_at)
     except (CallKeeperError, RawError) as error:
         outcome.error = error
 

@@ -7,7 +7,7 @@ guard refuses does not stop the others: they are loaded and recorded, then the s
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
+from typing import Any, Final
 
 import dagster as dg
 
@@ -29,8 +29,11 @@ from callkeeper_assets.assets.table_specs import (
 )
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.runs import progress
-from callkeeper_assets.warehouse.records import Guard, LoadedDay, RawDay, RefusedDay
+from callkeeper_assets.warehouse.records import Guard, LoadedDay, RawDay
 from callkeeper_assets.warehouse.tables import TABLES
+
+# A day may be fetched by another run between being read and being loaded, but not time and again.
+_ATTEMPTS: Final = 3
 
 
 @dataclass(frozen=True)
@@ -96,24 +99,34 @@ def _load(
     outcome = _Outcome(loaded=[], refusals=[])
     days = days_of_run(context)
     total = len(days)
-    results = load_days(
-        url,
-        account,
-        _read_days(source, raw_calls, first_run_id(context.run), kept_back),
-        tables=source.tables,
-        filters=source.filters,
-        run_id=run_id,
-        force=config.force,
-        guard=Guard(max_lost_share=source.max_lost_share),
-    )
+    wanted: Sequence[date] = raw_calls.days
     with logging_failure(url, source, context.run, days):
-        for result in results:
-            if isinstance(result, RefusedDay):
-                outcome.refusals.append(result.reason)
-            else:
-                outcome.loaded.append(result)
-            days.remove(result.day)
-            progress.report("loaded", total - len(days), total)
+        for attempt in range(_ATTEMPTS):
+            outdated: list[date] = []
+            for result in load_days(
+                url,
+                account,
+                _read_days(source, raw_calls, wanted, first_run_id(context.run), kept_back),
+                tables=source.tables,
+                filters=source.filters,
+                run_id=run_id,
+                force=config.force,
+                guard=Guard(max_lost_share=source.max_lost_share),
+            ):
+                if isinstance(result, LoadedDay):
+                    outcome.loaded.append(result)
+                elif result.is_outdated and attempt + 1 < _ATTEMPTS:
+                    # Another run has fetched and loaded it meanwhile: its raw calls are newer too.
+                    outdated.append(result.day)
+                    continue
+                else:
+                    outcome.refusals.append(result.reason)
+                days.remove(result.day)
+                progress.report("loaded", total - len(days), total)
+            wanted = outdated
+            if not wanted:
+                break
+    outcome.loaded.sort(key=lambda one: one.day)
     for day, reason in kept_back.items():
         # The loader logs the days that it refuses itself; these it has never seen.
         log_failure(url, account, [day], run_id, reason)
@@ -123,16 +136,21 @@ def _load(
 
 
 def _read_days(
-    source: Source, raw_calls: StoredRawCalls, run_id: str, kept_back: dict[date, str]
+    source: Source,
+    raw_calls: StoredRawCalls,
+    days: Iterable[date],
+    run_id: str,
+    kept_back: dict[date, str],
 ) -> Iterator[RawDay]:
     """Read the days, but put those whose answer this run refused into `kept_back`, with why."""
-    for day in raw_calls.days:
+    for day in days:
         refusal = raw_calls.read_refusal(day, run_id)
         if refusal:
             kept_back[day] = refusal
             continue
         calls, details = raw_calls.read_day(day)
-        yield RawDay(day, calls, source.webhooks_stay_from(details.fetched_at))
+        fetched_at = details.fetched_at
+        yield RawDay(day, calls, source.webhooks_stay_from(fetched_at), fetched_at)
 
 
 def _log_totals(context: dg.AssetExecutionContext, loaded: Iterable[LoadedDay]) -> None:

@@ -31,6 +31,9 @@ NAME: Final = "webhook_calls"
 _DATA_VERSION: Final = dg.DataVersion("INITIAL")
 
 
+_EXPECTED: Final = (CallKeeperError, RawError, WarehouseError)
+
+
 def build_webhook_calls(sources: Sequence[Source]) -> dg.AssetsDefinition:
     """Build the multi-asset of these sources, all of which take webhooks."""
     by_key = {webhook_calls_key(source): source for source in sources}
@@ -55,16 +58,22 @@ def build_webhook_calls(sources: Sequence[Source]) -> dg.AssetsDefinition:
                 run = InboxRun(loader, chosen, raw_store.open_store(), context.run.run_id)
                 run.process()
             for source in chosen:
+                processed = run.processed[source.name]
+                # What was committed before a failure stays, and is told as well.
+                _observe_tables(context, source, processed)
                 if source.name in run.failures:
                     continue
-                processed = run.processed[source.name]
-                _observe_tables(context, source, processed)
                 yield dg.MaterializeResult(
                     asset_key=webhook_calls_key(source),
                     metadata=_describe(processed),
                     data_version=_DATA_VERSION,
                 )
             failures = [_explain(name, error) for name, error in run.failures.items()]
+        for failure in failures:
+            context.log.error(failure)
+        bugs = [one for one in run.failures.values() if not isinstance(one, _EXPECTED)]
+        if bugs:
+            raise bugs[0]
         if failures:
             raise dg.Failure("\n".join(failures), allow_retries=False)
 
@@ -92,14 +101,9 @@ def _build_spec(source: Source) -> dg.AssetSpec:
 
 
 def _explain(source: str, failure: Exception) -> str:
-    """Say what a failure means for the source.
-
-    Raises:
-        Exception: It is a bug: the failure itself.
-    """
-    if not isinstance(failure, CallKeeperError | RawError | WarehouseError):
-        raise failure
-    return f"Source '{source}': its webhooks wait on, they could not be processed. {failure}"
+    """Say what a failure means for the source; a bug is told by its kind alone, as it is raised."""
+    said = str(failure) if isinstance(failure, _EXPECTED) else type(failure).__name__
+    return f"Source '{source}': its webhooks wait on, they could not be processed. {said}"
 
 
 def _describe(processed: "Processed") -> dict[str, Any]:

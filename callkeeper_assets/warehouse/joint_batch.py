@@ -76,6 +76,7 @@ class JointBatch:
                 frame=_FRAME,
                 segments=[one for day in part.days for one in split_day(day.day, zone)],
                 webhooks_stay_from={day.day: day.webhooks_stay_from for day in part.days},
+                fetched_at={day.day: day.fetched_at for day in part.days},
             )
 
 

@@ -3,14 +3,14 @@
 Written in the transaction that loads the days, so that they say what happened.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
 import pyarrow as pa
 
 from callkeeper_assets.warehouse.arrow import DAY, INT, MOMENT, TEXT, build_array
-from callkeeper_assets.warehouse.records import LoadedDay, Origin, RefusedDay
+from callkeeper_assets.warehouse.records import LoadedDay, Origin, RefusedDay, RowCounts
 from callkeeper_assets.warehouse.session import Session, as_list
 
 _DAYS = """
@@ -19,6 +19,14 @@ _DAYS = """
     ON CONFLICT (account_id, day) DO UPDATE
     SET raw_calls = excluded.raw_calls, non_final = excluded.non_final
     WHERE (d.raw_calls, d.non_final) IS DISTINCT FROM (excluded.raw_calls, excluded.non_final)
+"""
+
+
+_NEWEST = """
+    SELECT day, max(fetched_at) AS fetched_at
+    FROM callkeeper_loads
+    WHERE account_id = $1 AND day = ANY($2) AND origin = 'api' AND error IS NULL AND report IS NULL
+    GROUP BY day
 """
 
 
@@ -32,21 +40,49 @@ class LogHead:
     started_at: datetime
 
 
-def write_log(session: Session, head: LogHead, results: Sequence[LoadedDay | RefusedDay]) -> None:
-    """Log each table of each loaded day, and the reason of each refused one."""
+def write_log(
+    session: Session,
+    head: LogHead,
+    results: Sequence[LoadedDay | RefusedDay],
+    fetched_at: Mapping[date, datetime | None],
+) -> None:
+    """Log each table of each loaded day, and the reason of each refused one.
+
+    Of what webhooks told, which comes all day long, just the tables that it changed. A day that is
+    outdated is loaded anew, and logged then.
+    """
     rows: list[tuple[str | None, date, int, int, int, str | None]] = []
     for result in results:
         if isinstance(result, RefusedDay):
-            rows.append((None, result.day, 0, 0, 0, result.reason))
+            if not result.is_outdated:
+                rows.append((None, result.day, 0, 0, 0, result.reason))
             continue
         for table, c in result.counts.items():
-            rows.append((table, result.day, c.added, c.updated, c.deleted, None))
-    _write(session, head, rows)
+            if head.origin == "api" or c != RowCounts():
+                rows.append((table, result.day, c.added, c.updated, c.deleted, None))
+    _write(session, head, rows, fetched_at)
+
+
+def read_newest_fetches(
+    session: Session, account_id: int, days: Collection[date]
+) -> dict[date, datetime | None]:
+    """Return when the newest answer was fetched that each day was loaded from.
+
+    None for a day loaded by a version that did not log it; days never loaded are left out.
+    """
+    found = session.query(
+        _NEWEST,
+        {
+            "account_id": build_array([account_id], INT),
+            "day": as_list(build_array(sorted(days), DAY)),
+        },
+    )
+    return {row["day"]: row["fetched_at"] for row in found.to_pylist()}
 
 
 def write_failure(session: Session, head: LogHead, days: Collection[date], error: str) -> None:
     """Log that days were not loaded."""
-    _write(session, head, [(None, day, 0, 0, 0, error) for day in sorted(days)])
+    _write(session, head, [(None, day, 0, 0, 0, error) for day in sorted(days)], {})
 
 
 def write_days(session: Session, account_id: int, loaded: Sequence[LoadedDay]) -> None:
@@ -66,6 +102,7 @@ def _write(
     session: Session,
     head: LogHead,
     rows: Sequence[tuple[str | None, date, int, int, int, str | None]],
+    fetched_at: Mapping[date, datetime | None],
 ) -> None:
     tables, days, added, updated, deleted, errors = zip(*rows, strict=True) if rows else [()] * 6
     count = len(rows)
@@ -84,6 +121,7 @@ def _write(
                 "finished_at": build_array([datetime.now(UTC)] * count, MOMENT),
                 "run_id": build_array([head.run_id] * count, TEXT),
                 "error": build_array(errors, TEXT),
+                "fetched_at": build_array([fetched_at.get(day) for day in days], MOMENT),
             }
         ),
     )

@@ -26,7 +26,13 @@ from callkeeper_assets.warehouse.dimension_rows import DimensionRows
 from callkeeper_assets.warehouse.filters import Filter
 from callkeeper_assets.warehouse.guard import find_refusal
 from callkeeper_assets.warehouse.joint_batch import JointBatch, Part, part_counts
-from callkeeper_assets.warehouse.load_log import LogHead, write_days, write_failure, write_log
+from callkeeper_assets.warehouse.load_log import (
+    LogHead,
+    read_newest_fetches,
+    write_days,
+    write_failure,
+    write_log,
+)
 from callkeeper_assets.warehouse.merge import Merger
 from callkeeper_assets.warehouse.migrate import ensure_schema
 from callkeeper_assets.warehouse.records import (
@@ -127,7 +133,7 @@ class _Load:
         self._duck.register("segments", segment_table(batch.segments))
         with self._session.lock(self._row.account_id):
             self._merger.read_existing(batch)
-            refused = find_refused(self._merger, self._account, batch.days, self._guard)
+            refused = self._find_refused(batch)
             if made is None:
                 self._rows.resolve(self._tables)
                 made = count_new_rows(self._duck, self._tables)
@@ -141,7 +147,7 @@ class _Load:
                     days = self._note_days(days)
                 results: list[LoadedDay | RefusedDay] = [*days, *refused.values()]
                 results.sort(key=lambda result: result.day)
-                write_log(self._session, head, results)
+                write_log(self._session, head, results, batch.fetched_at)
                 if self._within:
                     self._within(
                         BatchAtCommit(
@@ -157,6 +163,23 @@ class _Load:
         self._duck.execute(f"DROP TABLE {batch.frame}")
         return results
 
+    def _find_refused(self, batch: Batch) -> dict[date, RefusedDay]:
+        """Return the days that stay as they are: outdated ones, and those that the guard refuses.
+
+        Between a day's answer being read and its rows being locked, another run may have fetched
+        and loaded a newer one.
+        """
+        if self._guard is None:
+            return {}
+        days = [day for day, fetched_at in batch.fetched_at.items() if fetched_at]
+        newest = read_newest_fetches(self._session, self._row.account_id, days) if days else {}
+        outdated = {
+            day: RefusedDay(day, _explain_outdated(self._account, day, at, newest_at), True)
+            for day, newest_at in newest.items()
+            if newest_at and (at := batch.fetched_at[day]) and at < newest_at
+        }
+        return find_refused(self._merger, self._account, batch.days, self._guard) | outdated
+
     def _note_days(self, days: list[LoadedDay]) -> list[LoadedDay]:
         account_id = self._row.account_id
         write_days(self._session, account_id, days)
@@ -165,6 +188,16 @@ class _Load:
         credited = credit_account(days, self._row, updated)
         self._row = AccountRow(account_id, is_new=False)
         return credited
+
+
+def _explain_outdated(
+    account: Account, day: date, fetched_at: datetime, newest_at: datetime
+) -> str:
+    return (
+        f"{account.name}, {day}: the raw calls were fetched at {fetched_at:%Y-%m-%d %H:%M:%S} UTC, "
+        f"the tables hold an answer of {newest_at:%Y-%m-%d %H:%M:%S} UTC. The day is left as it "
+        f"was. Load it anew: `callkeeper load {account.name} --from {day} --to {day}`."
+    )
 
 
 def find_refused(

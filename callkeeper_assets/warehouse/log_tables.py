@@ -27,6 +27,11 @@ CALLKEEPER_LOADS: Final = Table(
         Column("finished_at", "timestamp with time zone", "Its end", nullable=False),
         Column("run_id", "text", "The run", nullable=False),
         Column("error", "text", "Why it failed; NULL if it did not"),
+        Column(
+            "fetched_at",
+            "timestamp with time zone",
+            "When the source's answer was fetched that was loaded; NULL if it was none",
+        ),
         Column("report", "text", "The custom report that filled the table; NULL if it is none"),
     ),
 )

@@ -25,11 +25,13 @@ class RawDay:
             call's JSON); one row a call, each inside the day.
         webhooks_stay_from: calls that only a webhook told of stay if they are not older than this,
             although they are not among `calls`: the source may show them later. None: none stays.
+        fetched_at: when the source answered; None if it was not asked.
     """
 
     day: date
     calls: "pa.Table"
     webhooks_stay_from: datetime | None = None
+    fetched_at: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,12 @@ class LoadedDay:
 
 @dataclass(frozen=True)
 class RefusedDay:
-    """A day that the guard did not let replace; `reason` says why and what to do."""
+    """A day that was not replaced; `reason` says why and what to do.
+
+    Attributes:
+        is_outdated: the tables hold a newer answer than was to be loaded; else the guard refused.
+    """
 
     day: date
     reason: str
+    is_outdated: bool = False

@@ -37,7 +37,7 @@ class Batch:
         frame: name of the table of the transformed calls, whether a table of the warehouse keeps
             them or not; call_id is unique.
         segments: of the days, in order.
-        webhooks_stay_from: by day, see `RawDay`.
+        webhooks_stay_from: by day, see `RawDay`; so `fetched_at`.
         unknown_fields: by day, sorted.
     """
 
@@ -45,6 +45,7 @@ class Batch:
     frame: str
     segments: list[Segment]
     webhooks_stay_from: dict[date, datetime | None]
+    fetched_at: dict[date, datetime | None]
     unknown_fields: dict[date, tuple[str, ...]] = field(default_factory=dict)
 
 
@@ -126,6 +127,7 @@ class Transformer:
             frame=frame,
             segments=segments,
             webhooks_stay_from={day.day: day.webhooks_stay_from for day in days},
+            fetched_at={day.day: day.fetched_at for day in days},
             unknown_fields={day: tuple(sorted(names)) for day, names in seen.unknown.items()},
         )
 

@@ -16,9 +16,18 @@ from callkeeper_assets.warehouse.session import Session, as_list
 from callkeeper_assets.webhooks.document import Format
 
 _COLUMNS: Final = "id, received_at, event, call_id, format, body"
+# Bodies that are in memory at once, of one source: payloads of up to a mebibyte are let in.
+_MOST_BYTES: Final = 16 * 1024 * 1024
 _WAITING: Final = f"""
-    SELECT {_COLUMNS} FROM callkeeper_webhooks
-    WHERE account_id = $1 AND state = 'new' ORDER BY id LIMIT $2
+    SELECT {_COLUMNS} FROM (
+        SELECT {_COLUMNS}, sum(octet_length(body)) OVER (ORDER BY id) - octet_length(body) AS before
+        FROM (
+            SELECT {_COLUMNS} FROM callkeeper_webhooks
+            WHERE account_id = $1 AND state = 'new' ORDER BY id LIMIT $2
+        ) AS first
+    ) AS measured
+    WHERE before < {_MOST_BYTES}
+    ORDER BY id
 """  # noqa: S608 -- constants
 _PROCESSED: Final = f"""
     SELECT {_COLUMNS} FROM callkeeper_webhooks
@@ -31,7 +40,7 @@ _RECEIVED: Final = f"""
 _VERDICTS: Final = """
     UPDATE callkeeper_webhooks AS w
     SET state = v.state, reason = v.reason, call_id = v.call_id, event = v.event,
-        processed_at = now()
+        processed_at = $7
     FROM unnest($2::bigint[], $3::text[], $4::text[], $5::bigint[], $6::text[])
         AS v (id, state, reason, call_id, event)
     WHERE w.account_id = $1 AND w.id = v.id AND w.state = 'new'
@@ -85,8 +94,10 @@ def read_received(session: Session, account_id: int, since: datetime, until: dat
     return _read(session.query(_RECEIVED, values))
 
 
-def write_verdicts(session: Session, account_id: int, verdicts: Sequence[Verdict]) -> None:
-    """Settle payloads; one that is not new any more stays as it is."""
+def write_verdicts(
+    session: Session, account_id: int, verdicts: Sequence[Verdict], at: datetime
+) -> None:
+    """Settle payloads at a moment; one that is not new any more stays as it is."""
     session.execute(
         _VERDICTS,
         {
@@ -96,6 +107,7 @@ def write_verdicts(session: Session, account_id: int, verdicts: Sequence[Verdict
             "reason": as_list(build_array([one.reason for one in verdicts], TEXT)),
             "call_id": as_list(build_array([one.call_id for one in verdicts], BIGINT)),
             "event": as_list(build_array([one.event for one in verdicts], TEXT)),
+            "at": build_array([at], MOMENT),
         },
     )
 

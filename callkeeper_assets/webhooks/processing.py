@@ -19,6 +19,7 @@ from callkeeper_assets.raw.store import RawStore
 from callkeeper_assets.warehouse.account_row import find_account
 from callkeeper_assets.warehouse.errors import BadDataError
 from callkeeper_assets.warehouse.joint_batch import Part
+from callkeeper_assets.warehouse.load_log import read_newest_fetches
 from callkeeper_assets.warehouse.loader import BatchAtCommit, Loader
 from callkeeper_assets.warehouse.records import Account, LoadedDay, RawDay
 from callkeeper_assets.warehouse.session import Session
@@ -34,6 +35,8 @@ from callkeeper_assets.webhooks.raw_call import UnusablePayloadError
 
 # A clock that is a little fast is nobody's mistake; a call of next week is.
 _FUTURE: Final = timedelta(days=1)
+
+_NEVER: Final = datetime.min.replace(tzinfo=UTC)
 
 SUPERSEDED: Final = "another webhook says more of this call"
 TOLD_BY_SOURCE: Final = "the source's own record of this call is there"
@@ -145,7 +148,7 @@ class InboxProcessor:
     def settle_part(self, batch: BatchAtCommit) -> None:
         """Settle what is loaded, in the transaction that loads it."""
         settled = [one for day in batch.batch.days for one in _judge(self._wanted[day])]
-        write_verdicts(batch.session, self.account_id, settled)
+        write_verdicts(batch.session, self.account_id, settled, batch.started_at)
 
     def note_loaded(self, day: LoadedDay) -> None:
         """Count a day that is loaded; it is not taken any more."""
@@ -164,7 +167,7 @@ class InboxProcessor:
     def _settle(self, verdicts: Sequence[Verdict]) -> None:
         """Settle payloads that change nothing in the tables."""
         if verdicts:
-            write_verdicts(self._session, self.account_id, verdicts)
+            write_verdicts(self._session, self.account_id, verdicts, datetime.now(UTC))
             self._count(verdicts)
 
     def _count(self, verdicts: Sequence[Verdict]) -> None:
@@ -214,8 +217,9 @@ class InboxProcessor:
             day = word.best.call.called_at.astimezone(self.source.time_zone).date()
             by_day.setdefault(day, []).append(word)
         wanted: dict[date, list[_Word]] = {}
+        loaded = read_newest_fetches(self._session, self.account_id, by_day) if by_day else {}
         for day, told in by_day.items():
-            judge = self._find_judge(day)
+            judge = self._find_judge(day, loaded)
             for word in told:
                 reason = judge(word)
                 if reason is None:
@@ -224,14 +228,23 @@ class InboxProcessor:
                     not_needed.append((word, reason))
         return wanted, not_needed
 
-    def _find_judge(self, day: date) -> Callable[[_Word], str | None]:
-        """Return what says why a call of the day is left to the source, or None."""
+    def _find_judge(
+        self, day: date, loaded: Mapping[date, datetime | None]
+    ) -> Callable[[_Word], str | None]:
+        """Return what says why a call of the day is left to the source, or None.
+
+        An answer that is stored and not loaded yet (that run was killed, or is about to) shows in
+        no table: until then the webhook's word stands there.
+        """
         if day < self.source.start_date:
             return lambda _: TOO_EARLY
         found = self._store.look_up(self.source.name, day)
         if found is None:
             return lambda _: None
         ids, details = found
+        loaded_at = loaded.get(day, _NEVER)
+        if loaded_at is not None and loaded_at < details.fetched_at:
+            return lambda _: None
         last_moment = self.source.webhooks_stay_from(details.fetched_at)
 
         def judge(word: _Word) -> str | None:
@@ -249,7 +262,7 @@ class InboxProcessor:
 
         def settle(batch: BatchAtCommit) -> None:
             settled = [verdict for day in batch.batch.days for verdict in verdicts[day]]
-            write_verdicts(batch.session, self.account_id, settled)
+            write_verdicts(batch.session, self.account_id, settled, batch.started_at)
 
         try:
             for result in self._loader.load(
@@ -262,6 +275,7 @@ class InboxProcessor:
                 within=settle,
             ):
                 self._count(verdicts[result.day])
+                wanted = {day: words for day, words in wanted.items() if day != result.day}
                 if isinstance(result, LoadedDay):
                     self.processed.days.append(result)
         except (BadDataError, duckdb.Error) as error:

@@ -5,6 +5,7 @@ calls are few, and a load's statements cost the same for one source as for a hun
 fails is left out, and does not hold up the others.
 """
 
+import time
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Final
@@ -18,6 +19,7 @@ from callkeeper_assets.webhooks.processing import InboxProcessor, Processed
 # Of one round: so many bodies are in memory at once, and at least so many of each source.
 _MOST_ROWS: Final = 2_000
 _LEAST_ROWS: Final = 20
+_LONGEST_SEC: Final = 20.0
 
 
 class InboxRun:
@@ -44,9 +46,14 @@ class InboxRun:
         return {one.source.name: one.processed for one in self._processors}
 
     def process(self) -> None:
-        """Process until nothing waits, but for sources that fail."""
+        """Process until nothing waits, but for sources that fail, or until it has taken long.
+
+        What still waits then is the next run's: payloads of sources that this run is not for must
+        not wait for the end of a great backlog.
+        """
         active: Sequence[InboxProcessor] = self._processors
-        while active:
+        until = time.monotonic() + _LONGEST_SEC
+        while active and time.monotonic() < until:
             active = [one for group in _group(active) for one in self._process_some(group)]
 
     def _process_some(self, group: Sequence[InboxProcessor]) -> list[InboxProcessor]:

@@ -2,12 +2,16 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import date, timedelta
 
 import dagster as dg
+import pyarrow as pa
 import pytest
 
 from callkeeper_assets.config.source import Source
+from callkeeper_assets.database.url import connect
+from callkeeper_assets.raw.days import DayDetails
+from callkeeper_assets.raw.store import RawStore
 from callkeeper_assets.simulator.running import RunningSimulator
 from callkeeper_assets.warehouse.filters import Filter
 from callkeeper_assets_tests.assets.conftest import (
@@ -177,3 +181,33 @@ def test_days_beyond_the_plan_are_refused_with_the_first_day_allowed(
 def test_tables_without_raw_calls_say_what_to_do(source: Source, loader: Loader) -> None:
     text = describe_failure(loader.load(source, only=["callkeeper_calls"]))
     assert "callkeeper load moscow --from 2026-01-10 --to 2026-01-10" in text
+
+
+def test_a_day_that_another_run_loads_meanwhile_ends_as_the_newer_answer_has_it(
+    source: Source,
+    loader: Loader,
+    simulator: RunningSimulator,
+    database: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The other run comes between a day's raw calls being read and their rows being locked."""
+    assert loader.load(source, FIRST, FIRST).success
+    real = RawStore.read
+    overtaken: list[date] = []
+
+    def read(store: RawStore, name: str, day: date) -> tuple[pa.Table, DayDetails]:
+        found = real(store, name, day)
+        if not overtaken:
+            overtaken.append(day)
+            simulator.account("moscow").change(FIRST, 5, column="attempt")
+            assert loader.load(source, FIRST, FIRST).success
+        return found
+
+    monkeypatch.setattr(RawStore, "read", read)
+    assert loader.load(source, FIRST, FIRST, only=list(source.tables)).success
+    assert overtaken == [FIRST]
+    query = "SELECT sum(attempt) FROM callkeeper_calls_facts"
+    with connect(database) as connection:
+        (found,) = connection.execute(query).fetchall()
+    truth = simulator.account("moscow").truth(FIRST, FIRST, "Europe/Moscow")
+    assert found == (truth.sums["attempt"],)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
 import psycopg
@@ -346,3 +347,26 @@ def test_a_server_that_ends_the_connection_leaves_the_day_as_it_was(database: st
         CALLS: (1, 1, 0),
         FACTS: (1, 0, 0),
     }
+
+
+def test_an_answer_that_is_older_than_the_loaded_one_changes_nothing(database: str) -> None:
+    """Another run may fetch and load a day after this one has read it."""
+    earlier = datetime(2026, 3, 3, 5, tzinfo=UTC)
+    older = replace(day_of(DAY, [call(1, duration_sec=1)]), fetched_at=earlier)
+    newer = replace(
+        day_of(DAY, [call(1, duration_sec=2)]), fetched_at=earlier + timedelta(minutes=1)
+    )
+    load_all(database, [newer])
+    before = row_versions(database)
+    (outdated,) = load(database, [older])
+    assert isinstance(outdated, RefusedDay)
+    assert outdated.is_outdated
+    assert outdated.reason.startswith(
+        "main_office, 2026-03-02: the raw calls were fetched at 2026-03-03 05:00:00 UTC, the "
+        "tables hold an answer of 2026-03-03 05:01:00 UTC. The day is left as it was. Load it anew"
+    )
+    assert row_versions(database) == before
+    assert rows(database, "SELECT count(*) FROM callkeeper_loads WHERE error IS NOT NULL") == [(0,)]
+    assert changes(load_all(database, [newer])) == {}
+    load_all(database, [older], force=True)
+    assert row(database, FACTS)["duration_sec"] == 1

@@ -115,7 +115,7 @@ class Office:
         )
         fetched_at = fetched_at or moment_of(DAY, 24 * 60)
         self.store.write(table, details_of(self.source.name, fetched_at))
-        return RawDay(DAY, table, self.source.webhooks_stay_from(fetched_at))
+        return RawDay(DAY, table, self.source.webhooks_stay_from(fetched_at), fetched_at)
 
     def load_answer(self, calls: Sequence[Call], fetched_at: datetime | None = None) -> None:
         """Store the API's answer for the day and load it, as a refresh does."""

@@ -276,3 +276,15 @@ def test_a_source_whose_call_the_tables_do_not_take_costs_the_others_nothing(
     assert rows(database, "SELECT call_id FROM callkeeper_calls ORDER BY 1") == [
         (n,) for n in (12, 14, 99, 99, 99)
     ]
+
+
+def test_an_answer_that_is_stored_and_not_loaded_yet_leaves_the_webhook_its_say(
+    office: Office, database: str
+) -> None:
+    """The run that stored it was killed, or is about to load it."""
+    office.store_answer([answered(7)])
+    office.receive(payload(7))
+    office.process()
+    assert rows(database, STORED) == [(7, "webhook", "success")]
+    office.load_answer([answered(7)])
+    assert rows(database, STORED) == [(7, "api", "success")]

@@ -1,4 +1,5 @@
--- Loads of some days of a source: one row a run and day, with what they did to each table.
+-- Loads of some days of a source: one row a run and day, with what they did to each table. Of what
+-- webhooks told, which comes all day long, just the loads that settled one of the call's own.
 SELECT
     max(l.finished_at),
     l.day,
@@ -18,4 +19,9 @@ SELECT
     )
 FROM callkeeper_loads AS l
 WHERE l.account_id = %(account_id)s AND l.day = ANY(%(days)s)
+    AND (l.origin <> 'webhook' OR l.started_at IN (
+        SELECT w.processed_at
+        FROM callkeeper_webhooks AS w
+        WHERE w.account_id = l.account_id AND w.call_id = %(call_id)s
+    ))
 GROUP BY l.run_id, l.day, l.origin, l.error IS NULL

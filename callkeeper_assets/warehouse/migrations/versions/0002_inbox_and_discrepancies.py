@@ -74,6 +74,7 @@ _STATEMENTS: Final = (
     (account_id, day, call_id, parameter) WHERE healed_at IS NULL
     """,
     "ALTER TABLE callkeeper_days ADD COLUMN reconciled_at timestamptz",
+    "ALTER TABLE callkeeper_loads ADD COLUMN fetched_at timestamptz",
     "CREATE INDEX callkeeper_discrepancies_day ON callkeeper_discrepancies (account_id, day)",
     """
     CREATE INDEX callkeeper_discrepancies_call_id ON callkeeper_discrepancies
