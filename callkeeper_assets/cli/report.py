@@ -14,7 +14,10 @@ def report(
     from_day: Annotated[str, typer.Option("--from", metavar="DAY", help="First day, 2026-01-31.")],
     to_day: Annotated[str, typer.Option("--to", metavar="DAY", help="Last day, included.")],
     preview: Annotated[
-        bool, typer.Option("--preview", help="Print the first rows, and write nothing.")
+        bool,
+        typer.Option(
+            "--preview", help="Print the first rows, of raw calls alone, and write nothing."
+        ),
     ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON document in place of the tables.")
