@@ -9,7 +9,7 @@ from datetime import date
 
 import dagster as dg
 
-from callkeeper_assets.assets.config import LoadConfig
+from callkeeper_assets.assets.config import LOAD_SCHEMA, LoadConfig, read_config
 from callkeeper_assets.assets.failures import (
     RETRY_POLICY,
     failing_clearly,
@@ -23,6 +23,7 @@ from callkeeper_assets.assets.resources import (
     RawCallsResource,
     WarehouseResource,
 )
+from callkeeper_assets.assets.signatures import with_known_signature
 from callkeeper_assets.assets.table_specs import RAW_CALLS_SCHEMA
 from callkeeper_assets.config.errors import ConfigError
 from callkeeper_assets.config.source import Source
@@ -69,15 +70,17 @@ def build_raw_calls(source: Source) -> dg.AssetsDefinition:
         io_manager_key="raw_calls_io",
         pool=name_pool(source),
         retry_policy=RETRY_POLICY,
+        config_schema=LOAD_SCHEMA,
     )
+    @with_known_signature
     def raw_calls(
         context: dg.AssetExecutionContext,
-        config: LoadConfig,
         callkeeper: CallKeeperResource,
         raw_store: RawCallsResource,
         warehouse: WarehouseResource,
     ) -> RawCallsStream:
-        guard = None if config.force else Guard(max_lost_share=source.max_lost_share)
+        is_forced = read_config(context, LoadConfig).force
+        guard = None if is_forced else Guard(max_lost_share=source.max_lost_share)
         with failing_clearly(context):
             judgement = Judgement(context, source, raw_store.open_store(), guard)
         return RawCallsStream(_fetch(judgement, callkeeper, warehouse))

@@ -16,7 +16,7 @@ import dagster as dg
 from callkeeper_assets.api.errors import CallKeeperError
 from callkeeper_assets.api.records import DayOfCalls
 from callkeeper_assets.assets.account import build_account
-from callkeeper_assets.assets.config import ReconciliationConfig
+from callkeeper_assets.assets.config import RECONCILIATION_SCHEMA, ReconciliationConfig, read_config
 from callkeeper_assets.assets.day_events import (
     DayVerdict,
     log_materializations,
@@ -39,6 +39,7 @@ from callkeeper_assets.assets.resources import (
     RawCallsResource,
     WarehouseResource,
 )
+from callkeeper_assets.assets.signatures import with_known_signature
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.raw.errors import RawError
 from callkeeper_assets.runs import progress
@@ -86,15 +87,16 @@ def build_reconciliation(source: Source) -> dg.AssetsDefinition:
         backfill_policy=dg.BackfillPolicy.single_run(),
         pool=name_pool(source),
         retry_policy=RETRY_POLICY,
+        config_schema=RECONCILIATION_SCHEMA,
     )
+    @with_known_signature
     def reconciliation(
         context: dg.AssetExecutionContext,
-        config: ReconciliationConfig,
         callkeeper: CallKeeperResource,
         raw_store: RawCallsResource,
         warehouse: WarehouseResource,
     ) -> Iterator[dg.MaterializeResult[None]]:
-        step = _Step(context, source, config)
+        step = _Step(context, source, read_config(context, ReconciliationConfig))
         with failing_clearly(context), warehouse.open(context, source) as url:
             days = step.choose_days()
             judgement = Judgement(context, source, raw_store.open_store(), step.guard)

@@ -23,6 +23,7 @@ from callkeeper_assets.assets.report_specs import (
     name_report_key,
 )
 from callkeeper_assets.assets.resources import WarehouseResource
+from callkeeper_assets.assets.signatures import with_known_signature
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.raw.errors import MissingDayError, UnreadableDayError
 from callkeeper_assets.raw.store import RawStore
@@ -54,6 +55,7 @@ def build_reports(source: Source) -> dg.AssetsDefinition:
         backfill_policy=dg.BackfillPolicy.single_run(),
         retry_policy=RETRY_POLICY,
     )
+    @with_known_signature
     def reports(
         context: dg.AssetExecutionContext,
         warehouse: WarehouseResource,

@@ -12,7 +12,7 @@ from typing import Any, Final
 import dagster as dg
 
 from callkeeper_assets.assets.account import build_account
-from callkeeper_assets.assets.config import LoadConfig
+from callkeeper_assets.assets.config import LOAD_SCHEMA, LoadConfig, read_config
 from callkeeper_assets.assets.day_checks import build_check_specs, log_checks
 from callkeeper_assets.assets.day_metadata import add_day_metadata
 from callkeeper_assets.assets.failures import (
@@ -23,6 +23,7 @@ from callkeeper_assets.assets.failures import (
 from callkeeper_assets.assets.partitions import build_partitions, days_of_run, first_run_id
 from callkeeper_assets.assets.raw_calls_io import StoredRawCalls
 from callkeeper_assets.assets.resources import WarehouseResource
+from callkeeper_assets.assets.signatures import with_known_signature
 from callkeeper_assets.assets.table_specs import (
     build_column_lineage,
     build_table_spec,
@@ -57,13 +58,15 @@ def build_tables(source: Source) -> dg.AssetsDefinition:
         can_subset=True,
         backfill_policy=dg.BackfillPolicy.single_run(),
         retry_policy=RETRY_POLICY,
+        config_schema=LOAD_SCHEMA,
     )
+    @with_known_signature
     def tables(
         context: dg.AssetExecutionContext,
-        config: LoadConfig,
         warehouse: WarehouseResource,
         raw_calls: StoredRawCalls,
     ) -> Iterator[dg.MaterializeResult[None]]:
+        config = read_config(context, LoadConfig)
         with failing_clearly(context), warehouse.open(context, source) as url:
             outcome = _load(context, source, config, url, raw_calls)
             if outcome.refusals:
