@@ -25,9 +25,11 @@ _ORPHANS_TIMEOUT_SEC = 30.0
 _STOP_TIMEOUT_SEC = 60.0
 _POLL_SEC = 0.02
 _RETRY_SEC = 0.5
-# The server's words for: the port was taken in this moment; processes of a killed server are about
-# to end; a server whose starter was killed is about to show itself.
-_PASSING = ("Address already in use", "is still in use", "already exists")
+# The server's words for: the port was taken in this moment.
+_TAKEN = "Address already in use"
+# The same; processes of a killed server are about to end; a server whose starter was killed is
+# about to show itself.
+_PASSING = (_TAKEN, "is still in use", "already exists")
 # Below the ports that Linux and macOS give to outgoing connections.
 _FIRST_PORT = 15432
 _PORTS = 10_000
@@ -181,7 +183,9 @@ def start_postmaster(cluster: Cluster) -> Postmaster:
     """
     deadline = time.monotonic() + _ORPHANS_TIMEOUT_SEC
     log = f"no free port was found in {_PORTS_TRIED} tried"
-    for port in _free_ports(cluster.data):
+    ports = _free_ports(cluster.data)
+    port = next(ports, None)
+    while port is not None:
         found = find_postmaster(cluster.data)
         if found is None:
             _remove_foreign_pid_file(cluster.data)
@@ -191,6 +195,9 @@ def start_postmaster(cluster: Cluster) -> Postmaster:
         log = _tail(cluster.log)
         if not any(passing in log for passing in _PASSING) or time.monotonic() > deadline:
             break
+        # Only then another one: who used the server that was killed keeps asking at its port.
+        if _TAKEN in log:
+            port = next(ports, None)
         time.sleep(_RETRY_SEC)
     raise DatabaseError(
         f"The embedded PostgreSQL in {cluster.data} did not start: {log}\n"

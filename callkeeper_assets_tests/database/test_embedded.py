@@ -71,6 +71,19 @@ def test_data_survives_when_server_and_users_are_killed_together(made_home: Path
     assert row == ("привет",)
 
 
+def test_a_killed_server_is_started_again_at_its_port_although_it_had_clients(
+    made_home: Path,
+) -> None:
+    """Its sessions outlive it for a moment; and a daemon that used it keeps asking at that port."""
+    with EmbeddedPostgres(made_home, sync=False) as server:
+        url = server.start()
+        clients = [connect(url) for _ in range(8)]
+        _kill_server(made_home, signal.SIGKILL)
+        assert server.start() == url
+        for client in clients:
+            client.close()
+
+
 @pytest.mark.parametrize("content", ["", "{pid}\n{data}\n1\n5432\n\n127.0.0.1\n\nready\n"])
 def test_a_pid_file_that_names_nobody_or_another_program_is_no_obstacle(
     made_home: Path, content: str
