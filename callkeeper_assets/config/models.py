@@ -23,7 +23,11 @@ from callkeeper_assets.warehouse.filters import FilterOp
 from callkeeper_assets.warehouse.tables import SELECTABLE_TABLES
 
 # CallKeeper's keys: 32 hexadecimal characters, older ones 16 letters and digits.
-_KEY = re.compile(r"[0-9a-fA-F]{32}|(?=.*[0-9])[0-9A-Za-z]{16}")
+# A token made at random has small letters, capitals and digits, or is hexadecimal: what looks so is
+# a secret in place of a variable's name, and would be shown as the name of what is not set.
+_KEY = re.compile(
+    r"[0-9a-fA-F]{32,}|(?=.*[0-9])[0-9A-Za-z]{16}|(?=.*[0-9])(?=.*[a-z])(?=.*[A-Z])\w{16,}"
+)
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 # Dagster's own rules, which it applies only when it builds the assets.

@@ -510,7 +510,16 @@ def test_a_source_whose_webhook_token_is_not_set_says_so_when_it_is_used(
     assert source.read_webhook_token() == "s3cret"
 
 
-@pytest.mark.parametrize("token", ["3nvT0k3nValue", "{env: 0a1b2c3d4e5f60718293a4b5c6d7e8f9}"])
+@pytest.mark.parametrize(
+    "token",
+    [
+        "3nvT0k3nValue",
+        "{env: 0a1b2c3d4e5f60718293a4b5c6d7e8f9}",
+        "{env: a0a1b2c3d4e5f60718293a4b5c6d7e8f9a1b2c3d4e5f60718}",
+        # What secrets.token_urlsafe(24) prints as often as not: a variable could be called so.
+        "{env: Zq3_hX9vLm2TtRw8YbN4kPcD7sGfAeUj}",
+    ],
+)
 def test_a_webhook_token_in_the_file_is_refused_and_never_repeated(
     write_source: WriteSource, token: str
 ) -> None:
