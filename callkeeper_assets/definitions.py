@@ -7,17 +7,24 @@ Sources are read by `config.loading`, not through Dagster's tree of components: 
 
 import gc
 
-import dagster as dg
+# What is imported and built here lives to the end of the process: looking through all of it for
+# garbage, again and again while a hundred sources are built, takes a quarter of the time.
+gc.set_threshold(50_000, 20, 100)
 
-from callkeeper_assets.assets import build_shared_definitions, build_source_definitions
-from callkeeper_assets.config.loading import BrokenSource, load_sources, suggest_source_name
+import dagster as dg  # noqa: E402 -- after the setting
+
+from callkeeper_assets.assets import (  # noqa: E402
+    build_shared_definitions,
+    build_source_definitions,
+)
+from callkeeper_assets.config import loading  # noqa: E402
 
 
-def _build_error_asset(broken: BrokenSource) -> dg.AssetSpec:
+def _build_error_asset(broken: loading.BrokenSource) -> dg.AssetSpec:
     problems = "\n".join(f"- {problem}" for problem in broken.problems)
     return dg.AssetSpec(
         key=[broken.name, "configuration_error"],
-        group_name=suggest_source_name(broken.name),
+        group_name=loading.suggest_source_name(broken.name),
         description=(
             f"**{broken.name} is not loaded**: its defs.yaml is refused.\n\n{problems}\n\n"
             "Correct the file, then reload the code location."
@@ -34,7 +41,7 @@ def build_definitions() -> dg.Definitions:
     Raises:
         MissingFolderError: `CALLKEEPER_DEFS` names a folder that does not exist.
     """
-    sources, refused = load_sources()
+    sources, refused = loading.load_sources()
     for broken in refused:
         problems = "\n".join(broken.problems)
         dg.get_dagster_logger("callkeeper").error(
@@ -47,7 +54,4 @@ def build_definitions() -> dg.Definitions:
     )
 
 
-# What is built lives to the end of the process: looking through all of it for garbage, again and
-# again while a hundred sources are built, takes a quarter of the time.
-gc.set_threshold(50_000, 20, 100)
 defs = build_definitions()
