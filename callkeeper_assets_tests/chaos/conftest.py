@@ -15,6 +15,7 @@ from callkeeper_assets.database import EmbeddedPostgres, connect
 from callkeeper_assets.simulator.running import RunningSimulator, run_simulator
 from callkeeper_assets.simulator.settings import AccountSettings
 from callkeeper_assets_tests.chaos.installation import KEY, SOURCE, Installation
+from callkeeper_assets_tests.chaos.rounds import FIRST, LAST, Round, begin_round
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -53,3 +54,18 @@ def installation(
     yield made
     with connect(server, autocommit=True) as connection:
         connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest.fixture(scope="module")
+def loaded(installation: Installation, simulator: RunningSimulator) -> Installation:
+    """The installation with all days loaded once."""
+    assert simulator.base_url
+    ended = installation.load(FIRST, LAST)
+    assert ended.code == 0, ended
+    return installation
+
+
+@pytest.fixture
+def round_(loaded: Installation, simulator: RunningSimulator) -> Round:
+    """A round whose old facts are loaded."""
+    return begin_round(loaded, simulator)

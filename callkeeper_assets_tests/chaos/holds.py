@@ -10,7 +10,8 @@ from typing import Any
 
 import psycopg
 
-from callkeeper_assets_tests.chaos.installation import Installation, wait_until
+from callkeeper_assets_tests.chaos.installation import Installation
+from callkeeper_assets_tests.waiting import wait_until
 
 _WAITING = """
     SELECT count(*) FROM pg_stat_activity

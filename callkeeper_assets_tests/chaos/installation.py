@@ -8,8 +8,7 @@ import json
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import date
@@ -37,18 +36,6 @@ attributes:
   start_date: 2025-01-01
 """
 _WEBHOOK: Final = "  webhook: {{token: {{env: {variable}}}}}\n"
-
-
-def wait_until(condition: Callable[[], object], what: str, seconds: float = _PATIENCE_SEC) -> None:
-    """Wait until something is so.
-
-    Raises:
-        AssertionError: It is not so in time.
-    """
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"waited {seconds:g} s in vain until {what}"
-        time.sleep(0.02)
 
 
 @dataclass(frozen=True)

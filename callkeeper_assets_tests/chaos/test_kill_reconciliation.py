@@ -13,16 +13,16 @@ from callkeeper_assets.raw.store import RawStore
 from callkeeper_assets.simulator.running import RunningSimulator
 from callkeeper_assets_tests.chaos.facts import Days, describe_difference, read_days
 from callkeeper_assets_tests.chaos.holds import hold, wait_for_servers_end_of_it
-from callkeeper_assets_tests.chaos.installation import SOURCE, Installation, wait_until
+from callkeeper_assets_tests.chaos.installation import SOURCE, Installation
 from callkeeper_assets_tests.chaos.rounds import (
     DAYS,
     FIRST,
     LAST,
     ZONE,
     Round,
-    begin_round,
     kill,
 )
+from callkeeper_assets_tests.waiting import wait_until
 
 # The first transaction holds so many days (the loader's own measure).
 _FIRST_BATCH: Final = 31
@@ -43,21 +43,6 @@ _DOUBLES: Final = """
     SELECT day, call_id, parameter, count(*) FROM callkeeper_discrepancies WHERE found_at >= %s
     GROUP BY 1, 2, 3 HAVING count(*) > 1
 """
-
-
-@pytest.fixture(scope="module")
-def loaded(installation: Installation, simulator: RunningSimulator) -> Installation:
-    """The installation with all days loaded once."""
-    assert simulator.base_url
-    ended = installation.load(FIRST, LAST)
-    assert ended.code == 0, ended
-    return installation
-
-
-@pytest.fixture
-def round_(loaded: Installation, simulator: RunningSimulator) -> Round:
-    """A round whose old facts are loaded."""
-    return begin_round(loaded, simulator)
 
 
 def start(installation: Installation) -> "subprocess.Popen[str]":

@@ -13,8 +13,9 @@ import pytest
 from callkeeper_assets.raw.store import RawStore
 from callkeeper_assets.simulator.running import RunningSimulator
 from callkeeper_assets_tests.chaos.holds import hold, wait_for_servers_end_of_it
-from callkeeper_assets_tests.chaos.installation import SOURCE, Installation, wait_until
+from callkeeper_assets_tests.chaos.installation import SOURCE, Installation
 from callkeeper_assets_tests.chaos.rounds import DAYS, FIRST, LAST, Round, begin_round, kill
+from callkeeper_assets_tests.waiting import wait_until
 
 # The first transaction of a load holds so many days (the loader's own measure).
 _FIRST_BATCH: Final = 31
@@ -27,21 +28,6 @@ _STEPS: Final = {
     "writes facts": "LOCK TABLE callkeeper_calls_facts IN EXCLUSIVE MODE",
     "has merged and not logged": "LOCK TABLE callkeeper_loads IN EXCLUSIVE MODE",
 }
-
-
-@pytest.fixture(scope="module")
-def loaded(installation: Installation, simulator: RunningSimulator) -> Installation:
-    """The installation with all days loaded once."""
-    assert simulator.base_url
-    ended = installation.load(FIRST, LAST)
-    assert ended.code == 0, ended
-    return installation
-
-
-@pytest.fixture
-def round_(loaded: Installation, simulator: RunningSimulator) -> Round:
-    """A round whose old facts are loaded."""
-    return begin_round(loaded, simulator)
 
 
 @contextmanager

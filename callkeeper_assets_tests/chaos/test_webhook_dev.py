@@ -19,8 +19,9 @@ from callkeeper_assets.simulator.settings import AccountSettings
 from callkeeper_assets_tests.benchmarks.measure import find_tree
 from callkeeper_assets_tests.chaos.embedded_server import kill_server
 from callkeeper_assets_tests.chaos.holds import hold
-from callkeeper_assets_tests.chaos.installation import KEY, SOURCE, Installation, wait_until
+from callkeeper_assets_tests.chaos.installation import KEY, SOURCE, Installation
 from callkeeper_assets_tests.e2e.dev import Dev, run_dev
+from callkeeper_assets_tests.waiting import wait_until
 
 _ZONE = ZoneInfo("Europe/Moscow")
 _TOKEN = "moscow-token-0123456789"

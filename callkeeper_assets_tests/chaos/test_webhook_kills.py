@@ -16,7 +16,8 @@ import pytest
 
 from callkeeper_assets.database import EmbeddedPostgres
 from callkeeper_assets_tests.chaos.embedded_server import kill_server
-from callkeeper_assets_tests.webhooks.installation import Installation, Receiver, wait_until
+from callkeeper_assets_tests.waiting import wait_until
+from callkeeper_assets_tests.webhooks.installation import Installation, Receiver
 from callkeeper_assets_tests.webhooks.posting import Posting
 
 _VICTIMS: Final = ("receiver", "server", "both")

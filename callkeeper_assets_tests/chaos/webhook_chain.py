@@ -12,7 +12,8 @@ from typing import Final, Literal, Self
 
 from callkeeper_assets.cli.serving import find_free_port
 from callkeeper_assets_tests.chaos.embedded_server import kill_server
-from callkeeper_assets_tests.chaos.installation import Installation, wait_until
+from callkeeper_assets_tests.chaos.installation import Installation
+from callkeeper_assets_tests.waiting import wait_until
 
 Victim = Literal["receiver", "run", "server"]
 VICTIMS: Final[tuple[Victim, ...]] = ("receiver", "run", "server")

@@ -15,9 +15,9 @@ from callkeeper_assets_tests.cli.conftest import (
     children_of,
     is_alive,
     started,
-    wait_until,
     write_source,
 )
+from callkeeper_assets_tests.waiting import wait_until
 
 _LOCATIONS = (
     "{workspaceOrError{... on Workspace{locationEntries{loadStatus "

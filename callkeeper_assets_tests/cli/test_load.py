@@ -18,9 +18,9 @@ from callkeeper_assets_tests.cli.conftest import (
     is_alive,
     started,
     today,
-    wait_until,
     write_source,
 )
+from callkeeper_assets_tests.waiting import wait_until
 
 pytestmark = pytest.mark.e2e
 

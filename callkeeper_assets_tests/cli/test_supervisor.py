@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from callkeeper_assets.cli.supervisor import Service, Supervisor
-from callkeeper_assets_tests.chaos.installation import wait_until
+from callkeeper_assets_tests.waiting import wait_until
 
 _ENDS = ("-c", "raise SystemExit(3)")
 

@@ -11,8 +11,9 @@ import pytest
 
 from callkeeper_assets.simulator.running import RunningSimulator, run_simulator
 from callkeeper_assets.simulator.settings import AccountSettings
-from callkeeper_assets_tests.chaos.installation import KEY, SOURCE, Installation, wait_until
+from callkeeper_assets_tests.chaos.installation import KEY, SOURCE, Installation
 from callkeeper_assets_tests.e2e.dev import Dev, run_dev
+from callkeeper_assets_tests.waiting import wait_until
 
 DAYS = ["2026-01-10", "2026-01-11", "2026-01-12"]
 TABLES = ("callkeeper_calls", "callkeeper_calls_facts")

@@ -27,8 +27,9 @@ from callkeeper_assets.home import project_root
 from callkeeper_assets.simulator.running import RunningSimulator, run_simulator
 from callkeeper_assets.simulator.settings import AccountSettings, AnswerSettings, Fault
 from callkeeper_assets_tests.chaos.holds import hold, wait_for_servers_end_of_it
-from callkeeper_assets_tests.chaos.installation import Ended, Installation, wait_until
+from callkeeper_assets_tests.chaos.installation import Ended, Installation
 from callkeeper_assets_tests.e2e.secret_search import Searcher
+from callkeeper_assets_tests.waiting import wait_until
 
 FIRST, LAST = date(2026, 1, 10), date(2026, 1, 12)
 # Where Dagster would write if its instance were not told to do it elsewhere.

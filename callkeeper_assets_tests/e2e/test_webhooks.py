@@ -16,8 +16,9 @@ from callkeeper_assets.simulator.deliveries import Delivery
 from callkeeper_assets.simulator.running import RunningSimulator, run_simulator
 from callkeeper_assets.simulator.settings import AccountSettings
 from callkeeper_assets_tests.chaos.facts import describe_difference, read_days, tell_days
-from callkeeper_assets_tests.chaos.installation import Installation, wait_until
+from callkeeper_assets_tests.chaos.installation import Installation
 from callkeeper_assets_tests.e2e.dev import Dev, run_dev
+from callkeeper_assets_tests.waiting import wait_until
 
 SOURCES: Final = ("kazan", "moscow")
 ZONE: Final = ZoneInfo("Europe/Moscow")

@@ -10,7 +10,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ import psycopg
 
 from callkeeper_assets.cli.serving import find_free_port
 from callkeeper_assets.database import connect
+from callkeeper_assets_tests.waiting import wait_until
 
 TOKENS: Final = {"office": "office-token-0123456789", "clinic": "clinic-token-0123456789"}
 _DEFS: Final = """\
@@ -29,15 +29,7 @@ attributes:
   api_key: {{env: {upper}_API_KEY}}
   webhook: {{token: {{env: {upper}_WEBHOOK_TOKEN}}{fields}}}
 """
-_PATIENCE_SEC: Final = 40.0
-
-
-def wait_until(is_so: Callable[[], object], what: str, seconds: float = _PATIENCE_SEC) -> None:
-    """Look again and again until something is so."""
-    deadline = time.monotonic() + seconds
-    while not is_so():
-        assert time.monotonic() < deadline, f"{what}: not within {seconds:g} s"
-        time.sleep(0.05)
+PATIENCE_SEC: Final = 40.0
 
 
 @dataclass(frozen=True)
@@ -92,7 +84,11 @@ class Receiver:
 
     def wait_for_database(self, state: str) -> None:
         """Wait until it says that its database is `reachable` or `away`."""
-        wait_until(lambda: self.health().document["database"] == state, f"the database is {state}")
+        wait_until(
+            lambda: self.health().document["database"] == state,
+            f"the database is {state}",
+            PATIENCE_SEC,
+        )
 
     def read_log(self) -> str:
         """All that it has said."""
@@ -206,7 +202,7 @@ class Installation:
             )
         receiver = Receiver(process, port, log)
         try:
-            wait_until(receiver.is_answering, "the receiver answers")
+            wait_until(receiver.is_answering, "the receiver answers", PATIENCE_SEC)
             if has_database:
                 receiver.wait_for_database("reachable")
             yield receiver

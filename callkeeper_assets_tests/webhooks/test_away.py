@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from callkeeper_assets_tests.webhooks.installation import Installation, Receiver, wait_until
+from callkeeper_assets_tests.waiting import wait_until
+from callkeeper_assets_tests.webhooks.installation import PATIENCE_SEC, Installation, Receiver
 from callkeeper_assets_tests.webhooks.posting import Posting
 
 # Of a file, in bytes; enough for a receiver's log.
@@ -18,7 +19,9 @@ _SMALL = 20_000
 
 
 def _wait_until_drained(receiver: Receiver) -> None:
-    wait_until(lambda: receiver.health().document["spooled"] == 0, "the spool is drained")
+    wait_until(
+        lambda: receiver.health().document["spooled"] == 0, "the spool is drained", PATIENCE_SEC
+    )
 
 
 def _limit_files() -> None:
@@ -35,7 +38,11 @@ def test_a_database_that_goes_and_comes_under_load_loses_and_doubles_nothing(
                 with installation.database_away():
                     receiver.wait_for_database("away")
                     seen = posting.posted
-                    wait_until(lambda: posting.posted > seen + 50, "posts are answered")  # noqa: B023
+                    wait_until(
+                        lambda: posting.posted > seen + 50,  # noqa: B023
+                        "posts are answered",
+                        PATIENCE_SEC,
+                    )
                 receiver.wait_for_database("reachable")
             time.sleep(0.5)
         _wait_until_drained(receiver)
@@ -80,7 +87,9 @@ def test_a_neighbour_drains_what_a_killed_receiver_left(installation: Installati
             killed.wait_for_database("away")
             assert killed.post({"id": 1}) == 200
             killed.kill()
-        wait_until(lambda: list(installation.read_inbox()) == [b'{"id": 1}'], "it is drained")
+        wait_until(
+            lambda: list(installation.read_inbox()) == [b'{"id": 1}'], "it is drained", PATIENCE_SEC
+        )
         assert "The spool holds 1 payloads that a receiver before left." in neighbour.read_log()
 
 
@@ -129,12 +138,20 @@ def test_a_disk_without_any_room_is_unhealthy_until_there_is_some(
             receiver.wait_for_database("away")
             statuses = [receiver.post({"id": n, "x": "y" * 3000}) for n in range(30)]
             assert set(statuses) == {200, 503}
-            wait_until(lambda: receiver.health().status == 503, "it says that it can keep nothing")
+            wait_until(
+                lambda: receiver.health().status == 503,
+                "it says that it can keep nothing",
+                PATIENCE_SEC,
+            )
             health = receiver.health().document
             assert (health["status"], health["spool"]) == ("failing", "No space left on device")
             assert receiver.post({"id": 100}) == 503
             filler.unlink()
-            wait_until(lambda: receiver.health().status == 200, "it says that it can keep again")
+            wait_until(
+                lambda: receiver.health().status == 200,
+                "it says that it can keep again",
+                PATIENCE_SEC,
+            )
             assert receiver.post({"id": 101}) == 200
         _wait_until_drained(receiver)
     rows = installation.query("SELECT call_id FROM callkeeper_webhooks ORDER BY id")

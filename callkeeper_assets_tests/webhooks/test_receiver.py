@@ -13,12 +13,13 @@ from pathlib import Path
 
 import pytest
 
+from callkeeper_assets_tests.waiting import wait_until
 from callkeeper_assets_tests.webhooks.installation import (
+    PATIENCE_SEC,
     TOKENS,
     Installation,
     Receiver,
     url_of,
-    wait_until,
 )
 
 JSON = {"content-type": "application/json"}
@@ -315,4 +316,5 @@ def test_a_source_that_is_refused_does_not_keep_the_others_from_receiving(
         wait_until(
             lambda: "Until then its webhooks are answered with 404." in receiver.read_log(),
             "it is said",
+            PATIENCE_SEC,
         )
