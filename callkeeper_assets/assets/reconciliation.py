@@ -23,6 +23,7 @@ from callkeeper_assets.assets.day_events import (
     log_observations,
     log_verdicts,
 )
+from callkeeper_assets.assets.day_metadata import describe_counts
 from callkeeper_assets.assets.discrepancy_chart import draw_trend
 from callkeeper_assets.assets.failures import RETRY_POLICY, failing_clearly, logging_failure
 from callkeeper_assets.assets.fetching import Judgement, name_pool
@@ -255,10 +256,8 @@ def _record(step: _Step, url: str, outcome: _Outcome) -> None:
             dg.AssetKey([source.name, table]),
             {
                 day: {
-                    "dagster/row_count": loaded.rows[table],
-                    "rows_added": counts.added,
-                    "rows_updated": counts.updated,
-                    "rows_deleted": counts.deleted,
+                    "dagster/row_count": loaded.count_rows(table),
+                    **describe_counts(counts),
                     "changed_by": f"reconciliation, run {context.run.run_id}",
                 }
                 for day, loaded in outcome.changed.items()

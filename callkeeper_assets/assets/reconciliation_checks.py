@@ -12,6 +12,7 @@ from typing import Any, Final
 import dagster as dg
 
 from callkeeper_assets.assets.day_events import Verdict
+from callkeeper_assets.assets.day_metadata import describe_counts
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.warehouse.dimensions import FACTS
 from callkeeper_assets.warehouse.discrepancies import ComparedDay, Discrepancy, Mode
@@ -148,7 +149,6 @@ def summarise_day(day: ComparedDay) -> tuple[dict[str, Any], dict[str, Finding]]
     findings = find_by_check(day.discrepancies)
     found = sum(one.found for one in findings.values())
     left = sum(one.left for one in findings.values())
-    changed = day.loaded.counts.values() if day.loaded else ()
     metadata: dict[str, Any] = {
         "found": found,
         "healed": found - left,
@@ -156,8 +156,6 @@ def summarise_day(day: ComparedDay) -> tuple[dict[str, Any], dict[str, Finding]]
         "calls_compared": day.calls,
         "non_final_calls": day.non_final,
         "waiting_calls": day.waiting,
-        "rows_added": sum(counts.added for counts in changed),
-        "rows_updated": sum(counts.updated for counts in changed),
-        "rows_deleted": sum(counts.deleted for counts in changed),
+        **describe_counts(*(day.loaded.counts.values() if day.loaded else ())),
     }
     return metadata, findings

@@ -11,6 +11,7 @@ from callkeeper_assets.assets.day_events import (
     log_materializations,
     log_verdicts,
 )
+from callkeeper_assets.assets.day_metadata import describe_counts
 from callkeeper_assets.assets.report_specs import (
     NO_NEW_FIELDS,
     VALUES_FIT,
@@ -51,14 +52,11 @@ def record_report(
 
 
 def _describe_day(one: "BuiltDay") -> dict[str, Any]:
-    counts = one.counts.values()
     by_table = {f"rows of {name}": rows for name, rows in one.rows.items()}
     return {
         "dagster/row_count": sum(one.rows.values()),
         **(by_table if len(by_table) > 1 else {}),
-        "rows_added": sum(each.added for each in counts),
-        "rows_updated": sum(each.updated for each in counts),
-        "rows_deleted": sum(each.deleted for each in counts),
+        **describe_counts(*one.counts.values()),
         "raw_calls": one.raw_calls,
         "calls": one.calls,
         "rejects": one.rejects,

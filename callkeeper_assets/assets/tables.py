@@ -14,7 +14,7 @@ import dagster as dg
 from callkeeper_assets.assets.account import build_account
 from callkeeper_assets.assets.config import LOAD_SCHEMA, LoadConfig, read_config
 from callkeeper_assets.assets.day_checks import build_check_specs, log_checks
-from callkeeper_assets.assets.day_metadata import add_day_metadata
+from callkeeper_assets.assets.day_metadata import add_day_metadata, describe_counts
 from callkeeper_assets.assets.failures import (
     RETRY_POLICY,
     failing_clearly,
@@ -181,13 +181,10 @@ def _describe_days(
 
 
 def _describe_day(day: LoadedDay, table: str) -> dict[str, Any]:
-    counts = day.counts[table]
     unconfirmed = day.unconfirmed.get(table, 0)
     return {
-        "dagster/row_count": day.rows[table] + unconfirmed,
-        "rows_added": counts.added,
-        "rows_updated": counts.updated,
-        "rows_deleted": counts.deleted,
+        "dagster/row_count": day.count_rows(table),
+        **describe_counts(day.counts[table]),
         "raw_calls": day.raw_calls,
         "non_final_calls": day.non_final,
         **({"told_by_webhooks_only": unconfirmed} if unconfirmed else {}),

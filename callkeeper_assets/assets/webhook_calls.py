@@ -14,6 +14,7 @@ import dagster as dg
 
 from callkeeper_assets.api.errors import CallKeeperError
 from callkeeper_assets.assets.day_events import log_observations
+from callkeeper_assets.assets.day_metadata import describe_counts
 from callkeeper_assets.assets.failures import failing_clearly
 from callkeeper_assets.assets.resources import RawCallsResource, WarehouseResource
 from callkeeper_assets.config.source import Source
@@ -137,9 +138,7 @@ def _observe_tables(
         for table, counts in day.counts.items():
             if counts != RowCounts():
                 seen.setdefault(table, {})[day.day] = {
-                    "rows_added": counts.added,
-                    "rows_updated": counts.updated,
-                    "rows_deleted": counts.deleted,
+                    **describe_counts(counts),
                     "changed_by": f"webhooks, run {context.run.run_id}",
                 }
     for table, days in seen.items():

@@ -13,7 +13,7 @@ from callkeeper_assets.cli.console import (
     print_text,
     say_count,
 )
-from callkeeper_assets.cli.summary import total_tables
+from callkeeper_assets.cli.summary import document_tables
 from callkeeper_assets.cli.workers import Outcome
 from callkeeper_assets.warehouse.discrepancies import Discrepancy
 
@@ -70,14 +70,7 @@ def build_document(result: Reconciled) -> dict[str, Any]:
         "healed": len(found) - result.left,
         "left": result.left,
         "discrepancies": [asdict(one) for one in found],
-        "tables": {
-            table.table: {
-                "added": table.added,
-                "updated": table.updated,
-                "deleted": table.deleted,
-            }
-            for table in total_tables(outcome)
-        },
+        "tables": document_tables(outcome),
         "runs": [{"run_id": run.run_id, "from": run.first, "to": run.last} for run in outcome.runs],
         "seconds": round(outcome.seconds, 2),
         "errors": outcome.errors,

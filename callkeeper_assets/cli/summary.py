@@ -37,6 +37,14 @@ def total_tables(outcome: Outcome) -> list[TableTotal]:
     return list(totals.values())
 
 
+def document_tables(outcome: Outcome) -> dict[str, dict[str, int]]:
+    """Return the totals as `--json` prints them."""
+    return {
+        total.table: {"added": total.added, "updated": total.updated, "deleted": total.deleted}
+        for total in total_tables(outcome)
+    }
+
+
 def print_summary(outcomes: Sequence[Outcome], calls: Mapping[str, int]) -> None:
     """Print the table.
 
@@ -76,14 +84,7 @@ def build_document(
                 "days": outcome.days,
                 "calls": calls.get(outcome.source),
                 "seconds": round(outcome.seconds, 2),
-                "tables": {
-                    table.table: {
-                        "added": table.added,
-                        "updated": table.updated,
-                        "deleted": table.deleted,
-                    }
-                    for table in total_tables(outcome)
-                },
+                "tables": document_tables(outcome),
                 "runs": [
                     {"run_id": run.run_id, "from": run.first, "to": run.last}
                     for run in outcome.runs

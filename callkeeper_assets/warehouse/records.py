@@ -87,6 +87,10 @@ class LoadedDay:
     unknown_fields: tuple[str, ...]
     unconfirmed: Mapping[str, int] = field(default_factory=dict)
 
+    def count_rows(self, table: str) -> int:
+        """Return the rows that a table has for the day, whoever told of them."""
+        return self.rows[table] + self.unconfirmed.get(table, 0)
+
 
 @dataclass(frozen=True)
 class RefusedDay:

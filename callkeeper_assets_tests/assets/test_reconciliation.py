@@ -6,7 +6,7 @@ what was broken, by call and parameter; what is healed is what was found; no oth
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,15 @@ import pytest
 
 from callkeeper_assets.assets import build_shared_definitions, build_source_definitions
 from callkeeper_assets.assets.reconciliation_job import name_reconciliation_job
-from callkeeper_assets.config.source import Reconciliation, Source
+from callkeeper_assets.config.source import Reconciliation, Source, Webhook
 from callkeeper_assets.database.url import connect
+from callkeeper_assets.raw.store import RawStore
 from callkeeper_assets.runs import progress
 from callkeeper_assets.simulator.running import RunningSimulator
 from callkeeper_assets.warehouse.discrepancies import NUMBERS, ComparedDay
 from callkeeper_assets.warehouse.filters import Filter
 from callkeeper_assets_tests.assets.conftest import FIRST, LAST, Loader, describe_failure
+from callkeeper_assets_tests.webhooks.inbox_of import Office, payload
 
 DAYS = [FIRST + timedelta(days=n) for n in range(3)]
 CHECKS = {
@@ -246,6 +248,29 @@ def test_the_days_that_healing_changed_are_observed_and_their_tables_checks_stay
             values = {k: v.value for k, v in record.asset_observation.metadata.items()}
             assert (values["dagster/row_count"], values["rows_updated"]) == (60, 1)
         assert loader.current_days(source, table, "keys_unique") == list(map(str, DAYS))
+
+
+def test_an_observed_day_counts_also_the_rows_that_only_webhooks_told_of(
+    source: Source, loader: Loader, database: str
+) -> None:
+    webhook = Webhook("TOKEN", {}, timedelta(days=10_000))
+    source = replace(source, webhook=webhook)
+    office = Office(database, RawStore("memory://unused"), source)
+    assert loader.load(source).success
+    at = datetime.combine(FIRST, time(12), source.time_zone)
+    when = {"date": f"{at:%Y-%m-%d %H:%M:%S}", "date_timestamp": int(at.timestamp())}
+    office.receive(payload(7) | when)
+    assert [day.day for day in office.process().days] == [FIRST]
+    ask(
+        database,
+        "UPDATE callkeeper_calls_facts SET attempt = 77 WHERE calls_id = "
+        "(SELECT min(id) FROM callkeeper_calls)",
+    )
+    assert loader.reconcile(source).success
+    key = dg.AssetKey(["moscow", "callkeeper_calls_facts"])
+    (record,) = loader.instance.fetch_observations(key, 10).records
+    assert record.asset_observation is not None
+    assert record.asset_observation.metadata["dagster/row_count"].value == 61
 
 
 @pytest.mark.parametrize("how", ["dry run", "heal: false"])
