@@ -17,6 +17,7 @@ from callkeeper_assets.assets.resources import (
     RawCallsResource,
     WarehouseResource,
 )
+from callkeeper_assets.assets.retention import build_retention
 from callkeeper_assets.assets.tables import build_tables
 from callkeeper_assets.assets.webhook_calls import build_webhook_calls
 from callkeeper_assets.assets.webhook_check import build_webhook_check, has_webhook_check
@@ -41,6 +42,8 @@ def build_source_definitions(source: Source) -> dg.Definitions:
         parts.append(dg.Definitions(asset_checks=[build_webhook_check(source)]))
     if source.reports:
         parts += [dg.Definitions(assets=[build_reports(source)]), build_report_jobs(source)]
+    if source.retention:
+        parts.append(build_retention(source))
     return dg.Definitions.merge(*parts)
 
 

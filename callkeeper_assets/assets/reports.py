@@ -163,6 +163,10 @@ def _read_days(
     from callkeeper_assets.webhooks.told_calls import add_told_calls  # noqa: PLC0415
 
     for day in days:
+        problem = source.find_retention_problem(day)
+        if problem:
+            unreadable[day] = problem
+            continue
         try:
             calls, details = store.read(source.name, day)
             yield RawDay(day, add_told_calls(url, source, day, calls, details.fetched_at))

@@ -22,6 +22,7 @@ from callkeeper_assets.cli.load import load
 from callkeeper_assets.cli.reconcile import reconcile
 from callkeeper_assets.cli.refresh import refresh
 from callkeeper_assets.cli.report import report
+from callkeeper_assets.cli.retain import retain
 from callkeeper_assets.cli.simulate import simulate
 from callkeeper_assets.cli.status import status
 from callkeeper_assets.cli.webhooks import webhooks
@@ -43,6 +44,7 @@ _COMMANDS = (
     load,
     refresh,
     reconcile,
+    retain,
     report,
     status,
     history,

@@ -18,7 +18,7 @@ from callkeeper_assets.config.models import SourceAttributes, WebhookAttributes
 from callkeeper_assets.config.problems import Problem
 from callkeeper_assets.config.reading import read_attributes
 from callkeeper_assets.config.report_building import build_reports
-from callkeeper_assets.config.source import Reconciliation, Refresh, Source, Webhook
+from callkeeper_assets.config.source import Reconciliation, Refresh, Retention, Source, Webhook
 from callkeeper_assets.config.yaml_file import YamlFile, YamlFileError, read_yaml_file
 from callkeeper_assets.home import project_root
 from callkeeper_assets.warehouse.call_fields import WEBHOOK_FIELDS
@@ -148,6 +148,9 @@ def _build_source(attributes: SourceAttributes, file: Path, now: datetime) -> So
         parallel_days=attributes.parallel_days,
         file=file,
         reports=build_reports(attributes.reports),
+        retention=Retention(attributes.retention.cron, attributes.retention.keep_days)
+        if attributes.retention
+        else None,
     )
 
 

@@ -196,6 +196,17 @@ class ReconciliationAttributes(_Attributes):
     heal: bool = Field(default=True, description="Whether what differs is loaded anew.")
 
 
+class RetentionAttributes(_Attributes):
+    """How long calls are kept."""
+
+    cron: Annotated[str, AfterValidator(_check_cron)] = Field(
+        default="0 4 * * *", description="When older ones are deleted, in the source's time zone."
+    )
+    keep_days: int = Field(
+        ge=1, le=36_500, description="Calls of more days before today than these are deleted."
+    )
+
+
 class ReportRefreshAttributes(_Attributes):
     """When a report's days are built again."""
 
@@ -325,6 +336,9 @@ class SourceAttributes(_Attributes):
     reconciliation: ReconciliationAttributes = Field(
         default_factory=ReconciliationAttributes,
         description="The comparison of the warehouse with the source, and its healing.",
+    )
+    retention: RetentionAttributes | None = Field(
+        default=None, description="How long calls are kept. Default: for ever."
     )
     reports: list[ReportAttributes] = Field(
         default_factory=list, description="Custom reports. Default: none."

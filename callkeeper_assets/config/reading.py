@@ -27,7 +27,6 @@ COMPONENT_TYPE = "callkeeper_assets.CallKeeperSource"
 # Dagster's own keys of a defs.yaml. `requirements` only lists variables for `dg`.
 _FILE_KEYS = ("type", "attributes", "requirements")
 _LATER = {
-    "retention": "retention",
     "privacy": "masking of personal data",
 }
 _CHOICE = re.compile(r"'([^']*)'")
