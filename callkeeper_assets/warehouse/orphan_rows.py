@@ -28,7 +28,7 @@ _ATTEMPTS: Final = 20
 _PAUSE_SEC: Final = 3.0
 _LOCK: Final = "SELECT pg_advisory_xact_lock(%s)"
 _COUNT: Final = """
-    SELECT count(*), coalesce(sum(pg_column_size(d)), 0)::bigint
+    SELECT count(*), coalesce(sum(pg_column_size(ROW(d.*))), 0)::bigint
     FROM {table} AS d
     WHERE d.id <> {unknown} AND NOT EXISTS (
         SELECT FROM {facts} AS f
@@ -54,7 +54,7 @@ _DELETE: Final = """
     gone AS (
         DELETE FROM {table} AS d
         WHERE d.id = ANY(%(ids)s) AND d.id NOT IN (SELECT id FROM used)
-        RETURNING pg_column_size(d) AS bytes
+        RETURNING pg_column_size(ROW(d.*)) AS bytes
     )
     SELECT count(*), coalesce(sum(bytes), 0)::bigint FROM gone
 """
