@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import dagster as dg
 
+from callkeeper_assets.assets.event_log_pruning import build_event_log_pruning
 from callkeeper_assets.assets.janitor import build_janitor
 from callkeeper_assets.assets.jobs import build_jobs
 from callkeeper_assets.assets.raw_calls import build_raw_calls
@@ -48,7 +49,7 @@ def build_source_definitions(source: Source) -> dg.Definitions:
 
 
 def build_shared_definitions(sources: Sequence[Source]) -> dg.Definitions:
-    """Build what there is once: resources, the executor, the janitor, all sources' webhooks."""
+    """Build what there is once: resources, the executor, jobs and sensors of all sources."""
     shared = dg.Definitions(
         resources={
             "callkeeper": CallKeeperResource(),
@@ -60,11 +61,13 @@ def build_shared_definitions(sources: Sequence[Source]) -> dg.Definitions:
         executor=dg.in_process_executor,
         sensors=[build_janitor()],
     )
+    pruning = build_event_log_pruning()
     takers = [source for source in sources if source.webhook]
     if not takers:
-        return shared
+        return dg.Definitions.merge(shared, pruning)
     return dg.Definitions.merge(
         shared,
+        pruning,
         dg.Definitions(assets=[build_webhook_calls(takers)]),
         build_webhook_inbox(takers),
     )

@@ -6,7 +6,7 @@ transactions: more time than the load itself. This class adds just those two bat
 SQL what Dagster does event by event.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +28,7 @@ from sqlalchemy.dialects import postgresql
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
+_ROWS_AT_ONCE = 10_000
 _PLANNED = dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED
 _EVALUATION = dg.DagsterEventType.ASSET_CHECK_EVALUATION
 
@@ -109,6 +110,31 @@ class BatchingEventLogStorage(PostgresEventLogStorage):
                     .values(cached_status_data=None)
                 )
         return rows, size
+
+    def delete_details(self, before: datetime) -> Iterator[int]:
+        """Delete what runs logged before a moment, some at a time; yields how many rows went.
+
+        What belongs to an asset stays, and so does when a run began and ended.
+        """
+        table = SqlEventLogStorageTable
+        old = (
+            sa.select(table.c.id)
+            .where(
+                table.c.asset_key.is_(None),
+                table.c.timestamp < before.astimezone(UTC).replace(tzinfo=None),
+                sa.or_(
+                    table.c.dagster_event_type.is_(None),
+                    sa.not_(table.c.dagster_event_type.startswith("PIPELINE_", autoescape=True)),
+                ),
+            )
+            .order_by(table.c.id)
+            .limit(_ROWS_AT_ONCE)
+        )
+        deleted = _ROWS_AT_ONCE
+        while deleted == _ROWS_AT_ONCE:
+            with self.index_transaction() as connection:
+                deleted = connection.execute(table.delete().where(table.c.id.in_(old))).rowcount
+            yield deleted
 
     def _store_planned(self, events: Sequence[dg.EventLogEntry]) -> None:
         event_ids = self._insert_events(events)

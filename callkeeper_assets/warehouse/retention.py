@@ -31,10 +31,14 @@ _RECEIVED: Final = "coalesce(called_at, received_at) < %(until)s"
 _FIND_ACCOUNT: Final = "SELECT account_id FROM general_accounts WHERE name = %s"
 _LOCK: Final = "SELECT pg_advisory_xact_lock(%s, %s)"
 _COUNT: Final = """
-    SELECT count(*), coalesce(sum(pg_column_size(ROW(t.*))), 0)::bigint FROM {table} AS t WHERE {condition}
+    SELECT count(*), coalesce(sum(pg_column_size(ROW(t.*))), 0)::bigint
+    FROM {table} AS t
+    WHERE {condition}
 """
 _DELETE: Final = """
-    WITH gone AS (DELETE FROM {table} AS t WHERE {condition} RETURNING pg_column_size(ROW(t.*)) AS bytes)
+    WITH gone AS (
+        DELETE FROM {table} AS t WHERE {condition} RETURNING pg_column_size(ROW(t.*)) AS bytes
+    )
     SELECT count(*), coalesce(sum(bytes), 0)::bigint FROM gone
 """
 _REPORT_TABLES: Final = """

@@ -147,7 +147,8 @@ def world(installation: Installation) -> Iterator[World]:
         _receive(installation, _webhook(900_001, long_ago, told), long_ago)
         _receive(installation, _webhook(900_002, long_ago, late), datetime.now(UTC))
         _receive(installation, f'{{"phone2": "{unread}", '.encode(), long_ago)
-        _receive(installation, _webhook(900_003, datetime.now(UTC), "+79995550200"), long_ago)
+        now = datetime.now(UTC)
+        _receive(installation, _webhook(900_003, now, "+79995550200"), now)
         assert installation.run("inbox", "--process").code == 0
         spool = SpoolFile.create(installation.home / "spool" / f"left{SUFFIX}")
         bodies = [(spooled, long_ago), ("+79995550201", datetime.now(UTC))]
