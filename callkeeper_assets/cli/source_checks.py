@@ -65,6 +65,8 @@ def _check_key(source: Source, key: str) -> Finding:
         with CallKeeperClient(
             source=source.name,
             api_key=key,
+            api=source.api,
+            role=source.role,
             base_url=source.base_url,
             time_zone=source.time_zone,
             parallel_days=1,

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import Literal
 from zoneinfo import ZoneInfo
 
+from callkeeper_assets.api.names import ApiName, Role
 from callkeeper_assets.config.errors import MissingSecretError, SecretAttribute
 from callkeeper_assets.reports.definition import Report
 from callkeeper_assets.warehouse.filters import Filter
@@ -68,6 +68,7 @@ class Source:
         name: Its folder's name, unique; group, asset key prefix and `--source` of commands.
         caption: Its name for people.
         api_key_env: The environment variable that holds its key.
+        api: Which of CallKeeper's APIs it has.
         base_url: Without a slash at its end.
         time_zone: Decides where a day, its partition, begins and ends.
         start_date: The first day that is ever loaded.
@@ -81,12 +82,13 @@ class Source:
         parallel_days: How many days are fetched side by side.
         file: Its `defs.yaml`.
         reports: Its custom reports, in the file's order.
+        role: Whose calls are asked for, where the API knows roles.
     """
 
     name: str
     caption: str
     api_key_env: str
-    api: Literal["callkeeper"]
+    api: ApiName
     base_url: str
     time_zone: ZoneInfo
     start_date: date
@@ -101,6 +103,7 @@ class Source:
     parallel_days: int
     file: Path
     reports: tuple[Report, ...] = ()
+    role: Role = "own"
 
     def read_api_key(self) -> str:
         """Read the key from the environment now: a key changed there needs no new load.
