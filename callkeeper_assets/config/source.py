@@ -121,6 +121,11 @@ class Source:
         """
         return self._read_secret("webhook.token", self.webhook.token_env if self.webhook else "")
 
+    @property
+    def has_webhook_audit(self) -> bool:
+        """Whether its webhooks can be audited: it takes them, and its API lists those sent."""
+        return self.webhook is not None and self.api == "ckct"
+
     def webhooks_stay_from(self, fetched_at: datetime) -> datetime | None:
         """Since when calls of webhooks stay that an answer does not show; None: none stays.
 

@@ -38,6 +38,9 @@ _UNTOLD: Final = (
 )
 
 
+_ONLY_OF_CALLBACKS: Final = ("ordered_at", "widget_hash", "widget_name", "event_source")
+
+
 @dataclass(frozen=True)
 class Truth:
     """The source's calls of a range of local days, in the order of their time.
@@ -46,11 +49,13 @@ class Truth:
         count: number of calls.
         sums: by column of `SUMMED`, and `call_id`; a None counts as 0.
         calls: one dict a call, by canonical column; empty when only totals were asked for.
+        api: whose: what it cannot tell is None.
     """
 
     count: int
     sums: dict[str, int]
     calls: list[dict[str, Scalar]]
+    api: ApiName = "callkeeper"
 
 
 def _moment(ts: int) -> dt.datetime:
@@ -104,6 +109,7 @@ def describe_call(call: Call) -> dict[str, Scalar]:
         "asr_attempts": call.asr_attempts,
         "playback_tick": call.playback_tick,
         "connection_type": call.connection_type,
+        "service": call.service,
         "event_source": call.event_source,
         "manager_phone": call.manager_phone,
         "manager_extension": call.manager_extension,
@@ -141,9 +147,8 @@ def describe_unified_call(call: Call) -> dict[str, Scalar]:
     country, is_callback = call.place.country, call.service == "callback"
     return {
         **describe_call(call),
-        **dict.fromkeys(_UNTOLD),
+        **dict.fromkeys(_UNTOLD if is_callback else (*_UNTOLD, *_ONLY_OF_CALLBACKS)),
         "call_id": _give_id(call),
-        "service": call.service,
         "manager_phone": call.manager_phone.removeprefix("+"),
         "client_phone": call.client_phone.removeprefix("+"),
         "country": COUNTRY_NAMES[country] if country else None,
@@ -161,7 +166,7 @@ def tell_truth(calls: Sequence[Call], *, has_calls: bool, api: ApiName = "callke
         sums = {
             name: sum(int(str(one[name] or 0)) for one in told) for name in ("call_id", *SUMMED)
         }
-        return Truth(len(calls), sums, told if has_calls else [])
+        return Truth(len(calls), sums, told if has_calls else [], api)
     sums = {
         "call_id": sum(call.call_id for call in calls),
         "duration_sec": sum(call.duration_sec for call in calls),
