@@ -1,4 +1,4 @@
-"""Which APIs CallKeeper has, where each is, and whose calls can be asked for: names alone.
+"""Which APIs CallKeeper has, where each is, and whose calls can be asked for: no more than names.
 
 For the configuration, which must not import a client.
 """
@@ -14,3 +14,14 @@ BASE_URLS: Final[Mapping[ApiName, str]] = {
     "callkeeper": "https://api.callkeeper.ru",
     "ckct": "https://ckct.ru/api/index.php",
 }
+_UNIFIED_PATH: Final = "/api/index.php"
+
+
+def find_other_api(api: ApiName, base_url: str) -> tuple[ApiName, str]:
+    """Return the other API and its address: CallKeeper's own, or at the host of one that is not."""
+    other: ApiName = "callkeeper" if api == "ckct" else "ckct"
+    if base_url == BASE_URLS[api]:
+        return other, BASE_URLS[other]
+    if other == "ckct":
+        return other, base_url + _UNIFIED_PATH
+    return other, base_url.removesuffix(_UNIFIED_PATH)

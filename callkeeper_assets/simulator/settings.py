@@ -45,6 +45,7 @@ class AccountSettings:
         rhythm: `week` has busy Mondays and quiet Sundays, `flat` equal days.
         calltracking_per_day: calls of that service on each day, which only the unified API shows.
         imports_per_day: the same of calls that were imported.
+        only_api: the one that knows the key, as CallKeeper has it; empty: both do, for comparisons.
     """
 
     key: str
@@ -56,6 +57,7 @@ class AccountSettings:
     rhythm: Literal["week", "flat"] = "week"
     calltracking_per_day: int = 0
     imports_per_day: int = 0
+    only_api: Literal["", "callkeeper", "ckct"] = ""
 
     def __post_init__(self) -> None:
         """Refuse what could not be served.

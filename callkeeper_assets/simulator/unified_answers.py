@@ -56,7 +56,8 @@ def check_unified_request(
     if kind != "json" or version != "v3":
         raise UnifiedFailureError(WRONG_VERSION)
     account = find_account(key)
-    if account is None or account.answers.refusal != "none":
+    is_known = account is not None and account.settings.only_api != "callkeeper"
+    if account is None or not is_known or account.answers.refusal != "none":
         raise UnifiedFailureError(NOT_RECOGNIZED)
     if entity != "call":
         raise UnifiedFailureError(NO_ENTITY)
