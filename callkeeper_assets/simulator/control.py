@@ -115,7 +115,8 @@ def _post_clock(simulator: Simulator, request: Request) -> object:
 
 def _post_warm(simulator: Simulator, request: Request) -> object:
     first, last = _day(request, "from"), _day(request, "to")
-    return {"calls": sum(a.warm(first, last) for a in _accounts(simulator, request))}
+    api = msgspec.convert(request.get("api", "callkeeper"), ApiName)
+    return {"calls": sum(a.warm(first, last, api) for a in _accounts(simulator, request))}
 
 
 def _post_change(simulator: Simulator, request: Request) -> list[Change]:

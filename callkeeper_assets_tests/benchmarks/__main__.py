@@ -17,6 +17,7 @@ from callkeeper_assets_tests.benchmarks import (
     reconciliation,
     refreshes,
     reports,
+    unified,
 )
 from callkeeper_assets_tests.benchmarks.code_location import compare_loading
 from callkeeper_assets_tests.benchmarks.peers_environment import prepare_peers
@@ -41,12 +42,15 @@ class _Sizes:
     reconciled_days: int
     reconciled_rounds: int
     latency: tuple[int, int]
+    unified: tuple[int, int]
 
 
 _FULL: Final = _Sizes(
-    200, 500, 5, 50, 100, 5, WebhookSizes(5, 8, 100_000), (20, 100), 30, 5, (100, 10)
+    200, 500, 5, 50, 100, 5, WebhookSizes(5, 8, 100_000), (20, 100), 30, 5, (100, 10), (100, 3)
 )
-_SHORT: Final = _Sizes(5, 12, 1, 2, 100, 1, WebhookSizes(1, 2, 5_000), (2, 4), 2, 1, (20, 1))
+_SHORT: Final = _Sizes(
+    5, 12, 1, 2, 100, 1, WebhookSizes(1, 2, 5_000), (2, 4), 2, 1, (20, 1), (3, 1)
+)
 _BENCHMARKS: Final[dict[str, Callable[[Stand, str, _Sizes], Section]]] = {
     "historic": lambda stand, peers, sizes: historic.compare_loads(stand, peers, sizes.load_days),
     "memory": lambda stand, _, sizes: historic.compare_memory(
@@ -58,6 +62,7 @@ _BENCHMARKS: Final[dict[str, Callable[[Stand, str, _Sizes], Section]]] = {
     "reconcile": lambda stand, _, sizes: reconciliation.compare_reconciliations(
         stand, sizes.reconciled_days, sizes.reconciled_rounds
     ),
+    "unified": lambda stand, _, sizes: unified.compare_apis(stand, *sizes.unified),
     "daemon": lambda stand, _, sizes: daemon.measure_daemon(stand, sizes.daemon_sources),
     "reports": lambda stand, _, sizes: reports.compare_reports(stand, *sizes.report_days),
     "location": lambda stand, _, sizes: compare_loading(
@@ -85,6 +90,7 @@ def main() -> None:
         *daemon.name_accounts(sizes.daemon_sources),
         reports.ACCOUNT,
         reconciliation.ACCOUNT,
+        unified.ACCOUNT,
     ]
     oldest = today() - dt.timedelta(days=sizes.memory_days + 30)
     sections: list[Section] = []
