@@ -138,6 +138,10 @@ def test_what_comes_after_all_is_taken_out_and_the_status_tells(
         shown = installation.run("status", "--json").document["sources"][0]["audit"]
         assert (shown["lost"], shown["refused"]) == (len(lost), 0)
         assert f"{len(lost)} are lost (" in installation.run("status").stdout
+        history = installation.run("history", str(lost[0].call_id)).stdout
+        assert (
+            f"webhook {lost[0].event} lost: CallKeeper saw 200, it is not in the inbox" in history
+        )
 
         for one in lost:
             answer = requests.post(
