@@ -88,7 +88,7 @@ def _nested(
     return CallField(name, paths, meaning, zero_is_none=(alias,) if zero else ())
 
 
-CALL_FIELDS: Final[tuple[CallField, ...]] = (
+_COMMON_FIELDS: Final[tuple[CallField, ...]] = (
     _unread("id", "The call's id in CallKeeper"),
     *_visit_fields("current"),
     *_visit_fields("first"),
@@ -105,8 +105,6 @@ CALL_FIELDS: Final[tuple[CallField, ...]] = (
     _flat("status_reason", "Its text"),
     _flat("status2_code", "SIP status of the leg to the client", "statusSecond"),
     _flat("status2_reason", "Its text"),
-    CallField("status_word", ("status",), "`success` or `fail`; in the unified API"),
-    CallField("service_type", ("serviceType",), "The service that it went through"),
     _flat("country", "The client's country: a code, in the unified API its name"),
     _flat("region", "The client's region"),
     _flat("city", "The client's city"),
@@ -130,13 +128,17 @@ CALL_FIELDS: Final[tuple[CallField, ...]] = (
     _zeroed("attempt", "cbAttempt", "Number of the attempt"),
     _flat("a_type", "How it was connected, 0 to 5, or a word", "cbConnectType"),
     _flat("playback_tick", "Times the IVR text was read"),
-    CallField("ivr_count", ("cbIvrCount",), "The same in the unified API, where 0 may mean none"),
     _flat("asr_attempts", "Recognition attempts"),
-    CallField("smart_call_count", ("cbSmartCallCount",), "The same, as `ivr_count`"),
     _flat("tags", "Tags"),
     _flat("event_source", "What the call was ordered from", "cbEventSource"),
     _unread("hook_event", "The webhook's event; in no answer of the API"),
-    # Fields of the unified API from which no column is made.
+)
+# Those of the unified API that the statistics API and its webhooks have not.
+_UNIFIED_FIELDS: Final[tuple[CallField, ...]] = (
+    CallField("status_word", ("status",), "`success` or `fail`; in the unified API"),
+    CallField("service_type", ("serviceType",), "The service that it went through"),
+    CallField("ivr_count", ("cbIvrCount",), "IVR readings; a 0 may mean none"),
+    CallField("smart_call_count", ("cbSmartCallCount",), "Recognition attempts, likewise"),
     CallField("page_number", ("page",), "The page that the call was on", is_read=False),
     _unread("universalId", "The call's id over all services"),
     _unread("callerIdToManager", "The number shown to the manager"),
@@ -166,9 +168,11 @@ CALL_FIELDS: Final[tuple[CallField, ...]] = (
     _unread("hooks", "The webhooks that CallKeeper sent, a list"),
 )
 
+CALL_FIELDS: Final[tuple[CallField, ...]] = (*_COMMON_FIELDS, *_UNIFIED_FIELDS)
+
 # What `webhook.fields` may name: each field, and these few by the names of their columns too.
 WEBHOOK_FIELDS: Final[dict[str, str]] = {
-    **{field.name: field.paths[0] for field in CALL_FIELDS},
+    **{field.name: field.paths[0] for field in _COMMON_FIELDS},
     "call_id": "id",
     "called_at": "date",
     "client_phone": "phone2",
