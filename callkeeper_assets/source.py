@@ -24,6 +24,9 @@ attributes:
   caption: {name}
   # The environment variable that holds the API key: never write the key here.
   api_key: {{env: {variable}}}
+  # Accounts in CallKeeper's newer cabinet have another API; role (own, by_role or with_role) says
+  # whose calls are asked for. `callkeeper check` tells which API a key is for.
+  # api: ckct
   # The first day to load.
   start_date: {start}
   # Your plan's limit, counted back from today (a trial has 31). Left out: unlimited.

@@ -1,4 +1,4 @@
-"""The client of CallKeeper's statistics API: the account, and the calls of days.
+"""The client of a source, whichever of CallKeeper's APIs it has: the account, the calls of days.
 
 A day is asked for as one window where the source answers that, in halves where it does not. Days
 are fetched side by side and handed out in order, a bounded number of them held at a time.
@@ -9,18 +9,39 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, date, datetime
-from typing import Self
+from typing import Protocol, Self
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-from callkeeper_assets.api.answers import read_calls, read_user_info
 from callkeeper_assets.api.calls import KeyedCalls
 from callkeeper_assets.api.errors import AbortError, CallKeeperError
+from callkeeper_assets.api.names import BASE_URLS, ApiName, Role
 from callkeeper_assets.api.records import DayOfCalls, UserInfo
 from callkeeper_assets.api.redaction import redact
 from callkeeper_assets.api.session import Errand, RetryPolicy, SourceSession
+from callkeeper_assets.api.statistics_api import StatisticsApi
 from callkeeper_assets.api.troubles import Trouble
+from callkeeper_assets.api.unified_api import UnifiedApi
 from callkeeper_assets.api.windows import LongestWindow, Window, window_of_day
+
+
+class SourceApi(Protocol):
+    """What an API has to offer; all that differs between them is behind it.
+
+    Attributes:
+        calls_method: What calls are asked of, for errors; as `account_method`.
+        largest_answer: Calls in one answer at most; None where there is no limit.
+    """
+
+    calls_method: str
+    account_method: str
+    largest_answer: int | None
+
+    def ask_for_calls(self, window: Window, errand: Errand) -> KeyedCalls | Trouble:
+        """Return a window's calls by id, a second more on either side allowed."""
+
+    def ask_for_account(self, errand: Errand) -> UserInfo | Trouble:
+        """Return what the source says of the account."""
 
 
 def _day_of_calls(day: date, window: Window, calls: KeyedCalls, errand: Errand) -> DayOfCalls:
@@ -46,7 +67,9 @@ class CallKeeperClient:
     Args:
         source: The source's name, for errors.
         api_key: The account's key; it is registered for redaction.
-        base_url: The API's address.
+        api: Which of CallKeeper's APIs the key is for.
+        role: Whose calls are asked for, where the API knows roles.
+        base_url: The API's address; its usual one if left out.
         time_zone: Whose calendar days are fetched.
         parallel_days: Days fetched side by side; also the most requests under way with this key.
         timeout_sec: How long the source may be silent; a whole answer may take five times as long.
@@ -63,7 +86,9 @@ class CallKeeperClient:
         source: str,
         api_key: str,
         time_zone: ZoneInfo,
-        base_url: str = "https://api.callkeeper.ru",
+        api: ApiName = "callkeeper",
+        role: Role = "own",
+        base_url: str | None = None,
         parallel_days: int = 4,
         timeout_sec: float = 60.0,
         retry: RetryPolicy | None = None,
@@ -74,13 +99,14 @@ class CallKeeperClient:
         self._time_zone = time_zone
         self._parallel_days = parallel_days
         self._longest_window = LongestWindow()
+        base_url = BASE_URLS[api] if base_url is None else base_url
         self._host = urlsplit(base_url).netloc
         if not api_key.strip():
             raise AbortError(f"source {source!r} has no API key: set {key_name}.")
         if urlsplit(base_url).scheme not in {"http", "https"} or not self._host:
             raise AbortError(
                 f"source {source!r}: base_url {redact(base_url)!r} is no http(s) address; "
-                "an example is 'https://api.callkeeper.ru'."
+                f"an example is {BASE_URLS[api]!r}."
             )
         self._session = SourceSession(
             base_url=base_url,
@@ -88,6 +114,12 @@ class CallKeeperClient:
             at_most=parallel_days,
             timeout_sec=timeout_sec,
             retry=retry or RetryPolicy(),
+        )
+        key = api_key.strip()
+        self._api: SourceApi = (
+            UnifiedApi(self._session, source, key, role)
+            if api == "ckct"
+            else StatisticsApi(self._session, key, time_zone)
         )
 
     def __enter__(self) -> Self:
@@ -103,11 +135,9 @@ class CallKeeperClient:
     def get_user_info(self) -> UserInfo:
         """Ask whose the key is: the cheapest way to learn whether it is good."""
         errand = Errand(threading.Event())
-        answer = self._session.ask(
-            "getUserInfo", {}, lambda body: read_user_info(body, self._time_zone), errand
-        )
+        answer = self._api.ask_for_account(errand)
         if isinstance(answer, Trouble):
-            raise self._error(answer, "getUserInfo", errand)
+            raise self._error(answer, self._api.account_method, errand)
         return answer
 
     def fetch_day(self, day: date) -> DayOfCalls:
@@ -152,6 +182,7 @@ class CallKeeperClient:
         errand = Errand(stop)
         whole = window_of_day(day, self._time_zone)
         calls: KeyedCalls = {}
+        most = 0
         todo = [whole] if whole.seconds else []
         was_refused = False
         while todo:
@@ -159,27 +190,23 @@ class CallKeeperClient:
             if window.can_be_halved and window.seconds > self._longest_window.seconds:
                 todo.extend(reversed(window.pieces(self._longest_window.seconds)))
                 continue
-            answer = self._ask_for_calls(window, errand)
+            answer = self._api.ask_for_calls(window, errand)
             if not isinstance(answer, Trouble):
                 calls.update(answer)
+                most = max(most, len(answer))
                 continue
             if answer.retries_before_halving is None or not window.can_be_halved:
                 start, end = window.asked()
-                asked = f"getCallsInfo for {day} ({start} to {end} UTC)"
+                asked = f"{self._api.calls_method} for {day} ({start} to {end} UTC)"
                 raise self._error(answer, asked, errand)
             was_refused = True
             self._longest_window.refused(window)
             todo.extend(reversed(window.pieces(window.half_sec)))
-        if not was_refused:
+        limit = self._api.largest_answer
+        # Twice the window has twice the calls: that it would be refused is known without asking.
+        if not was_refused and (limit is None or 2 * most < limit):
             self._longest_window.went_well()
         return _day_of_calls(day, whole, calls, errand)
-
-    def _ask_for_calls(self, window: Window, errand: Errand) -> KeyedCalls | Trouble:
-        start, end = window.asked()
-        parameters = {"date[from]": start, "date[to]": end, "time_zone": "UTC"}
-        return self._session.ask(
-            "getCallsInfo", parameters, read_calls, errand, can_be_halved=window.can_be_halved
-        )
 
     def _error(self, trouble: Trouble, asked: str, errand: Errand) -> CallKeeperError:
         remedy = trouble.remedy.replace("{key}", self._key_name)

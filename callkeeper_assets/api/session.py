@@ -18,7 +18,7 @@ from typing import Final, TypeVar
 import requests
 import urllib3
 
-from callkeeper_assets.api.answers import is_no_calls, read_reason
+from callkeeper_assets.api.bodies import is_no_calls, read_reason
 from callkeeper_assets.api.errors import AbortError, RetryLaterError
 from callkeeper_assets.api.limits import limit_of_key
 from callkeeper_assets.api.redaction import RedactingFilter, excerpt, register_secret
@@ -127,7 +127,6 @@ class SourceSession:
         for name in ("urllib3.connectionpool", "urllib3.util.retry"):
             logging.getLogger(name).addFilter(_REDACTING_FILTER)
         self._base_url = base_url.rstrip("/")
-        self._api_key = api_key
         self._timeout_sec = timeout_sec
         self._retry = retry
         self._limit = limit_of_key(api_key, at_most)
@@ -145,20 +144,28 @@ class SourceSession:
 
     def ask(
         self,
-        method: str,
+        target: str,
         parameters: Mapping[str, str],
         read: Callable[[bytes], T | Trouble],
         errand: Errand,
         *,
         can_be_halved: bool = False,
     ) -> T | Trouble:
-        """Ask, with retries, and return what `read` makes of the answer, or the last trouble."""
+        """Ask, with retries, and return what `read` makes of the answer, or the last trouble.
+
+        Args:
+            target: What follows the base URL.
+            parameters: Of the query, the key among them unless the target has it.
+            read: Reads a body; is given an empty list for a refusal that says so.
+            errand: What it is for.
+            can_be_halved: Whether the caller would rather ask for less than once more.
+        """
         retries = 0
         while True:
             if errand.stop.is_set():
                 return Trouble(RetryLaterError, "nothing, as another day failed", "See that one")
             errand.requests += 1
-            answer = self._ask_once(method, parameters, read, errand.stop)
+            answer = self._ask_once(target, parameters, read, errand.stop)
             if not isinstance(answer, Trouble):
                 return answer
             allowed = answer.retries
@@ -181,13 +188,13 @@ class SourceSession:
 
     def _ask_once(
         self,
-        method: str,
+        target: str,
         parameters: Mapping[str, str],
         read: Callable[[bytes], T | Trouble],
         stop: threading.Event,
     ) -> T | Trouble:
         with self._limit.slot():
-            reply = self._send(method, parameters, stop)
+            reply = self._send(target, parameters, stop)
         if isinstance(reply, Trouble):
             return reply
         if reply.status == OK:
@@ -198,14 +205,14 @@ class SourceSession:
         return trouble_of_status(reply.status, read_reason(reply.body), pause)
 
     def _send(
-        self, method: str, parameters: Mapping[str, str], stop: threading.Event
+        self, target: str, parameters: Mapping[str, str], stop: threading.Event
     ) -> _Reply | Trouble:
         deadline = time.monotonic() + _TIMEOUTS_AN_ANSWER * self._timeout_sec
         chunks: list[bytes] = []
         try:
             with self._http.get(
-                f"{self._base_url}/{method}",
-                params={"api_key": self._api_key, **parameters},
+                f"{self._base_url}{target}",
+                params=parameters,
                 timeout=self._timeout_sec,
                 allow_redirects=False,  # the key would go along
                 stream=True,

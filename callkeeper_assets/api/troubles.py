@@ -2,7 +2,8 @@
 
 `Trouble` is a value, not an exception: it is built where exceptions of requests and msgspec are
 caught, and raised as a `CallKeeperError` elsewhere, so that no error carries theirs as its context.
-The table of statuses and reasons is that of CallKeeper's documentation of its statistics API.
+The table of statuses and reasons is that of CallKeeper's documentation of its statistics API; the
+unified API's reasons, which come without a status, are sorted in.
 """
 
 import re
@@ -35,10 +36,10 @@ _REMEDIES: Final = {
 _ABOUT_ACCESS: Final = {401, 403, 412, 417}
 _STATUS_OF_REASON: Final = (
     (re.compile(r"unauthorized host", re.IGNORECASE), 401),
-    (re.compile(r"not the correct key", re.IGNORECASE), 403),
-    (re.compile(r"mismatched request", re.IGNORECASE), 404),
-    (re.compile(r"unknown request method", re.IGNORECASE), 405),
-    (re.compile(r"wrong data type|date is not array", re.IGNORECASE), 406),
+    (re.compile(r"not the correct key|user is not recognized", re.IGNORECASE), 403),
+    (re.compile(r"mismatched request|wrong api version", re.IGNORECASE), 404),
+    (re.compile(r"unknown request method|(entity|method) does not exist", re.IGNORECASE), 405),
+    (re.compile(r"wrong data type|date is not array|has wrong type", re.IGNORECASE), 406),
     (re.compile(r"not enough values", re.IGNORECASE), 409),
     (re.compile(r"unknown user", re.IGNORECASE), 412),
     (re.compile(r"\bkey\b.*\b(length|hex|long|short)", re.IGNORECASE), 417),

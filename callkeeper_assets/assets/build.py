@@ -20,6 +20,7 @@ from callkeeper_assets.assets.resources import (
 )
 from callkeeper_assets.assets.retention import build_retention
 from callkeeper_assets.assets.tables import build_tables
+from callkeeper_assets.assets.webhook_audit import build_webhook_audit
 from callkeeper_assets.assets.webhook_calls import build_webhook_calls
 from callkeeper_assets.assets.webhook_check import build_webhook_check, has_webhook_check
 from callkeeper_assets.assets.webhook_inbox import build_webhook_inbox
@@ -39,6 +40,8 @@ def build_source_definitions(source: Source) -> dg.Definitions:
             dg.Definitions(assets=[build_reconciliation(source)]),
             build_reconciliation_job(source),
         ]
+    if source.has_webhook_audit:
+        parts.append(dg.Definitions(assets=[build_webhook_audit(source)]))
     if has_webhook_check(source):
         parts.append(dg.Definitions(asset_checks=[build_webhook_check(source)]))
     if source.reports:

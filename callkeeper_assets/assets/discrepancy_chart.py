@@ -1,35 +1,10 @@
-"""Draws the discrepancies of the last days as an SVG inside Markdown, for Dagster's UI.
+"""The chart of the discrepancies of the last days, for Dagster's UI; `day_chart` draws it."""
 
-The picture brings its own light ground: an image cannot see whether the page around it is light or
-dark. Drawn by hand: a plotting library would cost a run seconds, and this is bars.
-"""
+from collections.abc import Sequence
+from datetime import date
 
-import base64
-from collections.abc import Iterator, Sequence
-from datetime import date, timedelta
-from html import escape
-from typing import Final
-
+from callkeeper_assets.assets.day_chart import DayBar, DayChart, draw_days
 from callkeeper_assets.warehouse.discrepancies import DayTrend
-
-_WIDTH: Final = 760
-_HEIGHT: Final = 300
-# The plot's edges inside the picture.
-_LEFT: Final = 58
-_RIGHT: Final = 740
-_TOP: Final = 74
-_BOTTOM: Final = 250
-
-_GROUND: Final = "#ffffff"
-_INK: Final = "#1f2937"
-_FAINT: Final = "#d1d5db"
-# Told apart by their lightness, too: also without seeing red and green.
-_HEALED: Final = "#7cb5ec"
-_OPEN: Final = "#c2410c"
-
-_TICKS: Final = 4
-_DAYS_BETWEEN_LABELS: Final = 14
-_MOST_IN_FULL: Final = 100_000
 
 
 def draw_trend(days: Sequence[DayTrend], first: date, last: date) -> str:
@@ -41,96 +16,13 @@ def draw_trend(days: Sequence[DayTrend], first: date, last: date) -> str:
         last: its last day.
     """
     found, healed = sum(day.found for day in days), sum(day.healed for day in days)
+    chart = DayChart(
+        title="Discrepancies by day of the call",
+        name="Discrepancies by day",
+        axis="calls × parameters",
+        legend=(f"found and healed: {healed:,}", f"found and still open: {found - healed:,}"),
+        nothing="Nothing differed.",
+    )
     words = f"{found:,} found from {first} to {last}, {healed:,} healed, {found - healed:,} open"
-    svg = "".join(_draw(days, first, last, words))
-    encoded = base64.b64encode(svg.encode()).decode()
-    return f"![Discrepancies by day: {words}](data:image/svg+xml;base64,{encoded})\n\n{words}."
-
-
-def _draw(days: Sequence[DayTrend], first: date, last: date, words: str) -> Iterator[str]:
-    most = max((day.found for day in days), default=0)
-    step = _step(most)
-    top = step * max(-(-most // step), 1)
-    width = (_RIGHT - _LEFT) / ((last - first).days + 1)
-    yield (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{_HEIGHT}" '
-        f'viewBox="0 0 {_WIDTH} {_HEIGHT}" font-family="sans-serif" font-size="12" '
-        f'fill="{_INK}" role="img"><title>Discrepancies by day: {escape(words)}</title>'
-        f'<rect width="{_WIDTH}" height="{_HEIGHT}" rx="6" fill="{_GROUND}" stroke="{_FAINT}"/>'
-        f'<text x="16" y="26" font-size="16" font-weight="bold">Discrepancies by day of the call'
-        f"</text>"
-    )
-    yield from _draw_legend(days)
-    yield from _draw_values(top, step)
-    yield from _draw_days(first, last, width)
-    for day in days:
-        yield from _draw_bar(day, _LEFT + width * (day.day - first).days, width, top)
-    if not days:
-        yield _text((_LEFT + _RIGHT) / 2, (_TOP + _BOTTOM) / 2, "Nothing differed.")
-    yield "</svg>"
-
-
-def _text(x: float, y: float, text: str, anchor: str = "middle") -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'
-
-
-def _draw_values(top: int, step: int) -> Iterator[str]:
-    for value in range(0, top + 1, step):
-        y = _y(value, top)
-        colour = _INK if value == 0 else _FAINT
-        yield f'<path d="M{_LEFT} {y:.1f}H{_RIGHT}" stroke="{colour}"/>'
-        # More digits would run into the axis' name.
-        label = f"{value:,}" if top < _MOST_IN_FULL else f"{value // 1000:,}k"
-        yield _text(_LEFT - 8, y + 4, label, "end")
-    yield (
-        f'<text transform="translate(18 {(_TOP + _BOTTOM) / 2}) rotate(-90)" '
-        'text-anchor="middle">calls × parameters</text>'
-    )
-
-
-def _draw_days(first: date, last: date, width: float) -> Iterator[str]:
-    total = (last - first).days + 1
-    # From the newest day back, so that it has its label.
-    for back in range(0, total, _DAYS_BETWEEN_LABELS):
-        x = _LEFT + width * (total - back - 0.5)
-        yield f'<path d="M{x:.1f} {_BOTTOM}v5" stroke="{_INK}"/>'
-        yield _text(x, _BOTTOM + 19, f"{last - timedelta(days=back):%m-%d}")
-    yield _text((_LEFT + _RIGHT) / 2, _BOTTOM + 39, f"day ({first} to {last})")
-
-
-def _draw_legend(days: Sequence[DayTrend]) -> Iterator[str]:
-    healed = sum(day.healed for day in days)
-    left = sum(day.found for day in days) - healed
-    for x, colour, text in (
-        (_LEFT, _HEALED, f"found and healed: {healed:,}"),
-        (_LEFT + 190, _OPEN, f"found and still open: {left:,}"),
-    ):
-        yield f'<rect x="{x}" y="43" width="12" height="12" fill="{colour}"/>'
-        yield _text(x + 18, 53, text, "start")
-
-
-def _draw_bar(day: DayTrend, x: float, width: float, top: int) -> Iterator[str]:
-    """Draw what is healed, and on it what is open; a bar of one in a thousand can still be seen."""
-    base, middle = _y(0, top), _y(day.healed, top)
-    for low, high, colour in (
-        (base, middle, _HEALED),
-        (middle, _y(day.found, top), _OPEN),
-    ):
-        if low > high:
-            height = max(low - high, 1.5)
-            yield (
-                f'<rect x="{x + width * 0.1:.1f}" y="{low - height:.1f}" '
-                f'width="{width * 0.8:.1f}" height="{height:.1f}" fill="{colour}"/>'
-            )
-
-
-def _y(value: int, top: int) -> float:
-    return _BOTTOM - (_BOTTOM - _TOP) * value / top
-
-
-def _step(most: int) -> int:
-    """Return the distance of the lines: 1, 2 or 5 and zeros, some four of them in all."""
-    step = 1
-    while step * _TICKS < most:
-        step = step * 5 // 2 if str(step)[0] == "2" else step * 2
-    return step
+    bars = [DayBar(day.day, day.healed, day.found) for day in days]
+    return draw_days(chart, bars, first, last, words)

@@ -6,6 +6,7 @@ from datetime import date
 import dagster as dg
 
 from callkeeper_assets.assets.partitions import build_range_tags
+from callkeeper_assets.assets.webhook_audit import NAME as AUDIT
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.database.url import database_url
 from callkeeper_assets.runs.burial import SOURCE_TAG
@@ -24,8 +25,9 @@ def name_refresh_job(source: str) -> str:
 
 def build_jobs(source: Source) -> dg.Definitions:
     """Build both jobs of a source, and the schedule of its refresh."""
+    audit = (AUDIT,) if source.has_webhook_audit else ()
     selection = dg.AssetSelection.assets(
-        *(dg.AssetKey([source.name, name]) for name in ("raw_calls", *source.tables))
+        *(dg.AssetKey([source.name, name]) for name in ("raw_calls", *source.tables, *audit))
     )
     load_job = dg.define_asset_job(
         name_load_job(source.name),

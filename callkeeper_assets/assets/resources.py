@@ -38,6 +38,8 @@ class CallKeeperResource(dg.ConfigurableResource[None]):
             source=source.name,
             api_key=source.read_api_key(),
             key_name=source.api_key_env,
+            api=source.api,
+            role=source.role,
             base_url=source.base_url,
             time_zone=source.time_zone,
             parallel_days=source.parallel_days,

@@ -80,12 +80,19 @@ def _describe(event: "CallEvent") -> str:
             reason = f" ({details['reason']})" if details["reason"] else ""
             name = details["event"] or "without an event"
             return f"webhook {name}: {details['state']}{reason}{again}"
-        case "found":
-            return f"discrepancy found: {_describe_discrepancy(event)}"
-        case "healed":
-            return f"discrepancy healed: {_describe_discrepancy(event)}"
-        case "gone":
-            return f"discrepancy found gone: {_describe_discrepancy(event)}"
+        case "lost":
+            return _describe_lost(event)
+        case "found" | "healed" | "gone":
+            ended = "found gone" if event.kind == "gone" else event.kind
+            return f"discrepancy {ended}: {_describe_discrepancy(event)}"
+
+
+def _describe_lost(event: "CallEvent") -> str:
+    details = event.details
+    name = details["event"] or "without an event"
+    answer = details["status"] or "no answer"
+    held = "it came another time" if details["is_held"] else "it is not in the inbox"
+    return f"webhook {name} {details['kind']}: CallKeeper saw {answer}, {held}"
 
 
 def _describe_discrepancy(event: "CallEvent") -> str:

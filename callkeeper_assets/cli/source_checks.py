@@ -6,7 +6,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from callkeeper_assets.api.client import CallKeeperClient
-from callkeeper_assets.api.errors import CallKeeperError
+from callkeeper_assets.api.errors import AbortError, CallKeeperError
+from callkeeper_assets.api.names import BASE_URLS, ApiName, find_other_api
+from callkeeper_assets.api.records import UserInfo
 from callkeeper_assets.api.redaction import register_secret
 from callkeeper_assets.api.session import RetryPolicy
 from callkeeper_assets.cli.findings import Finding
@@ -62,20 +64,41 @@ def _check_source(source: Source) -> list[Finding]:
 
 def _check_key(source: Source, key: str) -> Finding:
     try:
-        with CallKeeperClient(
-            source=source.name,
-            api_key=key,
-            base_url=source.base_url,
-            time_zone=source.time_zone,
-            parallel_days=1,
-            timeout_sec=_TIMEOUT_SEC,
-            retry=_RETRY,
-            key_name=f"the environment variable {source.api_key_env}",
-        ) as client:
-            paid_till = client.get_user_info().paid_till
+        paid_till = _ask_for_account(source, key, source.api, source.base_url).paid_till
+    except AbortError as error:
+        return Finding(source.name, "key", "bad", f"{error}{_find_owner(source, key)}")
     except CallKeeperError as error:
         return Finding(source.name, "key", "bad", str(error))
     return judge_payment(source, paid_till, datetime.now(UTC))
+
+
+def _find_owner(source: Source, key: str) -> str:
+    """Say so if a key that is refused is one of the other API's; empty if it is not."""
+    other, address = find_other_api(source.api, source.base_url)
+    try:
+        _ask_for_account(source, key, other, address)
+    except CallKeeperError:
+        return ""
+    setting = f"set api: {other}"
+    if source.base_url != BASE_URLS[source.api]:
+        setting += f" and base_url: {address}"
+    return f"\nThe key belongs to CallKeeper's other API: {setting} in {source.file}."
+
+
+def _ask_for_account(source: Source, key: str, api: ApiName, base_url: str) -> UserInfo:
+    with CallKeeperClient(
+        source=source.name,
+        api_key=key,
+        api=api,
+        role=source.role,
+        base_url=base_url,
+        time_zone=source.time_zone,
+        parallel_days=1,
+        timeout_sec=_TIMEOUT_SEC,
+        retry=_RETRY,
+        key_name=f"the environment variable {source.api_key_env}",
+    ) as client:
+        return client.get_user_info()
 
 
 def judge_payment(source: Source, paid_till: datetime | None, now: datetime) -> Finding:

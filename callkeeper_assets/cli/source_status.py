@@ -1,11 +1,11 @@
 """What `status` tells: gathered from the configuration, the environment and the warehouse."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from importlib.resources import files
-from typing import cast
+from typing import Final, cast
 
 from callkeeper_assets.config.loading import BrokenSource
 from callkeeper_assets.config.source import Source
@@ -17,7 +17,10 @@ from callkeeper_assets.warehouse.queries import (
     reconciliation_statuses,
     source_statuses,
 )
+from callkeeper_assets.webhooks.audit_log import AuditStatus, audit_statuses
 from callkeeper_assets.webhooks.inbox_queries import InboxCounts, count_entries
+
+_AUDITED: Final = timedelta(days=30)
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,7 @@ class SourceReport:
     Attributes:
         loaded: None if nothing of it ever was.
         webhooks: None if the warehouse does not know the source.
+        audit: Of the webhooks of the last 30 days; None if there was none.
     """
 
     name: str
@@ -48,6 +52,7 @@ class SourceReport:
     takes_webhooks: bool
     webhooks: InboxCounts | None
     reconciliation: ReconciliationStatus | None
+    audit: AuditStatus | None
 
 
 @dataclass(frozen=True)
@@ -80,6 +85,7 @@ def gather_status(sources: Sequence[Source], refused: Sequence[BrokenSource]) ->
     last: dict[str, LastLoad] = {}
     reconciled: dict[str, ReconciliationStatus] = {}
     inbox: dict[str, InboxCounts] = {}
+    audits: Mapping[str, AuditStatus] = {}
     if is_embedded() and not (home() / "postgres").exists():
         database = DatabaseReport(
             f"embedded, in {home() / 'postgres'}", is_embedded=True, size_bytes=None
@@ -94,6 +100,7 @@ def gather_status(sources: Sequence[Source], refused: Sequence[BrokenSource]) ->
             loaded = {each.name: each for each in source_statuses(url, names, month)}
             last = _read_last_loads(url, names)
             reconciled = reconciliation_statuses(url, names, month)
+            audits = audit_statuses(url, names, now.date() - _AUDITED)
             inbox = {each.source: each for each in count_entries(url, names)}
     reports = tuple(
         SourceReport(
@@ -106,6 +113,7 @@ def gather_status(sources: Sequence[Source], refused: Sequence[BrokenSource]) ->
             takes_webhooks=source.webhook is not None,
             webhooks=inbox.get(source.name),
             reconciliation=reconciled.get(source.name),
+            audit=audits.get(source.name),
         )
         for source in sources
     )
@@ -116,7 +124,7 @@ def _look_at(url: str) -> tuple[int, bool]:
     """Return the database's size in bytes, and whether it has the warehouse's tables."""
     with connect(url, autocommit=True) as connection:
         row = connection.execute(
-            "SELECT pg_database_size(current_database()), to_regclass('callkeeper_discrepancies')"
+            "SELECT pg_database_size(current_database()), to_regclass('callkeeper_webhook_days')"
         ).fetchone()
     size, table = row or (0, None)
     return cast("int", size), table is not None

@@ -1,5 +1,6 @@
 """`callkeeper status`: what is loaded of each source, how the last load went, what differs."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -7,6 +8,7 @@ import typer
 
 if TYPE_CHECKING:
     from callkeeper_assets.cli.source_status import LastLoad, SourceReport, StatusReport
+    from callkeeper_assets.webhooks.audit_log import AuditStatus
     from callkeeper_assets.webhooks.inbox_queries import InboxCounts
 
 
@@ -68,9 +70,8 @@ def _print_report(report: "StatusReport") -> None:
         print_table(table)
         print_text("Added, updated, deleted: rows of all tables since the first of this month.")
         for each in report.sources:
-            print_text(f"{each.name}: {_describe_reconciliation(each)}")
-            if each.takes_webhooks or (each.webhooks and each.webhooks.newest_at):
-                print_text(f"{each.name}: {_describe_webhooks(each.webhooks)}")
+            for line in _describe_details(each):
+                print_text(f"{each.name}: {line}")
     for each in report.sources:
         if each.last_load and each.last_load.error:
             print_warning(
@@ -110,6 +111,14 @@ def _build_row(each: "SourceReport") -> tuple[str, ...]:
     )
 
 
+def _describe_details(each: "SourceReport") -> Iterator[str]:
+    yield _describe_reconciliation(each)
+    if each.takes_webhooks or (each.webhooks and each.webhooks.newest_at):
+        yield _describe_webhooks(each.webhooks)
+    if each.audit:
+        yield _describe_audit(each.audit)
+
+
 def _describe_reconciliation(each: "SourceReport") -> str:
     known = each.reconciliation
     if known is None or known.last is None:
@@ -131,6 +140,18 @@ def _describe_webhooks(known: "InboxCounts | None") -> str:
     rejected = f"; {known.rejected:,} rejected: callkeeper inbox" if known.rejected else ""
     last = known.newest_at.astimezone().strftime("%Y-%m-%d %H:%M")
     return f"last webhook on {last}; {waiting}{rejected}"
+
+
+def _describe_audit(known: "AuditStatus") -> str:
+    from callkeeper_assets.webhooks.audit import rate_loss  # noqa: PLC0415
+
+    moment = known.last.astimezone().strftime("%Y-%m-%d %H:%M")
+    named = "; callkeeper_lost_webhooks names them" if known.lost or known.refused else ""
+    return (
+        f"webhooks audited on {moment}: for the calls of the last 30 days CallKeeper sent "
+        f"{known.sent:,}; {known.lost:,} are lost ({rate_loss(known.sent, known.lost):.1%}), "
+        f"{known.refused:,} were refused{named}"
+    )
 
 
 def _describe_load(last: "LastLoad | None") -> str:

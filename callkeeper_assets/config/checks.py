@@ -53,6 +53,16 @@ def find_filter_problems(attributes: SourceAttributes, *, tables_known: bool) ->
                 yield Problem((*location, index), str(error))
 
 
+def find_api_problems(attributes: SourceAttributes) -> Iterator[Problem]:
+    """A role where there are none."""
+    if attributes.role and attributes.api != "ckct":
+        yield Problem(
+            ("attributes", "role"),
+            f"'{attributes.role}' means nothing to api: {attributes.api}, which knows no roles: "
+            "remove it, or set api: ckct.",
+        )
+
+
 def find_day_problems(attributes: SourceAttributes, today: date) -> Iterator[Problem]:
     """A source that begins after today."""
     if attributes.start_date and date.fromisoformat(attributes.start_date) > today:

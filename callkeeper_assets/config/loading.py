@@ -12,6 +12,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+from callkeeper_assets.api.names import BASE_URLS
 from callkeeper_assets.config.clashes import find_clashes
 from callkeeper_assets.config.errors import InvalidSourceError, MissingFolderError
 from callkeeper_assets.config.models import SourceAttributes, WebhookAttributes
@@ -128,7 +129,7 @@ def _build_source(attributes: SourceAttributes, file: Path, now: datetime) -> So
         caption=attributes.caption or file.parent.name,
         api_key_env=attributes.api_key.env,
         api=attributes.api,
-        base_url=attributes.base_url,
+        base_url=attributes.base_url or BASE_URLS[attributes.api],
         time_zone=zone,
         start_date=date.fromisoformat(start)
         if start
@@ -151,6 +152,7 @@ def _build_source(attributes: SourceAttributes, file: Path, now: datetime) -> So
         retention=Retention(attributes.retention.cron, attributes.retention.keep_days)
         if attributes.retention
         else None,
+        role=attributes.role or "own",
     )
 
 

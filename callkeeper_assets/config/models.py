@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
+from callkeeper_assets.api.names import ApiName, Role
 from callkeeper_assets.config.cron import find_cron_problem
 from callkeeper_assets.config.problems import describe_unknown, suggest_name
 from callkeeper_assets.reports.definition import ColumnType, OnNewField
@@ -297,11 +298,19 @@ class SourceAttributes(_Attributes):
     caption: Annotated[str, AfterValidator(_check_text)] | None = Field(
         default=None, description="Name for people. Default: the folder's name."
     )
-    api: Literal["callkeeper"] = Field(
-        default="callkeeper", description="Which of CallKeeper's interfaces is asked."
+    api: ApiName = Field(
+        default="callkeeper",
+        description="Which of CallKeeper's interfaces is asked: ckct for accounts that were moved "
+        "to the newer cabinet.",
     )
-    base_url: Annotated[str, AfterValidator(_check_url)] = Field(
-        default="https://api.callkeeper.ru", description="Address of the API."
+    role: Role | None = Field(
+        default=None,
+        description="Whose calls are asked for, with api: ckct. Default: own.",
+    )
+    base_url: Annotated[str, AfterValidator(_check_url)] | None = Field(
+        default=None,
+        description="Address of the API. Default: https://api.callkeeper.ru, or "
+        "https://ckct.ru/api/index.php with api: ckct.",
     )
     time_zone: Annotated[str, AfterValidator(_check_zone)] = Field(
         default="Europe/Moscow", description="IANA time zone in which days begin and end."

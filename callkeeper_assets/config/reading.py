@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from callkeeper_assets.config.checks import (
+    find_api_problems,
     find_day_problems,
     find_filter_problems,
     find_table_problems,
@@ -79,8 +80,6 @@ def _describe(error: ErrorDetails) -> str:
     location, kind = error["loc"], error["type"]
     if kind == "extra_forbidden":
         return _describe_extra(location)
-    if location == ("api",) and error["input"] == "ckct":
-        return "not yet: 'ckct' comes with a later version. Allowed: callkeeper."
     if kind == "literal_error":
         allowed = _CHOICE.findall(error["ctx"]["expected"])
         return describe_unknown(str(location[-1]), str(error["input"]), allowed)
@@ -168,5 +167,7 @@ def read_attributes(
     problems += find_table_problems(attributes)
     problems += find_filter_problems(attributes, tables_known="tables" not in refused)
     problems += find_report_problems(attributes)
+    if "api" not in refused:
+        problems += find_api_problems(attributes)
     problems += find_day_problems(attributes, now.astimezone(ZoneInfo(attributes.time_zone)).date())
     return attributes, tuple(problems)

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
-from typing import Literal
 from zoneinfo import ZoneInfo
 
+from callkeeper_assets.api.names import ApiName, Role
 from callkeeper_assets.config.errors import MissingSecretError, SecretAttribute
 from callkeeper_assets.reports.definition import Report
 from callkeeper_assets.warehouse.filters import Filter
@@ -81,6 +81,7 @@ class Source:
         name: Its folder's name, unique; group, asset key prefix and `--source` of commands.
         caption: Its name for people.
         api_key_env: The environment variable that holds its key.
+        api: Which of CallKeeper's APIs it has.
         base_url: Without a slash at its end.
         time_zone: Decides where a day, its partition, begins and ends.
         start_date: The first day that is ever loaded.
@@ -95,12 +96,13 @@ class Source:
         file: Its `defs.yaml`.
         reports: Its custom reports, in the file's order.
         retention: None where calls are kept for ever.
+        role: Whose calls are asked for, where the API knows roles.
     """
 
     name: str
     caption: str
     api_key_env: str
-    api: Literal["callkeeper"]
+    api: ApiName
     base_url: str
     time_zone: ZoneInfo
     start_date: date
@@ -116,6 +118,7 @@ class Source:
     file: Path
     reports: tuple[Report, ...] = ()
     retention: Retention | None = None
+    role: Role = "own"
 
     def read_api_key(self) -> str:
         """Read the key from the environment now: a key changed there needs no new load.
@@ -132,6 +135,11 @@ class Source:
             MissingSecretError: The variable is unset or blank, or the source takes no webhooks.
         """
         return self._read_secret("webhook.token", self.webhook.token_env if self.webhook else "")
+
+    @property
+    def has_webhook_audit(self) -> bool:
+        """Whether its webhooks can be audited: it takes them, and its API lists those sent."""
+        return self.webhook is not None and self.api == "ckct"
 
     def webhooks_stay_from(self, fetched_at: datetime) -> datetime | None:
         """Since when calls of webhooks stay that an answer does not show; None: none stays.

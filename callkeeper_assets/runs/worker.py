@@ -275,8 +275,17 @@ def _wait_for_key(instance: dg.DagsterInstance, url: str, source: Source) -> Non
 
 
 def _build_op_config(job: dg.JobDefinition, config: Mapping[str, object]) -> dict[str, object]:
-    """Give the configuration to the steps that take one: a check takes none."""
-    return {node.name: {"config": config} for node in job.nodes if node.definition.has_config_field}
+    """Give the configuration to the steps that take one: neither checks nor the audit do."""
+    return {
+        node.name: {"config": config}
+        for node in job.nodes
+        if _takes_config(node.definition.config_field)
+    }
+
+
+def _takes_config(field: object) -> bool:
+    # A step that declares nothing has a field all the same, an empty one.
+    return bool(getattr(getattr(field, "config_type", None), "fields", None))
 
 
 def _describe_failure(result: dg.ExecuteInProcessResult) -> str:

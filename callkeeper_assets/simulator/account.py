@@ -41,7 +41,8 @@ from callkeeper_assets.simulator.settings import (
     Fault,
 )
 from callkeeper_assets.simulator.statuses import NOT_FINAL
-from callkeeper_assets.simulator.truth import Truth, tell_truth
+from callkeeper_assets.simulator.truth import ApiName, Truth, tell_truth
+from callkeeper_assets.simulator.unified_list import UnifiedList
 from callkeeper_assets.simulator.webhook_settings import EVENTS, WebhookEvent, WebhookSettings
 from callkeeper_assets.simulator.webhooks import Webhooks
 
@@ -71,13 +72,14 @@ class Account:
         self.most_at_once = 0
         self._at_once = 0
         self._lock = threading.RLock()
-        self._scenery = build_scenery(settings)
+        self.scenery = build_scenery(settings)
         self._changes: dict[dt.date, DayChanges] = {}
         self._operations = 0
         self._days: OrderedDict[dt.date, ServedDay] = OrderedDict()
         self._cached_bytes = 0
         self.revision = 0
         self.webhooks = Webhooks(self, webhooks or WebhookSettings())
+        self.unified = UnifiedList(self)
 
     @contextmanager
     def count_request(self, method: str) -> Iterator[None]:
@@ -111,7 +113,7 @@ class Account:
         with self._lock:
             now = self.clock.now()
             end = min(end, now + 1)
-            days = (self._serve_day(day, now) for day in self._days_between(start, end))
+            days = (self._serve_day(day, now) for day in self.days_between(start, end))
             return [
                 (day, low, high)
                 for day in days
@@ -130,9 +132,11 @@ class Account:
                     return served.read(position, position + 1)
         return None
 
-    def warm(self, first: dt.date, last: dt.date) -> int:
+    def warm(self, first: dt.date, last: dt.date, api: ApiName = "callkeeper") -> int:
         """Build the local days from first to last before they are asked for; how many calls."""
         start, end = day_bounds(first, self.zone)[0], day_bounds(last, self.zone)[1]
+        if api == "ckct":
+            return len(self.unified.read(start, end))
         return sum(high - low for _, low, high in self.serve_days(start, end))
 
     def truth(
@@ -142,18 +146,24 @@ class Account:
         time_zone: str | None = None,
         *,
         has_calls: bool = True,
+        api: ApiName = "callkeeper",
     ) -> Truth:
-        """What the source now holds of a zone's days (its own by default), first to last."""
+        """What the source now holds of a zone's days (its own by default), first to last.
+
+        Of an API: what that one cannot tell is missing.
+        """
         zone = zoneinfo.ZoneInfo(time_zone) if time_zone else self.zone
         start, end = day_bounds(first, zone)[0], day_bounds(last, zone)[1]
         with self._lock:
             calls = [
                 call
-                for day in self._days_between(start, min(end, self.clock.now() + 1))
-                for call in self._see_day(day)
+                for day in self.days_between(start, min(end, self.clock.now() + 1))
+                for call in self.see_day(day)
                 if start <= call.called_ts < end
             ]
-        return tell_truth(calls, has_calls=has_calls)
+            if api == "ckct":
+                calls += self.unified.list_others(start, end)
+        return tell_truth(calls, has_calls=has_calls, api=api)
 
     def change(
         self,
@@ -192,7 +202,7 @@ class Account:
             changes = self._changes.setdefault(day, DayChanges())
             base = first_id_of(day) + MAX_CALLS_PER_DAY + len(changes.added)
             calls = [
-                draw_call(rng, self._scenery, base + n, rng.randrange(start, end))
+                draw_call(rng, self.scenery, base + n, rng.randrange(start, end))
                 for n in range(1, count + 1)
             ]
             changes.added += [call._replace(settles_ts=call.called_ts) for call in calls]
@@ -264,7 +274,7 @@ class Account:
         with self._lock:
             if new:
                 call_ids = [change.call_id for change in self.add(first, new)]
-            days = self._days_between(
+            days = self.days_between(
                 day_bounds(first, self.zone)[0], day_bounds(last, self.zone)[1]
             )
             calls = [
@@ -290,7 +300,7 @@ class Account:
             late = {call.call_id for each in self._changes.values() for call in each.added}
             return [
                 call
-                for day in self._days_between(start, end)
+                for day in self.days_between(start, end)
                 for call in self._current_day(day)
                 if start <= call.called_ts < end and call.call_id not in late
             ]
@@ -307,13 +317,15 @@ class Account:
         return random.Random(name)  # noqa: S311 - not a secret
 
     def _current_day(self, day: dt.date) -> list[Call]:
-        calls = generate_day(self.settings, self._scenery, day, self.zone)
+        calls = generate_day(self.settings, self.scenery, day, self.zone)
         changes = self._changes.get(day)
         return changes.apply(calls) if changes else calls
 
-    def _see_day(self, day: dt.date) -> list[Call]:
-        now = self.clock.now()
-        return [see_at(call, now) for call in self._current_day(day) if call.called_ts <= now]
+    def see_day(self, day: dt.date) -> list[Call]:
+        """A local day's calls as they are shown now."""
+        with self._lock:
+            now = self.clock.now()
+            return [see_at(call, now) for call in self._current_day(day) if call.called_ts <= now]
 
     def _pick(
         self, rng: random.Random, day: dt.date, count: int, call_ids: Sequence[int]
@@ -345,7 +357,8 @@ class Account:
         today = dt.datetime.fromtimestamp(self.clock.now(), self.zone).date()
         return first + dt.timedelta(days=days) if 0 <= days <= (today - first).days else None
 
-    def _days_between(self, start: int, end: int) -> Iterator[dt.date]:
+    def days_between(self, start: int, end: int) -> Iterator[dt.date]:
+        """The local days that a window of epoch seconds meets, from the first that has calls."""
         start = max(start, day_bounds(self.settings.first_day, self.zone)[0])
         if start >= end:
             return

@@ -85,7 +85,7 @@ def check_request(
     if not (KEY_FORM.fullmatch(key) or OLD_KEY_FORM.fullmatch(key)):
         raise failures.RequestFailedError(failures.KEY_NOT_HEX)
     account = find_account(key)
-    if account is None:
+    if account is None or account.settings.only_api == "ckct":
         raise failures.RequestFailedError(failures.WRONG_KEY)
     return account
 

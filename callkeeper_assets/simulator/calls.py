@@ -5,11 +5,13 @@ both start here. `NamedTuple`s, not dataclasses, because a million of them are m
 and memory.
 """
 
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from callkeeper_assets.simulator.marks import Marks
 from callkeeper_assets.simulator.places import Place
 from callkeeper_assets.simulator.statuses import NOT_FINAL
+
+Service = Literal["callback", "calltracking", "import"]
 
 NEVER: Final = 1 << 53
 """A time later than any: what is held not final until somebody finalises it."""
@@ -65,6 +67,7 @@ class Call(NamedTuple):
     tags: str | None
     event_source: str
     visit: Visit | None
+    service: Service = "callback"
 
 
 def is_final_status(call: Call) -> bool:

@@ -23,6 +23,7 @@ from callkeeper_assets.simulator.settings import (
     convert_record,
 )
 from callkeeper_assets.simulator.simulator import Simulator
+from callkeeper_assets.simulator.truth import ApiName
 from callkeeper_assets.simulator.webhook_settings import (
     EVENTS,
     WebhookEvent,
@@ -81,6 +82,7 @@ def _get_truth(simulator: Simulator, request: Request) -> object:
         _day(request, "to"),
         request.get("time_zone") or None,
         has_calls=request.get("calls", "1") not in ("0", "false"),
+        api=msgspec.convert(request.get("api", "callkeeper"), ApiName),
     )
 
 
@@ -113,7 +115,8 @@ def _post_clock(simulator: Simulator, request: Request) -> object:
 
 def _post_warm(simulator: Simulator, request: Request) -> object:
     first, last = _day(request, "from"), _day(request, "to")
-    return {"calls": sum(a.warm(first, last) for a in _accounts(simulator, request))}
+    api = msgspec.convert(request.get("api", "callkeeper"), ApiName)
+    return {"calls": sum(a.warm(first, last, api) for a in _accounts(simulator, request))}
 
 
 def _post_change(simulator: Simulator, request: Request) -> list[Change]:

@@ -73,6 +73,12 @@ class DeliveryLog:
             self._kept.append(numbered)
         return numbered
 
+    @property
+    def count(self) -> int:
+        """How many there have been."""
+        with self._lock:
+            return self._count
+
     def list(self, call_ids: Collection[int] = (), after: int = 0) -> list[Delivery]:
         """Those of the given calls, or of all, with a higher number than `after`."""
         with self._lock:

@@ -65,4 +65,6 @@ WEIGHTED_PLACES: Final = (
     (Place("RU", None, None, None), 18),
     (Place(None, None, None, None), 12),
 )
+COUNTRY_NAMES: Final = {"RU": "Россия", "BY": "Беларусь", "KZ": "Казахстан"}
+"""What the unified API sends in place of the code."""
 ADDRESS_BLOCKS: Final = ("5.18", "31.173", "46.39", "77.88", "85.140", "95.24", "176.59", "188.170")

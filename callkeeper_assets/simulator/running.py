@@ -2,21 +2,27 @@
 
 import datetime as dt
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from callkeeper_assets.simulator.account import Account
 from callkeeper_assets.simulator.server import SimulatorServer
 from callkeeper_assets.simulator.settings import AccountSettings, AnswerSettings
 from callkeeper_assets.simulator.simulator import Simulator
+from callkeeper_assets.simulator.truth import ApiName
+from callkeeper_assets.simulator.unified_answers import PATH
 
 
 class RunningSimulator:
-    """A simulator that answers at `base_url`, under the hands of this process."""
+    """A simulator that answers at `base_url`, under the hands of this process.
+
+    `base_urls` has the address of each of its APIs.
+    """
 
     def __init__(self, simulator: Simulator, base_url: str) -> None:
         self.simulator = simulator
         self.base_url = base_url
+        self.base_urls: Mapping[ApiName, str] = {"callkeeper": base_url, "ckct": base_url + PATH}
         self.clock = simulator.clock
 
     def account(self, name: str) -> Account:

@@ -10,6 +10,7 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Final
 from urllib.parse import parse_qsl, urlsplit
@@ -26,6 +27,13 @@ from callkeeper_assets.simulator.control import PREFIX, answer_control
 from callkeeper_assets.simulator.failures import UNKNOWN_METHOD, RequestFailedError
 from callkeeper_assets.simulator.settings import AnswerSettings, Fault
 from callkeeper_assets.simulator.simulator import Simulator
+from callkeeper_assets.simulator.unified_answers import (
+    PATH,
+    UnifiedFailureError,
+    answer_unified,
+    check_unified_request,
+    render_unified_failure,
+)
 
 _HTML: Final = (
     "<!DOCTYPE html><html><head><title>CallKeeper</title></head>"
@@ -123,38 +131,53 @@ class _Handler(BaseHTTPRequestHandler):
             return
         if body and self.headers.get_content_type() == _FORM:
             query.update(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
-        outcome = self._answer_api(target.path.removeprefix("/"), query)
+        if target.path == PATH:
+            outcome = self._answer_unified(target.query)
+        else:
+            outcome = self._answer_statistics(target.path.removeprefix("/"), query)
         if self.server.is_logged:
             spent_ms = 1000 * (time.perf_counter() - started)
             line = f"{self.command} {target.path} {outcome} {spent_ms:.1f} ms\n"
             sys.stderr.write(line)
 
-    def _answer_api(self, method: str, parameters: dict[str, str]) -> str:
-        """Answer an API request; what came of it, for the log."""
+    def _answer_statistics(self, method: str, parameters: dict[str, str]) -> str:
+        """Answer a request of the statistics API; what came of it, for the log."""
         try:
             account = check_request(method, parameters, self.server.simulator.find)
         except RequestFailedError as error:
             answer = render_failure(error.failure, self._common_answers())
             self._send(answer)
             return str(answer.status)
+        return self._answer_account(
+            account, method, lambda: answer_method(account, method, parameters)
+        )
+
+    def _answer_unified(self, query: str) -> str:
+        """Answer a request of the unified API; what came of it, for the log."""
+        try:
+            account, method, rest = check_unified_request(query, self.server.simulator.find)
+        except UnifiedFailureError as error:
+            self._send(render_unified_failure(str(error)))
+            return str(error)
+        return self._answer_account(account, method, lambda: answer_unified(account, rest))
+
+    def _answer_account(
+        self, account: Account, method: str, make_answer: Callable[[], Answer]
+    ) -> str:
+        """Answer a request of an account, with its faults."""
         with account.count_request(method):
             for fault in account.faults.strike(method):
                 if fault.kind != "latency":
-                    return self._answer_with_fault(fault, account, method, parameters)
+                    # Only a cut needs the right answer.
+                    answer = make_answer() if fault.kind in CUTS else Answer(200, ())
+                    return self._show_fault(fault, answer)
                 self.server.closing.wait(fault.seconds)
-            answer = answer_method(account, method, parameters)
+            answer = make_answer()
             if answer.over_limit:
                 fault = Fault(answer.over_limit, seconds=account.answers.hang_sec, status=504)
                 return self._show_fault(fault, answer)
             self._send(answer)
         return str(answer.status)
-
-    def _answer_with_fault(
-        self, fault: Fault, account: Account, method: str, parameters: dict[str, str]
-    ) -> str:
-        is_cut = fault.kind in CUTS
-        answer = answer_method(account, method, parameters) if is_cut else Answer(200, ())
-        return self._show_fault(fault, answer)
 
     def _show_fault(self, fault: Fault, answer: Answer) -> str:
         kept = answer.body[: int(answer.size * fault.kept_share)]

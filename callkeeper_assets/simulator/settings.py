@@ -43,6 +43,9 @@ class AccountSettings:
         calls_per_day: the mean; with `rhythm="flat"` every day has exactly so many.
         first_day: no call is older; `date` left empty asks from here on.
         rhythm: `week` has busy Mondays and quiet Sundays, `flat` equal days.
+        calltracking_per_day: calls of that service on each day, which only the unified API shows.
+        imports_per_day: the same of calls that were imported.
+        only_api: the one that knows the key, as CallKeeper has it; empty: both do, for comparisons.
     """
 
     key: str
@@ -52,6 +55,9 @@ class AccountSettings:
     seed: int = 1
     first_day: dt.date = dt.date(2025, 1, 1)
     rhythm: Literal["week", "flat"] = "week"
+    calltracking_per_day: int = 0
+    imports_per_day: int = 0
+    only_api: Literal["", "callkeeper", "ckct"] = ""
 
     def __post_init__(self) -> None:
         """Refuse what could not be served.
@@ -99,6 +105,10 @@ class AnswerSettings:
         max_days: a window longer than this is over the limit.
         over_limit: what a window over a limit brings.
         hang_sec: how long a hanging answer holds the connection before it is dropped.
+        unified_shape: the unified API's list bare, or in the older shape that tells the total.
+        unified_order: which calls its first page has.
+        unified_page_length: calls on one of its pages.
+        unified_moves: the probability that a call comes or goes before it answers a page.
     """
 
     date_to: Literal["inclusive", "exclusive"] = "inclusive"
@@ -118,6 +128,10 @@ class AnswerSettings:
     max_days: float | None = None
     over_limit: OverLimit = "server_error"
     hang_sec: float = 60.0
+    unified_shape: Literal["list", "wrapped"] = "list"
+    unified_order: Literal["newest", "oldest"] = "newest"
+    unified_page_length: int = 1000
+    unified_moves: float = 0.0
 
 
 @dataclass(frozen=True)

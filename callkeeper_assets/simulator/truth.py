@@ -7,12 +7,15 @@ aware, in UTC; a missing value is None, whichever way the answer spelt it.
 import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 from callkeeper_assets.simulator.calls import Call, count_minutes, is_final_status
+from callkeeper_assets.simulator.places import COUNTRY_NAMES
 from callkeeper_assets.simulator.statuses import classify, reason2_of, reason_of
 
 Scalar = int | str | bool | dt.datetime | None
+
+ApiName = Literal["callkeeper", "ckct"]
 
 SUMMED: Final = (
     "duration_sec",
@@ -27,6 +30,17 @@ SUMMED: Final = (
 )
 
 
+# What the unified API has no field for; `utm_type` is found from the other marks.
+_UNTOLD: Final = (
+    *("status_reason", "status2_reason", "manager_extension", "district", "visit"),
+    *("duration2_sec", "duration2_min", "first_utm_type", "first_utm_source", "first_utm_medium"),
+    *("first_utm_campaign", "first_utm_content", "first_utm_term"),
+)
+
+
+_ONLY_OF_CALLBACKS: Final = ("ordered_at", "widget_hash", "widget_name", "event_source")
+
+
 @dataclass(frozen=True)
 class Truth:
     """The source's calls of a range of local days, in the order of their time.
@@ -35,11 +49,13 @@ class Truth:
         count: number of calls.
         sums: by column of `SUMMED`, and `call_id`; a None counts as 0.
         calls: one dict a call, by canonical column; empty when only totals were asked for.
+        api: whose: what it cannot tell is None.
     """
 
     count: int
     sums: dict[str, int]
     calls: list[dict[str, Scalar]]
+    api: ApiName = "callkeeper"
 
 
 def _moment(ts: int) -> dt.datetime:
@@ -93,6 +109,7 @@ def describe_call(call: Call) -> dict[str, Scalar]:
         "asr_attempts": call.asr_attempts,
         "playback_tick": call.playback_tick,
         "connection_type": call.connection_type,
+        "service": call.service,
         "event_source": call.event_source,
         "manager_phone": call.manager_phone,
         "manager_extension": call.manager_extension,
@@ -114,8 +131,42 @@ def describe_call(call: Call) -> dict[str, Scalar]:
     }
 
 
-def tell_truth(calls: Sequence[Call], *, has_calls: bool) -> Truth:
+def _give_id(call: Call) -> int:
+    """The warehouse's call id: those of other services lie apart from the callbacks'."""
+    match call.service:
+        case "callback":
+            return call.call_id
+        case "calltracking":
+            return 4_000_000_000_000_000 + call.call_id
+        case _:
+            return 8_000_000_000_000_000 + call.call_id
+
+
+def describe_unified_call(call: Call) -> dict[str, Scalar]:
+    """One call by canonical column, as far as the unified API can tell it."""
+    country, is_callback = call.place.country, call.service == "callback"
+    return {
+        **describe_call(call),
+        **dict.fromkeys(_UNTOLD if is_callback else (*_UNTOLD, *_ONLY_OF_CALLBACKS)),
+        "call_id": _give_id(call),
+        "manager_phone": call.manager_phone.removeprefix("+"),
+        "client_phone": call.client_phone.removeprefix("+"),
+        "country": COUNTRY_NAMES[country] if country else None,
+        # A 0 may be no value there: it counts only where there was something to count.
+        "attempt": call.attempt or None,
+        "asr_attempts": call.asr_attempts or (0 if call.connection_type else None),
+        "playback_tick": call.playback_tick or (0 if call.duration_sec and is_callback else None),
+    }
+
+
+def tell_truth(calls: Sequence[Call], *, has_calls: bool, api: ApiName = "callkeeper") -> Truth:
     """Count and sums of calls, and the calls themselves if wanted."""
+    if api == "ckct":
+        told = [describe_unified_call(call) for call in calls]
+        sums = {
+            name: sum(int(str(one[name] or 0)) for one in told) for name in ("call_id", *SUMMED)
+        }
+        return Truth(len(calls), sums, told if has_calls else [], api)
     sums = {
         "call_id": sum(call.call_id for call in calls),
         "duration_sec": sum(call.duration_sec for call in calls),

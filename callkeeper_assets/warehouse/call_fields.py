@@ -1,9 +1,9 @@
 """The fields of a raw call, as data: where each can lie, and what it means.
 
-From the API's documentation and its known deviations: marks under Sourcebuster's keys or utm
-names, visit data nested in `visit_info`, beside it, or flat. The transformation reads fields by
-these paths, filters name them, and what no path covers is reported as unknown.
-Add a documented field here; what it becomes in a table is `sql/transform.sql`'s.
+From the documentation of both APIs and its known deviations: marks under Sourcebuster's keys or utm
+names, visit data nested in `visit_info`, beside it, or flat; the unified API's own names. The
+transformation reads fields by these paths, filters name them, and what no path covers is reported
+as unknown. Add a documented field here; what it becomes in a table is `sql/transform.sql`'s.
 """
 
 from collections.abc import Iterable
@@ -18,31 +18,51 @@ class CallField:
     Attributes:
         name: its name in `sql/transform.sql`.
         paths: where it can lie, dotted; the first that has a value counts.
+        is_read: whether `sql/transform.sql` reads it; others are for filters and reports.
+        zero_is_none: those of the paths at which a 0 is no value: the unified API has no null.
     """
 
     name: str
     paths: tuple[str, ...]
     meaning: str
+    is_read: bool = True
+    zero_is_none: tuple[str, ...] = ()
 
 
 def _flat(name: str, meaning: str, *aliases: str) -> CallField:
     return CallField(name, (name, *aliases), meaning)
 
 
+def _zeroed(name: str, zero: str, meaning: str) -> CallField:
+    return CallField(name, (name, zero), meaning, zero_is_none=(zero,))
+
+
+def _unread(name: str, meaning: str, *aliases: str) -> CallField:
+    return CallField(name, (name, *aliases), meaning, is_read=False)
+
+
+# The unified API tells of one visit only, and beside the call's other values.
+def _lone(visit: str, name: str) -> tuple[str, ...]:
+    return (name,) if visit == "current" and name else ()
+
+
 def _mark(visit: str, name: str, utm: str, short: str, meaning: str) -> CallField:
     paths = tuple(
         f"{parent}{visit}.{key}" for parent in ("visit_info.", "") for key in (utm, short)
     )
+    paths += _lone(visit, utm)
     return CallField(f"{visit}_{name}", paths, f"{meaning} of the {visit} visit")
 
 
-def _entry(visit: str, name: str, long: str, short: str, meaning: str) -> CallField:
+def _entry(visit: str, name: str, keys: tuple[str, str, str], meaning: str) -> CallField:
+    long, short, lone = keys
     paths = tuple(
         f"{parent}{visit}{block}.{key}"
         for parent in ("visit_info.", "")
         for block, keys in (("_add", (long, short)), ("", (long,)))
         for key in keys
     )
+    paths += _lone(visit, lone)
     return CallField(f"{visit}_{name}", paths, f"{meaning} of the {visit} visit")
 
 
@@ -54,61 +74,105 @@ def _visit_fields(visit: str) -> tuple[CallField, ...]:
         _mark(visit, "campaign", "utm_campaign", "cmp", "Campaign"),
         _mark(visit, "content", "utm_content", "cnt", "Content"),
         _mark(visit, "term", "utm_term", "trm", "Search term"),
-        _entry(visit, "entry_point", "entry_point", "ep", "Entry point"),
-        _entry(visit, "referrer", "referrer", "rf", "Referrer"),
-        _entry(visit, "started", "fd", "fd", "Time"),
+        _entry(visit, "entry_point", ("entry_point", "ep", "entryPoint"), "Entry point"),
+        _entry(visit, "referrer", ("referrer", "rf", "referrer"), "Referrer"),
+        _entry(visit, "started", ("fd", "fd", ""), "Time"),
     )
 
 
-def _nested(parent: str, name: str, meaning: str) -> CallField:
-    return CallField(name, (f"visit_info.{parent}.{name}", f"{parent}.{name}", name), meaning)
+def _nested(
+    parent: str, name: str, meaning: str, alias: str = "", *, zero: bool = False
+) -> CallField:
+    inside = (f"visit_info.{parent}.{name}", f"{parent}.{name}", name)
+    paths = (*inside, alias) if alias else inside
+    return CallField(name, paths, meaning, zero_is_none=(alias,) if zero else ())
 
 
-CALL_FIELDS: Final[tuple[CallField, ...]] = (
-    _flat("id", "The call's id in CallKeeper"),
+_COMMON_FIELDS: Final[tuple[CallField, ...]] = (
+    _unread("id", "The call's id in CallKeeper"),
     *_visit_fields("current"),
     *_visit_fields("first"),
-    _nested("session", "pgs", "Pages seen before the call"),
-    _nested("session", "cpg", "The page from which it was ordered"),
+    _nested("session", "pgs", "Pages seen before the call", "pagesCount", zero=True),
+    _nested("session", "cpg", "The page from which it was ordered", "callPage"),
     _nested("udata", "vst", "Ordinal of the visit"),
-    _nested("udata", "uag", "User agent"),
-    CallField("ip", ("ip", "visit_info.udata.uip", "udata.uip", "uip"), "The client's address"),
-    _flat("status_code", "SIP status of the leg to the manager"),
+    _nested("udata", "uag", "User agent", "userAgent"),
+    CallField(
+        "ip",
+        ("ip", "visit_info.udata.uip", "udata.uip", "uip", "ipAddress"),
+        "The client's address",
+    ),
+    _zeroed("status_code", "statusFirst", "SIP status of the leg to the manager"),
     _flat("status_reason", "Its text"),
-    _flat("status2_code", "SIP status of the leg to the client"),
+    _flat("status2_code", "SIP status of the leg to the client", "statusSecond"),
     _flat("status2_reason", "Its text"),
-    _flat("country", "The client's country, a code"),
+    _flat("country", "The client's country: a code, in the unified API its name"),
     _flat("region", "The client's region"),
     _flat("city", "The client's city"),
-    _flat("district", "The client's district"),
+    _unread("district", "The client's district"),
     _flat("site", "The site"),
-    _flat("ga_clientid", "Client id of Google Analytics", "ga_clid"),
-    _flat("ya_clientid", "Client id of Yandex Metrica"),
-    _flat("roistat_visit", "Visit id of Roistat"),
-    _flat("phone1", "The manager's number, the extension after ^"),
-    _flat("phone2", "The client's number"),
-    _flat("widget_hash", "The widget's hash"),
-    _flat("widget_name", "The widget's name"),
-    _flat("date", "The call's time, UTC"),
-    _flat("date_timestamp", "The call's time, epoch seconds"),
-    _flat("order_date", "When the call was ordered, UTC"),
-    _flat("duration_sec", "Call duration, s"),
-    _flat("duration_min", "Call duration, charged minutes"),
+    _flat("ga_clientid", "Client id of Google Analytics", "ga_clid", "gaClid"),
+    _flat("ya_clientid", "Client id of Yandex Metrica", "yaClid"),
+    _unread("roistat_visit", "Visit id of Roistat", "roistatClid"),
+    _flat("phone1", "The manager's number, the extension after ^", "managerNumber"),
+    _flat("phone2", "The client's number", "clientNumber"),
+    _flat("widget_hash", "The widget's hash", "cbWidgetHash"),
+    _flat("widget_name", "The widget's name", "cbToolName"),
+    _unread("date", "The call's time, UTC", "callTime"),
+    _unread("date_timestamp", "The call's time, epoch seconds"),
+    _flat("order_date", "When the call was ordered, UTC", "cbOrderDate"),
+    _flat("duration_sec", "Call duration, s", "duration"),
+    _flat("duration_min", "Call duration, charged minutes", "tariffTime"),
     _flat("duration2_sec", "Talk duration, s"),
     _flat("duration2_min", "Talk duration, minutes"),
-    _flat("record_url", "The recording"),
-    _flat("attempt", "Number of the attempt"),
-    _flat("a_type", "How it was connected, 0 to 5"),
+    _flat("record_url", "The recording", "recordUrl"),
+    _zeroed("attempt", "cbAttempt", "Number of the attempt"),
+    _flat("a_type", "How it was connected, 0 to 5, or a word", "cbConnectType"),
     _flat("playback_tick", "Times the IVR text was read"),
     _flat("asr_attempts", "Recognition attempts"),
     _flat("tags", "Tags"),
-    _flat("event_source", "What the call was ordered from"),
-    _flat("hook_event", "The webhook's event; in no answer of the API"),
+    _flat("event_source", "What the call was ordered from", "cbEventSource"),
+    _unread("hook_event", "The webhook's event; in no answer of the API"),
 )
+# Those of the unified API that the statistics API and its webhooks have not.
+_UNIFIED_FIELDS: Final[tuple[CallField, ...]] = (
+    CallField("status_word", ("status",), "`success` or `fail`; in the unified API"),
+    CallField("service_type", ("serviceType",), "The service that it went through"),
+    CallField("ivr_count", ("cbIvrCount",), "IVR readings; a 0 may mean none"),
+    CallField("smart_call_count", ("cbSmartCallCount",), "Recognition attempts, likewise"),
+    CallField("page_number", ("page",), "The page that the call was on", is_read=False),
+    _unread("universalId", "The call's id over all services"),
+    _unread("callerIdToManager", "The number shown to the manager"),
+    _unread("callerIdToClient", "The number shown to the client"),
+    _unread("localDate", "The call's time in the account's zone"),
+    _unread("timezoneOffset", "That zone's distance from UTC"),
+    _unread("unique", "Whether it is the client's first call"),
+    _unread("target", "Whether it counts as a target call"),
+    _unread("uniqueTarget", "Both"),
+    _unread("siteVisit", "The site that was visited", "visitSite"),
+    _unread("calltouchClid", "Client id of Calltouch"),
+    _unread("comagicClid", "Client id of Comagic"),
+    _unread("entryPointQuery", "Query of the entry point"),
+    _unread("counts", "A count that no document explains"),
+    _unread("device", "The visitor's device"),
+    _unread("cbToolId", "The widget's id"),
+    _unread("cbCallId", "The callback call's id in CallKeeper"),
+    _unread("cbUid", "The callback account's id"),
+    _unread("cbSmatrisSession", "Session of Smartis", "cbSmartisSession"),
+    _unread("cbOfficeNumber", "The office's number"),
+    _unread("cbOfficeName", "The office's name"),
+    _unread("cbAttemptsQueue", "Ids of the order's attempts, a list"),
+    _unread("ctCallId", "The call-tracking call's id in CallKeeper"),
+    _unread("ctCampaignId", "The call-tracking campaign's id"),
+    _unread("ctCampaignName", "The call-tracking campaign's name"),
+    _unread("ctIsListened", "Whether the recording was listened to"),
+    _unread("hooks", "The webhooks that CallKeeper sent, a list"),
+)
+
+CALL_FIELDS: Final[tuple[CallField, ...]] = (*_COMMON_FIELDS, *_UNIFIED_FIELDS)
 
 # What `webhook.fields` may name: each field, and these few by the names of their columns too.
 WEBHOOK_FIELDS: Final[dict[str, str]] = {
-    **{field.name: field.paths[0] for field in CALL_FIELDS},
+    **{field.name: field.paths[0] for field in _COMMON_FIELDS},
     "call_id": "id",
     "called_at": "date",
     "client_phone": "phone2",

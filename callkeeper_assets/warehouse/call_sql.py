@@ -120,7 +120,11 @@ def _leaf(path: str) -> str:
 
 
 def _field(field: CallField, paths: Collection[str], cleaner: str) -> str:
-    leaves = [f"{cleaner}({_leaf(path)})" for path in field.paths if path in paths]
+    def clean(path: str) -> str:
+        value = f"{cleaner}({_leaf(path)})"
+        return f"nullif({value}, '0')" if path in field.zero_is_none else value
+
+    leaves = [clean(path) for path in field.paths if path in paths]
     match leaves:
         case []:
             value = "NULL::VARCHAR"
@@ -141,9 +145,11 @@ def build_transformation(plan: Plan, paths: Collection[str], *, has_zeros: bool)
     """
     cleaner = "blank_to_null_without_zeros" if has_zeros else "blank_to_null"
     extra = "".join(f', "{name}" AS "raw_{name}"' for name in plan.raw_fields)
+    fields = [field for field in CALL_FIELDS if field.is_read or field.name in plan.raw_fields]
+    read = {path for field in fields for path in field.paths if path in paths}
     return read_sql("fields").format(
-        shape=_shape(paths),
-        fields=", ".join(_field(field, paths, cleaner) for field in CALL_FIELDS),
+        shape=_shape(sorted(read)),
+        fields=", ".join(_field(field, read, cleaner) for field in fields),
         transform=read_sql("transform").replace("{extra}", extra),
         outcome=plan.outcome,
     )

@@ -43,7 +43,12 @@ CALLKEEPER_CALLS: Final = Table(
     columns=(
         Column("id", "bigint", "Surrogate key", nullable=False),
         ACCOUNT_ID,
-        Column("call_id", "bigint", "The call's id in CallKeeper", nullable=False),
+        Column(
+            "call_id",
+            "bigint",
+            "The call's id in CallKeeper; of a call that is no callback see `service`",
+            nullable=False,
+        ),
         Column("called_at", "timestamp with time zone", "When it was called", nullable=False),
         Column("ordered_at", "timestamp with time zone", "When the call was ordered"),
         Column(
@@ -65,14 +70,15 @@ CALLKEEPER_CALLS: Final = Table(
         _text(
             "connection_type",
             "How it was connected: `unknown`, `without_smartcall`, `analogue_dtmf`, "
-            "`digital_dtmf`, `voice_smartcall`, `automatic`, or another code as received",
+            "`digital_dtmf`, `voice_smartcall`, `automatic`, or another code as received (`dtmf` "
+            "of migrated accounts)",
         ),
         _text("event_source", "What the call was ordered from: `widget`, `mobile`, `api`, …"),
         _text("page", "The page from which it was ordered"),
         _text("user_agent", "The visitor's browser"),
         _text("ip", "The visitor's address"),
         _text("record_url", "The recording"),
-        _text("tags", "Tags, as received"),
+        _text("tags", "Tags, as received; a list of them joined by commas"),
         _text("first_grouping", "Kind of the visitor's first visit, as `general_traffic.grouping`"),
         _text("first_source", "utm_source of the first visit"),
         _text("first_medium", "utm_medium of the first visit"),
@@ -92,6 +98,13 @@ CALLKEEPER_CALLS: Final = Table(
             "timestamp with time zone",
             "When a value of this row last changed",
             nullable=False,
+        ),
+        _text(
+            "service",
+            "The service that the call went through: `callback`, `calltracking` or `import`. Its "
+            "`call_id` is CallKeeper's own id of a callback; 4000000000000000 and the own id of a "
+            "call-tracking call; 8000000000000000 and the last 15 digits of the universal id of "
+            "any other",
         ),
     ),
 )

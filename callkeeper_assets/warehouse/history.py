@@ -1,4 +1,4 @@
-"""What happened to one call: the loads of its days, its webhooks, its discrepancies, in order.
+"""What happened to one call: loads of its days, webhooks, also lost ones, discrepancies, in order.
 
 Read only. Loads are logged by day, not by call: a load of the call's day is told with what it did
 to the whole day. Nothing personal is read.
@@ -15,7 +15,7 @@ import psycopg
 from callkeeper_assets.database import connect
 from callkeeper_assets.warehouse.call_sql import read_sql
 
-EventKind = Literal["load", "webhook", "found", "healed", "gone"]
+EventKind = Literal["load", "webhook", "lost", "found", "healed", "gone"]
 
 _ACCOUNT: Final = "SELECT account_id FROM general_accounts WHERE name = %s"
 _WEBHOOKS: Final = """
@@ -34,6 +34,12 @@ _DISCREPANCIES: Final = """
     FROM callkeeper_discrepancies
     WHERE account_id = %(account_id)s AND call_id = %(call_id)s
     ORDER BY found_at, parameter
+"""
+_LOST: Final = """
+    SELECT found_at, day, run_id, event, status, kind, is_held
+    FROM callkeeper_lost_webhooks
+    WHERE account_id = %(account_id)s AND call_id = %(call_id)s
+    ORDER BY found_at, position
 """
 
 
@@ -96,7 +102,11 @@ def read_history(url: str, source: str, zone: ZoneInfo, call_id: int) -> CallHis
         scope: dict[str, object] = {"account_id": account[0], "call_id": call_id}
         row = connection.execute(read_sql("history_call").encode(), scope).fetchone()
         present = None if row is None else PresentCall(*row)  # type: ignore[arg-type]
-        events = [*_read_discrepancies(connection, scope), *_read_webhooks(connection, scope)]
+        events = [
+            *_read_discrepancies(connection, scope),
+            *_read_webhooks(connection, scope),
+            *_read_lost(connection, scope),
+        ]
         if present is None and not events:
             return None
         days = {event.day for event in events if event.day}
@@ -151,6 +161,14 @@ def _read_webhooks(connection: _Connection, scope: Mapping[str, object]) -> Iter
             "repeats": repeats,
         }
         yield CallEvent(received_at, "webhook", None, None, details)
+
+
+def _read_lost(connection: _Connection, scope: Mapping[str, object]) -> Iterator[CallEvent]:
+    for found_at, day, run_id, event, status, kind, is_held in connection.execute(
+        _LOST, dict(scope)
+    ):
+        details = {"event": event, "status": status, "kind": kind, "is_held": is_held}
+        yield CallEvent(found_at, "lost", day, run_id, details)
 
 
 def _read_loads(connection: _Connection, scope: Mapping[str, object]) -> Iterator[CallEvent]:

@@ -169,3 +169,55 @@ CALLKEEPER_WEBHOOK_REPEATS: Final = Table(
         Column("received_at", "timestamp with time zone", "When it came", nullable=False),
     ),
 )
+
+CALLKEEPER_WEBHOOK_DAYS: Final = Table(
+    name="callkeeper_webhook_days",
+    role="log",
+    grain="source × day",
+    key=("account_id", "day"),
+    description=(
+        "The audit of webhooks, by day of the call: how many CallKeeper says that it sent to this "
+        "receiver, and how many came to nothing. Only of migrated accounts: their API lists them."
+    ),
+    columns=(
+        ACCOUNT_ID,
+        Column("day", "date", "The day, in the source's time zone", nullable=False),
+        Column("sent", "integer", "Webhooks sent, as CallKeeper says", nullable=False),
+        Column("lost", "integer", "Those that the inbox does not hold", nullable=False),
+        Column("refused", "integer", "Those answered with anything but 2xx", nullable=False),
+        Column("audited_at", "timestamp with time zone", "When it was compared", nullable=False),
+        Column("run_id", "text", "The run that compared it", nullable=False),
+    ),
+)
+
+CALLKEEPER_LOST_WEBHOOKS: Final = Table(
+    name="callkeeper_lost_webhooks",
+    role="log",
+    grain="webhook that is lost or was refused",
+    key=("account_id", "day", "call_id", "position"),
+    description=(
+        "Webhooks that CallKeeper says it sent to this receiver, and that the inbox does not hold "
+        "or that the receiver is said to have refused. One that is found after all is deleted."
+    ),
+    columns=(
+        ACCOUNT_ID,
+        Column("day", "date", "The call's day, in the source's time zone", nullable=False),
+        Column("call_id", "bigint", "callkeeper_calls.call_id", nullable=False),
+        Column(
+            "position", "integer", "Its place in the call's list `hooks`, from 0", nullable=False
+        ),
+        Column("event", "text", "The event, as CallKeeper names it"),
+        Column("method", "text", "`POST` or `GET`"),
+        Column("status", "integer", "The answer that CallKeeper saw; NULL if it saw none"),
+        Column(
+            "kind",
+            "text",
+            "`refused` if the answer was not 2xx, else `lost`: the answer was good or there was "
+            "none, and the inbox does not hold it",
+            nullable=False,
+        ),
+        Column("is_held", "boolean", "Whether the inbox holds it all the same", nullable=False),
+        Column("found_at", "timestamp with time zone", "When it was found first", nullable=False),
+        Column("run_id", "text", "The run that found it first", nullable=False),
+    ),
+)

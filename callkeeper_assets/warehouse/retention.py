@@ -69,7 +69,7 @@ _FORGET_INTERVAL: Final = """
 
 
 @dataclass(frozen=True)
-class _Place:
+class Place:
     """Where an account's calls lie.
 
     Attributes:
@@ -83,26 +83,28 @@ class _Place:
 
 
 # Facts before their calls: no fact is ever seen without its call.
-_PLACES: Final = (
-    _Place(
+PLACES: Final = (
+    Place(
         FACTS,
         f"calls_id IN (SELECT id FROM {CALLS} WHERE account_id = %(account_id)s "
         f"AND {_MOMENT_BOUNDS})",
         None,
     ),
-    _Place(CALLS, _MOMENT_BOUNDS, "(called_at AT TIME ZONE %(zone)s)::date"),
-    _Place("callkeeper_reports", _DAY_BOUNDS),
-    _Place("callkeeper_rejects", _DAY_BOUNDS),
-    _Place("callkeeper_report_days", _DAY_BOUNDS),
-    _Place("callkeeper_discrepancies", _DAY_BOUNDS),
-    _Place("callkeeper_days", _DAY_BOUNDS),
+    Place(CALLS, _MOMENT_BOUNDS, "(called_at AT TIME ZONE %(zone)s)::date"),
+    Place("callkeeper_reports", _DAY_BOUNDS),
+    Place("callkeeper_rejects", _DAY_BOUNDS),
+    Place("callkeeper_report_days", _DAY_BOUNDS),
+    Place("callkeeper_discrepancies", _DAY_BOUNDS),
+    Place("callkeeper_webhook_days", _DAY_BOUNDS),
+    Place("callkeeper_lost_webhooks", _DAY_BOUNDS),
+    Place("callkeeper_days", _DAY_BOUNDS),
 )
 _INBOX_PLACES: Final = (
-    _Place(
+    Place(
         REPEATS,
         f"webhook_id IN (SELECT id FROM {INBOX} WHERE account_id = %(account_id)s AND {_RECEIVED})",
     ),
-    _Place(INBOX, _RECEIVED),
+    Place(INBOX, _RECEIVED),
 )
 
 
@@ -124,10 +126,10 @@ class OldCalls:
         tables = [name for (name,) in connection.execute(_REPORT_TABLES).fetchall()]
         self._places = (
             *(
-                _Place(name, "callkeeper_day BETWEEN %(first)s AND %(last)s", "callkeeper_day")
+                Place(name, "callkeeper_day BETWEEN %(first)s AND %(last)s", "callkeeper_day")
                 for name in tables
             ),
-            *_PLACES,
+            *PLACES,
         )
 
     def count(self) -> dict[str, Deleted]:
@@ -169,8 +171,8 @@ class OldCalls:
                 gone = self._work(
                     _DELETE,
                     (
-                        _Place(REPEATS, "webhook_id = ANY(%(ids)s)"),
-                        _Place(INBOX, "id = ANY(%(ids)s)"),
+                        Place(REPEATS, "webhook_id = ANY(%(ids)s)"),
+                        Place(INBOX, "id = ANY(%(ids)s)"),
                     ),
                     {**values, "ids": ids},
                 )
@@ -217,7 +219,7 @@ class OldCalls:
         return datetime.combine(day, time(), self._zone)
 
     def _work(
-        self, statement: LiteralString, places: tuple[_Place, ...], values: Mapping[str, object]
+        self, statement: LiteralString, places: tuple[Place, ...], values: Mapping[str, object]
     ) -> dict[str, Deleted]:
         """Count, or delete, in each place; places without such rows are left out."""
         done: dict[str, Deleted] = {}

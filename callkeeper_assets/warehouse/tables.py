@@ -35,6 +35,8 @@ TABLES: Final[Mapping[str, Table]] = MappingProxyType(
             log_tables.CALLKEEPER_DISCREPANCIES,
             log_tables.CALLKEEPER_WEBHOOKS,
             log_tables.CALLKEEPER_WEBHOOK_REPEATS,
+            log_tables.CALLKEEPER_WEBHOOK_DAYS,
+            log_tables.CALLKEEPER_LOST_WEBHOOKS,
             report_tables.CALLKEEPER_REPORTS,
             report_tables.CALLKEEPER_REJECTS,
             report_tables.CALLKEEPER_REPORT_TABLES,

@@ -25,7 +25,8 @@ from callkeeper_assets.webhooks.document import (
 )
 from callkeeper_assets.webhooks.payload import read_event
 
-_ADDRESSES: Final = FIELDS_BY_PATH["ip"].paths[1:]
+# Where a webhook has it in place of `ip`: as an address of the visit.
+_ADDRESSES: Final = tuple(path for path in FIELDS_BY_PATH["ip"].paths if path.endswith("uip"))
 # 1970 to 2199, as the transformation's moments (`plausible` in macros.sql).
 _FIRST_EPOCH: Final = 0
 _END_EPOCH: Final = int(datetime(2200, 1, 1, tzinfo=UTC).timestamp())

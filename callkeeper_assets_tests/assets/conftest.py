@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 from zoneinfo import ZoneInfo
 
 import dagster as dg
 import pytest
 
+from callkeeper_assets.api.names import ApiName
 from callkeeper_assets.assets import build_shared_definitions, build_source_definitions
 from callkeeper_assets.assets.jobs import name_load_job
 from callkeeper_assets.assets.partitions import build_range_tags
@@ -25,6 +26,8 @@ from callkeeper_assets.simulator.settings import AccountSettings
 from callkeeper_assets.warehouse.tables import SELECTABLE_TABLES
 
 KEY = "0123456789abcdef0123456789abcdef"
+# What each API says of a key that it does not know.
+WRONG_KEY = {"callkeeper": "Not the correct key api", "ckct": "User is not recognized"}
 FIRST, LAST = date(2026, 1, 10), date(2026, 1, 12)
 
 
@@ -36,8 +39,17 @@ def simulator() -> Iterator[RunningSimulator]:
         yield running
 
 
+@pytest.fixture(params=get_args(ApiName))
+def api(request: pytest.FixtureRequest) -> ApiName:
+    """Each of CallKeeper's APIs: what is built on a source knows neither."""
+    name: ApiName = request.param
+    return name
+
+
 @pytest.fixture
-def source(simulator: RunningSimulator, database: str, monkeypatch: pytest.MonkeyPatch) -> Source:
+def source(
+    simulator: RunningSimulator, database: str, monkeypatch: pytest.MonkeyPatch, api: ApiName
+) -> Source:
     """The source of that account, all tables chosen; `database` is in force."""
     assert database
     monkeypatch.setenv("MOSCOW_API_KEY", KEY)
@@ -45,8 +57,8 @@ def source(simulator: RunningSimulator, database: str, monkeypatch: pytest.Monke
         name="moscow",
         caption="Moscow",
         api_key_env="MOSCOW_API_KEY",
-        api="callkeeper",
-        base_url=simulator.base_url,
+        api=api,
+        base_url=simulator.base_urls[api],
         time_zone=ZoneInfo("Europe/Moscow"),
         start_date=date(2026, 1, 1),
         history_days=None,

@@ -17,6 +17,7 @@ from callkeeper_assets.warehouse.filters import Filter
 from callkeeper_assets_tests.assets.conftest import (
     FIRST,
     LAST,
+    WRONG_KEY,
     Loader,
     describe_failure,
 )
@@ -165,7 +166,7 @@ def test_a_wrong_key_says_what_the_source_said(
     simulator.account("moscow").set_answers(refusal="wrong_key")
     text = describe_failure(loader.load(source))
     assert "moscow" in text
-    assert "Not the correct key api" in text
+    assert WRONG_KEY[source.api] in text
 
 
 def test_days_beyond_the_plan_are_refused_with_the_first_day_allowed(

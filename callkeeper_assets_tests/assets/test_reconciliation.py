@@ -22,7 +22,13 @@ from callkeeper_assets.runs import progress
 from callkeeper_assets.simulator.running import RunningSimulator
 from callkeeper_assets.warehouse.discrepancies import NUMBERS, ComparedDay
 from callkeeper_assets.warehouse.filters import Filter
-from callkeeper_assets_tests.assets.conftest import FIRST, LAST, Loader, describe_failure
+from callkeeper_assets_tests.assets.conftest import (
+    FIRST,
+    LAST,
+    WRONG_KEY,
+    Loader,
+    describe_failure,
+)
 from callkeeper_assets_tests.webhooks.inbox_of import Office, payload
 
 DAYS = [FIRST + timedelta(days=n) for n in range(3)]
@@ -379,10 +385,11 @@ def test_a_failed_answer_changes_nothing_and_says_what_the_source_said(
     assert loader.load(source).success
     simulator.account("moscow").set_answers(refusal="wrong_key")
     result = loader.reconcile(source)
-    assert "Not the correct key api" in describe_failure(result)
+    said = WRONG_KEY[source.api]
+    assert said in describe_failure(result)
     assert count("callkeeper_calls") == 180
     assert count("callkeeper_discrepancies") == 0
-    assert count("callkeeper_loads WHERE error LIKE '%Not the correct key api%'") == 1
+    assert count(f"callkeeper_loads WHERE error LIKE '%{said}%'") == 1
 
 
 def test_days_beyond_history_are_left_alone(

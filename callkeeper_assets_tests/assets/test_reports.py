@@ -10,6 +10,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from callkeeper_assets.api.names import ApiName
 from callkeeper_assets.assets import build_shared_definitions, build_source_definitions
 from callkeeper_assets.assets.partitions import build_range_tags
 from callkeeper_assets.assets.report_jobs import plan_report_refresh
@@ -43,6 +44,12 @@ BAD = Report(
     "bad",
     structure=(table("bad", "id", {"id": ("id", "bigint"), "no": ("status_reason", "integer")}),),
 )
+
+
+@pytest.fixture
+def api() -> ApiName:
+    """A report's paths are one API's; of the other's reports the last test is an example."""
+    return "callkeeper"
 
 
 @pytest.fixture
@@ -316,3 +323,31 @@ def test_a_call_that_only_webhooks_told_of_is_in_a_report_and_gives_way_to_the_s
 
     assert build(loader, replace(taking, webhook=None), day, day).success
     assert rows(database, "SELECT data FROM callkeeper_reports WHERE call_id = 7") == []
+
+
+def test_reports_of_migrated_accounts_name_the_fields_of_their_api(
+    source: Source, loader: Loader, simulator: RunningSimulator, database: str
+) -> None:
+    tags = Report(
+        "tags",
+        structure=(
+            table(
+                "tags",
+                "call tag",
+                {"call": ("^cbCallId", "bigint"), "tag": ("@", "text")},
+                "tags[]",
+            ),
+        ),
+    )
+    migrated = replace(source, api="ckct", base_url=simulator.base_urls["ckct"], reports=(tags,))
+    assert loader.load(migrated).success
+    assert build(loader, migrated).success
+    truth = simulator.account("moscow").truth(FIRST, LAST).calls
+    expected = {
+        (one["call_id"], tag)
+        for one in truth
+        if one["tags"]
+        for tag in str(one["tags"]).split(", ")
+    }
+    assert set(rows(database, "SELECT call, tag FROM tags")) == expected
+    assert expected

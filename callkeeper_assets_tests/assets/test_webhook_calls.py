@@ -194,7 +194,7 @@ def refresh(inbox: Inbox, source: Source) -> dg.AssetCheckEvaluation:
     ops = {
         node.name: {"config": {"force": False}}
         for node in job.nodes
-        if not node.name.endswith("webhooks_arrive")
+        if not node.name.endswith(("webhooks_arrive", "webhook_audit"))
     }
     result = job.execute_in_process(
         instance=inbox.instance,

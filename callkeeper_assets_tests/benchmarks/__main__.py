@@ -18,6 +18,7 @@ from callkeeper_assets_tests.benchmarks import (
     refreshes,
     reports,
     retention,
+    unified,
 )
 from callkeeper_assets_tests.benchmarks.code_location import compare_loading
 from callkeeper_assets_tests.benchmarks.peers_environment import prepare_peers
@@ -43,6 +44,7 @@ class _Sizes:
     reconciled_rounds: int
     latency: tuple[int, int]
     retained: tuple[int, int]
+    unified: tuple[int, int]
 
 
 _FULL: Final = _Sizes(
@@ -58,9 +60,10 @@ _FULL: Final = _Sizes(
     5,
     (100, 10),
     (1_096, 366),
+    (100, 3),
 )
 _SHORT: Final = _Sizes(
-    5, 12, 1, 2, 100, 1, WebhookSizes(1, 2, 5_000), (2, 4), 2, 1, (20, 1), (30, 10)
+    5, 12, 1, 2, 100, 1, WebhookSizes(1, 2, 5_000), (2, 4), 2, 1, (20, 1), (30, 10), (3, 1)
 )
 _BENCHMARKS: Final[dict[str, Callable[[Stand, str, _Sizes], Section]]] = {
     "historic": lambda stand, peers, sizes: historic.compare_loads(stand, peers, sizes.load_days),
@@ -73,6 +76,7 @@ _BENCHMARKS: Final[dict[str, Callable[[Stand, str, _Sizes], Section]]] = {
     "reconcile": lambda stand, _, sizes: reconciliation.compare_reconciliations(
         stand, sizes.reconciled_days, sizes.reconciled_rounds
     ),
+    "unified": lambda stand, _, sizes: unified.compare_apis(stand, *sizes.unified),
     "daemon": lambda stand, _, sizes: daemon.measure_daemon(stand, sizes.daemon_sources),
     "reports": lambda stand, _, sizes: reports.compare_reports(stand, *sizes.report_days),
     "location": lambda stand, _, sizes: compare_loading(
@@ -103,6 +107,7 @@ def main() -> None:
         reconciliation.ACCOUNT,
         retention.ACCOUNT,
         retention.BESIDE,
+        unified.ACCOUNT,
     ]
     oldest = today() - dt.timedelta(days=max(sizes.memory_days, sizes.retained[0]) + 30)
     sections: list[Section] = []

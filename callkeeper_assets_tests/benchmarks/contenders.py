@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
+from callkeeper_assets.api.names import ApiName
 from callkeeper_assets.database import connect
+from callkeeper_assets.simulator.unified_answers import PATH
 from callkeeper_assets_tests.benchmarks.measure import Usage, run_measured
 from callkeeper_assets_tests.benchmarks.stand import (
     ROOT,
@@ -41,6 +43,7 @@ _SOURCE: Final = """\
 type: callkeeper_assets.CallKeeperSource
 attributes:
   api_key: {{env: {variable}}}
+  api: {api}
   base_url: {api_url}
   time_zone: {time_zone}
   start_date: {start}
@@ -151,7 +154,13 @@ def _key_variable(account: str) -> str:
 
 
 def write_sources(
-    folder: Path, accounts: Sequence[str], *, api_url: str, start: dt.date, cron: str = _EARLY
+    folder: Path,
+    accounts: Sequence[str],
+    *,
+    api_url: str,
+    start: dt.date,
+    cron: str = _EARLY,
+    api: ApiName = "callkeeper",
 ) -> None:
     """Write each account as a source of the product, in a folder for `CALLKEEPER_DEFS`."""
     for account in accounts:
@@ -159,6 +168,7 @@ def write_sources(
         source.mkdir(parents=True)
         text = _SOURCE.format(
             variable=_key_variable(account),
+            api=api,
             api_url=api_url,
             time_zone=TIME_ZONE,
             start=start,
@@ -169,12 +179,21 @@ def write_sources(
 
 
 def enter_product(
-    stand: Stand, accounts: Sequence[str], name: str, cron: str = _EARLY
+    stand: Stand,
+    accounts: Sequence[str],
+    name: str,
+    cron: str = _EARLY,
+    api: ApiName = "callkeeper",
 ) -> Contender:
     """The product with these accounts as its sources, in an empty database of that name."""
     folder = stand.folder / f"callkeeper_{name}"
     write_sources(
-        folder / "defs", accounts, api_url=stand.api_url, start=stand.first_day, cron=cron
+        folder / "defs",
+        accounts,
+        api_url=stand.api_url + (PATH if api == "ckct" else ""),
+        start=stand.first_day,
+        cron=cron,
+        api=api,
     )
     database_url = stand.database(f"callkeeper_{name}")
     return Contender("callkeeper", "callkeeper", stand, database_url, folder, sys.executable)

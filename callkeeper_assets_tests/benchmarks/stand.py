@@ -19,6 +19,7 @@ from typing import Any, Final, Self
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
+from callkeeper_assets.api.names import ApiName
 from callkeeper_assets.database import EmbeddedPostgres, connect
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -135,10 +136,12 @@ class Stand:
         with connect(self._server_url, autocommit=True) as connection:
             connection.execute("CHECKPOINT")
 
-    def warm(self, accounts: Sequence[str], first: dt.date, last: dt.date) -> None:
+    def warm(
+        self, accounts: Sequence[str], first: dt.date, last: dt.date, api: ApiName = "callkeeper"
+    ) -> None:
         """Have the simulator make its answers now: afterwards it serves them from memory."""
         for name in accounts:
-            body = {"account": name, "from": str(first), "to": str(last)}
+            body = {"account": name, "from": str(first), "to": str(last), "api": api}
             self._control("warm", body)
 
     def truth(self, account: str, first: dt.date, last: dt.date) -> tuple[int, int]:

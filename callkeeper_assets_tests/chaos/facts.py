@@ -8,7 +8,7 @@ from datetime import date, timedelta
 from typing import Any, Final, TypeAlias
 from zoneinfo import ZoneInfo
 
-from callkeeper_assets.simulator.truth import SUMMED, Scalar, Truth
+from callkeeper_assets.simulator.truth import SUMMED, ApiName, Scalar, Truth
 from callkeeper_assets_tests.chaos.installation import SOURCE, Installation
 
 # Day -> call id -> all its values, those of its dimensions included.
@@ -34,15 +34,16 @@ _PLAIN: Final = (
     "ip",
     "page",
     "user_agent",
+    "service",
 )
-_CONNECTIONS: Final = (
-    "unknown",
-    "without_smartcall",
-    "analogue_dtmf",
-    "digital_dtmf",
-    "voice_smartcall",
-    "automatic",
-)
+_CONNECTIONS: Final[dict[ApiName, tuple[str | None, ...]]] = {
+    "callkeeper": (
+        *("unknown", "without_smartcall", "analogue_dtmf", "digital_dtmf", "voice_smartcall"),
+        "automatic",
+    ),
+    # It has fewer words.
+    "ckct": (None, "automatic", "dtmf", "dtmf", "voice_smartcall", "automatic"),
+}
 _KINDS: Final = {"utm": "paid", "typein": "direct"}
 _NO_MARK: Final = ("(none)", "(direct)")
 
@@ -50,7 +51,8 @@ _READ: Final = f"""
     SELECT (c.called_at AT TIME ZONE %s)::date, c.call_id,
         {", ".join(f"c.{name}" for name in _PLAIN)},
         {", ".join(f"f.{name}" for name in SUMMED)},
-        c.connection_type, d.full_date, s.domain, l.country_iso, l.region, l.city,
+        c.connection_type, d.full_date, s.domain,
+        coalesce(l.country_iso, l.country), l.region, l.city,
         nullif(v.clientid, 'not available'), v.userid, v.phone,
         t.grouping, t.source, t.medium, t.campaign, t.content, t.keyword, t.landing_page
     FROM general_accounts AS a
@@ -77,13 +79,13 @@ def _mark(value: Scalar) -> Scalar:
     return None if value in _NO_MARK else value
 
 
-def _describe(call: Mapping[str, Any], zone: ZoneInfo) -> tuple[Any, ...]:
+def _describe(call: Mapping[str, Any], zone: ZoneInfo, api: ApiName) -> tuple[Any, ...]:
     local = call["called_at"].astimezone(zone)
     kind = call["utm_type"]
     return (
         *(call[name] for name in _PLAIN),
         *(call[name] for name in SUMMED),
-        _CONNECTIONS[call["connection_type"]],
+        _CONNECTIONS[api][call["connection_type"]],
         local.replace(second=0, tzinfo=None),
         call["site"],
         call["country"],
@@ -103,7 +105,7 @@ def tell_days(truth: Truth, first: date, last: date, zone: ZoneInfo) -> Days:
     """What a right warehouse holds of the truth; days without calls are there too."""
     days: Days = {first + timedelta(days=n): {} for n in range((last - first).days + 1)}
     for call in truth.calls:
-        row = _describe(call, zone)
+        row = _describe(call, zone, truth.api)
         days[row[0].astimezone(zone).date()][int(str(call["call_id"]))] = row
     return days
 

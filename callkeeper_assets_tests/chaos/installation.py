@@ -32,6 +32,7 @@ attributes:
   caption: {name}
   api_key: {{env: {variable}}}
   base_url: {base_url}
+  api: {api}
   time_zone: {time_zone}
   start_date: 2025-01-01
 """
@@ -93,6 +94,7 @@ class Installation:
         key: str | None = KEY,
         time_zone: str = "Europe/Moscow",
         webhook_token: str = "",
+        api: str = "callkeeper",
     ) -> None:
         """Configure a source, or configure it anew; without a key its variable is not set.
 
@@ -101,7 +103,9 @@ class Installation:
         variable = f"{name.upper()}_API_KEY"
         folder = self.defs / name
         folder.mkdir(parents=True, exist_ok=True)
-        text = _DEFS.format(name=name, variable=variable, base_url=base_url, time_zone=time_zone)
+        text = _DEFS.format(
+            name=name, variable=variable, base_url=base_url, time_zone=time_zone, api=api
+        )
         if webhook_token:
             text += _WEBHOOK.format(variable=f"{name.upper()}_WEBHOOK_TOKEN")
             self.variables[f"{name.upper()}_WEBHOOK_TOKEN"] = webhook_token

@@ -5,11 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from callkeeper_assets.simulator.running import RunningSimulator
-from callkeeper_assets.simulator.settings import AnswerSettings
+from callkeeper_assets.api.names import ApiName
+from callkeeper_assets.simulator.running import RunningSimulator, run_simulator
+from callkeeper_assets.simulator.settings import AccountSettings, AnswerSettings
 from callkeeper_assets_tests.cli.conftest import KEY, Done, callkeeper, write_source
 
 WRONG_KEY = "ffffffffffffffffffffffffffffffff"
+OLD_KEY = "Zz34567890abcdeF"
 
 
 def _find(done: Done, subject: str, what: str) -> tuple[str, str]:
@@ -65,8 +67,31 @@ def test_a_broken_source_is_listed_and_the_others_are_checked(
     assert state == "bad"
     assert "Not the correct key api" in text
     assert "Check the key in the environment variable WRONG_API_KEY" in text
+    assert "other API" not in text
     assert WRONG_KEY not in done.out + done.err
     assert KEY not in done.out + done.err
+
+
+@pytest.mark.parametrize("given", ["callkeeper", "ckct"])
+def test_a_key_under_the_wrong_api_is_told_whose_it_is(
+    defs: Path, monkeypatch: pytest.MonkeyPatch, given: ApiName
+) -> None:
+    """Each of two accounts under its own API, and under the other one's."""
+    keys: dict[ApiName, str] = {"callkeeper": KEY, "ckct": OLD_KEY}
+    accounts = [AccountSettings(key=keys[api], name=api, only_api=api) for api in keys]
+    right: ApiName = "ckct" if given == "callkeeper" else "callkeeper"
+    monkeypatch.setenv("WRONG_API_KEY", keys[right])
+    monkeypatch.setenv("RIGHT_API_KEY", keys[right])
+    with run_simulator(accounts) as simulator:
+        for name, api in (("wrong", given), ("right", right)):
+            write_source(defs, name, f"api: {api}", f"base_url: {simulator.base_urls[api]}")
+        done = callkeeper("check", "--json")
+        assert _find(done, "right", "key")[0] == "good"
+        state, text = _find(done, "wrong", "key")
+        assert state == "bad"
+        assert "The key belongs to CallKeeper's other API" in text
+        assert f"set api: {right} and base_url: {simulator.base_urls[right]} in " in text
+    assert keys[right] not in done.out + done.err
 
 
 @pytest.mark.parametrize(("days", "words"), [(5, "5 days from now"), (-3, "which is past. Pay it")])

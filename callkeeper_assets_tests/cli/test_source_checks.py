@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from callkeeper_assets.api.names import ApiName, find_other_api
 from callkeeper_assets.cli.source_checks import judge_payment
 from callkeeper_assets.config.loading import load_source_file
 from callkeeper_assets_tests.cli.conftest import write_source
@@ -29,3 +30,19 @@ def test_the_last_two_weeks_are_a_warning(
     write_source(defs, "main_office")
     source = load_source_file(defs / "main_office" / "defs.yaml")
     assert judge_payment(source, paid_till, NOW).state == state
+
+
+@pytest.mark.parametrize(
+    ("api", "base_url", "other", "address"),
+    [
+        ("callkeeper", "https://api.callkeeper.ru", "ckct", "https://ckct.ru/api/index.php"),
+        ("ckct", "https://ckct.ru/api/index.php", "callkeeper", "https://api.callkeeper.ru"),
+        ("callkeeper", "http://x:1", "ckct", "http://x:1/api/index.php"),
+        ("ckct", "http://x:1/api/index.php", "callkeeper", "http://x:1"),
+    ],
+)
+def test_the_other_api_is_callkeepers_own_or_at_the_same_host(
+    api: ApiName, base_url: str, other: ApiName, address: str
+) -> None:
+    """A key goes to no host but CallKeeper's and the one that the source names."""
+    assert find_other_api(api, base_url) == (other, address)

@@ -128,8 +128,8 @@ def test_days_are_those_of_the_source_and_not_of_the_machine(write_source: Write
 ALLOWED_TABLES = ", ".join(sorted(SELECTABLE_TABLES))
 ALLOWED_ATTRIBUTES = (
     "api, api_key, base_url, caption, filters, history_days, max_lost_share, owners, "
-    "parallel_days, reconciliation, refresh, reports, retention, start_date, tables, time_zone, "
-    "webhook"
+    "parallel_days, reconciliation, refresh, reports, retention, role, start_date, tables, "
+    "time_zone, webhook"
 )
 
 
@@ -145,10 +145,17 @@ ALLOWED_ATTRIBUTES = (
         ),
         ("caption: no", "caption: must be text; in quotes if it looks like a number, a date or"),
         ("caption: ' '", "caption: is empty."),
-        ("api: ckct", "api: not yet: 'ckct' comes with a later version. Allowed: callkeeper."),
         (
             "api: calkeeper",
-            "api: there is no api 'calkeeper'. Did you mean 'callkeeper'? Allowed: callkeeper.",
+            "api: there is no api 'calkeeper'. Did you mean 'callkeeper'? Allowed: callkeeper, ck",
+        ),
+        (
+            "role: owned",
+            "role: there is no role 'owned'. Did you mean 'own'? Allowed: by_role, own, with_role.",
+        ),
+        (
+            "role: by_role",
+            "role: 'by_role' means nothing to api: callkeeper, which knows no roles: remove it, or",
         ),
         ("base_url: api.callkeeper.ru", "base_url: must be an address such as https://api.c"),
         ("base_url: ftp://api.callkeeper.ru", "base_url: must be an address such as https://"),

@@ -9,6 +9,7 @@ from datetime import date
 
 import pytest
 
+from callkeeper_assets.api.names import ApiName
 from callkeeper_assets.simulator.running import RunningSimulator, run_simulator
 from callkeeper_assets.simulator.settings import AccountSettings
 from callkeeper_assets_tests.chaos.installation import KEY, SOURCE, Installation
@@ -84,9 +85,9 @@ def simulator() -> Iterator[RunningSimulator]:
 
 
 @pytest.fixture
-def dev(installation: Installation, simulator: RunningSimulator) -> Iterator[Dev]:
+def dev(installation: Installation, simulator: RunningSimulator, api: ApiName) -> Iterator[Dev]:
     """`callkeeper dev` of an installation with that source."""
-    installation.add_source(simulator.base_url)
+    installation.add_source(simulator.base_urls[api], api=api)
     with run_dev(installation) as running:
         yield running
 

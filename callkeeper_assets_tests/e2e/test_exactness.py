@@ -7,6 +7,7 @@ from datetime import date
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
+from callkeeper_assets.api.names import ApiName
 from callkeeper_assets.simulator.running import run_simulator
 from callkeeper_assets.simulator.settings import AccountSettings
 from callkeeper_assets_tests.chaos.installation import Installation
@@ -42,7 +43,7 @@ _SOURCES: Final[dict[str, tuple[str, str, dict[str, Any]]]] = {
 
 
 def test_loads_are_exact_and_write_only_what_changed_in_every_zone_and_reading(
-    installation: Installation,
+    installation: Installation, api: ApiName
 ) -> None:
     settings = [
         AccountSettings(
@@ -52,6 +53,7 @@ def test_loads_are_exact_and_write_only_what_changed_in_every_zone_and_reading(
             calls_per_day=_CALLS_A_DAY,
             seed=n,
             rhythm="week",
+            calltracking_per_day=20,
         )
         for n, (name, (_, account_zone, _)) in enumerate(_SOURCES.items(), start=1)
     ]
@@ -60,6 +62,10 @@ def test_loads_are_exact_and_write_only_what_changed_in_every_zone_and_reading(
         for one in settings:
             simulator.account(one.name).set_answers(**_SOURCES[one.name][2])
             installation.add_source(
-                simulator.base_url, name=one.name, key=one.key, time_zone=zones[one.name].key
+                simulator.base_urls[api],
+                name=one.name,
+                key=one.key,
+                time_zone=zones[one.name].key,
+                api=api,
             )
-        check_three_loads(installation, simulator.simulator.accounts, zones, FIRST, LAST)
+        check_three_loads(installation, simulator.simulator.accounts, zones, FIRST, LAST, api=api)

@@ -22,6 +22,7 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from callkeeper_assets.api.names import ApiName
 from callkeeper_assets.cli.serving import find_free_port, is_listening
 from callkeeper_assets.home import project_root
 from callkeeper_assets.simulator.running import RunningSimulator, run_simulator
@@ -84,25 +85,29 @@ def _run_echo() -> Iterator[str]:
 
 
 def _add_sources(
-    installation: Installation, simulator: RunningSimulator, echo: str, token: str
+    installation: Installation, simulator: RunningSimulator, echo: str, token: str, api: ApiName
 ) -> dict[str, str]:
     """Configure a source for each way to end, one with webhooks; return their keys by name."""
     keys = {name: secrets.token_hex(16) for name in (*_SIMULATED, *_ECHOED, "nobody")}
     # The older form of keys, which no pattern would recognise.
     keys["reason"] = "Zq7" + secrets.token_hex(6) + "W"
     for name, key in keys.items():
-        base_url = f"{echo}/{name}"
+        base_url = f"{echo}/{name}/index" if api == "ckct" else f"{echo}/{name}"
         if name in _SIMULATED:
             account = simulator.simulator.add_account(
                 AccountSettings(key=key, name=name, calls_per_day=20), _SIMULATED[name]
             )
             if name == "silent":
                 account.set_faults(Fault("hang", seconds=0.05))
-            base_url = simulator.base_url
+            base_url = simulator.base_urls[api]
         elif name == "nobody":
             base_url = "http://127.0.0.1:9"
         installation.add_source(
-            base_url, name=name, key=key, webhook_token=token if name == "good" else ""
+            base_url,
+            name=name,
+            key=key,
+            webhook_token=token if name == "good" else "",
+            api=api,
         )
     return keys
 
@@ -250,7 +255,7 @@ def _find_newer_files(since: float) -> list[Path]:
 
 
 def test_no_key_is_anywhere_after_success_and_every_failure(
-    installation: Installation, home: Path, postgres_server: object
+    installation: Installation, home: Path, postgres_server: object, api: ApiName
 ) -> None:
     assert postgres_server
     home.mkdir(parents=True)
@@ -259,7 +264,7 @@ def test_no_key_is_anywhere_after_success_and_every_failure(
     # Without a hyphen, as most are: it could be the name of a variable.
     token = f"T0k{secrets.token_urlsafe(24).replace('-', '_')}"
     with run_simulator([]) as simulator, _run_echo() as echo:
-        keys = _add_sources(installation, simulator, echo, token)
+        keys = _add_sources(installation, simulator, echo, token, api)
         printed = _do_everything(installation, keys)
         taken = _take_webhooks(installation, token)
     said = "\n".join(one.stdout + one.stderr for one in taken)

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from callkeeper_assets.api.names import ApiName
 from callkeeper_assets.simulator.account import Account
 from callkeeper_assets.simulator.deliveries import Delivery
 from callkeeper_assets.simulator.running import RunningSimulator, run_simulator
@@ -80,12 +81,16 @@ def simulator() -> Iterator[RunningSimulator]:
 
 
 @pytest.fixture
-def dev(installation: Installation, simulator: RunningSimulator) -> Iterator[Dev]:
+def dev(installation: Installation, simulator: RunningSimulator, api: ApiName) -> Iterator[Dev]:
     """`callkeeper dev` of an installation that takes both accounts' webhooks."""
     for account in simulator.simulator.accounts:
         name, token = account.settings.name, f"{account.settings.name}-token-0123456789"
         installation.add_source(
-            simulator.base_url, name=name, key=account.settings.key, webhook_token=token
+            simulator.base_urls[api],
+            name=name,
+            key=account.settings.key,
+            webhook_token=token,
+            api=api,
         )
     with run_dev(installation) as running:
         for name in SOURCES:
@@ -134,11 +139,11 @@ def read_values(events: Sequence[dict[str, Any]], label: str) -> list[Any]:
 @pytest.mark.e2e
 @pytest.mark.timeout(600)
 def test_webhooks_are_in_the_tables_within_a_minute_and_the_api_has_the_last_word(
-    dev: Dev, simulator: RunningSimulator, installation: Installation
+    dev: Dev, simulator: RunningSimulator, installation: Installation, api: ApiName
 ) -> None:
     """One source is loaded before its first webhook comes, the other after it."""
     day = datetime.now(ZONE).date()
-    refresh(installation, simulator, SOURCES[0], day)
+    refresh(installation, simulator, SOURCES[0], day, api)
     sent = send(simulator, day)
     ids = sorted({delivery.call_id for delivery in sent})
     calls = len({(delivery.address, delivery.call_id) for delivery in sent})
@@ -150,7 +155,7 @@ def test_webhooks_are_in_the_tables_within_a_minute_and_the_api_has_the_last_wor
     check_loaded(dev, SOURCES[0], day, arrive="FAILED")
 
     for source in SOURCES:
-        refresh(installation, simulator, source, day)
+        refresh(installation, simulator, source, day, api)
     assert installation.query(_ORIGINS, ids) == [("api", calls, calls)]
     send(simulator, day)
     assert wait_for_tables(installation) < _MOST_SEC
@@ -159,12 +164,13 @@ def test_webhooks_are_in_the_tables_within_a_minute_and_the_api_has_the_last_wor
 
 
 def refresh(
-    installation: Installation, simulator: RunningSimulator, source: str, day: date
+    installation: Installation, simulator: RunningSimulator, source: str, day: date, api: ApiName
 ) -> None:
     """Refresh a source; the day's tables then hold what the source itself has."""
     ended = installation.run("refresh", source, "--json")
     assert ended.code == 0, ended
-    truth = tell_days(simulator.account(source).truth(day, day, ZONE.key), day, day, ZONE)
+    told = simulator.account(source).truth(day, day, ZONE.key, api=api)
+    truth = tell_days(told, day, day, ZONE)
     found = {day: read_days(installation, day, day, ZONE, source)[day]}
     assert describe_difference(found, truth) == ""
 

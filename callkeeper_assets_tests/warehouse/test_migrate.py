@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
 from importlib.resources import files
 
 import psycopg
@@ -87,6 +88,32 @@ def test_a_schema_that_is_up_to_date_costs_no_import_of_alembic(database: str) -
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_calls_of_an_older_schema_are_callbacks_and_not_rewritten(database: str) -> None:
+    """A load of the same calls after the upgrade then finds nothing to update."""
+    statements = import_module(
+        "callkeeper_assets.warehouse.migrations.versions.0006_services_and_lost_webhooks"
+    )._STATEMENTS
+    ensure_schema(database)
+    with psycopg.connect(database) as connection:
+        connection.execute("ALTER TABLE callkeeper_calls DROP COLUMN service")
+        connection.execute(
+            "INSERT INTO callkeeper_calls (account_id, call_id, called_at, is_final, origin, "
+            "loaded_at) VALUES (2, 7, now(), true, 'api', now())"
+        )
+    before = rows(database, "SELECT ctid::text, xmin::text FROM callkeeper_calls")
+    with psycopg.connect(database) as connection:
+        for statement in statements[:2]:
+            connection.execute(statement.encode())
+    assert rows(database, "SELECT ctid::text, xmin::text FROM callkeeper_calls") == before
+    assert rows(database, "SELECT service FROM callkeeper_calls") == [("callback",)]
+    with psycopg.connect(database) as connection:
+        connection.execute(
+            "INSERT INTO callkeeper_calls (account_id, call_id, called_at, is_final, origin, "
+            "loaded_at) VALUES (2, 8, now(), true, 'api', now())"
+        )
+    assert rows(database, "SELECT service FROM callkeeper_calls WHERE call_id = 8") == [(None,)]
 
 
 def test_a_user_who_may_not_create_tables_is_told_what_to_grant(database: str) -> None:

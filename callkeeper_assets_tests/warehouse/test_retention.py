@@ -16,8 +16,9 @@ from callkeeper_assets.warehouse.loader import Account
 from callkeeper_assets.warehouse.migrate import ensure_schema
 from callkeeper_assets.warehouse.orphan_rows import count_orphans, delete_orphans
 from callkeeper_assets.warehouse.records import Deleted
-from callkeeper_assets.warehouse.retention import OldCalls
+from callkeeper_assets.warehouse.retention import PLACES, OldCalls
 from callkeeper_assets.warehouse.session import DIMENSIONS_LOCK, LOCK_CLASS
+from callkeeper_assets.warehouse.tables import TABLES
 from callkeeper_assets_tests.warehouse.raw_days import (
     DAY,
     MAIN,
@@ -59,6 +60,17 @@ _MISSING = """
 """
 
 Loads = dict[Account, dict[date, list[dict[str, Any]]]]
+
+
+def test_every_table_of_days_is_cleared_but_the_books() -> None:
+    """The load log, and when a report met a field first, say nothing of a call."""
+    books = {"callkeeper_loads", "callkeeper_report_fields"}
+    of_days = {
+        name
+        for name, table in TABLES.items()
+        if "day" in table.column_names and table.role != "dimension"
+    }
+    assert of_days - books <= {place.table for place in PLACES}
 
 
 def _retain(url: str, account: Account, first_kept: date) -> dict[str, Deleted]:

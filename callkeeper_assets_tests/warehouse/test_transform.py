@@ -99,6 +99,7 @@ def test_what_is_missing_is_null_and_never_zero() -> None:
         {"id": 1}, dict.fromkeys(call(1)), dict.fromkeys(call(1), ""), {"id": 1, "visit_info": []}
     )
     keys = {"call_id", "called_at", "day", "is_final", "local_minute", "dates_id", "keep_calls"}
+    keys |= {"service"}
     for found in rows:
         assert {n for n, v in found.items() if v is not None} == {*keys, "keep_facts"}
 
@@ -221,3 +222,38 @@ def test_a_call_that_two_days_hold_counts_for_the_later() -> None:
     later = date(2026, 3, 3)
     _, found = transform_days(day_of(DAY, [call(1)]), day_of(later, [call(1), call(2)]))
     assert [(row["call_id"], row["day"]) for row in found] == [(1, later), (2, later)]
+
+
+@pytest.mark.parametrize(
+    ("tags", "expected"),
+    [
+        ([], None),
+        (["VIP"], "VIP"),
+        (["VIP", "a, b", 'c"d', "😀"], 'VIP, a, b, c"d, 😀'),
+        ("[VIP] и другие", "[VIP] и другие"),
+        ("[", "["),
+        ("[1] [2]", "[1] [2]"),
+    ],
+)
+def test_a_list_of_tags_is_joined_and_a_text_that_looks_like_one_stays(
+    tags: object, expected: str | None
+) -> None:
+    assert transform(call(1, tags=tags))[0]["tags"] == expected
+
+
+@pytest.mark.parametrize(
+    ("fields", "status"),
+    [
+        ({"statusFirst": 0, "statusSecond": 0, "status": "success"}, "success"),
+        ({"statusFirst": 0, "statusSecond": 0, "status": "fail"}, "failed"),
+        ({"statusFirst": 200, "statusSecond": 486, "status": "success"}, "failed"),
+        ({"statusFirst": 1, "statusSecond": 0, "status": "fail"}, "in_progress"),
+        ({"statusFirst": 0, "statusSecond": 0, "status": "new"}, None),
+    ],
+)
+def test_a_status_is_of_the_codes_and_of_the_word_where_there_are_none(
+    fields: dict[str, object], status: str | None
+) -> None:
+    found = transform({"serviceType": "calltracking", **fields})[0]
+    assert (found["status"], found["service"]) == (status, "calltracking")
+    assert found["is_final"] == (status != "in_progress")

@@ -35,7 +35,25 @@ CREATE OR REPLACE MACRO call_status(code, code2) AS
         ELSE 'failed'
     END;
 
--- The kinds of connection of the API's `a_type`; a new one stays as received.
+-- The unified API's own word for a status, where it gives no codes.
+CREATE OR REPLACE MACRO worded_status(word) AS
+    CASE word WHEN 'success' THEN 'success' WHEN 'fail' THEN 'failed' END;
+
+-- A count of the unified API, which writes 0 for none as well: a 0 counts where something could be
+-- counted, else it is NULL.
+CREATE OR REPLACE MACRO counted(value, is_possible) AS
+    CASE WHEN value <> 0 OR is_possible THEN value END;
+
+-- Tags, which the unified API sends as a list; a text that only looks like one stays as received.
+CREATE OR REPLACE MACRO joined_tags(value) AS
+    CASE
+        WHEN value LIKE '[%' AND json_valid(value) AND json_type(value) = 'ARRAY'
+        THEN nullif(array_to_string(json_extract_string(value, '$[*]'), ', '), '')
+        ELSE value
+    END;
+
+-- The kinds of connection of the API's `a_type`; a new one stays as received. The words are the
+-- unified API's, which does not tell the kinds of DTMF apart.
 CREATE OR REPLACE MACRO connection_type(value) AS
     CASE value
         WHEN '0' THEN 'unknown'
@@ -44,6 +62,8 @@ CREATE OR REPLACE MACRO connection_type(value) AS
         WHEN '3' THEN 'digital_dtmf'
         WHEN '4' THEN 'voice_smartcall'
         WHEN '5' THEN 'automatic'
+        WHEN 'smartcall' THEN 'voice_smartcall'
+        WHEN 'auto' THEN 'automatic'
         ELSE value
     END;
 

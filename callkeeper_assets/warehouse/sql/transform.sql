@@ -8,7 +8,9 @@ SELECT
     day,
     whole(status_code) AS status_code,
     whole(status2_code) AS status2_code,
-    call_status(whole(status_code), whole(status2_code)) AS status,
+    coalesce(
+        call_status(whole(status_code), whole(status2_code)), worded_status(status_word)
+    ) AS status,
     status IS NULL OR status NOT IN ('in_progress', 'planned', 'pending') AS is_final,
     moment(order_date) AS ordered_at,
     status_reason,
@@ -26,7 +28,8 @@ SELECT
     uag AS user_agent,
     ip,
     record_url,
-    tags,
+    joined_tags(tags) AS tags,
+    coalesce(service_type, 'callback') AS service,
     visit_grouping(
         lower(first_type), first_source, lower(first_medium), first_campaign, first_content,
         first_term, first_entry_point, first_referrer
@@ -44,8 +47,13 @@ SELECT
     whole(duration_min) AS duration_min,
     whole(duration2_min) AS duration2_min,
     whole(attempt) AS attempt,
-    whole(asr_attempts) AS asr_attempts,
-    whole(playback_tick) AS playback_tick,
+    coalesce(
+        whole(asr_attempts), counted(whole(smart_call_count), a_type IS NOT NULL)
+    ) AS asr_attempts,
+    coalesce(
+        whole(playback_tick),
+        counted(whole(ivr_count), service_type = 'callback' AND whole(duration_sec) > 0)
+    ) AS playback_tick,
     whole(pgs) AS pages,
     whole(vst) AS visit,
     local_minute,

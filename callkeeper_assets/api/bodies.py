@@ -1,0 +1,105 @@
+"""Bodies of answers, whichever API sent them: what is no JSON, what is a failure, and why.
+
+Only the failures that say so are an empty period; every other one is the `Trouble` that it names.
+"""
+
+from typing import Final
+
+import msgspec
+
+from callkeeper_assets.api.errors import BadDataError
+from callkeeper_assets.api.redaction import excerpt
+from callkeeper_assets.api.troubles import (
+    Trouble,
+    cut_trouble,
+    is_about_size,
+    page_trouble,
+    size_trouble,
+    trouble_of_reason,
+)
+
+BOM: Final = b"\xef\xbb\xbf"
+# The second is what the unified API says of a page past the last one, and of an empty list.
+_NO_CALLS: Final = ("no rows found", "incorrect page is set")
+_BEGINNING: Final = 2_000  # bytes of a body that is no JSON, of which an excerpt is shown
+_REPORT: Final = "The source has changed its answer, or base_url is wrong: report it"
+
+
+def find_failure(answer: object) -> str | None:
+    """Return the failure's reason, if the decoded answer is one."""
+    if isinstance(answer, list) and len(answer) == 1:
+        answer = answer[0]
+    if not isinstance(answer, dict) or "id" in answer:
+        return None
+    if "result" in answer and answer.get("status") != "fail":
+        return find_failure(answer["result"])
+    inbound = answer.get("inbound")
+    if isinstance(inbound, dict) and inbound.get("error"):
+        return str(inbound["error"])
+    for name in ("reason", "error", "message", "status"):
+        if answer.get(name):
+            return str(answer[name])
+    return None
+
+
+def is_empty_period(reason: str) -> bool:
+    """Whether a failure's reason says that there are no calls, or no more of them."""
+    return reason.strip(" .!").lower() in _NO_CALLS
+
+
+def unusable(came_back: str, remedy: str = _REPORT) -> Trouble:
+    """Return the trouble with an answer that can be read, but not used."""
+    return Trouble(BadDataError, f"HTTP 200 with {came_back}", remedy)
+
+
+def broken(body: bytes, problem: str) -> Trouble:
+    """Return the trouble with JSON that cannot be read to its end."""
+    return cut_trouble(f"HTTP 200 with {len(body)} bytes of JSON that is cut or broken ({problem})")
+
+
+def judge_beginning(body: bytes) -> Trouble | None:
+    """Judge a body that is not even the beginning of JSON."""
+    beginning = body[:_BEGINNING].decode(errors="replace").strip()
+    if beginning.startswith(("{", "[")):
+        return None
+    if not beginning:
+        return cut_trouble("HTTP 200 with an empty body")
+    came_back = f"HTTP 200 with no JSON but {excerpt(beginning)!r}"
+    return size_trouble(came_back) if is_about_size(beginning) else page_trouble(came_back)
+
+
+def judge_other(body: bytes) -> Trouble | None:
+    """Judge JSON that is not a list of calls; None if it says that there are none."""
+    try:
+        answer = msgspec.json.decode(body)
+    except ValueError as error:
+        return broken(body, str(error))
+    reason = find_failure(answer)
+    if reason is None:
+        names = sorted(answer)[:10] if isinstance(answer, dict) else []
+        return unusable(f"JSON that is neither calls nor a failure (names: {names})")
+    return None if is_empty_period(reason) else trouble_of_reason(reason)
+
+
+def read_reason(body: bytes) -> str:
+    """Return the reason in the body of a failure, else the body's beginning."""
+    try:
+        reason = find_failure(msgspec.json.decode(body))
+    except ValueError:
+        reason = None
+    return reason if reason is not None else body[:_BEGINNING].decode(errors="replace")
+
+
+def is_no_calls(status: int, body: bytes) -> bool:
+    """Whether a refusal (a 4xx) is the source's way to say that the period is empty."""
+    return 400 <= status < 500 and is_empty_period(read_reason(body))  # noqa: PLR2004
+
+
+def check_text(body: bytes) -> None:
+    """Refuse what msgspec passes: it does not look into the strings of what it hands out raw.
+
+    Raises:
+        UnicodeDecodeError: It is no UTF-8.
+    """
+    if not body.isascii():
+        body.decode()

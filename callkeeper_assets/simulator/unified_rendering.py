@@ -1,0 +1,150 @@
+"""A call as the unified API sends it: JSON bytes with all of its fields, none of them null.
+
+Written from the documentation's own sample; the number of the page, which differs from answer to
+answer, is put before it by whoever serves it.
+"""
+
+import json
+import time
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Final
+
+from callkeeper_assets.simulator.calls import Call, Service, count_minutes
+from callkeeper_assets.simulator.deliveries import Delivery
+from callkeeper_assets.simulator.marks import NONE_MARK, Marks
+from callkeeper_assets.simulator.places import COUNTRY_NAMES
+
+_CONNECTIONS: Final = ("", "auto", "dtmf", "dtmf", "smartcall", "auto")
+# Of 17 digits: more than a JavaScript number holds.
+_UNIVERSAL: Final[dict[Service, int]] = {
+    "callback": 21_000_000_000_000_000,
+    "calltracking": 22_000_000_000_000_000,
+    "import": 23_000_000_000_000_000,
+}
+_NO_HOOKS: Final = "[]"
+_MORE: Final = ',"aiSummary":{"score":7,"text":"новое поле"},"callRating":""'
+# A webhook that was lost on its way: the source believes that it arrived.
+_BELIEVED: Final = 200
+
+
+@lru_cache(maxsize=4096)
+def _quote(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _mark(value: str) -> str:
+    return _quote("" if value == NONE_MARK else value)
+
+
+@lru_cache(maxsize=4096)
+def _marks_json(marks: Marks) -> str:
+    return (
+        f'"referrer":{_mark(marks.referrer)},"utm_source":{_mark(marks.source)}'
+        f',"utm_medium":{_mark(marks.medium)},"utm_campaign":{_mark(marks.campaign)}'
+        f',"utm_content":{_mark(marks.content)},"utm_term":{_mark(marks.term)}'
+        f',"entryPoint":{_mark(marks.entry_point)},"entryPointQuery":""'
+    )
+
+
+_NO_MARKS: Final = _marks_json(Marks("", "", "", "", "", "", "", ""))
+
+
+def _moment(ts: int, separator: str = " ") -> str:
+    return time.strftime(f"%Y-%m-%d{separator}%H:%M:%S", time.gmtime(ts))
+
+
+def _hooks_json(deliveries: Sequence[Delivery]) -> str:
+    if not deliveries:
+        return _NO_HOOKS
+    return json.dumps(
+        [
+            {
+                "hookEventName": each.event,
+                "hookAddress": each.address,
+                "hookMethod": each.method,
+                "hookResponseStatus": _BELIEVED if each.outcome == "lost" else each.status or 0,
+            }
+            for each in deliveries
+        ]
+    )
+
+
+def _visit_json(call: Call) -> str:
+    visit = call.visit
+    if visit is None:
+        return f'{_NO_MARKS},"pagesCount":0,"callPage":"","counts":0,"userAgent":"","device":""'
+    return (
+        f'{_marks_json(visit.current)},"pagesCount":{visit.pages},"callPage":{_quote(visit.page)}'
+        f',"counts":{visit.ordinal},"userAgent":{_quote(visit.user_agent)},"device":"desktop"'
+    )
+
+
+def _service_json(call: Call) -> str:
+    """What belongs to callbacks, and what to call tracking; the other one's is empty."""
+    tags = call.tags.split(", ") if call.tags else []
+    if call.service == "callback":
+        return (
+            f'"cbWidgetHash":"{call.widget_hash}","cbToolId":1000,"cbCallId":{call.call_id}'
+            f',"cbUid":1000,"cbToolName":{_quote(call.widget_name)},"cbSmatrisSession":62345'
+            f',"cbOfficeNumber":"{call.manager_extension or 0}","cbOfficeName":"Офис"'
+            f',"cbOrderDate":"{_moment(call.ordered_ts)}","cbAttempt":{call.attempt}'
+            f',"cbAttemptsQueue":[{call.call_id}]'
+            f',"cbConnectType":"{_CONNECTIONS[call.connection_type]}"'
+            f',"cbSmartCallCount":{call.asr_attempts or 0},"cbIvrCount":{call.playback_tick or 0}'
+            f',"cbEventSource":"{call.event_source}","ctCallId":0,"ctCampaignId":0'
+            f',"ctCampaignName":"","ctIsListened":"0","tags":{_quote_list(tags)}'
+        )
+    own = call.call_id if call.service == "calltracking" else 0
+    return (
+        '"cbWidgetHash":"","cbToolId":0,"cbCallId":0,"cbUid":0,"cbToolName":"","cbSmatrisSession":0'
+        ',"cbOfficeNumber":"","cbOfficeName":"","cbOrderDate":"","cbAttempt":0'
+        ',"cbAttemptsQueue":[],"cbConnectType":"","cbSmartCallCount":0,"cbIvrCount":0'
+        f',"cbEventSource":"","ctCallId":{own},"ctCampaignId":1000,"ctCampaignName":"Реклама"'
+        f',"ctIsListened":"1","tags":{_quote_list(tags)}'
+    )
+
+
+def _quote_list(texts: Sequence[str]) -> str:
+    return json.dumps(texts, ensure_ascii=False) if texts else "[]"
+
+
+def render_unified_call(
+    call: Call, deliveries: Sequence[Delivery], offset_sec: int, *, has_more: bool
+) -> bytes:
+    """One call, from after the number of its page to its end.
+
+    Args:
+        call: As it is shown now.
+        deliveries: Of its webhooks.
+        offset_sec: The distance of the account's zone from UTC at the call's time.
+        has_more: Adds fields that no document names.
+    """
+    is_good = (call.status_code, call.status2_code) == (200, 200)
+    manager, client = call.manager_phone.removeprefix("+"), call.client_phone.removeprefix("+")
+    sign, minutes = "-" if offset_sec < 0 else "+", abs(offset_sec) // 60
+    visited = "visitSite" if call.style & 1 else "siteVisit"
+    country = COUNTRY_NAMES[call.place.country] if call.place.country else ""
+    return (
+        f'"universalId":"{_UNIVERSAL[call.service] + call.call_id}"'
+        f',"serviceType":"{call.service}","clientNumber":"{client}","managerNumber":"{manager}"'
+        f',"callerIdToManager":"{client}","callerIdToClient":"{manager}"'
+        f',"statusFirst":{call.status_code},"statusSecond":{call.status2_code}'
+        f',"status":"{"success" if is_good else "fail"}","callTime":"{_moment(call.called_ts)}"'
+        f',"localDate":"{_moment(call.called_ts + offset_sec)}"'
+        f',"timezoneOffset":"{sign}{minutes // 60:02d}{minutes % 60:02d}"'
+        f',"duration":{call.duration_sec},"tariffTime":{count_minutes(call.duration_sec)}'
+        f',"site":{_quote(call.site)},"recordUrl":"{call.record_url or ""}"'
+        f',"unique":{_flag(call.style & 2)},"target":{_flag(call.style & 4)}'
+        f',"uniqueTarget":{_flag(call.style & 6 == 6)},"{visited}":{_quote(call.site)}'  # noqa: PLR2004
+        f',{_visit_json(call)},"yaClid":"{call.ya_clientid or ""}"'
+        f',"gaClid":"{call.ga_clientid or ""}","roistatClid":"{call.roistat_visit or ""}"'
+        f',"calltouchClid":"","comagicClid":"","city":{_quote(call.place.city or "")}'
+        f',"region":{_quote(call.place.region or "")},"country":"{country}"'
+        f',"ipAddress":"{call.ip or ""}",{_service_json(call)},"hooks":{_hooks_json(deliveries)}'
+        f"{_MORE if has_more else ''}}}"
+    ).encode()
+
+
+def _flag(value: int) -> str:
+    return "true" if value else "false"
