@@ -16,6 +16,7 @@ from pydantic_core import ErrorDetails
 from callkeeper_assets.config.checks import (
     find_day_problems,
     find_filter_problems,
+    find_privacy_problems,
     find_table_problems,
 )
 from callkeeper_assets.config.models import SourceAttributes
@@ -28,7 +29,6 @@ COMPONENT_TYPE = "callkeeper_assets.CallKeeperSource"
 _FILE_KEYS = ("type", "attributes", "requirements")
 _LATER = {
     "retention": "retention",
-    "privacy": "masking of personal data",
 }
 _CHOICE = re.compile(r"'([^']*)'")
 # By pydantic's kinds of errors, filled in from their context.
@@ -51,6 +51,7 @@ _TEXTS = {
 _SECRETS: Mapping[Location, tuple[str, str, str]] = {
     ("api_key",): ("key", "API_KEY", "replace it in CallKeeper"),
     ("webhook", "token"): ("token", "WEBHOOK_TOKEN", "make a new one"),
+    ("privacy", "key"): ("key", "PRIVACY_KEY", "make a new one"),
 }
 
 
@@ -168,6 +169,7 @@ def read_attributes(
         attributes = SourceAttributes.model_validate(good)
     problems += find_table_problems(attributes)
     problems += find_filter_problems(attributes, tables_known="tables" not in refused)
+    problems += find_privacy_problems(attributes, name)
     problems += find_report_problems(attributes)
     problems += find_day_problems(attributes, now.astimezone(ZoneInfo(attributes.time_zone)).date())
     return attributes, tuple(problems)

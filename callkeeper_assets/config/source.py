@@ -6,13 +6,14 @@ anything again. Only its secret is not here, it is read from the environment whe
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 from zoneinfo import ZoneInfo
 
 from callkeeper_assets.config.errors import MissingSecretError, SecretAttribute
+from callkeeper_assets.privacy.rule import KEEP_ALL, Rule
 from callkeeper_assets.reports.definition import Report
 from callkeeper_assets.warehouse.filters import Filter
 
@@ -61,6 +62,22 @@ class Reconciliation:
 
 
 @dataclass(frozen=True)
+class Privacy:
+    """What becomes of a source's personal data.
+
+    Args:
+        rule: As configured, without its key.
+        key_env: The environment variable that holds the key; empty where nothing is hashed.
+    """
+
+    rule: Rule = KEEP_ALL
+    key_env: str = ""
+
+
+NO_PRIVACY: Final = Privacy()
+
+
+@dataclass(frozen=True)
 class Source:
     """One account.
 
@@ -81,6 +98,7 @@ class Source:
         parallel_days: How many days are fetched side by side.
         file: Its `defs.yaml`.
         reports: Its custom reports, in the file's order.
+        privacy: What becomes of its personal data; by default all of it is kept.
     """
 
     name: str
@@ -101,6 +119,7 @@ class Source:
     parallel_days: int
     file: Path
     reports: tuple[Report, ...] = ()
+    privacy: Privacy = NO_PRIVACY
 
     def read_api_key(self) -> str:
         """Read the key from the environment now: a key changed there needs no new load.
@@ -117,6 +136,23 @@ class Source:
             MissingSecretError: The variable is unset or blank, or the source takes no webhooks.
         """
         return self._read_secret("webhook.token", self.webhook.token_env if self.webhook else "")
+
+    def read_privacy_rule(self) -> Rule:
+        """Return the rule for personal data, with its key from the environment if it hashes.
+
+        Raises:
+            MissingSecretError: The key is unset or blank.
+        """
+        rule = self.privacy.rule
+        if not rule.hashes:
+            return rule
+        key = self._read_secret("privacy.key", self.privacy.key_env)
+        return replace(rule, key=key.encode())
+
+    @property
+    def webhook_names(self) -> Mapping[str, str]:
+        """By path in a raw call, the name under which its webhooks have the value."""
+        return self.webhook.fields if self.webhook else {}
 
     def webhooks_stay_from(self, fetched_at: datetime) -> datetime | None:
         """Since when calls of webhooks stay that an answer does not show; None: none stays.
