@@ -6,7 +6,8 @@ What passes through it is a stream, never a period: memory holds the days under 
 from collections import deque
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 from datetime import date
 from typing import TYPE_CHECKING, Final
 
@@ -32,9 +33,14 @@ class DayToStore:
 
 @dataclass(frozen=True)
 class RawCallsStream:
-    """Fetched days, in order; they can be passed through once."""
+    """Fetched days, in order; they can be passed through once.
+
+    Attributes:
+        held: entered while they are stored, until the last one is.
+    """
 
     days: Iterable[DayToStore]
+    held: AbstractContextManager[None] = field(default_factory=nullcontext)
 
 
 @dataclass(frozen=True)
@@ -82,7 +88,7 @@ class RawCallsIOManager(dg.ConfigurableIOManager):
         waiting for the disk need not keep the source waiting.
         """
         store = RawStore(raw_url())
-        with ThreadPoolExecutor(_WRITERS, "raw-calls") as pool:
+        with obj.held, ThreadPoolExecutor(_WRITERS, "raw-calls") as pool:
             under_way: deque[Future[None]] = deque()
             for day in obj.days:
                 under_way.append(pool.submit(_store, store, day))

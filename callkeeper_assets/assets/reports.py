@@ -29,6 +29,7 @@ from callkeeper_assets.raw.errors import MissingDayError, UnreadableDayError
 from callkeeper_assets.raw.store import RawStore
 from callkeeper_assets.reports.definition import Report
 from callkeeper_assets.runs import progress
+from callkeeper_assets.runs.lock import held_source_lock
 from callkeeper_assets.warehouse.records import RawDay
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ def build_reports(source: Source) -> dg.AssetsDefinition:
         with (
             failing_clearly(context),
             warehouse.open(context, source) as url,
+            held_source_lock(url, source.name),
             logging_failure(url, source, context.run, days),
         ):
             problems = _build(context, source, chosen, url=url, store=raw_calls.store, days=days)

@@ -6,7 +6,7 @@ committed is then unknown, and does not matter, since storing a delivery again c
 
 import asyncio
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 import psycopg
@@ -15,6 +15,7 @@ from callkeeper_assets.database import DatabaseError, database_url, describe
 from callkeeper_assets.warehouse.errors import WarehouseError
 from callkeeper_assets.warehouse.migrate import ensure_schema
 from callkeeper_assets.webhooks.delivery import Delivery
+from callkeeper_assets.webhooks.forgotten import ForgottenCalls
 from callkeeper_assets.webhooks.inbox_queries import read_sql
 
 # A sender waits meanwhile, and local disk is near.
@@ -48,11 +49,16 @@ def _prepare_database() -> str:
 
 
 class Inbox:
-    """The database's side of the intake."""
+    """The database's side of the intake.
 
-    def __init__(self) -> None:
+    Args:
+        renamed: By source, the names under which its account sends fields.
+    """
+
+    def __init__(self, renamed: Mapping[str, Mapping[str, str]] | None = None) -> None:
         self._connection: _Connection | None = None
         self._accounts: dict[str, int] = {}
+        self._forgotten = ForgottenCalls(renamed or {})
 
     @property
     def is_connected(self) -> bool:
@@ -73,6 +79,7 @@ class Inbox:
             )
             for setting in _SETTINGS.items():
                 await connection.execute("SELECT set_config(%s, %s, false)", setting)
+            await self._forgotten.look(connection)
         except (DatabaseError, WarehouseError, psycopg.Error, OSError) as error:
             raise InboxAwayError(str(error)) from error
         self._accounts = {}
@@ -85,7 +92,7 @@ class Inbox:
             await self._drop(self._connection)
 
     async def ping(self) -> None:
-        """Find out whether the database is still there.
+        """Find out whether the database is still there, and who was forgotten meanwhile.
 
         Raises:
             InboxAwayError: It is not.
@@ -120,9 +127,10 @@ class Inbox:
         await connection.close()
 
     async def _ping(self, connection: _Connection) -> None:
-        await connection.execute("SELECT 1")
+        await self._forgotten.look(connection)
 
     async def _store(self, connection: _Connection, deliveries: Sequence[Delivery]) -> int:
+        deliveries = self._forgotten.erase(deliveries)
         await self._find_accounts(connection, {each.source for each in deliveries})
         values = {
             "accounts": [self._accounts[each.source] for each in deliveries],

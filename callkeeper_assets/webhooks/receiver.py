@@ -137,7 +137,7 @@ class Receiver:
                     webhook.fields,
                 )
                 size = len(payload.body)
-                status = await self._keep(name, payload)
+                status = await self._keep(name, self._gate.protect(name, payload))
             except TooLargeError:
                 status = 413
             except GoneError:

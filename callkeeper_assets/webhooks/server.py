@@ -64,8 +64,9 @@ def run_receiver(host: str, port: int, sources: Sequence[Source]) -> None:
     """
     _configure_logging()
     metrics = Metrics()
-    intake = Intake(Inbox(), Spool(home() / "spool"), metrics)
-    receiver = Receiver(Gate(sources), intake, metrics, AccessLog())
+    gate = Gate(sources)
+    intake = Intake(Inbox(gate.renamed), Spool(home() / "spool"), metrics)
+    receiver = Receiver(gate, intake, metrics, AccessLog())
     BoundedProtocol.note_refused = lambda status: receiver.note("", status, 0, 0.0)
     config = uvicorn.Config(
         receiver,

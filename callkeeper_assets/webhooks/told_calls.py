@@ -14,6 +14,7 @@ from callkeeper_assets.warehouse.account_row import find_account_id
 from callkeeper_assets.warehouse.local_time import day_start
 from callkeeper_assets.warehouse.records import Account
 from callkeeper_assets.warehouse.session import Session
+from callkeeper_assets.webhooks.forgotten_told import read_forgotten_told
 from callkeeper_assets.webhooks.inbox_rows import Row, read_received
 from callkeeper_assets.webhooks.last_words import Told, group_by_call, read_told
 from callkeeper_assets.webhooks.raw_call import RawCall, UnusablePayloadError
@@ -75,8 +76,10 @@ def _read_last_words(
             session, Account(source.name, source.caption, source.time_zone)
         )
         rows = read_received(session, account_id, since, until) if account_id else []
+        fields = source.webhook.fields if source.webhook else {}
+        forgotten = read_forgotten_told(session, account_id, fields) if account_id else None
     for told in group_by_call(_read_usable(rows, source)).values():
-        yield told[0].call
+        yield (forgotten.erase(told[0]) if forgotten else told[0]).call
 
 
 def _read_usable(rows: list[Row], source: Source) -> Iterator[Told]:
