@@ -16,6 +16,8 @@ from callkeeper_assets.cli.demo import demo
 from callkeeper_assets.cli.dev import dev
 from callkeeper_assets.cli.environment import prepare_environment, read_version
 from callkeeper_assets.cli.exits import FAILED, INTERRUPTED, WRONG_USAGE, UsageProblemError
+from callkeeper_assets.cli.export import export
+from callkeeper_assets.cli.forget import forget
 from callkeeper_assets.cli.history import history
 from callkeeper_assets.cli.inbox import inbox
 from callkeeper_assets.cli.load import load
@@ -46,6 +48,8 @@ _COMMANDS = (
     report,
     status,
     history,
+    forget,
+    export,
     webhooks,
     inbox,
     simulate,

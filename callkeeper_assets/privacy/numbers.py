@@ -36,7 +36,7 @@ _MAYBE: Final = re.compile(
 )
 _LONG: Final = re.compile(r"[0-9]{10,}")
 
-_RUSSIAN_DIGITS: Final = 10
+RUSSIAN_DIGITS: Final = 10
 _RUSSIAN_BEGINNINGS: Final = frozenset("346789")
 # Digits that may stand before the ten of a Russian number, and before any other one.
 _RUSSIAN_PREFIXES: Final = frozenset(("", "7", "8", "007", "8107"))
@@ -69,19 +69,19 @@ def normalise(text: str) -> str:
     digits = read_digits(written)
     if written.startswith("+"):
         return digits
-    if digits.startswith("810") and len(digits) > _RUSSIAN_DIGITS + 1:
+    if digits.startswith("810") and len(digits) > RUSSIAN_DIGITS + 1:
         return digits[3:]
     if digits.startswith("00"):
         return digits[2:]
-    if len(digits) == _RUSSIAN_DIGITS and digits[0] in _RUSSIAN_BEGINNINGS:
+    if len(digits) == RUSSIAN_DIGITS and digits[0] in _RUSSIAN_BEGINNINGS:
         return f"7{digits}"
-    if len(digits) == _RUSSIAN_DIGITS + 1 and digits[0] == "8" and digits[1] in _RUSSIAN_BEGINNINGS:
+    if len(digits) == RUSSIAN_DIGITS + 1 and digits[0] == "8" and digits[1] in _RUSSIAN_BEGINNINGS:
         return f"7{digits[1:]}"
     return digits
 
 
 def _is_russian(number: str) -> bool:
-    return len(number) == _RUSSIAN_DIGITS + 1 and number[0] == "7"
+    return len(number) == RUSSIAN_DIGITS + 1 and number[0] == "7"
 
 
 def find_number(text: str, number: str) -> Iterator[Place]:

@@ -39,10 +39,14 @@ class Seeker:
             return True
         return self._search.search(text) is not None and has_number(text, self.number)
 
+    def may_be_in(self, text: str) -> bool:
+        """Whether `is_in` may be true of a text; faster, for much text."""
+        return self._search.search(text) is not None or any(one in text for one in self.tokens)
+
     def find_role(self, payload: str) -> Role | None:
         """Return as whose the number stands in a call's JSON; None if it does not."""
         # Most calls are others': this is all that is done with them.
-        if self._search.search(payload) is None and not any(one in payload for one in self.tokens):
+        if not self.may_be_in(payload):
             return None
         try:
             document = decode(payload.encode())
@@ -65,6 +69,21 @@ class Seeker:
 
         self._walk.visit(document, visit)
         return next((role for role in _ORDER if role in found), None)
+
+    def could_be_in(self, payload: str) -> bool:
+        """Whether a call's JSON has a client whose masked number can be this one."""
+        found = False
+
+        def visit(value: Any, text: str, kind: Kind) -> Any:  # noqa: ANN401 -- JSON
+            nonlocal found
+            found = found or (kind == "client_phone" and self.could_be(text))
+            return value
+
+        try:
+            self._walk.visit(decode(payload.encode()), visit)
+        except NotJsonError:
+            return False
+        return found
 
     def could_be(self, masked: str) -> bool:
         """Whether a masked number can be this one."""

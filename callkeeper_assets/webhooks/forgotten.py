@@ -1,4 +1,4 @@
-"""Which calls were forgotten, as a receiver knows it: their webhooks are stored without the person.
+"""Which calls were forgotten, as a receiver knows it: it stores their webhooks without the person.
 
 Asked for when the database is reached, then every few seconds. What comes in between is stored as
 it came, and processing takes the person out of it.

@@ -56,6 +56,14 @@ def protect_body(form: Format, body: bytes, protector: Protector) -> tuple[Forma
     return protected.format, protected.body
 
 
+def read_as_json(form: Format, body: bytes) -> bytes | None:
+    """Return a body's document as JSON, whatever it came as; None if it is no document."""
+    try:
+        return _encode(read_document(form, body))
+    except UnreadableError:
+        return None
+
+
 def protect_unreadable(body: bytes, protector: Protector) -> bytes:
     """Return a body that is no call without anything that looks like a number or an address."""
     if _OPAQUE.search(body):

@@ -4,15 +4,17 @@ As processing decides it: not what the source shows, nor what it could have show
 not. Here nothing is written: the calls are read from the inbox beside the day's raw calls.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.raw.days import build_table
+from callkeeper_assets.raw.errors import MissingDayError, UnreadableDayError
+from callkeeper_assets.raw.store import RawStore
 from callkeeper_assets.warehouse.account_row import find_account_id
 from callkeeper_assets.warehouse.local_time import day_start
-from callkeeper_assets.warehouse.records import Account
+from callkeeper_assets.warehouse.records import Account, RawDay
 from callkeeper_assets.warehouse.session import Session
 from callkeeper_assets.webhooks.forgotten_told import read_forgotten_told
 from callkeeper_assets.webhooks.inbox_rows import Row, read_received
@@ -66,6 +68,23 @@ def add_told_calls(
     )
     both = pa.concat_tables([calls.select(added.column_names), added], promote_options="permissive")
     return both.sort_by([("called_at", "ascending"), ("call_id", "ascending")])
+
+
+def read_days_of_reports(
+    url: str, store: RawStore, source: Source, days: Sequence[date], unreadable: dict[date, str]
+) -> Iterator[RawDay]:
+    """Read the days' calls; put days whose raw calls cannot be read into `unreadable`, with why.
+
+    The one place where a report's calls come from: raw calls, and what only webhooks told of yet.
+    """
+    for day in days:
+        try:
+            calls, details = store.read(source.name, day)
+            yield RawDay(day, add_told_calls(url, source, day, calls, details.fetched_at))
+        except MissingDayError:
+            unreadable[day] = ""
+        except UnreadableDayError as error:
+            unreadable[day] = str(error)
 
 
 def _read_last_words(
