@@ -21,6 +21,7 @@ from callkeeper_assets.cli.forget import forget
 from callkeeper_assets.cli.history import history
 from callkeeper_assets.cli.inbox import inbox
 from callkeeper_assets.cli.load import load
+from callkeeper_assets.cli.protect import protect
 from callkeeper_assets.cli.reconcile import reconcile
 from callkeeper_assets.cli.refresh import refresh
 from callkeeper_assets.cli.report import report
@@ -50,6 +51,7 @@ _COMMANDS = (
     history,
     forget,
     export,
+    protect,
     webhooks,
     inbox,
     simulate,

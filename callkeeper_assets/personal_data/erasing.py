@@ -7,7 +7,7 @@ person, and the tables follow by the code that fills them.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date
 from functools import cache
 from importlib.resources import files
 from typing import Final
@@ -197,8 +197,3 @@ def _gather_calls(hits: SourceHits) -> dict[int, ForgottenCall]:
         scope: Scope = "client" if "client" in (role, known.scope if known else "") else "mention"
         calls[call_id] = ForgottenCall(call_id, scope, day or (known.day if known else None))
     return calls
-
-
-def now_text() -> str:
-    """The moment, for a request's id."""
-    return datetime.now(UTC).strftime("%Y%m%dT%H%M%S")

@@ -4,41 +4,32 @@ Looks first, everywhere; a dry run ends there. Then erases account by account, d
 dimensions nobody needs any more, and looks again: what is still found is told, not passed over.
 """
 
-import secrets
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
-
-from psycopg import sql
 
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.database import connect
-from callkeeper_assets.personal_data.erasing import Erasure, now_text
+from callkeeper_assets.personal_data.dimension_cleanup import (
+    delete_unreferenced_rows,
+    vacuum_tables,
+)
+from callkeeper_assets.personal_data.erasing import Erasure
+from callkeeper_assets.personal_data.requests import name_request
 from callkeeper_assets.personal_data.rewriting import drain_spool, spool_folder
 from callkeeper_assets.personal_data.searching import (
     Row,
     SourceHits,
     find_hits,
-    list_searched_tables,
     search_spool,
 )
 from callkeeper_assets.personal_data.targets import Connection, Target, list_targets
 from callkeeper_assets.privacy.seeking import Seeker
 from callkeeper_assets.raw.store import RawStore
 from callkeeper_assets.runs.lock import held_source_lock_alone
-from callkeeper_assets.warehouse.dimensions import DIMENSIONS, FACTS, UNKNOWN_ID
+from callkeeper_assets.warehouse.dimensions import FACTS
 from callkeeper_assets.warehouse.migrate import ensure_schema
-from callkeeper_assets.warehouse.session import Session
-
-_DELETE_ROWS: Final = """
-    DELETE FROM {table} AS d
-    WHERE d.id = ANY(%(ids)s) AND d.id <> %(unknown)s
-        AND NOT EXISTS (SELECT FROM {facts} AS f WHERE f.{column} = d.id)
-"""
-_INBOX: Final = "callkeeper_webhooks"
-_ROWS: Final = {dimension.table: dimension for dimension in DIMENSIONS}
 
 
 @dataclass(frozen=True)
@@ -173,13 +164,14 @@ class Forgetter:
             is_drained = drain_spool({one.name: one.renamed for one in targets})
             if search.spooled:
                 search = self._search(connection, targets, number)
-            request_id = f"forget-{now_text()}-{secrets.token_hex(3)}"
+            request_id = name_request("forget")
             problems = self._erase(connection, search, found, request_id)
-            self._delete_rows(connection, search)
+            held = {table: [row["id"] for row in rows] for table, rows in search.rows.items()}
+            delete_unreferenced_rows(self.url, connection, held)
             _remove_torn(number, targets)
             if not is_drained:
                 problems.append(_explain_spool())
-            self._vacuum(connection, search)
+            vacuum_tables(connection, {FACTS, *search.rows})
             left = self._search(connection, targets, number)
             problems += _tell_left(left)
             return Forgotten(found, None if found.is_empty else request_id, problems)
@@ -216,39 +208,6 @@ class Forgetter:
                 erasure.finish()
             problems += failed
         return problems
-
-    def _delete_rows(self, connection: Connection, search: _Search) -> None:
-        """Delete rows of dimensions that hold the number, and that no fact refers to any more.
-
-        All accounts are locked: a load that has just found a row must not lose it.
-        """
-        held = {table: rows for table, rows in search.rows.items() if table in _ROWS}
-        if not held:
-            return
-        accounts = sorted(
-            hits.target.account_id
-            for hits in search.hits.values()
-            if hits.target.account_id is not None
-        )
-        with Session(self.url) as session, ExitStack() as locks:
-            for account_id in accounts:
-                locks.enter_context(session.lock(account_id))
-            for table, rows in held.items():
-                statement = sql.SQL(_DELETE_ROWS).format(
-                    table=sql.Identifier(table),
-                    facts=sql.Identifier(FACTS),
-                    column=sql.Identifier(_ROWS[table].fact_column),
-                )
-                ids = [row["id"] for row in rows]
-                connection.execute(statement, {"ids": ids, "unknown": UNKNOWN_ID})
-
-    def _vacuum(self, connection: Connection, search: _Search) -> None:
-        """Give up the rows' old versions, which no query shows and the files still hold."""
-        touched = {_INBOX, FACTS, *search.rows}
-        for table in list_searched_tables(connection):
-            if table in touched:
-                connection.execute(sql.SQL("VACUUM {}").format(sql.Identifier(table)))
-        connection.execute(sql.SQL("VACUUM {}").format(sql.Identifier(_INBOX)))
 
 
 def _remove_torn(number: str, targets: Sequence[Target]) -> None:

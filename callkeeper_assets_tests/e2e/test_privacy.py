@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from callkeeper_assets.simulator.running import run_simulator
+from callkeeper_assets_tests.chaos.holds import hold, wait_for_servers_end_of_it
 from callkeeper_assets_tests.chaos.installation import Installation
 from callkeeper_assets_tests.e2e.clients import configure, do_everything, list_numbers, plant
 from callkeeper_assets_tests.e2e.secret_search import Searcher
@@ -46,6 +47,43 @@ def test_no_number_is_in_clear_anywhere(
     assert not searcher.is_in((server_log / "data" / "server.log").read_bytes())
     _check_what_is_left(installation, privacy)
     _check_that_the_search_finds(installation, searcher, next(iter(numbers)))
+
+
+def test_a_changed_setting_is_applied_to_stored_calls(
+    installation: Installation, postgres_server: object
+) -> None:
+    """Told by `check`, counted by a dry run, done by `protect`: nothing is asked of the source."""
+    assert postgres_server
+    with run_simulator([]) as simulator:
+        ids = plant(simulator)
+        configure(installation, simulator.base_url)
+        do_everything(installation, ids)
+        numbers = list_numbers(simulator)
+        configure(installation, simulator.base_url, "{phones: mask, ips: mask}")
+        hint = installation.run("check", "office", "--json")
+    searcher = Searcher(write(one) for one in numbers for write in WRITINGS)
+    assert "public.general_clientids" in list(searcher.search_tables(installation))
+    [finding] = [one for one in hint.document["findings"] if one["what"] == "privacy"]
+    assert finding["state"] == "warning"
+    assert "callkeeper protect office" in finding["text"]
+    dry = installation.run("protect", "office", "--dry-run", "--json")
+    assert (dry.code, dry.document["calls"] > 20, dry.document["payloads"]) == (0, True, 6)
+    assert "public.general_clientids" in list(searcher.search_tables(installation))
+    with hold(installation, "LOCK TABLE callkeeper_loads IN EXCLUSIVE MODE") as held:
+        process = installation.start("callkeeper_assets.cli.main", "protect", "office")
+        held.wait_for_somebody()
+        process.kill()
+        process.communicate(timeout=60)
+    wait_for_servers_end_of_it(installation)
+    assert list(searcher.search_files(installation.home)) == []
+    assert "public.general_clientids" in list(searcher.search_tables(installation))
+    ended = installation.run("protect", "office", "--json")
+    assert ended.code == 0, ended
+    assert ended.document["calls"] == 0, "the killed one had rewritten them"
+    assert list(searcher.search_tables(installation)) == []
+    assert list(searcher.search_files(installation.home)) == []
+    again = installation.run("check", "office", "--json").document["findings"]
+    assert [one["state"] for one in again if one["what"] == "privacy"] == ["good"]
 
 
 def _check_what_is_left(installation: Installation, privacy: str) -> None:
