@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import dagster as dg
 
+from callkeeper_assets.assets.event_log_pruning import build_event_log_pruning
 from callkeeper_assets.assets.janitor import build_janitor
 from callkeeper_assets.assets.jobs import build_jobs
 from callkeeper_assets.assets.raw_calls import build_raw_calls
@@ -17,6 +18,7 @@ from callkeeper_assets.assets.resources import (
     RawCallsResource,
     WarehouseResource,
 )
+from callkeeper_assets.assets.retention import build_retention
 from callkeeper_assets.assets.tables import build_tables
 from callkeeper_assets.assets.webhook_calls import build_webhook_calls
 from callkeeper_assets.assets.webhook_check import build_webhook_check, has_webhook_check
@@ -41,11 +43,13 @@ def build_source_definitions(source: Source) -> dg.Definitions:
         parts.append(dg.Definitions(asset_checks=[build_webhook_check(source)]))
     if source.reports:
         parts += [dg.Definitions(assets=[build_reports(source)]), build_report_jobs(source)]
+    if source.retention:
+        parts.append(build_retention(source))
     return dg.Definitions.merge(*parts)
 
 
 def build_shared_definitions(sources: Sequence[Source]) -> dg.Definitions:
-    """Build what there is once: resources, the executor, the janitor, all sources' webhooks."""
+    """Build what there is once: resources, the executor, jobs and sensors of all sources."""
     shared = dg.Definitions(
         resources={
             "callkeeper": CallKeeperResource(),
@@ -57,11 +61,13 @@ def build_shared_definitions(sources: Sequence[Source]) -> dg.Definitions:
         executor=dg.in_process_executor,
         sensors=[build_janitor()],
     )
+    pruning = build_event_log_pruning()
     takers = [source for source in sources if source.webhook]
     if not takers:
-        return shared
+        return dg.Definitions.merge(shared, pruning)
     return dg.Definitions.merge(
         shared,
+        pruning,
         dg.Definitions(assets=[build_webhook_calls(takers)]),
         build_webhook_inbox(takers),
     )

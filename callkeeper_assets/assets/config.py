@@ -31,8 +31,17 @@ class ReconciliationConfig(LoadConfig):
     )
 
 
+class RetentionConfig(dg.Config):
+    """Settings of one retention."""
+
+    dry_run: bool = Field(
+        default=False, description="Say what would be deleted, and delete nothing."
+    )
+
+
 LOAD_SCHEMA: Final = LoadConfig.to_fields_dict()
 RECONCILIATION_SCHEMA: Final = ReconciliationConfig.to_fields_dict()
+RETENTION_SCHEMA: Final = RetentionConfig.to_fields_dict()
 
 Settings = TypeVar("Settings", bound=dg.Config)
 

@@ -37,18 +37,21 @@ from callkeeper_assets.warehouse.records import Guard
 
 
 class BeyondHistoryError(ConfigError):
-    """A day that the account's plan, or `start_date`, no longer lets the source give."""
+    """A day that the plan, `start_date` or retention does not let the source have."""
 
-    def __init__(self, *, source: Source, day: date, first_day: date) -> None:
-        limit = (
-            f"start_date {source.start_date}"
-            if first_day == source.start_date
-            else f"the plan's history_days {source.history_days}"
-        )
+    def __init__(self, *, source: Source, day: date) -> None:
+        today = source.today()
+        first_day = source.first_day(today)
         super().__init__(
-            f"Source '{source.name}': {day} cannot be fetched, {limit} allows days from "
-            f"{first_day} on. Choose such days, or correct the setting in {source.file}. Tables of "
-            "older days whose raw calls are there can be materialized without raw_calls."
+            f"Source '{source.name}': {day} cannot be fetched, the first day is {first_day}: "
+            f"{source.explain_first_day(today)}. Choose such days, or correct the setting in "
+            f"{source.file}."
+            + (
+                " Tables of older days whose raw calls are there can be materialized without "
+                "raw_calls."
+                if source.first_held_day(today) < first_day
+                else ""
+            )
         )
 
 
@@ -133,9 +136,8 @@ def _fetch(
         logging_failure(url, source, context.run, days),
     ):
         judgement = fetch.open_judgement(url)
-        first_day = source.first_day(source.today())
-        if days[0] < first_day:
-            raise BeyondHistoryError(source=source, day=days[0], first_day=first_day)
+        if days[0] < source.first_day(source.today()):
+            raise BeyondHistoryError(source=source, day=days[0])
         days[:] = _days_to_fetch(judgement, days)
         total = len(days)
         with callkeeper.open_client(source) as client:

@@ -4,7 +4,7 @@ What passes through it is a stream, never a period: memory holds the days under 
 """
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -78,24 +78,37 @@ def _store(store: RawStore, day: DayToStore) -> None:
         store.write(day.calls, day.details)
 
 
+def store_days(store: RawStore, days: Iterable[DayToStore]) -> Iterator[DayToStore]:
+    """Store each day as it comes, and pass it on when it is; each is complete or not there.
+
+    Days are stored in threads, a few ahead of which the next are fetched: compressing and waiting
+    for the disk need not keep the source waiting. When fetching fails, the days before are stored.
+
+    Raises:
+        StoreError: The store cannot be written.
+    """
+    with ThreadPoolExecutor(_WRITERS, "raw-calls") as pool:
+        under_way: deque[tuple[DayToStore, Future[None]]] = deque()
+        for day in days:
+            under_way.append((day, pool.submit(_store, store, day)))
+            if len(under_way) > _WRITERS:
+                stored, future = under_way.popleft()
+                future.result()
+                yield stored
+        for stored, future in under_way:
+            future.result()
+            yield stored
+
+
 class RawCallsIOManager(dg.ConfigurableIOManager):
     """Keeps raw calls below `CALLKEEPER_RAW_URL`; the asset key's first part names the source."""
 
     def handle_output(self, context: dg.OutputContext, obj: RawCallsStream) -> None:
-        """Store each day as it comes; each is complete or not there, whatever happens after it.
-
-        Days are stored in threads, a few ahead of which the next are fetched: compressing and
-        waiting for the disk need not keep the source waiting.
-        """
+        """Store each day as it comes, whatever happens after it."""
         store = RawStore(raw_url())
-        with obj.held, ThreadPoolExecutor(_WRITERS, "raw-calls") as pool:
-            under_way: deque[Future[None]] = deque()
-            for day in obj.days:
-                under_way.append(pool.submit(_store, store, day))
-                if len(under_way) > _WRITERS:
-                    under_way.popleft().result()
-            for future in under_way:
-                future.result()
+        with obj.held:
+            for _ in store_days(store, obj.days):
+                pass
         context.log.info("Raw calls are below %s.", store.url)
 
     def load_input(self, context: dg.InputContext) -> StoredRawCalls:

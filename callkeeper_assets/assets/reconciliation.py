@@ -28,6 +28,7 @@ from callkeeper_assets.assets.discrepancy_chart import draw_trend
 from callkeeper_assets.assets.failures import RETRY_POLICY, failing_clearly, logging_failure
 from callkeeper_assets.assets.fetching import Judgement, name_pool
 from callkeeper_assets.assets.partitions import build_partitions, days_of_run
+from callkeeper_assets.assets.raw_calls_io import DayToStore, store_days
 from callkeeper_assets.assets.reconciliation_checks import (
     Finding,
     build_reconciliation_checks,
@@ -223,6 +224,16 @@ def _reconcile(
     return outcome
 
 
+def _judge_days(
+    answers: Iterable[DayOfCalls], judgement: Judgement, outcome: _Outcome
+) -> Iterator[DayToStore]:
+    """Judge days; an error ends them, and is raised after those before it are reconciled."""
+    try:
+        yield from map(judgement.judge, answers)
+    except (CallKeeperError, RawError) as error:
+        outcome.error = error
+
+
 def _keep_days(
     answers: Iterable[DayOfCalls],
     judgement: Judgement,
@@ -230,24 +241,20 @@ def _keep_days(
     outcome: _Outcome,
     total: int,
 ) -> Iterator[RawDay]:
-    """Keep days as raw calls, if healing is on, and pass on those that the guard lets pass.
-
-    An error ends the days, and is raised after those before it are reconciled.
-    """
+    """Keep days as raw calls, if healing is on, and pass on those that the guard lets pass."""
+    days = _judge_days(answers, judgement, outcome)
+    if mode == "heal":
+        days = store_days(judgement.store, days)
     try:
-        for done, answer in enumerate(answers, start=1):
-            day = judgement.judge(answer)
-            refusal = day.details.refusal
-            if mode == "heal":
-                keep = judgement.store.refuse if refusal else judgement.store.write
-                keep(day.calls, day.details)
+        for done, day in enumerate(days, start=1):
+            details = day.details
             progress.report("fetched", done, total)
-            if refusal:
-                outcome.refusals[answer.day] = refusal
+            if details.refusal:
+                outcome.refusals[details.day] = details.refusal
             else:
-                stay_from = judgement.source.webhooks_stay_from(day.details.fetched_at)
-                yield RawDay(answer.day, day.calls, stay_from, day.details.fetched_at)
-    except (CallKeeperError, RawError) as error:
+                stay_from = judgement.source.webhooks_stay_from(details.fetched_at)
+                yield RawDay(details.day, day.calls, stay_from, details.fetched_at)
+    except RawError as error:
         outcome.error = error
 
 

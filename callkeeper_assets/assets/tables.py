@@ -152,7 +152,7 @@ def _read_days(
 ) -> Iterator[RawDay]:
     """Read the days, but put those whose answer this run refused into `kept_back`, with why."""
     for day in days:
-        refusal = raw_calls.read_refusal(day, run_id)
+        refusal = source.find_retention_problem(day) or raw_calls.read_refusal(day, run_id)
         if refusal:
             kept_back[day] = refusal
             continue

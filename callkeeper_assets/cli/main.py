@@ -25,6 +25,7 @@ from callkeeper_assets.cli.protect import protect
 from callkeeper_assets.cli.reconcile import reconcile
 from callkeeper_assets.cli.refresh import refresh
 from callkeeper_assets.cli.report import report
+from callkeeper_assets.cli.retain import retain
 from callkeeper_assets.cli.simulate import simulate
 from callkeeper_assets.cli.status import status
 from callkeeper_assets.cli.webhooks import webhooks
@@ -46,6 +47,7 @@ _COMMANDS = (
     load,
     refresh,
     reconcile,
+    retain,
     report,
     status,
     history,

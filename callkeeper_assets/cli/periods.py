@@ -53,10 +53,11 @@ def check_report_period(source: Source, first: date, last: date) -> None:
             f"--to {last} is in the future for source '{source.name}': today is {today} in "
             f"{source.time_zone.key}."
         )
-    if first < source.start_date:
+    held = source.first_held_day(today)
+    if first < held:
+        limit = "the start_date" if held == source.start_date else "what retention keeps, from"
         raise UsageProblemError(
-            f"--from {first} is before the start_date {source.start_date} of source "
-            f"'{source.name}', in {source.file}."
+            f"--from {first} is before {limit} {held} of source '{source.name}', in {source.file}."
         )
 
 
@@ -70,11 +71,8 @@ def _find_problems(source: Source, first: date, last: date) -> Iterator[str]:
     allowed = source.first_day(today)
     if first >= allowed:
         return
-    if allowed > source.start_date:
-        reason = f"the plan gives {source.history_days} days back (history_days)"
-    else:
-        reason = "its start_date, January 1 of last year unless set, is the first day ever loaded"
     yield (
-        f"--from {first} is too early for source '{source.name}': {reason}. "
+        f"--from {first} is too early for source '{source.name}': "
+        f"{source.explain_first_day(today)}. "
         f"The first day allowed is {allowed}. The limit stands in {source.file}."
     )

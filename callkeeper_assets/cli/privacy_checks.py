@@ -37,8 +37,8 @@ def _check_key(source: Source, rule: Rule) -> Finding | None:
     if not rule.hashes or len(rule.key) >= _SHORTEST_KEY:
         return None
     text = (
-        f"The key in {source.privacy.key_env} has less than {_SHORTEST_KEY} characters: who guesses "
-        "it, tries all numbers. Take a longer one before the first load: another key makes other "
+        f"The key in {source.privacy.key_env} has less than {_SHORTEST_KEY} characters: guess "
+        "it, and all numbers can be tried. Take a longer one before the first load: another key makes other "
         "hashes."
     )
     return Finding(source.name, "privacy", "warning", text)

@@ -29,9 +29,13 @@ _DONE: Final[dict[Purpose, str]] = {
     "load": "loaded",
     "compare": "compared",
     "process": "processed",
+    "delete": "deleted",
 }
 # What a run without days is for.
-_INBOX: Final = "what waits in the inbox"
+_WITHOUT_DAYS: Final[dict[Purpose, str]] = {
+    "process": "what waits in the inbox",
+    "delete": "what is too old",
+}
 
 
 class ProgressView(AbstractContextManager["ProgressView"], Protocol):
@@ -46,7 +50,7 @@ class _Lines:
 
     def __init__(self) -> None:
         self._told_at: dict[str, float] = {}
-        self._done_words: dict[str, str] = {}
+        self._purposes: dict[str, Purpose] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -63,15 +67,17 @@ class _Lines:
         name = message.source
         if isinstance(message, Planned):
             self._told_at[name] = time.monotonic()
-            self._done_words[name] = _DONE[message.purpose]
+            self._purposes[name] = message.purpose
             print_note(f"{name}: {_describe_plan(message)}")
         elif isinstance(message, Waiting):
             print_note(f"{name}: waits, run {message.run_id} uses the source's API key")
         elif isinstance(message, Progress):
             self._show_days(name, message)
         elif isinstance(message, Finished):
-            what = f"{message.first} to {message.last}" if message.first else _INBOX
-            print_note(f"{name}: {what} {self._done_words[name]}")
+            purpose = self._purposes[name]
+            period = f"{message.first} to {message.last}"
+            what = period if message.first else _WITHOUT_DAYS[purpose]
+            print_note(f"{name}: {what} {_DONE[purpose]}")
         elif isinstance(message, Failed):
             print_error(f"{name}: {message.error}")
 
@@ -153,7 +159,7 @@ class _Bars:
 
 
 def _describe_plan(message: Planned) -> str:
-    what = say_count(message.days, "day") if message.days else _INBOX
+    what = say_count(message.days, "day") if message.days else _WITHOUT_DAYS[message.purpose]
     return f"{what} to {message.purpose}"
 
 

@@ -110,5 +110,21 @@ def choose_reconcilable_source(name: str) -> Source:
     return source
 
 
+def choose_retained_source(name: str) -> Source:
+    """Return the named source, which does not keep calls for ever.
+
+    Raises:
+        UsageProblemError: It is not known, its configuration is refused, or it has no retention.
+        MissingFolderError: `CALLKEEPER_DEFS` names a folder that does not exist.
+    """
+    (source,) = choose_good_sources([name])
+    if source.retention is None:
+        raise UsageProblemError(
+            f"Source '{name}' keeps its calls for ever. To have older ones deleted, add to "
+            f"{source.file}: retention: {{keep_days: 730}}"
+        )
+    return source
+
+
 def _capitalise(text: str) -> str:
     return text[:1].upper() + text[1:]

@@ -26,6 +26,7 @@ from callkeeper_assets.runs.messages import (
     Finished,
     Message,
     Planned,
+    Retained,
     read_messages,
 )
 
@@ -52,6 +53,7 @@ class Outcome:
     days: int | None = None
     runs: list[Finished] = field(default_factory=list)
     compared: list[Compared] = field(default_factory=list)
+    retained: Retained | None = None
     errors: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
@@ -185,5 +187,7 @@ def _note(outcome: Outcome, message: Message) -> None:
         outcome.runs.append(message)
     elif isinstance(message, Compared):
         outcome.compared.append(message)
+    elif isinstance(message, Retained):
+        outcome.retained = message
     elif isinstance(message, Failed):
         outcome.errors.append(message.error)

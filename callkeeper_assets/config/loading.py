@@ -22,7 +22,14 @@ from callkeeper_assets.config.models import (
 from callkeeper_assets.config.problems import Problem
 from callkeeper_assets.config.reading import read_attributes
 from callkeeper_assets.config.report_building import build_reports
-from callkeeper_assets.config.source import Privacy, Reconciliation, Refresh, Source, Webhook
+from callkeeper_assets.config.source import (
+    Privacy,
+    Reconciliation,
+    Refresh,
+    Retention,
+    Source,
+    Webhook,
+)
 from callkeeper_assets.config.yaml_file import YamlFile, YamlFileError, read_yaml_file
 from callkeeper_assets.home import project_root
 from callkeeper_assets.privacy.rule import Rule
@@ -168,6 +175,9 @@ def _build_source(attributes: SourceAttributes, file: Path, now: datetime) -> So
         file=file,
         reports=build_reports(attributes.reports),
         privacy=_build_privacy(attributes.privacy),
+        retention=Retention(attributes.retention.cron, attributes.retention.keep_days)
+        if attributes.retention
+        else None,
     )
 
 

@@ -221,6 +221,17 @@ class PrivacyAttributes(_Attributes):
     )
 
 
+class RetentionAttributes(_Attributes):
+    """How long calls are kept."""
+
+    cron: Annotated[str, AfterValidator(_check_cron)] = Field(
+        default="0 4 * * *", description="When older ones are deleted, in the source's time zone."
+    )
+    keep_days: int = Field(
+        ge=1, le=36_500, description="Calls of more days before today than these are deleted."
+    )
+
+
 class ReportRefreshAttributes(_Attributes):
     """When a report's days are built again."""
 
@@ -354,6 +365,9 @@ class SourceAttributes(_Attributes):
     privacy: PrivacyAttributes = Field(
         default_factory=PrivacyAttributes,
         description="Personal data: kept, masked or hashed. Default: all of it is kept.",
+    )
+    retention: RetentionAttributes | None = Field(
+        default=None, description="How long calls are kept. Default: for ever."
     )
     reports: list[ReportAttributes] = Field(
         default_factory=list, description="Custom reports. Default: none."

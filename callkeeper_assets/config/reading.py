@@ -27,9 +27,6 @@ COMPONENT_TYPE = "callkeeper_assets.CallKeeperSource"
 
 # Dagster's own keys of a defs.yaml. `requirements` only lists variables for `dg`.
 _FILE_KEYS = ("type", "attributes", "requirements")
-_LATER = {
-    "retention": "retention",
-}
 _CHOICE = re.compile(r"'([^']*)'")
 # By pydantic's kinds of errors, filled in from their context.
 _TEXTS = {
@@ -72,8 +69,6 @@ def _model_at(location: Location) -> type[BaseModel]:
 
 def _describe_extra(location: Location) -> str:
     name = str(location[-1])
-    if len(location) == 1 and name in _LATER:
-        return f"not yet: {_LATER[name]} come with a later version. Remove it until then."
     return describe_unknown("attribute", name, _model_at(location).model_fields)
 
 

@@ -7,7 +7,7 @@ anything again. Only its secret is not here, it is read from the environment whe
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, time, timedelta
 from pathlib import Path
 from typing import Final, Literal
 from zoneinfo import ZoneInfo
@@ -78,6 +78,19 @@ NO_PRIVACY: Final = Privacy()
 
 
 @dataclass(frozen=True)
+class Retention:
+    """How long calls are kept.
+
+    Args:
+        cron: When older ones are deleted, in the source's time zone.
+        keep_days: Days before today that are kept, today not counted.
+    """
+
+    cron: str
+    keep_days: int
+
+
+@dataclass(frozen=True)
 class Source:
     """One account.
 
@@ -99,6 +112,7 @@ class Source:
         file: Its `defs.yaml`.
         reports: Its custom reports, in the file's order.
         privacy: What becomes of its personal data; by default all of it is kept.
+        retention: None where calls are kept for ever.
     """
 
     name: str
@@ -120,6 +134,7 @@ class Source:
     file: Path
     reports: tuple[Report, ...] = ()
     privacy: Privacy = NO_PRIVACY
+    retention: Retention | None = None
 
     def read_api_key(self) -> str:
         """Read the key from the environment now: a key changed there needs no new load.
@@ -177,11 +192,43 @@ class Source:
         """Return the report of this name; None if the source has none."""
         return next((one for one in self.reports if one.name == name), None)
 
+    def start_of(self, day: date) -> datetime:
+        """The moment at which a day begins in the source's time zone."""
+        return datetime.combine(day, time(), self.time_zone)
+
+    def first_kept_day(self, today: date) -> date | None:
+        """The first day that retention keeps; None if it keeps all."""
+        return today - timedelta(days=self.retention.keep_days) if self.retention else None
+
+    def first_held_day(self, today: date) -> date:
+        """The first day of which the tables and the raw calls may hold anything."""
+        return max(self.start_date, self.first_kept_day(today) or self.start_date)
+
+    def find_retention_problem(self, day: date) -> str:
+        """Say why a day must not come back that retention deletes; empty if it may."""
+        kept = self.first_kept_day(self.today())
+        if kept is None or day >= kept:
+            return ""
+        return (
+            f"Source '{self.name}': {day} is not loaded, retention keeps days from {kept} on "
+            f"(retention.keep_days in {self.file})."
+        )
+
     def first_day(self, today: date) -> date:
-        """The first day that the API still gives.
+        """The first day that the API still gives, and that is kept.
 
         A plan of 31 days gives today and the 31 days before it.
         """
+        first = self.first_held_day(today)
         if self.history_days is None:
-            return self.start_date
-        return max(self.start_date, today - timedelta(days=self.history_days))
+            return first
+        return max(first, today - timedelta(days=self.history_days))
+
+    def explain_first_day(self, today: date) -> str:
+        """Say why the source has no day before `first_day`, for people."""
+        first = self.first_day(today)
+        if first == self.first_kept_day(today) and self.retention:
+            return f"calls are kept for {self.retention.keep_days} days (retention.keep_days)"
+        if first > self.start_date:
+            return f"the plan gives {self.history_days} days back (history_days)"
+        return "its start_date, January 1 of last year unless set, is the first day ever loaded"

@@ -12,10 +12,7 @@ from psycopg import sql
 
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.database import connect
-from callkeeper_assets.personal_data.dimension_cleanup import (
-    delete_unreferenced_rows,
-    vacuum_tables,
-)
+from callkeeper_assets.personal_data.leftovers import delete_leftovers
 from callkeeper_assets.personal_data.reloading import Reloaded, Reloader
 from callkeeper_assets.personal_data.requests import name_request
 from callkeeper_assets.personal_data.rewriting import (
@@ -53,8 +50,6 @@ _LEFT_ROWS: Final = """
         AND NOT ({report} = ANY(%(reports)s) AND {day} = ANY(%(days)s))
 """
 _OF_USERS: Final = "SELECT table_name FROM callkeeper_report_tables ORDER BY table_name"
-# Dimensions whose rows can hold what was taken out of calls.
-_PERSONAL: Final = ("general_clientids", "general_traffic")
 
 
 @dataclass(frozen=True)
@@ -112,16 +107,15 @@ def _apply(
     is_drained = drain_spool({source.name: target.renamed})
     say(f"Rewriting raw calls and payloads of {source.name}.")
     for path in store.list_unfinished(source.name):
-        store.remove_unfinished(path)
+        store.delete(path)
     done = _rewrite(url, connection, store, target, is_dry=False)
     say("Loading its days anew from them.")
     # All of them, not just those rewritten now: a run before may have been killed in between.
     told = connection.execute(_WEBHOOK_CALLS, {"account_id": account_id}).fetchall()
     reloader = Reloader(url, connection, store, source, account_id, name_request("protect"))
     reloaded = reloader.reload(store.list_days(source.name), {call for (call,) in told})
-    delete_unreferenced_rows(url, connection, dict.fromkeys(_PERSONAL))
-    vacuum_tables(connection, list_searched_tables(connection))
-    problems = [*done.unreadable, *reloaded.problems]
+    left = delete_leftovers(connection, list_searched_tables(connection))
+    problems = [*done.unreadable, *reloaded.problems, *left]
     problems += _find_left(connection, source, account_id, reloaded)
     if not is_drained:
         problems.append("Webhooks wait in the spool for a receiver without a database.")

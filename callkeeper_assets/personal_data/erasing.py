@@ -93,7 +93,7 @@ class Erasure:
         """
         account_id = make_account(self.connection, self.target)
         for path in hits.unfinished:
-            self.store.remove_unfinished(path)
+            self.store.delete(path)
         done = self._rewrite(account_id, {one.call_id: one.scope for one in calls.values()}, hits)
         problems = list(done.unreadable)
         days = {one.day for one in calls.values() if one.day} | done.days

@@ -11,11 +11,8 @@ from pathlib import Path
 
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.database import connect
-from callkeeper_assets.personal_data.dimension_cleanup import (
-    delete_unreferenced_rows,
-    vacuum_tables,
-)
 from callkeeper_assets.personal_data.erasing import Erasure
+from callkeeper_assets.personal_data.leftovers import delete_leftovers
 from callkeeper_assets.personal_data.requests import name_request
 from callkeeper_assets.personal_data.rewriting import drain_spool, spool_folder
 from callkeeper_assets.personal_data.searching import (
@@ -166,12 +163,11 @@ class Forgetter:
                 search = self._search(connection, targets, number)
             request_id = name_request("forget")
             problems = self._erase(connection, search, found, request_id)
-            held = {table: [row["id"] for row in rows] for table, rows in search.rows.items()}
-            delete_unreferenced_rows(self.url, connection, held)
             _remove_torn(number, targets)
             if not is_drained:
                 problems.append(_explain_spool())
-            vacuum_tables(connection, {FACTS, *search.rows})
+            if not found.is_empty:
+                problems += delete_leftovers(connection, {FACTS, *search.rows})
             left = self._search(connection, targets, number)
             problems += _tell_left(left)
             return Forgotten(found, None if found.is_empty else request_id, problems)

@@ -8,7 +8,7 @@ import os
 import re
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _REFUSED_SUFFIX: Final = ".refused"
 _DAY_FILE: Final = re.compile(r"(\d{4}-\d\d-\d\d)\.parquet")
 _UNFINISHED: Final = re.compile(r"\.\d{4}-\d\d-\d\d\.parquet.*\.[0-9a-f]{32}")
+# Beside it: a refused answer, and what a kill left of a file that was being written.
+_ANY_FILE: Final = re.compile(r"\.?(\d{4}-\d\d-\d\d)\.parquet(\.refused)?(\.[0-9a-f]{32})?")
 
 
 class RawStore:
@@ -148,14 +150,35 @@ class RawStore:
         paths = self._list(source)
         return [path for path in paths if _UNFINISHED.fullmatch(path.rpartition("/")[2])]
 
-    def remove_unfinished(self, path: str) -> None:
-        """Remove a file that `list_unfinished` returned."""
-        self._remove(path)
-
     def _list(self, source: str) -> list[str]:
         with self._said(f"{self._root}/{source}", "listed"):
             paths: list[str] = self._files.find(f"{self._root}/{source}")
         return paths
+
+    def measure_old(self, source: str, first_kept: date) -> dict[str, int]:
+        """Return the files of a source's days before a day, refused answers too, and their bytes.
+
+        Raises:
+            StoreError: The place cannot be reached.
+        """
+        root = f"{self._root}/{source}"
+        with self._said(root, "listed"):
+            found: dict[str, dict[str, int]] = self._files.find(root, detail=True)
+        old = {}
+        for path, details in found.items():
+            name = _ANY_FILE.fullmatch(path.rpartition("/")[2])
+            if name and date.fromisoformat(name[1]) < first_kept:
+                old[path] = details["size"]
+        return old
+
+    def delete(self, path: str) -> None:
+        """Delete a file that was listed here; one that is gone already is no error.
+
+        Raises:
+            StoreError: The place does not let it be deleted.
+        """
+        with self._said(path, "deleted"), suppress(FileNotFoundError):
+            self._files.rm_file(path)
 
     def _read(self, path: str) -> bytes | None:
         with self._said(path, "read"):

@@ -8,8 +8,9 @@ import msgspec
 
 from callkeeper_assets.warehouse.discrepancies import Discrepancy
 
-# Days are loaded, or compared; what waits in the inbox is processed, and has no days.
-Purpose = Literal["load", "compare", "process"]
+# Days are loaded, or compared; what waits in the inbox is processed, and what is old is deleted:
+# these have no days.
+Purpose = Literal["load", "compare", "process", "delete"]
 
 
 class Planned(msgspec.Struct, frozen=True, tag=True):
@@ -41,7 +42,7 @@ class Progress(msgspec.Struct, frozen=True, tag=True):
     """So many days of the run have reached a phase."""
 
     source: str
-    phase: Literal["fetched", "loaded", "compared"]
+    phase: Literal["fetched", "loaded", "compared", "deleted"]
     days_done: int
     days_total: int
 
@@ -55,6 +56,23 @@ class Compared(msgspec.Struct, frozen=True, tag=True):
     non_final: int
     waiting: int
     discrepancies: tuple[Discrepancy, ...]
+
+
+class PlaceTotal(msgspec.Struct, frozen=True):
+    """What retention deletes, or would, of a table or another place; see `Deleted`."""
+
+    place: str
+    rows: int
+    bytes: int
+
+
+class Retained(msgspec.Struct, frozen=True, tag=True):
+    """A retention is over; see `callkeeper_assets.retention.Retained`."""
+
+    source: str
+    first_kept: date
+    places: tuple[PlaceTotal, ...]
+    left: tuple[str, ...]
 
 
 class TableTotal(msgspec.Struct, frozen=True):
@@ -84,7 +102,7 @@ class Failed(msgspec.Struct, frozen=True, tag=True):
     run_id: str = ""
 
 
-Message = Planned | Started | Waiting | Progress | Compared | Finished | Failed
+Message = Planned | Started | Waiting | Progress | Compared | Retained | Finished | Failed
 
 
 def write_message(stream: IO[str], message: Message) -> None:

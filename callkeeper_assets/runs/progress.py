@@ -4,16 +4,21 @@ Steps report; a command that runs them in its own process listens. Nobody listen
 """
 
 from collections.abc import Callable
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from callkeeper_assets.warehouse.discrepancies import ComparedDay
 
-Phase = Literal["fetched", "loaded", "compared"]
+if TYPE_CHECKING:
+    from callkeeper_assets.retention import Retained
+
+Phase = Literal["fetched", "loaded", "compared", "deleted"]
 Listener = Callable[[Phase, int, int], None]
 DayListener = Callable[[ComparedDay], None]
+RetentionListener = Callable[["Retained"], None]
 
 _listeners: list[Listener] = []
 _day_listeners: list[DayListener] = []
+_retention_listeners: list[RetentionListener] = []
 
 
 def listen(listener: Listener) -> None:
@@ -36,3 +41,14 @@ def report_compared(day: ComparedDay) -> None:
     """Report what a comparison found."""
     for listener in _day_listeners:
         listener(day)
+
+
+def listen_to_retention(listener: RetentionListener) -> None:
+    """Have what a retention deleted, or would, passed to the listener."""
+    _retention_listeners.append(listener)
+
+
+def report_retained(retained: "Retained") -> None:
+    """Report what a retention deleted, or would."""
+    for listener in _retention_listeners:
+        listener(retained)

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import dagster as dg
 import psycopg
@@ -27,6 +28,7 @@ from callkeeper_assets.assets.jobs import name_load_job, name_refresh_job, plan_
 from callkeeper_assets.assets.partitions import build_range_tags
 from callkeeper_assets.assets.reconciliation_job import name_reconciliation_job
 from callkeeper_assets.assets.report_jobs import name_report_job
+from callkeeper_assets.assets.retention import name_retention_job
 from callkeeper_assets.assets.webhook_inbox import NAME as INBOX_JOB
 from callkeeper_assets.config.errors import ConfigError
 from callkeeper_assets.config.loading import load_sources
@@ -41,9 +43,11 @@ from callkeeper_assets.runs.messages import (
     Failed,
     Finished,
     Message,
+    PlaceTotal,
     Planned,
     Progress,
     Purpose,
+    Retained,
     Started,
     TableTotal,
     Waiting,
@@ -53,6 +57,9 @@ from callkeeper_assets.runs.refresh_plan import DayRange
 from callkeeper_assets.warehouse.discrepancies import ComparedDay
 from callkeeper_assets.warehouse.errors import WarehouseError
 from callkeeper_assets.warehouse.queries import total_run
+
+if TYPE_CHECKING:
+    from callkeeper_assets import retention
 
 _BETWEEN_LOOKS_SEC = 2.0
 _BETWEEN_INTERRUPTS_SEC = 2.0
@@ -116,6 +123,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--refresh", action="store_true")
     parser.add_argument("--inbox", action="store_true")
     parser.add_argument("--reconcile", action="store_true")
+    parser.add_argument("--retain", action="store_true")
     parser.add_argument("--report", metavar="NAME")
     parser.add_argument("--dry-run", action="store_true")
     parser.add_argument("--force", action="store_true")
@@ -150,6 +158,9 @@ def _plan_work(source: Source, options: argparse.Namespace) -> _Work:
     force = {"force": options.force}
     if options.inbox:
         return _Work(INBOX_JOB, [None], {}, "process", needs_key=False)
+    if options.retain:
+        config = {"dry_run": options.dry_run}
+        return _Work(name_retention_job(source.name), [None], config, "delete", needs_key=False)
     if options.refresh:
         ranges = plan_source_refresh(source, today=source.today())
         return _Work(name_refresh_job(source.name), ranges, force, "load")
@@ -176,6 +187,7 @@ def _run_all(instance: dg.DagsterInstance, source: Source, options: argparse.Nam
     _say(Planned(source=source.name, days=days, runs=runs, purpose=work.purpose))
     progress.listen(lambda phase, done, total: _say(Progress(source.name, phase, done, total)))
     progress.listen_to_days(lambda day: _say(_build_compared(source, day)))
+    progress.listen_to_retention(lambda retained: _say(_build_retained(source, retained)))
     with _explained_loss(url):
         # All of them are tried: a day that fails must not keep the others from being loaded.
         done = [_run_one(instance, url, job, source, one, work=work) for one in work.ranges]
@@ -184,6 +196,11 @@ def _run_all(instance: dg.DagsterInstance, source: Source, options: argparse.Nam
 
 def _build_compared(source: Source, day: ComparedDay) -> Compared:
     return Compared(source.name, day.day, day.calls, day.non_final, day.waiting, day.discrepancies)
+
+
+def _build_retained(source: Source, retained: "retention.Retained") -> Retained:
+    places = tuple(PlaceTotal(name, one.rows, one.bytes) for name, one in retained.places.items())
+    return Retained(source.name, retained.first_kept, places, tuple(sorted(retained.left)))
 
 
 @contextmanager

@@ -5,6 +5,8 @@ only here, each takes its rows in the order of their keys, and nobody holds them
 that no fact came to need (a crash in between) is found by the next load.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 import duckdb
@@ -18,6 +20,7 @@ from callkeeper_assets.warehouse.session import Session, as_list
 # Keys remembered between batches, in each dimension: memory must not grow with the period.
 _REMEMBERED: Final = 25_000
 _ATTEMPTS: Final = 3
+_DELETIONS: Final = "SELECT last_value FROM callkeeper_dimension_deletions"
 
 
 class DimensionRows:
@@ -29,6 +32,7 @@ class DimensionRows:
     def __init__(self, session: Session, duck: duckdb.DuckDBPyConnection) -> None:
         self._session = session
         self._duck = duck
+        self._deletions: int | None = None
         for dimension in DIMENSIONS:
             duck.execute(
                 f"CREATE OR REPLACE TEMP TABLE known_{dimension.short} "
@@ -36,8 +40,22 @@ class DimensionRows:
             )
         duck.execute("CREATE OR REPLACE TEMP TABLE known_dates (id INTEGER, is_new BOOLEAN)")
 
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Let nobody delete rows while a batch finds them and comes to refer to them.
+
+        What is known from before is forgotten if rows were deleted since.
+        """
+        with self._session.keep_dimensions():
+            deletions = self._session.query(_DELETIONS)["last_value"][0].as_py()
+            if deletions != self._deletions:
+                for short in ("dates", *(dimension.short for dimension in DIMENSIONS)):
+                    self._duck.execute(f"DELETE FROM known_{short}")
+                self._deletions = deletions
+            yield
+
     def resolve(self, chosen: tuple[str, ...]) -> None:
-        """Make every key in `frame` known."""
+        """Make every key in `frame` known; valid while `kept`."""
         for dimension in DIMENSIONS:
             if dimension.table in chosen:
                 self._forget(f"known_{dimension.short}")

@@ -131,7 +131,7 @@ class _Load:
         head = LogHead(self._row.account_id, self._run_id, self._origin, datetime.now(UTC))
         self._duck.execute(f"CREATE OR REPLACE TEMP VIEW frame AS FROM {batch.frame}")
         self._duck.register("segments", segment_table(batch.segments))
-        with self._session.lock(self._row.account_id):
+        with self._session.lock(self._row.account_id), self._rows.kept():
             self._merger.read_existing(batch)
             refused = self._find_refused(batch)
             if made is None:
@@ -307,23 +307,24 @@ class Loader:
         batch = Transformer(self._duck, parts[0].account.time_zone, plan).transform(joined.days)
         joined.show(batch)
         rows = DimensionRows(self.session, self._duck)
-        rows.resolve(plan.tables)
-        made = part_counts(count_new_rows(self._duck, plan.tables), len(parts))
-        for place, own in enumerate(joined.take_apart(batch)):
-            load = _Load(
-                self.session,
-                self._duck,
-                parts[place].account,
-                plan,
-                run_id=run_id,
-                origin="webhook",
-                guard=None,
-                within=partial(within, place),
-                rows=rows,
-            )
-            for day in load.merge(own, made[place]):
-                if isinstance(day, LoadedDay):
-                    yield place, day
+        with rows.kept():
+            rows.resolve(plan.tables)
+            made = part_counts(count_new_rows(self._duck, plan.tables), len(parts))
+            for place, own in enumerate(joined.take_apart(batch)):
+                load = _Load(
+                    self.session,
+                    self._duck,
+                    parts[place].account,
+                    plan,
+                    run_id=run_id,
+                    origin="webhook",
+                    guard=None,
+                    within=partial(within, place),
+                    rows=rows,
+                )
+                for day in load.merge(own, made[place]):
+                    if isinstance(day, LoadedDay):
+                        yield place, day
         self._duck.execute(f"DROP TABLE {batch.frame}")
 
 

@@ -19,7 +19,9 @@ CALLKEEPER_LOADS: Final = Table(
         ACCOUNT_ID,
         Column("table_name", "text", "The table; NULL if the day failed before any"),
         Column("day", "date", "The day, in the source's time zone", nullable=False),
-        Column("origin", "text", "Who told: `api` or `webhook`", nullable=False),
+        Column(
+            "origin", "text", "Who told: `api` or `webhook`; `retention` deleted", nullable=False
+        ),
         Column("rows_added", "integer", "Rows that were not there before", nullable=False),
         Column("rows_updated", "integer", "Rows of which a value changed", nullable=False),
         Column("rows_deleted", "integer", "Rows that are gone", nullable=False),
@@ -136,6 +138,11 @@ CALLKEEPER_WEBHOOKS: Final = Table(
         ),
         Column("reason", "text", "Why it was rejected, or why it changed nothing"),
         Column("processed_at", "timestamp with time zone", "When it got its state; NULL if new"),
+        Column(
+            "called_at",
+            "timestamp with time zone",
+            "When the call was; NULL until it is processed, and if it cannot be read",
+        ),
     ),
 )
 

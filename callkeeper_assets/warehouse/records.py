@@ -44,6 +44,22 @@ class Account:
 
 
 @dataclass(frozen=True)
+class Deleted:
+    """What retention deletes, or would, in one place.
+
+    Attributes:
+        rows: of a table; files, or records of a spool.
+        bytes: what they take themselves, without indexes and free space.
+    """
+
+    rows: int = 0
+    bytes: int = 0
+
+    def __add__(self, other: "Deleted") -> "Deleted":
+        return Deleted(self.rows + other.rows, self.bytes + other.bytes)
+
+
+@dataclass(frozen=True)
 class Guard:
     """How much of a day may vanish before it takes `force` to replace it.
 

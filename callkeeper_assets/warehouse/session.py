@@ -37,7 +37,10 @@ _MISSING_TABLE = ("42P01", "42703")
 _TRANSIENT = ("08", "53", "57", "40", "55")
 
 # First half of the advisory locks' keys: "ck", so that other programs' locks are not ours.
-_LOCK_CLASS = 0x636B
+LOCK_CLASS = 0x636B
+# Of a single number, which is none of those: held shared by who uses rows of dimensions that no
+# fact refers to yet, and alone by who deletes such rows.
+DIMENSIONS_LOCK = 0x636B_0003
 
 
 def as_list(values: pa.Array | pa.ChunkedArray) -> pa.Array:
@@ -158,16 +161,26 @@ class Session:
     @contextmanager
     def lock(self, account_id: int) -> Iterator[None]:
         """Keep every other writer of the source's calls waiting."""
-        key = f"({_LOCK_CLASS}, {account_id})"
-        self.query(f"SELECT 1 FROM pg_advisory_lock{key}")
+        with self._hold("", f"({LOCK_CLASS}, {account_id})"):
+            yield
+
+    @contextmanager
+    def keep_dimensions(self) -> Iterator[None]:
+        """Keep those waiting who delete rows of dimensions; many batches may at once."""
+        with self._hold("_shared", f"({DIMENSIONS_LOCK})"):
+            yield
+
+    @contextmanager
+    def _hold(self, kind: str, key: str) -> Iterator[None]:
+        self.query(f"SELECT 1 FROM pg_advisory_lock{kind}{key}")
         try:
             yield
         except BaseException:
             # A connection that is gone has let go of its locks.
             with suppress(WarehouseError):
-                self.query(f"SELECT 1 FROM pg_advisory_unlock{key}")
+                self.query(f"SELECT 1 FROM pg_advisory_unlock{kind}{key}")
             raise
-        self.query(f"SELECT 1 FROM pg_advisory_unlock{key}")
+        self.query(f"SELECT 1 FROM pg_advisory_unlock{kind}{key}")
 
     @contextmanager
     def transaction(self) -> Iterator[None]:

@@ -41,9 +41,9 @@ _RECEIVED: Final = f"""
 _VERDICTS: Final = """
     UPDATE callkeeper_webhooks AS w
     SET state = v.state, reason = v.reason, call_id = v.call_id, event = v.event,
-        processed_at = $7
-    FROM unnest($2::bigint[], $3::text[], $4::text[], $5::bigint[], $6::text[])
-        AS v (id, state, reason, call_id, event)
+        called_at = v.called_at, processed_at = $8
+    FROM unnest($2::bigint[], $3::text[], $4::text[], $5::bigint[], $6::text[], $7::timestamptz[])
+        AS v (id, state, reason, call_id, event, called_at)
     WHERE w.account_id = $1 AND w.id = v.id AND w.state = 'new'
 """
 
@@ -83,6 +83,7 @@ class Verdict:
     reason: str | None
     call_id: int | None
     event: str | None
+    called_at: datetime | None = None
 
 
 def read_waiting(session: Session, account_id: int, most: int) -> list[Row]:
@@ -122,6 +123,7 @@ def write_verdicts(
             "reason": as_list(build_array([one.reason for one in verdicts], TEXT)),
             "call_id": as_list(build_array([one.call_id for one in verdicts], BIGINT)),
             "event": as_list(build_array([one.event for one in verdicts], TEXT)),
+            "called_at": as_list(build_array([one.called_at for one in verdicts], MOMENT)),
             "at": build_array([at], MOMENT),
         },
     )

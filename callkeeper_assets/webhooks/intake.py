@@ -10,6 +10,7 @@ import logging
 import signal
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -37,6 +38,10 @@ class NowhereError(Exception):
     """Neither the database nor the disk took a delivery."""
 
 
+# Called with whether the delivery is kept.
+Tell = Callable[[bool], None]
+
+
 def _end_if_failed(task: asyncio.Task[None]) -> None:
     """End the process for a bug in a task: a receiver that takes and never answers is worse."""
     if not task.cancelled() and task.exception() is not None:
@@ -51,7 +56,7 @@ class Intake:
         self.inbox = inbox
         self._spool = spool
         self._metrics = metrics
-        self._pending: deque[tuple[Delivery, asyncio.Future[None]]] = deque()
+        self._pending: deque[tuple[Delivery, Tell]] = deque()
         self._work = asyncio.Event()
         # Set while there is no connection; at first there is none.
         self._lost = asyncio.Event()
@@ -69,20 +74,13 @@ class Intake:
         """Deliveries that wait in the spool."""
         return self._spool.waiting
 
-    async def keep(self, delivery: Delivery) -> None:
-        """Return when the delivery is on disk.
-
-        Raises:
-            NowhereError: It is nowhere.
-        """
-        kept: asyncio.Future[None] = self._loop.create_future()
-        self._pending.append((delivery, kept))
+    def keep(self, delivery: Delivery, tell: Tell) -> None:
+        """Keep a delivery, and tell when it is on disk, or that it is nowhere."""
+        self._pending.append((delivery, tell))
         self._work.set()
-        await kept
 
     def start(self) -> None:
         """Begin. What comes before the database is reached goes to the spool: no sender waits."""
-        self._loop = asyncio.get_running_loop()
         for work in (self._store_all(), self._look_after_database(), self._look_for_left()):
             task = asyncio.create_task(work)
             task.add_done_callback(_end_if_failed)
@@ -125,21 +123,21 @@ class Intake:
         return self.inbox.is_connected and self._spool.waiting > 0 and is_time
 
     async def _store_group(self) -> None:
-        group: list[tuple[Delivery, asyncio.Future[None]]] = []
+        group: list[tuple[Delivery, Tell]] = []
         size = 0
         while self._pending and len(group) < _MOST_AT_ONCE and size < _MOST_BYTES_AT_ONCE:
             group.append(self._pending.popleft())
             size += len(group[-1][0].body)
+        is_kept = False
         try:
             await self._store([delivery for delivery, _ in group])
-        except Exception as error:  # noqa: BLE001 -- whoever waits is told, whatever it is
-            for _, kept in group:
-                if not kept.done():
-                    kept.set_exception(error)
-            return
-        for _, kept in group:
-            if not kept.done():
-                kept.set_result(None)
+            is_kept = True
+        except NowhereError:
+            pass
+        finally:
+            # Whoever waits is told, whatever it is.
+            for _, tell in group:
+                tell(is_kept)
 
     async def _store(self, deliveries: list[Delivery]) -> None:
         self._metrics.group_size.observe(len(deliveries))

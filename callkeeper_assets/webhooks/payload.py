@@ -5,8 +5,9 @@ Pure, and fast: this runs for each request while the sender waits. The whole cal
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from callkeeper_assets.api.calls import read_call_id
 from callkeeper_assets.webhooks.document import (
@@ -21,8 +22,7 @@ from callkeeper_assets.webhooks.document import (
 _LONGEST_EVENT: Final = 200
 
 
-@dataclass(frozen=True, slots=True)
-class Payload:
+class Payload(msgspec.Struct, frozen=True, gc=False):
     """One request's content.
 
     Attributes:

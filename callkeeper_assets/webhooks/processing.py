@@ -43,6 +43,7 @@ SUPERSEDED: Final = "another webhook says more of this call"
 TOLD_BY_SOURCE: Final = "the source's own record of this call is there"
 TOO_LATE: Final = "the source did not show this call within the grace period"
 TOO_EARLY: Final = "the call is older than the source's start_date"
+TOO_OLD: Final = "the call is older than what the source's retention keeps"
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,7 @@ class _Word:
                 best if one is self.best else SUPERSEDED,
                 one.call.call_id,
                 one.call.event,
+                one.call.called_at,
             )
             for one in self.waiting
         ]
@@ -205,7 +207,7 @@ class InboxProcessor:
         call = told.call
         if call.called_at > datetime.now(UTC) + _FUTURE:
             reason = f"the call's time lies in the future: {call.called_at:%Y-%m-%d %H:%M:%S} UTC"
-            return Verdict(row.id, "rejected", reason, call.call_id, call.event)
+            return Verdict(row.id, "rejected", reason, call.call_id, call.event, call.called_at)
         return told
 
     def _leave_to_source(
@@ -242,6 +244,8 @@ class InboxProcessor:
         """
         if day < self.source.start_date:
             return lambda _: TOO_EARLY
+        if self.source.find_retention_problem(day):
+            return lambda _: TOO_OLD
         found = self._store.look_up(self.source.name, day)
         if found is None:
             return lambda _: None
@@ -292,7 +296,10 @@ class InboxProcessor:
         """Reject a payload; others of its call wait on, one of them has the last word now."""
         # DuckDB's own errors repeat what they were given: the call, with its phone numbers.
         reason = f"the tables do not take it: {excerpt(error)}"
-        self._settle([Verdict(told.row.id, "rejected", reason, told.call.call_id, told.call.event)])
+        call = told.call
+        self._settle(
+            [Verdict(told.row.id, "rejected", reason, call.call_id, call.event, call.called_at)]
+        )
 
 
 def _judge(words: Iterable[_Word]) -> list[Verdict]:

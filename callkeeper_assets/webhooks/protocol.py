@@ -7,7 +7,7 @@ refused gets an answer, and what he still sends is thrown away, so that he can r
 import asyncio
 import math
 from collections.abc import Callable, Iterable
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import (
     STATUS_LINE,
@@ -15,6 +15,8 @@ from uvicorn.protocols.http.httptools_impl import (
     RequestResponseCycle,
 )
 
+# A proxy in front that reuses connections has to give them up first.
+KEEP_ALIVE_SEC: Final = 15
 _HEAD_SEC: Final = 10.0
 _BODY_SEC: Final = 20.0
 _LINGER_SEC: Final = 2.0
@@ -28,16 +30,20 @@ _SWEEP_SEC: Final = 1.0
 class BoundedProtocol(HttpToolsProtocol):
     """One connection."""
 
-    # Called with the status of each request that the application never saw.
-    note_refused: ClassVar[Callable[[int], None]] = lambda _: None
-
     def __init__(self, *arguments: Any, **named: Any) -> None:  # noqa: ANN401 -- uvicorn's own
         super().__init__(*arguments, **named)
         # When the other side must have done what is expected of it; never while it is our turn.
         self._deadline = math.inf
         self._head_size = 0
         self._has_begun = False
+        # Between an answer that was given here and the next request.
+        self._is_idle = False
+        # What comes is thrown away.
+        self._is_deaf = False
         self._is_refused = False
+
+    def note_refused(self, status: int) -> None:
+        """Note that a request is refused before any application has all of it."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin, unless there are too many."""
@@ -48,9 +54,10 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Take bytes in; the first ones of a request start its time."""
-        if self._is_refused:
+        if self._is_deaf:
             return
-        if self._deadline == math.inf:
+        if self._is_idle or self._deadline == math.inf:
+            self._is_idle = False
             self._deadline = self.loop.time() + _HEAD_SEC
         super().data_received(data)
 
@@ -74,17 +81,17 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Hand the request over; its body has a time of its own."""
         super().on_headers_complete()
-        self._deadline = self.loop.time() + _BODY_SEC
+        self._await_body()
 
     def on_message_complete(self) -> None:
         """The request is whole: it is our turn."""
         super().on_message_complete()
-        self._has_begun = False
-        self._deadline = math.inf
+        self._end_message()
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 -- uvicorn's
         """Answer what is no HTTP, or has too large a head."""
-        self._refuse(431 if self._head_size > _LARGEST_HEAD else 400)
+        if not self._is_deaf:
+            self._refuse(431 if self._head_size > _LARGEST_HEAD else 400)
 
     def expire(self, now: float) -> None:
         """End the connection if its time is over."""
@@ -96,31 +103,46 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._is_refused or not self._has_begun or is_answered:
             self.transport.abort()
         else:
-            self._refuse(408)
+            self._refuse_slow()
 
     def _find_cycle(self) -> RequestResponseCycle | None:
         """The newest request whose head is whole; uvicorn declares that there always is one."""
         return self.cycle
+
+    def _await_body(self) -> None:
+        self._deadline = self.loop.time() + _BODY_SEC
+
+    def _end_message(self) -> None:
+        self._has_begun = False
+        self._deadline = math.inf
+
+    def _await_request(self) -> None:
+        """Give the next request its time to begin."""
+        if not self._has_begun:
+            self._is_idle = True
+            self._deadline = self.loop.time() + KEEP_ALIVE_SEC
 
     def _grow_head(self, size: int) -> None:
         self._head_size += size
         if self._head_size > _LARGEST_HEAD:
             raise ValueError("too large a head")
 
-    def _refuse(self, status: int) -> None:
-        self._is_refused = True
+    def _refuse_slow(self) -> None:
+        self._refuse(408)
+
+    def _refuse(self, status: int, rest: bytes = b"content-length: 0\r\n\r\n") -> None:
+        """Answer and end the connection; `rest` is what follows the status and `connection`."""
+        self._is_deaf = self._is_refused = True
         self._deadline = self.loop.time() + _LINGER_SEC
         cycle = self._find_cycle()
         if cycle is not None and not cycle.response_complete:
             # The application waits for a body that does not come.
             cycle.disconnected = True
             cycle.message_event.set()
-        self.transport.write(
-            STATUS_LINE[status] + b"content-length: 0\r\nconnection: close\r\n\r\n"
-        )
+        self.transport.write(STATUS_LINE[status] + b"connection: close\r\n" + rest)
         if self.transport.can_write_eof():
             self.transport.write_eof()
-        type(self).note_refused(status)
+        self.note_refused(status)
 
 
 async def sweep(find_connections: Callable[[], Iterable[Any]]) -> None:

@@ -1,35 +1,35 @@
-"""The receiver's HTTP face: `/webhooks/{source}/{token}`, `/health` and `/metrics`.
+"""What the receiver does with a request: a webhook is let in, read and kept, and noted.
 
-A webhook's request goes past Starlette: its routing, requests and responses cost as much again as
-all that is done here. An unknown source, a source without token and a wrong token get one answer.
+`webhook_protocol` brings the webhooks; `/health` and `/metrics` are Starlette's. An unknown source,
+a source without token and a wrong token get one answer.
 """
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Final
 
 import psycopg
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.requests import Request as AsgiRequest
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from callkeeper_assets.database import DatabaseError, database_url
 from callkeeper_assets.webhooks.access_log import AccessLog
 from callkeeper_assets.webhooks.delivery import Delivery, number_receipts
 from callkeeper_assets.webhooks.gate import Gate
 from callkeeper_assets.webhooks.inbox_queries import list_waiting
-from callkeeper_assets.webhooks.intake import Intake, NowhereError
+from callkeeper_assets.webhooks.intake import Intake
 from callkeeper_assets.webhooks.metrics import Metrics
-from callkeeper_assets.webhooks.payload import Payload, read_payload
+from callkeeper_assets.webhooks.payload import read_payload
+from callkeeper_assets.webhooks.request import Request
 
-LARGEST_BODY: Final = 1024 * 1024
-_PREFIX: Final = "/webhooks/"
-_TEXTS: Final = {
+# By status; the numbers are HTTP's own.
+TEXTS: Final = {
     200: "",
     400: "Kept, but not readable: send JSON in UTF-8, or a form.\n",
     404: "Not found.\n",
@@ -37,61 +37,14 @@ _TEXTS: Final = {
     413: "At most 1 MiB.\n",
     503: "It cannot be kept now. Send it again later.\n",
 }
+_METHODS: Final = (b"POST", b"GET")
 _METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
-
-class TooLargeError(Exception):
-    """A body over the limit; what there is of it is not read."""
-
-
-class GoneError(Exception):
-    """The sender went away before its body had come."""
-
-
-def _build_answer(status: int) -> tuple[Message, Message]:
-    body = _TEXTS[status].encode()
-    headers = [(b"content-length", str(len(body)).encode())]
-    if body:
-        headers.append((b"content-type", b"text/plain; charset=utf-8"))
-    if status == 405:  # noqa: PLR2004 -- HTTP's own number
-        headers.append((b"allow", b"GET, POST"))
-    start: Message = {"type": "http.response.start", "status": status, "headers": headers}
-    return start, {"type": "http.response.body", "body": body}
-
-
-_ANSWERS: Final = {status: _build_answer(status) for status in _TEXTS}
-
-
-def _find_header(scope: Scope, wanted: bytes) -> str:
-    for name, value in scope["headers"]:
-        if name == wanted:
-            return str(value.decode("latin-1"))
-    return ""
-
-
-async def _read_body(scope: Scope, receive: Receive) -> bytes:
-    parts: list[bytes] = []
-    size = 0
-    while True:
-        message = await receive()
-        if message["type"] != "http.request":
-            raise GoneError
-        part: bytes = message["body"]
-        size += len(part)
-        if size > LARGEST_BODY:
-            raise TooLargeError
-        if not message["more_body"]:
-            return b"".join((*parts, part)) if parts else part
-        if not parts:
-            # More is to come: what is announced can be refused before it does.
-            length = _find_header(scope, b"content-length")
-            if length.isdecimal() and int(length) > LARGEST_BODY:
-                raise TooLargeError
-        parts.append(part)
+Answer = Callable[[Request, int], None]
 
 
 class Receiver:
-    """The ASGI application."""
+    """The receiver's work, and the ASGI application of all but webhooks."""
 
     def __init__(self, gate: Gate, intake: Intake, metrics: Metrics, log: AccessLog) -> None:
         self._gate = gate
@@ -106,50 +59,34 @@ class Receiver:
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
-        if scope["type"] == "http" and scope["path"].startswith(_PREFIX):
-            await self._take(scope, receive, send)
-        else:
-            await self._other(scope, receive, send)
+        """Answer what is no webhook."""
+        await self._other(scope, receive, send)
 
-    def note(self, source: str, status: int, size: int, seconds: float) -> None:
-        """Count and log a request; `source` is empty if it was not let in."""
-        self._metrics.requests[source, status] += 1
-        self._metrics.seconds.observe(seconds)
-        self._log.write(source, status, size, seconds)
-
-    async def _take(self, scope: Scope, receive: Receive, send: Send) -> None:
-        started = time.perf_counter()
-        name, _, token = scope["path"].removeprefix(_PREFIX).partition("/")
-        source, size = "", 0
-        if scope["method"] not in {"GET", "POST"}:
-            status = 405
+    def admit(self, request: Request, path: bytes) -> None:
+        """Let a request in by `source/token`, or set the status that it gets."""
+        name, _, token = path.decode("utf-8", "surrogateescape").partition("/")
+        if request.method not in _METHODS:
+            request.status = 405
         elif (webhook := self._gate.admit(name, token)) is None:
-            status = 404
+            request.status = 404
         else:
-            source = name
-            try:
-                body = await _read_body(scope, receive)
-                payload = read_payload(
-                    _find_header(scope, b"content-type"),
-                    scope["query_string"],
-                    body if scope["method"] == "POST" else b"",
-                    webhook.fields,
-                )
-                size = len(payload.body)
-                status = await self._keep(name, self._gate.protect(name, payload))
-            except TooLargeError:
-                status = 413
-            except GoneError:
-                return
-        start, end = _ANSWERS[status]
-        await send(start)
-        await send(end)
-        self.note(source, status, size, time.perf_counter() - started)
+            request.source, request.webhook = name, webhook
 
-    async def _keep(self, source: str, payload: Payload) -> int:
+    def take(self, request: Request, answer: Answer) -> None:
+        """Keep a request that is whole; it is answered when it is on disk, or now."""
+        if request.webhook is None:
+            answer(request, request.status)
+            return
+        payload = read_payload(
+            request.find_header(b"content-type"),
+            request.query,
+            b"".join(request.parts) if request.method == b"POST" else b"",
+            request.webhook.fields,
+        )
+        request.size = len(payload.body)
+        payload = self._gate.protect(request.source, payload)
         delivery = Delivery(
-            source,
+            request.source,
             next(self._receipts),
             datetime.now(UTC),
             payload.format,
@@ -158,11 +95,16 @@ class Receiver:
             payload.call_id,
             payload.reason,
         )
-        try:
-            await self._intake.keep(delivery)
-        except NowhereError:
-            return 503
-        return 200 if payload.reason is None else 400
+        status = 200 if payload.reason is None else 400
+        self._intake.keep(delivery, lambda is_kept: answer(request, status if is_kept else 503))
+
+    def note(self, request: Request, status: int) -> None:
+        """Count and log a request that is answered."""
+        seconds = time.perf_counter() - request.started
+        size = request.size if request.source else 0
+        self._metrics.requests[request.source, status] += 1
+        self._metrics.seconds.observe(seconds)
+        self._log.write(request.source, status, size, seconds)
 
     @asynccontextmanager
     async def _live(self, _app: Starlette) -> AsyncIterator[None]:
@@ -173,10 +115,10 @@ class Receiver:
             await self._intake.stop()
             self._log.flush()
 
-    async def _answer_unknown(self, _request: Request, _error: Exception) -> Response:
-        return Response(_TEXTS[404], 404, media_type="text/plain")
+    async def _answer_unknown(self, _request: AsgiRequest, _error: Exception) -> Response:
+        return Response(TEXTS[404], 404, media_type="text/plain")
 
-    async def _health(self, _request: Request) -> Response:
+    async def _health(self, _request: AsgiRequest) -> Response:
         problem = await self._intake.find_disk_problem()
         is_connected = self._intake.inbox.is_connected
         is_well = is_connected or problem is None
@@ -188,7 +130,7 @@ class Receiver:
         }
         return JSONResponse(content, 200 if is_well else 503)
 
-    async def _show_metrics(self, _request: Request) -> Response:
+    async def _show_metrics(self, _request: AsgiRequest) -> Response:
         metrics = self._metrics
         metrics.spooled = self._intake.spooled
         metrics.is_database_reachable = self._intake.inbox.is_connected

@@ -21,6 +21,7 @@ import msgspec
 from callkeeper_assets.webhooks.delivery import Delivery
 
 SUFFIX: Final = ".spool"
+TORN_SUFFIX: Final = ".torn"
 _BEGINNING: Final = b"callkeeper spool 1\n"
 _FRAME: Final = struct.Struct("<II")
 # Of a window read at once; one record, a body of 1 MiB and its frame, must fit.
@@ -163,6 +164,21 @@ class SpoolFile:
             raise OSError(errno.EIO, "a record is damaged", str(self.path))
         return [_decode(content) for content, _ in frames], self._position + frames[-1][1]
 
+    def read_all(self, most: int) -> Iterator[list[Delivery]]:
+        """Yield all that waits, so many at once; nothing is drained by it.
+
+        Raises:
+            OSError: The disk gives something else than was written.
+        """
+        begin, position = self._position, self._position
+        while position < self._end:
+            self._position = position
+            try:
+                deliveries, position = self.read(most)
+            finally:
+                self._position = begin
+            yield deliveries
+
     def forget(self, count: int, position: int) -> None:
         """Note that so many deliveries, up to a position, are drained."""
         self.waiting -= count
@@ -170,7 +186,7 @@ class SpoolFile:
 
     def remove(self) -> Path | None:
         """Give the drained file up; what is torn at its end is kept, and its place returned."""
-        kept = self.path.with_suffix(".torn") if self.torn_bytes else None
+        kept = self.path.with_suffix(TORN_SUFFIX) if self.torn_bytes else None
         if kept is None:
             self.path.unlink(missing_ok=True)
         else:

@@ -78,6 +78,10 @@ def read_days_of_reports(
     The one place where a report's calls come from: raw calls, and what only webhooks told of yet.
     """
     for day in days:
+        problem = source.find_retention_problem(day)
+        if problem:
+            unreadable[day] = problem
+            continue
         try:
             calls, details = store.read(source.name, day)
             yield RawDay(day, add_told_calls(url, source, day, calls, details.fetched_at))

@@ -1,6 +1,7 @@
 """What a stranger or a broken program may send: a clear answer or a closed door, and no more."""
 
 import contextlib
+import re
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -82,6 +83,43 @@ _HEAD = f"POST {url_of('office')} HTTP/1.1\r\nhost: x\r\n".encode()
 def test_each_nonsense_gets_a_clear_answer(receiver: Receiver, sent: bytes, status: int) -> None:
     assert _status(_exchange(receiver, sent)) == status
     assert receiver.post({"id": 1, "after": "nonsense"}) == 200
+
+
+_SMALL = _HEAD + b"content-length: 9\r\n\r\n" + b'{"id": 4}'
+_AHEAD = b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("sent", "statuses"),
+    [
+        (_SMALL + _SMALL, [b"200"]),
+        (_SMALL + b"no HTTP at all\r\n\r\n", [b"200"]),
+        (_AHEAD + _SMALL, [b"200"]),
+        (_SMALL + _AHEAD, [b"200"]),
+        (_HEAD.replace(b"POST", b"HEAD") + b"\r\n", [b"405"]),
+        (_HEAD + b"content-length: 9\r\nexpect: 100-continue\r\n\r\n", [b"100", b"408"]),
+    ],
+    ids=["two", "nonsense behind", "behind another", "another behind", "HEAD", "no body"],
+)
+def test_what_is_sent_too_early_is_not_answered_for_another(
+    receiver: Receiver, sent: bytes, statuses: list[bytes]
+) -> None:
+    """Each answer is the next request's; what is not answered is sent again by who sent it."""
+    with socket.create_connection(("127.0.0.1", receiver.port), timeout=_BODY_SEC) as connection:
+        connection.sendall(sent)
+        answer = b""
+        with contextlib.suppress(TimeoutError):
+            while chunk := connection.recv(65536):
+                answer += chunk
+                connection.settimeout(_BODY_SEC if answer.startswith(b"HTTP/1.1 100") else 2)
+    assert re.findall(rb"HTTP/1.1 (\d{3}) ", answer) == statuses
+
+
+def test_a_connection_is_used_again_and_again(receiver: Receiver) -> None:
+    with socket.create_connection(("127.0.0.1", receiver.port), timeout=10) as connection:
+        for request in (_SMALL, _AHEAD, _SMALL, _SMALL, _AHEAD):
+            connection.sendall(request)
+            assert _status(connection.recv(65536)) == 200
 
 
 @settings(

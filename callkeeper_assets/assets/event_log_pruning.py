@@ -1,0 +1,103 @@
+"""The job `event_log_pruning`: Dagster's event log does not grow for ever.
+
+Dagster forgets ticks by itself (`retention` in dagster.yaml), runs never. Runs that merge webhooks,
+of which there are thousands a day, go as a whole; of other runs what they logged. Which days are
+materialized, with their checks and metadata, stays: it is no log, and retention deletes it by days.
+"""
+
+import os
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import dagster as dg
+
+from callkeeper_assets.assets.webhook_inbox import NAME as INBOX_JOB
+from callkeeper_assets.config.errors import ConfigError
+from callkeeper_assets.database.event_log import BatchingEventLogStorage
+
+NAME: Final = "event_log_pruning"
+# Variables of the environment, with what holds where they are unset.
+LOG_DAYS: Final = ("CALLKEEPER_RUN_LOG_DAYS", 90)
+WEBHOOK_RUN_DAYS: Final = ("CALLKEEPER_WEBHOOK_RUN_DAYS", 14)
+
+_RUNS_AT_ONCE: Final = 100
+_ENDED: Final = [
+    dg.DagsterRunStatus.SUCCESS,
+    dg.DagsterRunStatus.FAILURE,
+    dg.DagsterRunStatus.CANCELED,
+]
+
+
+def build_event_log_pruning() -> dg.Definitions:
+    """Build the job and its schedule, which runs from the start on."""
+
+    @dg.op(
+        name=NAME,
+        description=(
+            f"Deletes runs that merged webhooks after {WEBHOOK_RUN_DAYS[0]} days "
+            f"({WEBHOOK_RUN_DAYS[1]} unless set), and the logs of other runs after {LOG_DAYS[0]} "
+            f"days ({LOG_DAYS[1]}). Days that are materialized stay so."
+        ),
+    )
+    def prune(context: dg.OpExecutionContext) -> None:
+        try:
+            log_days, run_days = _read_days(*LOG_DAYS), _read_days(*WEBHOOK_RUN_DAYS)
+        except ConfigError as error:
+            raise dg.Failure(str(error), allow_retries=False) from error
+        now = datetime.now(UTC)
+        runs = _delete_webhook_runs(context.instance, now - timedelta(days=run_days))
+        rows = _delete_logs(context.instance, now - timedelta(days=log_days))
+        context.log.info(
+            "%d runs that merged webhooks are deleted, and %d rows that other runs logged.",
+            runs,
+            rows,
+        )
+
+    @dg.job(name=NAME, description="Keeps Dagster's event log from growing for ever.")
+    def event_log_pruning() -> None:
+        prune()
+
+    schedule = dg.ScheduleDefinition(
+        name=NAME,
+        job=event_log_pruning,
+        cron_schedule="40 3 * * *",
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description="Deletes old runs that merged webhooks, and old logs of runs: 03:40 UTC.",
+    )
+    return dg.Definitions(jobs=[event_log_pruning], schedules=[schedule])
+
+
+def _read_days(variable: str, default: int) -> int:
+    """Read a number of days from the environment.
+
+    Raises:
+        ConfigError: It is no whole number, or none that makes sense.
+    """
+    text = os.environ.get(variable, "").strip()
+    if not text:
+        return default
+    if not text.isdecimal() or not 1 <= int(text) <= 36_500:  # noqa: PLR2004 -- a century
+        raise ConfigError(f"{variable} must be a number of days, from 1 to 36500.")
+    return int(text)
+
+
+def _delete_webhook_runs(instance: dg.DagsterInstance, before: datetime) -> int:
+    deleted = 0
+    while True:
+        records = instance.get_run_records(
+            dg.RunsFilter(job_name=INBOX_JOB, statuses=_ENDED, created_before=before),
+            limit=_RUNS_AT_ONCE,
+        )
+        for record in records:
+            instance.delete_run(record.dagster_run.run_id)
+        deleted += len(records)
+        if len(records) < _RUNS_AT_ONCE:
+            return deleted
+
+
+def _delete_logs(instance: dg.DagsterInstance, before: datetime) -> int:
+    storage = instance.event_log_storage
+    # Another storage is a test's, or the user's own to look after.
+    return (
+        sum(storage.delete_details(before)) if isinstance(storage, BatchingEventLogStorage) else 0
+    )

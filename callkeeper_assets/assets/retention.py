@@ -1,0 +1,142 @@
+"""The asset `<source>/retention`: calls older than the source keeps are deleted, from everywhere.
+
+What went is in its metadata, by table, in the load log, and with a dry run before it happens. The
+source is not asked for anything, so no key is waited for.
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+import dagster as dg
+from rich import filesize
+
+from callkeeper_assets.assets.config import RETENTION_SCHEMA, RetentionConfig, read_config
+from callkeeper_assets.assets.failures import RETRY_POLICY, failing_clearly, logging_failure
+from callkeeper_assets.assets.resources import RawCallsResource, WarehouseResource
+from callkeeper_assets.assets.signatures import with_known_signature
+from callkeeper_assets.config.source import Source
+from callkeeper_assets.database.event_log import BatchingEventLogStorage
+from callkeeper_assets.home import home
+from callkeeper_assets.runs import progress
+from callkeeper_assets.runs.burial import SOURCE_TAG
+from callkeeper_assets.warehouse.records import Deleted
+
+if TYPE_CHECKING:
+    from callkeeper_assets.retention import Retained
+
+NAME: Final = "retention"
+EVENT_LOG: Final = "Dagster's event log"
+
+
+def build_retention(source: Source) -> dg.Definitions:
+    """Build the asset, the job and the schedule of a source with `retention`."""
+    assert source.retention is not None  # noqa: S101 -- see above
+    keep_days = source.retention.keep_days
+    key = dg.AssetKey([source.name, NAME])
+
+    @dg.asset(
+        key=key,
+        group_name=source.name,
+        owners=source.owners,
+        description=(
+            f"Calls of {source.caption} of more than {keep_days} days before today are deleted: "
+            "from the tables, reports, the webhook inbox, raw calls and Dagster's event log."
+        ),
+        kinds={"postgres"},
+        metadata={"keep_days": keep_days},
+        retry_policy=RETRY_POLICY,
+        config_schema=RETENTION_SCHEMA,
+    )
+    @with_known_signature
+    def retention(
+        context: dg.AssetExecutionContext,
+        raw_store: RawCallsResource,
+        warehouse: WarehouseResource,
+    ) -> dg.MaterializeResult[None]:
+        # The database's driver, which loading the code location need not pay for.
+        from callkeeper_assets.retention import retain_calls  # noqa: PLC0415
+
+        dry_run = read_config(context, RetentionConfig).dry_run
+        with (
+            failing_clearly(context),
+            warehouse.open(context, source) as url,
+            logging_failure(url, source, context.run, [source.today()]),
+        ):
+            retained = retain_calls(
+                url,
+                source,
+                raw_store.open_store(),
+                home() / "spool",
+                run_id=context.run.run_id,
+                dry_run=dry_run,
+                report=lambda done, total: progress.report("deleted", done, total),
+            )
+            _clear_event_log(context.instance, source, retained, dry_run=dry_run)
+        progress.report_retained(retained)
+        if retained.left:
+            context.log.warning(
+                "Rows that nothing refers to are left in %s: loads were under way all the time. "
+                "The next retention deletes them.",
+                ", ".join(sorted(retained.left)),
+            )
+        return dg.MaterializeResult(metadata=_describe(retained, dry_run=dry_run))
+
+    tags = {SOURCE_TAG: source.name}
+    job = dg.define_asset_job(
+        name_retention_job(source.name),
+        selection=dg.AssetSelection.assets(key),
+        description=f"Retention of {source.caption}: older calls than of {keep_days} days go.",
+        tags=tags,
+    )
+    schedule = dg.ScheduleDefinition(
+        name=name_retention_job(source.name),
+        job=job,
+        cron_schedule=source.retention.cron,
+        execution_timezone=source.time_zone.key,
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description=(
+            f"Retention of {source.caption}, {keep_days} days: {source.retention.cron}, "
+            f"{source.time_zone.key}."
+        ),
+        tags=tags,
+    )
+    return dg.Definitions(assets=[retention], jobs=[job], schedules=[schedule])
+
+
+def name_retention_job(source: str) -> str:
+    """Name the job, and the schedule, of a source's retention."""
+    return f"{source}_{NAME}"
+
+
+def _clear_event_log(
+    instance: dg.DagsterInstance, source: Source, retained: "Retained", *, dry_run: bool
+) -> None:
+    """Delete what Dagster keeps of the days that went: counts, samples of discrepancies."""
+    storage = instance.event_log_storage
+    # Another storage is a test's.
+    if isinstance(storage, BatchingEventLogStorage):
+        first_kept = retained.first_kept.isoformat()
+        retained.add(
+            EVENT_LOG, Deleted(*storage.delete_days(source.name, first_kept, dry_run=dry_run))
+        )
+
+
+def _describe(retained: "Retained", *, dry_run: bool) -> Mapping[str, Any]:
+    total = sum(retained.places.values(), Deleted())
+    verb = "would be deleted" if dry_run else "deleted"
+    rows = "".join(
+        f"| {place} | {one.rows:,} | {filesize.decimal(one.bytes)} |\n"
+        for place, one in retained.places.items()
+    )
+    return {
+        "first_kept_day": retained.first_kept.isoformat(),
+        "dry_run": dry_run,
+        "rows_deleted": 0 if dry_run else total.rows,
+        "bytes_deleted": 0 if dry_run else total.bytes,
+        "places": dg.MetadataValue.md(
+            f"| where | {verb} | bytes |\n| --- | ---: | ---: |\n{rows}"
+            if rows
+            else f"Nothing is older than {retained.first_kept}."
+        ),
+        **({"left_for_next_time": sorted(retained.left)} if retained.left else {}),
+    }

@@ -1,0 +1,235 @@
+"""Deletes what is older than a source keeps, in the warehouse: a day in one transaction, as loaded.
+
+Every table that holds calls is named here once, with the condition that finds an account's days in
+it; a dry run counts by the same conditions that a real one deletes by. The load log stays: it says
+how many rows each day had, and nothing of a call. Rows of dimensions are `orphan_rows`'.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any, Final, LiteralString
+
+import psycopg
+from psycopg import sql
+
+from callkeeper_assets.warehouse.dimensions import CALLS, FACTS
+from callkeeper_assets.warehouse.records import Account, Deleted
+from callkeeper_assets.warehouse.session import LOCK_CLASS
+
+Connection = psycopg.Connection[Any]
+
+INBOX: Final = "callkeeper_webhooks"
+REPEATS: Final = "callkeeper_webhook_repeats"
+# Payloads of one transaction.
+_INBOX_ROWS: Final = 2_000
+_DAY_BOUNDS: Final = "day BETWEEN %(first)s AND %(last)s"
+_MOMENT_BOUNDS: Final = "called_at >= %(since)s AND called_at < %(until)s"
+_RECEIVED: Final = "coalesce(called_at, received_at) < %(until)s"
+
+_FIND_ACCOUNT: Final = "SELECT account_id FROM general_accounts WHERE name = %s"
+_LOCK: Final = "SELECT pg_advisory_xact_lock(%s, %s)"
+_COUNT: Final = """
+    SELECT count(*), coalesce(sum(pg_column_size(ROW(t.*))), 0)::bigint
+    FROM {table} AS t
+    WHERE {condition}
+"""
+_DELETE: Final = """
+    WITH gone AS (
+        DELETE FROM {table} AS t WHERE {condition} RETURNING pg_column_size(ROW(t.*)) AS bytes
+    )
+    SELECT count(*), coalesce(sum(bytes), 0)::bigint FROM gone
+"""
+_REPORT_TABLES: Final = """
+    SELECT table_name FROM callkeeper_report_tables
+    WHERE to_regclass(quote_ident(table_name)) IS NOT NULL
+    ORDER BY table_name
+"""
+_OLD_PAYLOADS: Final = f"""
+    SELECT id, (coalesce(called_at, received_at) AT TIME ZONE %(zone)s)::date
+    FROM {INBOX}
+    WHERE account_id = %(account_id)s AND id > %(after)s AND {_RECEIVED}
+    ORDER BY id
+    LIMIT {_INBOX_ROWS}
+"""
+_LOG: Final = """
+    INSERT INTO callkeeper_loads (
+        account_id, table_name, day, origin, rows_added, rows_updated, rows_deleted, started_at,
+        finished_at, run_id
+    )
+    VALUES (%s, %s, %s, 'retention', 0, 0, %s, %s, clock_timestamp(), %s)
+"""
+_FORGET_INTERVAL: Final = """
+    UPDATE general_accounts
+    SET interval_start = CASE WHEN interval_end >= %(first)s THEN %(first)s END,
+        interval_end = CASE WHEN interval_end >= %(first)s THEN interval_end END
+    WHERE account_id = %(account_id)s AND interval_start < %(first)s
+"""
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where an account's calls lie.
+
+    Attributes:
+        condition: finds the rows of a stretch of days.
+        day: the row's day; None if the place has no days that another place has not.
+    """
+
+    table: str
+    condition: LiteralString
+    day: LiteralString | None = "day"
+
+
+# Facts before their calls: no fact is ever seen without its call.
+_PLACES: Final = (
+    _Place(
+        FACTS,
+        f"calls_id IN (SELECT id FROM {CALLS} WHERE account_id = %(account_id)s "
+        f"AND {_MOMENT_BOUNDS})",
+        None,
+    ),
+    _Place(CALLS, _MOMENT_BOUNDS, "(called_at AT TIME ZONE %(zone)s)::date"),
+    _Place("callkeeper_reports", _DAY_BOUNDS),
+    _Place("callkeeper_rejects", _DAY_BOUNDS),
+    _Place("callkeeper_report_days", _DAY_BOUNDS),
+    _Place("callkeeper_discrepancies", _DAY_BOUNDS),
+    _Place("callkeeper_days", _DAY_BOUNDS),
+)
+_INBOX_PLACES: Final = (
+    _Place(
+        REPEATS,
+        f"webhook_id IN (SELECT id FROM {INBOX} WHERE account_id = %(account_id)s AND {_RECEIVED})",
+    ),
+    _Place(INBOX, _RECEIVED),
+)
+
+
+class OldCalls:
+    """What an account holds of the time before a day.
+
+    Args:
+        connection: in autocommit mode.
+        account: the source.
+        first_kept: the first day that stays.
+    """
+
+    def __init__(self, connection: Connection, account: Account, first_kept: date) -> None:
+        self._connection = connection
+        self._zone = account.time_zone
+        self._first_kept = first_kept
+        found = connection.execute(_FIND_ACCOUNT, (account.name,)).fetchone()
+        self.account_id: int | None = found[0] if found else None
+        tables = [name for (name,) in connection.execute(_REPORT_TABLES).fetchall()]
+        self._places = (
+            *(
+                _Place(name, "callkeeper_day BETWEEN %(first)s AND %(last)s", "callkeeper_day")
+                for name in tables
+            ),
+            *_PLACES,
+        )
+
+    def count(self) -> dict[str, Deleted]:
+        """Count what there is, by table; nothing is changed."""
+        values = self._bounds(date.min, self._first_kept - timedelta(days=1))
+        places = (*self._places, *_INBOX_PLACES)
+        return self._work(_COUNT, places, values)
+
+    def delete_days(self, run_id: str) -> Iterator[tuple[int, int, dict[str, Deleted]]]:
+        """Delete the days, the oldest first; yields how many are done, of how many, and what went.
+
+        Each is a transaction, with its rows of the load log, for which the account's loads wait.
+        """
+        days = self._list_days()
+        for done, day in enumerate(days, start=1):
+            started_at = datetime.now(UTC)
+            with self._transaction():
+                gone = self._work(_DELETE, self._places, self._bounds(day, day))
+                for table, deleted in gone.items():
+                    self._log(table, day, deleted.rows, started_at, run_id)
+            yield done, len(days), gone
+        with self._transaction():
+            self._connection.execute(_FORGET_INTERVAL, self._bounds(self._first_kept, date.max))
+
+    def delete_payloads(self, run_id: str) -> Iterator[dict[str, Deleted]]:
+        """Delete payloads of the inbox, some in each transaction; yields what went."""
+        values = self._bounds(date.min, self._first_kept - timedelta(days=1))
+        after = -1
+        while True:
+            started_at = datetime.now(UTC)
+            with self._transaction():
+                found = self._connection.execute(
+                    _OLD_PAYLOADS, {**values, "after": after}
+                ).fetchall()
+                if not found:
+                    return
+                ids = [row[0] for row in found]
+                after = ids[-1]
+                gone = self._work(
+                    _DELETE,
+                    (
+                        _Place(REPEATS, "webhook_id = ANY(%(ids)s)"),
+                        _Place(INBOX, "id = ANY(%(ids)s)"),
+                    ),
+                    {**values, "ids": ids},
+                )
+                for day in sorted({row[1] for row in found}):
+                    rows = sum(row[1] == day for row in found)
+                    self._log(INBOX, day, rows, started_at, run_id)
+            yield gone
+
+    def _list_days(self) -> list[date]:
+        values = self._bounds(date.min, self._first_kept - timedelta(days=1))
+        days: set[date] = set()
+        for place in self._places:
+            if place.day is not None:
+                statement = sql.SQL(
+                    "SELECT DISTINCT {} FROM {} WHERE account_id = {} AND {}"
+                ).format(
+                    sql.SQL(place.day),
+                    sql.Identifier(place.table),
+                    sql.Placeholder("account_id"),
+                    sql.SQL(place.condition),
+                )
+                days.update(row[0] for row in self._connection.execute(statement, values))
+        return sorted(days)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with self._connection.transaction():
+            self._connection.execute(_LOCK, (LOCK_CLASS, self.account_id))
+            yield
+
+    def _bounds(self, first: date, last: date) -> dict[str, object]:
+        return {
+            "account_id": self.account_id,
+            "zone": self._zone.key,
+            "first": first,
+            "last": last,
+            "since": self._start_of(first),
+            "until": self._start_of(last + timedelta(days=1)) if last < date.max else None,
+        }
+
+    def _start_of(self, day: date) -> datetime:
+        if day == date.min:
+            return datetime.min.replace(tzinfo=UTC)
+        return datetime.combine(day, time(), self._zone)
+
+    def _work(
+        self, statement: LiteralString, places: tuple[_Place, ...], values: Mapping[str, object]
+    ) -> dict[str, Deleted]:
+        """Count, or delete, in each place; places without such rows are left out."""
+        done: dict[str, Deleted] = {}
+        for place in places:
+            composed = sql.SQL(statement).format(
+                table=sql.Identifier(place.table),
+                condition=sql.SQL(f"account_id = %(account_id)s AND {place.condition}"),
+            )
+            row = self._connection.execute(composed, values).fetchone()
+            if row and row[0]:
+                done[place.table] = Deleted(*row)
+        return done
+
+    def _log(self, table: str, day: date, rows: int, started_at: datetime, run_id: str) -> None:
+        self._connection.execute(_LOG, (self.account_id, table, day, rows, started_at, run_id))
