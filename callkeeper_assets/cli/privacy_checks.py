@@ -38,8 +38,8 @@ def _check_key(source: Source, rule: Rule) -> Finding | None:
         return None
     text = (
         f"The key in {source.privacy.key_env} has less than {_SHORTEST_KEY} characters: guess "
-        "it, and all numbers can be tried. Take a longer one before the first load: another key makes other "
-        "hashes."
+        "it, and all numbers can be tried. Take a longer one before the first load: another key "
+        "makes other hashes."
     )
     return Finding(source.name, "privacy", "warning", text)
 
