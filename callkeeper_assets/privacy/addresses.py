@@ -3,6 +3,7 @@
 import ipaddress
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Final
 
 from callkeeper_assets.privacy.numbers import Place
@@ -15,6 +16,8 @@ _ADDRESS: Final = re.compile(
 )
 
 
+# A call names one address several times.
+@lru_cache(maxsize=1024)
 def mask_address(text: str) -> str | None:
     """Return the first address of the text's network, such as 203.0.113.0; None if it is none."""
     try:

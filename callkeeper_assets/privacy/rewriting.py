@@ -6,6 +6,8 @@ page's address, in tags, in a field that nobody has declared. What is not person
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
 from math import isfinite
 from typing import Any, Final, Literal
 from urllib.parse import urlsplit
@@ -43,7 +45,9 @@ _PHONES: Final = ("client_phone", "manager_phone")
 _ERASED_KINDS: Final = frozenset(
     ("client_phone", "address", "agent", "recording", "visitor", "words")
 )
+_FIELDS: Final = frozenset((*_PHONES, "address", "agent", "recording"))
 _NOT_TEXTS: Final = frozenset(("client_phone", "manager_phone", "plain"))
+_HEX: Final = frozenset("0123456789abcdefABCDEF")
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
 
@@ -137,8 +141,27 @@ def _read_inner(text: str) -> Any:  # noqa: ANN401
     return inner if isinstance(inner, dict | list) else None
 
 
+@dataclass
+class _Found:
+    """What one look through a call found; a slot is an object or list, and a place in it.
+
+    Attributes:
+        numbers: of phone fields, with what becomes of them.
+        addresses: of address fields that do not stay.
+        texts: slots of texts in which both may stand, with their kinds.
+        inner: slots of texts that are JSON themselves, with what they say.
+        is_changed: whether a value has another one now.
+    """
+
+    numbers: dict[str, PhoneAction] = field(default_factory=dict)
+    addresses: set[str] = field(default_factory=set)
+    texts: list[tuple[Any, Any, Kind]] = field(default_factory=list)
+    inner: list[tuple[Any, Any, Any]] = field(default_factory=list)
+    is_changed: bool = False
+
+
 class Protector:
-    """Applies a source's rule to its calls.
+    """Applies a source's rule to its calls: some tens of microseconds for each.
 
     Args:
         rule: The source's.
@@ -147,7 +170,7 @@ class Protector:
 
     def __init__(self, rule: Rule, renamed: Mapping[str, str] | None = None) -> None:
         self.rule = rule
-        self._walk = Walk(build_kinds(renamed or {}))
+        self._kinds = build_kinds(renamed or {})
         self._actions: dict[str, PhoneAction] = {
             "client_phone": rule.phones,
             "manager_phone": rule.manager_phones,
@@ -161,29 +184,57 @@ class Protector:
         """
         if not self.rule.is_active:
             return payload
-        document = decode(payload)
-        before = encode(document)
-        after = encode(self.protect_document(document))
-        return payload if after == before else after
+        slot = [decode(payload)]
+        found = _Found()
+        try:
+            self._look(slot, "", found)
+        except RecursionError:
+            raise NotJsonError from None
+        for node, key, kind in found.texts:
+            text = str(node[key])
+            changed = self._protect_text(text, kind, found.numbers, found.addresses)
+            if changed != text:
+                node[key] = changed
+                found.is_changed = True
+        if not found.is_changed:
+            return payload
+        # The innermost were found last.
+        for node, key, document in reversed(found.inner):
+            node[key] = encode(document[0]).decode()
+        return encode(slot[0])
 
-    def protect_document(self, document: Any) -> Any:  # noqa: ANN401
-        """Return a decoded call rewritten."""
-        numbers: dict[str, PhoneAction] = {}
-        addresses: set[str] = set()
+    def _look(self, node: Any, path: str, found: _Found) -> None:  # noqa: ANN401
+        """Protect the fields of an object or a list in place, and find its texts."""
+        is_object = type(node) is dict
+        prefix = f"{path}." if path and is_object else path
+        for key, value in node.items() if is_object else enumerate(node):
+            where = f"{prefix}{key}" if is_object else path
+            kind = type(value)
+            if kind is dict or kind is list:
+                self._look(value, where, found)
+            elif value is not None and kind is not bool:
+                self._look_at(node, key, where, found)
 
-        def visit_field(value: Any, text: str, kind: Kind) -> Any:  # noqa: ANN401
-            changed = self._protect_field(text, kind, numbers, addresses)
-            return value if changed == text else changed
-
-        document = self._walk.visit(document, visit_field)
-
-        def visit_text(value: Any, text: str, kind: Kind) -> Any:  # noqa: ANN401
-            if kind in _NOT_TEXTS:
-                return value
-            changed = self._protect_text(text, kind, numbers, addresses)
-            return value if changed == text else changed
-
-        return self._walk.visit(document, visit_text)
+    def _look_at(self, node: Any, key: Any, path: str, found: _Found) -> None:  # noqa: ANN401
+        kind = self._kinds.get(path)
+        if kind == "plain":
+            return
+        value = node[key]
+        text = value if type(value) is str else _spell(value)
+        if text.startswith(("{", "[")) and (inner := _read_inner(text)) is not None:
+            document = [inner]
+            found.inner.append((node, key, document))
+            self._look(document, path, found)
+            return
+        if kind is None:
+            kind = judge_unknown(path, text)
+        if kind in _FIELDS:
+            changed = self._protect_field(text, kind, found.numbers, found.addresses)
+            if changed != text:
+                node[key] = changed
+                found.is_changed = True
+        if kind not in _NOT_TEXTS and len(text) >= SHORTEST_SOUGHT:
+            found.texts.append((node, key, kind))
 
     def protect_unreadable(self, text: str) -> str:
         """Return a text that is no call, with all masked that looks like a number or an address."""
@@ -220,26 +271,33 @@ class Protector:
     def _protect_text(
         self, text: str, kind: Kind, numbers: Mapping[str, PhoneAction], addresses: set[str]
     ) -> str:
-        for number, action in numbers.items():
-            if action != "keep":
-                text = self._replace_number(text, number, action)
-        if self.rule.phones != "keep" and could_hold_number(text):
-            sure = list(find_sure(text, also_bare=kind == "unknown"))
-            kept = [number for number, action in numbers.items() if action == "keep"]
-            places = [p for p in sure if normalise(text[p.start : p.end]) not in kept]
-            text = replace_places(text, places, lambda one: self._hide(one, self.rule.phones))
-        is_address = kind == "unknown" and mask_address(text) is not None
-        if (is_address and self.rule.ips != "keep") or any(one in text for one in addresses):
+        if could_hold_number(text):
+            text = self._hide_numbers(text, numbers, also_bare=kind == "unknown")
+        is_address = kind == "unknown" and self.rule.ips != "keep" and _could_be_address(text)
+        if is_address or any(one in text for one in addresses):
             text = self._replace_addresses(text)
         return text
 
-    def _replace_number(self, text: str, number: str, action: PhoneAction) -> str:
-        if not could_hold_number(text):
+    def _hide_numbers(
+        self, text: str, numbers: Mapping[str, PhoneAction], *, also_bare: bool
+    ) -> str:
+        for number, action in numbers.items():
+            if action != "keep":
+                places = list(find_number(text, number))
+                if places:
+                    hide = partial(self._hide, action=action, number=number)
+                    text = replace_places(text, places, hide)
+        if self.rule.phones == "keep":
             return text
-        places = list(find_number(text, number))
-        return replace_places(text, places, lambda one: self._hide(one, action, number))
+        kept = [number for number, action in numbers.items() if action == "keep"]
+        places = [
+            place
+            for place in find_sure(text, also_bare=also_bare)
+            if normalise(text[place.start : place.end]) not in kept
+        ]
+        return replace_places(text, places, partial(self._hide, action=self.rule.phones))
 
-    def _hide(self, written: str, action: PhoneAction, number: str = "") -> str:
+    def _hide(self, written: str, *, action: PhoneAction, number: str = "") -> str:
         if action == "hash":
             return hash_number(number or normalise(written.replace("%2B", "+")), self.rule.key)
         return mask_number(written)
@@ -247,6 +305,11 @@ class Protector:
     def _replace_addresses(self, text: str) -> str:
         places = list(find_addresses(text))
         return replace_places(text, places, lambda one: protect_address(one, self.rule.ips))
+
+
+def _could_be_address(text: str) -> bool:
+    # Asked of most texts, and true of hardly any.
+    return text[-1:] in _HEX and ("." in text or ":" in text) and mask_address(text) is not None
 
 
 class Eraser:
