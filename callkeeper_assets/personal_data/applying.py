@@ -26,7 +26,6 @@ from callkeeper_assets.personal_data.settings import note_applied, note_setting
 from callkeeper_assets.personal_data.shield import read_rule
 from callkeeper_assets.personal_data.targets import Connection, Target, make_account
 from callkeeper_assets.privacy.rewriting import NotJsonError, Protector
-from callkeeper_assets.privacy.rule import KEEP_ALL
 from callkeeper_assets.raw.store import RawStore
 from callkeeper_assets.reports.structure import DAY_COLUMN, REPORT_COLUMN
 from callkeeper_assets.runs.lock import held_source_lock_alone
@@ -103,7 +102,7 @@ def _apply(
     account_id = make_account(connection, target)
     target = Target(target.name, account_id, source, target.rule)
     setting = target.rule.setting
-    note_setting(connection, source.name, setting, is_default=target.rule == KEEP_ALL)
+    note_setting(connection, source.name, target.rule)
     is_drained = drain_spool({source.name: target.renamed})
     say(f"Rewriting raw calls and payloads of {source.name}.")
     for path in store.list_unfinished(source.name):

@@ -9,6 +9,9 @@ from typing import Any, Final
 
 import psycopg
 
+from callkeeper_assets.privacy.rule import Rule
+from callkeeper_assets.webhooks.inbox_queries import read_sql
+
 _Connection = psycopg.Connection[tuple[Any, ...]]
 
 _NEWEST: Final = """
@@ -72,12 +75,14 @@ def read_newest_setting(connection: _Connection, source: str) -> UsedSetting | N
     return UsedSetting(*row) if row else None
 
 
-def note_setting(connection: _Connection, source: str, setting: str, *, is_default: bool) -> None:
-    """Note that calls are written under a setting from now on, unless it is noted already."""
+def note_setting(connection: _Connection, source: str, rule: Rule) -> None:
+    """Note that calls are written under a rule from now on, unless it is noted already."""
     newest = read_newest_setting(connection, source)
-    if newest.setting == setting if newest else is_default:
+    if newest.setting == rule.setting if newest else not rule.is_active:
         return
-    connection.execute(_NOTE, {"name": source, "setting": setting})
+    # Before the first load there is no account yet, and no older call either.
+    connection.execute(read_sql("account"), {"name": source})
+    connection.execute(_NOTE, {"name": source, "setting": rule.setting})
 
 
 def note_applied(connection: _Connection, source: str, setting: str) -> None:

@@ -13,7 +13,7 @@ from callkeeper_assets.config.source import Source
 from callkeeper_assets.database import connect
 from callkeeper_assets.personal_data.settings import note_setting
 from callkeeper_assets.privacy.rewriting import Eraser, NotJsonError, Protector, Scope
-from callkeeper_assets.privacy.rule import KEEP_ALL, Rule
+from callkeeper_assets.privacy.rule import Rule
 from callkeeper_assets.warehouse.forgotten_calls import read_forgotten_calls
 
 # What is left of a call that cannot be read, of which nobody knows what it says.
@@ -79,5 +79,5 @@ def open_shield(url: str, source: Source, *, notes_setting: bool = True) -> Shie
     with connect(url, autocommit=True) as connection:
         forgotten = read_forgotten_calls(connection, source.name)
         if notes_setting:
-            note_setting(connection, source.name, rule.setting, is_default=rule == KEEP_ALL)
+            note_setting(connection, source.name, rule)
     return Shield(Protector(rule), Eraser(), forgotten)

@@ -14,6 +14,7 @@ from callkeeper_assets.api.redaction import register_secret
 from callkeeper_assets.config.errors import MissingSecretError
 from callkeeper_assets.config.source import Source, Webhook
 from callkeeper_assets.privacy.rewriting import Protector
+from callkeeper_assets.privacy.rule import Rule
 from callkeeper_assets.webhooks.payload import Payload
 from callkeeper_assets.webhooks.protection import protect_payload
 
@@ -52,6 +53,11 @@ class Gate:
     def names(self) -> list[str]:
         """The sources that are let in."""
         return list(self._tokens)
+
+    @property
+    def rules(self) -> dict[str, Rule]:
+        """By source, what becomes of personal data."""
+        return {name: protector.rule for name, protector in self._protectors.items()}
 
     @property
     def renamed(self) -> dict[str, Mapping[str, str]]:

@@ -11,7 +11,9 @@ from typing import Any, Final, TypeVar
 
 import psycopg
 
-from callkeeper_assets.database import DatabaseError, database_url, describe
+from callkeeper_assets.database import DatabaseError, connect, database_url, describe
+from callkeeper_assets.personal_data.settings import note_setting
+from callkeeper_assets.privacy.rule import Rule
 from callkeeper_assets.warehouse.errors import WarehouseError
 from callkeeper_assets.warehouse.migrate import ensure_schema
 from callkeeper_assets.webhooks.delivery import Delivery
@@ -40,11 +42,15 @@ class InboxAwayError(Exception):
     """The database did not take the deliveries; the text says why, for the log."""
 
 
-def _prepare_database() -> str:
-    """Return the URL of a database that is there and has the tables."""
+def _prepare_database(rules: Mapping[str, Rule]) -> str:
+    """Return the URL of a database that is there, has the tables and knows of the rules."""
     url = database_url()
     url += f"{'&' if '?' in url else '?'}{_IMPATIENT}"
     ensure_schema(url)
+    if rules:
+        with connect(url, autocommit=True) as connection:
+            for name, rule in rules.items():
+                note_setting(connection, name, rule)
     return url
 
 
@@ -53,9 +59,15 @@ class Inbox:
 
     Args:
         renamed: By source, the names under which its account sends fields.
+        rules: By source, the privacy settings under which its payloads are stored.
     """
 
-    def __init__(self, renamed: Mapping[str, Mapping[str, str]] | None = None) -> None:
+    def __init__(
+        self,
+        renamed: Mapping[str, Mapping[str, str]] | None = None,
+        rules: Mapping[str, Rule] | None = None,
+    ) -> None:
+        self._rules = rules or {}
         self._connection: _Connection | None = None
         self._accounts: dict[str, int] = {}
         self._forgotten = ForgottenCalls(renamed or {})
@@ -73,7 +85,7 @@ class Inbox:
         """
         await self.close()
         try:
-            url = await asyncio.to_thread(_prepare_database)
+            url = await asyncio.to_thread(_prepare_database, self._rules)
             connection = await psycopg.AsyncConnection.connect(
                 url, autocommit=True, application_name="callkeeper webhooks"
             )

@@ -6,10 +6,10 @@ one. What cannot be read loses all that looks like a phone number or an address.
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 
 from callkeeper_assets.privacy.numbers import erase_numbers
 from callkeeper_assets.privacy.rewriting import Eraser, NotJsonError, Protector, Scope

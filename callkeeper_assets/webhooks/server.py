@@ -66,7 +66,7 @@ def run_receiver(host: str, port: int, sources: Sequence[Source]) -> None:
     _configure_logging()
     metrics = Metrics()
     gate = Gate(sources)
-    intake = Intake(Inbox(gate.renamed), Spool(home() / "spool"), metrics)
+    intake = Intake(Inbox(gate.renamed, gate.rules), Spool(home() / "spool"), metrics)
     receiver = Receiver(gate, intake, metrics, AccessLog())
     config = uvicorn.Config(
         receiver,

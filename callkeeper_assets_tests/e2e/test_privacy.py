@@ -39,6 +39,8 @@ def test_no_number_is_in_clear_anywhere(
         assert len(numbers) > 10
         searcher = Searcher([*(write(one) for one in numbers for write in WRITINGS), KEY])
         printed, spooled = do_everything(installation, ids)
+        checked = installation.run("check", "office", "--json").document["findings"]
+    assert [one["state"] for one in checked if one["what"] == "privacy"] == ["good"]
     assert spooled
     assert not searcher.is_in(printed.encode())
     assert list(searcher.search_tables(installation)) == []
