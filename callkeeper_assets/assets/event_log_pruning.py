@@ -16,10 +16,9 @@ from callkeeper_assets.config.errors import ConfigError
 from callkeeper_assets.database.event_log import BatchingEventLogStorage
 
 NAME: Final = "event_log_pruning"
-# Variables of the environment, with what holds where they are unset.
-LOG_DAYS: Final = ("CALLKEEPER_RUN_LOG_DAYS", 90)
-WEBHOOK_RUN_DAYS: Final = ("CALLKEEPER_WEBHOOK_RUN_DAYS", 14)
-
+# What holds where the environment says nothing.
+_LOG_DAYS: Final = 90
+_WEBHOOK_RUN_DAYS: Final = 14
 _RUNS_AT_ONCE: Final = 100
 _ENDED: Final = [
     dg.DagsterRunStatus.SUCCESS,
@@ -34,14 +33,14 @@ def build_event_log_pruning() -> dg.Definitions:
     @dg.op(
         name=NAME,
         description=(
-            f"Deletes runs that merged webhooks after {WEBHOOK_RUN_DAYS[0]} days "
-            f"({WEBHOOK_RUN_DAYS[1]} unless set), and the logs of other runs after {LOG_DAYS[0]} "
-            f"days ({LOG_DAYS[1]}). Days that are materialized stay so."
+            "Deletes runs that merged webhooks after CALLKEEPER_WEBHOOK_RUN_DAYS days "
+            f"({_WEBHOOK_RUN_DAYS} unless set), and what other runs logged after "
+            f"CALLKEEPER_RUN_LOG_DAYS ({_LOG_DAYS}). Days that are materialized stay so."
         ),
     )
     def prune(context: dg.OpExecutionContext) -> None:
         try:
-            log_days, run_days = _read_days(*LOG_DAYS), _read_days(*WEBHOOK_RUN_DAYS)
+            log_days, run_days = _read_settings()
         except ConfigError as error:
             raise dg.Failure(str(error), allow_retries=False) from error
         now = datetime.now(UTC)
@@ -67,13 +66,22 @@ def build_event_log_pruning() -> dg.Definitions:
     return dg.Definitions(jobs=[event_log_pruning], schedules=[schedule])
 
 
-def _read_days(variable: str, default: int) -> int:
-    """Read a number of days from the environment.
+def _read_settings() -> tuple[int, int]:
+    """Return after how many days logs go, and runs that merged webhooks.
 
     Raises:
-        ConfigError: It is no whole number, or none that makes sense.
+        ConfigError: One is no whole number, or none that makes sense.
     """
-    text = os.environ.get(variable, "").strip()
+    log_days = os.environ.get("CALLKEEPER_RUN_LOG_DAYS", "")
+    run_days = os.environ.get("CALLKEEPER_WEBHOOK_RUN_DAYS", "")
+    return (
+        _read_days("CALLKEEPER_RUN_LOG_DAYS", log_days, _LOG_DAYS),
+        _read_days("CALLKEEPER_WEBHOOK_RUN_DAYS", run_days, _WEBHOOK_RUN_DAYS),
+    )
+
+
+def _read_days(variable: str, value: str, default: int) -> int:
+    text = value.strip()
     if not text:
         return default
     if not text.isdecimal() or not 1 <= int(text) <= 36_500:  # noqa: PLR2004 -- a century

@@ -81,15 +81,27 @@ def build_retention(source: Source) -> dg.Definitions:
             )
         return dg.MaterializeResult(metadata=_describe(retained, dry_run=dry_run))
 
+    return dg.Definitions.merge(dg.Definitions(assets=[retention]), _build_job(source))
+
+
+def name_retention_job(source: str) -> str:
+    """Name the job, and the schedule, of a source's retention."""
+    return f"{source}_{NAME}"
+
+
+def _build_job(source: Source) -> dg.Definitions:
+    """Build the job, and its schedule."""
+    assert source.retention is not None  # noqa: S101 -- see `build_retention`
+    name, keep_days = name_retention_job(source.name), source.retention.keep_days
     tags = {SOURCE_TAG: source.name}
     job = dg.define_asset_job(
-        name_retention_job(source.name),
-        selection=dg.AssetSelection.assets(key),
-        description=f"Retention of {source.caption}: older calls than of {keep_days} days go.",
+        name,
+        selection=dg.AssetSelection.assets(dg.AssetKey([source.name, NAME])),
+        description=f"Retention of {source.caption}: calls of more than {keep_days} days go.",
         tags=tags,
     )
     schedule = dg.ScheduleDefinition(
-        name=name_retention_job(source.name),
+        name=name,
         job=job,
         cron_schedule=source.retention.cron,
         execution_timezone=source.time_zone.key,
@@ -100,12 +112,7 @@ def build_retention(source: Source) -> dg.Definitions:
         ),
         tags=tags,
     )
-    return dg.Definitions(assets=[retention], jobs=[job], schedules=[schedule])
-
-
-def name_retention_job(source: str) -> str:
-    """Name the job, and the schedule, of a source's retention."""
-    return f"{source}_{NAME}"
+    return dg.Definitions(jobs=[job], schedules=[schedule])
 
 
 def _clear_event_log(

@@ -46,14 +46,19 @@ _FIND: Final = """
     FROM {table} AS d
     WHERE d.id <> {unknown} AND NOT EXISTS (SELECT FROM {facts} AS f WHERE f.{column} = d.id)
 """
-_READ: Final = "SELECT id FROM orphans WHERE place > %s AND place <= %s"
+# By joins: an array of so many ids is searched from its beginning for each fact, once PostgreSQL
+# has chosen a plan for any array.
 _DELETE: Final = """
-    WITH used AS MATERIALIZED (
-        SELECT DISTINCT {column} AS id FROM {facts} WHERE {column} = ANY(%(ids)s)
+    WITH chunk AS MATERIALIZED (
+        SELECT id FROM orphans WHERE place > %(begin)s AND place <= %(end)s
+    ),
+    used AS MATERIALIZED (
+        SELECT DISTINCT f.{column} AS id FROM {facts} AS f JOIN chunk ON chunk.id = f.{column}
     ),
     gone AS (
         DELETE FROM {table} AS d
-        WHERE d.id = ANY(%(ids)s) AND d.id NOT IN (SELECT id FROM used)
+        USING chunk
+        WHERE d.id = chunk.id AND NOT EXISTS (SELECT FROM used WHERE used.id = d.id)
         RETURNING pg_column_size(ROW(d.*)) AS bytes
     )
     SELECT count(*), coalesce(sum(bytes), 0)::bigint FROM gone
@@ -88,12 +93,13 @@ def delete_orphans(connection: Connection) -> Iterator[tuple[str, Deleted | None
         with connection.transaction():
             connection.execute("DROP TABLE IF EXISTS orphans")
             found = connection.execute(_compose(_FIND, table)).rowcount
+        connection.execute("ANALYZE orphans")
         for begin in range(0, found, _ROWS):
-            ids = [row[0] for row in connection.execute(_READ, (begin, begin + _ROWS))]
-            yield table, _delete(connection, table, ids)
+            yield table, _delete(connection, table, begin)
 
 
-def _delete(connection: Connection, table: str, ids: list[int]) -> Deleted | None:
+def _delete(connection: Connection, table: str, begin: int) -> Deleted | None:
+    places = {"begin": begin, "end": begin + _ROWS}
     for attempt in range(_ATTEMPTS):
         try:
             with connection.transaction():
@@ -101,7 +107,7 @@ def _delete(connection: Connection, table: str, ids: list[int]) -> Deleted | Non
                 connection.execute(_LOCK, (DIMENSIONS_LOCK,))
                 # Before the rows go: a kill between must not leave loads with ids that are gone.
                 connection.execute(_COUNT_DELETION)
-                row = connection.execute(_compose(_DELETE, table), {"ids": ids}).fetchone()
+                row = connection.execute(_compose(_DELETE, table), places).fetchone()
                 return Deleted(*row) if row else Deleted()
         except psycopg.errors.LockNotAvailable:
             if attempt + 1 < _ATTEMPTS:

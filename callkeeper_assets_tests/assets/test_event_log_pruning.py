@@ -40,7 +40,7 @@ def webhook_inbox() -> None:
 def instance(database: str, home: Path) -> Iterator[dg.DagsterInstance]:
     """A day loaded, and webhooks merged, twice: long ago and now."""
     assert database
-    assert home.is_dir()
+    assert home.name
     set_dagster_home()
     load = dg.define_asset_job("load", dg.AssetSelection.all())
     definitions = dg.Definitions(assets=[calls], asset_checks=[whole], jobs=[load])

@@ -17,6 +17,7 @@ from callkeeper_assets_tests.benchmarks import (
     reconciliation,
     refreshes,
     reports,
+    retention,
 )
 from callkeeper_assets_tests.benchmarks.code_location import compare_loading
 from callkeeper_assets_tests.benchmarks.peers_environment import prepare_peers
@@ -41,12 +42,26 @@ class _Sizes:
     reconciled_days: int
     reconciled_rounds: int
     latency: tuple[int, int]
+    retained: tuple[int, int]
 
 
 _FULL: Final = _Sizes(
-    200, 500, 5, 50, 100, 5, WebhookSizes(5, 8, 100_000), (20, 100), 30, 5, (100, 10)
+    200,
+    500,
+    5,
+    50,
+    100,
+    5,
+    WebhookSizes(5, 8, 100_000),
+    (20, 100),
+    30,
+    5,
+    (100, 10),
+    (1_096, 366),
 )
-_SHORT: Final = _Sizes(5, 12, 1, 2, 100, 1, WebhookSizes(1, 2, 5_000), (2, 4), 2, 1, (20, 1))
+_SHORT: Final = _Sizes(
+    5, 12, 1, 2, 100, 1, WebhookSizes(1, 2, 5_000), (2, 4), 2, 1, (20, 1), (30, 10)
+)
 _BENCHMARKS: Final[dict[str, Callable[[Stand, str, _Sizes], Section]]] = {
     "historic": lambda stand, peers, sizes: historic.compare_loads(stand, peers, sizes.load_days),
     "memory": lambda stand, _, sizes: historic.compare_memory(
@@ -63,6 +78,7 @@ _BENCHMARKS: Final[dict[str, Callable[[Stand, str, _Sizes], Section]]] = {
     "location": lambda stand, _, sizes: compare_loading(
         stand.folder, sizes.location_sources, sizes.location_rounds
     ),
+    "retention": lambda stand, _, sizes: retention.measure_retention(stand, *sizes.retained),
     "webhooks": lambda stand, _, sizes: measure_receiver(stand, sizes.webhooks),
     "webhook-latency": lambda stand, _, sizes: measure_latency(stand, *sizes.latency),
 }
@@ -85,8 +101,10 @@ def main() -> None:
         *daemon.name_accounts(sizes.daemon_sources),
         reports.ACCOUNT,
         reconciliation.ACCOUNT,
+        retention.ACCOUNT,
+        retention.BESIDE,
     ]
-    oldest = today() - dt.timedelta(days=sizes.memory_days + 30)
+    oldest = today() - dt.timedelta(days=max(sizes.memory_days, sizes.retained[0]) + 30)
     sections: list[Section] = []
     with Stand(accounts, oldest) as stand:
         for name in names:

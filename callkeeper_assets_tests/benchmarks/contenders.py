@@ -66,13 +66,13 @@ class Contender:
     def load(self, accounts: Sequence[str], first: dt.date, last: dt.date) -> Usage:
         """Load days of accounts and measure it."""
         if self.name == "callkeeper":
-            return self._run_product("load", *accounts, "--from", str(first), "--to", str(last))
+            return self.run_product("load", *accounts, "--from", str(first), "--to", str(last))
         return self._run_peer(accounts, first, last)
 
     def refresh(self, account: str) -> Usage:
         """Load an account's last days, as each day's refresh does, and measure it."""
         if self.name == "callkeeper":
-            return self._run_product("refresh", account)
+            return self.run_product("refresh", account)
         return self._run_peer([account], today() - dt.timedelta(days=OVERLAP_DAYS), today())
 
     def environment(self) -> dict[str, str]:
@@ -85,7 +85,8 @@ class Contender:
             **{_key_variable(name): key for name, key in self.stand.keys.items()},
         }
 
-    def _run_product(self, *words: str) -> Usage:
+    def run_product(self, *words: str) -> Usage:
+        """Run a command of the product and measure it."""
         command = [self.python, "-m", "callkeeper_assets.cli.main", *words]
         return run_measured(
             command, environment=self.environment(), folder=ROOT, watched=self.stand.watched

@@ -128,8 +128,8 @@ def test_days_are_those_of_the_source_and_not_of_the_machine(write_source: Write
 ALLOWED_TABLES = ", ".join(sorted(SELECTABLE_TABLES))
 ALLOWED_ATTRIBUTES = (
     "api, api_key, base_url, caption, filters, history_days, max_lost_share, owners, "
-    "parallel_days, privacy, reconciliation, refresh, reports, start_date, tables, time_zone, "
-    "webhook"
+    "parallel_days, privacy, reconciliation, refresh, reports, retention, start_date, tables, "
+    "time_zone, webhook"
 )
 
 
@@ -266,7 +266,9 @@ ALLOWED_ATTRIBUTES = (
             "privacy: {phones: hash, key: 0123456789abcdef0123456789abcdef}",
             "privacy.key: must name the environment variable that holds the key, never a key",
         ),
-        ("retention: {}", "retention: not yet: retention come"),
+        ("retention: {}", "retention.keep_days: is required and missing."),
+        ("retention: {keep_days: 0}", "retention.keep_days: must be at least 1."),
+        ("retention: {keep_days: 9, cron: daily}", "retention.cron: "),
         ("api_key: {env: B}", "api_key: is written twice, first on line 3: keep one."),
     ],
 )
@@ -362,7 +364,7 @@ def test_all_mistakes_of_a_file_are_reported_at_once_in_their_order(
         ["8", "tables[0]"],
         ["12", "filters.general_dates[0].op"],
         ["14", "refresh.cron"],
-        ["15", "retention"],
+        ["15", "retention.keep_days"],
     ]
 
 
@@ -423,7 +425,7 @@ def test_a_broken_source_takes_no_other_away(tmp_path: Path, write_source: Write
     assert [source.name for source in sources] == ["b", "c"]
     assert [(one.name, one.file) for one in refused] == [("a", broken)]
     (problem,) = refused[0].problems
-    assert problem.startswith(f"{broken}:4: retention: not yet: retention come with a later")
+    assert problem.startswith(f"{broken}:4: retention.keep_days: is required and missing.")
 
 
 def test_a_file_that_would_be_passed_over_in_silence_is_reported(
