@@ -4,7 +4,7 @@ The guard of raw calls, their details, and the pool that lets one step at a time
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -16,6 +16,9 @@ from callkeeper_assets.raw.days import DayDetails, build_table
 from callkeeper_assets.raw.store import RawStore
 from callkeeper_assets.warehouse.guard import DayBalance, find_refusal
 from callkeeper_assets.warehouse.records import Guard
+
+if TYPE_CHECKING:
+    from callkeeper_assets.personal_data.shield import Shield
 
 
 def name_pool(source: Source) -> str:
@@ -32,12 +35,14 @@ class Judgement:
         source: that is asked.
         store: where its raw calls lie.
         guard: how much of a day may vanish; None does without.
+        shield: what calls pass before anything is written.
     """
 
     context: dg.AssetExecutionContext
     source: Source
     store: RawStore
     guard: Guard | None
+    shield: "Shield"
 
     def judge(self, fetched: DayOfCalls) -> DayToStore:
         """Turn an answer into a day to store, refused if too many calls of the stored day are gone.
@@ -49,7 +54,11 @@ class Judgement:
         if refusal:
             self.context.log.warning(refusal)
         return DayToStore(
-            calls=build_table(fetched.call_ids, fetched.epochs, fetched.payloads),
+            calls=build_table(
+                fetched.call_ids,
+                fetched.epochs,
+                self.shield.pass_calls(fetched.call_ids, fetched.payloads),
+            ),
             details=DayDetails(
                 source=self.source.name,
                 day=fetched.day,

@@ -5,6 +5,8 @@ period. A step that Dagster runs again in the same run goes on where it stopped.
 """
 
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import date
 
 import dagster as dg
@@ -27,7 +29,10 @@ from callkeeper_assets.assets.signatures import with_known_signature
 from callkeeper_assets.assets.table_specs import RAW_CALLS_SCHEMA
 from callkeeper_assets.config.errors import ConfigError
 from callkeeper_assets.config.source import Source
+from callkeeper_assets.database.url import database_url
+from callkeeper_assets.raw.store import RawStore
 from callkeeper_assets.runs import progress
+from callkeeper_assets.runs.lock import held_source_lock
 from callkeeper_assets.warehouse.records import Guard
 
 
@@ -85,27 +90,52 @@ def build_raw_calls(source: Source) -> dg.AssetsDefinition:
         is_forced = read_config(context, LoadConfig).force
         guard = None if is_forced else Guard(max_lost_share=source.max_lost_share)
         with failing_clearly(context):
-            judgement = Judgement(context, source, raw_store.open_store(), guard)
-        return RawCallsStream(_fetch(judgement, callkeeper, warehouse))
+            store = raw_store.open_store()
+        days = _fetch(_Fetch(context, source, store, guard), callkeeper, warehouse)
+        return RawCallsStream(days, _hold_source(context, source))
 
     return raw_calls
 
 
+@dataclass(frozen=True)
+class _Fetch:
+    """One run's fetching: see `Judgement`, which it becomes when the database is there."""
+
+    context: dg.AssetExecutionContext
+    source: Source
+    store: RawStore
+    guard: Guard | None
+
+    def open_judgement(self, url: str) -> Judgement:
+        from callkeeper_assets.personal_data.shield import open_shield  # noqa: PLC0415
+
+        shield = open_shield(url, self.source)
+        return Judgement(self.context, self.source, self.store, self.guard, shield)
+
+
+@contextmanager
+def _hold_source(context: dg.AssetExecutionContext, source: Source) -> Iterator[None]:
+    """Let nobody rewrite the source's calls until the last day that is fetched is stored."""
+    with failing_clearly(context), held_source_lock(database_url(), source.name):
+        yield
+
+
 def _fetch(
-    judgement: Judgement, callkeeper: CallKeeperResource, warehouse: WarehouseResource
+    fetch: _Fetch, callkeeper: CallKeeperResource, warehouse: WarehouseResource
 ) -> Iterator[DayToStore]:
     """Fetch the run's days, in order; those that this run has already stored are not asked again.
 
     Raises:
         dagster.Failure: What the source, the store or the configuration said.
     """
-    source = judgement.source
-    days = days_of_run(judgement.context)
+    source, context = fetch.source, fetch.context
+    days = days_of_run(context)
     with (
-        failing_clearly(judgement.context),
-        warehouse.open(judgement.context, source) as url,
-        logging_failure(url, source, judgement.context.run, days),
+        failing_clearly(context),
+        warehouse.open(context, source) as url,
+        logging_failure(url, source, context.run, days),
     ):
+        judgement = fetch.open_judgement(url)
         if days[0] < source.first_day(source.today()):
             raise BeyondHistoryError(source=source, day=days[0])
         days[:] = _days_to_fetch(judgement, days)
@@ -113,7 +143,7 @@ def _fetch(
         with callkeeper.open_client(source) as client:
             for fetched in client.fetch_days(tuple(days)):
                 day = judgement.judge(fetched)
-                judgement.context.add_asset_metadata(
+                context.add_asset_metadata(
                     judgement.describe(day), partition_key=fetched.day.isoformat()
                 )
                 yield day

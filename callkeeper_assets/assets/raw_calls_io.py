@@ -6,7 +6,8 @@ What passes through it is a stream, never a period: memory holds the days under 
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 from datetime import date
 from typing import TYPE_CHECKING, Final
 
@@ -32,9 +33,14 @@ class DayToStore:
 
 @dataclass(frozen=True)
 class RawCallsStream:
-    """Fetched days, in order; they can be passed through once."""
+    """Fetched days, in order; they can be passed through once.
+
+    Attributes:
+        held: entered while they are stored, until the last one is.
+    """
 
     days: Iterable[DayToStore]
+    held: AbstractContextManager[None] = field(default_factory=nullcontext)
 
 
 @dataclass(frozen=True)
@@ -100,8 +106,9 @@ class RawCallsIOManager(dg.ConfigurableIOManager):
     def handle_output(self, context: dg.OutputContext, obj: RawCallsStream) -> None:
         """Store each day as it comes, whatever happens after it."""
         store = RawStore(raw_url())
-        for _ in store_days(store, obj.days):
-            pass
+        with obj.held:
+            for _ in store_days(store, obj.days):
+                pass
         context.log.info("Raw calls are below %s.", store.url)
 
     def load_input(self, context: dg.InputContext) -> StoredRawCalls:

@@ -44,7 +44,9 @@ from callkeeper_assets.assets.resources import (
 from callkeeper_assets.assets.signatures import with_known_signature
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.raw.errors import RawError
+from callkeeper_assets.raw.store import RawStore
 from callkeeper_assets.runs import progress
+from callkeeper_assets.runs.lock import held_source_lock
 from callkeeper_assets.warehouse.dimensions import CALLS, FACTS
 from callkeeper_assets.warehouse.discrepancies import ComparedDay, Mode
 from callkeeper_assets.warehouse.records import Guard, LoadedDay, RawDay, RefusedDay, RowCounts
@@ -99,9 +101,13 @@ def build_reconciliation(source: Source) -> dg.AssetsDefinition:
         warehouse: WarehouseResource,
     ) -> Iterator[dg.MaterializeResult[None]]:
         step = _Step(context, source, read_config(context, ReconciliationConfig))
-        with failing_clearly(context), warehouse.open(context, source) as url:
+        with (
+            failing_clearly(context),
+            warehouse.open(context, source) as url,
+            held_source_lock(url, source.name),
+        ):
             days = step.choose_days()
-            judgement = Judgement(context, source, raw_store.open_store(), step.guard)
+            judgement = step.open_judgement(url, raw_store.open_store())
             with step.logging_failure(url, days):
                 outcome = _reconcile(step, judgement, callkeeper, url, days)
                 _record(step, url, outcome)
@@ -136,6 +142,12 @@ class _Step:
         if self.config.force:
             return None
         return Guard(max_lost_share=self.source.max_lost_share, command="reconcile")
+
+    def open_judgement(self, url: str, store: RawStore) -> Judgement:
+        from callkeeper_assets.personal_data.shield import open_shield  # noqa: PLC0415
+
+        shield = open_shield(url, self.source, notes_setting=self.mode == "heal")
+        return Judgement(self.context, self.source, store, self.guard, shield)
 
     def choose_days(self) -> list[date]:
         """Return the run's days that the source can still give; say which are left alone."""

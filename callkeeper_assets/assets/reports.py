@@ -25,11 +25,10 @@ from callkeeper_assets.assets.report_specs import (
 from callkeeper_assets.assets.resources import WarehouseResource
 from callkeeper_assets.assets.signatures import with_known_signature
 from callkeeper_assets.config.source import Source
-from callkeeper_assets.raw.errors import MissingDayError, UnreadableDayError
 from callkeeper_assets.raw.store import RawStore
 from callkeeper_assets.reports.definition import Report
 from callkeeper_assets.runs import progress
-from callkeeper_assets.warehouse.records import RawDay
+from callkeeper_assets.runs.lock import held_source_lock
 
 if TYPE_CHECKING:
     from callkeeper_assets.reports.outcomes import BuiltDay
@@ -70,6 +69,7 @@ def build_reports(source: Source) -> dg.AssetsDefinition:
         with (
             failing_clearly(context),
             warehouse.open(context, source) as url,
+            held_source_lock(url, source.name),
             logging_failure(url, source, context.run, days),
         ):
             problems = _build(context, source, chosen, url=url, store=raw_calls.store, days=days)
@@ -122,13 +122,14 @@ def _build(
     from callkeeper_assets.reports.loading import load_reports  # noqa: PLC0415
     from callkeeper_assets.reports.outcomes import BuiltDay  # noqa: PLC0415
     from callkeeper_assets.warehouse.loader import log_failure  # noqa: PLC0415
+    from callkeeper_assets.webhooks.told_calls import read_days_of_reports  # noqa: PLC0415
 
     account, outcome = build_account(source), _Outcome()
     wanted, total = tuple(days), len(days)
     results = load_reports(
         url,
         account,
-        _read_days(url, store, source, wanted, outcome.unreadable),
+        read_days_of_reports(url, store, source, wanted, outcome.unreadable),
         reports=chosen,
         configured=source.reports,
         run_id=context.run.run_id,
@@ -151,29 +152,6 @@ def _build(
         log_failure(url, account, [min(outcome.unreadable)], context.run.run_id, text)
         outcome.problems.append(text)
     return outcome.problems
-
-
-def _read_days(
-    url: str, store: RawStore, source: Source, days: Sequence[date], unreadable: dict[date, str]
-) -> Iterator[RawDay]:
-    """Read the days' calls; put days whose raw calls cannot be read into `unreadable`, with why.
-
-    The one place where a report's calls come from: raw calls, and what only webhooks told of yet.
-    """
-    from callkeeper_assets.webhooks.told_calls import add_told_calls  # noqa: PLC0415
-
-    for day in days:
-        problem = source.find_retention_problem(day)
-        if problem:
-            unreadable[day] = problem
-            continue
-        try:
-            calls, details = store.read(source.name, day)
-            yield RawDay(day, add_told_calls(url, source, day, calls, details.fetched_at))
-        except MissingDayError:
-            unreadable[day] = ""
-        except UnreadableDayError as error:
-            unreadable[day] = str(error)
 
 
 def _describe_unreadable(source: Source, unreadable: dict[date, str], total: int) -> str:

@@ -30,6 +30,7 @@ from callkeeper_assets.assets.table_specs import (
 )
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.runs import progress
+from callkeeper_assets.runs.lock import held_source_lock
 from callkeeper_assets.warehouse.records import Guard, LoadedDay, RawDay
 from callkeeper_assets.warehouse.tables import TABLES
 
@@ -67,7 +68,11 @@ def build_tables(source: Source) -> dg.AssetsDefinition:
         raw_calls: StoredRawCalls,
     ) -> Iterator[dg.MaterializeResult[None]]:
         config = read_config(context, LoadConfig)
-        with failing_clearly(context), warehouse.open(context, source) as url:
+        with (
+            failing_clearly(context),
+            warehouse.open(context, source) as url,
+            held_source_lock(url, source.name),
+        ):
             outcome = _load(context, source, config, url, raw_calls)
             if outcome.refusals:
                 _record_one_by_one(context, outcome.loaded)

@@ -27,6 +27,7 @@ def check(
         check_database,
         check_raw_store,
     )
+    from callkeeper_assets.cli.privacy_checks import check_privacy  # noqa: PLC0415
     from callkeeper_assets.cli.selection import (  # noqa: PLC0415
         choose_sources,
         explain_no_source,
@@ -37,12 +38,16 @@ def check(
         describe_refused,
     )
 
-    findings = [check_dagster_home(), *check_database(), check_raw_store()]
+    database = check_database()
+    # Of the embedded one that is yet to be made there is one finding, of tables none.
+    has_database = len(database) > 1
+    findings = [check_dagster_home(), *database, check_raw_store()]
     if not source and not has_sources():
         findings.append(Finding(SUBJECT, "sources", "warning", explain_no_source()))
     else:
         sources, broken = choose_sources(source or [])
         findings += check_sources(sources)
+        findings += check_privacy(sources, has_database=has_database)
         findings += [finding for refused in broken for finding in describe_refused(refused)]
     has_failed = any(finding.state == "bad" for finding in findings)
     if as_json:

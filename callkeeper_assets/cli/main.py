@@ -16,9 +16,12 @@ from callkeeper_assets.cli.demo import demo
 from callkeeper_assets.cli.dev import dev
 from callkeeper_assets.cli.environment import prepare_environment, read_version
 from callkeeper_assets.cli.exits import FAILED, INTERRUPTED, WRONG_USAGE, UsageProblemError
+from callkeeper_assets.cli.export import export
+from callkeeper_assets.cli.forget import forget
 from callkeeper_assets.cli.history import history
 from callkeeper_assets.cli.inbox import inbox
 from callkeeper_assets.cli.load import load
+from callkeeper_assets.cli.protect import protect
 from callkeeper_assets.cli.reconcile import reconcile
 from callkeeper_assets.cli.refresh import refresh
 from callkeeper_assets.cli.report import report
@@ -48,6 +51,9 @@ _COMMANDS = (
     report,
     status,
     history,
+    forget,
+    export,
+    protect,
     webhooks,
     inbox,
     simulate,

@@ -71,3 +71,24 @@ def find_day_problems(attributes: SourceAttributes, today: date) -> Iterator[Pro
             f"{attributes.start_date} is in the future; today is {today} in "
             f"{attributes.time_zone}.",
         )
+
+
+def find_privacy_problems(attributes: SourceAttributes, name: str) -> Iterator[Problem]:
+    """Hashing without a key, and a key that nothing is hashed with."""
+    privacy = attributes.privacy
+    hashed = [
+        attribute
+        for attribute in ("phones", "manager_phones")
+        if getattr(privacy, attribute) == "hash"
+    ]
+    if hashed and privacy.key is None:
+        yield Problem(
+            ("attributes", "privacy", hashed[0]),
+            f"hash needs a key: add key: {{env: {name.upper()}_PRIVACY_KEY}}, and set that "
+            "variable to a long random text.",
+        )
+    if privacy.key is not None and not hashed:
+        yield Problem(
+            ("attributes", "privacy", "key"),
+            "is for phones: hash, and nothing is hashed: remove it, or write phones: hash.",
+        )

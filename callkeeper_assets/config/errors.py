@@ -9,12 +9,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Literal
 
-SecretAttribute = Literal["api_key", "webhook.token"]
+SecretAttribute = Literal["api_key", "webhook.token", "privacy.key"]
 
 _MAKING_ONE: Final = "`python -c 'import secrets; print(secrets.token_urlsafe(24))'`"
 _SECRETS: Final[Mapping[SecretAttribute, tuple[str, str]]] = {
     "api_key": ("API key", "the account's API key"),
     "webhook.token": ("webhook token", f"a long random text, such as {_MAKING_ONE} prints,"),
+    "privacy.key": (
+        "key for hashing phone numbers",
+        f"the key of its hashes, or for a new source a long random text, as {_MAKING_ONE} prints,",
+    ),
 }
 
 
@@ -47,7 +51,7 @@ class MissingSecretError(ConfigError):
 
     Args:
         source: The source's name.
-        attribute: The one that names the variable: `api_key` or `webhook.token`.
+        attribute: The one that names the variable.
         variable: The environment variable.
         file: The source's `defs.yaml`.
     """

@@ -15,13 +15,25 @@ from zoneinfo import ZoneInfo
 from callkeeper_assets.api.names import BASE_URLS
 from callkeeper_assets.config.clashes import find_clashes
 from callkeeper_assets.config.errors import InvalidSourceError, MissingFolderError
-from callkeeper_assets.config.models import SourceAttributes, WebhookAttributes
+from callkeeper_assets.config.models import (
+    PrivacyAttributes,
+    SourceAttributes,
+    WebhookAttributes,
+)
 from callkeeper_assets.config.problems import Problem
 from callkeeper_assets.config.reading import read_attributes
 from callkeeper_assets.config.report_building import build_reports
-from callkeeper_assets.config.source import Reconciliation, Refresh, Retention, Source, Webhook
+from callkeeper_assets.config.source import (
+    Privacy,
+    Reconciliation,
+    Refresh,
+    Retention,
+    Source,
+    Webhook,
+)
 from callkeeper_assets.config.yaml_file import YamlFile, YamlFileError, read_yaml_file
 from callkeeper_assets.home import project_root
+from callkeeper_assets.privacy.rule import Rule
 from callkeeper_assets.warehouse.call_fields import WEBHOOK_FIELDS
 from callkeeper_assets.warehouse.filters import Filter
 from callkeeper_assets.warehouse.tables import SELECTABLE_TABLES
@@ -121,6 +133,20 @@ def _build_webhook(attributes: WebhookAttributes | None) -> Webhook | None:
     )
 
 
+def _build_privacy(attributes: PrivacyAttributes) -> Privacy:
+    managers = attributes.manager_phones
+    return Privacy(
+        rule=Rule(
+            phones=attributes.phones,
+            manager_phones=attributes.phones if managers is None else managers,
+            ips=attributes.ips,
+            user_agents=attributes.user_agents,
+            recordings=attributes.recordings,
+        ),
+        key_env=attributes.key.env if attributes.key else "",
+    )
+
+
 def _build_source(attributes: SourceAttributes, file: Path, now: datetime) -> Source:
     zone = ZoneInfo(attributes.time_zone)
     start = attributes.start_date
@@ -149,6 +175,7 @@ def _build_source(attributes: SourceAttributes, file: Path, now: datetime) -> So
         parallel_days=attributes.parallel_days,
         file=file,
         reports=build_reports(attributes.reports),
+        privacy=_build_privacy(attributes.privacy),
         retention=Retention(attributes.retention.cron, attributes.retention.keep_days)
         if attributes.retention
         else None,

@@ -17,6 +17,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from callkeeper_assets.api.names import ApiName, Role
 from callkeeper_assets.config.cron import find_cron_problem
 from callkeeper_assets.config.problems import describe_unknown, suggest_name
+from callkeeper_assets.privacy.rule import Action, PhoneAction
 from callkeeper_assets.reports.definition import ColumnType, OnNewField
 from callkeeper_assets.reports.names import REPORT_NAME_PATTERN, find_report_name_problem
 from callkeeper_assets.warehouse.call_fields import WEBHOOK_FIELDS
@@ -197,6 +198,30 @@ class ReconciliationAttributes(_Attributes):
     heal: bool = Field(default=True, description="Whether what differs is loaded anew.")
 
 
+class PrivacyAttributes(_Attributes):
+    """What becomes of personal data before anything is written."""
+
+    phones: PhoneAction = Field(
+        default="keep",
+        description="Clients' numbers: kept, without their last four digits, or as a keyed hash.",
+    )
+    manager_phones: PhoneAction | None = Field(
+        default=None, description="The company's numbers. Default: as phones."
+    )
+    ips: Action = Field(
+        default="keep", description="Addresses: kept, their network alone, or dropped."
+    )
+    user_agents: Action = Field(
+        default="keep", description="Browsers: kept, their name and system alone, or dropped."
+    )
+    recordings: Action = Field(
+        default="keep", description="Recordings' addresses: kept, their host alone, or dropped."
+    )
+    key: Annotated[EnvironmentSecret, WithJsonSchema(_SECRET_SCHEMA)] | None = Field(
+        default=None, description="{env: NAME}: the variable that holds the key of hashes."
+    )
+
+
 class RetentionAttributes(_Attributes):
     """How long calls are kept."""
 
@@ -345,6 +370,10 @@ class SourceAttributes(_Attributes):
     reconciliation: ReconciliationAttributes = Field(
         default_factory=ReconciliationAttributes,
         description="The comparison of the warehouse with the source, and its healing.",
+    )
+    privacy: PrivacyAttributes = Field(
+        default_factory=PrivacyAttributes,
+        description="Personal data: kept, masked or hashed. Default: all of it is kept.",
     )
     retention: RetentionAttributes | None = Field(
         default=None, description="How long calls are kept. Default: for ever."

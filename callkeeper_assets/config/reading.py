@@ -17,6 +17,7 @@ from callkeeper_assets.config.checks import (
     find_api_problems,
     find_day_problems,
     find_filter_problems,
+    find_privacy_problems,
     find_table_problems,
 )
 from callkeeper_assets.config.models import SourceAttributes
@@ -27,9 +28,6 @@ COMPONENT_TYPE = "callkeeper_assets.CallKeeperSource"
 
 # Dagster's own keys of a defs.yaml. `requirements` only lists variables for `dg`.
 _FILE_KEYS = ("type", "attributes", "requirements")
-_LATER = {
-    "privacy": "masking of personal data",
-}
 _CHOICE = re.compile(r"'([^']*)'")
 # By pydantic's kinds of errors, filled in from their context.
 _TEXTS = {
@@ -51,6 +49,7 @@ _TEXTS = {
 _SECRETS: Mapping[Location, tuple[str, str, str]] = {
     ("api_key",): ("key", "API_KEY", "replace it in CallKeeper"),
     ("webhook", "token"): ("token", "WEBHOOK_TOKEN", "make a new one"),
+    ("privacy", "key"): ("key", "PRIVACY_KEY", "make a new one"),
 }
 
 
@@ -71,8 +70,6 @@ def _model_at(location: Location) -> type[BaseModel]:
 
 def _describe_extra(location: Location) -> str:
     name = str(location[-1])
-    if len(location) == 1 and name in _LATER:
-        return f"not yet: {_LATER[name]} come with a later version. Remove it until then."
     return describe_unknown("attribute", name, _model_at(location).model_fields)
 
 
@@ -166,6 +163,7 @@ def read_attributes(
         attributes = SourceAttributes.model_validate(good)
     problems += find_table_problems(attributes)
     problems += find_filter_problems(attributes, tables_known="tables" not in refused)
+    problems += find_privacy_problems(attributes, name)
     problems += find_report_problems(attributes)
     if "api" not in refused:
         problems += find_api_problems(attributes)

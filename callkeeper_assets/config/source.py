@@ -6,13 +6,15 @@ anything again. Only its secret is not here, it is read from the environment whe
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
+from typing import Final
 from zoneinfo import ZoneInfo
 
 from callkeeper_assets.api.names import ApiName, Role
 from callkeeper_assets.config.errors import MissingSecretError, SecretAttribute
+from callkeeper_assets.privacy.rule import KEEP_ALL, Rule
 from callkeeper_assets.reports.definition import Report
 from callkeeper_assets.warehouse.filters import Filter
 
@@ -61,6 +63,22 @@ class Reconciliation:
 
 
 @dataclass(frozen=True)
+class Privacy:
+    """What becomes of a source's personal data.
+
+    Args:
+        rule: As configured, without its key.
+        key_env: The environment variable that holds the key; empty where nothing is hashed.
+    """
+
+    rule: Rule = KEEP_ALL
+    key_env: str = ""
+
+
+NO_PRIVACY: Final = Privacy()
+
+
+@dataclass(frozen=True)
 class Retention:
     """How long calls are kept.
 
@@ -95,6 +113,7 @@ class Source:
         parallel_days: How many days are fetched side by side.
         file: Its `defs.yaml`.
         reports: Its custom reports, in the file's order.
+        privacy: What becomes of its personal data; by default all of it is kept.
         retention: None where calls are kept for ever.
         role: Whose calls are asked for, where the API knows roles.
     """
@@ -117,6 +136,7 @@ class Source:
     parallel_days: int
     file: Path
     reports: tuple[Report, ...] = ()
+    privacy: Privacy = NO_PRIVACY
     retention: Retention | None = None
     role: Role = "own"
 
@@ -140,6 +160,23 @@ class Source:
     def has_webhook_audit(self) -> bool:
         """Whether its webhooks can be audited: it takes them, and its API lists those sent."""
         return self.webhook is not None and self.api == "ckct"
+
+    def read_privacy_rule(self) -> Rule:
+        """Return the rule for personal data, with its key from the environment if it hashes.
+
+        Raises:
+            MissingSecretError: The key is unset or blank.
+        """
+        rule = self.privacy.rule
+        if not rule.hashes:
+            return rule
+        key = self._read_secret("privacy.key", self.privacy.key_env)
+        return replace(rule, key=key.encode())
+
+    @property
+    def webhook_names(self) -> Mapping[str, str]:
+        """By path in a raw call, the name under which its webhooks have the value."""
+        return self.webhook.fields if self.webhook else {}
 
     def webhooks_stay_from(self, fetched_at: datetime) -> datetime | None:
         """Since when calls of webhooks stay that an answer does not show; None: none stays.

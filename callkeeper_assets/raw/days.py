@@ -76,6 +76,13 @@ def build_table(
     )
 
 
+def replace_payloads(calls: "pa.Table", payloads: Sequence[bytes]) -> "pa.Table":
+    """Return a day's table with other JSON texts, parallel to its rows."""
+    rebuilt = build_table([0] * len(payloads), [0] * len(payloads), payloads)
+    place = calls.schema.get_field_index("payload")
+    return calls.set_column(place, "payload", rebuilt["payload"])
+
+
 def encode_day(calls: "pa.Table", details: DayDetails) -> bytes:
     """Return the bytes of a day's Parquet file, compressed with zstd."""
     import pyarrow as pa  # noqa: PLC0415

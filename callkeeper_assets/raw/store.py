@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _REFUSED_SUFFIX: Final = ".refused"
 _DAY_FILE: Final = re.compile(r"(\d{4}-\d\d-\d\d)\.parquet")
+_UNFINISHED: Final = re.compile(r"\.\d{4}-\d\d-\d\d\.parquet.*\.[0-9a-f]{32}")
 # Beside it: a refused answer, and what a kill left of a file that was being written.
 _ANY_FILE: Final = re.compile(r"\.?(\d{4}-\d\d-\d\d)\.parquet(\.refused)?(\.[0-9a-f]{32})?")
 
@@ -67,20 +68,26 @@ class RawStore:
         self._remove(path + _REFUSED_SUFFIX)
         return len(content)
 
+    def rewrite(self, calls: "pa.Table", details: DayDetails) -> None:
+        """Replace a day's calls as they are stored; an answer refused since stays beside."""
+        self._replace(self.locate(details.source, details.day), encode_day(calls, details))
+
     def refuse(self, calls: "pa.Table", details: DayDetails) -> None:
         """Keep an answer that the guard did not let replace the day, beside the day's file."""
         path = self.locate(details.source, details.day) + _REFUSED_SUFFIX
         self._replace(path, encode_day(calls, details))
 
-    def read(self, source: str, day: date) -> "tuple[pa.Table, DayDetails]":
-        """Read a day.
+    def read(
+        self, source: str, day: date, *, refused: bool = False
+    ) -> "tuple[pa.Table, DayDetails]":
+        """Read a day, or its answer that was refused.
 
         Raises:
             MissingDayError: There is no file for it.
             UnreadableDayError: The file is damaged.
             StoreError: The place cannot be reached.
         """
-        path = self.locate(source, day)
+        path = self.locate(source, day) + (_REFUSED_SUFFIX if refused else "")
         content = self._read(path)
         if content is None:
             raise MissingDayError(source=source, day=day, name=path)
@@ -106,17 +113,47 @@ class RawStore:
         calls, details = decode_day(content, name=path, columns=["call_id"])
         return set(calls.column("call_id").to_pylist()), details
 
-    def list_days(self, source: str) -> set[date]:
-        """Return the days of a source that have a file.
+    def list_days(self, source: str, *, refused: bool = False) -> set[date]:
+        """Return the days of a source that have a file, or an answer that was refused.
 
         Raises:
             StoreError: The place cannot be reached.
         """
+        names = (path.rpartition("/")[2] for path in self._list(source))
+        suffix = _REFUSED_SUFFIX if refused else ""
+        days = (
+            _DAY_FILE.fullmatch(name.removesuffix(suffix))
+            for name in names
+            if name.endswith(suffix)
+        )
+        return {date.fromisoformat(day[1]) for day in days if day}
+
+    def list_sources(self) -> list[str]:
+        """Return the names of the sources that have files, sorted.
+
+        Raises:
+            StoreError: The place cannot be reached.
+        """
+        with self._said(self._root, "listed"):
+            if not self._files.exists(self._root):
+                return []
+            folders = self._files.ls(self._root, detail=True)
+        paths = (one["name"] for one in folders if one["type"] == "directory")
+        return sorted(path.rstrip("/").rpartition("/")[2] for path in paths)
+
+    def list_unfinished(self, source: str) -> list[str]:
+        """Return the files that a killed process left half written; nobody may be writing now.
+
+        Raises:
+            StoreError: The place cannot be reached.
+        """
+        paths = self._list(source)
+        return [path for path in paths if _UNFINISHED.fullmatch(path.rpartition("/")[2])]
+
+    def _list(self, source: str) -> list[str]:
         with self._said(f"{self._root}/{source}", "listed"):
             paths: list[str] = self._files.find(f"{self._root}/{source}")
-        names = (path.rpartition("/")[2] for path in paths)
-        days = (_DAY_FILE.fullmatch(name) for name in names)
-        return {date.fromisoformat(day[1]) for day in days if day}
+        return paths
 
     def measure_old(self, source: str, first_kept: date) -> dict[str, int]:
         """Return the files of a source's days before a day, refused answers too, and their bytes.
@@ -135,7 +172,7 @@ class RawStore:
         return old
 
     def delete(self, path: str) -> None:
-        """Delete a file that `measure_old` named; one that is gone already is no error.
+        """Delete a file that was listed here; one that is gone already is no error.
 
         Raises:
             StoreError: The place does not let it be deleted.

@@ -1,11 +1,11 @@
-"""A run that is alive holds a lock in the database; a run without it is dead.
+"""Locks in the database: of a run that is alive, and of a source whose stored calls are rewritten.
 
-The lock is PostgreSQL's advisory lock of a session: it goes with the process that held it, however
+They are PostgreSQL's advisory locks of a session: they go with the process that held them, however
 that ended and on whichever machine, so a dead run can be told from a slow one without guessing.
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
@@ -13,6 +13,7 @@ from callkeeper_assets.database.url import connect
 
 # Advisory locks have two numbers; this first one keeps runs apart from all other locks.
 _CLASS: Final = 0x434B5256
+_SOURCE_CLASS: Final = 0x434B5253
 
 
 def _lock_number(run_id: str) -> int:
@@ -42,3 +43,41 @@ def is_run_alive(url: str, run_id: str) -> bool:
             "SELECT pg_try_advisory_lock(%s, %s)", (_CLASS, _lock_number(run_id))
         ).fetchone()
     return row is not None and not row[0]
+
+
+@contextmanager
+def held_source_lock(url: str, source: str) -> Iterator[None]:
+    """Hold a source's lock together with other loads: none of its stored calls is rewritten.
+
+    Not to be nested: who waits to have it alone lets nobody else in.
+
+    Raises:
+        DatabaseError: The database cannot be reached.
+    """
+    with connect(url, autocommit=True) as connection:
+        key = (_SOURCE_CLASS, _lock_number(source))
+        connection.execute("SELECT pg_advisory_lock_shared(%s, %s)", key)
+        yield
+
+
+@contextmanager
+def held_source_lock_alone(
+    url: str, source: str, say_waiting: Callable[[], None]
+) -> Iterator[None]:
+    """Hold a source's lock alone: no load writes any of its calls meanwhile.
+
+    Args:
+        url: Of the database.
+        source: Its name.
+        say_waiting: Called once if there are loads to wait for.
+
+    Raises:
+        DatabaseError: The database cannot be reached.
+    """
+    with connect(url, autocommit=True) as connection:
+        key = (_SOURCE_CLASS, _lock_number(source))
+        row = connection.execute("SELECT pg_try_advisory_lock(%s, %s)", key).fetchone()
+        if row is None or not row[0]:
+            say_waiting()
+            connection.execute("SELECT pg_advisory_lock(%s, %s)", key)
+        yield

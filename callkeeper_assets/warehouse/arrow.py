@@ -16,6 +16,7 @@ BIGINT: Final = pa.int64()
 DAY: Final = pa.date32()
 MOMENT: Final = pa.timestamp("us", "UTC")
 TEXT: Final = pa.string()
+BYTES: Final = pa.binary()
 
 _EPOCH_DAY: Final = date(1970, 1, 1).toordinal()
 _MICROSECONDS: Final = 1_000_000
@@ -30,12 +31,12 @@ _NUMBERS: Final[dict[pa.DataType, tuple[str, Callable[[Any], int]]]] = {
 
 
 def build_array(
-    values: Sequence[int | date | datetime | str | None], kind: pa.DataType
+    values: Sequence[int | date | datetime | str | bytes | None], kind: pa.DataType
 ) -> pa.Array:
     """Build an array of one of this module's types; None becomes null."""
     validity = _pack([value is not None for value in values]) if None in values else None
-    if kind == TEXT:
-        texts = [b"" if value is None else str(value).encode() for value in values]
+    if kind in (TEXT, BYTES):
+        texts = [_encode(value) for value in values]
         offsets = array("i", [0])
         for text in texts:
             offsets.append(offsets[-1] + len(text))
@@ -45,6 +46,12 @@ def build_array(
         numbers = array(code, [0 if value is None else convert(value) for value in values])
         data = [pa.py_buffer(numbers)]
     return pa.Array.from_buffers(kind, len(values), [validity, *data])
+
+
+def _encode(value: object) -> bytes:
+    if value is None:
+        return b""
+    return value if isinstance(value, bytes) else str(value).encode()
 
 
 def _pack(present: Sequence[bool]) -> pa.Buffer:

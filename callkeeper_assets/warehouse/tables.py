@@ -1,7 +1,7 @@
 """All tables of the warehouse, as data: the one place to ask which there are.
 
-Declared in `dimension_tables`, `call_tables`, `log_tables` and `report_tables`. A new table or
-column is declared there and made by a migration; a test compares the two.
+Declared in `dimension_tables`, `call_tables`, `log_tables`, `report_tables` and `privacy_tables`. A
+new table or column is declared there and made by a migration; a test compares the two.
 """
 
 from collections.abc import Mapping
@@ -12,6 +12,7 @@ from callkeeper_assets.warehouse import (
     call_tables,
     dimension_tables,
     log_tables,
+    privacy_tables,
     report_tables,
 )
 from callkeeper_assets.warehouse.schema import Column, ColumnType, Role, Table
@@ -42,6 +43,9 @@ TABLES: Final[Mapping[str, Table]] = MappingProxyType(
             report_tables.CALLKEEPER_REPORT_TABLES,
             report_tables.CALLKEEPER_REPORT_DAYS,
             report_tables.CALLKEEPER_REPORT_FIELDS,
+            privacy_tables.CALLKEEPER_FORGOTTEN_CALLS,
+            privacy_tables.CALLKEEPER_ERASURES,
+            privacy_tables.CALLKEEPER_PRIVACY_SETTINGS,
         )
     }
 )

@@ -41,7 +41,12 @@ class Delivery(msgspec.Struct, frozen=True, array_like=True, gc=False):
     @property
     def digest(self) -> str:
         """SHA-256 of format and body: equal payloads have equal ones."""
-        return hashlib.sha256(b"%s\n%s" % (self.format.encode(), self.body)).hexdigest()
+        return digest_of(self.format, self.body)
+
+
+def digest_of(form: Format, body: bytes) -> str:
+    """SHA-256 of format and body: equal payloads have equal ones."""
+    return hashlib.sha256(b"%s\n%s" % (form.encode(), body)).hexdigest()
 
 
 def number_receipts() -> Iterator[bytes]:

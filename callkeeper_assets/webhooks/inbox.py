@@ -6,15 +6,18 @@ committed is then unknown, and does not matter, since storing a delivery again c
 
 import asyncio
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 import psycopg
 
-from callkeeper_assets.database import DatabaseError, database_url, describe
+from callkeeper_assets.database import DatabaseError, connect, database_url, describe
+from callkeeper_assets.personal_data.settings import note_setting
+from callkeeper_assets.privacy.rule import Rule
 from callkeeper_assets.warehouse.errors import WarehouseError
 from callkeeper_assets.warehouse.migrate import ensure_schema
 from callkeeper_assets.webhooks.delivery import Delivery
+from callkeeper_assets.webhooks.forgotten import ForgottenCalls
 from callkeeper_assets.webhooks.inbox_queries import read_sql
 
 # A sender waits meanwhile, and local disk is near.
@@ -39,20 +42,35 @@ class InboxAwayError(Exception):
     """The database did not take the deliveries; the text says why, for the log."""
 
 
-def _prepare_database() -> str:
-    """Return the URL of a database that is there and has the tables."""
+def _prepare_database(rules: Mapping[str, Rule]) -> str:
+    """Return the URL of a database that is there, has the tables and knows of the rules."""
     url = database_url()
     url += f"{'&' if '?' in url else '?'}{_IMPATIENT}"
     ensure_schema(url)
+    if rules:
+        with connect(url, autocommit=True) as connection:
+            for name, rule in rules.items():
+                note_setting(connection, name, rule)
     return url
 
 
 class Inbox:
-    """The database's side of the intake."""
+    """The database's side of the intake.
 
-    def __init__(self) -> None:
+    Args:
+        renamed: By source, the names under which its account sends fields.
+        rules: By source, the privacy settings under which its payloads are stored.
+    """
+
+    def __init__(
+        self,
+        renamed: Mapping[str, Mapping[str, str]] | None = None,
+        rules: Mapping[str, Rule] | None = None,
+    ) -> None:
+        self._rules = rules or {}
         self._connection: _Connection | None = None
         self._accounts: dict[str, int] = {}
+        self._forgotten = ForgottenCalls(renamed or {})
 
     @property
     def is_connected(self) -> bool:
@@ -67,12 +85,13 @@ class Inbox:
         """
         await self.close()
         try:
-            url = await asyncio.to_thread(_prepare_database)
+            url = await asyncio.to_thread(_prepare_database, self._rules)
             connection = await psycopg.AsyncConnection.connect(
                 url, autocommit=True, application_name="callkeeper webhooks"
             )
             for setting in _SETTINGS.items():
                 await connection.execute("SELECT set_config(%s, %s, false)", setting)
+            await self._forgotten.look(connection)
         except (DatabaseError, WarehouseError, psycopg.Error, OSError) as error:
             raise InboxAwayError(str(error)) from error
         self._accounts = {}
@@ -85,7 +104,7 @@ class Inbox:
             await self._drop(self._connection)
 
     async def ping(self) -> None:
-        """Find out whether the database is still there.
+        """Find out whether the database is still there, and who was forgotten meanwhile.
 
         Raises:
             InboxAwayError: It is not.
@@ -120,9 +139,10 @@ class Inbox:
         await connection.close()
 
     async def _ping(self, connection: _Connection) -> None:
-        await connection.execute("SELECT 1")
+        await self._forgotten.look(connection)
 
     async def _store(self, connection: _Connection, deliveries: Sequence[Delivery]) -> int:
+        deliveries = self._forgotten.erase(deliveries)
         await self._find_accounts(connection, {each.source for each in deliveries})
         values = {
             "accounts": [self._accounts[each.source] for each in deliveries],

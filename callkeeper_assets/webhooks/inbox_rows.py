@@ -11,8 +11,9 @@ from typing import Final, Literal
 
 import pyarrow as pa
 
-from callkeeper_assets.warehouse.arrow import BIGINT, INT, MOMENT, TEXT, build_array
+from callkeeper_assets.warehouse.arrow import BIGINT, BYTES, INT, MOMENT, TEXT, build_array
 from callkeeper_assets.warehouse.session import Session, as_list
+from callkeeper_assets.webhooks.delivery import digest_of
 from callkeeper_assets.webhooks.document import Format
 
 _COLUMNS: Final = "id, received_at, event, call_id, format, body"
@@ -44,6 +45,20 @@ _VERDICTS: Final = """
     FROM unnest($2::bigint[], $3::text[], $4::text[], $5::bigint[], $6::text[], $7::timestamptz[])
         AS v (id, state, reason, call_id, event, called_at)
     WHERE w.account_id = $1 AND w.id = v.id AND w.state = 'new'
+"""
+
+# Two payloads may have become the same: one of them is then told apart by its receipt.
+_BODY: Final = """
+    UPDATE callkeeper_webhooks AS w
+    SET format = $3, body = $4, digest = CASE
+        WHEN EXISTS (
+            SELECT FROM callkeeper_webhooks AS o
+            WHERE o.account_id = $1 AND o.digest = $5 AND o.id <> $2
+        )
+        THEN encode(sha256(uuid_send(w.receipt)), 'hex')
+        ELSE $5
+    END
+    WHERE w.account_id = $1 AND w.id = $2
 """
 
 
@@ -110,6 +125,20 @@ def write_verdicts(
             "event": as_list(build_array([one.event for one in verdicts], TEXT)),
             "called_at": as_list(build_array([one.called_at for one in verdicts], MOMENT)),
             "at": build_array([at], MOMENT),
+        },
+    )
+
+
+def write_body(session: Session, account_id: int, row_id: int, form: Format, body: bytes) -> None:
+    """Replace a payload's body, where personal data are taken out of it."""
+    session.execute(
+        _BODY,
+        {
+            "account_id": _number(account_id),
+            "id": build_array([row_id], BIGINT),
+            "format": build_array([form], TEXT),
+            "body": build_array([body], BYTES),
+            "digest": build_array([digest_of(form, body)], TEXT),
         },
     )
 

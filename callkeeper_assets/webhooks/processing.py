@@ -23,6 +23,7 @@ from callkeeper_assets.warehouse.load_log import read_newest_fetches
 from callkeeper_assets.warehouse.loader import BatchAtCommit, Loader
 from callkeeper_assets.warehouse.records import Account, LoadedDay, RawDay
 from callkeeper_assets.warehouse.session import Session
+from callkeeper_assets.webhooks.forgotten_told import ForgottenTold, read_forgotten_told
 from callkeeper_assets.webhooks.inbox_rows import (
     Row,
     Verdict,
@@ -111,6 +112,7 @@ class InboxProcessor:
         self.account_id = find_account(self._session, self._account).account_id
         self.processed = Processed()
         self._wanted: dict[date, list[_Word]] = {}
+        self._forgotten = ForgottenTold(self._session, self.account_id, {}, {})
 
     def take_some(self, most: int) -> bool:
         """Take some of what waits, and settle what changes nothing; return whether any waits.
@@ -126,6 +128,8 @@ class InboxProcessor:
         waiting = read_waiting(self._session, self.account_id, most)
         if not waiting:
             return False
+        self._forgotten = read_forgotten_told(self._session, self.account_id, self._webhook.fields)
+        self._forgotten.erase_bodies(waiting)
         first = min(row.received_at for row in waiting)
         self.processed.oldest = min(first, self.processed.oldest or first)
         words, verdicts = self._take_apart(waiting)
@@ -197,7 +201,7 @@ class InboxProcessor:
 
     def _read(self, row: Row) -> "Told | Verdict":
         try:
-            told = read_told(row, self._webhook.fields)
+            told = self._forgotten.erase(read_told(row, self._webhook.fields))
         except UnusablePayloadError as error:
             return Verdict(row.id, "rejected", str(error), row.call_id, row.event)
         call = told.call

@@ -84,6 +84,7 @@ class Receiver:
             request.webhook.fields,
         )
         request.size = len(payload.body)
+        payload = self._gate.protect(request.source, payload)
         delivery = Delivery(
             request.source,
             next(self._receipts),

@@ -65,8 +65,9 @@ def run_receiver(host: str, port: int, sources: Sequence[Source]) -> None:
     """
     _configure_logging()
     metrics = Metrics()
-    intake = Intake(Inbox(), Spool(home() / "spool"), metrics)
-    receiver = Receiver(Gate(sources), intake, metrics, AccessLog())
+    gate = Gate(sources)
+    intake = Intake(Inbox(gate.renamed, gate.rules), Spool(home() / "spool"), metrics)
+    receiver = Receiver(gate, intake, metrics, AccessLog())
     config = uvicorn.Config(
         receiver,
         host,

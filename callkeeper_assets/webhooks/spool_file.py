@@ -57,6 +57,16 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def read_spooled(folder: Path) -> Iterator[Delivery]:
+    """Yield what waits in a folder's files, whoever owns them; an end that is torn is left out."""
+    for path in sorted(folder.glob(f"*{SUFFIX}")):
+        with suppress(FileNotFoundError):
+            content = path.read_bytes()
+            if content.startswith(_BEGINNING):
+                for frame, _ in _read_frames(content[len(_BEGINNING) :]):
+                    yield _decode(frame)
+
+
 class SpoolFile:
     """A file that this process owns; made by `create` or `take_over`.
 

@@ -4,16 +4,19 @@ As processing decides it: not what the source shows, nor what it could have show
 not. Here nothing is written: the calls are read from the inbox beside the day's raw calls.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.raw.days import build_table
+from callkeeper_assets.raw.errors import MissingDayError, UnreadableDayError
+from callkeeper_assets.raw.store import RawStore
 from callkeeper_assets.warehouse.account_row import find_account_id
 from callkeeper_assets.warehouse.local_time import day_start
-from callkeeper_assets.warehouse.records import Account
+from callkeeper_assets.warehouse.records import Account, RawDay
 from callkeeper_assets.warehouse.session import Session
+from callkeeper_assets.webhooks.forgotten_told import read_forgotten_told
 from callkeeper_assets.webhooks.inbox_rows import Row, read_received
 from callkeeper_assets.webhooks.last_words import Told, group_by_call, read_told
 from callkeeper_assets.webhooks.raw_call import RawCall, UnusablePayloadError
@@ -67,6 +70,27 @@ def add_told_calls(
     return both.sort_by([("called_at", "ascending"), ("call_id", "ascending")])
 
 
+def read_days_of_reports(
+    url: str, store: RawStore, source: Source, days: Sequence[date], unreadable: dict[date, str]
+) -> Iterator[RawDay]:
+    """Read the days' calls; put days whose raw calls cannot be read into `unreadable`, with why.
+
+    The one place where a report's calls come from: raw calls, and what only webhooks told of yet.
+    """
+    for day in days:
+        problem = source.find_retention_problem(day)
+        if problem:
+            unreadable[day] = problem
+            continue
+        try:
+            calls, details = store.read(source.name, day)
+            yield RawDay(day, add_told_calls(url, source, day, calls, details.fetched_at))
+        except MissingDayError:
+            unreadable[day] = ""
+        except UnreadableDayError as error:
+            unreadable[day] = str(error)
+
+
 def _read_last_words(
     url: str, source: Source, since: datetime, until: datetime
 ) -> Iterator[RawCall]:
@@ -75,8 +99,10 @@ def _read_last_words(
             session, Account(source.name, source.caption, source.time_zone)
         )
         rows = read_received(session, account_id, since, until) if account_id else []
+        fields = source.webhook.fields if source.webhook else {}
+        forgotten = read_forgotten_told(session, account_id, fields) if account_id else None
     for told in group_by_call(_read_usable(rows, source)).values():
-        yield told[0].call
+        yield (forgotten.erase(told[0]) if forgotten else told[0]).call
 
 
 def _read_usable(rows: list[Row], source: Source) -> Iterator[Told]:

@@ -128,8 +128,8 @@ def test_days_are_those_of_the_source_and_not_of_the_machine(write_source: Write
 ALLOWED_TABLES = ", ".join(sorted(SELECTABLE_TABLES))
 ALLOWED_ATTRIBUTES = (
     "api, api_key, base_url, caption, filters, history_days, max_lost_share, owners, "
-    "parallel_days, reconciliation, refresh, reports, retention, role, start_date, tables, "
-    "time_zone, webhook"
+    "parallel_days, privacy, reconciliation, refresh, reports, retention, role, start_date, "
+    "tables, time_zone, webhook"
 )
 
 
@@ -256,7 +256,23 @@ ALLOWED_ATTRIBUTES = (
         ("owners: [data]", "owners[0]: must be team:<name> or an e-mail address."),
         ("max_lost_share: 30", "max_lost_share: must be at most 1."),
         ("parallel_days: 0", "parallel_days: must be at least 1."),
-        ("privacy: {phones: mask}", "privacy: not yet: masking of personal data come"),
+        (
+            "privacy: {phones: hide}",
+            "privacy.phones: there is no phones 'hide'. Allowed: hash, keep, mask.",
+        ),
+        ("privacy: {ips: hash}", "privacy.ips: there is no ips 'hash'. Allowed: drop, keep, mask."),
+        (
+            "privacy: {phones: hash}",
+            "privacy.phones: hash needs a key: add key: {env: OFFICE_PRIVACY_KEY}, and set that",
+        ),
+        (
+            "privacy: {phones: mask, key: {env: K}}",
+            "privacy.key: is for phones: hash, and nothing is hashed: remove it, or write",
+        ),
+        (
+            "privacy: {phones: hash, key: 0123456789abcdef0123456789abcdef}",
+            "privacy.key: must name the environment variable that holds the key, never a key",
+        ),
         ("retention: {}", "retention.keep_days: is required and missing."),
         ("retention: {keep_days: 0}", "retention.keep_days: must be at least 1."),
         ("retention: {keep_days: 9, cron: daily}", "retention.cron: "),
@@ -537,3 +553,29 @@ def test_a_webhook_token_in_the_file_is_refused_and_never_repeated(
     assert problem.startswith("4: webhook.token: must name the environment variable that holds")
     assert "make a new one" in problem
     assert token.strip("{}").removeprefix("env: ") not in problem
+
+
+def test_privacy_is_kept_unless_asked_for_and_managers_follow_clients(
+    write_source: WriteSource,
+) -> None:
+    rule = load_source_file(
+        write_source("privacy: {phones: mask, ips: drop}\n")
+    ).read_privacy_rule()
+    assert (rule.phones, rule.manager_phones, rule.ips) == ("mask", "mask", "drop")
+
+
+def test_the_companys_numbers_can_be_kept(write_source: WriteSource) -> None:
+    own = load_source_file(write_source("privacy: {phones: mask, manager_phones: keep}\n"))
+    assert own.read_privacy_rule().manager_phones == "keep"
+
+
+def test_a_source_whose_hashing_key_is_not_set_says_so_when_it_is_used(
+    write_source: WriteSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = load_source_file(write_source("privacy: {phones: hash, key: {env: OFFICE_KEY}}\n"))
+    with pytest.raises(MissingSecretError, match="has no key for hashing phone numbers"):
+        source.read_privacy_rule()
+    monkeypatch.setenv("OFFICE_KEY", "long and random")
+    rule = source.read_privacy_rule()
+    assert rule.key == b"long and random"
+    assert "random" not in f"{rule} {rule.setting}"

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 from psycopg import sql
 
@@ -77,7 +78,11 @@ class Searcher:
 def _read(file: Path) -> bytes:
     content = file.read_bytes()
     if ".parquet" in file.name:
-        table = pq.read_table(file)
+        try:
+            table = pq.read_table(file)
+        except pa.ArrowInvalid:
+            # Half of a file, as a kill leaves it.
+            return content
         content += str(table.schema.metadata).encode()
         for column in table.columns:
             content += b"\n".join(str(value).encode() for value in column.to_pylist())

@@ -9,7 +9,7 @@ from typing import Final
 from alembic import op
 
 revision: Final = "0006"
-down_revision: Final = "0004"
+down_revision: Final = "0005"
 
 _STATEMENTS: Final = (
     "ALTER TABLE callkeeper_calls ADD COLUMN service text DEFAULT 'callback'",

@@ -1,0 +1,315 @@
+"""Where a phone number stands: in raw calls, in webhooks' payloads, in rows of every table.
+
+Read only. Whatever forgets, exports or verifies asks here, so that all three see the same.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date
+from pathlib import Path
+from typing import Any, Final
+
+from psycopg import sql
+
+from callkeeper_assets.personal_data.targets import Connection, Target
+from callkeeper_assets.privacy.numbers import RUSSIAN_DIGITS
+from callkeeper_assets.privacy.rewriting import NotJsonError, decode
+from callkeeper_assets.privacy.seeking import Role, Seeker
+from callkeeper_assets.raw.errors import UnreadableDayError
+from callkeeper_assets.raw.store import RawStore
+from callkeeper_assets.reports.structure import CALL_COLUMN
+from callkeeper_assets.warehouse.dimensions import CALLS
+from callkeeper_assets.warehouse.tables import TABLES
+from callkeeper_assets.webhooks.document import Format
+from callkeeper_assets.webhooks.protection import read_as_json
+from callkeeper_assets.webhooks.spool_file import read_spooled
+
+# Its bodies are bytes; they are searched one by one.
+_INBOX: Final = "callkeeper_webhooks"
+_PAYLOADS: Final = """
+    SELECT id, call_id, format, body, state, received_at, event FROM callkeeper_webhooks
+    WHERE account_id = %(account_id)s AND id > %(after)s
+    ORDER BY id LIMIT 500
+"""
+_OF_USERS: Final = "SELECT table_name FROM callkeeper_report_tables ORDER BY table_name"
+_EXISTING: Final = """
+    SELECT c.relname FROM pg_class AS c
+    WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind IN ('r', 'p')
+        AND c.relname = ANY(%(names)s)
+"""
+# Finds too much rather than too little; the few rows that it finds are looked at more closely.
+_ROWS: Final = """
+    SELECT * FROM {table} AS t
+    WHERE t::text ~ {pattern}
+        OR strpos(t::text, '%') > 0
+            AND regexp_replace(t::text, '%[0-9A-Fa-f]{{2}}', '', 'g') ~ {pattern}
+"""
+_HASHED: Final = " OR strpos(t::text, {token}) > 0"
+_BETWEEN: Final = "[^0-9A-Za-z]*"
+
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class RawHit:
+    """A raw call with the number; `refused`: in an answer that the guard refused."""
+
+    day: date
+    refused: bool
+    call_id: int
+    role: Role
+    payload: str
+
+
+@dataclass(frozen=True)
+class PayloadHit:
+    """A webhook's payload with the number; `call_id` is None if it is no call."""
+
+    row_id: int
+    call_id: int | None
+    role: Role
+    format: Format
+    body: bytes
+    state: str
+    event: str | None
+
+
+@dataclass(frozen=True)
+class RowHit:
+    """A row of callkeeper_calls with the number."""
+
+    day: date
+    call_id: int
+    role: Role
+
+
+@dataclass
+class SourceHits:
+    """What one account holds.
+
+    Attributes:
+        masked: raw calls whose number is masked and can be this one.
+        unreadable: files that could not be read, with the reason.
+        unfinished: files that killed loads left half written.
+    """
+
+    target: Target
+    raw: list[RawHit] = field(default_factory=list)
+    payloads: list[PayloadHit] = field(default_factory=list)
+    rows: list[RowHit] = field(default_factory=list)
+    masked: int = 0
+    unreadable: list[str] = field(default_factory=list)
+    unfinished: list[str] = field(default_factory=list)
+
+    @property
+    def roles(self) -> dict[int, set[Role]]:
+        """As whose the number stands in each call."""
+        roles: dict[int, set[Role]] = {}
+        for one in self.list_hits():
+            if one.call_id is not None:
+                roles.setdefault(one.call_id, set()).add(one.role)
+        return roles
+
+    def list_hits(self) -> "list[RawHit | RowHit | PayloadHit]":
+        """Return all of them, whatever they were found in."""
+        return [*self.raw, *self.rows, *self.payloads]
+
+    @property
+    def of_managers(self) -> set[int]:
+        """Calls that have the number as their manager's, and nowhere else."""
+        return {call_id for call_id, roles in self.roles.items() if roles == {"manager"}}
+
+    def add_row(self, number: str, row: Row) -> None:
+        """Add a row of callkeeper_calls."""
+        seeker = self.target.build_seeker(number)
+        role: Role = "mention"
+        if seeker.is_in(row["client_phone"] or ""):
+            role = "client"
+        elif not is_in_row(seeker, {**row, "manager_phone": None}):
+            role = "manager"
+        zone = self.target.source.time_zone if self.target.source else UTC
+        day = row["called_at"].astimezone(zone).date()
+        self.rows.append(RowHit(day, row["call_id"], role))
+
+
+def search_source(
+    connection: Connection, store: RawStore, target: Target, number: str
+) -> SourceHits:
+    """Search an account's raw calls and payloads.
+
+    Raises:
+        StoreError: The raw calls' place cannot be reached.
+    """
+    hits = SourceHits(target, unfinished=store.list_unfinished(target.name))
+    seeker = target.build_seeker(number)
+    for refused in (False, True):
+        for day in sorted(store.list_days(target.name, refused=refused)):
+            _search_day(store, hits, seeker, day, refused=refused)
+    if target.account_id is not None:
+        seeker = target.build_seeker(number, of_webhooks=True)
+        hits.payloads += _search_payloads(connection, target.account_id, seeker)
+    return hits
+
+
+def _search_day(
+    store: RawStore, hits: SourceHits, seeker: Seeker, day: date, *, refused: bool
+) -> None:
+    try:
+        calls, _ = store.read(hits.target.name, day, refused=refused)
+    except UnreadableDayError as error:
+        hits.unreadable.append(str(error))
+        return
+    ids, payloads = calls["call_id"].to_pylist(), calls["payload"].to_pylist()
+    for call_id, payload in zip(ids, payloads, strict=True):
+        role = seeker.find_role(payload)
+        if role is not None:
+            hits.raw.append(RawHit(day, refused, call_id, role, payload))
+        elif "**" in payload and seeker.could_be_in(payload):
+            hits.masked += 1
+
+
+def _search_payloads(
+    connection: Connection, account_id: int, seeker: Seeker
+) -> Iterator[PayloadHit]:
+    for row_id, call_id, form, body, state, event in read_payloads(connection, account_id):
+        role = find_role_in_body(seeker, form, body)
+        if role is not None:
+            yield PayloadHit(row_id, call_id, role, form, body, state, event)
+
+
+def search_spool(folder: Path, targets: Iterable[Target], number: str) -> dict[str, int]:
+    """Count, by source, the payloads with the number that wait on disk for the database."""
+    seekers = {one.name: one.build_seeker(number, of_webhooks=True) for one in targets}
+    counts: dict[str, int] = {}
+    for delivery in read_spooled(folder):
+        seeker = seekers.get(delivery.source) or Seeker(number, [])
+        role = find_role_in_body(seeker, delivery.format, delivery.body)
+        if role is not None and role != "manager":
+            counts[delivery.source] = counts.get(delivery.source, 0) + 1
+    return counts
+
+
+def read_payloads(
+    connection: Connection, account_id: int
+) -> Iterator[tuple[int, int | None, Format, bytes, str, str | None]]:
+    """Yield an account's payloads, in their order; memory holds some hundred of them."""
+    after = -1
+    while True:
+        rows = connection.execute(_PAYLOADS, {"account_id": account_id, "after": after}).fetchall()
+        for row_id, call_id, form, body, state, _, event in rows:
+            yield row_id, call_id, form, bytes(body), state, event
+        if not rows:
+            return
+        after = rows[-1][0]
+
+
+def find_role_in_body(seeker: Seeker, form: Format, body: bytes) -> Role | None:
+    """Return as whose the number stands in a payload's body; None if it does not."""
+    if not seeker.may_be_in(body.decode("utf-8", "replace")):
+        return None
+    as_json = read_as_json(form, body)
+    if as_json is not None:
+        try:
+            return seeker.find_role_in(decode(as_json))
+        except NotJsonError:
+            pass
+    return "mention" if seeker.is_in(body.decode("utf-8", "replace")) else None
+
+
+def list_searched_tables(connection: Connection) -> list[str]:
+    """Return the tables whose rows may hold a number: the declared ones, then those of reports."""
+    declared = [
+        table.name
+        for table in TABLES.values()
+        if table.name != _INBOX and any(one.type in ("text", "jsonb") for one in table.columns)
+    ]
+    made = [name for (name,) in connection.execute(_OF_USERS).fetchall()]
+    wanted = [*declared, *made]
+    found = {name for (name,) in connection.execute(_EXISTING, {"names": wanted}).fetchall()}
+    return [name for name in wanted if name in found]
+
+
+def search_tables(
+    connection: Connection, number: str, targets: Iterable[Target]
+) -> dict[str, list[Row]]:
+    """Return the rows that hold the number, or what hashing made of it, by table."""
+    seekers = [target.build_seeker(number) for target in targets] or [Seeker(number, [])]
+    tokens = sorted({token for one in seekers for token in one.tokens})
+    seeker = Seeker(number, tokens)
+    core = number[-RUSSIAN_DIGITS:] if len(number) > RUSSIAN_DIGITS else number
+    found: dict[str, list[Row]] = {}
+    for table in list_searched_tables(connection):
+        rows = _search_table(connection, table, _BETWEEN.join(core), tokens)
+        hits = [row for row in rows if is_in_row(seeker, row)]
+        if hits:
+            found[table] = hits
+    return found
+
+
+def _search_table(
+    connection: Connection, table: str, pattern: str, tokens: Iterable[str]
+) -> Iterator[Row]:
+    query = sql.SQL(_ROWS).format(table=sql.Identifier(table), pattern=sql.Literal(pattern))
+    for token in tokens:
+        query += sql.SQL(_HASHED).format(token=sql.Literal(token))
+    cursor = connection.execute(query)
+    names: Sequence[str] = [column.name for column in cursor.description or ()]
+    for row in cursor:
+        yield dict(zip(names, row, strict=True))
+
+
+def is_in_row(seeker: Seeker, row: Row) -> bool:
+    """Whether a value of a row holds the number; ids and amounts are no numbers of phones."""
+    return any(
+        seeker.is_in(value if isinstance(value, str) else str(value))
+        for name, value in row.items()
+        if isinstance(value, str | dict | list) or (isinstance(value, int) and name not in _IDS)
+    )
+
+
+_IDS: Final = frozenset(("id", "account_id", "call_id", "calls_id", CALL_COLUMN))
+
+
+def find_hits(
+    connection: Connection,
+    store: RawStore,
+    targets: Sequence[Target],
+    number: str,
+    say: Callable[[str], None],
+) -> tuple[dict[str, SourceHits], dict[str, list[Row]]]:
+    """Search everything; rows of calls that have the number as their manager's are left out.
+
+    Returns:
+        What each account holds, by name; rows with the number, by table.
+
+    Raises:
+        StoreError: The raw calls' place cannot be reached.
+    """
+    hits = {}
+    for target in targets:
+        say(f"Searching {target.name}.")
+        hits[target.name] = search_source(connection, store, target, number)
+    rows = search_tables(connection, number, targets)
+    names = {one.account_id: one.name for one in targets}
+    for row in rows.get(CALLS, ()):
+        name = names.get(row["account_id"])
+        if name is not None:
+            hits[name].add_row(number, row)
+    return hits, _without_managers(rows, hits.values())
+
+
+def _without_managers(
+    rows: Mapping[str, Sequence[Row]], hits: Iterable[SourceHits]
+) -> dict[str, list[Row]]:
+    """Leave out rows of calls that have the number as their manager's alone."""
+    managers = {(one.target.account_id, call) for one in hits for call in one.of_managers}
+    kept = {
+        table: [
+            row
+            for row in found
+            if (row.get("account_id"), row.get("call_id") or row.get(CALL_COLUMN)) not in managers
+        ]
+        for table, found in rows.items()
+    }
+    return {table: found for table, found in kept.items() if found}

@@ -1,0 +1,83 @@
+"""What stands between a source's answers and all that is written: its rule, and who was forgotten.
+
+Built once a run: one question to the database. Where everything is kept and nobody was forgotten,
+calls pass through untouched.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from callkeeper_assets.api.redaction import register_secret
+from callkeeper_assets.config.source import Source
+from callkeeper_assets.database import connect
+from callkeeper_assets.personal_data.settings import note_setting
+from callkeeper_assets.privacy.rewriting import Eraser, NotJsonError, Protector, Scope
+from callkeeper_assets.privacy.rule import Rule
+from callkeeper_assets.warehouse.forgotten_calls import read_forgotten_calls
+
+# What is left of a call that cannot be read, of which nobody knows what it says.
+_NOTHING: Final = b"{}"
+
+
+@dataclass(frozen=True)
+class Shield:
+    """What becomes of one source's calls.
+
+    Attributes:
+        protector: applies the source's rule.
+        eraser: takes forgotten persons out.
+        forgotten: by call id, what is left of the call.
+    """
+
+    protector: Protector
+    eraser: Eraser
+    forgotten: Mapping[int, Scope]
+
+    def pass_calls(self, call_ids: Sequence[int], payloads: Sequence[bytes]) -> Sequence[bytes]:
+        """Return the calls' JSON as it may be written; parallel to `call_ids`."""
+        if not self.protector.rule.is_active and not self.forgotten:
+            return payloads
+        return [self.pass_call(*call) for call in zip(call_ids, payloads, strict=True)]
+
+    def pass_call(self, call_id: int, payload: bytes) -> bytes:
+        """Return a call's JSON as it may be written."""
+        scope = self.forgotten.get(call_id)
+        try:
+            if scope is not None:
+                payload = self.eraser.erase(payload, scope)
+            return self.protector.protect(payload)
+        except NotJsonError:
+            return _NOTHING
+
+
+def read_rule(source: Source) -> Rule:
+    """Return a source's rule, its key registered for redaction.
+
+    Raises:
+        MissingSecretError: The key is not in the environment.
+    """
+    rule = source.read_privacy_rule()
+    if rule.key:
+        register_secret(rule.key.decode())
+    return rule
+
+
+def open_shield(url: str, source: Source, *, notes_setting: bool = True) -> Shield:
+    """Build the shield of a source for a run.
+
+    Args:
+        url: Of the database; its schema is there.
+        source: Whose calls will pass.
+        notes_setting: Whether calls are going to be written under its settings.
+
+    Raises:
+        MissingSecretError: The rule's key is not in the environment: nothing may be written.
+        DatabaseError: The database cannot be reached.
+    """
+    rule = read_rule(source)
+    with connect(url, autocommit=True) as connection:
+        forgotten = read_forgotten_calls(connection, source.name)
+        if notes_setting:
+            note_setting(connection, source.name, rule)
+    return Shield(Protector(rule), Eraser(), forgotten)

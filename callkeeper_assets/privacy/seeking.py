@@ -1,0 +1,93 @@
+"""Whether a call is one client's: where in it a phone number stands, in any writing or hashed."""
+
+from collections.abc import Collection, Mapping
+from typing import Any, Literal
+
+from callkeeper_assets.privacy.fields import Kind, build_kinds
+from callkeeper_assets.privacy.numbers import build_search, has_number, normalise, read_digits
+from callkeeper_assets.privacy.rewriting import NotJsonError, Walk, decode
+from callkeeper_assets.privacy.rule import is_masked
+
+# As whose a number stands in a call: its client's, somebody's in a text, or only its manager's.
+Role = Literal["client", "mention", "manager"]
+
+_ORDER: tuple[Role, ...] = ("client", "mention", "manager")
+_HIDDEN_DIGITS = 4
+_LOCAL_DIGITS = 10
+
+
+class Seeker:
+    """Looks for one number.
+
+    Args:
+        number: As `normalise` returns it.
+        tokens: What hashing makes of it; none where nothing is hashed.
+        renamed: As for `rewriting.Protector`.
+    """
+
+    def __init__(
+        self, number: str, tokens: Collection[str], renamed: Mapping[str, str] | None = None
+    ) -> None:
+        self.number = number
+        self.tokens = tuple(tokens)
+        self._search = build_search(number)
+        self._walk = Walk(build_kinds(renamed or {}))
+
+    def is_in(self, text: str) -> bool:
+        """Whether the number, or its token, stands in a text."""
+        if any(token in text for token in self.tokens):
+            return True
+        return self._search.search(text) is not None and has_number(text, self.number)
+
+    def may_be_in(self, text: str) -> bool:
+        """Whether `is_in` may be true of a text; faster, for much text."""
+        return self._search.search(text) is not None or any(one in text for one in self.tokens)
+
+    def find_role(self, payload: str) -> Role | None:
+        """Return as whose the number stands in a call's JSON; None if it does not."""
+        # Most calls are others': this is all that is done with them.
+        if not self.may_be_in(payload):
+            return None
+        try:
+            document = decode(payload.encode())
+        except NotJsonError:
+            return "mention" if self.is_in(payload) else None
+        return self.find_role_in(document)
+
+    def find_role_in(self, document: Any) -> Role | None:  # noqa: ANN401 -- JSON
+        """As `find_role`, of a decoded call."""
+        found: set[Role] = set()
+
+        def visit(value: Any, text: str, kind: Kind) -> Any:  # noqa: ANN401
+            if kind in ("client_phone", "manager_phone"):
+                written = text.partition("^")[0].strip()
+                if normalise(written) == self.number or written in self.tokens:
+                    found.add("client" if kind == "client_phone" else "manager")
+            elif kind != "plain" and self.is_in(text):
+                found.add("mention")
+            return value
+
+        self._walk.visit(document, visit)
+        return next((role for role in _ORDER if role in found), None)
+
+    def could_be_in(self, payload: str) -> bool:
+        """Whether a call's JSON has a client whose masked number can be this one."""
+        found = False
+
+        def visit(value: Any, text: str, kind: Kind) -> Any:  # noqa: ANN401 -- JSON
+            nonlocal found
+            found = found or (kind == "client_phone" and self.could_be(text))
+            return value
+
+        try:
+            self._walk.visit(decode(payload.encode()), visit)
+        except NotJsonError:
+            return False
+        return found
+
+    def could_be(self, masked: str) -> bool:
+        """Whether a masked number can be this one."""
+        written = masked.partition("^")[0].strip()
+        # As it may have been written: without the country.
+        shown = self.number[-_LOCAL_DIGITS:-_HIDDEN_DIGITS]
+        return is_masked(written) and bool(shown) and read_digits(written).endswith(shown)

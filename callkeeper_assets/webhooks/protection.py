@@ -1,0 +1,90 @@
+"""What of a payload may be written: its source's rule applied, and forgotten persons taken out.
+
+A body that this changes is kept as JSON, whatever it came as: the same names and values, read as
+one. What cannot be read loses all that looks like a phone number or an address.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+from msgspec.structs import replace
+
+from callkeeper_assets.privacy.numbers import erase_numbers
+from callkeeper_assets.privacy.rewriting import Eraser, NotJsonError, Protector, Scope
+from callkeeper_assets.webhooks.document import (
+    Format,
+    UnreadableError,
+    read_document,
+)
+from callkeeper_assets.webhooks.payload import Payload, read_event
+
+# Digits in a way that no pattern looks for: half of another encoding, or escaped one by one.
+_OPAQUE: Final = re.compile(rb"\x00|\\u003[0-9]|%3[0-9]")
+_DIGIT: Final = re.compile(rb"[0-9]")
+
+_encode = msgspec.json.Encoder().encode
+
+
+def protect_payload(payload: Payload, protector: Protector, fields: Mapping[str, str]) -> Payload:
+    """Return a payload as it may be written.
+
+    Args:
+        payload: As received.
+        protector: Applies the source's rule; it must know `fields`.
+        fields: By path in a raw call, the name under which this account sends the value.
+    """
+    if not protector.rule.is_active:
+        return payload
+    if payload.reason is not None:
+        return replace(payload, body=protect_unreadable(payload.body, protector))
+    try:
+        before = _encode(read_document(payload.format, payload.body))
+        after = protector.protect(before)
+    except (UnreadableError, NotJsonError):
+        return replace(payload, body=protect_unreadable(payload.body, protector))
+    if after is before:
+        return payload
+    event = read_event(read_document("json", after), fields)
+    return replace(payload, format="json", body=after, event=event)
+
+
+def protect_body(form: Format, body: bytes, protector: Protector) -> tuple[Format, bytes]:
+    """As `protect_payload`, of a body that is stored already."""
+    protected = protect_payload(Payload(form, body), protector, {})
+    return protected.format, protected.body
+
+
+def read_as_json(form: Format, body: bytes) -> bytes | None:
+    """Return a body's document as JSON, whatever it came as; None if it is no document."""
+    try:
+        return _encode(read_document(form, body))
+    except UnreadableError:
+        return None
+
+
+def protect_unreadable(body: bytes, protector: Protector) -> bytes:
+    """Return a body that is no call without anything that looks like a number or an address."""
+    if _OPAQUE.search(body):
+        return _DIGIT.sub(b"*", body)
+    text = body.decode("utf-8", "surrogateescape")
+    return protector.protect_unreadable(text).encode("utf-8", "surrogateescape")
+
+
+def erase_body(form: Format, body: bytes, eraser: Eraser, scope: Scope) -> tuple[Format, bytes]:
+    """Return the format and the body of what is left of a forgotten call's payload."""
+    try:
+        before = _encode(read_document(form, body))
+        after = eraser.erase(before, scope)
+    except (UnreadableError, NotJsonError):
+        return form, erase_unreadable(body)
+    return (form, body) if after is before else ("json", after)
+
+
+def erase_unreadable(body: bytes) -> bytes:
+    """Return a body that is no call without anything that could be a phone number."""
+    if _OPAQUE.search(body):
+        return _DIGIT.sub(b"*", body)
+    text = body.decode("utf-8", "surrogateescape")
+    return erase_numbers(text).encode("utf-8", "surrogateescape")
