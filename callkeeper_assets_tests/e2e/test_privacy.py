@@ -12,7 +12,15 @@ import pytest
 from callkeeper_assets.simulator.running import run_simulator
 from callkeeper_assets_tests.chaos.holds import hold, wait_for_servers_end_of_it
 from callkeeper_assets_tests.chaos.installation import Installation
-from callkeeper_assets_tests.e2e.clients import configure, do_everything, list_numbers, plant
+from callkeeper_assets_tests.e2e.clients import (
+    FIRST,
+    LAST,
+    configure,
+    do_everything,
+    list_numbers,
+    plant,
+)
+from callkeeper_assets_tests.e2e.clients import KEY as CLIENTS_KEY
 from callkeeper_assets_tests.e2e.secret_search import Searcher
 from callkeeper_assets_tests.privacy.writings import WRITINGS
 
@@ -49,6 +57,40 @@ def test_no_number_is_in_clear_anywhere(
     assert not searcher.is_in((server_log / "data" / "server.log").read_bytes())
     _check_what_is_left(installation, privacy)
     _check_that_the_search_finds(installation, searcher, next(iter(numbers)))
+
+
+def test_no_number_of_the_unified_api_is_in_clear_anywhere(
+    installation: Installation, postgres_server: object
+) -> None:
+    """Its fields have other names, and the list of webhooks repeats what they told."""
+    assert postgres_server
+    with run_simulator([]) as simulator:
+        plant(simulator)
+        installation.add_source(
+            simulator.base_urls["ckct"], name="office", key=CLIENTS_KEY, api="ckct"
+        )
+        file = installation.defs / "office" / "defs.yaml"
+        file.write_text(
+            file.read_text()
+            + "  privacy: {phones: mask, ips: mask, user_agents: mask, recordings: mask}\n"
+            + "  reports:\n    - {name: all, fields: [clientNumber, managerNumber, hooks, tags]}\n"
+        )
+        searcher = Searcher(write(one) for one in list_numbers(simulator) for write in WRITINGS)
+        period = ("--from", str(FIRST), "--to", str(LAST))
+        for command in (
+            ("load", "office", *period),
+            ("refresh", "office"),
+            ("reconcile", "office", *period),
+            ("report", "office", "all", *period),
+        ):
+            ended = installation.run(*command)
+            assert ended.code == 0, ended
+    assert installation.query(
+        "SELECT count(*) > 20, bool_and(client_phone LIKE '%%**') FROM callkeeper_calls "
+        "WHERE client_phone IS NOT NULL"
+    ) == [(True, True)]
+    assert list(searcher.search_tables(installation)) == []
+    assert list(searcher.search_files(installation.home)) == []
 
 
 def test_a_changed_setting_is_applied_to_stored_calls(
