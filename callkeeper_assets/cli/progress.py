@@ -28,13 +28,12 @@ _BETWEEN_LINES_SEC: Final = 5.0
 _DONE: Final[dict[Purpose, str]] = {
     "load": "loaded",
     "compare": "compared",
-    "process": "processed",
-    "delete": "deleted",
 }
-# What a run without days is for.
-_WITHOUT_DAYS: Final[dict[Purpose, str]] = {
-    "process": "what waits in the inbox",
-    "delete": "what is too old",
+# What a run without days is for, and what is said at its end.
+_WITHOUT_DAYS: Final[dict[Purpose, tuple[str, str]]] = {
+    "process": ("what waits in the inbox to process", "what waits in the inbox processed"),
+    # Not that anything is deleted: it may be a dry run.
+    "delete": ("looks for calls older than are kept", "done"),
 }
 
 
@@ -75,9 +74,10 @@ class _Lines:
             self._show_days(name, message)
         elif isinstance(message, Finished):
             purpose = self._purposes[name]
-            period = f"{message.first} to {message.last}"
-            what = period if message.first else _WITHOUT_DAYS[purpose]
-            print_note(f"{name}: {what} {_DONE[purpose]}")
+            if message.first:
+                print_note(f"{name}: {message.first} to {message.last} {_DONE[purpose]}")
+            else:
+                print_note(f"{name}: {_WITHOUT_DAYS[purpose][1]}")
         elif isinstance(message, Failed):
             print_error(f"{name}: {message.error}")
 
@@ -159,8 +159,9 @@ class _Bars:
 
 
 def _describe_plan(message: Planned) -> str:
-    what = say_count(message.days, "day") if message.days else _WITHOUT_DAYS[message.purpose]
-    return f"{what} to {message.purpose}"
+    if message.purpose in _WITHOUT_DAYS:
+        return _WITHOUT_DAYS[message.purpose][0]
+    return f"{say_count(message.days, 'day')} to {message.purpose}"
 
 
 def _days_of(message: Finished) -> int:
