@@ -31,7 +31,7 @@ def build_event_log_pruning() -> dg.Definitions:
     """Build the job and its schedule, which runs from the start on."""
 
     @dg.op(
-        name=NAME,
+        name="prune_event_log",
         description=(
             "Deletes runs that merged webhooks after CALLKEEPER_WEBHOOK_RUN_DAYS days "
             f"({_WEBHOOK_RUN_DAYS} unless set), and what other runs logged after "
