@@ -54,7 +54,7 @@ def test_a_broken_source_is_logged_and_shown_and_takes_no_other_away(
     shown = specs[dg.AssetKey(["Second Office", "configuration_error"])]
     assert shown.group_name == "second_office"
     assert shown.description is not None
-    refusal = f"{broken}:4: retention: not yet: retention come with a later version."
+    refusal = f"{broken}:4: retention.keep_days: is required and missing."
     assert refusal in shown.description
     (record,) = [record for record in caplog.records if record.levelname == "ERROR"]
     assert record.message.startswith("Source 'Second Office' is not loaded, its configuration is")

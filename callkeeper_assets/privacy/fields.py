@@ -67,7 +67,9 @@ KINDS: Final[Mapping[str, Kind]] = {
     # The unified API's own.
     **dict.fromkeys(("callerIdToManager", "callerIdToClient", "cbOfficeNumber"), "manager_phone"),
     **dict.fromkeys(("calltouchClid", "comagicClid", "cbSmatrisSession"), "visitor"),
-    **dict.fromkeys(("siteVisit", "entryPointQuery"), "page"),
+    "siteVisit": "page",
+    # A query alone: click ids, and whatever a form was filled with.
+    "entryPointQuery": "words",
     **dict.fromkeys(("status_word", "service_type", "device"), "text"),
     **dict.fromkeys(("cbOfficeName", "ctCampaignName"), "text"),
     # Addresses of webhooks: a query in one may say anything of the call.
