@@ -120,8 +120,10 @@ def test_each_day_of_a_backfill_shows_its_own_checks(
     assert {one["name"]: one["cronSchedule"] for one in schedules} == {
         f"{SOURCE}_refresh": "0 5 * * *",
         f"{SOURCE}_reconciliation": "0 6 * * 0",
+        "event_log_pruning": "40 3 * * *",
     }
-    assert {one["executionTimezone"] for one in schedules} == {"Europe/Moscow"}
+    zones = {one["name"]: one["executionTimezone"] for one in schedules}
+    assert zones == dict.fromkeys(zones, "Europe/Moscow") | {"event_log_pruning": "UTC"}
     assert {one["scheduleState"]["status"] for one in schedules} == {"RUNNING"}
 
 
