@@ -55,6 +55,14 @@ def test_the_plans_limit_is_said_with_the_first_day_allowed() -> None:
     assert f"The first day allowed is {days_ago(31)}." in said
 
 
+@pytest.mark.usefixtures("office")
+def test_a_source_that_keeps_its_calls_is_not_cleared() -> None:
+    done = callkeeper("retain", "main_office")
+    assert (done.code, done.out) == (2, "")
+    assert "Source 'main_office' keeps its calls for ever." in done.err
+    assert "retention: {keep_days: 730}" in done.err
+
+
 def test_the_start_date_is_said_where_it_is_the_limit(defs: Path) -> None:
     write_source(defs, "main_office", "start_date: 2025-03-01")
     said = _load("main_office", "2025-02-28", days_ago(1))
