@@ -42,6 +42,8 @@ attributes:
   # filters:
   #   callkeeper_calls_facts:
   #     - {{field: status, op: eq, value: success}}
+  # Calls of more days before today are deleted; left out: none.
+  # retention: {{cron: "0 4 * * *", keep_days: 730}}
   # Personal data before anything is written: kept by default (docs/privacy.md).
   # privacy: {{phones: mask, ips: mask}}
   # Custom reports: any fields of the raw calls, as JSON or in tables of your own (docs/reports.md).

@@ -22,7 +22,7 @@ _RANDOM_ROUNDS: Final = 10
 # What the process waits for, by the step that it is killed in.
 _STEPS: Final = {
     "deletes its first day": "LOCK TABLE callkeeper_calls IN EXCLUSIVE MODE",
-    "deletes rows of dimensions": "LOCK TABLE general_sites IN EXCLUSIVE MODE",
+    "deletes rows of dimensions": "LOCK TABLE general_dates IN EXCLUSIVE MODE",
 }
 _DANGLING: Final = """
     SELECT count(*) FROM callkeeper_calls_facts AS f

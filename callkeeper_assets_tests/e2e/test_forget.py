@@ -27,7 +27,7 @@ from callkeeper_assets_tests.e2e.clients import (
 from callkeeper_assets_tests.e2e.secret_search import Searcher
 from callkeeper_assets_tests.privacy.writings import WRITINGS
 
-PHONE = "8 (916) 123-45-67"
+PHONE = "8 (926) 804-73-15"
 SEARCHER = Searcher(write(NATIONAL) for write in WRITINGS)
 
 _OTHERS = """
