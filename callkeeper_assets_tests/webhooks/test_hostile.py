@@ -1,6 +1,7 @@
 """What a stranger or a broken program may send: a clear answer or a closed door, and no more."""
 
 import contextlib
+import http.client
 import re
 import socket
 import time
@@ -116,10 +117,20 @@ def test_what_is_sent_too_early_is_not_answered_for_another(
 
 
 def test_a_connection_is_used_again_and_again(receiver: Receiver) -> None:
-    with socket.create_connection(("127.0.0.1", receiver.port), timeout=10) as connection:
-        for request in (_SMALL, _AHEAD, _SMALL, _SMALL, _AHEAD):
-            connection.sendall(request)
-            assert _status(connection.recv(65536)) == 200
+    """By webhooks, which are answered here, and by what goes to the application, by turns."""
+    connection = http.client.HTTPConnection("127.0.0.1", receiver.port, timeout=10)
+    connection.connect()
+    socket_then = connection.sock
+    for is_webhook in (True, False, True, True, False):
+        if is_webhook:
+            connection.request("POST", url_of("office"), b'{"id": 4}')
+        else:
+            connection.request("GET", "/health")
+        answer = connection.getresponse()
+        answer.read()
+        assert answer.status == 200
+        assert connection.sock is socket_then
+    connection.close()
 
 
 @settings(
