@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from callkeeper_assets.raw.days import DayDetails, decode_day, encode_day
 from callkeeper_assets.raw.errors import MissingDayError, StoreError
@@ -150,10 +150,12 @@ class RawStore:
         paths = self._list(source)
         return [path for path in paths if _UNFINISHED.fullmatch(path.rpartition("/")[2])]
 
-    def _list(self, source: str) -> list[str]:
-        with self._said(f"{self._root}/{source}", "listed"):
-            paths: list[str] = self._files.find(f"{self._root}/{source}")
-        return paths
+    def _list(self, source: str) -> dict[str, int]:
+        """Return the paths of a source's files, with their sizes in bytes."""
+        root = f"{self._root}/{source}"
+        with self._said(root, "listed"):
+            found: dict[str, dict[str, Any]] = self._files.find(root, detail=True)
+        return {path: details["size"] for path, details in found.items()}
 
     def measure_old(self, source: str, first_kept: date) -> dict[str, int]:
         """Return the files of a source's days before a day, refused answers too, and their bytes.
@@ -161,14 +163,11 @@ class RawStore:
         Raises:
             StoreError: The place cannot be reached.
         """
-        root = f"{self._root}/{source}"
-        with self._said(root, "listed"):
-            found: dict[str, dict[str, int]] = self._files.find(root, detail=True)
         old = {}
-        for path, details in found.items():
+        for path, size in self._list(source).items():
             name = _ANY_FILE.fullmatch(path.rpartition("/")[2])
             if name and date.fromisoformat(name[1]) < first_kept:
-                old[path] = details["size"]
+                old[path] = size
         return old
 
     def delete(self, path: str) -> None:
