@@ -6,7 +6,6 @@ output; Dagster's own log goes to the instance.
 """
 
 import argparse
-import ctypes
 import signal
 import sys
 import time
@@ -35,6 +34,7 @@ from callkeeper_assets.config.loading import load_sources
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.database.errors import DatabaseError
 from callkeeper_assets.database.url import database_url, explain_failure
+from callkeeper_assets.memory import keep_memory
 from callkeeper_assets.runs import progress
 from callkeeper_assets.runs.burial import COMMAND_LINE_TAG, bury_dead_runs, free_ended_runs
 from callkeeper_assets.runs.lock import held_run_lock
@@ -63,16 +63,16 @@ if TYPE_CHECKING:
 
 _BETWEEN_LOOKS_SEC = 2.0
 _BETWEEN_INTERRUPTS_SEC = 2.0
-# Of glibc's malloc.h: up to how many free bytes are kept, and how many are fetched at a time.
-_TRIM_THRESHOLD, _KEPT_BYTES = -1, 1 << 29
-_TOP_PAD, _FETCHED_BYTES = -2, 1 << 26
+# A day is megabytes.
+KEPT_BYTES = 1 << 29
+FETCHED_BYTES = 1 << 26
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run what the arguments ask for; return 0 if all went well, 1 if anything failed."""
     options = _parse(arguments)
-    _keep_memory()
+    keep_memory(KEPT_BYTES, FETCHED_BYTES)
     # Dagster puts off SIGINT and SIGTERM while a step waits for its key; SIGUSR1 it leaves alone.
     for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGALRM):
         signal.signal(number, _interrupt)
@@ -102,17 +102,6 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
     """
     signal.setitimer(signal.ITIMER_REAL, _BETWEEN_INTERRUPTS_SEC)
     raise KeyboardInterrupt
-
-
-def _keep_memory() -> None:
-    """Tell glibc to keep freed memory: each day's megabytes are else given back and cleared again.
-
-    About a twentieth of a load's time. Other C libraries have no such setting.
-    """
-    set_option = getattr(ctypes.CDLL(None), "mallopt", None)
-    if set_option is not None:
-        set_option(_TRIM_THRESHOLD, _KEPT_BYTES)
-        set_option(_TOP_PAD, _FETCHED_BYTES)
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:

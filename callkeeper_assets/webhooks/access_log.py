@@ -20,19 +20,20 @@ class AccessLog:
         self._stream = stream or sys.stderr
         self._lines: list[str] = []
         self._is_due = False
-        self._second = 0.0
+        self._shown_ms = 0
         self._shown = ""
 
     def write(self, source: str, status: int, size: int, seconds: float) -> None:
         """Note a request; `source` is empty if it was not let in."""
-        second, part = divmod(time.time(), 1)
-        if second != self._second:
-            # The date is most of a line's cost, and the same for a second.
-            self._second = second
-            self._shown = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+        now_ms = int(1000 * time.time())
+        if now_ms != self._shown_ms:
+            # Most of a line's cost, and the same for all that are answered together.
+            self._shown_ms = now_ms
+            second, part_ms = divmod(now_ms, 1000)
+            shown = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+            self._shown = f"{shown}.{part_ms:03d}Z"
         self._lines.append(
-            f"{self._shown}.{int(1000 * part):03d}Z {source or '-'} {status} "
-            f"{size} B {1000 * seconds:.1f} ms\n"
+            f"{self._shown} {source or '-'} {status} {size} B {1000 * seconds:.1f} ms\n"
         )
         if not self._is_due:
             self._is_due = True

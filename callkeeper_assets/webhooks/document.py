@@ -92,10 +92,15 @@ def _read_json(body: bytes) -> Document:
         raise UnreadableError(f"it is not JSON: {str(error)[:_LONGEST_REASON]}") from None
     except RecursionError:
         raise UnreadableError(f"it is nested deeper than {DEEPEST} levels") from None
-    # Counting is fast, and true of nearly every body; only then is it walked through.
-    if text.count(b"{") + text.count(b"[") > DEEPEST and _measure_depth(text) > DEEPEST:
+    # Nearly no body has as many brackets; only then is it walked through.
+    if _count_brackets(text) > DEEPEST and _measure_depth(text) > DEEPEST:
         raise UnreadableError(f"it is nested deeper than {DEEPEST} levels")
     return document
+
+
+def _count_brackets(text: bytes) -> int:
+    # Where there are few, taking them out is several times as fast as bytes.count.
+    return 2 * len(text) - len(text.replace(b"{", b"")) - len(text.replace(b"[", b""))
 
 
 def _measure_depth(text: bytes) -> int:

@@ -1,7 +1,7 @@
 """Keeps deliveries: many at once into the inbox, into the spool while the database is away.
 
-One task does all storing, so that what arrives during a commit waits for the next one and shares
-it. Beside it one task looks after the connection, and takes over what dead receivers left.
+Few tasks do all storing, so that what arrives while they wait for commits shares the next one.
+Beside them one looks after the connections, and one takes over what dead receivers left.
 """
 
 import asyncio
@@ -10,21 +10,24 @@ import logging
 import signal
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Final
 
 import msgspec
 
 from callkeeper_assets.webhooks.delivery import Delivery
-from callkeeper_assets.webhooks.inbox import Inbox, InboxAwayError
+from callkeeper_assets.webhooks.inbox import STORES_AT_ONCE, Inbox, InboxAwayError
 from callkeeper_assets.webhooks.metrics import Metrics
 from callkeeper_assets.webhooks.spool import Spool
 from callkeeper_assets.webhooks.spool_file import SpoolFile
 
 _logger = logging.getLogger(__name__)
 
-# Of one transaction; what is more waits for the next.
-_MOST_AT_ONCE: Final = 500
+# Of one transaction; what is more goes with the next. Few: answers that come by the hundred, and
+# then none, leave everybody idle by turns.
+_MOST_AT_ONCE: Final = 64
+# Nobody waits for these.
+_MOST_DRAINED_AT_ONCE: Final = 500
 _MOST_BYTES_AT_ONCE: Final = 8 * 1024 * 1024
 _FIRST_PAUSE_SEC: Final = 0.2
 _LONGEST_PAUSE_SEC: Final = 5.0
@@ -40,6 +43,12 @@ class NowhereError(Exception):
 
 # Called with whether the delivery is kept.
 Tell = Callable[[bool], None]
+
+
+def _begin(work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+    task = asyncio.create_task(work)
+    task.add_done_callback(_end_if_failed)
+    return task
 
 
 def _end_if_failed(task: asyncio.Task[None]) -> None:
@@ -63,7 +72,8 @@ class Intake:
         self._lost.set()
         self._is_loss_said = False
         self._spool_alone = asyncio.Lock()
-        self._tasks: list[asyncio.Task[None]] = []
+        self._storing: list[asyncio.Task[None]] = []
+        self._others: list[asyncio.Task[None]] = []
         self._is_stopping = False
         self._is_disk_refusing = False
         self._drain_from = 0.0
@@ -81,19 +91,16 @@ class Intake:
 
     def start(self) -> None:
         """Begin. What comes before the database is reached goes to the spool: no sender waits."""
-        for work in (self._store_all(), self._look_after_database(), self._look_for_left()):
-            task = asyncio.create_task(work)
-            task.add_done_callback(_end_if_failed)
-            self._tasks.append(task)
+        self._storing = [_begin(self._store_all()) for _ in range(STORES_AT_ONCE)]
+        self._others = [_begin(self._look_after_database()), _begin(self._look_for_left())]
 
     async def stop(self) -> None:
         """Store what is pending, then give everything up."""
         self._is_stopping = True
         self._work.set()
-        storing, *others = self._tasks
-        for task in others:
+        for task in self._others:
             task.cancel()
-        await asyncio.gather(storing, *others, return_exceptions=True)
+        await asyncio.gather(*self._storing, *self._others, return_exceptions=True)
         await self.inbox.close()
         self._spool.close()
 
@@ -119,7 +126,8 @@ class Intake:
                     await self._drain_some()
 
     def _has_to_drain(self) -> bool:
-        is_time = time.monotonic() >= self._drain_from
+        # By one at a time; others store meanwhile.
+        is_time = time.monotonic() >= self._drain_from and not self._spool_alone.locked()
         return self.inbox.is_connected and self._spool.waiting > 0 and is_time
 
     async def _store_group(self) -> None:
@@ -186,7 +194,7 @@ class Intake:
 
     async def _read_spool(self) -> tuple[SpoolFile, list[Delivery], int] | None:
         try:
-            return await asyncio.to_thread(self._spool.read, _MOST_AT_ONCE)
+            return await asyncio.to_thread(self._spool.read, _MOST_DRAINED_AT_ONCE)
         except (OSError, msgspec.DecodeError) as error:
             _logger.error("The spool cannot be read: %s. Its files stay.", error)  # noqa: TRY400
             self._drain_from = time.monotonic() + _UNREADABLE_PAUSE_SEC

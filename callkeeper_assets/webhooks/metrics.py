@@ -20,7 +20,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-_GROUPS: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500)
+_GROUPS: Final = (1, 2, 5, 10, 20, 50, 100)
 _SECONDS: Final = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
 

@@ -64,29 +64,29 @@ class Receiver:
 
     def admit(self, request: Request, path: bytes) -> None:
         """Let a request in by `source/token`, or set the status that it gets."""
-        name, _, token = path.decode("utf-8", "surrogateescape").partition("/")
+        name, _, token = path.partition(b"/")
         if request.method not in _METHODS:
             request.status = 405
-        elif (webhook := self._gate.admit(name, token)) is None:
-            request.status = 404
         else:
-            request.source, request.webhook = name, webhook
+            request.sender = self._gate.admit(name, token)
+            request.status = 404 if request.sender is None else 0
 
     def take(self, request: Request, answer: Answer) -> None:
         """Keep a request that is whole; it is answered when it is on disk, or now."""
-        if request.webhook is None:
+        sender = request.sender
+        if sender is None:
             answer(request, request.status)
             return
         payload = read_payload(
             request.find_header(b"content-type"),
             request.query,
             b"".join(request.parts) if request.method == b"POST" else b"",
-            request.webhook.fields,
+            sender.fields,
         )
         request.size = len(payload.body)
-        payload = self._gate.protect(request.source, payload)
+        payload = sender.protect(payload)
         delivery = Delivery(
-            request.source,
+            sender.name,
             next(self._receipts),
             datetime.now(UTC),
             payload.format,
@@ -101,10 +101,12 @@ class Receiver:
     def note(self, request: Request, status: int) -> None:
         """Count and log a request that is answered."""
         seconds = time.perf_counter() - request.started
-        size = request.size if request.source else 0
-        self._metrics.requests[request.source, status] += 1
+        name, size = "", 0
+        if request.sender is not None:
+            name, size = request.sender.name, request.size
+        self._metrics.requests[name, status] += 1
         self._metrics.seconds.observe(seconds)
-        self._log.write(request.source, status, size, seconds)
+        self._log.write(name, status, size, seconds)
 
     @asynccontextmanager
     async def _live(self, _app: Starlette) -> AsyncIterator[None]:

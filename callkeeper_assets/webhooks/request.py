@@ -3,7 +3,7 @@
 import time
 from dataclasses import dataclass, field
 
-from callkeeper_assets.config.source import Webhook
+from callkeeper_assets.webhooks.gate import Sender
 
 
 @dataclass(slots=True)
@@ -14,7 +14,7 @@ class Request:
         headers: Names in small letters.
         parts: Of the body.
         size: Bytes of the body so far; at last of what is kept.
-        source: Empty while it is not let in.
+        sender: None while it is not let in.
         status: With which it is answered whatever its body; 0 if it is let in.
     """
 
@@ -23,8 +23,7 @@ class Request:
     headers: list[tuple[bytes, bytes]] = field(default_factory=list)
     parts: list[bytes] = field(default_factory=list)
     size: int = 0
-    source: str = ""
-    webhook: Webhook | None = None
+    sender: Sender | None = None
     status: int = 0
     started: float = field(default_factory=time.perf_counter)
 

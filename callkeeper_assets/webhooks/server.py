@@ -16,6 +16,7 @@ import uvicorn
 from callkeeper_assets.api.redaction import RedactingFilter
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.home import home
+from callkeeper_assets.memory import keep_memory
 from callkeeper_assets.webhooks.access_log import AccessLog
 from callkeeper_assets.webhooks.gate import Gate
 from callkeeper_assets.webhooks.inbox import Inbox
@@ -29,6 +30,8 @@ from callkeeper_assets.webhooks.webhook_protocol import WebhookProtocol
 _logger = logging.getLogger(__name__)
 
 _OBJECTS_BEFORE_GC: Final = 100_000
+_KEPT_BYTES: Final = 1 << 26
+_FETCHED_BYTES: Final = 1 << 22
 # Supervisors kill after 8 to 10 s.
 _FAREWELL_SEC: Final = 6
 
@@ -63,6 +66,7 @@ def run_receiver(host: str, port: int, sources: Sequence[Source]) -> None:
     Raises:
         KeyboardInterrupt: It was told to stop, and has; the signal is passed on.
     """
+    keep_memory(_KEPT_BYTES, _FETCHED_BYTES)
     _configure_logging()
     metrics = Metrics()
     gate = Gate(sources)

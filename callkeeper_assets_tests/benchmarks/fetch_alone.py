@@ -12,6 +12,7 @@ import dagster as dg
 
 from callkeeper_assets.assets import build_shared_definitions, build_source_definitions
 from callkeeper_assets.database.url import database_url
+from callkeeper_assets.memory import keep_memory
 from callkeeper_assets.runs import worker
 from callkeeper_assets.runs.refresh_plan import DayRange
 
@@ -25,7 +26,7 @@ def main() -> int:
     parser.add_argument("--from", dest="first", type=dt.date.fromisoformat, required=True)
     parser.add_argument("--to", dest="last", type=dt.date.fromisoformat, required=True)
     given = parser.parse_args()
-    worker._keep_memory()
+    keep_memory(worker.KEPT_BYTES, worker.FETCHED_BYTES)
     source = worker._find_source(given.source)
     days = DayRange(given.first, given.last)
     with dg.DagsterInstance.get() as instance:

@@ -12,12 +12,14 @@ from hypothesis import strategies as st
 
 from callkeeper_assets.database import connect
 from callkeeper_assets.webhooks.delivery import Delivery, number_receipts
-from callkeeper_assets.webhooks.inbox import Inbox, InboxAwayError
+from callkeeper_assets.webhooks.inbox import STORES_AT_ONCE, Inbox, InboxAwayError
 from callkeeper_assets.webhooks.inbox_queries import (
     count_entries,
     list_entries,
     replay_rejected,
 )
+from callkeeper_assets_tests.waiting import wait_until
+from callkeeper_assets_tests.webhooks.installation import PATIENCE_SEC
 
 _NOW: Final = datetime(2026, 11, 1, 12, 30, 0, 123456, tzinfo=UTC)
 _receipts = number_receipts()
@@ -143,6 +145,51 @@ def test_several_receivers_store_the_same_payloads_side_by_side(database: str) -
     assert sum(asyncio.run(store_side_by_side())) == 3 * 200
     [counts] = count_entries(database, ["office"])
     assert (counts.new, counts.repeats) == (200, 600)
+
+
+_ALL_WAIT: Final = (
+    "SELECT count(*) FROM pg_stat_activity"
+    " WHERE datname = current_database() AND application_name = 'callkeeper webhooks'"
+    " AND wait_event_type = 'Lock'"
+)
+_END_ALL: Final = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+    " WHERE datname = current_database() AND application_name = 'callkeeper webhooks'"
+)
+
+
+def test_stores_that_are_cut_off_together_say_so_and_can_be_done_again(database: str) -> None:
+    """All under way, and who waits for a connection, hear of it; then it is connected anew."""
+    groups = [[_deliver(b"%d" % number)] for number in range(STORES_AT_ONCE + 1)]
+
+    async def cut_off(inbox: Inbox) -> None:
+        with connect(database) as other:
+            other.execute("LOCK TABLE callkeeper_webhooks")
+            stores = [asyncio.create_task(inbox.store(group)) for group in groups]
+            await asyncio.to_thread(
+                wait_until,
+                lambda: other.execute(_ALL_WAIT).fetchone() == (STORES_AT_ONCE,),
+                "they wait",
+                PATIENCE_SEC,
+            )
+            other.execute(_END_ALL)
+        results = await asyncio.gather(*stores, return_exceptions=True)
+        assert [type(result) for result in results] == [InboxAwayError] * len(groups)
+        assert not inbox.is_connected
+
+    async def run() -> list[int]:
+        inbox = Inbox()
+        await inbox.connect()
+        await inbox.store([_deliver(b"before")])
+        await cut_off(inbox)
+        await inbox.connect()
+        repeats = [await inbox.store(group) for group in groups]
+        await inbox.close()
+        return repeats
+
+    assert asyncio.run(run()) == [0] * len(groups)
+    [counts] = count_entries(database, ["office"])
+    assert (counts.new, counts.repeats) == (1 + len(groups), 0)
 
 
 def test_a_load_and_a_webhook_make_one_account(database: str) -> None:

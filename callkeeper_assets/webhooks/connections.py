@@ -1,0 +1,78 @@
+"""The receiver's connections to the inbox's database: taken for a while, given up all at once."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Final, Self
+
+import psycopg
+
+# A sender waits meanwhile, and local disk is near.
+STATEMENT_MS: Final = 4_000
+_SETTINGS: Final = {
+    "synchronous_commit": "on",
+    "statement_timeout": str(STATEMENT_MS),
+    # A run that processes a payload holds its row for as long as it takes.
+    "lock_timeout": "100",
+    # A plan that was made while the inbox was empty, and is kept for the connection, must not read
+    # all of it for each payload when it has grown.
+    "enable_seqscan": "off",
+}
+
+Connection = psycopg.AsyncConnection[tuple[Any, ...]]
+
+
+async def _open(url: str) -> Connection:
+    connection = await psycopg.AsyncConnection.connect(
+        url, autocommit=True, application_name="callkeeper webhooks"
+    )
+    for setting in _SETTINGS.items():
+        await connection.execute("SELECT set_config(%s, %s, false)", setting)
+    return connection
+
+
+class Connections:
+    """As many as can be taken at once; who wants one more waits for one to come back."""
+
+    def __init__(self) -> None:
+        self._idle: list[Connection] = []
+        self._free = asyncio.Semaphore(0)
+        self._is_given_up = False
+
+    @classmethod
+    async def open(cls, url: str, number: int) -> Self:
+        """Open so many.
+
+        Raises:
+            psycopg.Error: The database is not there; none stays open.
+        """
+        opened = cls()
+        try:
+            for _ in range(number):
+                opened._give_back(await _open(url))
+        except psycopg.Error:
+            await opened.give_up()
+            raise
+        return opened
+
+    @asynccontextmanager
+    async def take(self) -> AsyncIterator[Connection]:
+        """Lend one; it is closed if all were given up before."""
+        await self._free.acquire()
+        connection = self._idle.pop()
+        try:
+            yield connection
+        finally:
+            if self._is_given_up:
+                await connection.close()
+            self._give_back(connection)
+
+    async def give_up(self) -> None:
+        """Close all: at once, or when they come back."""
+        self._is_given_up = True
+        for connection in self._idle.copy():
+            await connection.close()
+
+    def _give_back(self, connection: Connection) -> None:
+        self._idle.append(connection)
+        self._free.release()
