@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, date, datetime
-from typing import Protocol, Self
+from typing import Protocol, Self, cast
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
@@ -145,12 +145,19 @@ class CallKeeperClient:
         return self._fetch_day(day, threading.Event())
 
     def fetch_days(self, days: Iterable[date]) -> Iterator[DayOfCalls]:
-        """Fetch days side by side and yield them in the order of `days`.
+        """Fetch days side by side, from now on; they come in the order of `days`.
 
         At most twice `parallel_days` days are held, the one last yielded included. Days before a
         failed one are yielded, then its error is raised; what else is under way is stopped then,
         and also when the iterator is closed early.
         """
+        fetching = self._fetch_days(days)
+        # What the caller does before he takes the first day goes on beside it.
+        next(fetching)
+        return cast("Iterator[DayOfCalls]", fetching)
+
+    def _fetch_days(self, days: Iterable[date]) -> Iterator[DayOfCalls | None]:
+        """Yield None when the first days are under way, then the days."""
         stop = threading.Event()
         waiting = iter(days)
         under_way: deque[Future[DayOfCalls]] = deque()
@@ -167,6 +174,7 @@ class CallKeeperClient:
 
         try:
             top_up()
+            yield None
             while under_way:
                 under_way[0].exception()  # wait, and top up before the caller's own work begins
                 first = under_way.popleft()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from callkeeper_assets.warehouse.arrow import list_values
 from callkeeper_assets.warehouse.call_fields import FIELD_TREE, FieldTree
 from callkeeper_assets.warehouse.errors import BadDataError
 
@@ -67,7 +68,7 @@ def read_calls(day: date, calls: "pa.Table") -> Iterator[Call]:
         BadDataError: a payload is no JSON.
     """
     ids: Sequence[int] = calls["call_id"].to_pylist()
-    moments: Sequence[datetime] = calls["called_at"].to_pylist()
+    moments: Sequence[datetime] = list_values(calls["called_at"])
     payloads: Sequence[str] = calls["payload"].to_pylist()
     for call_id, called_at, payload in zip(ids, moments, payloads, strict=True):
         try:

@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime
 
 import pyarrow as pa
 
-from callkeeper_assets.warehouse.arrow import DAY, INT, MOMENT, TEXT, build_array
+from callkeeper_assets.warehouse.arrow import DAY, INT, MOMENT, TEXT, build_array, list_values
 from callkeeper_assets.warehouse.records import LoadedDay, Origin, RefusedDay, RowCounts
 from callkeeper_assets.warehouse.session import Session, as_list
 
@@ -77,7 +77,7 @@ def read_newest_fetches(
             "day": as_list(build_array(sorted(days), DAY)),
         },
     )
-    return {row["day"]: row["fetched_at"] for row in found.to_pylist()}
+    return dict(zip(list_values(found["day"]), list_values(found["fetched_at"]), strict=True))
 
 
 def write_failure(session: Session, head: LogHead, days: Collection[date], error: str) -> None:

@@ -98,6 +98,23 @@ class Merger:
             self._read_days(batch)
         self._duck.execute(read_sql("held_by_day"))
 
+    def read_anew(self, calls: pa.Table) -> None:
+        """Read some calls once more, and those that were written: all others are as they were.
+
+        Args:
+            calls: column `call_id`.
+        """
+        self._duck.register("asked", calls)
+        concerned = self._duck.sql(
+            "SELECT call_id FROM asked UNION SELECT call_id FROM plan "
+            "WHERE calls_action IS NOT NULL OR facts_action IS NOT NULL"
+        ).to_arrow_table()
+        self._duck.register("concerned", concerned)
+        others = self._duck.sql(
+            "SELECT * FROM held WHERE call_id NOT IN (SELECT call_id FROM concerned)"
+        ).to_arrow_table()
+        self._duck.register("held", pa.concat_tables([others, self._find_calls(concerned)]))
+
     def _leave_to_source(self, batch: Batch) -> None:
         """Leave calls that the source has told of out of the batch; read the others."""
         calls = self._duck.sql("SELECT call_id FROM frame").to_arrow_table()

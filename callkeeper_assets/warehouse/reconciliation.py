@@ -46,7 +46,7 @@ class _Reconciliation:
         found = compare(batch.duck)
         remaining = None
         if self.mode == "heal" and found.discrepancies.num_rows:
-            batch.merger.read_existing(batch.batch)
+            batch.merger.read_anew(found.discrepancies.select(["call_id"]))
             remaining = compare(batch.duck).discrepancies
         judged = judge(batch.duck, found.discrepancies, remaining)
         days = [day for day in batch.batch.days if day not in batch.refused]

@@ -11,7 +11,15 @@ from typing import Final, Literal
 
 import pyarrow as pa
 
-from callkeeper_assets.warehouse.arrow import BIGINT, BYTES, INT, MOMENT, TEXT, build_array
+from callkeeper_assets.warehouse.arrow import (
+    BIGINT,
+    BYTES,
+    INT,
+    MOMENT,
+    TEXT,
+    build_array,
+    list_values,
+)
 from callkeeper_assets.warehouse.session import Session, as_list
 from callkeeper_assets.webhooks.delivery import digest_of
 from callkeeper_assets.webhooks.document import Format
@@ -144,7 +152,7 @@ def write_body(session: Session, account_id: int, row_id: int, form: Format, bod
 
 
 def _read(found: pa.Table) -> list[Row]:
-    return [Row(*values) for values in zip(*(column.to_pylist() for column in found), strict=True)]
+    return [Row(*values) for values in zip(*map(list_values, found.columns), strict=True)]
 
 
 def _number(value: int) -> pa.Array:

@@ -1,12 +1,11 @@
 """`python -m …fetch_alone SOURCE --from DAY --to DAY`: raw_calls alone, as a run of the worker's.
 
-The measure that reconciliation is compared with: the same process, the same Dagster run, the same
-days fetched and kept, and nothing done with them.
+The measure that reconciliation is compared with: the same process, its start and its end included,
+the same Dagster run, the same days fetched and kept, and nothing done with them.
 """
 
 import argparse
 import datetime as dt
-import sys
 
 import dagster as dg
 
@@ -14,6 +13,7 @@ from callkeeper_assets.assets import build_shared_definitions, build_source_defi
 from callkeeper_assets.database.url import database_url
 from callkeeper_assets.memory import keep_memory
 from callkeeper_assets.runs import worker
+from callkeeper_assets.runs.__main__ import end_process
 from callkeeper_assets.runs.refresh_plan import DayRange
 
 _JOB = "fetch_alone"
@@ -48,4 +48,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end_process(main())

@@ -1,7 +1,10 @@
 """Reconciliation of many days in one run, beside fetching the same days alone; and its memory.
 
 Both are the process that a command starts, by turns, on one source whose days are loaded. Before
-each reconciliation some rows of each day are broken by SQL, and it must find just these.
+each reconciliation some rows of each day are broken by SQL, and it must find just these. They are
+measured with a source that takes its time for a day's megabyte, as one across the internet does,
+and with one that answers from memory at once: fetching is then nearly free, and both are mostly the
+start of a process.
 """
 
 import datetime as dt
@@ -24,6 +27,7 @@ _BROKEN_A_DAY: Final = 3
 # Times the days, for the two that show how memory grows.
 _LONG: Final = 2
 _LONGEST: Final = 6
+_ANSWER_SEC: Final = 0.5
 _MOST_RATIO: Final = 1.25
 _MOST_GROWTH: Final = 1.1
 
@@ -73,9 +77,10 @@ def _reconcile(contender: Contender, first: dt.date, days: int) -> Usage:
     return usage
 
 
-def _describe(what: str, usages: Sequence[Usage]) -> Row:
+def _describe(what: str, usages: Sequence[Usage], ratio: float | None = None) -> Row:
     return {
         "run": what,
+        "x alone": ratio,
         "runs": len(usages),
         "seconds, median": statistics.median(usage.seconds for usage in usages),
         "fastest": min(usage.seconds for usage in usages),
@@ -83,6 +88,29 @@ def _describe(what: str, usages: Sequence[Usage]) -> Row:
         "server CPU s": statistics.median(usage.watched_cpu_sec["server"] for usage in usages),
         "largest process MB": max(usage.process_mb for usage in usages),
     }
+
+
+def _compare(
+    contender: Contender, first: dt.date, days: int, rounds: int, *, answer_sec: float
+) -> tuple[list[Row], float]:
+    """Run both by turns; return their rows, and the median of the ratios."""
+    alone: list[Usage] = []
+    reconciled: list[Usage] = []
+    contender.stand.delay(ACCOUNT, answer_sec)
+    for _ in range(rounds):
+        contender.stand.settle()
+        alone.append(_run(contender, _FETCH, first))
+        reconciled.append(_reconcile(contender, first, days))
+    contender.stand.delay(ACCOUNT, 0)
+    ratio = statistics.median(
+        one.seconds / other.seconds for one, other in zip(reconciled, alone, strict=True)
+    )
+    source = f"answers in {answer_sec:g} s" if answer_sec else "answers at once"
+    rows = [
+        _describe(f"{days} days fetched alone, {source}", alone, 1.0),
+        _describe(f"{days} days reconciled, {source}", reconciled, ratio),
+    ]
+    return rows, ratio
 
 
 def compare_reconciliations(stand: Stand, days: int, rounds: int) -> Section:
@@ -100,32 +128,29 @@ def compare_reconciliations(stand: Stand, days: int, rounds: int) -> Section:
     stand.warm([ACCOUNT], earliest, last)
     contender = enter_product(stand, [ACCOUNT], "reconcile")
     contender.load([ACCOUNT], earliest, last)
-    alone: list[Usage] = []
-    reconciled: list[Usage] = []
-    for _ in range(rounds):
-        stand.settle()
-        alone.append(_run(contender, _FETCH, first))
-        reconciled.append(_reconcile(contender, first, days))
+    slow_rows, ratio = _compare(contender, first, days, rounds, answer_sec=_ANSWER_SEC)
+    quick_rows, _ = _compare(contender, first, days, rounds, answer_sec=0)
     long, longest = (
         _reconcile(contender, last - dt.timedelta(days=many - 1), many)
         for many in (_LONG * days, _LONGEST * days)
     )
     contender.check([(ACCOUNT, earliest, last)])
-    ratio = statistics.median(
-        one.seconds / other.seconds for one, other in zip(reconciled, alone, strict=True)
-    )
     growth = longest.process_mb / long.process_mb
     return Section(
         "reconcile",
         f"Reconciliation of {days} days x 1,000 calls in one run, beside fetching them alone",
         [
-            _describe(f"{days} days fetched alone", alone),
-            _describe(f"{days} days reconciled", reconciled),
+            *slow_rows,
+            *quick_rows,
             _describe(f"{_LONG * days} days reconciled", [long]),
             _describe(f"{_LONGEST * days} days reconciled", [longest]),
         ],
         (
-            Target(f"{_MOST_RATIO} x fetching alone at most", ratio, ratio <= _MOST_RATIO),
+            Target(
+                f"{_MOST_RATIO} x fetching alone at most, answers in {_ANSWER_SEC:g} s",
+                ratio,
+                ratio <= _MOST_RATIO,
+            ),
             Target(f"memory grows by {_MOST_GROWTH} x at most", growth, growth <= _MOST_GROWTH),
         ),
     )

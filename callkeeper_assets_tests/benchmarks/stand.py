@@ -144,13 +144,18 @@ class Stand:
             body = {"account": name, "from": str(first), "to": str(last), "api": api}
             self._control("warm", body)
 
+    def delay(self, account: str, seconds: float) -> None:
+        """Have the simulator wait so long before each answer to the account."""
+        faults = [{"kind": "latency", "seconds": seconds}] if seconds else []
+        self._control("faults", {"account": account, "faults": faults})
+
     def truth(self, account: str, first: dt.date, last: dt.date) -> tuple[int, int]:
         """How many calls the source has on these days, and the sum of their `duration_sec`."""
         query = {"account": account, "from": str(first), "to": str(last), "calls": "0"}
         told = self._control(f"truth?{urlencode(query)}", None)
         return int(told["count"]), int(told["sums"]["duration_sec"])
 
-    def _control(self, action: str, body: Mapping[str, str] | None) -> dict[str, Any]:
+    def _control(self, action: str, body: Mapping[str, object] | None) -> dict[str, Any]:
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(f"{self.api_url}/_simulator/{action}", data)
         with urllib.request.urlopen(request) as answer:
