@@ -29,6 +29,8 @@ Connection = psycopg.Connection[Any]
 RAW_FILES: Final = "raw calls, files"
 SPOOL: Final = "spool, payloads"
 
+_LEFT_OFF: Final = "What was deleted stays deleted; the next retention does the rest"
+
 # Called with how many days are deleted, and of how many.
 Progress = Callable[[int, int], None]
 
@@ -122,7 +124,9 @@ def retain_calls(
         with connect(url, autocommit=True) as connection:
             _clear_warehouse(connection, source, retained, run_id if not dry_run else None, report)
     except psycopg.Error as error:
-        raise explain_error(error.sqlstate or "", str(error), "delete old calls") from None
+        raise explain_error(
+            error.sqlstate or "", str(error), "delete old calls", _LEFT_OFF
+        ) from None
     files = store.measure_old(source.name, first_kept)
     for path in files if not dry_run else ():
         store.delete(path)

@@ -19,6 +19,7 @@ from callkeeper_assets.database.event_log import BatchingEventLogStorage
 from callkeeper_assets.home import home
 from callkeeper_assets.runs import progress
 from callkeeper_assets.runs.burial import SOURCE_TAG
+from callkeeper_assets.runs.lock import held_source_lock
 from callkeeper_assets.warehouse.records import Deleted
 
 if TYPE_CHECKING:
@@ -61,6 +62,8 @@ def build_retention(source: Source) -> dg.Definitions:
             failing_clearly(context),
             warehouse.open(context, source) as url,
             logging_failure(url, source, context.run, [source.today()]),
+            # Who rewrites calls would bring a file back that went meanwhile.
+            held_source_lock(url, source.name),
         ):
             retained = retain_calls(
                 url,

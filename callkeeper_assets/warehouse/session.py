@@ -54,13 +54,19 @@ def as_list(values: pa.Array | pa.ChunkedArray) -> pa.Array:
     return pa.ListArray.from_arrays(build_array([0, len(flat)], INT), flat)
 
 
-def explain_error(state: str, text: str, action: str) -> WarehouseError:
+def explain_error(
+    state: str,
+    text: str,
+    action: str,
+    outcome: str = "Nothing of this batch is stored; try again",
+) -> WarehouseError:
     """Say what failed, without the values in it: detail lines, and what could be a phone.
 
     Args:
         state: SQLSTATE; empty if the server said none.
         text: the driver's.
         action: what PostgreSQL was to do.
+        outcome: how things stand, and what to do, if it may be able to another time.
     """
     first = _LONG_NUMBER.sub("…", text.partition("\n")[0])[:300].rstrip(". ")
     said = f"PostgreSQL did not {action}: {first}"
@@ -71,7 +77,7 @@ def explain_error(state: str, text: str, action: str) -> WarehouseError:
     if state.startswith(_DATA):
         return BadDataError(f"{said} (SQLSTATE {state}).")
     if not state or state.startswith(_TRANSIENT):
-        return UnavailableError(f"{said}. Nothing of this batch is stored; try again.")
+        return UnavailableError(f"{said}. {outcome}.")
     return WarehouseError(f"{said} (SQLSTATE {state}).")
 
 

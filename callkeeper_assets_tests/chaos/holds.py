@@ -17,6 +17,10 @@ _WAITING = """
     SELECT count(*) FROM pg_stat_activity
     WHERE datname = current_database() AND %s = ANY(pg_blocking_pids(pid))
 """
+_CUT_OFF = """
+    SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+    WHERE datname = current_database() AND %s = ANY(pg_blocking_pids(pid))
+"""
 _OTHERS = """
     SELECT count(*) FROM pg_stat_activity
     WHERE datname = current_database() AND pid <> pg_backend_pid() AND application_name <> 'test'
@@ -39,6 +43,10 @@ class Hold:
             lambda: self._installation.query(_WAITING, self._pid) != [(0,)],
             "the load's process has come to the step",
         )
+
+    def cut_off_who_waits(self) -> None:
+        """End the connections that wait for the lock, as a server does that goes away."""
+        self._installation.query(_CUT_OFF, self._pid)
 
     def release(self) -> None:
         """Let go."""

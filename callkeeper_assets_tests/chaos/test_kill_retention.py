@@ -9,11 +9,13 @@ from typing import Final
 import pytest
 
 from callkeeper_assets.raw.store import RawStore
+from callkeeper_assets.runs.lock import held_source_lock_alone
 from callkeeper_assets.simulator.running import RunningSimulator
 from callkeeper_assets_tests.chaos.facts import Days, describe_difference, read_days
 from callkeeper_assets_tests.chaos.holds import hold, wait_for_servers_end_of_it
 from callkeeper_assets_tests.chaos.installation import SOURCE, Installation
 from callkeeper_assets_tests.chaos.rounds import DAYS, FIRST, LAST, ZONE, tell
+from callkeeper_assets_tests.waiting import wait_until
 
 # All but the last three days go.
 _FIRST_KEPT: Final = LAST - timedelta(days=2)
@@ -35,6 +37,11 @@ _DANGLING: Final = """
 _NOBODYS: Final = """
     SELECT count(*) FROM general_dates
     WHERE id <> 1 AND id NOT IN (SELECT dates_id FROM callkeeper_calls_facts)
+"""
+_LOCK_WAITS: Final = """
+    SELECT count(*) FROM pg_locks
+    JOIN pg_database AS d ON d.oid = database AND d.datname = current_database()
+    WHERE locktype = 'advisory' AND NOT granted
 """
 _LOGGED: Final = """
     SELECT day, sum(rows_deleted)::int FROM callkeeper_loads
@@ -97,6 +104,35 @@ def test_a_retention_killed_when_it(
     wait_for_servers_end_of_it(loaded)
     _check_whole_days(loaded, calls, began)
     _finish(loaded, calls, began)
+
+
+def test_a_retention_that_loses_the_database_says_how_things_stand(
+    loaded: Installation, simulator: RunningSimulator
+) -> None:
+    calls, began = _load_all(loaded, simulator), _now(loaded)
+    with hold(loaded, _STEPS["deletes its first day"]) as held:
+        worker = _start(loaded)
+        held.wait_for_somebody()
+        held.cut_off_who_waits()
+    output, stderr = worker.communicate(timeout=120)
+    assert worker.returncode == 1, output + stderr
+    assert "What was deleted stays deleted; the next retention does the rest." in output
+    _finish(loaded, calls, began)
+
+
+def test_a_retention_waits_for_who_rewrites_calls(
+    loaded: Installation, simulator: RunningSimulator
+) -> None:
+    """It would delete files that the other is about to write again."""
+    calls, began = _load_all(loaded, simulator), _now(loaded)
+    with held_source_lock_alone(loaded.database, SOURCE, lambda: None):
+        worker = _start(loaded)
+        wait_until(lambda: loaded.query(_LOCK_WAITS) == [(1,)], "it waits for the source's lock")
+        assert _check_whole_days(loaded, calls, began) == set()
+        assert min(RawStore(str(loaded.home / "raw")).list_days(SOURCE)) == FIRST
+    output, stderr = worker.communicate(timeout=120)
+    assert worker.returncode == 0, output + stderr
+    assert _check_whole_days(loaded, calls, began) == set(_OLD)
 
 
 @pytest.mark.chaos
