@@ -2,9 +2,10 @@
 
 Days are taken in batches; a batch commits as one transaction, so a day is replaced whole or not at
 all. While PostgreSQL merges one batch, the next is transformed in a second thread; memory holds
-two batches, however long the period.
+two batches, however long the period. Where days are long in coming, a batch is merged meanwhile.
 """
 
+import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -67,6 +68,8 @@ __all__ = [
 # Of one transaction: enough that its fixed costs vanish, few enough that two fit into memory.
 _BATCH_CALLS: Final = 20_000
 _BATCH_DAYS: Final = 31
+# Reading a day that is there already takes a fraction of it.
+_LONG_SEC: Final = 0.05
 _DEFAULT_GUARD: Final = Guard()
 
 
@@ -215,15 +218,22 @@ def find_refused(
 
 
 def batches(days: Iterable[RawDay]) -> Iterator[list[RawDay]]:
-    """Group days, as they come, into those of one transaction."""
+    """Group days, as they come, into those of one transaction.
+
+    Where a day was long in coming an empty group comes first: there is time for something else.
+    """
     batch: list[RawDay] = []
     calls = 0
+    since = time.monotonic()
     for day in days:
+        if time.monotonic() - since > _LONG_SEC:
+            yield []
         if batch and (calls + day.calls.num_rows > _BATCH_CALLS or len(batch) == _BATCH_DAYS):
             yield batch
             batch, calls = [], 0
         batch.append(day)
         calls += day.calls.num_rows
+        since = time.monotonic()
     if batch:
         yield batch
 
@@ -279,10 +289,11 @@ class Loader:
             try:
                 ahead: Future[Batch] | None = None
                 for batch in batches(days):
-                    following = thread.submit(transformer.transform, batch)
-                    if ahead is not None:
+                    following = thread.submit(transformer.transform, batch) if batch else None
+                    if ahead is not None and (following or ahead.done()):
                         yield from load.merge(ahead.result())
-                    ahead = following
+                        ahead = None
+                    ahead = following or ahead
                 if ahead is not None:
                     yield from load.merge(ahead.result())
             finally:

@@ -138,7 +138,7 @@ def _compare_only(
             account_id = find_account(session, account).account_id
         transformer = Transformer(duck, account.time_zone, plan)
         merger = Merger(session, duck, account_id, "api")
-        for raw in batches(days):
+        for raw in filter(None, batches(days)):
             batch = transformer.transform(raw)
             duck.execute(f"CREATE OR REPLACE TEMP VIEW frame AS FROM {batch.frame}")
             duck.register("segments", segment_table(batch.segments))

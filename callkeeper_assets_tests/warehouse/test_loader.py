@@ -1,6 +1,7 @@
 """A load ends in the tables that the source's calls say, and tells what it changed."""
 
 import json
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -347,6 +348,31 @@ def test_a_server_that_ends_the_connection_leaves_the_day_as_it_was(database: st
         CALLS: (1, 1, 0),
         FACTS: (1, 0, 0),
     }
+
+
+def test_a_batch_is_merged_while_the_next_ones_days_are_waited_for(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("callkeeper_assets.warehouse.loader._BATCH_DAYS", 4)
+    order: list[tuple[str, date]] = []
+    dates = [DAY + timedelta(days=number) for number in range(9)]
+
+    def answer() -> Iterator[RawDay]:
+        for number, day in enumerate(dates):
+            order.append(("asked for", day))
+            # The second batch's days, and the first of a third.
+            time.sleep(0.5 if number >= 4 else 0)
+            yield day_of(day, [call(1 + number)])
+
+    loading = load_days(
+        database, MAIN, answer(), tables=SELECTABLE_TABLES, filters={}, run_id="run"
+    )
+    for loaded in loading:
+        order.append(("loaded", loaded.day))  # noqa: PERF401 -- answer() appends meanwhile
+    done = [place for place, (what, _) in enumerate(order) if what == "loaded"]
+    assert [order[place][1] for place in done] == dates
+    # Without waiting they would be merged when the second batch is whole.
+    assert done[3] < order.index(("asked for", dates[8]))
 
 
 def test_an_answer_that_is_older_than_the_loaded_one_changes_nothing(database: str) -> None:
