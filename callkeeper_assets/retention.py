@@ -29,7 +29,7 @@ Connection = psycopg.Connection[Any]
 RAW_FILES: Final = "raw calls, files"
 SPOOL: Final = "spool, payloads"
 
-_LEFT_OFF: Final = "What was deleted stays deleted; the next retention does the rest"
+_LEFT_OFF: Final = "What it deleted, if anything, stays deleted; the next retention does the rest"
 
 # Called with how many days are deleted, and of how many.
 Progress = Callable[[int, int], None]

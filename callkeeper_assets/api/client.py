@@ -6,7 +6,7 @@ are fetched side by side and handed out in order, a bounded number of them held 
 
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, date, datetime
 from typing import Protocol, Self, cast
@@ -144,19 +144,19 @@ class CallKeeperClient:
         """Fetch all calls of the day."""
         return self._fetch_day(day, threading.Event())
 
-    def fetch_days(self, days: Iterable[date]) -> Iterator[DayOfCalls]:
+    def fetch_days(self, days: Iterable[date]) -> Generator[DayOfCalls]:
         """Fetch days side by side, from now on; they come in the order of `days`.
 
         At most twice `parallel_days` days are held, the one last yielded included. Days before a
         failed one are yielded, then its error is raised; what else is under way is stopped then,
-        and also when the iterator is closed early.
+        and also when the generator is closed early.
         """
         fetching = self._fetch_days(days)
         # What the caller does before he takes the first day goes on beside it.
         next(fetching)
-        return cast("Iterator[DayOfCalls]", fetching)
+        return cast("Generator[DayOfCalls]", fetching)
 
-    def _fetch_days(self, days: Iterable[date]) -> Iterator[DayOfCalls | None]:
+    def _fetch_days(self, days: Iterable[date]) -> Generator[DayOfCalls | None]:
         """Yield None when the first days are under way, then the days."""
         stop = threading.Event()
         waiting = iter(days)

@@ -5,7 +5,7 @@ period. A step that Dagster runs again in the same run goes on where it stopped.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import date
 
@@ -140,8 +140,11 @@ def _fetch(
             raise BeyondHistoryError(source=source, day=days[0])
         days[:] = _days_to_fetch(judgement, days)
         total = len(days)
-        with callkeeper.open_client(source) as client:
-            for fetched in client.fetch_days(tuple(days)):
+        with (
+            callkeeper.open_client(source) as client,
+            closing(client.fetch_days(tuple(days))) as answers,
+        ):
+            for fetched in answers:
                 day = judgement.judge(fetched)
                 context.add_asset_metadata(
                     judgement.describe(day), partition_key=fetched.day.isoformat()

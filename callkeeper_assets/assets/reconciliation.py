@@ -6,7 +6,7 @@ they are. Days that are done are recorded, each with its checks, also when other
 """
 
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any, Final
@@ -197,11 +197,14 @@ def _reconcile(
 
     source, run_id = step.source, step.context.run.run_id
     account, total, outcome = build_account(source), len(days), _Outcome()
-    with callkeeper.open_client(source) as client:
+    with (
+        callkeeper.open_client(source) as client,
+        closing(client.fetch_days(tuple(days))) as answers,
+    ):
         results = reconcile_days(
             url,
             account,
-            _keep_days(client.fetch_days(tuple(days)), judgement, step.mode, outcome, total),
+            _keep_days(answers, judgement, step.mode, outcome, total),
             tables=source.tables,
             filters=source.filters,
             run_id=run_id,

@@ -1,6 +1,7 @@
 """The receiver's connections to the inbox's database: taken for a while, given up all at once."""
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final, Self
@@ -26,31 +27,50 @@ async def _open(url: str) -> Connection:
     connection = await psycopg.AsyncConnection.connect(
         url, autocommit=True, application_name="callkeeper webhooks"
     )
-    for setting in _SETTINGS.items():
-        await connection.execute("SELECT set_config(%s, %s, false)", setting)
+    try:
+        for setting in _SETTINGS.items():
+            await connection.execute("SELECT set_config(%s, %s, false)", setting)
+    except BaseException:
+        await connection.close()
+        raise
     return connection
 
 
+@asynccontextmanager
+async def waiting_for_locks(connection: Connection) -> AsyncIterator[None]:
+    """Run statements in a transaction that waits for locks as long as a statement may take."""
+    async with connection.transaction():
+        await connection.execute("SET LOCAL lock_timeout = 0")
+        yield
+
+
 class Connections:
-    """As many as can be taken at once; who wants one more waits for one to come back."""
+    """As many as can be taken at once; who wants one more waits for one to come back.
+
+    They are taken in turn, so that none is unused for long.
+
+    Attributes:
+        accounts: by name, of the database that they lead to.
+    """
 
     def __init__(self) -> None:
-        self._idle: list[Connection] = []
+        self.accounts: dict[str, int] = {}
+        self._idle: deque[Connection] = deque()
         self._free = asyncio.Semaphore(0)
         self._is_given_up = False
 
     @classmethod
     async def open(cls, url: str, number: int) -> Self:
-        """Open so many.
+        """Open so many; if one cannot be opened, none stays open.
 
         Raises:
-            psycopg.Error: The database is not there; none stays open.
+            psycopg.Error: The database is not there.
         """
         opened = cls()
         try:
             for _ in range(number):
                 opened._give_back(await _open(url))
-        except psycopg.Error:
+        except BaseException:
             await opened.give_up()
             raise
         return opened
@@ -59,7 +79,7 @@ class Connections:
     async def take(self) -> AsyncIterator[Connection]:
         """Lend one; it is closed if all were given up before."""
         await self._free.acquire()
-        connection = self._idle.pop()
+        connection = self._idle.popleft()
         try:
             yield connection
         finally:
@@ -70,7 +90,7 @@ class Connections:
     async def give_up(self) -> None:
         """Close all: at once, or when they come back."""
         self._is_given_up = True
-        for connection in self._idle.copy():
+        for connection in tuple(self._idle):
             await connection.close()
 
     def _give_back(self, connection: Connection) -> None:

@@ -17,7 +17,12 @@ from callkeeper_assets.personal_data.settings import note_setting
 from callkeeper_assets.privacy.rule import Rule
 from callkeeper_assets.warehouse.errors import WarehouseError
 from callkeeper_assets.warehouse.migrate import ensure_schema
-from callkeeper_assets.webhooks.connections import STATEMENT_MS, Connection, Connections
+from callkeeper_assets.webhooks.connections import (
+    STATEMENT_MS,
+    Connection,
+    Connections,
+    waiting_for_locks,
+)
 from callkeeper_assets.webhooks.delivery import Delivery
 from callkeeper_assets.webhooks.forgotten import ForgottenCalls
 from callkeeper_assets.webhooks.inbox_queries import read_sql
@@ -28,7 +33,6 @@ _IMPATIENT: Final = f"connect_timeout=3&tcp_user_timeout={STATEMENT_MS}"
 # For a server that does not even say that it gave up.
 _LONGEST_SEC: Final = 8.0
 _FIND: Final = "SELECT name, account_id FROM general_accounts WHERE name = ANY(%(names)s)"
-_WAIT_FOR_LOCKS: Final = "SET LOCAL lock_timeout = 0"
 
 _Result = TypeVar("_Result")
 
@@ -64,7 +68,6 @@ class Inbox:
     ) -> None:
         self._rules = rules or {}
         self._connections: Connections | None = None
-        self._accounts: dict[str, int] = {}
         self._forgotten = ForgottenCalls(renamed or {})
 
     @property
@@ -84,7 +87,6 @@ class Inbox:
             connections = await self._open(url)
         except (DatabaseError, WarehouseError, psycopg.Error, OSError) as error:
             raise InboxAwayError(str(error)) from error
-        self._accounts = {}
         self._connections = connections
         return describe(url)
 
@@ -100,7 +102,7 @@ class Inbox:
         Raises:
             InboxAwayError: It is not.
         """
-        await self._use(self._forgotten.look)
+        await self._use(lambda connection, _: self._look(connection))
 
     async def store(self, deliveries: Sequence[Delivery]) -> int:
         """Store deliveries durably; return how many were repeats of what had come before.
@@ -108,26 +110,30 @@ class Inbox:
         Raises:
             InboxAwayError: They may be stored or not.
         """
-        return await self._use(lambda connection: self._store(connection, deliveries))
+        return await self._use(
+            lambda connection, accounts: self._store(connection, accounts, deliveries)
+        )
 
     async def _open(self, url: str) -> Connections:
         connections = await Connections.open(url, STORES_AT_ONCE)
         try:
             async with connections.take() as connection:
-                await self._forgotten.look(connection)
-        except psycopg.Error:
+                await self._look(connection)
+        except BaseException:
             await connections.give_up()
             raise
         return connections
 
-    async def _use(self, work: Callable[[Connection], Awaitable[_Result]]) -> _Result:
+    async def _use(
+        self, work: Callable[[Connection, dict[str, int]], Awaitable[_Result]]
+    ) -> _Result:
         """Do something with a connection; close all if that fails, or takes too long."""
         connections = self._connections
         if connections is None:
             raise InboxAwayError("there is no connection")
         try:
             async with connections.take() as connection, asyncio.timeout(_LONGEST_SEC):
-                return await work(connection)
+                return await work(connection, connections.accounts)
         except (psycopg.Error, OSError, TimeoutError) as error:
             # Somebody else may have connected anew.
             if self._connections is connections:
@@ -135,50 +141,60 @@ class Inbox:
             text = str(error).partition("\n")[0] or f"no answer within {_LONGEST_SEC:g} s"
             raise InboxAwayError(text) from error
 
-    async def _store(self, connection: Connection, deliveries: Sequence[Delivery]) -> int:
+    async def _look(self, connection: Connection) -> None:
+        async with waiting_for_locks(connection):
+            await self._forgotten.look(connection)
+
+    async def _store(
+        self, connection: Connection, accounts: dict[str, int], deliveries: Sequence[Delivery]
+    ) -> int:
         deliveries = self._forgotten.erase(deliveries)
-        await self._find_accounts(connection, {each.source for each in deliveries})
-        values = self._list_values(deliveries)
+        await _find_accounts(connection, accounts, {each.source for each in deliveries})
+        values = _list_values(deliveries, accounts)
         try:
             stored = await connection.execute(read_sql("store"), values, prepare=True)
         except LockNotAvailable:
-            # Among them is a repeat of what a run is processing; it need not be stored.
-            async with connection.transaction():
-                await connection.execute(_WAIT_FOR_LOCKS)
+            # As a rule: a repeat of what a run is processing. It need not be stored.
+            async with waiting_for_locks(connection):
                 found = await connection.execute(read_sql("unknown"), values)
                 unknown = [deliveries[number - 1] for (number,) in await found.fetchall()]
-                stored = await connection.execute(read_sql("store"), self._list_values(unknown))
+                stored = await connection.execute(
+                    read_sql("store"), _list_values(unknown, accounts)
+                )
         if stored.rowcount == len(deliveries):
             return 0
         # In a transaction of its own: nobody has been answered yet, so nothing is lost between.
-        repeated = await connection.execute(read_sql("repeats"), values, prepare=True)
+        async with waiting_for_locks(connection):
+            repeated = await connection.execute(read_sql("repeats"), values, prepare=True)
         return repeated.rowcount
 
-    def _list_values(self, deliveries: Sequence[Delivery]) -> dict[str, Any]:
-        sizes = [len(each.body) for each in deliveries]
-        return {
-            "accounts": [self._accounts[each.source] for each in deliveries],
-            "times": [each.received_at for each in deliveries],
-            "digests": [each.digest for each in deliveries],
-            "receipts": [each.receipt.hex() for each in deliveries],
-            "events": [each.event for each in deliveries],
-            "calls": [each.call_id for each in deliveries],
-            "formats": [each.format for each in deliveries],
-            # In one piece: from a list, each would be copied twice more.
-            "bodies": b"".join([each.body for each in deliveries]),
-            "starts": list(accumulate(sizes, initial=1))[:-1],
-            "sizes": sizes,
-            "reasons": [each.reason for each in deliveries],
-        }
 
-    async def _find_accounts(self, connection: Connection, names: set[str]) -> None:
-        missing = sorted(names - self._accounts.keys())
-        if not missing:
-            return
-        async with connection.transaction():
-            # For a first load that is making the same account.
-            await connection.execute(_WAIT_FOR_LOCKS)
-            for name in missing:
-                await connection.execute(read_sql("account"), {"name": name})
+def _list_values(deliveries: Sequence[Delivery], accounts: Mapping[str, int]) -> dict[str, Any]:
+    sizes = [len(each.body) for each in deliveries]
+    return {
+        "accounts": [accounts[each.source] for each in deliveries],
+        "times": [each.received_at for each in deliveries],
+        "digests": [each.digest for each in deliveries],
+        "receipts": [each.receipt.hex() for each in deliveries],
+        "events": [each.event for each in deliveries],
+        "calls": [each.call_id for each in deliveries],
+        "formats": [each.format for each in deliveries],
+        # In one piece: from a list, each would be copied twice more.
+        "bodies": b"".join([each.body for each in deliveries]),
+        "starts": list(accumulate(sizes, initial=1))[:-1],
+        "sizes": sizes,
+        "reasons": [each.reason for each in deliveries],
+    }
+
+
+async def _find_accounts(connection: Connection, accounts: dict[str, int], names: set[str]) -> None:
+    """Add the accounts of names that are not among them, made if need be."""
+    missing = sorted(names - accounts.keys())
+    if not missing:
+        return
+    # A first load may be making the same account.
+    async with waiting_for_locks(connection):
+        for name in missing:
+            await connection.execute(read_sql("account"), {"name": name})
         found = await connection.execute(_FIND, {"names": missing})
-        self._accounts.update(dict(await found.fetchall()))
+        accounts.update(dict(await found.fetchall()))

@@ -203,6 +203,9 @@ class Intake:
     # The connection, and what others left.
 
     def _note_loss(self, error: InboxAwayError) -> None:
+        if self.inbox.is_connected:
+            # It has been reached again meanwhile.
+            return
         self._lost.set()
         if self._is_loss_said:
             return

@@ -110,7 +110,7 @@ def test_a_slow_reader_holds_back_the_fetching(connect_to: ConnectTo) -> None:
     for _ in range(100):
         time.sleep(0.002)
         assert len(source.asked) <= 4
-    days.close()  # type: ignore[attr-defined]
+    days.close()
     assert not _threads()
 
 

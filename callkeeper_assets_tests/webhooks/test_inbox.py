@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from callkeeper_assets.database import connect
+from callkeeper_assets.webhooks.connections import Connections
 from callkeeper_assets.webhooks.delivery import Delivery, number_receipts
 from callkeeper_assets.webhooks.inbox import STORES_AT_ONCE, Inbox, InboxAwayError
 from callkeeper_assets.webhooks.inbox_queries import (
@@ -79,7 +80,7 @@ def test_a_payload_that_comes_again_is_kept_once_and_counted(database: str) -> N
     assert [entry.repeats for entry in entries] == [0, 3]
 
 
-def test_a_repeat_does_not_wait_for_a_run_that_holds_the_row(database: str) -> None:
+def test_a_repeat_does_not_wait_for_the_end_of_a_run_that_holds_the_row(database: str) -> None:
     """A load's transaction may take minutes; everybody who posts would wait with the repeat."""
     store([_deliver(b"a")])
     with connect(database) as run:
@@ -147,7 +148,7 @@ def test_several_receivers_store_the_same_payloads_side_by_side(database: str) -
     assert (counts.new, counts.repeats) == (200, 600)
 
 
-_ALL_WAIT: Final = (
+_WAIT: Final = (
     "SELECT count(*) FROM pg_stat_activity"
     " WHERE datname = current_database() AND application_name = 'callkeeper webhooks'"
     " AND wait_event_type = 'Lock'"
@@ -168,7 +169,7 @@ def test_stores_that_are_cut_off_together_say_so_and_can_be_done_again(database:
             stores = [asyncio.create_task(inbox.store(group)) for group in groups]
             await asyncio.to_thread(
                 wait_until,
-                lambda: other.execute(_ALL_WAIT).fetchone() == (STORES_AT_ONCE,),
+                lambda: other.execute(_WAIT).fetchone() == (STORES_AT_ONCE,),
                 "they wait",
                 PATIENCE_SEC,
             )
@@ -190,6 +191,52 @@ def test_stores_that_are_cut_off_together_say_so_and_can_be_done_again(database:
     assert asyncio.run(run()) == [0] * len(groups)
     [counts] = count_entries(database, ["office"])
     assert (counts.new, counts.repeats) == (1 + len(groups), 0)
+
+
+def test_a_store_under_way_ends_well_on_its_own_connection_when_others_are_made(
+    database: str,
+) -> None:
+    group = [_deliver(b"1"), _deliver(b"2", "clinic")]
+
+    async def run() -> int:
+        inbox = Inbox()
+        await inbox.connect()
+        await inbox.store([_deliver(b"0"), _deliver(b"0", "clinic")])
+        with connect(database) as other:
+            other.execute("LOCK TABLE callkeeper_webhooks")
+            store = asyncio.create_task(inbox.store(group))
+            await asyncio.to_thread(
+                wait_until,
+                lambda: other.execute(_WAIT).fetchone() == (1,),
+                "it waits",
+                PATIENCE_SEC,
+            )
+            await inbox.connect()
+        repeats = await store
+        assert await inbox.store(group) == 0
+        await inbox.close()
+        return repeats
+
+    assert asyncio.run(run()) == 0
+    counts = count_entries(database, ["office", "clinic"])
+    assert [(each.new, each.repeats) for each in counts] == [(2, 0), (2, 0)]
+
+
+def test_no_connection_is_unused_for_long(database: str) -> None:
+    """A balancer between would end it without a word."""
+
+    async def run() -> list[int]:
+        connections = await Connections.open(database, 2)
+        pids = []
+        for _ in range(4):
+            async with connections.take() as connection:
+                pids.append(connection.info.backend_pid)
+        await connections.give_up()
+        return pids
+
+    first, second, *again = asyncio.run(run())
+    assert first != second
+    assert again == [first, second]
 
 
 def test_a_load_and_a_webhook_make_one_account(database: str) -> None:
