@@ -89,7 +89,7 @@ def apply_privacy(
         if is_dry:
             done = _rewrite(url, connection, store, target, is_dry=True)
             return Applied(done.files, done.calls, done.payloads, rule.setting)
-        waiting = f"Waiting for loads of {source.name} that are under way."
+        waiting = f"Waiting for runs of {source.name} that are under way."
         with held_source_lock_alone(url, source.name, lambda: say(waiting)):
             return _apply(url, connection, store, target, say)
 

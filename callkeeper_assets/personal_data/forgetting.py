@@ -178,7 +178,7 @@ class Forgetter:
             held_source_lock_alone(
                 self.url,
                 target.name,
-                lambda: self.say(f"Waiting for loads of {target.name} that are under way."),
+                lambda: self.say(f"Waiting for runs of {target.name} that are under way."),
             )
         )
         return stack

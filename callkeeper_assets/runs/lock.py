@@ -47,7 +47,7 @@ def is_run_alive(url: str, run_id: str) -> bool:
 
 @contextmanager
 def held_source_lock(url: str, source: str) -> Iterator[None]:
-    """Hold a source's lock together with other loads: none of its stored calls is rewritten.
+    """Hold a source's lock together with other runs: none of its stored calls is rewritten.
 
     Not to be nested: who waits to have it alone lets nobody else in.
 
@@ -64,12 +64,12 @@ def held_source_lock(url: str, source: str) -> Iterator[None]:
 def held_source_lock_alone(
     url: str, source: str, say_waiting: Callable[[], None]
 ) -> Iterator[None]:
-    """Hold a source's lock alone: no load writes any of its calls meanwhile.
+    """Hold a source's lock alone: no run writes or deletes any of its calls meanwhile.
 
     Args:
         url: Of the database.
         source: Its name.
-        say_waiting: Called once if there are loads to wait for.
+        say_waiting: Called once if there are runs to wait for.
 
     Raises:
         DatabaseError: The database cannot be reached.

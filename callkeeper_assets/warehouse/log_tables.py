@@ -153,7 +153,7 @@ CALLKEEPER_WEBHOOK_REPEATS: Final = Table(
     key=("account_id", "receipt"),
     description=(
         "Payloads that came again, byte for byte: when, and which. A table of its own, so that the "
-        "receiver never waits for a row of the inbox that a run is processing, and so that a "
+        "receiver need not change a row of the inbox that a run is processing, and so that a "
         "coming is counted once, however often it is stored."
     ),
     columns=(

@@ -68,7 +68,7 @@ class Merger:
     """Merges batches of one account, one after another.
 
     Uses the relations `frame` (the batch) and `segments` of the given DuckDB, and makes
-    `existing`, `days` and `plan` there.
+    `held` (rows as they were read), `existing`, `days` and `plan` there.
 
     What a webhook told of is merged call by call: no other call of the day is touched, and a call
     that the source itself has told of is left out of the batch.
@@ -114,6 +114,8 @@ class Merger:
             "SELECT * FROM held WHERE call_id NOT IN (SELECT call_id FROM concerned)"
         ).to_arrow_table()
         self._duck.register("held", pa.concat_tables([others, self._find_calls(concerned)]))
+        for name in ("asked", "concerned"):
+            self._duck.unregister(name)
 
     def _leave_to_source(self, batch: Batch) -> None:
         """Leave calls that the source has told of out of the batch; read the others."""

@@ -205,7 +205,7 @@ def test_forgetting_waits_for_loads_and_loads_for_it(office: Office) -> None:
     thread = threading.Thread(target=lambda: done.append(forgetter.forget(NUMBER, is_dry=False)))
     with held_source_lock(office.url, office.source.name):
         thread.start()
-        wait_until(lambda: any("Waiting for loads" in one for one in said), "it waits")
+        wait_until(lambda: any("Waiting for runs" in one for one in said), "it waits")
         assert list_places(office) != []
     thread.join(60)
     assert done[0].problems == []
