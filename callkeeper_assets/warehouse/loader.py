@@ -5,7 +5,6 @@ all. While PostgreSQL merges one batch, the next is transformed in a second thre
 two batches, however long the period. Where days are long in coming, a batch is merged meanwhile.
 """
 
-import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from callkeeper_assets.warehouse.batch_counts import (
     count_new_rows,
     credit_account,
 )
+from callkeeper_assets.warehouse.batches import group_days
 from callkeeper_assets.warehouse.call_sql import Plan, plan_load
 from callkeeper_assets.warehouse.dimension_rows import DimensionRows
 from callkeeper_assets.warehouse.filters import Filter
@@ -65,11 +65,6 @@ __all__ = [
     "log_failure",
 ]
 
-# Of one transaction: enough that its fixed costs vanish, few enough that two fit into memory.
-_BATCH_CALLS: Final = 20_000
-_BATCH_DAYS: Final = 31
-# Reading a day that is there already takes a fraction of it.
-_LONG_SEC: Final = 0.05
 _DEFAULT_GUARD: Final = Guard()
 
 
@@ -217,27 +212,6 @@ def find_refused(
     return refused
 
 
-def batches(days: Iterable[RawDay]) -> Iterator[list[RawDay]]:
-    """Group days, as they come, into those of one transaction.
-
-    Where a day was long in coming an empty group comes first: there is time for something else.
-    """
-    batch: list[RawDay] = []
-    calls = 0
-    since = time.monotonic()
-    for day in days:
-        if time.monotonic() - since > _LONG_SEC:
-            yield []
-        if batch and (calls + day.calls.num_rows > _BATCH_CALLS or len(batch) == _BATCH_DAYS):
-            yield batch
-            batch, calls = [], 0
-        batch.append(day)
-        calls += day.calls.num_rows
-        since = time.monotonic()
-    if batch:
-        yield batch
-
-
 class Loader:
     """Loads days of sources, one source after another, over one connection; close it after use.
 
@@ -288,7 +262,7 @@ class Loader:
         with ThreadPoolExecutor(1, "transform") as thread:
             try:
                 ahead: Future[Batch] | None = None
-                for batch in batches(days):
+                for batch in group_days(days):
                     following = thread.submit(transformer.transform, batch) if batch else None
                     if ahead is not None and (following or ahead.done()):
                         yield from load.merge(ahead.result())

@@ -15,12 +15,13 @@ from typing import Final
 import pyarrow as pa
 
 from callkeeper_assets.warehouse.account_row import find_account, find_account_id
+from callkeeper_assets.warehouse.batches import group_days
 from callkeeper_assets.warehouse.call_sql import Plan, plan_load
 from callkeeper_assets.warehouse.comparison import Comparison, Counts, compare, judge
 from callkeeper_assets.warehouse.discrepancies import ComparedDay, Discrepancy, Mode
 from callkeeper_assets.warehouse.discrepancy_log import DiscrepancyLog
 from callkeeper_assets.warehouse.filters import Filter
-from callkeeper_assets.warehouse.loader import BatchAtCommit, batches, find_refused, load_days
+from callkeeper_assets.warehouse.loader import BatchAtCommit, find_refused, load_days
 from callkeeper_assets.warehouse.merge import Merger
 from callkeeper_assets.warehouse.migrate import ensure_schema
 from callkeeper_assets.warehouse.records import Account, Guard, RawDay, RefusedDay
@@ -138,7 +139,7 @@ def _compare_only(
             account_id = find_account(session, account).account_id
         transformer = Transformer(duck, account.time_zone, plan)
         merger = Merger(session, duck, account_id, "api")
-        for raw in filter(None, batches(days)):
+        for raw in filter(None, group_days(days)):
             batch = transformer.transform(raw)
             duck.execute(f"CREATE OR REPLACE TEMP VIEW frame AS FROM {batch.frame}")
             duck.register("segments", segment_table(batch.segments))

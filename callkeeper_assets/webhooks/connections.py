@@ -83,9 +83,10 @@ class Connections:
         try:
             yield connection
         finally:
+            # First, so that nothing keeps those who wait for it waiting.
+            self._give_back(connection)
             if self._is_given_up:
                 await connection.close()
-            self._give_back(connection)
 
     async def give_up(self) -> None:
         """Close all: at once, or when they come back."""

@@ -353,7 +353,7 @@ def test_a_server_that_ends_the_connection_leaves_the_day_as_it_was(database: st
 def test_a_batch_is_merged_while_the_next_ones_days_are_waited_for(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("callkeeper_assets.warehouse.loader._BATCH_DAYS", 4)
+    monkeypatch.setattr("callkeeper_assets.warehouse.batches._BATCH_DAYS", 4)
     order: list[tuple[str, date]] = []
     dates = [DAY + timedelta(days=number) for number in range(9)]
 
