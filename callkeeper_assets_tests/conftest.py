@@ -7,6 +7,7 @@ Fixtures of one part of the project belong in that part's folder.
 
 import os
 import shutil
+import signal
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -35,6 +36,10 @@ def _is_worker(config: pytest.Config) -> bool:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Make the run's folder: pytest's own is closed to the user that root's server runs as."""
+    # A shell that starts the tests in the background has them ignore SIGINT; Dagster would do with
+    # SIGTERM as with SIGINT, and what it starts could not be ended.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if not _is_worker(config):
         folder = Path(tempfile.mkdtemp(prefix="callkeeper-tests-"))
         folder.chmod(0o755)
