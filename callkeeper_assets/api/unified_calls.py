@@ -13,6 +13,8 @@ import msgspec
 
 from callkeeper_assets.api.calls import KeyedCalls, UnusableCallError, read_call_id
 
+# At and above it are ids that are no service's own.
+DERIVED_IDS: Final = 5_000_000_000_000_000
 CALLTRACKING_IDS: Final = 4_000_000_000_000_000
 OTHER_IDS: Final = 8_000_000_000_000_000
 # Of a universal id, which has 17 digits and more, so many are kept: JavaScript's largest is 9e15.
@@ -52,6 +54,23 @@ def _call_id(key: _Key, position: int) -> int:
     if not universal:
         raise UnusableCallError(f"record {position} has no id: neither its service's nor universal")
     return OTHER_IDS + universal % _KEPT
+
+
+def identify_call(payload: bytes) -> int | None:
+    """Return the id of a call of the unified API from its JSON text; None if it tells none."""
+    try:
+        return _call_id(_decode_key(payload), 1)
+    except (UnusableCallError, msgspec.DecodeError):
+        return None
+
+
+def identify_call_of_first_reading(payload: bytes) -> int | None:
+    """Return the id that an imported call had by the first reading: not its alone."""
+    try:
+        universal = read_call_id(_decode_key(payload).universalId)
+    except msgspec.DecodeError:
+        return None
+    return None if universal is None else OTHER_IDS + universal % _KEPT
 
 
 def _epoch(value: object, position: int) -> int:

@@ -9,8 +9,11 @@ from callkeeper_assets.assets.partitions import build_range_tags
 from callkeeper_assets.assets.webhook_audit import NAME as AUDIT
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.database.url import database_url
+from callkeeper_assets.home import raw_url
+from callkeeper_assets.raw.store import RawStore
 from callkeeper_assets.runs.burial import SOURCE_TAG
 from callkeeper_assets.runs.refresh_plan import DayRange, plan_refresh
+from callkeeper_assets.runs.report_plan import plan_rebuild
 
 
 def name_load_job(source: str) -> str:
@@ -56,6 +59,13 @@ def build_jobs(source: Source) -> dg.Definitions:
     )
     def refresh(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest]:
         tick = context.scheduled_execution_time
+        # First: each is a look at raw calls that are there, and none waits for the source's key.
+        for days in plan_source_rebuild(source, today=source.today(tick)):
+            yield dg.RunRequest(
+                run_key=f"{tick.isoformat()} {days.first} rebuild",
+                asset_selection=list_table_keys(source),
+                tags={SOURCE_TAG: source.name, **build_range_tags(days.first, days.last)},
+            )
         for days in plan_source_refresh(source, today=source.today(tick)):
             yield dg.RunRequest(
                 run_key=f"{tick.isoformat()} {days.first}",
@@ -63,6 +73,36 @@ def build_jobs(source: Source) -> dg.Definitions:
             )
 
     return dg.Definitions(jobs=[load_job, refresh_job], schedules=[refresh])
+
+
+def list_table_keys(source: Source) -> list[dg.AssetKey]:
+    """Return the assets that a rebuild fills: the tables, from raw calls as they are stored."""
+    return [dg.AssetKey([source.name, name]) for name in source.tables]
+
+
+def plan_source_rebuild(source: Source, *, today: date) -> list[DayRange]:
+    """Plan which days are filled again, since an older version of this program filled them.
+
+    Raises:
+        DatabaseError: No database can be reached or started.
+        StoreError: The raw calls cannot be reached.
+        WarehouseError: The database's schema cannot be brought to this version.
+    """
+    # The database's driver, which loading the code location need not pay for.
+    from callkeeper_assets.warehouse.migrate import ensure_schema  # noqa: PLC0415
+    from callkeeper_assets.warehouse.queries import outdated_days  # noqa: PLC0415
+
+    url = database_url()
+    ensure_schema(url)
+    outdated = outdated_days(url, source.name)
+    if not outdated:
+        return []
+    return plan_rebuild(
+        first_day=source.first_held_day(today),
+        today=today,
+        outdated=outdated,
+        stored=RawStore(raw_url()).list_days(source.name),
+    )
 
 
 def plan_source_refresh(source: Source, *, today: date) -> list[DayRange]:

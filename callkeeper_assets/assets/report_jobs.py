@@ -23,10 +23,15 @@ def name_report_job(source: str, report: str) -> str:
     return f"{source}_report_{report}"
 
 
+def name_all_reports_job(source: str) -> str:
+    """Name the job of all reports of a source."""
+    return f"{source}_reports"
+
+
 def build_report_jobs(source: Source) -> dg.Definitions:
     """Build a job and a schedule for each report, and a job of all reports of the source."""
     all_reports = dg.define_asset_job(
-        f"{source.name}_reports",
+        name_all_reports_job(source.name),
         selection=dg.AssetSelection.assets(
             *(name_report_key(source, report) for report in source.reports)
         ),

@@ -22,6 +22,7 @@ from callkeeper_assets.cli.history import history
 from callkeeper_assets.cli.inbox import inbox
 from callkeeper_assets.cli.load import load
 from callkeeper_assets.cli.protect import protect
+from callkeeper_assets.cli.rebuild import rebuild
 from callkeeper_assets.cli.reconcile import reconcile
 from callkeeper_assets.cli.refresh import refresh
 from callkeeper_assets.cli.report import report
@@ -54,6 +55,7 @@ _COMMANDS = (
     forget,
     export,
     protect,
+    rebuild,
     webhooks,
     inbox,
     simulate,

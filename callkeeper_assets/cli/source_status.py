@@ -11,6 +11,7 @@ from callkeeper_assets.config.loading import BrokenSource
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.database.url import connect, database_url, describe, is_embedded
 from callkeeper_assets.home import home
+from callkeeper_assets.warehouse.migrate import VERSION_TABLE, ensure_schema
 from callkeeper_assets.warehouse.queries import (
     ReconciliationStatus,
     SourceStatus,
@@ -95,6 +96,7 @@ def gather_status(sources: Sequence[Source], refused: Sequence[BrokenSource]) ->
         size, has_tables = _look_at(url)
         database = DatabaseReport(describe(url), is_embedded=is_embedded(), size_bytes=size)
         if has_tables:
+            ensure_schema(url)
             now = datetime.now(UTC)
             month = datetime(now.year, now.month, 1, tzinfo=UTC)
             loaded = {each.name: each for each in source_statuses(url, names, month)}
@@ -124,7 +126,7 @@ def _look_at(url: str) -> tuple[int, bool]:
     """Return the database's size in bytes, and whether it has the warehouse's tables."""
     with connect(url, autocommit=True) as connection:
         row = connection.execute(
-            "SELECT pg_database_size(current_database()), to_regclass('callkeeper_webhook_days')"
+            "SELECT pg_database_size(current_database()), to_regclass(%s)", (VERSION_TABLE,)
         ).fetchone()
     size, table = row or (0, None)
     return cast("int", size), table is not None

@@ -112,6 +112,13 @@ def _build_row(each: "SourceReport") -> tuple[str, ...]:
 
 
 def _describe_details(each: "SourceReport") -> Iterator[str]:
+    from callkeeper_assets.cli.console import say_count  # noqa: PLC0415
+
+    if each.loaded and each.loaded.outdated_days:
+        yield (
+            f"{say_count(each.loaded.outdated_days, 'day')} filled by an older version of this "
+            f"program: callkeeper rebuild {each.name}"
+        )
     yield _describe_reconciliation(each)
     if each.takes_webhooks or (each.webhooks and each.webhooks.newest_at):
         yield _describe_webhooks(each.webhooks)

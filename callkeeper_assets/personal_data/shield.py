@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from callkeeper_assets.api.redaction import register_secret
+from callkeeper_assets.api.unified_calls import DERIVED_IDS, identify_call_of_first_reading
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.database import connect
 from callkeeper_assets.personal_data.settings import note_setting
@@ -43,6 +44,10 @@ class Shield:
     def pass_call(self, call_id: int, payload: bytes) -> bytes:
         """Return a call's JSON as it may be written."""
         scope = self.forgotten.get(call_id)
+        if scope is None and call_id >= DERIVED_IDS and self.forgotten:
+            # It may have been forgotten when it still had its former id.
+            former = identify_call_of_first_reading(payload)
+            scope = None if former is None else self.forgotten.get(former)
         try:
             if scope is not None:
                 payload = self.eraser.erase(payload, scope)

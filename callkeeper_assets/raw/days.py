@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from callkeeper_assets.api.unified_calls import DERIVED_IDS, identify_call
 from callkeeper_assets.raw.errors import UnreadableDayError
+from callkeeper_assets.reading import READING
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 _ROWS_IN_GROUP: Final = 20_000
 _MICROSECONDS: Final = 1_000_000
 _DETAILS_KEY: Final = b"callkeeper"
+# Files without it have the ids of the first reading.
+_READING_KEY: Final = b"callkeeper_reading"
 
 
 class DayDetails(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,14 +87,32 @@ def replace_payloads(calls: "pa.Table", payloads: Sequence[bytes]) -> "pa.Table"
     return calls.set_column(place, "payload", rebuilt["payload"])
 
 
+def _has_renewed_ids(calls: "pa.Table") -> bool:
+    """Whether some id was not the service's own, and so is made otherwise today."""
+    ids = calls["call_id"].to_pylist() if "call_id" in calls.column_names else []
+    return any(call_id >= DERIVED_IDS for call_id in ids)
+
+
+def _renew_ids(calls: "pa.Table") -> "pa.Table":
+    """Give calls of an older reading the ids that they have today."""
+    rows = zip(calls["call_id"].to_pylist(), calls["payload"].to_pylist(), strict=True)
+    ids = [
+        identify_call(payload.encode()) or call_id if call_id >= DERIVED_IDS else call_id
+        for call_id, payload in rows
+    ]
+    renewed = build_table(ids, [0] * len(ids), [b""] * len(ids))
+    return calls.set_column(calls.schema.get_field_index("call_id"), "call_id", renewed["call_id"])
+
+
 def encode_day(calls: "pa.Table", details: DayDetails) -> bytes:
     """Return the bytes of a day's Parquet file, compressed with zstd."""
     import pyarrow as pa  # noqa: PLC0415
     import pyarrow.parquet as pq  # noqa: PLC0415
 
     sink = pa.BufferOutputStream()
+    metadata = {_DETAILS_KEY: msgspec.json.encode(details), _READING_KEY: str(READING)}
     pq.write_table(
-        calls.replace_schema_metadata({_DETAILS_KEY: msgspec.json.encode(details)}),
+        calls.replace_schema_metadata(metadata),
         sink,
         compression="zstd",
         row_group_size=_ROWS_IN_GROUP,
@@ -105,7 +127,7 @@ def encode_day(calls: "pa.Table", details: DayDetails) -> bytes:
 def decode_day(
     content: bytes, *, name: str, columns: Sequence[str] | None = None
 ) -> "tuple[pa.Table, DayDetails]":
-    """Read a day's file back.
+    """Read a day's file back, its calls under the ids that they have today.
 
     Args:
         content: The file.
@@ -120,8 +142,12 @@ def decode_day(
 
     try:
         file = pq.ParquetFile(pa.BufferReader(content))
-        details = msgspec.json.decode(file.schema_arrow.metadata[_DETAILS_KEY], type=DayDetails)
+        metadata = file.schema_arrow.metadata
+        details = msgspec.json.decode(metadata[_DETAILS_KEY], type=DayDetails)
         # Three columns of a day: threads make it no faster, and each keeps memory of its own.
-        return file.read(columns=columns, use_threads=False), details
+        calls = file.read(columns=columns, use_threads=False)
+        if int(metadata.get(_READING_KEY, 1)) < READING and _has_renewed_ids(calls):
+            calls = _renew_ids(file.read(use_threads=False)).select(calls.column_names)
     except (pa.ArrowException, OSError, KeyError, TypeError, msgspec.DecodeError) as error:
         raise UnreadableDayError(name=name, cause=str(error)) from error
+    return calls, details

@@ -1,7 +1,9 @@
-"""Which days a report's schedule builds: the overlap, and every day that is not as its calls are.
+"""Which days are built from stored raw calls, by themselves: of a report, and of the tables.
 
-A pure function decides. Only days whose raw calls are there are planned: a run of its own accord
-must not fail for a day that was never loaded.
+A report's schedule builds its overlap, and every day that is not as its calls are; tables are
+filled again where an older reading of raw calls filled them. Pure functions decide. Only days
+whose raw calls are there are planned: a run of its own accord must not fail for a day that was
+never loaded.
 """
 
 from collections.abc import Collection, Iterable
@@ -36,6 +38,25 @@ def plan_report(
     wanted = sorted(
         day for day in (overlap | set(stale)) & set(stored) if first_day <= day <= today
     )
+    return _group_days(wanted, stored)
+
+
+def plan_rebuild(
+    *, first_day: date, today: date, outdated: Iterable[date], stored: Collection[date]
+) -> list[DayRange]:
+    """Return the ranges to fill again from their raw calls, oldest first, not overlapping.
+
+    Args:
+        first_day: The first that the tables may hold.
+        today: In the source's time zone.
+        outdated: Days filled by an older reading of raw calls; any order.
+        stored: Days whose raw calls are there.
+    """
+    days = sorted(day for day in set(outdated) & set(stored) if first_day <= day <= today)
+    return _group_days(days, stored)
+
+
+def _group_days(wanted: Iterable[date], stored: Collection[date]) -> list[DayRange]:
     ranges: list[DayRange] = []
     for day in wanted:
         if ranges and _can_bridge(ranges[-1].last, day, stored):

@@ -23,10 +23,16 @@ import sqlalchemy as sa
 
 from callkeeper_assets.assets import build_shared_definitions, build_source_definitions
 from callkeeper_assets.assets.fetching import name_pool
-from callkeeper_assets.assets.jobs import name_load_job, name_refresh_job, plan_source_refresh
+from callkeeper_assets.assets.jobs import (
+    list_table_keys,
+    name_load_job,
+    name_refresh_job,
+    plan_source_rebuild,
+    plan_source_refresh,
+)
 from callkeeper_assets.assets.partitions import build_range_tags
 from callkeeper_assets.assets.reconciliation_job import name_reconciliation_job
-from callkeeper_assets.assets.report_jobs import name_report_job
+from callkeeper_assets.assets.report_jobs import name_all_reports_job, name_report_job
 from callkeeper_assets.assets.retention import name_retention_job
 from callkeeper_assets.assets.webhook_inbox import NAME as INBOX_JOB
 from callkeeper_assets.config.errors import ConfigError
@@ -110,6 +116,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--from", dest="first", type=date.fromisoformat)
     parser.add_argument("--to", dest="last", type=date.fromisoformat)
     parser.add_argument("--refresh", action="store_true")
+    parser.add_argument("--rebuild", action="store_true")
     parser.add_argument("--inbox", action="store_true")
     parser.add_argument("--reconcile", action="store_true")
     parser.add_argument("--retain", action="store_true")
@@ -134,6 +141,7 @@ class _Work:
     Attributes:
         config: of each step that takes one.
         needs_key: whether the source is asked for anything.
+        assets: of the job, those that are run; None stands for all.
     """
 
     job: str
@@ -141,6 +149,22 @@ class _Work:
     config: Mapping[str, object]
     purpose: Purpose
     needs_key: bool = True
+    assets: Sequence[dg.AssetKey] | None = None
+
+
+def _plan_works(source: Source, options: argparse.Namespace) -> list[_Work]:
+    """Return what is run, one after the other."""
+    if not options.refresh and not options.rebuild:
+        return [_plan_work(source, options)]
+    today = source.today()
+    outdated = plan_source_rebuild(source, today=today)
+    job = name_refresh_job(source.name)
+    rebuild = _Work(job, outdated, {}, "load", needs_key=False, assets=list_table_keys(source))
+    if options.rebuild:
+        reports = _Work(name_all_reports_job(source.name), outdated, {}, "load", needs_key=False)
+        return [rebuild, reports] if source.reports else [rebuild]
+    refresh = _Work(job, plan_source_refresh(source, today=today), {"force": options.force}, "load")
+    return [rebuild, refresh]
 
 
 def _plan_work(source: Source, options: argparse.Namespace) -> _Work:
@@ -150,9 +174,6 @@ def _plan_work(source: Source, options: argparse.Namespace) -> _Work:
     if options.retain:
         config = {"dry_run": options.dry_run}
         return _Work(name_retention_job(source.name), [None], config, "delete", needs_key=False)
-    if options.refresh:
-        ranges = plan_source_refresh(source, today=source.today())
-        return _Work(name_refresh_job(source.name), ranges, force, "load")
     ranges = [DayRange(options.first, options.last)]
     if options.report:
         job = name_report_job(source.name, options.report)
@@ -169,17 +190,21 @@ def _run_all(instance: dg.DagsterInstance, source: Source, options: argparse.Nam
     definitions = dg.Definitions.merge(
         build_shared_definitions([source]), build_source_definitions(source)
     )
-    work = _plan_work(source, options)
-    job = definitions.resolve_job_def(work.job)
-    days = sum((one.last - one.first).days + 1 for one in work.ranges if one)
-    runs = len(work.ranges)
-    _say(Planned(source=source.name, days=days, runs=runs, purpose=work.purpose))
+    works = _plan_works(source, options)
+    ranges = [one for work in works for one in work.ranges]
+    days = sum((one.last - one.first).days + 1 for one in ranges if one)
+    purpose = works[0].purpose
+    _say(Planned(source=source.name, days=days, runs=len(ranges), purpose=purpose))
     progress.listen(lambda phase, done, total: _say(Progress(source.name, phase, done, total)))
     progress.listen_to_days(lambda day: _say(_build_compared(source, day)))
     progress.listen_to_retention(lambda retained: _say(_build_retained(source, retained)))
     with _explained_loss(url):
         # All of them are tried: a day that fails must not keep the others from being loaded.
-        done = [_run_one(instance, url, job, source, one, work=work) for one in work.ranges]
+        done = [
+            _run_one(instance, url, definitions.resolve_job_def(work.job), source, one, work=work)
+            for work in works
+            for one in work.ranges
+        ]
     return all(done)
 
 
@@ -231,6 +256,7 @@ def _run_one(
                 COMMAND_LINE_TAG: "command line",
                 **(build_range_tags(days.first, days.last) if days else {}),
             },
+            asset_selection=work.assets,
             run_config={**_QUIET, "ops": _build_op_config(job, work.config)},
             raise_on_error=False,
         )
@@ -265,6 +291,8 @@ def _wait_for_key(instance: dg.DagsterInstance, url: str, source: Source) -> Non
 
 def _build_op_config(job: dg.JobDefinition, config: Mapping[str, object]) -> dict[str, object]:
     """Give the configuration to the steps that take one: neither checks nor the audit do."""
+    if not config:
+        return {}
     return {
         node.name: {"config": config}
         for node in job.nodes

@@ -9,16 +9,18 @@ from datetime import UTC, date, datetime
 
 import pyarrow as pa
 
+from callkeeper_assets.reading import READING
 from callkeeper_assets.warehouse.arrow import DAY, INT, MOMENT, TEXT, build_array, list_values
 from callkeeper_assets.warehouse.records import LoadedDay, Origin, RefusedDay, RowCounts
 from callkeeper_assets.warehouse.session import Session, as_list
 
 _DAYS = """
-    INSERT INTO callkeeper_days AS d (account_id, day, raw_calls, non_final)
-    SELECT $1, * FROM unnest($2::date[], $3::integer[], $4::integer[]) ORDER BY 2
+    INSERT INTO callkeeper_days AS d (account_id, reading, day, raw_calls, non_final)
+    SELECT $1, $2, * FROM unnest($3::date[], $4::integer[], $5::integer[]) ORDER BY 3
     ON CONFLICT (account_id, day) DO UPDATE
-    SET raw_calls = excluded.raw_calls, non_final = excluded.non_final
-    WHERE (d.raw_calls, d.non_final) IS DISTINCT FROM (excluded.raw_calls, excluded.non_final)
+    SET reading = excluded.reading, raw_calls = excluded.raw_calls, non_final = excluded.non_final
+    WHERE (d.reading, d.raw_calls, d.non_final)
+        IS DISTINCT FROM (excluded.reading, excluded.raw_calls, excluded.non_final)
 """
 
 
@@ -91,6 +93,7 @@ def write_days(session: Session, account_id: int, loaded: Sequence[LoadedDay]) -
         _DAYS,
         {
             "account_id": build_array([account_id], INT),
+            "reading": build_array([READING], INT),
             "day": as_list(build_array([d.day for d in loaded], DAY)),
             "raw_calls": as_list(build_array([d.raw_calls for d in loaded], INT)),
             "non_final": as_list(build_array([d.non_final for d in loaded], INT)),

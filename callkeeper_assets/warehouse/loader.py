@@ -165,7 +165,8 @@ class _Load:
         """Return the days that stay as they are: outdated ones, and those that the guard refuses.
 
         Between a day's answer being read and its rows being locked, another run may have fetched
-        and loaded a newer one.
+        and loaded a newer one. An answer that the day is made of already is no news: what it lacks
+        now is due to how it is read, and the guard has nothing to say.
         """
         if self._guard is None:
             return {}
@@ -176,7 +177,10 @@ class _Load:
             for day, newest_at in newest.items()
             if newest_at and (at := batch.fetched_at[day]) and at < newest_at
         }
-        return find_refused(self._merger, self._account, batch.days, self._guard) | outdated
+        judged = [
+            day for day in batch.days if day not in newest or newest[day] != batch.fetched_at[day]
+        ]
+        return find_refused(self._merger, self._account, judged, self._guard) | outdated
 
     def _note_days(self, days: list[LoadedDay]) -> list[LoadedDay]:
         account_id = self._row.account_id

@@ -57,6 +57,13 @@ CALLKEEPER_DAYS: Final = Table(
             "timestamp with time zone",
             "When reconciliation last compared the day with the source; NULL if never",
         ),
+        Column(
+            "reading",
+            "integer",
+            "By which version of reading raw calls the day's rows were made; days of an older one "
+            "are made again",
+            nullable=False,
+        ),
     ),
 )
 

@@ -10,6 +10,7 @@ from typing import Any, LiteralString
 from zoneinfo import ZoneInfo
 
 from callkeeper_assets.database import connect
+from callkeeper_assets.reading import READING
 from callkeeper_assets.warehouse.call_sql import read_sql
 from callkeeper_assets.warehouse.discrepancies import DayTrend
 from callkeeper_assets.warehouse.records import RowCounts
@@ -19,6 +20,13 @@ _LOADED_DAYS = """
     FROM callkeeper_days AS d
     JOIN general_accounts AS a ON a.account_id = d.account_id
     WHERE a.name = %(name)s
+    ORDER BY d.day
+"""
+_OUTDATED_DAYS = """
+    SELECT d.day
+    FROM callkeeper_days AS d
+    JOIN general_accounts AS a ON a.account_id = d.account_id
+    WHERE a.name = %(name)s AND d.reading < %(reading)s
     ORDER BY d.day
 """
 _RUN_TOTALS = """
@@ -77,6 +85,7 @@ class SourceStatus:
         calls: rows of callkeeper_calls.
         rows_added: in all tables since `since`; as rows_updated, rows_deleted.
         last_load: end of the last load since `since` that did not fail.
+        outdated_days: of `days`, those that an older reading of raw calls filled.
     """
 
     name: str
@@ -89,6 +98,7 @@ class SourceStatus:
     rows_updated: int
     rows_deleted: int
     last_load: datetime | None
+    outdated_days: int
 
 
 def unsettled_days(
@@ -113,9 +123,16 @@ def loaded_days(url: str, account_name: str) -> list[date]:
     return [row[0] for row in _fetch(url, _LOADED_DAYS, {"name": account_name})]
 
 
+def outdated_days(url: str, account_name: str) -> list[date]:
+    """Return the days of a source that an older reading of raw calls filled, sorted."""
+    values = {"name": account_name, "reading": READING}
+    return [row[0] for row in _fetch(url, _OUTDATED_DAYS, values)]
+
+
 def source_statuses(url: str, names: Collection[str], since: datetime) -> list[SourceStatus]:
     """Return the status of those of the named sources that the warehouse knows, by name."""
-    rows = _fetch(url, read_sql("status").encode(), {"names": list(names), "since": since})
+    values = {"names": list(names), "since": since, "reading": READING}
+    rows = _fetch(url, read_sql("status").encode(), values)
     return [SourceStatus(*row) for row in rows]
 
 

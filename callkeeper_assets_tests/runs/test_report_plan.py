@@ -1,9 +1,9 @@
-"""Which days a report's schedule builds: a pure decision, so every case is a line."""
+"""Which days are built from stored raw calls: a pure decision, so every case is a line."""
 
 from datetime import date, timedelta
 
 from callkeeper_assets.runs.refresh_plan import DayRange
-from callkeeper_assets.runs.report_plan import plan_report
+from callkeeper_assets.runs.report_plan import plan_rebuild, plan_report
 
 TODAY = date(2026, 3, 31)
 
@@ -37,3 +37,15 @@ def test_a_small_gap_is_built_too_if_all_of_it_is_there() -> None:
 def test_days_before_the_first_partition_and_after_today_are_left_out() -> None:
     stored = back(*range(-2, 10))
     assert plan(back(-1, 9), stored, first_day=TODAY) == [DayRange(TODAY, TODAY)]
+
+
+def test_outdated_days_are_rebuilt_where_raw_calls_are_there_and_the_source_keeps_them() -> None:
+    stored = back(*range(-1, 9))
+    outdated = back(-1, 0, 1, 3, 8, 9)
+    assert plan_rebuild(first_day=back(8)[0], today=TODAY, outdated=outdated, stored=stored) == [
+        DayRange(*back(8, 0))
+    ]
+    assert plan_rebuild(
+        first_day=back(3)[0], today=TODAY, outdated=outdated, stored=back(0, 1, 3)
+    ) == [DayRange(*back(3, 3)), DayRange(*back(1, 0))]
+    assert plan_rebuild(first_day=TODAY, today=TODAY, outdated=[], stored=stored) == []

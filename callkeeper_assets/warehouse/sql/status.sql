@@ -9,7 +9,11 @@ SELECT
     l.added,
     l.updated,
     l.deleted,
-    l.last_load
+    l.last_load,
+    (
+        SELECT count(*) FROM callkeeper_days AS d
+        WHERE d.account_id = a.account_id AND d.reading < %(reading)s
+    )
 FROM general_accounts AS a
 LEFT JOIN LATERAL (
     SELECT

@@ -1,0 +1,1 @@
+"""Installations made by older versions, and what this one makes of them."""
