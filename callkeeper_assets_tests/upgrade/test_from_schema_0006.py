@@ -9,7 +9,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -175,6 +175,36 @@ def test_ids_of_callbacks_and_call_tracking_stay_and_imported_calls_get_their_ow
         assert old.store.read_call_ids("moved", day) <= {call_id for call_id, _ in after}
     assert callkeeper("rebuild").code == 0
     assert old.last_load() == loads, "what is rebuilt is not rebuilt again"
+
+
+def test_the_schedule_of_the_refresh_rebuilds_without_asking_the_source(
+    old: Installation,
+) -> None:
+    source = next(one for one in load_sources()[0] if one.name == "moved")
+    definitions = dg.Definitions.merge(
+        build_shared_definitions([source]), build_source_definitions(source)
+    )
+    schedule = definitions.resolve_schedule_def("moved_refresh")
+    tick = datetime(2026, 1, 14, 2, tzinfo=UTC)
+
+    def plan() -> list[dg.RunRequest]:
+        with dg.build_schedule_context(scheduled_execution_time=tick) as context:
+            return list(schedule.evaluate_tick(context).run_requests or [])
+
+    rebuild, *refresh = plan()
+    assert rebuild.asset_selection is not None
+    assert dg.AssetKey(["moved", "raw_calls"]) not in rebuild.asset_selection
+    assert rebuild.tags.items() >= build_range_tags(_FIRST, _LAST).items()
+    with dg.DagsterInstance.ephemeral() as instance:
+        done = definitions.resolve_job_def("moved_refresh").execute_in_process(
+            instance=instance,
+            tags=dict(rebuild.tags),
+            asset_selection=list(rebuild.asset_selection),
+            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+        )
+    assert done.success
+    assert old.call(7)[1]["duration2_sec"] == 152
+    assert [request.run_key for request in plan()] == [request.run_key for request in refresh]
 
 
 def test_a_day_without_raw_calls_stays_and_is_named(old: Installation) -> None:
