@@ -5,12 +5,13 @@ Read only. Whatever forgets, exports or verifies asks here, so that all three se
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, Final
 
 from psycopg import sql
 
+from callkeeper_assets.local_time import find_day
 from callkeeper_assets.personal_data.targets import Connection, Target
 from callkeeper_assets.privacy.numbers import RUSSIAN_DIGITS
 from callkeeper_assets.privacy.rewriting import NotJsonError, decode
@@ -128,8 +129,9 @@ class SourceHits:
             role = "client"
         elif not is_in_row(seeker, {**row, "manager_phone": None}):
             role = "manager"
-        zone = self.target.source.time_zone if self.target.source else UTC
-        day = row["called_at"].astimezone(zone).date()
+        source = self.target.source
+        called_at: datetime = row["called_at"]
+        day = find_day(called_at, source.time_zone) if source else called_at.astimezone(UTC).date()
         self.rows.append(RowHit(day, row["call_id"], role))
 
 

@@ -12,11 +12,11 @@ from typing import Any, Final
 import duckdb
 import pyarrow as pa
 
+from callkeeper_assets.local_time import Segment
 from callkeeper_assets.warehouse.arrow import DAY, INT, MOMENT, build_array
 from callkeeper_assets.warehouse.call_sql import read_sql
 from callkeeper_assets.warehouse.dimensions import CALLS, DIMENSIONS, FACTS
 from callkeeper_assets.warehouse.guard import DayBalance
-from callkeeper_assets.warehouse.local_time import Segment
 from callkeeper_assets.warehouse.records import Origin
 from callkeeper_assets.warehouse.session import Session, as_list
 from callkeeper_assets.warehouse.tables import TABLES
