@@ -59,7 +59,10 @@ def build_jobs(source: Source) -> dg.Definitions:
         for days in plan_source_refresh(source, today=source.today(tick)):
             yield dg.RunRequest(
                 run_key=f"{tick.isoformat()} {days.first}",
-                tags={SOURCE_TAG: source.name, **build_range_tags(days.first, days.last)},
+                tags={
+                    SOURCE_TAG: source.name,
+                    **build_range_tags(days.first, days.last, days.others),
+                },
             )
 
     return dg.Definitions(jobs=[load_job, refresh_job], schedules=[refresh])
@@ -83,5 +86,12 @@ def plan_source_refresh(source: Source, *, today: date) -> list[DayRange]:
         today=today,
         overlap_days=source.refresh.overlap_days,
         first_day=first_day,
-        unsettled=unsettled_days(url, source.name, source.time_zone, before=today, since=first_day),
+        unsettled=unsettled_days(
+            url,
+            source.name,
+            source.time_zone,
+            before=today,
+            since=first_day,
+            settled_before=source.settled_before(today),
+        ),
     )

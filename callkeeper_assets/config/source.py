@@ -27,10 +27,12 @@ class Refresh:
     Args:
         cron: When, in the source's time zone.
         overlap_days: Days before today that are read again each time, today not counted.
+        settle_after_days: After so many days a call that is not final counts as settled as it is.
     """
 
     cron: str
     overlap_days: int
+    settle_after_days: int = 30
 
 
 @dataclass(frozen=True)
@@ -213,6 +215,10 @@ class Source:
     def first_held_day(self, today: date) -> date:
         """The first day of which the tables and the raw calls may hold anything."""
         return max(self.start_date, self.first_kept_day(today) or self.start_date)
+
+    def settled_before(self, today: date) -> date:
+        """Calls of days before it that are not final are not waited for any more."""
+        return today - timedelta(days=self.refresh.settle_after_days)
 
     def find_retention_problem(self, day: date) -> str:
         """Say why a day must not come back that retention deletes; empty if it may."""

@@ -171,7 +171,7 @@ def _run_all(instance: dg.DagsterInstance, source: Source, options: argparse.Nam
     )
     work = _plan_work(source, options)
     job = definitions.resolve_job_def(work.job)
-    days = sum((one.last - one.first).days + 1 for one in work.ranges if one)
+    days = sum(one.days for one in work.ranges if one)
     runs = len(work.ranges)
     _say(Planned(source=source.name, days=days, runs=runs, purpose=work.purpose))
     progress.listen(lambda phase, done, total: _say(Progress(source.name, phase, done, total)))
@@ -229,7 +229,7 @@ def _run_one(
             instance=instance,
             tags={
                 COMMAND_LINE_TAG: "command line",
-                **(build_range_tags(days.first, days.last) if days else {}),
+                **(build_range_tags(days.first, days.last, days.others) if days else {}),
             },
             run_config={**_QUIET, "ops": _build_op_config(job, work.config)},
             raise_on_error=False,
@@ -241,7 +241,17 @@ def _run_one(
         TableTotal(name, counts.added, counts.updated, counts.deleted)
         for name, counts in total_run(url, run_id).items()
     ]
-    _say(Finished(source=source.name, run_id=run_id, first=first, last=last, tables=tables))
+    others = tuple(day.isoformat() for day in days.others) if days else ()
+    _say(
+        Finished(
+            source=source.name,
+            run_id=run_id,
+            first=first,
+            last=last,
+            tables=tables,
+            others=others,
+        )
+    )
     return True
 
 

@@ -14,12 +14,16 @@ from callkeeper_assets.warehouse.records import LoadedDay, Origin, RefusedDay, R
 from callkeeper_assets.warehouse.session import Session, as_list
 
 _DAYS = """
-    INSERT INTO callkeeper_days AS d (account_id, day, raw_calls, non_final)
-    SELECT $1, * FROM unnest($2::date[], $3::integer[], $4::integer[]) ORDER BY 2
+    INSERT INTO callkeeper_days AS d (account_id, day, raw_calls, non_final, most_calls)
+    SELECT $1, n.day, n.calls, n.open, n.calls
+    FROM unnest($2::date[], $3::integer[], $4::integer[]) AS n (day, calls, open) ORDER BY 2
     ON CONFLICT (account_id, day) DO UPDATE
-    SET raw_calls = excluded.raw_calls, non_final = excluded.non_final
-    WHERE (d.raw_calls, d.non_final) IS DISTINCT FROM (excluded.raw_calls, excluded.non_final)
+    SET raw_calls = excluded.raw_calls, non_final = excluded.non_final, most_calls = {most}
+    WHERE (d.raw_calls, d.non_final, d.most_calls)
+        IS DISTINCT FROM (excluded.raw_calls, excluded.non_final, {most})
 """
+_MOST = "greatest(d.most_calls, excluded.most_calls)"
+_MOST_FROM_NOW = "excluded.most_calls"
 
 
 _NEWEST = """
@@ -85,10 +89,12 @@ def write_failure(session: Session, head: LogHead, days: Collection[date], error
     _write(session, head, [(None, day, 0, 0, 0, error) for day in sorted(days)], {})
 
 
-def write_days(session: Session, account_id: int, loaded: Sequence[LoadedDay]) -> None:
-    """Remember what the source sent for each day."""
+def write_days(
+    session: Session, account_id: int, loaded: Sequence[LoadedDay], *, is_forced: bool
+) -> None:
+    """Remember what the source sent for each day; by force, it is the most that counts from now."""
     session.execute(
-        _DAYS,
+        _DAYS.format(most=_MOST_FROM_NOW if is_forced else _MOST),
         {
             "account_id": build_array([account_id], INT),
             "day": as_list(build_array([d.day for d in loaded], DAY)),

@@ -57,6 +57,13 @@ CALLKEEPER_DAYS: Final = Table(
             "timestamp with time zone",
             "When reconciliation last compared the day with the source; NULL if never",
         ),
+        Column(
+            "most_calls",
+            "integer",
+            "The most calls the source ever sent of the day, since a load with `--force`: what "
+            "the guard counts losses from",
+            nullable=False,
+        ),
     ),
 )
 
