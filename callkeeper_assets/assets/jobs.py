@@ -6,6 +6,7 @@ from datetime import date
 import dagster as dg
 
 from callkeeper_assets.assets.partitions import build_range_tags
+from callkeeper_assets.assets.watch import list_watch_keys
 from callkeeper_assets.assets.webhook_audit import NAME as AUDIT
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.database.url import database_url
@@ -28,7 +29,7 @@ def build_jobs(source: Source) -> dg.Definitions:
     audit = (AUDIT,) if source.has_webhook_audit else ()
     selection = dg.AssetSelection.assets(
         *(dg.AssetKey([source.name, name]) for name in ("raw_calls", *source.tables, *audit))
-    )
+    ) - dg.AssetSelection.checks(*list_watch_keys(source))
     load_job = dg.define_asset_job(
         name_load_job(source.name),
         selection=selection,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, LiteralString
 from zoneinfo import ZoneInfo
 
 from callkeeper_assets.database import connect
-from callkeeper_assets.local_time import find_day
+from callkeeper_assets.local_time import find_day, list_stretches
 from callkeeper_assets.warehouse.call_sql import read_sql
 from callkeeper_assets.warehouse.discrepancies import DayTrend
 from callkeeper_assets.warehouse.records import RowCounts
@@ -38,6 +38,29 @@ _TOLD_BY_WEBHOOKS = """
     FROM callkeeper_calls AS c
     JOIN general_accounts AS a ON a.account_id = c.account_id
     WHERE a.name = %(name)s AND c.origin = 'webhook'
+"""
+_NEWEST_DAYS = """
+    SELECT a.name, max(d.day)
+    FROM callkeeper_days AS d
+    JOIN general_accounts AS a ON a.account_id = d.account_id
+    WHERE a.name = ANY(%(names)s)
+    GROUP BY a.name
+"""
+_SETTLED = """
+    SELECT d.day, d.non_final
+    FROM callkeeper_days AS d
+    JOIN general_accounts AS a ON a.account_id = d.account_id
+    WHERE a.name = %(name)s AND d.non_final > 0 AND d.day < %(settled_before)s
+"""
+_SETTLED_IDS = """
+    SELECT c.call_id
+    FROM unnest(%(starts)s::timestamptz[], %(ends)s::timestamptz[]) AS d (starts_at, ends_at)
+    JOIN general_accounts AS a ON a.name = %(name)s
+    JOIN callkeeper_calls AS c ON c.account_id = a.account_id
+        AND c.called_at >= d.starts_at AND c.called_at < d.ends_at
+    WHERE NOT c.is_final AND c.origin = 'api'
+    ORDER BY c.called_at
+    LIMIT %(most)s
 """
 _RUN_TOTALS = """
     SELECT table_name, sum(rows_added)::int, sum(rows_updated)::int, sum(rows_deleted)::int
@@ -130,6 +153,33 @@ def unsettled_days(
         told = _all(connection.execute(_TOLD_BY_WEBHOOKS, values))
     days |= {find_day(row[0], time_zone) for row in told}
     return sorted(day for day in days if (since or date.min) <= day < before)
+
+
+def newest_days(url: str, names: Collection[str]) -> dict[str, date]:
+    """Return the newest day loaded from the API of those of the named sources that have one."""
+    return dict(_fetch(url, _NEWEST_DAYS, {"names": list(names)}))
+
+
+def settled_calls(
+    url: str, account_name: str, time_zone: ZoneInfo, settled_before: date, most: int
+) -> tuple[int, tuple[int, ...]]:
+    """Return how many calls before a day are not final, and the ids of the oldest.
+
+    Counted as the source sent them; ids of calls that a filter keeps out of the table are unknown.
+    """
+    scope: dict[str, object] = {"name": account_name, "settled_before": settled_before}
+    with connect(url) as connection:
+        days: dict[date, int] = dict(_all(connection.execute(_SETTLED, scope)))
+        if not days:
+            return 0, ()
+        stretches = list_stretches(days, time_zone)
+        bounds = {
+            "starts": [start for start, _ in stretches],
+            "ends": [end for _, end in stretches],
+            "most": most,
+        }
+        ids = _all(connection.execute(_SETTLED_IDS, {**scope, **bounds}))
+    return sum(days.values()), tuple(row[0] for row in ids)
 
 
 def loaded_days(url: str, account_name: str) -> list[date]:
