@@ -49,6 +49,10 @@ _REGISTRY: Final = re.compile(
     r"py[p]i\.org|python[h]osted|np[m]js|debia[n]\.org|ubunt[u]\.com|crate[s]\.io|anacond[a]\.(org|com)"
 )
 _PERSONAL_PATH: Final = re.compile(r"/hom[e]/\w+|/User[s]/\w+|/roo[t]/\w+")
+_ZONE_IN_SQL: Final = re.compile(
+    r"AT\s+TIME\s+ZONE\s+(?!'UTC')|\btimezone\s*\(\s*(?!'UTC')[%'$]|SET\s+TIME\s*ZONE",
+    re.IGNORECASE,
+)
 
 
 def _documents() -> list[Path]:
@@ -290,11 +294,30 @@ def test_no_file_names_what_belongs_to_one_machine(forbidden: re.Pattern[str], w
     assert found == []
 
 
+def _statements() -> Iterator[tuple[str, str]]:
+    """Yield each file of SQL, and each text within the package's code, with its file."""
+    for file in _files():
+        if file.suffix == ".sql":
+            yield _shown(file), file.read_text("utf-8")
+    for file in _modules(_PACKAGE):
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                yield _shown(file), node.value
+
+
+def test_no_statement_names_a_time_zone() -> None:
+    """A server's zones are not Python's: statements are given bounds (local_time)."""
+    assert sorted({file for file, text in _statements() if _ZONE_IN_SQL.search(text)}) == []
+
+
 def test_the_rules_find_what_they_forbid() -> None:
     """A pattern that matches nothing would let everything pass."""
     assert _REGISTRY.search("https://files.python" + "hosted.org/packages")
     assert _REGISTRY.search("index-url = https://py" + "pi.org/simple")
     assert _PERSONAL_PATH.search("/hom" + "e/somebody/project")
+    assert _ZONE_IN_SQL.search("(called_at at time zone %(zone)s)::date")
+    assert _ZONE_IN_SQL.search("SELECT timezone('Europe/Moscow', called_at)")
+    assert not _ZONE_IN_SQL.search("called_at AT TIME ZONE 'UTC'")
     assert not _exists("callkeeper_assets/no_such_module.py")
     assert not _find_module("callkeeper_assets.no_such_module")
     assert _find_module("callkeeper_assets.CallKeeperSource")

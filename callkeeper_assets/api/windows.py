@@ -12,6 +12,8 @@ from itertools import pairwise
 from typing import Final
 from zoneinfo import ZoneInfo
 
+from callkeeper_assets.local_time import day_start
+
 SAFETY_SEC: Final = 1
 SHORTEST_SEC: Final = 60  # a window of a minute or less is not halved any more
 
@@ -81,15 +83,10 @@ def _w3c(epoch: int) -> str:
     return datetime.fromtimestamp(epoch, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
-def _start_of_day(day: date, zone: ZoneInfo) -> int:
-    # fold=0: the first of two midnights, and, where the clock skips midnight, the offset before the
-    # skip, which gives the very instant of it. Consecutive days therefore never overlap or gap.
-    return int(datetime(day.year, day.month, day.day, tzinfo=zone).timestamp())
-
-
 def window_of_day(day: date, zone: ZoneInfo) -> Window:
     """Return the calendar day in the zone: 23, 24 or 25 hours as a rule.
 
     A day that a zone skipped when it crossed the date line (Samoa, 2011-12-30) is empty.
     """
-    return Window(_start_of_day(day, zone), _start_of_day(day + timedelta(days=1), zone))
+    start, end = (day_start(one, zone) for one in (day, day + timedelta(days=1)))
+    return Window(int(start.timestamp()), int(end.timestamp()))

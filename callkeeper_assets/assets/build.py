@@ -20,6 +20,7 @@ from callkeeper_assets.assets.resources import (
 )
 from callkeeper_assets.assets.retention import build_retention
 from callkeeper_assets.assets.tables import build_tables
+from callkeeper_assets.assets.watch import build_watch, build_watch_checks
 from callkeeper_assets.assets.webhook_audit import build_webhook_audit
 from callkeeper_assets.assets.webhook_calls import build_webhook_calls
 from callkeeper_assets.assets.webhook_check import build_webhook_check, has_webhook_check
@@ -31,7 +32,10 @@ from callkeeper_assets.warehouse.dimensions import CALLS
 def build_source_definitions(source: Source) -> dg.Definitions:
     """Build everything of one source; resources come from `build_shared_definitions`."""
     parts = [
-        dg.Definitions(assets=[build_raw_calls(source), build_tables(source)]),
+        dg.Definitions(
+            assets=[build_raw_calls(source), build_tables(source)],
+            asset_checks=[build_watch_checks(source)],
+        ),
         build_jobs(source),
     ]
     # Without calls in the tables there is nothing to compare.
@@ -62,7 +66,7 @@ def build_shared_definitions(sources: Sequence[Source]) -> dg.Definitions:
         },
         # A run's steps are one chain: a process for each would only cost its start.
         executor=dg.in_process_executor,
-        sensors=[build_janitor()],
+        sensors=[build_janitor(), build_watch(sources)],
     )
     pruning = build_event_log_pruning()
     takers = [source for source in sources if source.webhook]

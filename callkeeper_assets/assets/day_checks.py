@@ -15,6 +15,7 @@ import dagster as dg
 from callkeeper_assets.assets.account import build_account
 from callkeeper_assets.assets.day_events import DayVerdict, Verdict, log_verdicts
 from callkeeper_assets.config.source import Source
+from callkeeper_assets.raw.days import DayDetails
 from callkeeper_assets.warehouse.records import LoadedDay
 
 if TYPE_CHECKING:
@@ -35,7 +36,16 @@ _DESCRIPTIONS: Final = {
         "The source sent no field that its documentation does not know. New ones are kept in raw "
         "calls; tell the maintainers which, so that they get columns."
     ),
+    "no_calls_lost": (
+        "The source still sends the calls of the day that it sent before, but for a handful or a "
+        "fifth. The day as it was is kept beside its raw calls otherwise."
+    ),
 }
+
+
+def name_main_table(source: Source) -> str:
+    """Name the table that has the checks of the calls themselves, whatever is selected."""
+    return CALLS if CALLS in source.tables else source.tables[0]
 
 
 def build_check_specs(
@@ -54,13 +64,21 @@ def build_check_specs(
 
 
 def log_checks(
-    context: dg.AssetExecutionContext, source: Source, url: str, loaded: Sequence[LoadedDay]
+    context: dg.AssetExecutionContext,
+    source: Source,
+    url: str,
+    loaded: Sequence[LoadedDay],
+    fetched: Mapping[date, DayDetails],
 ) -> None:
-    """Evaluate the checks that the run asks for, and log a result for each loaded day."""
+    """Evaluate the checks that the run asks for, and log a result for each loaded day.
+
+    `fetched` tells how the raw calls of the days were fetched.
+    """
     wanted = context.selected_asset_check_keys
     if not loaded or not wanted:
         return
     judges = _build_judges(source, url, {key.name for key in wanted}, loaded)
+    judges["no_calls_lost"] = _build_loss_judge(source, fetched)
     log_verdicts(
         context,
         [
@@ -79,7 +97,8 @@ def _list_checks(source: Source) -> Iterator[tuple[str, str]]:
             yield table, "count_equals_raw"
     if FACTS in source.tables:
         yield FACTS, "foreign_keys_found"
-    yield (CALLS if CALLS in source.tables else source.tables[0]), "no_unknown_fields"
+    yield name_main_table(source), "no_unknown_fields"
+    yield name_main_table(source), "no_calls_lost"
 
 
 def _build_judges(
@@ -158,6 +177,28 @@ def _build_count_judge(counts: Mapping[date, Mapping[str, int]], source: str) ->
             passed=rows == expected,
             text=f"{text}{remedy}.",
             metadata={"rows": rows, "raw_calls": day.raw_calls, "filtered": filtered},
+        )
+
+    return judge
+
+
+def _build_loss_judge(source: Source, fetched: Mapping[date, DayDetails]) -> _Judge:
+    def judge(_: str, day: LoadedDay) -> Verdict:
+        details = fetched[day.day]
+        numbers = {"lost_calls": details.lost, "most_calls": details.most_calls}
+        if not details.lost:
+            return Verdict(passed=True, text="", metadata=numbers)
+        return Verdict(
+            passed=False,
+            text=(
+                f"{details.lost} of {details.most_calls} calls that the source once sent are gone "
+                f"from what it sends; max_lost_share ({source.max_lost_share:.0%}) lets that pass. "
+                f"The day as it was lies beside its raw calls, as {day.day}.parquet.replaced. Look "
+                f"in CallKeeper's cabinet; if this is right: callkeeper load {source.name} --from "
+                f"{day.day} --to {day.day} --force."
+            ),
+            metadata=numbers,
+            severity=dg.AssetCheckSeverity.WARN,
         )
 
     return judge

@@ -14,7 +14,7 @@ from callkeeper_assets.assets.raw_calls_io import DayToStore
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.raw.days import DayDetails, build_table
 from callkeeper_assets.raw.store import RawStore
-from callkeeper_assets.warehouse.guard import DayBalance, find_refusal
+from callkeeper_assets.warehouse.guard import DayBalance, find_refusal, is_worth_keeping
 from callkeeper_assets.warehouse.records import Guard
 
 if TYPE_CHECKING:
@@ -50,7 +50,11 @@ class Judgement:
         Raises:
             RawError: The stored day cannot be read.
         """
-        refusal = self._find_refusal(fetched)
+        balance = self._weigh(fetched)
+        refusal = ""
+        if self.guard:
+            refusal = find_refusal(self.source.name, balance, self.guard) or ""
+        lost = balance.lost if self.guard and is_worth_keeping(balance) else 0
         if refusal:
             self.context.log.warning(refusal)
         return DayToStore(
@@ -69,6 +73,8 @@ class Judgement:
                 fetched_at=fetched.fetched_at,
                 run_id=first_run_id(self.context.run),
                 refusal=refusal,
+                most_calls=max(balance.before, balance.sent),
+                lost=lost,
             ),
         )
 
@@ -83,19 +89,25 @@ class Judgement:
             "requests": details.requests,
             "file": self.store.locate(self.source.name, details.day),
             **({"refused": details.refusal} if details.refusal else {}),
+            **({"lost_calls": details.lost} if details.lost and not details.refusal else {}),
         }
 
-    def _find_refusal(self, fetched: DayOfCalls) -> str:
-        """Say why an answer may not replace the stored day; empty if it may."""
-        if self.guard is None:
-            return ""
-        name = self.source.name
-        before, now = self.store.read_call_ids(name, fetched.day), set(fetched.call_ids)
-        balance = DayBalance(
-            day=fetched.day,
+    def _weigh(self, fetched: DayOfCalls) -> DayBalance:
+        """Compare an answer with the stored day; without a guard nothing counts but the answer."""
+        name, day, now = self.source.name, fetched.day, set(fetched.call_ids)
+        found = self.store.look_up(name, day) if self.guard else None
+        if found is None:
+            return DayBalance(day, had=0, sent=len(now), held=0, vanished=0)
+        before, details = found
+        vanished = len(before - now)
+        if details.lost:
+            kept = self.store.look_up(name, day, "replaced")
+            vanished = max(vanished, len(kept[0] - now) if kept else 0)
+        return DayBalance(
+            day=day,
             had=len(before),
             sent=len(now),
             held=len(before),
-            vanished=len(before - now),
+            vanished=vanished,
+            most=details.most_calls,
         )
-        return find_refusal(name, balance, self.guard) or ""

@@ -6,6 +6,7 @@ from datetime import date
 import dagster as dg
 
 from callkeeper_assets.assets.partitions import build_range_tags
+from callkeeper_assets.assets.watch import list_watch_keys
 from callkeeper_assets.assets.webhook_audit import NAME as AUDIT
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.database.url import database_url
@@ -31,7 +32,7 @@ def build_jobs(source: Source) -> dg.Definitions:
     audit = (AUDIT,) if source.has_webhook_audit else ()
     selection = dg.AssetSelection.assets(
         *(dg.AssetKey([source.name, name]) for name in ("raw_calls", *source.tables, *audit))
-    )
+    ) - dg.AssetSelection.checks(*list_watch_keys(source))
     load_job = dg.define_asset_job(
         name_load_job(source.name),
         selection=selection,
@@ -69,7 +70,10 @@ def build_jobs(source: Source) -> dg.Definitions:
         for days in plan_source_refresh(source, today=source.today(tick)):
             yield dg.RunRequest(
                 run_key=f"{tick.isoformat()} {days.first}",
-                tags={SOURCE_TAG: source.name, **build_range_tags(days.first, days.last)},
+                tags={
+                    SOURCE_TAG: source.name,
+                    **build_range_tags(days.first, days.last, days.others),
+                },
             )
 
     return dg.Definitions(jobs=[load_job, refresh_job], schedules=[refresh])
@@ -123,5 +127,12 @@ def plan_source_refresh(source: Source, *, today: date) -> list[DayRange]:
         today=today,
         overlap_days=source.refresh.overlap_days,
         first_day=first_day,
-        unsettled=unsettled_days(url, source.name, source.time_zone, before=today, since=first_day),
+        unsettled=unsettled_days(
+            url,
+            source.name,
+            source.time_zone,
+            before=today,
+            since=first_day,
+            settled_before=source.settled_before(today),
+        ),
     )

@@ -12,13 +12,19 @@ from datetime import date
 import dagster as dg
 
 from callkeeper_assets.assets.config import LOAD_SCHEMA, LoadConfig, read_config
+from callkeeper_assets.assets.day_events import log_materializations
 from callkeeper_assets.assets.failures import (
     RETRY_POLICY,
     failing_clearly,
     logging_failure,
 )
 from callkeeper_assets.assets.fetching import Judgement, name_pool
-from callkeeper_assets.assets.partitions import build_partitions, days_of_run, first_run_id
+from callkeeper_assets.assets.partitions import (
+    build_partitions,
+    days_of_run,
+    first_run_id,
+    other_days_of_run,
+)
 from callkeeper_assets.assets.raw_calls_io import DayToStore, RawCallsStream
 from callkeeper_assets.assets.resources import (
     CallKeeperResource,
@@ -129,7 +135,7 @@ def _fetch(
         dagster.Failure: What the source, the store or the configuration said.
     """
     source, context = fetch.source, fetch.context
-    days = days_of_run(context)
+    days, others = days_of_run(context), other_days_of_run(context)
     with (
         failing_clearly(context),
         warehouse.open(context, source) as url,
@@ -146,10 +152,15 @@ def _fetch(
         ):
             for fetched in answers:
                 day = judgement.judge(fetched)
-                context.add_asset_metadata(
-                    judgement.describe(day), partition_key=fetched.day.isoformat()
-                )
+                if fetched.day not in others:
+                    context.add_asset_metadata(
+                        judgement.describe(day), partition_key=fetched.day.isoformat()
+                    )
                 yield day
+                if fetched.day in others:
+                    log_materializations(
+                        context, context.asset_key, {fetched.day: judgement.describe(day)}
+                    )
                 days.remove(fetched.day)
                 progress.report("fetched", total - len(days), total)
 

@@ -45,11 +45,10 @@ class RawCallsStream:
 
 @dataclass(frozen=True)
 class StoredRawCalls:
-    """The days that a step is for; each is read when it is asked for."""
+    """The stored days of a source; each is read when it is asked for."""
 
     store: RawStore
     source: str
-    days: tuple[date, ...]
 
     def read_day(self, day: date) -> "tuple[pa.Table, DayDetails]":
         """Read a day's calls, and how they were fetched.
@@ -67,7 +66,7 @@ class StoredRawCalls:
         Raises:
             StoreError: The store cannot be reached.
         """
-        details = self.store.read_details(self.source, day, refused=True)
+        details = self.store.read_details(self.source, day, "refused")
         return details.refusal if details and details.run_id == run_id else ""
 
 
@@ -112,9 +111,5 @@ class RawCallsIOManager(dg.ConfigurableIOManager):
         context.log.info("Raw calls are below %s.", store.url)
 
     def load_input(self, context: dg.InputContext) -> StoredRawCalls:
-        """Hand out the stored days of the partitions that the step is for."""
-        return StoredRawCalls(
-            store=RawStore(raw_url()),
-            source=context.asset_key.path[0],
-            days=tuple(sorted(date.fromisoformat(key) for key in context.asset_partition_keys)),
-        )
+        """Hand out the stored days; a run may be for more of them than its partitions."""
+        return StoredRawCalls(store=RawStore(raw_url()), source=context.asset_key.path[0])

@@ -210,6 +210,7 @@ def _reconcile(
             run_id=run_id,
             mode=step.mode,
             guard=step.guard,
+            settled_before=source.settled_before(source.today()),
         )
         for result in results:
             days.remove(result.day)

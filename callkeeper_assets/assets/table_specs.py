@@ -3,7 +3,6 @@
 Made from the warehouse's declared tables; nothing about a table is written down here twice.
 """
 
-from datetime import timedelta
 from functools import cache
 from typing import Final
 
@@ -18,11 +17,6 @@ RAW_CALLS_SCHEMA: Final = dg.TableSchema(
         dg.TableColumn("called_at", "timestamp with time zone", "When it was called"),
         dg.TableColumn("payload", "text", "The call's JSON text, byte for byte as received"),
     ]
-)
-
-# A daily refresh that is two hours late is worth a look, one that missed a second day is a failure.
-_LATE: Final = dg.FreshnessPolicy.time_window(
-    warn_window=timedelta(hours=26), fail_window=timedelta(hours=50)
 )
 
 # Columns of raw calls that a column comes from, where that is not the payload.
@@ -54,7 +48,6 @@ def build_table_spec(
             "look_back_days": source.refresh.overlap_days,
             "filters": _describe_filters(source, table),
         },
-        freshness_policy=_LATE,
         skippable=True,
     )
 

@@ -14,13 +14,19 @@ import dagster as dg
 from callkeeper_assets.assets.account import build_account
 from callkeeper_assets.assets.config import LOAD_SCHEMA, LoadConfig, read_config
 from callkeeper_assets.assets.day_checks import build_check_specs, log_checks
+from callkeeper_assets.assets.day_events import log_materializations
 from callkeeper_assets.assets.day_metadata import add_day_metadata, describe_counts
 from callkeeper_assets.assets.failures import (
     RETRY_POLICY,
     failing_clearly,
     logging_failure,
 )
-from callkeeper_assets.assets.partitions import build_partitions, days_of_run, first_run_id
+from callkeeper_assets.assets.partitions import (
+    build_partitions,
+    days_of_run,
+    first_run_id,
+    other_days_of_run,
+)
 from callkeeper_assets.assets.raw_calls_io import StoredRawCalls
 from callkeeper_assets.assets.resources import WarehouseResource
 from callkeeper_assets.assets.signatures import with_known_signature
@@ -29,6 +35,7 @@ from callkeeper_assets.assets.table_specs import (
     build_table_spec,
 )
 from callkeeper_assets.config.source import Source
+from callkeeper_assets.raw.days import DayDetails
 from callkeeper_assets.runs import progress
 from callkeeper_assets.runs.lock import held_source_lock
 from callkeeper_assets.warehouse.records import Guard, LoadedDay, RawDay
@@ -44,6 +51,7 @@ class _Outcome:
 
     loaded: list[LoadedDay]
     refusals: list[str]
+    fetched: dict[date, DayDetails]
 
 
 def build_tables(source: Source) -> dg.AssetsDefinition:
@@ -77,14 +85,18 @@ def build_tables(source: Source) -> dg.AssetsDefinition:
             if outcome.refusals:
                 _record_one_by_one(context, outcome.loaded)
             else:
-                _describe_days(context, source, outcome.loaded)
+                others = other_days_of_run(context)
+                _describe_days(
+                    context, source, [one for one in outcome.loaded if one.day not in others]
+                )
+                _record_one_by_one(context, [one for one in outcome.loaded if one.day in others])
                 # In the order of declaration, which puts a table after those that it refers to.
                 for table in source.tables:
                     key = dg.AssetKey([source.name, table])
                     if key in context.selected_asset_keys:
                         yield dg.MaterializeResult(asset_key=key)
             # After the materializations: Dagster counts a check's result for the newest one only.
-            log_checks(context, source, url, outcome.loaded)
+            log_checks(context, source, url, outcome.loaded, outcome.fetched)
         if outcome.refusals:
             raise dg.Failure("\n".join(outcome.refusals), allow_retries=False)
 
@@ -104,17 +116,24 @@ def _load(
 
     account, run_id = build_account(source), context.run.run_id
     kept_back: dict[date, str] = {}
-    outcome = _Outcome(loaded=[], refusals=[])
+    outcome = _Outcome(loaded=[], refusals=[], fetched={})
     days = days_of_run(context)
     total = len(days)
-    wanted: Sequence[date] = raw_calls.days
+    wanted: Sequence[date] = tuple(days)
     with logging_failure(url, source, context.run, days):
         for attempt in range(_ATTEMPTS):
             outdated: list[date] = []
             for result in load_days(
                 url,
                 account,
-                _read_days(source, raw_calls, wanted, first_run_id(context.run), kept_back),
+                _read_days(
+                    source,
+                    raw_calls,
+                    wanted,
+                    first_run_id(context.run),
+                    kept_back,
+                    fetched=outcome.fetched,
+                ),
                 tables=source.tables,
                 filters=source.filters,
                 run_id=run_id,
@@ -149,15 +168,20 @@ def _read_days(
     days: Iterable[date],
     run_id: str,
     kept_back: dict[date, str],
+    *,
+    fetched: dict[date, DayDetails],
 ) -> Iterator[RawDay]:
-    """Read the days, but put those whose answer this run refused into `kept_back`, with why."""
+    """Read the days, but put those whose answer this run refused into `kept_back`, with why.
+
+    Puts how each was fetched into `fetched`.
+    """
     for day in days:
         refusal = source.find_retention_problem(day) or raw_calls.read_refusal(day, run_id)
         if refusal:
             kept_back[day] = refusal
             continue
         calls, details = raw_calls.read_day(day)
-        fetched_at = details.fetched_at
+        fetched[day], fetched_at = details, details.fetched_at
         yield RawDay(day, calls, source.webhooks_stay_from(fetched_at), fetched_at)
 
 
@@ -197,13 +221,7 @@ def _describe_day(day: LoadedDay, table: str) -> dict[str, Any]:
 
 
 def _record_one_by_one(context: dg.AssetExecutionContext, loaded: Iterable[LoadedDay]) -> None:
-    """Record the days that are loaded although the step is going to fail."""
-    for day in loaded:
-        for key in context.selected_asset_keys:
-            context.log_event(
-                dg.AssetMaterialization(
-                    asset_key=key,
-                    partition=day.day.isoformat(),
-                    metadata=_describe_day(day, key.path[-1]),
-                )
-            )
+    """Record days that Dagster would not: the step is going to fail, or they are out of range."""
+    for key in context.selected_asset_keys:
+        days = {day.day: _describe_day(day, key.path[-1]) for day in loaded}
+        log_materializations(context, key, days)

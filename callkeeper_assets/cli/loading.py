@@ -79,7 +79,12 @@ def count_calls(outcomes: Sequence[Outcome]) -> dict[str, int]:
     with connect(autocommit=True) as connection:
         for outcome in outcomes:
             for run in (one for one in outcome.runs if one.first):
-                values = {"name": outcome.source, "first": run.first, "last": run.last}
+                values = {
+                    "name": outcome.source,
+                    "first": run.first,
+                    "last": run.last,
+                    "others": list(run.others),
+                }
                 row = connection.execute(query, values).fetchone()
                 calls = int(str(row[0])) if row else 0
                 counts[outcome.source] = counts.get(outcome.source, 0) + calls

@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from datetime import date
 from types import TracebackType
 from typing import Final, Protocol, Self
 
@@ -75,7 +74,9 @@ class _Lines:
         elif isinstance(message, Finished):
             purpose = self._purposes[name]
             if message.first:
-                print_note(f"{name}: {message.first} to {message.last} {_DONE[purpose]}")
+                others = f" and {say_count(len(message.others), 'day')} apart"
+                days = f"{message.first} to {message.last}{others if message.others else ''}"
+                print_note(f"{name}: {days} {_DONE[purpose]}")
             else:
                 print_note(f"{name}: {_WITHOUT_DAYS[purpose][1]}")
         elif isinstance(message, Failed):
@@ -143,7 +144,7 @@ class _Bars:
         elif isinstance(message, Finished) and not message.first:
             self._bars.update(self._tasks[name], total=1, completed=1, state="done")
         elif isinstance(message, Finished):
-            self._done[name] += _days_of(message)
+            self._done[name] += message.days
             self._reached[name].clear()
             days = say_count(self._days[name], "day")
             self._tell(name, 2 * self._done[name], f"{self._done[name]} of {days} done")
@@ -162,10 +163,6 @@ def _describe_plan(message: Planned) -> str:
     if message.purpose in _WITHOUT_DAYS:
         return _WITHOUT_DAYS[message.purpose][0]
     return f"{say_count(message.days, 'day')} to {message.purpose}"
-
-
-def _days_of(message: Finished) -> int:
-    return (date.fromisoformat(message.last) - date.fromisoformat(message.first)).days + 1
 
 
 def open_progress(sources: Sequence[str]) -> ProgressView:

@@ -86,7 +86,12 @@ def build_document(
                 "seconds": round(outcome.seconds, 2),
                 "tables": document_tables(outcome),
                 "runs": [
-                    {"run_id": run.run_id, "from": run.first, "to": run.last}
+                    {
+                        "run_id": run.run_id,
+                        "from": run.first,
+                        "to": run.last,
+                        "other_days": run.others,
+                    }
                     for run in outcome.runs
                 ],
                 "errors": outcome.errors,

@@ -1,10 +1,13 @@
-"""Cron expressions: which ones can ever be due.
+"""Cron expressions: which ones can ever be due, and when they were.
 
 Dagster checks them too, but only once it is imported (seconds) and lets pass days that no month
 has, such as February 30 in a list. Five fields: minute, hour, day of month, month, day of week.
 """
 
 import re
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
 
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
@@ -22,6 +25,8 @@ _PART = re.compile(r"(?P<first>\*|\w+)(-(?P<last>\w+))?(/(?P<step>\d+))?")
 
 _SUNDAY = 7
 _LONGEST = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
+# February 29 comes once in eight years around a century that has none.
+_MOST_DAYS = 9 * 366
 
 
 def _read_number(text: str, names: dict[str, int]) -> int:
@@ -69,3 +74,46 @@ def find_cron_problem(cron: str) -> str | None:
     if fields[4] == "*" and not any(min(days) <= _LONGEST[month - 1] for month in months):
         return f"'{cron}' is never due: none of its months has such a day."
     return None
+
+
+def _list_ticks(cron: str, day: date, zone: ZoneInfo) -> Iterator[datetime]:
+    """Yield when a good expression is due on a day, in order, in UTC.
+
+    A time that the clock skips is due as much later as the clock is put forward.
+    """
+    fields = cron.split()
+    values: list[set[int]] = []
+    for text, (_, least, greatest, names) in zip(fields, _FIELDS, strict=True):
+        parts = (_read_part(part, least, greatest, names) or set() for part in text.split(","))
+        values.append(set().union(*parts))
+    minutes, hours, days, months, weekdays = values
+    on_day = day.day in days
+    on_weekday = bool({day.isoweekday(), day.isoweekday() % _SUNDAY} & weekdays)
+    # With both given cron takes either.
+    is_due = on_day or on_weekday if "*" not in {fields[2], fields[4]} else on_day and on_weekday
+    if is_due and day.month in months:
+        for hour in sorted(hours):
+            for minute in sorted(minutes):
+                yield datetime.combine(day, time(hour, minute), zone).astimezone(UTC)
+
+
+def find_last_tick(cron: str, until: datetime, zone: ZoneInfo) -> datetime:
+    """Return when a good expression was due last, up to and including a moment; in UTC."""
+    day = until.astimezone(zone).date()
+    for back in range(_MOST_DAYS):
+        ticks = _list_ticks(cron, day - timedelta(days=back), zone)
+        past = [tick for tick in ticks if tick <= until]
+        if past:
+            return max(past)
+    raise ValueError(f"{cron!r} is never due.")
+
+
+def find_next_tick(cron: str, since: datetime, zone: ZoneInfo) -> datetime:
+    """Return when a good expression is due next, from a moment on, itself included; in UTC."""
+    day = since.astimezone(zone).date()
+    for ahead in range(_MOST_DAYS):
+        ticks = _list_ticks(cron, day + timedelta(days=ahead), zone)
+        coming = [tick for tick in ticks if tick >= since]
+        if coming:
+            return min(coming)
+    raise ValueError(f"{cron!r} is never due.")

@@ -163,7 +163,11 @@ def _build_source(attributes: SourceAttributes, file: Path, now: datetime) -> So
         history_days=attributes.history_days,
         tables=tuple(table for table in SELECTABLE_TABLES if table in attributes.tables),
         filters=_group_filters(attributes),
-        refresh=Refresh(cron=attributes.refresh.cron, overlap_days=attributes.refresh.overlap_days),
+        refresh=Refresh(
+            cron=attributes.refresh.cron,
+            overlap_days=attributes.refresh.overlap_days,
+            settle_after_days=attributes.refresh.settle_after_days,
+        ),
         webhook=_build_webhook(attributes.webhook),
         reconciliation=Reconciliation(
             cron=attributes.reconciliation.cron,

@@ -165,6 +165,9 @@ class RefreshAttributes(_Attributes):
     overlap_days: int = Field(
         default=3, ge=0, le=366, description="Days before today that are read again each time."
     )
+    settle_after_days: int = Field(
+        default=30, ge=1, le=36_500, description="Days after which a call is settled as it is."
+    )
 
 
 class WebhookAttributes(_Attributes):

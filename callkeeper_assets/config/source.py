@@ -7,13 +7,14 @@ anything again. Only its secret is not here, it is read from the environment whe
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Final
 from zoneinfo import ZoneInfo
 
 from callkeeper_assets.api.names import ApiName, Role
 from callkeeper_assets.config.errors import MissingSecretError, SecretAttribute
+from callkeeper_assets.local_time import day_start, find_day
 from callkeeper_assets.privacy.rule import KEEP_ALL, Rule
 from callkeeper_assets.reports.definition import Report
 from callkeeper_assets.warehouse.filters import Filter
@@ -26,10 +27,12 @@ class Refresh:
     Args:
         cron: When, in the source's time zone.
         overlap_days: Days before today that are read again each time, today not counted.
+        settle_after_days: After so many days a call that is not final counts as settled as it is.
     """
 
     cron: str
     overlap_days: int
+    settle_after_days: int = 30
 
 
 @dataclass(frozen=True)
@@ -195,15 +198,15 @@ class Source:
 
     def today(self, now: datetime | None = None) -> date:
         """The current day in the source's time zone; `now` must know its own zone."""
-        return (now or datetime.now(self.time_zone)).astimezone(self.time_zone).date()
+        return find_day(now or datetime.now(self.time_zone), self.time_zone)
 
     def report(self, name: str) -> Report | None:
         """Return the report of this name; None if the source has none."""
         return next((one for one in self.reports if one.name == name), None)
 
     def start_of(self, day: date) -> datetime:
-        """The moment at which a day begins in the source's time zone."""
-        return datetime.combine(day, time(), self.time_zone)
+        """The moment at which a day begins in the source's time zone, in UTC."""
+        return day_start(day, self.time_zone)
 
     def first_kept_day(self, today: date) -> date | None:
         """The first day that retention keeps; None if it keeps all."""
@@ -212,6 +215,10 @@ class Source:
     def first_held_day(self, today: date) -> date:
         """The first day of which the tables and the raw calls may hold anything."""
         return max(self.start_date, self.first_kept_day(today) or self.start_date)
+
+    def settled_before(self, today: date) -> date:
+        """Calls of days before it that are not final are not waited for any more."""
+        return today - timedelta(days=self.refresh.settle_after_days)
 
     def find_retention_problem(self, day: date) -> str:
         """Say why a day must not come back that retention deletes; empty if it may."""

@@ -12,6 +12,7 @@ from psycopg import sql
 
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.database import connect
+from callkeeper_assets.local_time import find_day, list_stretches
 from callkeeper_assets.personal_data.leftovers import delete_leftovers
 from callkeeper_assets.personal_data.reloading import Reloaded, Reloader
 from callkeeper_assets.personal_data.requests import name_request
@@ -38,10 +39,12 @@ _ACCOUNT: Final = "SELECT account_id FROM general_accounts WHERE name = %s"
 _WEBHOOK_CALLS: Final = """
     SELECT call_id FROM callkeeper_calls WHERE account_id = %(account_id)s AND origin = 'webhook'
 """
-_LEFT_DAYS: Final = """
-    SELECT count(*), min(called_at)::date, max(called_at)::date FROM callkeeper_calls
-    WHERE account_id = %(account_id)s AND origin = 'api'
-        AND NOT (called_at AT TIME ZONE %(zone)s)::date = ANY(%(days)s)
+_LEFT_CALLS: Final = """
+    SELECT count(*), min(called_at), max(called_at) FROM callkeeper_calls
+    WHERE account_id = %(account_id)s AND origin = 'api' AND NOT EXISTS (
+        SELECT FROM unnest(%(starts)s::timestamptz[], %(ends)s::timestamptz[]) AS done (s, e)
+        WHERE called_at >= done.s AND called_at < done.e
+    )
 """
 _LEFT_ROWS: Final = """
     SELECT count(*) FROM {table}
@@ -156,21 +159,23 @@ def _find_left(
     connection: Connection, source: Source, account_id: int, reloaded: Reloaded
 ) -> list[str]:
     """Say which rows are as they were: those that no raw call fills anew."""
+    stretches = list_stretches(reloaded.days, source.time_zone)
     values = {
         "account_id": account_id,
-        "zone": source.time_zone.key,
-        "days": sorted(reloaded.days),
+        "starts": [start for start, _ in stretches],
+        "ends": [end for _, end in stretches],
         "reports": [report.name for report in source.reports],
+        "days": sorted(reloaded.built),
     }
-    row = connection.execute(_LEFT_DAYS, values).fetchone()
+    row = connection.execute(_LEFT_CALLS, values).fetchone()
     problems = []
     if row and row[0]:
+        first, last = (find_day(moment, source.time_zone) for moment in row[1:])
         problems.append(
-            f"{row[0]} calls of {row[1]} to {row[2]} are in the tables as they were: their raw "
+            f"{row[0]} calls of {first} to {last} are in the tables as they were: their raw "
             f"calls are not there. Load these days again: callkeeper load {source.name} "
-            f"--from {row[1]} --to {row[2]}, or delete the rows."
+            f"--from {first} --to {last}, or delete the rows."
         )
-    values["days"] = sorted(reloaded.built)
     for (table,) in connection.execute(_OF_USERS).fetchall():
         problems += _find_left_rows(connection, table, (REPORT_COLUMN, DAY_COLUMN), values)
     for table in ("callkeeper_reports", "callkeeper_rejects"):

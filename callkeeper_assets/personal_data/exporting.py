@@ -81,7 +81,8 @@ def _export_source(hits: SourceHits, spooled: int) -> Document:
         "raw_calls": [
             {
                 "day": str(one.day),
-                "refused_answer": one.refused,
+                "refused_answer": one.version == "refused",
+                "replaced_day": one.version == "replaced",
                 "as": one.role,
                 "call": msgspec.json.decode(one.payload),
             }

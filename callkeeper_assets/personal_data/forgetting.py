@@ -38,7 +38,7 @@ class SourceFound:
         mentions: others' calls that have the number in a text.
         of_manager: calls that have it as the manager's number alone; they are left.
         masked: raw calls whose masked number can be this one; they are left.
-        raw_files: of raw calls, refused answers included.
+        raw_files: of raw calls, with what lies beside the days.
         payloads: of webhooks, those in the spool included.
     """
 
@@ -117,7 +117,7 @@ def _describe(hits: SourceHits, spooled: int) -> SourceFound:
         mentions=sum("mention" in found and "client" not in found for found in roles.values()),
         of_manager=len(hits.of_managers),
         masked=hits.masked,
-        raw_files=len({(one.day, one.refused) for one in erased}),
+        raw_files=len({(one.day, one.version) for one in erased}),
         raw_calls=len(erased),
         payloads=spooled + sum(one.role != "manager" for one in hits.payloads),
     )

@@ -10,6 +10,7 @@ from datetime import date
 from typing import Final
 
 from callkeeper_assets.config.source import Source
+from callkeeper_assets.local_time import find_day
 from callkeeper_assets.personal_data.targets import Connection
 from callkeeper_assets.raw.errors import MissingDayError, UnreadableDayError
 from callkeeper_assets.raw.store import RawStore
@@ -31,8 +32,8 @@ _AGAIN: Final = """
     UPDATE callkeeper_webhooks SET state = 'new', reason = NULL, processed_at = NULL
     WHERE account_id = %(account_id)s AND state = 'processed' AND call_id = ANY(%(calls)s)
 """
-_DAYS_OF_CALLS: Final = """
-    SELECT DISTINCT (called_at AT TIME ZONE %(zone)s)::date FROM callkeeper_calls
+_MOMENTS_OF_CALLS: Final = """
+    SELECT called_at FROM callkeeper_calls
     WHERE account_id = %(account_id)s AND call_id = ANY(%(calls)s)
 """
 
@@ -82,8 +83,8 @@ class Reloader:
         outcome = Reloaded()
         values = {"account_id": self.account_id, "days": sorted(days), "calls": sorted(call_ids)}
         loaded = {day for (day,) in self.connection.execute(_LOADED, values).fetchall()}
-        told = {**values, "zone": self.source.time_zone.key}
-        of_calls = {day for (day,) in self.connection.execute(_DAYS_OF_CALLS, told).fetchall()}
+        moments = self.connection.execute(_MOMENTS_OF_CALLS, values).fetchall()
+        of_calls = {find_day(moment, self.source.time_zone) for (moment,) in moments}
         with Loader(self.url) as loader:
             self._load_days(loader, sorted(loaded), outcome)
             self._process_again(loader, values, outcome)

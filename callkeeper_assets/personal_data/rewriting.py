@@ -18,7 +18,7 @@ from callkeeper_assets.personal_data.searching import read_payloads
 from callkeeper_assets.personal_data.targets import Connection
 from callkeeper_assets.raw.days import replace_payloads
 from callkeeper_assets.raw.errors import UnreadableDayError
-from callkeeper_assets.raw.store import RawStore
+from callkeeper_assets.raw.store import VERSIONS, RawStore, Version
 from callkeeper_assets.warehouse.session import Session
 from callkeeper_assets.webhooks.document import Format
 from callkeeper_assets.webhooks.inbox import Inbox
@@ -41,7 +41,7 @@ class Rewritten:
     """What was, or would be, rewritten.
 
     Attributes:
-        days: of raw calls that changed, without refused answers.
+        days: of raw calls that changed, without what lies beside them.
         unreadable: files that could not be read, with the reason.
     """
 
@@ -60,9 +60,9 @@ def rewrite_raw_days(
     done: Rewritten,
     *,
     is_dry: bool = False,
-    only: Mapping[bool, set[date]] | None = None,
+    only: Mapping[Version, set[date]] | None = None,
 ) -> None:
-    """Rewrite an account's raw days, and its refused answers; files without a change stay.
+    """Rewrite an account's raw days, and what lies beside them; files without a change stay.
 
     Args:
         store: Where they lie.
@@ -70,16 +70,16 @@ def rewrite_raw_days(
         rewrite: Gives each call's new text.
         done: Is told what changed.
         is_dry: Count, and write nothing.
-        only: Days to look at: of answers that were refused (True), and of the others.
+        only: Days to look at, by version of their files.
 
     Raises:
         StoreError: The place cannot be reached or written.
     """
-    for refused in (False, True):
-        days = store.list_days(source, refused=refused)
-        for day in sorted(days if only is None else days & only[refused]):
+    for version in VERSIONS:
+        days = store.list_days(source, version)
+        for day in sorted(days if only is None else days & only[version]):
             try:
-                calls, details = store.read(source, day, refused=refused)
+                calls, details = store.read(source, day, version)
             except UnreadableDayError as error:
                 done.unreadable.append(str(error))
                 continue
@@ -96,11 +96,10 @@ def rewrite_raw_days(
             done.files += 1
             done.calls += len(changed)
             done.call_ids |= changed
-            if not refused:
+            if version == "stored":
                 done.days.add(day)
             if not is_dry:
-                replaced = replace_payloads(calls, after)
-                (store.refuse if refused else store.rewrite)(replaced, details)
+                store.rewrite(replace_payloads(calls, after), details, version)
 
 
 def rewrite_payloads(

@@ -5,18 +5,19 @@ Read only. Whatever forgets, exports or verifies asks here, so that all three se
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, Final
 
 from psycopg import sql
 
+from callkeeper_assets.local_time import find_day
 from callkeeper_assets.personal_data.targets import Connection, Target
 from callkeeper_assets.privacy.numbers import RUSSIAN_DIGITS
 from callkeeper_assets.privacy.rewriting import NotJsonError, decode
 from callkeeper_assets.privacy.seeking import Role, Seeker
 from callkeeper_assets.raw.errors import UnreadableDayError
-from callkeeper_assets.raw.store import RawStore
+from callkeeper_assets.raw.store import VERSIONS, RawStore, Version
 from callkeeper_assets.reports.structure import CALL_COLUMN
 from callkeeper_assets.warehouse.dimensions import CALLS
 from callkeeper_assets.warehouse.tables import TABLES
@@ -53,10 +54,10 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class RawHit:
-    """A raw call with the number; `refused`: in an answer that the guard refused."""
+    """A raw call with the number; `version`: of the day's file in which it is."""
 
     day: date
-    refused: bool
+    version: Version
     call_id: int
     role: Role
     payload: str
@@ -128,8 +129,9 @@ class SourceHits:
             role = "client"
         elif not is_in_row(seeker, {**row, "manager_phone": None}):
             role = "manager"
-        zone = self.target.source.time_zone if self.target.source else UTC
-        day = row["called_at"].astimezone(zone).date()
+        source = self.target.source
+        called_at: datetime = row["called_at"]
+        day = find_day(called_at, source.time_zone) if source else called_at.astimezone(UTC).date()
         self.rows.append(RowHit(day, row["call_id"], role))
 
 
@@ -143,9 +145,9 @@ def search_source(
     """
     hits = SourceHits(target, unfinished=store.list_unfinished(target.name))
     seeker = target.build_seeker(number)
-    for refused in (False, True):
-        for day in sorted(store.list_days(target.name, refused=refused)):
-            _search_day(store, hits, seeker, day, refused=refused)
+    for version in VERSIONS:
+        for day in sorted(store.list_days(target.name, version)):
+            _search_day(store, hits, seeker, day, version)
     if target.account_id is not None:
         seeker = target.build_seeker(number, of_webhooks=True)
         hits.payloads += _search_payloads(connection, target.account_id, seeker)
@@ -153,10 +155,10 @@ def search_source(
 
 
 def _search_day(
-    store: RawStore, hits: SourceHits, seeker: Seeker, day: date, *, refused: bool
+    store: RawStore, hits: SourceHits, seeker: Seeker, day: date, version: Version
 ) -> None:
     try:
-        calls, _ = store.read(hits.target.name, day, refused=refused)
+        calls, _ = store.read(hits.target.name, day, version)
     except UnreadableDayError as error:
         hits.unreadable.append(str(error))
         return
@@ -164,7 +166,7 @@ def _search_day(
     for call_id, payload in zip(ids, payloads, strict=True):
         role = seeker.find_role(payload)
         if role is not None:
-            hits.raw.append(RawHit(day, refused, call_id, role, payload))
+            hits.raw.append(RawHit(day, version, call_id, role, payload))
         elif "**" in payload and seeker.could_be_in(payload):
             hits.masked += 1
 

@@ -40,6 +40,9 @@ class DayDetails(msgspec.Struct, frozen=True, kw_only=True):
         fetched_at: When the last answer came, UTC.
         run_id: The Dagster run, of a re-executed run the first one.
         refusal: Why the guard did not let the answer replace the day; empty if it did.
+        most_calls: The most calls that the day ever had, since it was fetched with `--force`; 0 in
+            files of versions that did not count.
+        lost: Calls that are gone from the day as it was, which lies beside; 0 if nothing does.
     """
 
     source: str
@@ -51,6 +54,8 @@ class DayDetails(msgspec.Struct, frozen=True, kw_only=True):
     fetched_at: datetime
     run_id: str
     refusal: str = ""
+    most_calls: int = 0
+    lost: int = 0
 
 
 def build_table(

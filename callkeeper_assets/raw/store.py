@@ -1,7 +1,8 @@
 """Where days of raw calls lie: `<root>/<source>/<year>/<day>.parquet` on any fsspec file system.
 
 A day's file is replaced as a whole: a reader sees the old file or the new one, whatever is killed
-when. An answer that the guard refused lies beside the day's file, which stays as it was.
+when. An answer that the guard refused lies beside the day's file, which stays as it was; so does
+the day as it was before it lost more calls than a handful and a fifth.
 """
 
 import os
@@ -11,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from callkeeper_assets.raw.days import DayDetails, decode_day, encode_day
 from callkeeper_assets.raw.errors import MissingDayError, StoreError
@@ -19,11 +20,20 @@ from callkeeper_assets.raw.errors import MissingDayError, StoreError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_REFUSED_SUFFIX: Final = ".refused"
+# A day's file, and what may lie beside it: an answer that was refused, the day that was replaced.
+Version = Literal["stored", "refused", "replaced"]
+VERSIONS: Final[tuple[Version, ...]] = get_args(Version)
+_SUFFIXES: Final[dict[Version, str]] = {
+    "stored": "",
+    "refused": ".refused",
+    "replaced": ".replaced",
+}
 _DAY_FILE: Final = re.compile(r"(\d{4}-\d\d-\d\d)\.parquet")
 _UNFINISHED: Final = re.compile(r"\.\d{4}-\d\d-\d\d\.parquet.*\.[0-9a-f]{32}")
-# Beside it: a refused answer, and what a kill left of a file that was being written.
-_ANY_FILE: Final = re.compile(r"\.?(\d{4}-\d\d-\d\d)\.parquet(\.refused)?(\.[0-9a-f]{32})?")
+# Beside it: the other versions, and what a kill left of a file that was being written.
+_ANY_FILE: Final = re.compile(
+    r"\.?(\d{4}-\d\d-\d\d)\.parquet(\.refused|\.replaced)?(\.[0-9a-f]{32})?"
+)
 
 
 class RawStore:
@@ -52,50 +62,61 @@ class RawStore:
             ) from error
         self._is_local = isinstance(self._files.protocol, tuple) and "file" in self._files.protocol
 
-    def locate(self, source: str, day: date) -> str:
-        """Return the path of a day's file."""
-        return f"{self._root}/{source}/{day.year}/{day.isoformat()}.parquet"
+    def locate(self, source: str, day: date, version: Version = "stored") -> str:
+        """Return the path of a day's file, or of what lies beside it."""
+        suffix = _SUFFIXES[version]
+        return f"{self._root}/{source}/{day.year}/{day.isoformat()}.parquet{suffix}"
 
     def write(self, calls: "pa.Table", details: DayDetails) -> int:
         """Replace a day, atomically; an answer refused before is cleared away.
 
+        Of a day whose details tell of lost calls the file as it was before is kept beside, until it
+        has its calls again: the first one, which has most.
+
         Returns:
             The file's size in bytes.
         """
-        path = self.locate(details.source, details.day)
+        source, day = details.source, details.day
+        path, replaced = self.locate(source, day), self.locate(source, day, "replaced")
         content = encode_day(calls, details)
+        if details.lost:
+            self._keep(path, replaced)
         self._replace(path, content)
-        self._remove(path + _REFUSED_SUFFIX)
+        self._remove(self.locate(source, day, "refused"))
+        if not details.lost:
+            self._remove(replaced)
         return len(content)
 
-    def rewrite(self, calls: "pa.Table", details: DayDetails) -> None:
-        """Replace a day's calls as they are stored; an answer refused since stays beside."""
-        self._replace(self.locate(details.source, details.day), encode_day(calls, details))
+    def rewrite(self, calls: "pa.Table", details: DayDetails, version: Version = "stored") -> None:
+        """Replace the calls of one version of a day; the others stay."""
+        path = self.locate(details.source, details.day, version)
+        self._replace(path, encode_day(calls, details))
 
     def refuse(self, calls: "pa.Table", details: DayDetails) -> None:
         """Keep an answer that the guard did not let replace the day, beside the day's file."""
-        path = self.locate(details.source, details.day) + _REFUSED_SUFFIX
-        self._replace(path, encode_day(calls, details))
+        self.rewrite(calls, details, "refused")
 
     def read(
-        self, source: str, day: date, *, refused: bool = False
+        self, source: str, day: date, version: Version = "stored"
     ) -> "tuple[pa.Table, DayDetails]":
-        """Read a day, or its answer that was refused.
+        """Read a day, or what lies beside it.
 
         Raises:
             MissingDayError: There is no file for it.
             UnreadableDayError: The file is damaged.
             StoreError: The place cannot be reached.
         """
-        path = self.locate(source, day) + (_REFUSED_SUFFIX if refused else "")
+        path = self.locate(source, day, version)
         content = self._read(path)
         if content is None:
             raise MissingDayError(source=source, day=day, name=path)
         return decode_day(content, name=path)
 
-    def read_details(self, source: str, day: date, *, refused: bool = False) -> DayDetails | None:
-        """Return how a day, or its refused answer, was fetched; None without a file."""
-        path = self.locate(source, day) + (_REFUSED_SUFFIX if refused else "")
+    def read_details(
+        self, source: str, day: date, version: Version = "stored"
+    ) -> DayDetails | None:
+        """Return how a day, or what lies beside it, was fetched; None without a file."""
+        path = self.locate(source, day, version)
         content = self._read(path)
         return None if content is None else decode_day(content, name=path, columns=[])[1]
 
@@ -104,23 +125,25 @@ class RawStore:
         found = self.look_up(source, day)
         return found[0] if found else set()
 
-    def look_up(self, source: str, day: date) -> "tuple[set[int], DayDetails] | None":
+    def look_up(
+        self, source: str, day: date, version: Version = "stored"
+    ) -> "tuple[set[int], DayDetails] | None":
         """Return the ids of a day's calls and how it was fetched; None where there is no file."""
-        path = self.locate(source, day)
+        path = self.locate(source, day, version)
         content = self._read(path)
         if content is None:
             return None
         calls, details = decode_day(content, name=path, columns=["call_id"])
         return set(calls.column("call_id").to_pylist()), details
 
-    def list_days(self, source: str, *, refused: bool = False) -> set[date]:
-        """Return the days of a source that have a file, or an answer that was refused.
+    def list_days(self, source: str, version: Version = "stored") -> set[date]:
+        """Return the days of a source that have a file of this version.
 
         Raises:
             StoreError: The place cannot be reached.
         """
         names = (path.rpartition("/")[2] for path in self._list(source))
-        suffix = _REFUSED_SUFFIX if refused else ""
+        suffix = _SUFFIXES[version]
         days = (
             _DAY_FILE.fullmatch(name.removesuffix(suffix))
             for name in names
@@ -158,7 +181,7 @@ class RawStore:
         return {path: details["size"] for path, details in found.items()}
 
     def measure_old(self, source: str, first_kept: date) -> dict[str, int]:
-        """Return the files of a source's days before a day, refused answers too, and their bytes.
+        """Return the files of a source's days before a day, of all versions, and their bytes.
 
         Raises:
             StoreError: The place cannot be reached.
@@ -186,6 +209,14 @@ class RawStore:
             except FileNotFoundError:
                 return None
             return content
+
+    def _keep(self, path: str, beside: str) -> None:
+        """Keep a file beside, unless one is there already."""
+        with self._said(beside, "read"):
+            is_kept = self._files.exists(beside)
+        content = None if is_kept else self._read(path)
+        if content is not None:
+            self._replace(beside, content)
 
     def _replace(self, path: str, content: bytes) -> None:
         with self._said(path, "written"):

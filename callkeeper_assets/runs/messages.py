@@ -85,13 +85,20 @@ class TableTotal(msgspec.Struct, frozen=True):
 
 
 class Finished(msgspec.Struct, frozen=True, tag=True):
-    """A run has succeeded; days as of `Started`."""
+    """A run has succeeded; days as of `Started`, and `others` outside of them."""
 
     source: str
     run_id: str
     first: str
     last: str
     tables: list[TableTotal]
+    others: tuple[str, ...] = ()
+
+    @property
+    def days(self) -> int:
+        """How many days it had."""
+        first, last = date.fromisoformat(self.first), date.fromisoformat(self.last)
+        return (last - first).days + 1 + len(self.others)
 
 
 class Failed(msgspec.Struct, frozen=True, tag=True):

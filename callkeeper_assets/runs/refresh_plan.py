@@ -1,30 +1,39 @@
 """Which days a refresh reads again: the overlap, and older days that are not settled.
 
-A pure function decides; it is asked by the schedule and by the command line alike.
+A pure function decides; it is asked by the schedule and by the command line alike. Old days lie
+apart, and are one run all the same: a run costs more to start than a day costs to read again.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Final
 
-# A range is a run, and a run costs more to start than a few days cost to read again.
-_GAP_WORTH_A_RUN: Final = 7
+# Days so near to the overlap are read with it, and those between.
+_NEAR: Final = 7
+# They are listed in a run's tag, which an index of the database holds.
+_MOST_OTHERS: Final = 100
 _DAY: Final = timedelta(days=1)
 
 
 @dataclass(frozen=True)
 class DayRange:
-    """Days `first` to `last`, both included."""
+    """Days `first` to `last`, both included, and `others` outside of them: those of one run."""
 
     first: date
     last: date
+    others: tuple[date, ...] = field(default=(), kw_only=True)
+
+    @property
+    def days(self) -> int:
+        """How many days it has."""
+        return (self.last - self.first).days + 1 + len(self.others)
 
 
 def plan_refresh(
     *, today: date, overlap_days: int, first_day: date, unsettled: Iterable[date]
 ) -> list[DayRange]:
-    """Return the ranges to read again, oldest first, not overlapping.
+    """Return the days to read again, by run: those that lie apart, then the overlap's range.
 
     Args:
         today: In the source's time zone; always read.
@@ -35,10 +44,14 @@ def plan_refresh(
     """
     overlap = {today - _DAY * back for back in range(overlap_days + 1)}
     days = sorted(day for day in overlap | set(unsettled) if first_day <= day <= today)
-    ranges: list[DayRange] = []
-    for day in days:
-        if ranges and (day - ranges[-1].last).days <= _GAP_WORTH_A_RUN:
-            ranges[-1] = DayRange(ranges[-1].first, day)
-        else:
-            ranges.append(DayRange(day, day))
-    return ranges
+    if not days:
+        return []
+    first = today
+    while near := [day for day in days if 0 < (first - day).days <= _NEAR]:
+        first = near[0]
+    apart = [day for day in days if day < first]
+    chunks = (apart[at : at + _MOST_OTHERS] for at in range(0, len(apart), _MOST_OTHERS))
+    return [
+        *(DayRange(chunk[0], chunk[0], others=tuple(chunk[1:])) for chunk in chunks),
+        DayRange(first, today),
+    ]

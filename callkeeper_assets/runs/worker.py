@@ -192,7 +192,7 @@ def _run_all(instance: dg.DagsterInstance, source: Source, options: argparse.Nam
     )
     works = _plan_works(source, options)
     ranges = [one for work in works for one in work.ranges]
-    days = sum((one.last - one.first).days + 1 for one in ranges if one)
+    days = sum(one.days for one in ranges if one)
     purpose = works[0].purpose
     _say(Planned(source=source.name, days=days, runs=len(ranges), purpose=purpose))
     progress.listen(lambda phase, done, total: _say(Progress(source.name, phase, done, total)))
@@ -254,7 +254,7 @@ def _run_one(
             instance=instance,
             tags={
                 COMMAND_LINE_TAG: "command line",
-                **(build_range_tags(days.first, days.last) if days else {}),
+                **(build_range_tags(days.first, days.last, days.others) if days else {}),
             },
             asset_selection=work.assets,
             run_config={**_QUIET, "ops": _build_op_config(job, work.config)},
@@ -267,7 +267,17 @@ def _run_one(
         TableTotal(name, counts.added, counts.updated, counts.deleted)
         for name, counts in total_run(url, run_id).items()
     ]
-    _say(Finished(source=source.name, run_id=run_id, first=first, last=last, tables=tables))
+    others = tuple(day.isoformat() for day in days.others) if days else ()
+    _say(
+        Finished(
+            source=source.name,
+            run_id=run_id,
+            first=first,
+            last=last,
+            tables=tables,
+            others=others,
+        )
+    )
     return True
 
 

@@ -34,6 +34,27 @@ def _dimension_key(name: str, table: str) -> Column:
     )
 
 
+GENERAL_COSTS_FACTS: Final = Table(
+    name="general_costs_facts",
+    role="placeholder",
+    grain="source × minute × site × marks of a visit",
+    key=("account_id", "dates_id", "sites_id", "traffic_id"),
+    description=(
+        "Costs of advertising, as mybi's warehouse has them. CallKeeper tells of none: the table "
+        "is empty, for reports and packages that expect it."
+    ),
+    columns=(
+        ACCOUNT_ID,
+        _dimension_key("dates_id", "general_dates"),
+        _dimension_key("sites_id", "general_sites"),
+        _dimension_key("traffic_id", "general_traffic"),
+        Column("impressions", "integer", "How often advertising was shown"),
+        Column("clicks", "integer", "How often it was clicked"),
+        Column("cost", "double precision", "What it cost"),
+        Column("vat_included", "boolean", "Whether VAT is in the cost"),
+    ),
+)
+
 CALLKEEPER_CALLS: Final = Table(
     name="callkeeper_calls",
     role="dimension",

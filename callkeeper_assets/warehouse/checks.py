@@ -13,9 +13,9 @@ from typing import Any, Final
 import psycopg
 
 from callkeeper_assets.database import connect
+from callkeeper_assets.local_time import split_day
 from callkeeper_assets.warehouse.call_sql import read_sql
 from callkeeper_assets.warehouse.dimensions import CALLS, FACTS
-from callkeeper_assets.warehouse.local_time import split_day
 from callkeeper_assets.warehouse.records import Account
 from callkeeper_assets.warehouse.tables import TABLES, Column
 

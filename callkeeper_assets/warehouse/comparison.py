@@ -84,12 +84,13 @@ class Comparison:
     counts: dict[date, Counts]
 
 
-def compare(duck: duckdb.DuckDBPyConnection) -> Comparison:
+def compare(duck: duckdb.DuckDBPyConnection, settled_before: date) -> Comparison:
     """Compare the relations `frame` and `existing` of a DuckDB, which has `days` as well.
 
-    Makes the relation `compared` there.
+    Makes the relation `compared` there. Calls that are not final are compared on days before
+    `settled_before`: nobody waits for them any more.
     """
-    duck.execute(_COMPARE)
+    duck.execute(_COMPARE, {"settled_before": settled_before})
     found = duck.sql(_FIND).to_arrow_table()
     counts = {day: Counts(*numbers) for day, *numbers in duck.execute(_COUNT).fetchall()}
     return Comparison(found, counts)

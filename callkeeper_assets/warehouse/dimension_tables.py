@@ -51,7 +51,10 @@ GENERAL_DATES: Final = Table(
     key=("id",),
     description="Minutes in which calls were made, as the clock on the source's wall showed them.",
     columns=(
-        _id("Minutes from 1970-01-01 00:00 to `full_date` on the same clock; 1 is unknown"),
+        _id(
+            "Minutes from 1970-01-01 00:00 to `full_date` on the same clock; 1, whose row says "
+            "1970-01-01 00:01, is unknown"
+        ),
         Column("full_date", "timestamp without time zone", "The minute"),
         Column("year", "smallint", "Year"),
         Column("quarter", "smallint", "Quarter, 1 to 4"),
@@ -65,6 +68,7 @@ GENERAL_DATES: Final = Table(
         Column("hour", "smallint", "Hour, 0 to 23"),
         Column("minute", "smallint", "Minute, 0 to 59"),
         Column("simple_date", "date", "The day"),
+        Column("week_year", "smallint", "Year of the ISO week: 2025-12-29 is of week 1 of 2026"),
     ),
 )
 

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 import psycopg
 
 from callkeeper_assets.database import connect
+from callkeeper_assets.local_time import find_day
 from callkeeper_assets.warehouse.call_sql import read_sql
 
 EventKind = Literal["load", "webhook", "lost", "found", "healed", "gone"]
@@ -111,10 +112,10 @@ def read_history(url: str, source: str, zone: ZoneInfo, call_id: int) -> CallHis
             return None
         days = {event.day for event in events if event.day}
         if present:
-            days.add(present.called_at.astimezone(zone).date())
+            days.add(find_day(present.called_at, zone))
         elif not days:
             # Only webhooks know it, and they come on the day of the call.
-            days = {event.at.astimezone(zone).date() for event in events}
+            days = {find_day(event.at, zone) for event in events}
         events += _read_loads(connection, {**scope, "days": sorted(days)})
     events.sort(key=lambda event: event.at)
     return CallHistory(source, call_id, present, tuple(events))

@@ -12,8 +12,8 @@ from typing import Final
 import duckdb
 import pyarrow as pa
 
+from callkeeper_assets.local_time import split_day
 from callkeeper_assets.warehouse.arrow import BIGINT, INT, build_array
-from callkeeper_assets.warehouse.local_time import split_day
 from callkeeper_assets.warehouse.records import Account, RawDay
 from callkeeper_assets.warehouse.transform import Batch
 

@@ -15,13 +15,17 @@ from callkeeper_assets.warehouse.records import LoadedDay, Origin, RefusedDay, R
 from callkeeper_assets.warehouse.session import Session, as_list
 
 _DAYS = """
-    INSERT INTO callkeeper_days AS d (account_id, reading, day, raw_calls, non_final)
-    SELECT $1, $2, * FROM unnest($3::date[], $4::integer[], $5::integer[]) ORDER BY 3
+    INSERT INTO callkeeper_days AS d (account_id, reading, day, raw_calls, non_final, most_calls)
+    SELECT $1, $2, n.day, n.calls, n.open, n.calls
+    FROM unnest($3::date[], $4::integer[], $5::integer[]) AS n (day, calls, open) ORDER BY 3
     ON CONFLICT (account_id, day) DO UPDATE
-    SET reading = excluded.reading, raw_calls = excluded.raw_calls, non_final = excluded.non_final
-    WHERE (d.reading, d.raw_calls, d.non_final)
-        IS DISTINCT FROM (excluded.reading, excluded.raw_calls, excluded.non_final)
+    SET reading = excluded.reading, raw_calls = excluded.raw_calls, non_final = excluded.non_final,
+        most_calls = {most}
+    WHERE (d.reading, d.raw_calls, d.non_final, d.most_calls)
+        IS DISTINCT FROM (excluded.reading, excluded.raw_calls, excluded.non_final, {most})
 """
+_MOST = "greatest(d.most_calls, excluded.most_calls)"
+_MOST_FROM_NOW = "excluded.most_calls"
 
 
 _NEWEST = """
@@ -87,10 +91,12 @@ def write_failure(session: Session, head: LogHead, days: Collection[date], error
     _write(session, head, [(None, day, 0, 0, 0, error) for day in sorted(days)], {})
 
 
-def write_days(session: Session, account_id: int, loaded: Sequence[LoadedDay]) -> None:
-    """Remember what the source sent for each day."""
+def write_days(
+    session: Session, account_id: int, loaded: Sequence[LoadedDay], *, is_forced: bool
+) -> None:
+    """Remember what the source sent for each day; by force, it is the most that counts from now."""
     session.execute(
-        _DAYS,
+        _DAYS.format(most=_MOST_FROM_NOW if is_forced else _MOST),
         {
             "account_id": build_array([account_id], INT),
             "reading": build_array([READING], INT),

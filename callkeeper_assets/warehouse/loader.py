@@ -184,7 +184,7 @@ class _Load:
 
     def _note_days(self, days: list[LoadedDay]) -> list[LoadedDay]:
         account_id = self._row.account_id
-        write_days(self._session, account_id, days)
+        write_days(self._session, account_id, days, is_forced=self._guard is None)
         dates = [day.day for day in days]
         updated = update_account(self._session, account_id, self._account, min(dates), max(dates))
         credited = credit_account(days, self._row, updated)

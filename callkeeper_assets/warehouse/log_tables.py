@@ -64,6 +64,13 @@ CALLKEEPER_DAYS: Final = Table(
             "are made again",
             nullable=False,
         ),
+        Column(
+            "most_calls",
+            "integer",
+            "The most calls the source ever sent of the day, since a load with `--force`: what "
+            "the guard counts losses from",
+            nullable=False,
+        ),
     ),
 )
 

@@ -12,11 +12,11 @@ from typing import Any, Final
 import duckdb
 import pyarrow as pa
 
+from callkeeper_assets.local_time import Segment
 from callkeeper_assets.warehouse.arrow import DAY, INT, MOMENT, build_array
 from callkeeper_assets.warehouse.call_sql import read_sql
 from callkeeper_assets.warehouse.dimensions import CALLS, DIMENSIONS, FACTS
 from callkeeper_assets.warehouse.guard import DayBalance
-from callkeeper_assets.warehouse.local_time import Segment
 from callkeeper_assets.warehouse.records import Origin
 from callkeeper_assets.warehouse.session import Session, as_list
 from callkeeper_assets.warehouse.tables import TABLES
@@ -162,19 +162,22 @@ class Merger:
     def weigh_days(self, days: Collection[date]) -> list[DayBalance]:
         """Count what each day had and has, for the guard."""
         had = self._session.query(
-            "SELECT day, raw_calls FROM callkeeper_days WHERE account_id = $1 AND day = ANY($2)",
+            "SELECT day, raw_calls, most_calls FROM callkeeper_days "
+            "WHERE account_id = $1 AND day = ANY($2)",
             {
                 "account_id": _number(self._account_id),
                 "day": as_list(build_array(sorted(days), DAY)),
             },
         ).to_pylist()
-        had_by_day = {row["day"]: row["raw_calls"] for row in had}
+        had_by_day = {row["day"]: (row["raw_calls"], row["most_calls"]) for row in had}
         sent = dict(self._rows("SELECT day, count(*) FROM frame GROUP BY day"))
         lost = {day: (held, gone) for day, held, gone in self._rows(read_sql("lost"))}
-        return [
-            DayBalance(day, had_by_day.get(day, 0), sent.get(day, 0), *lost.get(day, (0, 0)))
-            for day in sorted(days)
-        ]
+        balances = []
+        for day in sorted(days):
+            last, most = had_by_day.get(day, (0, 0))
+            held, gone = lost.get(day, (0, 0))
+            balances.append(DayBalance(day, last, sent.get(day, 0), held, gone, most))
+        return balances
 
     def note_days(self, batch: Batch, refused: Collection[date]) -> None:
         """Say which days are refused, and from when on calls of webhooks stay: relation `days`."""

@@ -6,14 +6,18 @@ Read only. A source that the warehouse does not know has no days and no status.
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any, LiteralString
+from typing import TYPE_CHECKING, Any, LiteralString
 from zoneinfo import ZoneInfo
 
 from callkeeper_assets.database import connect
+from callkeeper_assets.local_time import find_day, list_stretches
 from callkeeper_assets.reading import READING
 from callkeeper_assets.warehouse.call_sql import read_sql
 from callkeeper_assets.warehouse.discrepancies import DayTrend
 from callkeeper_assets.warehouse.records import RowCounts
+
+if TYPE_CHECKING:
+    import psycopg
 
 _LOADED_DAYS = """
     SELECT d.day
@@ -28,6 +32,43 @@ _OUTDATED_DAYS = """
     JOIN general_accounts AS a ON a.account_id = d.account_id
     WHERE a.name = %(name)s AND d.reading < %(reading)s
     ORDER BY d.day
+"""
+_OPEN_DAYS = """
+    SELECT d.day
+    FROM callkeeper_days AS d
+    JOIN general_accounts AS a ON a.account_id = d.account_id
+    WHERE a.name = %(name)s AND d.non_final > 0
+        AND (%(settled_before)s::date IS NULL OR d.day >= %(settled_before)s)
+"""
+# An index has just these.
+_TOLD_BY_WEBHOOKS = """
+    SELECT c.called_at
+    FROM callkeeper_calls AS c
+    JOIN general_accounts AS a ON a.account_id = c.account_id
+    WHERE a.name = %(name)s AND c.origin = 'webhook'
+"""
+_NEWEST_DAYS = """
+    SELECT a.name, max(d.day)
+    FROM callkeeper_days AS d
+    JOIN general_accounts AS a ON a.account_id = d.account_id
+    WHERE a.name = ANY(%(names)s)
+    GROUP BY a.name
+"""
+_SETTLED = """
+    SELECT d.day, d.non_final
+    FROM callkeeper_days AS d
+    JOIN general_accounts AS a ON a.account_id = d.account_id
+    WHERE a.name = %(name)s AND d.non_final > 0 AND d.day < %(settled_before)s
+"""
+_SETTLED_IDS = """
+    SELECT c.call_id
+    FROM unnest(%(starts)s::timestamptz[], %(ends)s::timestamptz[]) AS d (starts_at, ends_at)
+    JOIN general_accounts AS a ON a.name = %(name)s
+    JOIN callkeeper_calls AS c ON c.account_id = a.account_id
+        AND c.called_at >= d.starts_at AND c.called_at < d.ends_at
+    WHERE NOT c.is_final AND c.origin = 'api'
+    ORDER BY c.called_at
+    LIMIT %(most)s
 """
 _RUN_TOTALS = """
     SELECT table_name, sum(rows_added)::int, sum(rows_updated)::int, sum(rows_deleted)::int
@@ -102,20 +143,53 @@ class SourceStatus:
 
 
 def unsettled_days(
-    url: str, account_name: str, time_zone: ZoneInfo, before: date, since: date | None = None
+    url: str,
+    account_name: str,
+    time_zone: ZoneInfo,
+    before: date,
+    *,
+    since: date | None = None,
+    settled_before: date | None = None,
 ) -> list[date]:
     """Return the days of [since, before) that are to be read again, sorted.
 
     Those that hold calls whose status can still change, as the source sent them at the day's last
-    load, whether filters keep these calls or not; and calls that only webhooks have told of.
+    load, whether filters keep these calls or not, but for days before `settled_before`; and those
+    with calls that only webhooks have told of.
     """
-    values = {
-        "name": account_name,
-        "time_zone": time_zone.key,
-        "before": before,
-        "since": since,
-    }
-    return [row[0] for row in _fetch(url, read_sql("unsettled_days").encode(), values)]
+    values: dict[str, object] = {"name": account_name, "settled_before": settled_before}
+    with connect(url) as connection:
+        days = {row[0] for row in _all(connection.execute(_OPEN_DAYS, values))}
+        told = _all(connection.execute(_TOLD_BY_WEBHOOKS, values))
+    days |= {find_day(row[0], time_zone) for row in told}
+    return sorted(day for day in days if (since or date.min) <= day < before)
+
+
+def newest_days(url: str, names: Collection[str]) -> dict[str, date]:
+    """Return the newest day loaded from the API of those of the named sources that have one."""
+    return dict(_fetch(url, _NEWEST_DAYS, {"names": list(names)}))
+
+
+def settled_calls(
+    url: str, account_name: str, time_zone: ZoneInfo, settled_before: date, most: int
+) -> tuple[int, tuple[int, ...]]:
+    """Return how many calls before a day are not final, and the ids of the oldest.
+
+    Counted as the source sent them; ids of calls that a filter keeps out of the table are unknown.
+    """
+    scope: dict[str, object] = {"name": account_name, "settled_before": settled_before}
+    with connect(url) as connection:
+        days: dict[date, int] = dict(_all(connection.execute(_SETTLED, scope)))
+        if not days:
+            return 0, ()
+        stretches = list_stretches(days, time_zone)
+        bounds = {
+            "starts": [start for start, _ in stretches],
+            "ends": [end for _, end in stretches],
+            "most": most,
+        }
+        ids = _all(connection.execute(_SETTLED_IDS, {**scope, **bounds}))
+    return sum(days.values()), tuple(row[0] for row in ids)
 
 
 def loaded_days(url: str, account_name: str) -> list[date]:
@@ -160,4 +234,8 @@ def _fetch(
     url: str, statement: LiteralString | bytes, values: dict[str, object]
 ) -> list[tuple[Any, ...]]:
     with connect(url) as connection:
-        return connection.execute(statement, values).fetchall()
+        return _all(connection.execute(statement, values))
+
+
+def _all(cursor: "psycopg.Cursor[tuple[object, ...]]") -> list[tuple[Any, ...]]:
+    return cursor.fetchall()

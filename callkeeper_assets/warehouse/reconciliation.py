@@ -41,14 +41,15 @@ class _Reconciliation:
     run_id: str
     mode: Mode
     guard: Guard | None
+    settled_before: date
 
     def inspect(self, batch: BatchAtCommit) -> list[ComparedDay]:
         """Compare a batch, again after healing, and log what differs."""
-        found = compare(batch.duck)
+        found = compare(batch.duck, self.settled_before)
         remaining = None
         if self.mode == "heal" and found.discrepancies.num_rows:
             batch.merger.read_anew(found.discrepancies.select(["call_id"]))
-            remaining = compare(batch.duck).discrepancies
+            remaining = compare(batch.duck, self.settled_before).discrepancies
         judged = judge(batch.duck, found.discrepancies, remaining)
         days = [day for day in batch.batch.days if day not in batch.refused]
         if self.mode != "look" and days:
@@ -81,6 +82,7 @@ def reconcile_days(
     run_id: str,
     mode: Mode,
     guard: Guard | None,
+    settled_before: date = date.min,
 ) -> Iterator[ComparedDay | RefusedDay]:
     """Reconcile days with what the source sends; yields each once it is committed.
 
@@ -94,12 +96,13 @@ def reconcile_days(
         run_id: goes into the logs.
         mode: whether to heal, to log only, or to change nothing at all.
         guard: how much of a day may vanish; None does without.
+        settled_before: on days before it, calls that are not final are compared as well.
 
     Raises:
         WarehouseError: as `load_days`; nothing of the batch is stored.
         DatabaseError: as `load_days`.
     """
-    reconciliation = _Reconciliation(run_id, mode, guard)
+    reconciliation = _Reconciliation(run_id, mode, guard, settled_before)
     if mode != "heal":
         plan = plan_load(check_selection(tables), filters)
         yield from _compare_only(url, account, days, plan, reconciliation)

@@ -6,13 +6,16 @@ Used by the loader and by whoever calls it; imports nothing heavy.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 from zoneinfo import ZoneInfo
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 Origin = Literal["api", "webhook"]
+
+# So few calls may go from a day unnoticed: somebody deletes a test call now and then.
+HANDFUL: Final = 5
 
 
 @dataclass(frozen=True)
@@ -64,12 +67,12 @@ class Guard:
     """How much of a day may vanish before it takes `force` to replace it.
 
     A day that had calls and comes back empty is always refused; one that would lose more than
-    `max_lost_share` of its calls is, if these are at least `min_calls`. `command` is the one whose
+    `max_lost_share` of its calls is, if these are more than `handful`. `command` is the one whose
     `--force` does it all the same.
     """
 
     max_lost_share: float = 0.3
-    min_calls: int = 20
+    handful: int = HANDFUL
     command: str = "load"
 
 

@@ -5,15 +5,17 @@ it; a dry run counts by the same conditions that a real one deletes by. The load
 how many rows each day had, and nothing of a call. Rows of dimensions are `orphan_rows`'.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final, LiteralString
 
 import psycopg
 from psycopg import sql
 
+from callkeeper_assets.local_time import day_start, find_day
 from callkeeper_assets.warehouse.dimensions import CALLS, FACTS
 from callkeeper_assets.warehouse.records import Account, Deleted
 from callkeeper_assets.warehouse.session import LOCK_CLASS
@@ -47,11 +49,14 @@ _REPORT_TABLES: Final = """
     ORDER BY table_name
 """
 _OLD_PAYLOADS: Final = f"""
-    SELECT id, (coalesce(called_at, received_at) AT TIME ZONE %(zone)s)::date
+    SELECT id, coalesce(called_at, received_at)
     FROM {INBOX}
     WHERE account_id = %(account_id)s AND id > %(after)s AND {_RECEIVED}
     ORDER BY id
     LIMIT {_INBOX_ROWS}
+"""
+_FIRST_CALL: Final = f"""
+    SELECT min(called_at) FROM {CALLS} WHERE account_id = %(account_id)s AND {_MOMENT_BOUNDS}
 """
 _LOG: Final = """
     INSERT INTO callkeeper_loads (
@@ -74,7 +79,7 @@ class Place:
 
     Attributes:
         condition: finds the rows of a stretch of days.
-        day: the row's day; None if the place has no days that another place has not.
+        day: the row's day; None if the place knows none.
     """
 
     table: str
@@ -90,7 +95,7 @@ PLACES: Final = (
         f"AND {_MOMENT_BOUNDS})",
         None,
     ),
-    Place(CALLS, _MOMENT_BOUNDS, "(called_at AT TIME ZONE %(zone)s)::date"),
+    Place(CALLS, _MOMENT_BOUNDS, None),
     Place("callkeeper_reports", _DAY_BOUNDS),
     Place("callkeeper_rejects", _DAY_BOUNDS),
     Place("callkeeper_report_days", _DAY_BOUNDS),
@@ -176,8 +181,8 @@ class OldCalls:
                     ),
                     {**values, "ids": ids},
                 )
-                for day in sorted({row[1] for row in found}):
-                    rows = sum(row[1] == day for row in found)
+                days = Counter(find_day(moment, self._zone) for _, moment in found)
+                for day, rows in sorted(days.items()):
                     self._log(INBOX, day, rows, started_at, run_id)
             yield gone
 
@@ -195,7 +200,19 @@ class OldCalls:
                     sql.SQL(place.condition),
                 )
                 days.update(row[0] for row in self._connection.execute(statement, values))
-        return sorted(days)
+        return sorted(days.union(self._list_days_of_calls()))
+
+    def _list_days_of_calls(self) -> Iterator[date]:
+        """Yield the days on which calls lie: from each to the next, by the index of moments."""
+        first = date.min
+        while first < self._first_kept:
+            bounds = self._bounds(first, self._first_kept - timedelta(days=1))
+            row = self._connection.execute(_FIRST_CALL, bounds).fetchone()
+            if not row or row[0] is None:
+                return
+            day = find_day(row[0], self._zone)
+            yield day
+            first = day + timedelta(days=1)
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -206,7 +223,6 @@ class OldCalls:
     def _bounds(self, first: date, last: date) -> dict[str, object]:
         return {
             "account_id": self.account_id,
-            "zone": self._zone.key,
             "first": first,
             "last": last,
             "since": self._start_of(first),
@@ -216,7 +232,7 @@ class OldCalls:
     def _start_of(self, day: date) -> datetime:
         if day == date.min:
             return datetime.min.replace(tzinfo=UTC)
-        return datetime.combine(day, time(), self._zone)
+        return day_start(day, self._zone)
 
     def _work(
         self, statement: LiteralString, places: tuple[Place, ...], values: Mapping[str, object]

@@ -21,7 +21,8 @@ ColumnType = Literal[
     "timestamp with time zone",
     "jsonb",
 ]
-Role = Literal["dimension", "fact", "report", "log", "inbox"]
+# A placeholder is empty: others expect it.
+Role = Literal["dimension", "fact", "report", "log", "inbox", "placeholder"]
 
 
 @dataclass(frozen=True)

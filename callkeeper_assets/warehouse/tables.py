@@ -31,6 +31,7 @@ TABLES: Final[Mapping[str, Table]] = MappingProxyType(
             dimension_tables.GENERAL_CLIENTIDS,
             call_tables.CALLKEEPER_CALLS,
             call_tables.CALLKEEPER_CALLS_FACTS,
+            call_tables.GENERAL_COSTS_FACTS,
             log_tables.CALLKEEPER_LOADS,
             log_tables.CALLKEEPER_DAYS,
             log_tables.CALLKEEPER_DISCREPANCIES,

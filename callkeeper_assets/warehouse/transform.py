@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 import duckdb
 import pyarrow as pa
 
+from callkeeper_assets.local_time import Segment, split_day
 from callkeeper_assets.warehouse.arrow import DAY, INT, MOMENT, TEXT, build_array
 from callkeeper_assets.warehouse.call_fields import (
     FIELD_TREE,
@@ -23,7 +24,6 @@ from callkeeper_assets.warehouse.call_fields import (
 )
 from callkeeper_assets.warehouse.call_sql import Plan, build_transformation, read_sql
 from callkeeper_assets.warehouse.errors import BadDataError
-from callkeeper_assets.warehouse.local_time import Segment, split_day
 from callkeeper_assets.warehouse.records import RawDay
 
 _RAW_COLUMNS = ("call_id", "called_at", "payload")

@@ -14,6 +14,7 @@ import duckdb
 
 from callkeeper_assets.api.redaction import excerpt
 from callkeeper_assets.config.source import Source
+from callkeeper_assets.local_time import find_day
 from callkeeper_assets.raw.days import build_table
 from callkeeper_assets.raw.store import RawStore
 from callkeeper_assets.warehouse.account_row import find_account
@@ -220,7 +221,7 @@ class InboxProcessor:
             if word.best not in word.waiting:
                 not_needed.append((word, None))
                 continue
-            day = word.best.call.called_at.astimezone(self.source.time_zone).date()
+            day = find_day(word.best.call.called_at, self.source.time_zone)
             by_day.setdefault(day, []).append(word)
         wanted: dict[date, list[_Word]] = {}
         loaded = read_newest_fetches(self._session, self.account_id, by_day) if by_day else {}

@@ -9,11 +9,11 @@ from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from callkeeper_assets.config.source import Source
+from callkeeper_assets.local_time import day_start
 from callkeeper_assets.raw.days import build_table
 from callkeeper_assets.raw.errors import MissingDayError, UnreadableDayError
 from callkeeper_assets.raw.store import RawStore
 from callkeeper_assets.warehouse.account_row import find_account_id
-from callkeeper_assets.warehouse.local_time import day_start
 from callkeeper_assets.warehouse.records import Account, RawDay
 from callkeeper_assets.warehouse.session import Session
 from callkeeper_assets.webhooks.forgotten_told import read_forgotten_told

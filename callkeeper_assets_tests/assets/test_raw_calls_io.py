@@ -48,7 +48,7 @@ def test_each_day_is_stored_and_a_refused_one_beside_its_day(store: RawStore) ->
     hand_over(make_day(day, "too few" if day == DAYS[4] else "") for day in DAYS)
     stored = {day: store.read_call_ids("moscow", day) for day in DAYS}
     assert stored == {day: set() if day == DAYS[4] else {day.day} for day in DAYS}
-    refused = store.read_details("moscow", DAYS[4], refused=True)
+    refused = store.read_details("moscow", DAYS[4], "refused")
     assert refused is not None
     assert refused.refusal == "too few"
 

@@ -69,11 +69,11 @@ def test_a_refused_answer_lies_beside_the_day_until_a_good_one_comes(tmp_path: P
     store.write(build_table([1], [1769806800], [b"{}"]), make_details("first"))
     store.refuse(build_table([], [], []), make_details("second", refusal="too few"))
     assert store.read("moscow", DAY)[1].run_id == "first"
-    refused = store.read_details("moscow", DAY, refused=True)
+    refused = store.read_details("moscow", DAY, "refused")
     assert refused is not None
     assert (refused.run_id, refused.refusal) == ("second", "too few")
     store.write(build_table([1], [1769806800], [b"{}"]), make_details("third"))
-    assert store.read_details("moscow", DAY, refused=True) is None
+    assert store.read_details("moscow", DAY, "refused") is None
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1 not really", b"\x00" * 100])
@@ -103,7 +103,7 @@ def test_an_object_store_works_like_a_folder() -> None:
     store.write(build_table([7], [1769806800], [b'{"id": 7}']), make_details())
     store.refuse(build_table([], [], []), make_details(refusal="empty"))
     assert store.read_call_ids("moscow", DAY) == {7}
-    assert store.read_details("moscow", DAY, refused=True) is not None
+    assert store.read_details("moscow", DAY, "refused") is not None
 
 
 def write_for_ever(folder: str) -> None:

@@ -1,10 +1,13 @@
-"""The guard lets a day lose some calls, not all and not many."""
+"""The guard lets a day lose a few calls, not many: not at once, and not little by little."""
+
+from collections.abc import Sequence
 
 import pytest
 
 from callkeeper_assets.warehouse.guard import DayBalance, find_refusal
+from callkeeper_assets.warehouse.loader import LoadedDay
 from callkeeper_assets.warehouse.records import Guard
-from callkeeper_assets_tests.warehouse.raw_days import DAY
+from callkeeper_assets_tests.warehouse.raw_days import DAY, call, day_of, load, row
 
 
 @pytest.mark.parametrize(
@@ -14,9 +17,15 @@ from callkeeper_assets_tests.warehouse.raw_days import DAY
         (0, 100, 0, 0, False),
         (100, 100, 100, 0, False),
         (1, 0, 1, 1, True),
+        (3, 0, 3, 3, True),
         (100, 70, 100, 30, False),
         (100, 69, 100, 31, True),
-        (30, 11, 30, 19, False),
+        (30, 11, 30, 19, True),
+        (19, 1, 19, 18, True),
+        (7, 1, 7, 6, True),
+        # A handful is no loss to stop a night for: somebody deleted test calls.
+        (6, 1, 6, 5, False),
+        (3, 1, 3, 2, False),
         (100, 100, 100, 50, True),
         (100, 50, 0, 0, True),
         (0, 10, 100, 90, True),
@@ -34,7 +43,47 @@ def test_a_day_is_refused_when_too_much_of_it_is_gone(
     assert (find_refusal("main", balance, Guard()) is not None) == is_refused
 
 
-def test_the_limits_are_settable() -> None:
-    balance = DayBalance(DAY, had=10, sent=5, held=10, vanished=5)
-    assert find_refusal("main", balance, Guard(max_lost_share=0.4, min_calls=5)) is not None
-    assert find_refusal("main", balance, Guard(max_lost_share=0.5, min_calls=5)) is None
+def test_the_share_is_settable() -> None:
+    balance = DayBalance(DAY, had=20, sent=10, held=20, vanished=10)
+    assert find_refusal("main", balance, Guard(max_lost_share=0.4)) is not None
+    assert find_refusal("main", balance, Guard(max_lost_share=0.5)) is None
+
+
+@pytest.mark.parametrize(
+    ("counts", "accepted"),
+    [
+        ((40, 28, 19, 13), [40, 28]),
+        ((100, 81, 65, 52), [100, 81]),
+        ((100, 95, 90, 85, 80, 75, 70, 65, 60), [100, 95, 90, 85, 80, 75, 70]),
+        # It grows, then shrinks: what counts is the most it ever had.
+        ((10, 100, 75, 69, 71), [10, 100, 75, 71]),
+        ((6, 1, 0), [6, 1]),
+        ((19, 1), [19]),
+        # Calls that come back are welcome, and lost once more they are the same loss.
+        ((40, 30, 40, 30, 28, 27), [40, 30, 40, 30, 28]),
+    ],
+)
+def test_a_day_that_shrinks_a_little_each_time_is_refused_in_the_end(
+    database: str, counts: Sequence[int], accepted: list[int]
+) -> None:
+    loaded = []
+    for count in counts:
+        result = load(database, [day_of(DAY, [call(n) for n in range(1, count + 1)])])[0]
+        if isinstance(result, LoadedDay):
+            loaded.append(result.raw_calls)
+        else:
+            assert f"of {max(counts[: counts.index(count)])} calls" in result.reason or not count
+            assert "--force" in result.reason
+    assert loaded == accepted
+    assert row(database, "callkeeper_days")["raw_calls"] == accepted[-1]
+
+
+def test_what_was_forced_is_what_losses_count_from(database: str) -> None:
+    for count, force in ((40, False), (13, True)):
+        calls = [call(n) for n in range(count)]
+        assert isinstance(load(database, [day_of(DAY, calls)], force=force)[0], LoadedDay)
+    assert row(database, "callkeeper_days")["most_calls"] == 13
+    assert isinstance(load(database, [day_of(DAY, [call(n) for n in range(10)])])[0], LoadedDay)
+    refused = load(database, [day_of(DAY, [call(n) for n in range(7)])])[0]
+    assert not isinstance(refused, LoadedDay)
+    assert "6 of 13 calls are gone" in refused.reason

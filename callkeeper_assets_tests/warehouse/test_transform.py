@@ -7,9 +7,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from callkeeper_assets.local_time import split_day
 from callkeeper_assets.warehouse.call_sql import plan_load
 from callkeeper_assets.warehouse.errors import BadDataError
-from callkeeper_assets.warehouse.local_time import split_day
 from callkeeper_assets.warehouse.records import RawDay
 from callkeeper_assets.warehouse.tables import SELECTABLE_TABLES
 from callkeeper_assets.warehouse.transform import Batch, Transformer, open_duckdb

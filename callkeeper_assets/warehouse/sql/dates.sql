@@ -18,7 +18,8 @@ SELECT
     day(full_date)::SMALLINT AS day,
     hour(full_date)::SMALLINT AS hour,
     minute(full_date)::SMALLINT AS minute,
-    full_date::DATE AS simple_date
+    full_date::DATE AS simple_date,
+    isoyear(full_date)::SMALLINT AS week_year
 FROM (
     SELECT id, TIMESTAMP '1970-01-01' + to_minutes(id) AS full_date FROM minutes
 )

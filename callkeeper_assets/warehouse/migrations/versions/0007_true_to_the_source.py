@@ -1,6 +1,7 @@
 """What the corrected description of the source asks for.
 
-Days are marked as filled by the first reading of raw calls: they are filled again from these.
+Days are marked as filled by the first reading of raw calls: they are filled again from these. The
+row for "unknown" of general_dates says what its id means: the first minute after 1970 began.
 """
 
 from typing import Final
@@ -13,6 +14,31 @@ down_revision: Final = "0006"
 _STATEMENTS: Final = (
     "ALTER TABLE callkeeper_days ADD COLUMN reading integer NOT NULL DEFAULT 1",
     "ALTER TABLE callkeeper_days ALTER COLUMN reading DROP DEFAULT",
+    "ALTER TABLE callkeeper_days ADD COLUMN most_calls integer",
+    "UPDATE callkeeper_days SET most_calls = raw_calls",
+    "ALTER TABLE callkeeper_days ALTER COLUMN most_calls SET NOT NULL",
+    "ALTER TABLE general_dates ADD COLUMN week_year smallint",
+    """
+    UPDATE general_dates
+    SET full_date = '1970-01-01 00:01', year = 1970, quarter = 1, quarter_label = 'I', month = 1,
+        month_label = 'Январь', week = 1, weekday = 4, weekday_label = 'Четверг', day = 1,
+        hour = 0, minute = 1, simple_date = '1970-01-01'
+    WHERE id = 1
+    """,
+    "UPDATE general_dates SET week_year = extract(isoyear FROM full_date)",
+    """
+    CREATE TABLE general_costs_facts (
+        account_id integer NOT NULL,
+        dates_id integer NOT NULL,
+        sites_id integer NOT NULL,
+        traffic_id integer NOT NULL,
+        impressions integer,
+        clicks integer,
+        cost double precision,
+        vat_included boolean,
+        PRIMARY KEY (account_id, dates_id, sites_id, traffic_id)
+    )
+    """,
 )
 
 
