@@ -145,12 +145,19 @@ def _describe_webhooks(known: "InboxCounts | None") -> str:
 def _describe_audit(known: "AuditStatus") -> str:
     from callkeeper_assets.webhooks.audit import rate_loss  # noqa: PLC0415
 
+    if known.days_unlisted and not known.days_listed:
+        return "webhooks not audited: the source's answers list no webhooks"
     moment = known.last.astimezone().strftime("%Y-%m-%d %H:%M")
+    unlisted = ""
+    if known.days_unlisted:
+        unlisted = (
+            f"; {known.days_unlisted} days not audited: the source's answers list no webhooks"
+        )
     named = "; callkeeper_lost_webhooks names them" if known.lost or known.refused else ""
     return (
         f"webhooks audited on {moment}: for the calls of the last 30 days CallKeeper sent "
         f"{known.sent:,}; {known.lost:,} are lost ({rate_loss(known.sent, known.lost):.1%}), "
-        f"{known.refused:,} were refused{named}"
+        f"{known.refused:,} were refused{named}{unlisted}"
     )
 
 

@@ -185,6 +185,12 @@ CALLKEEPER_WEBHOOK_DAYS: Final = Table(
         Column("sent", "integer", "Webhooks sent, as CallKeeper says", nullable=False),
         Column("lost", "integer", "Those that the inbox does not hold", nullable=False),
         Column("refused", "integer", "Those answered with anything but 2xx", nullable=False),
+        Column(
+            "is_listed",
+            "boolean",
+            "Whether the source's answer lists webhooks at all: where not, nothing was audited; "
+            "NULL on a day without calls",
+        ),
         Column("audited_at", "timestamp with time zone", "When it was compared", nullable=False),
         Column("run_id", "text", "The run that compared it", nullable=False),
     ),
@@ -207,7 +213,7 @@ CALLKEEPER_LOST_WEBHOOKS: Final = Table(
             "position", "integer", "Its place in the call's list `hooks`, from 0", nullable=False
         ),
         Column("event", "text", "The event, as CallKeeper names it"),
-        Column("method", "text", "`POST` or `GET`"),
+        Column("method", "text", "`POST`, `GET`, `PUT` or `DELETE`"),
         Column("status", "integer", "The answer that CallKeeper saw; NULL if it saw none"),
         Column(
             "kind",
