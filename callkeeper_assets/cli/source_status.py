@@ -124,7 +124,7 @@ def _look_at(url: str) -> tuple[int, bool]:
     """Return the database's size in bytes, and whether it has the warehouse's tables."""
     with connect(url, autocommit=True) as connection:
         row = connection.execute(
-            "SELECT pg_database_size(current_database()), to_regclass('callkeeper_webhook_days')"
+            "SELECT pg_database_size(current_database()), to_regclass('callkeeper_webhook_hints')"
         ).fetchone()
     size, table = row or (0, None)
     return cast("int", size), table is not None

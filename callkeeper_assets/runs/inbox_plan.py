@@ -21,9 +21,14 @@ _MOST_DOUBLINGS: Final = 6
 
 
 class Attempt(msgspec.Struct, frozen=True):
-    """The last run for a source: for which first payload, the how many-th for it, and when."""
+    """The last run for a source: for which first payload, the how many-th for it, and when.
+
+    Attributes:
+        oldest: When that payload came: the same one may come again.
+    """
 
     first_id: int
+    oldest: datetime
     times: int
     started_at: datetime
 
@@ -100,7 +105,7 @@ def plan_inbox_run(
             )
         else:
             times = attempt.times + 1 if attempt else 1
-            attempts[one.source] = Attempt(one.first_id, times, now)
+            attempts[one.source] = Attempt(one.first_id, one.oldest, times, now)
             due.append(one.source)
     what = f"a run starts for {_list_names(due)}" if due else "no run starts"
     text = f"{head}: {'; '.join((what, *notes))}."
@@ -110,7 +115,9 @@ def plan_inbox_run(
 def _find_attempt(one: Waiting, attempts: Mapping[str, Attempt]) -> Attempt | None:
     """Return the last run's attempt at the very payload that is first now: it was in vain."""
     attempt = attempts.get(one.source)
-    return attempt if attempt and attempt.first_id == one.first_id else None
+    if attempt is None or (attempt.first_id, attempt.oldest) != (one.first_id, one.oldest):
+        return None
+    return attempt
 
 
 def _pause(times: int) -> timedelta:

@@ -57,7 +57,7 @@ class _Word:
         """Return the verdicts on the waiting payloads; `best` is why the last word is not used."""
         return [
             Verdict(
-                one.row.id,
+                one.row,
                 "processed",
                 best if one is self.best else SUPERSEDED,
                 one.call.call_id,
@@ -190,9 +190,14 @@ class InboxProcessor:
             else:
                 verdicts.append(told)
         ids = sorted({one.call.call_id for one in fresh})
-        older = [self._read(row) for row in read_processed(self._session, self.account_id, ids)]
+        waits = {row.id for row in waiting}
+        # One that has come again is among both.
+        older = [
+            self._read(row)
+            for row in read_processed(self._session, self.account_id, ids)
+            if row.id not in waits
+        ]
         known = [told for told in older if isinstance(told, Told)]
-        waits = {one.row.id for one in fresh}
         words = [
             _Word(best=told[0], waiting=tuple(one for one in told if one.row.id in waits))
             for told in group_by_call((*fresh, *known)).values()
@@ -203,11 +208,11 @@ class InboxProcessor:
         try:
             told = self._forgotten.erase(read_told(row, self._webhook.fields))
         except UnusablePayloadError as error:
-            return Verdict(row.id, "rejected", str(error), row.call_id, row.event)
+            return Verdict(row, "rejected", str(error), row.call_id, row.event)
         call = told.call
         if call.called_at > datetime.now(UTC) + _FUTURE:
             reason = f"the call's time lies in the future: {call.called_at:%Y-%m-%d %H:%M:%S} UTC"
-            return Verdict(row.id, "rejected", reason, call.call_id, call.event, call.called_at)
+            return Verdict(row, "rejected", reason, call.call_id, call.event, call.called_at)
         return told
 
     def _leave_to_source(
@@ -298,7 +303,7 @@ class InboxProcessor:
         reason = f"the tables do not take it: {excerpt(error)}"
         call = told.call
         self._settle(
-            [Verdict(told.row.id, "rejected", reason, call.call_id, call.event, call.called_at)]
+            [Verdict(told.row, "rejected", reason, call.call_id, call.event, call.called_at)]
         )
 
 

@@ -118,7 +118,7 @@ def day_of(*statuses: int | None, is_held: bool = False) -> AuditedDay:
         )
         for n, status in enumerate(statuses)
     )
-    return AuditedDay(FROM, 20, found)
+    return AuditedDay(FROM, 20, found, is_listed=True)
 
 
 @pytest.mark.parametrize(
@@ -139,6 +139,16 @@ def test_the_check_says_what_to_do(
     assert verdict.severity == dg.AssetCheckSeverity[severity]
     assert words in verdict.text
     assert "callkeeper_lost_webhooks names all of them" in verdict.text
+
+
+def test_a_day_whose_calls_list_no_webhooks_is_not_audited_and_says_so(audited: Source) -> None:
+    """Nothing was found lost, because nothing was looked at: no tick, no numbers."""
+    verdict = judge_day(audited, AuditedDay(FROM, 0, (), is_listed=False))
+    assert not verdict.passed
+    assert verdict.severity == dg.AssetCheckSeverity.WARN
+    assert verdict.text.startswith("Not audited: the source's answers list no webhooks.")
+    assert verdict.metadata == {"audit": "not audited: the source's answers list no webhooks"}
+    assert judge_day(audited, AuditedDay(FROM, 0, (), is_listed=None)).passed
 
 
 def test_the_chart_shows_the_rate_of_each_day_and_tells_few_from_many() -> None:

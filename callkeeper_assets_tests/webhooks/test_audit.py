@@ -41,7 +41,7 @@ def test_exactly_what_did_not_come_is_lost(sent: list[tuple[int, str, bool]]) ->
         for n, (call_id, event, _) in enumerate(sent)
     ]
     came = Counter((call_id, event) for call_id, event, is_there in sent if is_there)
-    in_payloads = {listed: named for named, listed in HOOK_EVENTS.items()}
+    in_payloads: dict[str, str] = {listed: named for named, listed in HOOK_EVENTS.items()}
     inbox: dict[int, list[HeldPayload]] = {}
     for (call_id, event), count in came.items():
         inbox.setdefault(call_id, []).append(HeldPayload(f" {in_payloads[event].lower()}", count))
