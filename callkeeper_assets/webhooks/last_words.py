@@ -1,8 +1,8 @@
 """The last word of webhooks on each call: which of a call's payloads counts.
 
 A status that is final counts more than one that can change, whatever the event is called; of two
-alike the one that came last, and one that comes again has come last. Pure: the same comings give the
-same words in any order.
+alike the one that came last, and one that comes again has come last. Pure: the same comings give
+the same words in any order.
 """
 
 from collections.abc import Iterable, Mapping

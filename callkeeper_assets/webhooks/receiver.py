@@ -33,11 +33,12 @@ TEXTS: Final = {
     200: "",
     400: "Kept, but not readable: send JSON in UTF-8, or a form.\n",
     404: "Not found.\n",
-    405: "Send POST or GET.\n",
+    405: "Send POST, GET, PUT or DELETE.\n",
     413: "At most 1 MiB.\n",
     503: "It cannot be kept now. Send it again later.\n",
 }
-_METHODS: Final = (b"POST", b"GET")
+# The two that nearly all send stand first.
+METHODS: Final = (b"POST", b"GET", b"PUT", b"DELETE")
 _METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 Answer = Callable[[Request, int], None]
@@ -65,7 +66,7 @@ class Receiver:
     def admit(self, request: Request, path: bytes) -> None:
         """Let a request in by `source/token`, or set the status that it gets."""
         name, _, token = path.partition(b"/")
-        if request.method not in _METHODS:
+        if request.method not in METHODS:
             request.status = 405
         else:
             request.sender = self._gate.admit(name, token)
@@ -80,7 +81,8 @@ class Receiver:
         payload = read_payload(
             request.find_header(b"content-type"),
             request.query,
-            b"".join(request.parts) if request.method == b"POST" else b"",
+            # A GET's call is in its query; who sends it a body alone means that.
+            b"" if request.method == b"GET" and request.query else b"".join(request.parts),
             sender.fields,
         )
         request.size = len(payload.body)

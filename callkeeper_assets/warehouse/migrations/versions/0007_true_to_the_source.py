@@ -1,7 +1,8 @@
 """The webhooks' side of being true to the source: repeats that wait, hints, what was not audited.
 
-Repeats that are there are settled: the source's own record has replaced what they told. Of the days
-audited so far, those on which webhooks were listed are known; the others tell with their next audit.
+Repeats that are there are settled: the source's own record has replaced what they told. Of the
+days audited so far, those on which webhooks were listed are known; the others tell when they are
+audited next.
 """
 
 from typing import Final
