@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import date
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
@@ -11,6 +12,12 @@ from callkeeper_assets.config.source import Source
 from callkeeper_assets.database.url import database_url
 from callkeeper_assets.runs.burial import SOURCE_TAG
 from callkeeper_assets.runs.refresh_plan import DayRange, plan_refresh
+
+if TYPE_CHECKING:
+    # What `dg.define_asset_job` returns, which has no public name.
+    from dagster._core.definitions.unresolved_asset_job_definition import (
+        UnresolvedAssetJobDefinition,
+    )
 
 
 def name_load_job(source: str) -> str:
@@ -23,27 +30,35 @@ def name_refresh_job(source: str) -> str:
     return f"{source}_refresh"
 
 
-def build_jobs(source: Source) -> dg.Definitions:
-    """Build both jobs of a source, and the schedule of its refresh."""
+def _select_loaded(source: Source) -> dg.AssetSelection:
     audit = (AUDIT,) if source.has_webhook_audit else ()
-    selection = dg.AssetSelection.assets(
+    return dg.AssetSelection.assets(
         *(dg.AssetKey([source.name, name]) for name in ("raw_calls", *source.tables, *audit))
     )
-    load_job = dg.define_asset_job(
-        name_load_job(source.name),
-        selection=selection,
-        description=f"Historic load of {source.caption}: the chosen days are loaded in one run.",
-        tags={SOURCE_TAG: source.name},
-    )
-    refresh_job = dg.define_asset_job(
+
+
+def build_refresh_job(source: Source) -> "UnresolvedAssetJobDefinition":
+    """Build the job that reads a source's recent days again; each time the same one."""
+    return dg.define_asset_job(
         name_refresh_job(source.name),
-        selection=selection,
+        selection=_select_loaded(source),
         description=(
             f"Re-read of {source.caption}: today, {source.refresh.overlap_days} days before it, "
             "and older days whose calls are not all final."
         ),
         tags={SOURCE_TAG: source.name},
     )
+
+
+def build_jobs(source: Source) -> dg.Definitions:
+    """Build both jobs of a source, and the schedule of its refresh."""
+    load_job = dg.define_asset_job(
+        name_load_job(source.name),
+        selection=_select_loaded(source),
+        description=f"Historic load of {source.caption}: the chosen days are loaded in one run.",
+        tags={SOURCE_TAG: source.name},
+    )
+    refresh_job = build_refresh_job(source)
 
     @dg.schedule(
         name=name_refresh_job(source.name),

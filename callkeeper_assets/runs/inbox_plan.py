@@ -12,6 +12,7 @@ from typing import Final
 
 import msgspec
 
+from callkeeper_assets.runs.hint_plan import HintAttempt
 from callkeeper_assets.webhooks.inbox_queries import Waiting
 
 _FIRST_PAUSE: Final = timedelta(seconds=30)
@@ -37,6 +38,7 @@ class InboxCursor(msgspec.Struct, frozen=True):
     """What is remembered between two looks; a hint, not the truth."""
 
     attempts: dict[str, Attempt] = {}
+    hints: dict[str, HintAttempt] = {}
 
 
 @dataclass(frozen=True)
@@ -46,12 +48,12 @@ class InboxPlan:
     Attributes:
         sources: that a run is started for, by name; none: no run.
         text: what is done and why, for people.
-        cursor: to be remembered.
+        attempts: to be remembered.
     """
 
     sources: tuple[str, ...]
     text: str
-    cursor: InboxCursor
+    attempts: dict[str, Attempt]
 
 
 def read_cursor(text: str | None) -> InboxCursor:
@@ -85,12 +87,12 @@ def plan_inbox_run(
         now: The current moment.
     """
     if not waiting:
-        return InboxPlan((), "Nothing waits in the inbox.", InboxCursor())
+        return InboxPlan((), "Nothing waits in the inbox.", {})
     payloads = sum(one.payloads for one in waiting)
     oldest = _count_seconds(now - min(one.oldest for one in waiting))
     head = f"{_count(payloads, 'payload')} of {_count(len(waiting), 'source')}, the oldest {oldest}"
     if running:
-        return InboxPlan((), f"{head}, wait for run {running} to end.", cursor)
+        return InboxPlan((), f"{head}, wait for run {running} to end.", cursor.attempts)
     due, notes = [], []
     attempts: dict[str, Attempt] = {}
     for one in waiting:
@@ -109,7 +111,7 @@ def plan_inbox_run(
             due.append(one.source)
     what = f"a run starts for {_list_names(due)}" if due else "no run starts"
     text = f"{head}: {'; '.join((what, *notes))}."
-    return InboxPlan(tuple(due), text, InboxCursor(attempts))
+    return InboxPlan(tuple(due), text, attempts)
 
 
 def _find_attempt(one: Waiting, attempts: Mapping[str, Attempt]) -> Attempt | None:

@@ -34,9 +34,13 @@ def plan_refresh(
             told of; any order.
     """
     overlap = {today - _DAY * back for back in range(overlap_days + 1)}
-    days = sorted(day for day in overlap | set(unsettled) if first_day <= day <= today)
+    return join_days(day for day in overlap | set(unsettled) if first_day <= day <= today)
+
+
+def join_days(days: Iterable[date]) -> list[DayRange]:
+    """Return the ranges that hold the days, oldest first: near ones are read in one run."""
     ranges: list[DayRange] = []
-    for day in days:
+    for day in sorted(days):
         if ranges and (day - ranges[-1].last).days <= _GAP_WORTH_A_RUN:
             ranges[-1] = DayRange(ranges[-1].first, day)
         else:

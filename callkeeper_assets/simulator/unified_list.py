@@ -127,7 +127,7 @@ class UnifiedList:
             pieces=[
                 render_unified_call(
                     call,
-                    told.get(call.call_id, ()) if call.service == "callback" else (),
+                    told.get(call.call_id, ()) if call.service != "import" else (),
                     self._offset_sec(call.called_ts),
                     has_more=account.answers.unknown_fields,
                 )

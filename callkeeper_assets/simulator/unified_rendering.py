@@ -14,6 +14,7 @@ from callkeeper_assets.simulator.calls import Call, Service, count_minutes
 from callkeeper_assets.simulator.deliveries import Delivery
 from callkeeper_assets.simulator.marks import NONE_MARK, Marks
 from callkeeper_assets.simulator.places import COUNTRY_NAMES
+from callkeeper_assets.webhooks.events import HOOK_EVENTS
 
 _CONNECTIONS: Final = ("", "auto", "dtmf", "dtmf", "smartcall", "auto")
 # Of 17 digits: more than a JavaScript number holds.
@@ -60,7 +61,7 @@ def _hooks_json(deliveries: Sequence[Delivery]) -> str:
     return json.dumps(
         [
             {
-                "hookEventName": each.event,
+                "hookEventName": HOOK_EVENTS[each.event],
                 "hookAddress": each.address,
                 "hookMethod": each.method,
                 "hookResponseStatus": _BELIEVED if each.outcome == "lost" else each.status or 0,

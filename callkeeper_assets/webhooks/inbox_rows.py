@@ -4,9 +4,9 @@ Arrow both ways, over the loader's connection: verdicts are written in the trans
 the calls. What the receiver stores, `inbox` writes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Final, Literal
 
 import pyarrow as pa
@@ -14,6 +14,7 @@ import pyarrow as pa
 from callkeeper_assets.warehouse.arrow import (
     BIGINT,
     BYTES,
+    DAY,
     INT,
     MOMENT,
     TEXT,
@@ -89,6 +90,12 @@ _VERDICTS: Final = """
     FROM given AS v
     WHERE w.account_id = $1 AND w.id = v.id
         AND (w.state = 'new' OR w.state <> v.state OR v.reason IS NULL)
+"""
+_HINTS: Final = """
+    INSERT INTO callkeeper_webhook_hints AS h (account_id, day, hinted_at)
+    SELECT $1, * FROM unnest($2::date[], $3::timestamptz[]) ORDER BY 2
+    ON CONFLICT (account_id, day) DO UPDATE
+    SET hinted_at = greatest(h.hinted_at, excluded.hinted_at)
 """
 
 # Two payloads may have become the same: one of them is then told apart by its receipt.
@@ -182,6 +189,22 @@ def write_verdicts(
             "at": build_array([at], MOMENT),
         },
     )
+
+
+def write_hints(session: Session, account_id: int, hinted_at: Mapping[date, datetime]) -> None:
+    """Note the days that are to be read again, each with when its newest hint came.
+
+    Before the hints themselves are settled: who dies between the two notes them again.
+    """
+    if hinted_at:
+        session.execute(
+            _HINTS,
+            {
+                "account_id": _number(account_id),
+                "day": as_list(build_array(list(hinted_at), DAY)),
+                "hinted_at": as_list(build_array(list(hinted_at.values()), MOMENT)),
+            },
+        )
 
 
 def write_body(session: Session, account_id: int, row_id: int, form: Format, body: bytes) -> None:

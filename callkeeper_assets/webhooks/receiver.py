@@ -5,7 +5,9 @@ a source without token and a wrong token get one answer.
 """
 
 import asyncio
+import contextlib
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -22,7 +24,7 @@ from callkeeper_assets.database import DatabaseError, database_url
 from callkeeper_assets.webhooks.access_log import AccessLog
 from callkeeper_assets.webhooks.delivery import Delivery, number_receipts
 from callkeeper_assets.webhooks.gate import Gate
-from callkeeper_assets.webhooks.inbox_queries import list_waiting
+from callkeeper_assets.webhooks.inbox_queries import list_hinted_days, list_waiting
 from callkeeper_assets.webhooks.intake import Intake
 from callkeeper_assets.webhooks.metrics import Metrics
 from callkeeper_assets.webhooks.payload import read_payload
@@ -138,15 +140,16 @@ class Receiver:
         metrics = self._metrics
         metrics.spooled = self._intake.spooled
         metrics.is_database_reachable = self._intake.inbox.is_connected
-        metrics.waiting = await asyncio.to_thread(self._count_waiting)
+        await asyncio.to_thread(self._count_waiting)
         return Response(metrics.render(), media_type=_METRICS_TYPE)
 
-    def _count_waiting(self) -> list[tuple[str, int, datetime]]:
+    def _count_waiting(self) -> None:
         """Count by a connection of its own: with a great backlog it takes its time."""
+        self._metrics.waiting, self._metrics.hinted = [], Counter()
         if not self._intake.inbox.is_connected:
-            return []
-        try:
-            waiting = list_waiting(database_url())
-        except (DatabaseError, psycopg.Error):
-            return []
-        return [(one.source, one.payloads, one.oldest) for one in waiting]
+            return
+        with contextlib.suppress(DatabaseError, psycopg.Error):
+            url = database_url()
+            waiting, hinted = list_waiting(url), list_hinted_days(url)
+            self._metrics.waiting = [(one.source, one.payloads, one.oldest) for one in waiting]
+            self._metrics.hinted = Counter(one.source for one in hinted)

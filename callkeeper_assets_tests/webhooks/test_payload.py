@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from callkeeper_assets.webhooks.document import DEEPEST, read_document, read_value
+from callkeeper_assets.webhooks.document import DEEPEST, Format, read_document, read_value
 from callkeeper_assets.webhooks.payload import Payload, read_payload
 
 JSON = "application/json"
@@ -187,8 +187,9 @@ def test_a_call_that_is_told_partly_by_the_query_is_kept_whole() -> None:
     ],
 )
 def test_a_plus_that_arrived_as_a_blank_is_a_plus(sent: bytes, read: str) -> None:
-    for form in ("form", "query"):
-        document = read_document(form, b"id=+3432600034&value=" + sent)  # type: ignore[arg-type]
+    forms: tuple[Format, ...] = ("form", "query")
+    for form in forms:
+        document = read_document(form, b"id=+3432600034&value=" + sent)
         assert read_value(document, "value") == read
         assert read_value(document, "id") == " 3432600034"
 
