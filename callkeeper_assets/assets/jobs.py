@@ -1,7 +1,8 @@
 """The jobs and schedules of a source: the historic load and the daily refresh."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date
+from functools import cache
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -30,23 +31,34 @@ def name_refresh_job(source: str) -> str:
     return f"{source}_refresh"
 
 
-def _select_loaded(source: Source) -> dg.AssetSelection:
-    audit = (AUDIT,) if source.has_webhook_audit else ()
-    return dg.AssetSelection.assets(
-        *(dg.AssetKey([source.name, name]) for name in ("raw_calls", *source.tables, *audit))
+def _list_loaded(source: Source) -> tuple[str, ...]:
+    return "raw_calls", *source.tables, *((AUDIT,) if source.has_webhook_audit else ())
+
+
+def _select(source: str, assets: Sequence[str]) -> dg.AssetSelection:
+    return dg.AssetSelection.assets(*(dg.AssetKey([source, name]) for name in assets))
+
+
+# A sensor must have the very job that the schedule has: Dagster refuses two that are equal.
+@cache
+def _build_refresh_job(
+    name: str, caption: str, assets: tuple[str, ...], overlap_days: int
+) -> "UnresolvedAssetJobDefinition":
+    return dg.define_asset_job(
+        name_refresh_job(name),
+        selection=_select(name, assets),
+        description=(
+            f"Re-read of {caption}: today, {overlap_days} days before it, and older days whose "
+            "calls are not all final."
+        ),
+        tags={SOURCE_TAG: name},
     )
 
 
 def build_refresh_job(source: Source) -> "UnresolvedAssetJobDefinition":
-    """Build the job that reads a source's recent days again; each time the same one."""
-    return dg.define_asset_job(
-        name_refresh_job(source.name),
-        selection=_select_loaded(source),
-        description=(
-            f"Re-read of {source.caption}: today, {source.refresh.overlap_days} days before it, "
-            "and older days whose calls are not all final."
-        ),
-        tags={SOURCE_TAG: source.name},
+    """Build the job that reads a source's recent days again; the same one each time."""
+    return _build_refresh_job(
+        source.name, source.caption, _list_loaded(source), source.refresh.overlap_days
     )
 
 
@@ -54,7 +66,7 @@ def build_jobs(source: Source) -> dg.Definitions:
     """Build both jobs of a source, and the schedule of its refresh."""
     load_job = dg.define_asset_job(
         name_load_job(source.name),
-        selection=_select_loaded(source),
+        selection=_select(source.name, _list_loaded(source)),
         description=f"Historic load of {source.caption}: the chosen days are loaded in one run.",
         tags={SOURCE_TAG: source.name},
     )
