@@ -71,6 +71,10 @@ def _hooks_json(deliveries: Sequence[Delivery]) -> str:
     )
 
 
+def _list_hooks(deliveries: Sequence[Delivery]) -> str:
+    return f',"hooks":{_hooks_json(deliveries)}'
+
+
 def _visit_json(call: Call) -> str:
     visit = call.visit
     if visit is None:
@@ -111,7 +115,12 @@ def _quote_list(texts: Sequence[str]) -> str:
 
 
 def render_unified_call(
-    call: Call, deliveries: Sequence[Delivery], offset_sec: int, *, has_more: bool
+    call: Call,
+    deliveries: Sequence[Delivery],
+    offset_sec: int,
+    *,
+    has_more: bool,
+    has_hooks: bool = True,
 ) -> bytes:
     """One call, from after the number of its page to its end.
 
@@ -120,6 +129,7 @@ def render_unified_call(
         deliveries: Of its webhooks.
         offset_sec: The distance of the account's zone from UTC at the call's time.
         has_more: Adds fields that no document names.
+        has_hooks: Lists the webhooks; an account's answers may not.
     """
     is_good = (call.status_code, call.status2_code) == (200, 200)
     manager, client = call.manager_phone.removeprefix("+"), call.client_phone.removeprefix("+")
@@ -142,7 +152,8 @@ def render_unified_call(
         f',"gaClid":"{call.ga_clientid or ""}","roistatClid":"{call.roistat_visit or ""}"'
         f',"calltouchClid":"","comagicClid":"","city":{_quote(call.place.city or "")}'
         f',"region":{_quote(call.place.region or "")},"country":"{country}"'
-        f',"ipAddress":"{call.ip or ""}",{_service_json(call)},"hooks":{_hooks_json(deliveries)}'
+        f',"ipAddress":"{call.ip or ""}",{_service_json(call)}'
+        f"{_list_hooks(deliveries) if has_hooks else ''}"
         f"{_MORE if has_more else ''}}}"
     ).encode()
 
