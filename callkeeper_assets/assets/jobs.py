@@ -1,7 +1,9 @@
 """The jobs and schedules of a source: the historic load and the daily refresh."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date
+from functools import cache
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
@@ -16,6 +18,12 @@ from callkeeper_assets.runs.burial import SOURCE_TAG
 from callkeeper_assets.runs.refresh_plan import DayRange, plan_refresh
 from callkeeper_assets.runs.report_plan import plan_rebuild
 
+if TYPE_CHECKING:
+    # What `dg.define_asset_job` returns, which has no public name.
+    from dagster._core.definitions.unresolved_asset_job_definition import (
+        UnresolvedAssetJobDefinition,
+    )
+
 
 def name_load_job(source: str) -> str:
     """Name the job of a source's historic load."""
@@ -27,27 +35,57 @@ def name_refresh_job(source: str) -> str:
     return f"{source}_refresh"
 
 
+def _list_loaded(source: Source) -> tuple[str, ...]:
+    return "raw_calls", *source.tables, *((AUDIT,) if source.has_webhook_audit else ())
+
+
+def _select(
+    source: str, assets: Sequence[str], without: Sequence[dg.AssetCheckKey]
+) -> dg.AssetSelection:
+    keys = (dg.AssetKey([source, name]) for name in assets)
+    return dg.AssetSelection.assets(*keys) - dg.AssetSelection.checks(*without)
+
+
+# A sensor must have the very job that the schedule has: Dagster refuses two that are equal.
+@cache
+def _build_refresh_job(
+    name: str,
+    caption: str,
+    assets: tuple[str, ...],
+    without: tuple[dg.AssetCheckKey, ...],
+    overlap_days: int,
+) -> "UnresolvedAssetJobDefinition":
+    return dg.define_asset_job(
+        name_refresh_job(name),
+        selection=_select(name, assets, without),
+        description=(
+            f"Re-read of {caption}: today, {overlap_days} days before it, and older days whose "
+            "calls are not all final."
+        ),
+        tags={SOURCE_TAG: name},
+    )
+
+
+def build_refresh_job(source: Source) -> "UnresolvedAssetJobDefinition":
+    """Build the job that reads a source's recent days again; the same one each time."""
+    return _build_refresh_job(
+        source.name,
+        source.caption,
+        _list_loaded(source),
+        tuple(list_watch_keys(source)),
+        source.refresh.overlap_days,
+    )
+
+
 def build_jobs(source: Source) -> dg.Definitions:
     """Build both jobs of a source, and the schedule of its refresh."""
-    audit = (AUDIT,) if source.has_webhook_audit else ()
-    selection = dg.AssetSelection.assets(
-        *(dg.AssetKey([source.name, name]) for name in ("raw_calls", *source.tables, *audit))
-    ) - dg.AssetSelection.checks(*list_watch_keys(source))
     load_job = dg.define_asset_job(
         name_load_job(source.name),
-        selection=selection,
+        selection=_select(source.name, _list_loaded(source), list_watch_keys(source)),
         description=f"Historic load of {source.caption}: the chosen days are loaded in one run.",
         tags={SOURCE_TAG: source.name},
     )
-    refresh_job = dg.define_asset_job(
-        name_refresh_job(source.name),
-        selection=selection,
-        description=(
-            f"Re-read of {source.caption}: today, {source.refresh.overlap_days} days before it, "
-            "and older days whose calls are not all final."
-        ),
-        tags={SOURCE_TAG: source.name},
-    )
+    refresh_job = build_refresh_job(source)
 
     @dg.schedule(
         name=name_refresh_job(source.name),

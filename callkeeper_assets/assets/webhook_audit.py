@@ -42,6 +42,7 @@ CHECK: Final = "webhooks_held"
 _TREND_DAYS: Final = 90
 _MOST_SHOWN: Final = 10
 _NOT_FOUND: Final = 404
+NOT_AUDITED: Final = "not audited: the source's answers list no webhooks"
 _SAMPLE: Final = dg.TableSchema(
     columns=[
         dg.TableColumn("call_id", "int"),
@@ -119,13 +120,14 @@ def _audit_days(
         except MissingDayError:
             continue
         ids, payloads = calls.column("call_id").to_pylist(), calls.column("payload").to_pylist()
-        hooks: list[Hook] = [
-            hook
+        listed = [
+            read_hooks(call_id, payload, source.name, host)
             for call_id, payload in zip(ids, payloads, strict=True)
-            for hook in read_hooks(call_id, payload, source.name, host)
         ]
+        hooks: list[Hook] = [hook for of_call in listed for hook in of_call or ()]
         held = read_held(url, source.name, {hook.call_id for hook in hooks}) if hooks else {}
-        yield AuditedDay(day, len(hooks), tuple(find_lost(hooks, held)))
+        is_listed = any(of_call is not None for of_call in listed) if listed else None
+        yield AuditedDay(day, len(hooks), tuple(find_lost(hooks, held)), is_listed)
 
 
 def _record(
@@ -134,15 +136,7 @@ def _record(
     """Record each day and the result of its check."""
     if not audited:
         return
-    metadata: dict[date, dict[str, Any]] = {
-        day.day: {
-            "sent": day.sent,
-            "lost": day.lost,
-            "refused": day.refused,
-            "loss_percent": round(100 * rate_loss(day.sent, day.lost), 2),
-        }
-        for day in audited
-    }
+    metadata: dict[date, dict[str, Any]] = {day.day: _describe(day) for day in audited}
     # The UI shows the newest event's; in each day's it would only fill the event log.
     metadata[max(metadata)]["trend"] = _build_trend(source, url)
     log_materializations(context, dg.AssetKey([source.name, NAME]), metadata)
@@ -157,6 +151,17 @@ def _record(
     )
 
 
+def _describe(day: AuditedDay) -> dict[str, Any]:
+    if day.is_listed is False:
+        return {"audit": NOT_AUDITED}
+    return {
+        "sent": day.sent,
+        "lost": day.lost,
+        "refused": day.refused,
+        "loss_percent": round(100 * rate_loss(day.sent, day.lost), 2),
+    }
+
+
 def _build_trend(source: Source, url: str) -> dg.MarkdownMetadataValue:
     from callkeeper_assets.webhooks.audit_log import read_losses  # noqa: PLC0415
 
@@ -167,6 +172,17 @@ def _build_trend(source: Source, url: str) -> dg.MarkdownMetadataValue:
 
 def judge_day(source: Source, day: AuditedDay) -> Verdict:
     """Say what the audit of a day found, and what to do."""
+    if day.is_listed is False:
+        return Verdict(
+            passed=False,
+            text=(
+                f"{NOT_AUDITED[0].upper()}{NOT_AUDITED[1:]}. Whether any was lost is not known; "
+                "ask CallKeeper's support for `hooks` in the API's answers. `webhooks_arrive` of "
+                "callkeeper_calls warns when none comes at all."
+            ),
+            metadata={"audit": NOT_AUDITED},
+            severity=dg.AssetCheckSeverity.WARN,
+        )
     counts = {"sent": day.sent, "lost": day.lost, "refused": day.refused}
     if not day.found:
         return Verdict(passed=True, text="", metadata=counts)

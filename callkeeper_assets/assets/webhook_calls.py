@@ -118,6 +118,7 @@ def _describe(processed: "Processed") -> dict[str, Any]:
     return {
         "payloads": processed.payloads,
         "rejected": processed.rejected,
+        "hints": processed.hints,
         "left_to_the_api": processed.not_needed,
         "days": sorted({day.day.isoformat() for day in processed.days}),
         "rows_changed": {table: number for table, number in counts.items() if number},

@@ -53,7 +53,8 @@ def build_webhook_check(source: Source) -> dg.AssetChecksDefinition:
             ""
             if passed
             else ": see that the receiver runs and can be reached from outside, and that "
-            "CallKeeper has the URL that `callkeeper check` prints (Profile, WebhookCall)"
+            "CallKeeper has the URL that `callkeeper check` prints, in its cabinet: "
+            f"{source.webhook_page}"
         )
         return dg.AssetCheckResult(
             passed=passed,

@@ -1,20 +1,30 @@
 """The sensor `webhook_inbox`: starts a run for all that waits in the inbox, at most one a tick.
 
-It looks and counts; `runs.inbox_plan` decides. A tick that starts nothing says why.
+And a source's refresh for the days on which webhooks of call tracking hint at calls. It looks and
+counts; `runs.inbox_plan` and `runs.hint_plan` decide. A tick that starts nothing says why.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
 import dagster as dg
 
+from callkeeper_assets.assets.jobs import build_refresh_job, name_refresh_job
+from callkeeper_assets.assets.partitions import build_range_tags
 from callkeeper_assets.assets.webhook_calls import webhook_calls_key
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.database.url import database_url
 from callkeeper_assets.runs.burial import SOURCE_TAG
-from callkeeper_assets.runs.inbox_plan import plan_inbox_run, read_cursor, write_cursor
+from callkeeper_assets.runs.hint_plan import HintPlan, HintRun, plan_hint_runs
+from callkeeper_assets.runs.inbox_plan import (
+    InboxCursor,
+    InboxPlan,
+    plan_inbox_run,
+    read_cursor,
+    write_cursor,
+)
 from callkeeper_assets.runs.lock import is_run_alive
 
 NAME: Final = "webhook_inbox"
@@ -42,43 +52,93 @@ def build_webhook_inbox(sources: Sequence[Source]) -> dg.Definitions:
         description="Merges the webhooks that wait in the inbox into the tables, of all sources.",
     )
     names = {source.name: source for source in sources}
+    hinted = [source for source in sources if source.takes_hints]
 
     @dg.sensor(
         name=NAME,
-        job=job,
+        jobs=[job, *map(build_refresh_job, hinted)],
         minimum_interval_seconds=_INTERVAL_SEC,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Looks every 10 s for webhooks that wait, and starts one run for all of them.",
+        description=(
+            "Looks every 10 s for webhooks that wait, and starts one run for all of them; where "
+            "those of call tracking hint at calls, the source's refresh for their days."
+        ),
     )
     def webhook_inbox(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         # The database's driver, which loading the code location need not pay for.
         from callkeeper_assets.warehouse.migrate import ensure_schema  # noqa: PLC0415
-        from callkeeper_assets.webhooks.inbox_queries import list_waiting  # noqa: PLC0415
 
         url = database_url()
         ensure_schema(url)
-        plan = plan_inbox_run(
-            list_waiting(url),
-            loaded=names,
-            running=_find_running(context.instance, url),
-            cursor=read_cursor(context.cursor),
-            now=datetime.now(UTC),
-        )
-        if not plan.sources:
-            return dg.SensorResult(skip_reason=plan.text, cursor=write_cursor(plan.cursor))
-        context.log.info(plan.text)
-        request = dg.RunRequest(
-            asset_selection=[webhook_calls_key(names[name]) for name in plan.sources],
-            tags={SOURCE_TAG: ", ".join(plan.sources), "callkeeper/inbox": plan.text},
-        )
-        return dg.SensorResult(run_requests=[request], cursor=write_cursor(plan.cursor))
+        cursor = read_cursor(context.cursor)
+        inbox = _plan_inbox(context.instance, url, names, cursor)
+        hints = _plan_hints(context.instance, url, hinted, cursor)
+        requests = [_request_refresh(run) for run in hints.runs]
+        if inbox.sources:
+            requests.append(_request_inbox_run(inbox, names))
+        text = " ".join(filter(None, (inbox.text, hints.text)))
+        after = write_cursor(InboxCursor(inbox.attempts, hints.attempts))
+        if not requests:
+            return dg.SensorResult(skip_reason=text, cursor=after)
+        context.log.info(text)
+        return dg.SensorResult(run_requests=requests, cursor=after)
 
     return dg.Definitions(jobs=[job], sensors=[webhook_inbox])
 
 
-def _find_running(instance: dg.DagsterInstance, url: str) -> str | None:
-    """Return the run that processes payloads, or soon will."""
-    for record in instance.get_run_records(dg.RunsFilter(job_name=NAME, statuses=_UNDER_WAY)):
+def _plan_inbox(
+    instance: dg.DagsterInstance, url: str, names: Collection[str], cursor: InboxCursor
+) -> InboxPlan:
+    from callkeeper_assets.webhooks.inbox_queries import list_waiting  # noqa: PLC0415
+
+    return plan_inbox_run(
+        list_waiting(url),
+        loaded=names,
+        running=_find_running(instance, url, NAME),
+        cursor=cursor,
+        now=datetime.now(UTC),
+    )
+
+
+def _plan_hints(
+    instance: dg.DagsterInstance, url: str, sources: Sequence[Source], cursor: InboxCursor
+) -> HintPlan:
+    from callkeeper_assets.webhooks.inbox_queries import list_hinted_days  # noqa: PLC0415
+
+    days = list_hinted_days(url)
+    takers = {source.name for source in sources}
+    return plan_hint_runs(
+        days,
+        takers=takers,
+        running={
+            name
+            for name in {one.source for one in days} & takers
+            if _find_running(instance, url, name_refresh_job(name))
+        },
+        attempts=cursor.hints,
+        now=datetime.now(UTC),
+    )
+
+
+def _request_inbox_run(plan: InboxPlan, names: Mapping[str, Source]) -> dg.RunRequest:
+    return dg.RunRequest(
+        job_name=NAME,
+        asset_selection=[webhook_calls_key(names[name]) for name in plan.sources],
+        tags={SOURCE_TAG: ", ".join(plan.sources), "callkeeper/inbox": plan.text},
+    )
+
+
+def _request_refresh(run: HintRun) -> dg.RunRequest:
+    return dg.RunRequest(
+        run_key=run.key,
+        job_name=name_refresh_job(run.source),
+        tags={SOURCE_TAG: run.source, **build_range_tags(run.days.first, run.days.last)},
+    )
+
+
+def _find_running(instance: dg.DagsterInstance, url: str, job: str) -> str | None:
+    """Return a job's run that is under way, or soon will be."""
+    for record in instance.get_run_records(dg.RunsFilter(job_name=job, statuses=_UNDER_WAY)):
         run_id = record.dagster_run.run_id
         if record.start_time:
             is_young = time.time() - record.start_time < _UNTIL_LOCK_SEC

@@ -19,7 +19,8 @@ def inbox(
     ] = None,
     *,
     state: Annotated[
-        Literal["new", "processed", "rejected"], typer.Option(help="Which payloads to list.")
+        Literal["new", "processed", "hint", "rejected"],
+        typer.Option(help="Which payloads to list; hint: call tracking's, which name no call."),
     ] = "rejected",
     replay: Annotated[
         bool, typer.Option("--replay", help="Have the rejected payloads processed again.")
@@ -90,7 +91,7 @@ def _print_entries(entries: Sequence["InboxEntry"], state: str, limit: int) -> N
     )
 
     if not entries:
-        print_text(f"No payload is {state}.")
+        print_text(f"No payload is {'a hint' if state == 'hint' else state}.")
         return
     numeric = ("Id", "Bytes", "Repeats")
     table = build_table(

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from importlib.resources import files
 from typing import Final, cast
 
@@ -19,7 +19,11 @@ from callkeeper_assets.warehouse.queries import (
     source_statuses,
 )
 from callkeeper_assets.webhooks.audit_log import AuditStatus, audit_statuses
-from callkeeper_assets.webhooks.inbox_queries import InboxCounts, count_entries
+from callkeeper_assets.webhooks.inbox_queries import (
+    InboxCounts,
+    count_entries,
+    list_hinted_days,
+)
 
 _AUDITED: Final = timedelta(days=30)
 
@@ -42,6 +46,7 @@ class SourceReport:
         loaded: None if nothing of it ever was.
         webhooks: None if the warehouse does not know the source.
         audit: Of the webhooks of the last 30 days; None if there was none.
+        hinted_days: Days to be read again, as webhooks of call tracking hint at calls on them.
     """
 
     name: str
@@ -54,6 +59,7 @@ class SourceReport:
     webhooks: InboxCounts | None
     reconciliation: ReconciliationStatus | None
     audit: AuditStatus | None
+    hinted_days: tuple[date, ...]
 
 
 @dataclass(frozen=True)
@@ -87,6 +93,7 @@ def gather_status(sources: Sequence[Source], refused: Sequence[BrokenSource]) ->
     reconciled: dict[str, ReconciliationStatus] = {}
     inbox: dict[str, InboxCounts] = {}
     audits: Mapping[str, AuditStatus] = {}
+    hinted: dict[str, tuple[date, ...]] = {}
     if is_embedded() and not (home() / "postgres").exists():
         database = DatabaseReport(
             f"embedded, in {home() / 'postgres'}", is_embedded=True, size_bytes=None
@@ -104,6 +111,8 @@ def gather_status(sources: Sequence[Source], refused: Sequence[BrokenSource]) ->
             reconciled = reconciliation_statuses(url, names, month)
             audits = audit_statuses(url, names, now.date() - _AUDITED)
             inbox = {each.source: each for each in count_entries(url, names)}
+            for one in list_hinted_days(url):
+                hinted[one.source] = (*hinted.get(one.source, ()), one.day)
     reports = tuple(
         SourceReport(
             name=source.name,
@@ -116,6 +125,7 @@ def gather_status(sources: Sequence[Source], refused: Sequence[BrokenSource]) ->
             webhooks=inbox.get(source.name),
             reconciliation=reconciled.get(source.name),
             audit=audits.get(source.name),
+            hinted_days=hinted.get(source.name, ()),
         )
         for source in sources
     )

@@ -122,6 +122,11 @@ def _describe_details(each: "SourceReport") -> Iterator[str]:
     yield _describe_reconciliation(each)
     if each.takes_webhooks or (each.webhooks and each.webhooks.newest_at):
         yield _describe_webhooks(each.webhooks)
+    if each.hinted_days:
+        yield (
+            "call tracking's webhooks hint at calls; to be read again: "
+            f"{', '.join(map(str, each.hinted_days))}"
+        )
     if each.audit:
         yield _describe_audit(each.audit)
 
@@ -144,20 +149,28 @@ def _describe_webhooks(known: "InboxCounts | None") -> str:
     if known.oldest_new_at:
         seconds = (datetime.now(UTC) - known.oldest_new_at).total_seconds()
         waiting = f"{known.new:,} wait, the oldest for {max(0, round(seconds)):,} s"
+    hints = f"; {known.hints:,} hints of call tracking" if known.hints else ""
     rejected = f"; {known.rejected:,} rejected: callkeeper inbox" if known.rejected else ""
     last = known.newest_at.astimezone().strftime("%Y-%m-%d %H:%M")
-    return f"last webhook on {last}; {waiting}{rejected}"
+    return f"last webhook on {last}; {waiting}{hints}{rejected}"
 
 
 def _describe_audit(known: "AuditStatus") -> str:
     from callkeeper_assets.webhooks.audit import rate_loss  # noqa: PLC0415
 
+    if known.days_unlisted and not known.days_listed:
+        return "webhooks not audited: the source's answers list no webhooks"
     moment = known.last.astimezone().strftime("%Y-%m-%d %H:%M")
+    unlisted = ""
+    if known.days_unlisted:
+        unlisted = (
+            f"; {known.days_unlisted} days not audited: the source's answers list no webhooks"
+        )
     named = "; callkeeper_lost_webhooks names them" if known.lost or known.refused else ""
     return (
         f"webhooks audited on {moment}: for the calls of the last 30 days CallKeeper sent "
         f"{known.sent:,}; {known.lost:,} are lost ({rate_loss(known.sent, known.lost):.1%}), "
-        f"{known.refused:,} were refused{named}"
+        f"{known.refused:,} were refused{named}{unlisted}"
     )
 
 

@@ -56,7 +56,7 @@ def check_webhook(source: Source, tokens: Mapping[str, tuple[str, ...]]) -> list
             "It is for this machine: set CALLKEEPER_WEBHOOK_URL to the address under which "
             "CallKeeper reaches the receiver."
         )
-    text = f"put into CallKeeper's cabinet, Profile → WebhookCall: {url}"
+    text = f"put into CallKeeper's cabinet, {source.webhook_page}: {url}"
     return [Finding(source.name, "webhook", state, "\n".join([text, *remarks]))]
 
 

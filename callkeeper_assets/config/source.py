@@ -164,6 +164,21 @@ class Source:
         """Whether its webhooks can be audited: it takes them, and its API lists those sent."""
         return self.webhook is not None and self.api == "ckct"
 
+    @property
+    def takes_hints(self) -> bool:
+        """Whether its API tells of the calls that webhooks of call tracking only hint at."""
+        return self.webhook is not None and self.api == "ckct"
+
+    @property
+    def webhook_page(self) -> str:
+        """Where the cabinet of its API takes the address for webhooks, for people."""
+        if self.api == "ckct":
+            return (
+                'both lists of its webhooks, "Webhook CallKeeper" (callbacks) and "Webhook '
+                'Calltracking"'
+            )
+        return "Profile → WebhookCall"
+
     def read_privacy_rule(self) -> Rule:
         """Return the rule for personal data, with its key from the environment if it hashes.
 

@@ -12,6 +12,7 @@ from typing import Final
 
 import msgspec
 
+from callkeeper_assets.runs.hint_plan import HintAttempt
 from callkeeper_assets.webhooks.inbox_queries import Waiting
 
 _FIRST_PAUSE: Final = timedelta(seconds=30)
@@ -21,9 +22,14 @@ _MOST_DOUBLINGS: Final = 6
 
 
 class Attempt(msgspec.Struct, frozen=True):
-    """The last run for a source: for which first payload, the how many-th for it, and when."""
+    """The last run for a source: for which first payload, the how many-th for it, and when.
+
+    Attributes:
+        oldest: When that payload came: the same one may come again.
+    """
 
     first_id: int
+    oldest: datetime
     times: int
     started_at: datetime
 
@@ -32,6 +38,7 @@ class InboxCursor(msgspec.Struct, frozen=True):
     """What is remembered between two looks; a hint, not the truth."""
 
     attempts: dict[str, Attempt] = {}
+    hints: dict[str, HintAttempt] = {}
 
 
 @dataclass(frozen=True)
@@ -41,12 +48,12 @@ class InboxPlan:
     Attributes:
         sources: that a run is started for, by name; none: no run.
         text: what is done and why, for people.
-        cursor: to be remembered.
+        attempts: to be remembered.
     """
 
     sources: tuple[str, ...]
     text: str
-    cursor: InboxCursor
+    attempts: dict[str, Attempt]
 
 
 def read_cursor(text: str | None) -> InboxCursor:
@@ -80,12 +87,12 @@ def plan_inbox_run(
         now: The current moment.
     """
     if not waiting:
-        return InboxPlan((), "Nothing waits in the inbox.", InboxCursor())
+        return InboxPlan((), "Nothing waits in the inbox.", {})
     payloads = sum(one.payloads for one in waiting)
     oldest = _count_seconds(now - min(one.oldest for one in waiting))
     head = f"{_count(payloads, 'payload')} of {_count(len(waiting), 'source')}, the oldest {oldest}"
     if running:
-        return InboxPlan((), f"{head}, wait for run {running} to end.", cursor)
+        return InboxPlan((), f"{head}, wait for run {running} to end.", cursor.attempts)
     due, notes = [], []
     attempts: dict[str, Attempt] = {}
     for one in waiting:
@@ -100,17 +107,19 @@ def plan_inbox_run(
             )
         else:
             times = attempt.times + 1 if attempt else 1
-            attempts[one.source] = Attempt(one.first_id, times, now)
+            attempts[one.source] = Attempt(one.first_id, one.oldest, times, now)
             due.append(one.source)
     what = f"a run starts for {_list_names(due)}" if due else "no run starts"
     text = f"{head}: {'; '.join((what, *notes))}."
-    return InboxPlan(tuple(due), text, InboxCursor(attempts))
+    return InboxPlan(tuple(due), text, attempts)
 
 
 def _find_attempt(one: Waiting, attempts: Mapping[str, Attempt]) -> Attempt | None:
     """Return the last run's attempt at the very payload that is first now: it was in vain."""
     attempt = attempts.get(one.source)
-    return attempt if attempt and attempt.first_id == one.first_id else None
+    if attempt is None or (attempt.first_id, attempt.oldest) != (one.first_id, one.oldest):
+        return None
+    return attempt
 
 
 def _pause(times: int) -> timedelta:

@@ -55,3 +55,14 @@ def plan_refresh(
         *(DayRange(chunk[0], chunk[0], others=tuple(chunk[1:])) for chunk in chunks),
         DayRange(first, today),
     ]
+
+
+def join_days(days: Iterable[date]) -> list[DayRange]:
+    """Return the ranges that hold the days, oldest first: near ones are read in one run."""
+    ranges: list[DayRange] = []
+    for day in sorted(days):
+        if ranges and (day - ranges[-1].last).days <= _NEAR:
+            ranges[-1] = DayRange(ranges[-1].first, day)
+        else:
+            ranges.append(DayRange(day, day))
+    return ranges

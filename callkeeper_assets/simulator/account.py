@@ -78,8 +78,8 @@ class Account:
         self._days: OrderedDict[dt.date, ServedDay] = OrderedDict()
         self._cached_bytes = 0
         self.revision = 0
-        self.webhooks = Webhooks(self, webhooks or WebhookSettings())
         self.unified = UnifiedList(self)
+        self.webhooks = Webhooks(self, webhooks or WebhookSettings())
 
     @contextmanager
     def count_request(self, method: str) -> Iterator[None]:
@@ -260,7 +260,8 @@ class Account:
     ) -> list[Delivery]:
         """Send the webhooks of calls of the local days from first to last, and wait for it.
 
-        Of all calls, of those in `call_ids`, or of `new` ones that are added to the first day;
+        Of all calls, of those in `call_ids`, or of `new` ones that are added to the first day; of
+        call tracking's too, where the webhooks' switch has them.
         `rate` is webhooks a second, None as fast as the receiver answers. A call that is not final
         yet has no end to tell.
 
@@ -274,13 +275,11 @@ class Account:
         with self._lock:
             if new:
                 call_ids = [change.call_id for change in self.add(first, new)]
-            days = self.days_between(
-                day_bounds(first, self.zone)[0], day_bounds(last, self.zone)[1]
-            )
+            bounds = day_bounds(first, self.zone)[0], day_bounds(last, self.zone)[1]
+            known = [call for day in self.days_between(*bounds) for call in self._current_day(day)]
             calls = [
                 call
-                for day in days
-                for call in self._current_day(day)
+                for call in (*known, *self._list_tracked(*bounds))
                 if self._is_visible(call) and (not call_ids or call.call_id in call_ids)
             ]
         if len(calls) < len(set(call_ids)):
@@ -303,7 +302,14 @@ class Account:
                 for day in self.days_between(start, end)
                 for call in self._current_day(day)
                 if start <= call.called_ts < end and call.call_id not in late
-            ]
+            ] + self._list_tracked(start, end)
+
+    def _list_tracked(self, start: int, end: int) -> list[Call]:
+        """Calls of call tracking that webhooks tell of."""
+        if not self.webhooks.settings.calltracking:
+            return []
+        others = self.unified.list_others(start, end)
+        return [call for call in others if call.service == "calltracking"]
 
     def _is_visible(self, call: Call) -> bool:
         return call.called_ts <= self.clock.now()

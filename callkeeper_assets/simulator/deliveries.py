@@ -11,7 +11,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
-from callkeeper_assets.simulator.webhook_settings import WebhookEvent
+from callkeeper_assets.simulator.webhook_settings import WebhookEvent, WebhookMethod
 
 Outcome = Literal["answered", "unanswered", "lost"]
 
@@ -42,7 +42,7 @@ class Delivery:
     event: WebhookEvent
     sent_at: dt.datetime
     address: str = field(repr=False)
-    method: Literal["POST", "GET"]
+    method: WebhookMethod
     outcome: Outcome
     status: int | None
     problem: str | None

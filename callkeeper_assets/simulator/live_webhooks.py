@@ -11,8 +11,8 @@ from typing import Final, Protocol
 
 from callkeeper_assets.simulator.calls import Call
 from callkeeper_assets.simulator.clock import Clock
-from callkeeper_assets.simulator.webhook_plan import Webhook, plan_webhooks
-from callkeeper_assets.simulator.webhook_settings import EVENTS, WebhookSettings
+from callkeeper_assets.simulator.webhook_plan import Webhook, list_events, plan_webhooks
+from callkeeper_assets.simulator.webhook_settings import WebhookSettings
 
 _TICK_SEC: Final = 0.2
 _AHEAD_SEC: Final = 6 * 3600
@@ -68,7 +68,7 @@ class LiveWebhooks:
         calls = self._book.list_calls(self._seen - _BACK_SEC, self._planned_until + 1)
         planned = plan_webhooks(
             [
-                (call, EVENTS)
+                (call, list_events(call))
                 for call in calls
                 if max(call.called_ts, call.settles_ts) > self._since
             ],

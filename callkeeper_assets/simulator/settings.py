@@ -109,6 +109,7 @@ class AnswerSettings:
         unified_order: which calls its first page has.
         unified_page_length: calls on one of its pages.
         unified_moves: the probability that a call comes or goes before it answers a page.
+        unified_hooks: lists each call's webhooks, which the newest document does not.
     """
 
     date_to: Literal["inclusive", "exclusive"] = "inclusive"
@@ -132,6 +133,7 @@ class AnswerSettings:
     unified_order: Literal["newest", "oldest"] = "newest"
     unified_page_length: int = 1000
     unified_moves: float = 0.0
+    unified_hooks: bool = True
 
 
 @dataclass(frozen=True)

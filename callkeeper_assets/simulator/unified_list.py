@@ -109,6 +109,7 @@ class UnifiedList:
             account.revision,
             log.count,
             int(account.answers.unknown_fields),
+            int(account.answers.unified_hooks),
         )
         known = self._days.get(day)
         if known and known.basis in {basis, (*basis, now)}:
@@ -127,9 +128,10 @@ class UnifiedList:
             pieces=[
                 render_unified_call(
                     call,
-                    told.get(call.call_id, ()) if call.service == "callback" else (),
+                    told.get(call.call_id, ()) if call.service != "import" else (),
                     self._offset_sec(call.called_ts),
                     has_more=account.answers.unknown_fields,
+                    has_hooks=account.answers.unified_hooks,
                 )
                 for call in calls
             ],

@@ -14,6 +14,7 @@ from callkeeper_assets.simulator.calls import Call, Service, count_minutes
 from callkeeper_assets.simulator.deliveries import Delivery
 from callkeeper_assets.simulator.marks import NONE_MARK, Marks
 from callkeeper_assets.simulator.places import COUNTRY_NAMES
+from callkeeper_assets.webhooks.events import HOOK_EVENTS
 
 _CONNECTIONS: Final = ("", "auto", "dtmf", "dtmf", "smartcall", "auto")
 # Of 17 digits: more than a JavaScript number holds.
@@ -60,7 +61,7 @@ def _hooks_json(deliveries: Sequence[Delivery]) -> str:
     return json.dumps(
         [
             {
-                "hookEventName": each.event,
+                "hookEventName": HOOK_EVENTS[each.event],
                 "hookAddress": each.address,
                 "hookMethod": each.method,
                 "hookResponseStatus": _BELIEVED if each.outcome == "lost" else each.status or 0,
@@ -68,6 +69,10 @@ def _hooks_json(deliveries: Sequence[Delivery]) -> str:
             for each in deliveries
         ]
     )
+
+
+def _list_hooks(deliveries: Sequence[Delivery]) -> str:
+    return f',"hooks":{_hooks_json(deliveries)}'
 
 
 def _visit_json(call: Call) -> str:
@@ -110,7 +115,12 @@ def _quote_list(texts: Sequence[str]) -> str:
 
 
 def render_unified_call(
-    call: Call, deliveries: Sequence[Delivery], offset_sec: int, *, has_more: bool
+    call: Call,
+    deliveries: Sequence[Delivery],
+    offset_sec: int,
+    *,
+    has_more: bool,
+    has_hooks: bool = True,
 ) -> bytes:
     """One call, from after the number of its page to its end.
 
@@ -119,6 +129,7 @@ def render_unified_call(
         deliveries: Of its webhooks.
         offset_sec: The distance of the account's zone from UTC at the call's time.
         has_more: Adds fields that no document names.
+        has_hooks: Lists the webhooks; an account's answers may not.
     """
     is_good = (call.status_code, call.status2_code) == (200, 200)
     manager, client = call.manager_phone.removeprefix("+"), call.client_phone.removeprefix("+")
@@ -141,7 +152,8 @@ def render_unified_call(
         f',"gaClid":"{call.ga_clientid or ""}","roistatClid":"{call.roistat_visit or ""}"'
         f',"calltouchClid":"","comagicClid":"","city":{_quote(call.place.city or "")}'
         f',"region":{_quote(call.place.region or "")},"country":"{country}"'
-        f',"ipAddress":"{call.ip or ""}",{_service_json(call)},"hooks":{_hooks_json(deliveries)}'
+        f',"ipAddress":"{call.ip or ""}",{_service_json(call)}'
+        f"{_list_hooks(deliveries) if has_hooks else ''}"
         f"{_MORE if has_more else ''}}}"
     ).encode()
 

@@ -4,16 +4,19 @@
 it becomes JSON, a form or a query.
 """
 
+import datetime as dt
 import json
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import urlencode
+from zoneinfo import ZoneInfo
 
 from callkeeper_assets.simulator.calls import Call, see_at
 from callkeeper_assets.simulator.rendering import ABSENT, MISSING, render_call
 from callkeeper_assets.simulator.settings import AnswerSettings
 from callkeeper_assets.simulator.webhook_settings import (
+    CALLTRACKING_PARAMETERS,
     FIELD_PATHS,
     WebhookEvent,
     WebhookSettings,
@@ -78,6 +81,8 @@ def build_body(
     call: Call, event: WebhookEvent, answers: AnswerSettings, settings: WebhookSettings
 ) -> Body:
     """A webhook's fields and values, before they become bytes."""
+    if call.service == "calltracking":
+        return _build_calltracking_body(call, settings)
     shown = show_event(call, event)
     body: Body = json.loads(render_call(shown, replace(answers, nesting="inside")))
     del body["duration2_sec"]
@@ -86,8 +91,37 @@ def build_body(
     body["hook_event"] = event
     if "ip" in body:
         body["uip"] = body["ip"]
-    _rename(body, settings.names)
+    _rename(body, {name: new for name, new in settings.names.items() if name in FIELD_PATHS})
     return _lay_out(body, settings.layout)
+
+
+def _build_calltracking_body(call: Call, settings: WebhookSettings) -> Body:
+    """What a webhook of call tracking says: neither which call it is, nor in which zone it was."""
+    marks = call.visit.current if call.visit else None
+    started = dt.datetime.fromtimestamp(call.called_ts, ZoneInfo(settings.calltracking_zone))
+    is_good = (call.status_code, call.status2_code) == (200, 200)
+    values: Body = dict.fromkeys(CALLTRACKING_PARAMETERS, "")
+    values |= {
+        "record_url": call.record_url or "",
+        "ip": call.ip or "",
+        "host": call.site,
+        "city": call.place.city or "",
+        "region": call.place.region or "",
+        "country": call.place.country or "",
+        "source_type": "utm" if marks else "",
+        "client_number": call.client_phone,
+        "calltracking_number": call.manager_phone,
+        "manager_number": call.manager_phone,
+        "time_start": f"{started:%Y-%m-%d %H:%M:%S}",
+        "duration": call.duration2_sec,
+        "call_status": "success" if is_good else "fail",
+        "call_type": "dynamic",
+        "ga_clid": call.ga_clientid or "",
+    }
+    if marks:
+        values |= {"utm_source": marks.source, "utm_medium": marks.medium}
+        values |= {"utm_campaign": marks.campaign, "utm_term": marks.term}
+    return {settings.names.get(name, name): value for name, value in values.items()}
 
 
 def _list_pairs(body: Body, nested_as: str, prefix: str = "") -> Iterator[tuple[str, object]]:
@@ -107,6 +141,6 @@ def _list_pairs(body: Body, nested_as: str, prefix: str = "") -> Iterator[tuple[
 
 def render_payload(body: Body, settings: WebhookSettings) -> bytes:
     """A body as it is sent: JSON in UTF-8, or the text of a form or query."""
-    if settings.method == "POST" and settings.content == "json":
+    if settings.method != "GET" and settings.content == "json":
         return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
     return urlencode(list(_list_pairs(body, settings.nested_as))).encode()

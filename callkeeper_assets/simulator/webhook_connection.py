@@ -37,7 +37,9 @@ class WebhookConnection:
             else:
                 target = f"{self._path}?{self._query.decode()}" if self._query else self._path
                 content_type = _CONTENT_TYPES[self.settings.content]
-                self._connection.request("POST", target, payload, {"Content-Type": content_type})
+                self._connection.request(
+                    self.settings.method, target, payload, {"Content-Type": content_type}
+                )
             answer = self._connection.getresponse()
             answer.read()
         except (OSError, http.client.HTTPException) as error:

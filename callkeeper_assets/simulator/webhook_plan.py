@@ -26,7 +26,12 @@ class Webhook(NamedTuple):
 
 def happened_events(call: Call, now: int) -> tuple[WebhookEvent, ...]:
     """What a call's webhooks can tell at `now`."""
-    return tuple(event for event in EVENTS if _event_ts(call, event) <= now)
+    return tuple(event for event in list_events(call) if _event_ts(call, event) <= now)
+
+
+def list_events(call: Call) -> tuple[WebhookEvent, ...]:
+    """What a call's webhooks tell; of call tracking there is one, when the call is over."""
+    return EVENTS if call.service == "callback" else EVENTS[-1:]
 
 
 def _event_ts(call: Call, event: WebhookEvent) -> int:

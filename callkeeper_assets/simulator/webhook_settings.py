@@ -10,9 +10,11 @@ from typing import Final, Literal, get_args
 from urllib.parse import urlsplit
 
 from callkeeper_assets.simulator.rendering import SOURCEBUSTER_KEYS, UTM_KEYS
+from callkeeper_assets.webhooks.events import PayloadEvent
 
-WebhookEvent = Literal["Call is processing", "Call is over"]
+WebhookEvent = PayloadEvent
 EVENTS: Final[tuple[WebhookEvent, ...]] = get_args(WebhookEvent)
+WebhookMethod = Literal["POST", "GET", "PUT", "DELETE"]
 
 _SHARES: Final = ("loss", "duplicate", "wrong_order")
 _FLAT_NAMES: Final = (
@@ -66,6 +68,15 @@ FIELD_PATHS: Final[Mapping[str, tuple[str, ...]]] = {
 where a nested body has it."""
 
 
+CALLTRACKING_PARAMETERS: Final = (
+    *("record_url", "ip", "device", "host", "city", "region", "country", "source_type"),
+    *("utm_source", "utm_medium", "utm_campaign", "utm_content", "utm_term", "client_number"),
+    *("calltracking_number", "manager_number", "time_start", "duration", "dtmf_pressed"),
+    *("call_status", "call_type", "company_name", "office_name", "user_id", "ga_clid"),
+)
+"""What a webhook of call tracking says, each of which its owner can rename: it names no call."""
+
+
 @dataclass(frozen=True)
 class WebhookSettings:
     """An account's webhooks.
@@ -73,12 +84,15 @@ class WebhookSettings:
     Attributes:
         url: where they go, token and all; empty: none are sent.
         method: `GET` puts the call into the query.
-        content: of a `POST`.
+        content: of every other method's body.
         layout: `session` and `udata` inside `visit_info`, beside it, or all without their parents.
         nested_as: what a query or form makes of nested values: `session[pgs]`, `session.pgs`, or
             `session` with JSON as its value.
-        names: the newer cabinet's free naming: from one of `FIELD_PATHS` to the owner's name, which
-            the value then has at the top of the body, and no longer in its own place.
+        names: the newer cabinet's free naming: from one of `FIELD_PATHS`, or a parameter of call
+            tracking, to the owner's name, which the value then has at the top of the body, and no
+            longer in its own place.
+        calltracking: sends those of call tracking too: one a call, when it is over.
+        calltracking_zone: in which they tell the time; they do not name it.
         loss: probability that a webhook is never sent, though the source believes that it was.
         duplicate: probability that one is sent twice, at once or up to two minutes later.
         wrong_order: probability that a call's end is told before its beginning.
@@ -90,11 +104,13 @@ class WebhookSettings:
     """
 
     url: str = field(default="", repr=False)
-    method: Literal["POST", "GET"] = "POST"
+    method: WebhookMethod = "POST"
     content: Literal["json", "form"] = "json"
     layout: Literal["inside", "beside", "flat"] = "inside"
     nested_as: Literal["brackets", "dots", "json"] = "brackets"
     names: dict[str, str] = field(default_factory=dict)
+    calltracking: bool = False
+    calltracking_zone: str = "Europe/Moscow"
     loss: float = 0.0
     duplicate: float = 0.0
     wrong_order: float = 0.0
@@ -119,9 +135,10 @@ class WebhookSettings:
                 raise ValueError(f"{name} is {getattr(self, name)}; it is a probability, 0 to 1")
         if self.tries < 1 or self.connections < 1 or self.timeout_sec <= 0:
             raise ValueError("tries and connections are at least 1, timeout_sec is more than 0")
-        unknown = sorted(set(self.names) - set(FIELD_PATHS))
+        nameable = {*FIELD_PATHS, *CALLTRACKING_PARAMETERS}
+        unknown = sorted(set(self.names) - nameable)
         if unknown:
-            known = ", ".join(sorted(FIELD_PATHS))
+            known = ", ".join(sorted(nameable))
             raise ValueError(f"no webhook has {', '.join(unknown)}; names are given to {known}")
 
 

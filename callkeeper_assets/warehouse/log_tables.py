@@ -147,7 +147,8 @@ CALLKEEPER_WEBHOOKS: Final = Table(
         Column(
             "state",
             "text",
-            "`new`, `processed`, or `rejected`: it can be no call, see `reason`",
+            "`new`, `processed`; `hint`: call tracking's, it names no call, and its day is read "
+            "again; or `rejected`: it can be no call, see `reason`",
             nullable=False,
         ),
         Column("reason", "text", "Why it was rejected, or why it changed nothing"),
@@ -181,6 +182,28 @@ CALLKEEPER_WEBHOOK_REPEATS: Final = Table(
             references="callkeeper_webhooks.id",
         ),
         Column("received_at", "timestamp with time zone", "When it came", nullable=False),
+        Column(
+            "is_waiting",
+            "boolean",
+            "Whether it waits to be processed: what came last may be the last word on its call",
+            nullable=False,
+        ),
+    ),
+)
+
+CALLKEEPER_WEBHOOK_HINTS: Final = Table(
+    name="callkeeper_webhook_hints",
+    role="inbox",
+    grain="source × day",
+    key=("account_id", "day"),
+    description=(
+        "The days on which webhooks of call tracking hint at calls that they do not name: a day "
+        "whose newest answer was asked for before the newest hint is read again at once."
+    ),
+    columns=(
+        ACCOUNT_ID,
+        Column("day", "date", "The day, in the source's time zone", nullable=False),
+        Column("hinted_at", "timestamp with time zone", "When the newest came", nullable=False),
     ),
 )
 
@@ -201,6 +224,12 @@ CALLKEEPER_WEBHOOK_DAYS: Final = Table(
         Column("refused", "integer", "Those answered with anything but 2xx", nullable=False),
         Column("audited_at", "timestamp with time zone", "When it was compared", nullable=False),
         Column("run_id", "text", "The run that compared it", nullable=False),
+        Column(
+            "is_listed",
+            "boolean",
+            "Whether the source's answer lists webhooks at all: where not, nothing was audited; "
+            "NULL on a day without calls",
+        ),
     ),
 )
 
@@ -221,7 +250,7 @@ CALLKEEPER_LOST_WEBHOOKS: Final = Table(
             "position", "integer", "Its place in the call's list `hooks`, from 0", nullable=False
         ),
         Column("event", "text", "The event, as CallKeeper names it"),
-        Column("method", "text", "`POST` or `GET`"),
+        Column("method", "text", "`POST`, `GET`, `PUT` or `DELETE`"),
         Column("status", "integer", "The answer that CallKeeper saw; NULL if it saw none"),
         Column(
             "kind",

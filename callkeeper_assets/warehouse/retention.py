@@ -100,6 +100,7 @@ PLACES: Final = (
     Place("callkeeper_rejects", _DAY_BOUNDS),
     Place("callkeeper_report_days", _DAY_BOUNDS),
     Place("callkeeper_discrepancies", _DAY_BOUNDS),
+    Place("callkeeper_webhook_hints", _DAY_BOUNDS),
     Place("callkeeper_webhook_days", _DAY_BOUNDS),
     Place("callkeeper_lost_webhooks", _DAY_BOUNDS),
     Place("callkeeper_days", _DAY_BOUNDS),

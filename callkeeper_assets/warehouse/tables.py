@@ -37,6 +37,7 @@ TABLES: Final[Mapping[str, Table]] = MappingProxyType(
             log_tables.CALLKEEPER_DISCREPANCIES,
             log_tables.CALLKEEPER_WEBHOOKS,
             log_tables.CALLKEEPER_WEBHOOK_REPEATS,
+            log_tables.CALLKEEPER_WEBHOOK_HINTS,
             log_tables.CALLKEEPER_WEBHOOK_DAYS,
             log_tables.CALLKEEPER_LOST_WEBHOOKS,
             report_tables.CALLKEEPER_REPORTS,

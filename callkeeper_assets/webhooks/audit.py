@@ -1,12 +1,12 @@
 """The audit of webhooks: what the source says it sent, held against what the inbox holds.
 
 A pure comparison, call by call. The source lists each webhook of a call in `hooks`, with the answer
-that it saw; the inbox counts payloads by call and event. Webhooks of one call and event are alike:
-if fewer came than were sent, the last ones are the lost ones.
+that it saw; the inbox counts the comings of each payload. Webhooks of one call and event are alike:
+if fewer came than were sent, the last ones are the lost ones. A source may list none at all.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any, Final, Literal
@@ -14,11 +14,21 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from callkeeper_assets.webhooks.events import is_known_event, normalise_event
+
 Kind = Literal["lost", "refused"]
-# Payloads in the inbox: by call id, by event.
-Held = Mapping[int, Mapping[str | None, int]]
+# Payloads in the inbox, by call id.
+Held = Mapping[int, Sequence["HeldPayload"]]
 
 _CALLBACK: Final = "callback"
+
+
+@dataclass(frozen=True, slots=True)
+class HeldPayload:
+    """A payload in the inbox; `event` as received, `comings` with its repeats."""
+
+    event: str | None
+    comings: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +77,14 @@ class AuditedDay:
     Attributes:
         sent: Webhooks that the source says it sent to us.
         found: Those that are lost or were refused.
+        is_listed: Whether the source lists webhooks at all: where not, nothing was audited. None
+            on a day without calls.
     """
 
     day: date
     sent: int
     found: tuple[LostWebhook, ...]
+    is_listed: bool | None
 
     @property
     def lost(self) -> int:
@@ -126,22 +139,33 @@ def is_ours(address: str, source: str, host: str | None) -> bool:
         found = parts.hostname
     except ValueError:
         return False
-    folder, _, _ = parts.path.rpartition("/")
+    # Host and path are typed apart in the cabinet: slashes come doubled, and at the end.
+    path = "/".join(filter(None, parts.path.split("/")))
+    folder, _, _ = f"/{path}".rpartition("/")
     return folder.endswith(f"/webhooks/{source}") and (host is None or found == host.lower())
 
 
-def read_hooks(call_id: int, payload: str, source: str, host: str | None) -> Iterator[Hook]:
-    """Yield what a raw call says was sent to our address.
+def read_hooks(call_id: int, payload: str, source: str, host: str | None) -> list[Hook] | None:
+    """Return what a raw call says was sent to our address; None if it lists no webhooks at all.
 
     Raises:
         msgspec.DecodeError: The payload is no JSON.
     """
     if '"hooks"' not in payload:
-        return
+        return None
     call = _decode_call(payload)
-    for position, listed in enumerate(call.hooks if isinstance(call.hooks, list) else ()):
+    if call.hooks is None:
+        return None
+    listed = call.hooks if isinstance(call.hooks, list) else ()
+    return list(_read_listed(call_id, listed, source, host, has_id=call.serviceType == _CALLBACK))
+
+
+def _read_listed(
+    call_id: int, listed: Sequence[Any], source: str, host: str | None, *, has_id: bool
+) -> Iterator[Hook]:
+    for position, one in enumerate(listed):
         try:
-            hook = msgspec.convert(listed, _Hook)
+            hook = msgspec.convert(one, _Hook)
         except msgspec.ValidationError:
             continue
         if is_ours(str(hook.hookAddress or ""), source, host):
@@ -151,7 +175,7 @@ def read_hooks(call_id: int, payload: str, source: str, host: str | None) -> Ite
                 event=_text(hook.hookEventName),
                 method=_text(hook.hookMethod),
                 status=_status(hook.hookResponseStatus),
-                has_id=call.serviceType == _CALLBACK,
+                has_id=has_id,
             )
 
 
@@ -172,31 +196,47 @@ def find_lost(hooks: Sequence[Hook], held: Held) -> list[LostWebhook]:
         hooks: Of one day or of several, all that were sent to us.
         held: What the inbox holds of their calls, repeats counted.
     """
-    named = {hook.event for hook in hooks}
     by_call: dict[int, list[Hook]] = {}
     for hook in hooks:
         by_call.setdefault(hook.call_id, []).append(hook)
     found = [
         lost
         for call_id, sent in by_call.items()
-        for lost in _find_of_call(sent, Counter(held.get(call_id, {})), named)
+        for lost in _find_of_call(sent, held.get(call_id, ()))
     ]
     return sorted(found, key=lambda lost: (lost.hook.call_id, lost.hook.position))
 
 
-def _find_of_call(
-    sent: Sequence[Hook], held: Counter[str | None], named: Iterable[str | None]
-) -> Iterator[LostWebhook]:
-    came = Counter(held)
-    # What came under a name that the list does not use may be any of the call's.
-    spare = sum(count for event, count in held.items() if event not in named)
+def _find_of_call(sent: Sequence[Hook], held: Sequence[HeldPayload]) -> Iterator[LostWebhook]:
+    came = _count_comings(sent, held)
+    left = Counter(came)
     # Those whose answer was good came first of all; those without an answer may have come.
     for hook in sorted(sent, key=lambda hook: (not hook.is_accepted, hook.position)):
+        event = normalise_event(hook.event)
         if hook.is_refused:
-            yield LostWebhook(hook, "refused", is_held=bool(came[hook.event]))
-        elif held[hook.event] > 0:
-            held[hook.event] -= 1
-        elif spare > 0:
-            spare -= 1
+            yield LostWebhook(hook, "refused", is_held=bool(came[event]))
+        elif left[event] > 0:
+            left[event] -= 1
         elif hook.has_id:
             yield LostWebhook(hook, "lost", is_held=False)
+
+
+def _count_comings(sent: Sequence[Hook], held: Sequence[HeldPayload]) -> Counter[str | None]:
+    """Count what came of a call, by event as listed.
+
+    A payload under a name that neither the list nor anybody knows may be any event's. But one only:
+    it came again under the same name, and hides no other one's loss.
+    """
+    wanted = Counter(normalise_event(hook.event) for hook in sent)
+    came: Counter[str | None] = Counter()
+    unnamed: list[int] = []
+    for payload in held:
+        event = normalise_event(payload.event)
+        if event in wanted or is_known_event(event):
+            came[event] += payload.comings
+        else:
+            unnamed.append(payload.comings)
+    for comings in sorted(unnamed, reverse=True):
+        event = max(wanted, key=lambda name: wanted[name] - came[name])
+        came[event] += comings
+    return came

@@ -10,28 +10,36 @@ from datetime import date, datetime
 from typing import Any
 
 from callkeeper_assets.database import connect
-from callkeeper_assets.webhooks.audit import AuditedDay, DayLoss
+from callkeeper_assets.webhooks.audit import AuditedDay, DayLoss, HeldPayload
 from callkeeper_assets.webhooks.inbox_queries import read_sql
 
 
 @dataclass(frozen=True)
 class AuditStatus:
-    """How the audited days of a source stand since a day: `last` is when one was audited last."""
+    """How the audited days of a source stand since a day.
+
+    Attributes:
+        last: When one was audited last.
+        days_listed: Days for whose calls the source lists webhooks.
+        days_unlisted: Days with calls for which it lists none at all: they were not audited.
+    """
 
     last: datetime
     sent: int
     lost: int
     refused: int
+    days_listed: int
+    days_unlisted: int
 
 
-def read_held(url: str, name: str, call_ids: Collection[int]) -> dict[int, dict[str | None, int]]:
-    """Return how many payloads the inbox holds of each call, by event; repeats are counted."""
-    held: dict[int, dict[str | None, int]] = {}
+def read_held(url: str, name: str, call_ids: Collection[int]) -> dict[int, list[HeldPayload]]:
+    """Return the payloads that the inbox holds of each call."""
+    held: dict[int, list[HeldPayload]] = {}
     with connect(url) as connection:
         values = {"name": name, "call_ids": list(call_ids)}
         rows: list[tuple[Any, ...]] = connection.execute(read_sql("held"), values).fetchall()
-    for call_id, event, count in rows:
-        held.setdefault(call_id, {})[event] = count
+    for call_id, event, comings in rows:
+        held.setdefault(call_id, []).append(HeldPayload(event, comings))
     return held
 
 
@@ -46,6 +54,7 @@ def write_audit(url: str, name: str, days: Sequence[AuditedDay], run_id: str) ->
                 "sent": day.sent,
                 "lost": day.lost,
                 "refused": day.refused,
+                "is_listed": day.is_listed,
                 "run_id": run_id,
                 "call_ids": [one.hook.call_id for one in day.found],
                 "positions": [one.hook.position for one in day.found],

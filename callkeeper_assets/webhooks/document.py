@@ -3,6 +3,7 @@
 CallKeeper's documents say JSON, a form or a query and no more, and PHP's HTTP client labels JSON as
 a form and sends a form as multipart unless told otherwise. So a body that begins as JSON is JSON,
 whatever its label. Values stay JSON text: a number keeps its digits, and most are never looked at.
+What a sender's sloppiness did to it is mended here, when it is read: it is stored as it came.
 """
 
 import re
@@ -27,6 +28,19 @@ _PART_NAME: Final = re.compile(
     rb'content-disposition:[^\r\n]*?[ ;]name="([^"\r\n]*)"', re.IGNORECASE
 )
 
+# A plus that nobody escaped in a query arrives as a blank: before a phone number, also in a list of
+# them, and before the zone of a time. With its country's code a number has 7 to 15 digits, but 11
+# where that is 1: a moment in seconds is none.
+_BLANK_BEFORE_NUMBER: Final = re.compile(r"(^|_) (?=(?:1\d{10}|[2-9]\d{6,14})(?:[\^_]|$))")
+_BLANK_BEFORE_ZONE: Final = re.compile(
+    r"(\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?) (?=\d\d:?\d\d(?!\d))"
+)
+_IDS: Final = ("id", "call_id")
+# What bodies without any field are made of.
+_HOLLOW: Final = b" \t\r\n[]{}" + _BOM
+_LONGEST_HOLLOW: Final = 64
+
+_decode_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode_object = msgspec.json.Decoder(Document).decode
 _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
@@ -41,8 +55,15 @@ def looks_like_json(body: bytes) -> bool:
     return body.removeprefix(_BOM).lstrip()[:1] in (b"{", b"[")
 
 
+def is_hollow(body: bytes) -> bool:
+    """Whether a body has no field at all: blanks, `{}`, `[]`, `[{}]`, `null`."""
+    return len(body) <= _LONGEST_HOLLOW and body.translate(None, _HOLLOW) in (b"", b"null")
+
+
 def read_document(form: Format, body: bytes) -> Document:
     """Return the document; of two values with one name the last one counts.
+
+    That of a list is its one element.
 
     Raises:
         UnreadableError: It is empty, broken, no UTF-8, no object, or nested too deep.
@@ -85,9 +106,7 @@ def _read_json(body: bytes) -> Document:
     if not text.isascii():
         text.decode()  # msgspec does not look into the strings that it hands out raw
     try:
-        document = _decode_object(text)
-    except msgspec.ValidationError:
-        raise UnreadableError("it is JSON, but not an object with names") from None
+        document = _decode_call(text)
     except msgspec.DecodeError as error:
         raise UnreadableError(f"it is not JSON: {str(error)[:_LONGEST_REASON]}") from None
     except RecursionError:
@@ -96,6 +115,24 @@ def _read_json(body: bytes) -> Document:
     if _count_brackets(text) > DEEPEST and _measure_depth(text) > DEEPEST:
         raise UnreadableError(f"it is nested deeper than {DEEPEST} levels")
     return document
+
+
+def _decode_call(text: bytes) -> Document:
+    """Return the object, or the one that is all of a list."""
+    try:
+        return _decode_object(text)
+    except msgspec.ValidationError:
+        pass
+    try:
+        elements = _decode_list(text)
+    except msgspec.ValidationError:
+        elements = []
+    if len(elements) > 1:
+        raise UnreadableError(f"it is a list of {len(elements)}: one call is read of a request")
+    try:
+        return _decode_object(elements[0])
+    except (IndexError, msgspec.ValidationError):
+        raise UnreadableError("it is JSON, but not an object with names") from None
 
 
 def _count_brackets(text: bytes) -> int:
@@ -133,8 +170,15 @@ def _read_form(body: bytes) -> Document:
         raise UnreadableError("it is neither JSON nor a form")
     fields: dict[str, Any] = {}
     for name, value in pairs:
-        _put(fields, name, value)
+        _put(fields, name, _restore_plus(name, value) if " " in value else value)
     return {name: msgspec.Raw(_encode(value)) for name, value in fields.items()}
+
+
+def _restore_plus(name: str, value: str) -> str:
+    """Put a plus back where it can only have been one."""
+    if ":" in value:
+        return _BLANK_BEFORE_ZONE.sub(r"\1+", value)
+    return value if name in _IDS else _BLANK_BEFORE_NUMBER.sub(r"\1+", value)
 
 
 def _split_multipart(body: bytes) -> list[tuple[str, str]] | None:

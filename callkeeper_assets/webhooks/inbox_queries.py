@@ -6,14 +6,14 @@ process it does not belong here.
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from functools import cache
 from importlib.resources import files
 from typing import Any, Literal
 
 from callkeeper_assets.database import connect
 
-State = Literal["new", "processed", "rejected"]
+State = Literal["new", "processed", "hint", "rejected"]
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,7 @@ class InboxCounts:
 
     Attributes:
         new: They wait to be processed.
+        hints: Of call tracking, which name no call.
         repeats: Payloads that had come before; not in the other counts.
         oldest_new_at: None if none waits.
         newest_at: None if there is none.
@@ -52,6 +53,7 @@ class InboxCounts:
     source: str
     new: int
     processed: int
+    hints: int
     rejected: int
     repeats: int
     oldest_new_at: datetime | None
@@ -74,6 +76,15 @@ class Waiting:
 
 
 @dataclass(frozen=True)
+class HintedDay:
+    """A day with a hint that came after the day's newest answer was asked for."""
+
+    source: str
+    day: date
+    hinted_at: datetime
+
+
+@dataclass(frozen=True)
 class Silence:
     """When a source's last webhook came (None: none ever did), and the calls since."""
 
@@ -92,6 +103,17 @@ def list_waiting(url: str) -> list[Waiting]:
     with connect(url) as connection:
         rows: list[tuple[Any, ...]] = connection.execute(read_sql("waiting")).fetchall()
     return [Waiting(*row) for row in rows]
+
+
+def list_hinted_days(url: str) -> list[HintedDay]:
+    """Return the days that hints want read again, by source and day.
+
+    Of the last two days' hints: what is not read again by then, a nightly refresh has read, or
+    nothing can.
+    """
+    with connect(url) as connection:
+        rows: list[tuple[Any, ...]] = connection.execute(read_sql("hinted")).fetchall()
+    return [HintedDay(*row) for row in rows]
 
 
 def measure_silence(url: str, name: str, look_back: timedelta) -> Silence:

@@ -4,9 +4,9 @@ Arrow both ways, over the loader's connection: verdicts are written in the trans
 the calls. What the receiver stores, `inbox` writes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Final, Literal
 
 import pyarrow as pa
@@ -14,6 +14,7 @@ import pyarrow as pa
 from callkeeper_assets.warehouse.arrow import (
     BIGINT,
     BYTES,
+    DAY,
     INT,
     MOMENT,
     TEXT,
@@ -24,35 +25,77 @@ from callkeeper_assets.warehouse.session import Session, as_list
 from callkeeper_assets.webhooks.delivery import digest_of
 from callkeeper_assets.webhooks.document import Format
 
-_COLUMNS: Final = "id, received_at, event, call_id, format, body"
+_COLUMNS: Final = "id, received_at, came_at, event, call_id, format, body"
 # Bodies that are in memory at once, of one source: payloads of up to a mebibyte are let in.
 _MOST_BYTES: Final = 16 * 1024 * 1024
+# A payload's newest coming: its own, or that of its last repeat.
+_ROWS: Final = """
+    SELECT w.id, w.received_at, w.event, w.call_id, w.format, w.body, greatest(w.received_at, (
+        SELECT max(r.received_at) FROM callkeeper_webhook_repeats AS r
+        WHERE r.account_id = w.account_id AND r.webhook_id = w.id
+    )) AS came_at
+    FROM callkeeper_webhooks AS w
+"""
 _WAITING: Final = f"""
     SELECT {_COLUMNS} FROM (
         SELECT {_COLUMNS}, sum(octet_length(body)) OVER (ORDER BY id) - octet_length(body) AS before
         FROM (
-            SELECT {_COLUMNS} FROM callkeeper_webhooks
-            WHERE account_id = $1 AND state = 'new' ORDER BY id LIMIT $2
+            {_ROWS}
+            WHERE w.account_id = $1 AND w.id IN (
+                (
+                    SELECT id FROM callkeeper_webhooks
+                    WHERE account_id = $1 AND state = 'new' ORDER BY id LIMIT $2
+                )
+                UNION
+                (
+                    SELECT webhook_id FROM callkeeper_webhook_repeats
+                    WHERE account_id = $1 AND is_waiting ORDER BY webhook_id LIMIT $2
+                )
+            )
+            ORDER BY w.id LIMIT $2
         ) AS first
     ) AS measured
     WHERE before < {_MOST_BYTES}
     ORDER BY id
 """  # noqa: S608 -- constants
 _PROCESSED: Final = f"""
-    SELECT {_COLUMNS} FROM callkeeper_webhooks
-    WHERE account_id = $1 AND call_id = ANY($2) AND state = 'processed'
+    SELECT {_COLUMNS} FROM ({_ROWS}
+        WHERE w.account_id = $1 AND w.call_id = ANY($2) AND w.state = 'processed'
+    ) AS known
 """  # noqa: S608
 _RECEIVED: Final = f"""
-    SELECT {_COLUMNS} FROM callkeeper_webhooks
-    WHERE account_id = $1 AND received_at >= $2 AND received_at < $3 AND state <> 'rejected'
+    SELECT {_COLUMNS} FROM ({_ROWS}
+        WHERE w.account_id = $1 AND w.received_at >= $2 AND w.received_at < $3
+            AND w.state IN ('new', 'processed')
+    ) AS received
 """  # noqa: S608
+# Repeats that came after what was read wait on. Of a payload that was processed before and has come
+# again without changing anything, what it did the first time stays.
 _VERDICTS: Final = """
+    WITH given AS (
+        SELECT * FROM unnest(
+            $2::bigint[], $3::text[], $4::text[], $5::bigint[], $6::text[], $7::timestamptz[],
+            $8::timestamptz[]
+        ) AS v (id, state, reason, call_id, event, called_at, came_at)
+    ), repeated AS (
+        UPDATE callkeeper_webhook_repeats AS r
+        SET is_waiting = false
+        FROM given AS v
+        WHERE r.account_id = $1 AND r.webhook_id = v.id AND r.is_waiting
+            AND r.received_at <= v.came_at
+    )
     UPDATE callkeeper_webhooks AS w
     SET state = v.state, reason = v.reason, call_id = v.call_id, event = v.event,
-        called_at = v.called_at, processed_at = $8
-    FROM unnest($2::bigint[], $3::text[], $4::text[], $5::bigint[], $6::text[], $7::timestamptz[])
-        AS v (id, state, reason, call_id, event, called_at)
-    WHERE w.account_id = $1 AND w.id = v.id AND w.state = 'new'
+        called_at = v.called_at, processed_at = $9
+    FROM given AS v
+    WHERE w.account_id = $1 AND w.id = v.id
+        AND (w.state = 'new' OR w.state <> v.state OR v.reason IS NULL)
+"""
+_HINTS: Final = """
+    INSERT INTO callkeeper_webhook_hints AS h (account_id, day, hinted_at)
+    SELECT $1, * FROM unnest($2::date[], $3::timestamptz[]) ORDER BY 2
+    ON CONFLICT (account_id, day) DO UPDATE
+    SET hinted_at = greatest(h.hinted_at, excluded.hinted_at)
 """
 
 # Two payloads may have become the same: one of them is then told apart by its receipt.
@@ -72,10 +115,17 @@ _BODY: Final = """
 
 @dataclass(frozen=True)
 class Row:
-    """A stored payload; `event` and `call_id` as the receiver read them."""
+    """A stored payload.
+
+    Attributes:
+        received_at: When it came the first time.
+        came_at: When it came last: byte for byte the same may come again.
+        event: As the receiver read it; so `call_id`.
+    """
 
     id: int
     received_at: datetime
+    came_at: datetime
     event: str | None
     call_id: int | None
     format: Format
@@ -86,8 +136,8 @@ class Row:
 class Verdict:
     """What came of a payload; `reason` says why it changed nothing, or why it is rejected."""
 
-    id: int
-    state: Literal["processed", "rejected"]
+    row: Row
+    state: Literal["processed", "rejected", "hint"]
     reason: str | None
     call_id: int | None
     event: str | None
@@ -95,7 +145,10 @@ class Verdict:
 
 
 def read_waiting(session: Session, account_id: int, most: int) -> list[Row]:
-    """Read some of the payloads that wait for a source, the first stored ones."""
+    """Read some of the payloads that wait for a source, the first stored ones.
+
+    Those that were processed before and have come again wait too: they may be the last word now.
+    """
     values = {"account_id": _number(account_id), "most": build_array([most], BIGINT)}
     return _read(session.query(_WAITING, values))
 
@@ -121,20 +174,37 @@ def read_received(session: Session, account_id: int, since: datetime, until: dat
 def write_verdicts(
     session: Session, account_id: int, verdicts: Sequence[Verdict], at: datetime
 ) -> None:
-    """Settle payloads at a moment; one that is not new any more stays as it is."""
+    """Settle payloads at a moment, as often as they had come when they were read."""
     session.execute(
         _VERDICTS,
         {
             "account_id": _number(account_id),
-            "id": as_list(build_array([one.id for one in verdicts], BIGINT)),
+            "id": as_list(build_array([one.row.id for one in verdicts], BIGINT)),
             "state": as_list(build_array([one.state for one in verdicts], TEXT)),
             "reason": as_list(build_array([one.reason for one in verdicts], TEXT)),
             "call_id": as_list(build_array([one.call_id for one in verdicts], BIGINT)),
             "event": as_list(build_array([one.event for one in verdicts], TEXT)),
             "called_at": as_list(build_array([one.called_at for one in verdicts], MOMENT)),
+            "came_at": as_list(build_array([one.row.came_at for one in verdicts], MOMENT)),
             "at": build_array([at], MOMENT),
         },
     )
+
+
+def write_hints(session: Session, account_id: int, hinted_at: Mapping[date, datetime]) -> None:
+    """Note the days that are to be read again, each with when its newest hint came.
+
+    Before the hints themselves are settled: who dies between the two notes them again.
+    """
+    if hinted_at:
+        session.execute(
+            _HINTS,
+            {
+                "account_id": _number(account_id),
+                "day": as_list(build_array(list(hinted_at), DAY)),
+                "hinted_at": as_list(build_array(list(hinted_at.values()), MOMENT)),
+            },
+        )
 
 
 def write_body(session: Session, account_id: int, row_id: int, form: Format, body: bytes) -> None:

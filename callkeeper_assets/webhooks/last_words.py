@@ -1,7 +1,8 @@
 """The last word of webhooks on each call: which of a call's payloads counts.
 
-A call's end counts more than its beginning, whichever came last; of two alike the newer one. Pure:
-the same payloads give the same words in any order.
+A status that is final counts more than one that can change, whatever the event is called; of two
+alike the one that came last, and one that comes again has come last. Pure: the same comings give
+the same words in any order.
 """
 
 from collections.abc import Iterable, Mapping
@@ -9,11 +10,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from callkeeper_assets.webhooks.events import OVER, PROCESSING, normalise_event
 from callkeeper_assets.webhooks.inbox_rows import Row
 from callkeeper_assets.webhooks.raw_call import RawCall, build_raw_call
 
-_OVER: Final = "call is over"
-_PROCESSING: Final = "call is processing"
+# How much a payload says of the call's end; by its event alone where it names no status.
+_CAN_CHANGE, _UNKNOWN, _FINAL = range(3)
+_RANKS: Final = {OVER: _FINAL, PROCESSING: _CAN_CHANGE}
 
 
 @dataclass(frozen=True)
@@ -25,10 +28,12 @@ class Told:
 
     @property
     def weight(self) -> tuple[int, datetime, int]:
-        """Of several payloads of one call the greatest counts: by event, then the newest."""
-        event = self.call.event.strip().lower() if self.call.event else ""
-        rank = 2 if event == _OVER else 0 if event == _PROCESSING else 1
-        return rank, self.row.received_at, self.row.id
+        """Of several payloads of one call the greatest counts."""
+        if self.call.is_final is None:
+            rank = _RANKS.get(normalise_event(self.call.event), _UNKNOWN)  # type: ignore[call-overload]
+        else:
+            rank = _FINAL if self.call.is_final else _CAN_CHANGE
+        return rank, self.row.came_at, self.row.id
 
 
 def read_told(row: Row, fields: Mapping[str, str]) -> Told:

@@ -50,6 +50,7 @@ class Metrics(Collector):
     Attributes:
         requests: By source (empty if it was not let in) and status answered.
         waiting: By source, payloads that are not processed yet, and the oldest one's time.
+        hinted: By source, days that are to be read again for hints of call tracking.
     """
 
     def __init__(self) -> None:
@@ -64,6 +65,7 @@ class Metrics(Collector):
         self.spooled = 0
         self.is_database_reachable = False
         self.waiting: list[tuple[str, int, datetime]] = []
+        self.hinted: Counter[str] = Counter()
         self._registry = CollectorRegistry()
         self._registry.register(self)
         ProcessCollector(registry=self._registry)
@@ -106,6 +108,14 @@ class Metrics(Collector):
             oldest.add_metric([source], received_at.timestamp())
         yield waiting
         yield oldest
+        hinted = GaugeMetricFamily(
+            "callkeeper_webhook_hinted_days",
+            "Days to be read again, as webhooks of call tracking hint at calls on them",
+            labels=["source"],
+        )
+        for source, number in self.hinted.items():
+            hinted.add_metric([source], number)
+        yield hinted
 
     def render(self) -> bytes:
         """Return all figures in Prometheus' text format."""

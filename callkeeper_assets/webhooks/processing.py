@@ -24,12 +24,15 @@ from callkeeper_assets.warehouse.load_log import read_newest_fetches
 from callkeeper_assets.warehouse.loader import BatchAtCommit, Loader
 from callkeeper_assets.warehouse.records import Account, LoadedDay, RawDay
 from callkeeper_assets.warehouse.session import Session
+from callkeeper_assets.webhooks.call_tracking import Hint, guess_days, read_hint
+from callkeeper_assets.webhooks.document import UnreadableError, read_document
 from callkeeper_assets.webhooks.forgotten_told import ForgottenTold, read_forgotten_told
 from callkeeper_assets.webhooks.inbox_rows import (
     Row,
     Verdict,
     read_processed,
     read_waiting,
+    write_hints,
     write_verdicts,
 )
 from callkeeper_assets.webhooks.last_words import Told, group_by_call, read_told
@@ -38,12 +41,20 @@ from callkeeper_assets.webhooks.raw_call import UnusablePayloadError
 # A clock that is a little fast is nobody's mistake; a call of next week is.
 _FUTURE: Final = timedelta(days=1)
 
+_NOR_A_HINT: Final = (
+    ", nor a parameter of call tracking's (webhook.fields says what this account calls "
+    "client_phone, manager_phone and called_at)"
+)
 _NEVER: Final = datetime.min.replace(tzinfo=UTC)
 
 SUPERSEDED: Final = "another webhook says more of this call"
 TOLD_BY_SOURCE: Final = "the source's own record of this call is there"
 TOO_LATE: Final = "the source did not show this call within the grace period"
 TOO_EARLY: Final = "the call is older than the source's start_date"
+NOT_TOLD_BY_SOURCE: Final = (
+    "it is call tracking's and names no call; the statistics API does not tell of such calls, "
+    "`api: ckct` would"
+)
 TOO_OLD: Final = "the call is older than what the source's retention keeps"
 
 
@@ -58,7 +69,7 @@ class _Word:
         """Return the verdicts on the waiting payloads; `best` is why the last word is not used."""
         return [
             Verdict(
-                one.row.id,
+                one.row,
                 "processed",
                 best if one is self.best else SUPERSEDED,
                 one.call.call_id,
@@ -76,6 +87,7 @@ class Processed:
     Attributes:
         payloads: processed, rejected ones included.
         rejected: those that can be no call, whose reasons the inbox holds.
+        hints: call tracking's, which name no call.
         not_needed: calls that were left to the source.
         days: what changed in the tables; a day may occur several times.
         oldest: when the first of the payloads came.
@@ -83,6 +95,7 @@ class Processed:
 
     payloads: int = 0
     rejected: int = 0
+    hints: int = 0
     not_needed: int = 0
     days: list[LoadedDay] = field(default_factory=list)
     oldest: datetime | None = None
@@ -114,6 +127,7 @@ class InboxProcessor:
         self.processed = Processed()
         self._wanted: dict[date, list[_Word]] = {}
         self._forgotten = ForgottenTold(self._session, self.account_id, {}, {})
+        self._hinted_at: dict[date, datetime] = {}
 
     def take_some(self, most: int) -> bool:
         """Take some of what waits, and settle what changes nothing; return whether any waits.
@@ -133,11 +147,13 @@ class InboxProcessor:
         self._forgotten.erase_bodies(waiting)
         first = min(row.received_at for row in waiting)
         self.processed.oldest = min(first, self.processed.oldest or first)
+        self._hinted_at = {}
         words, verdicts = self._take_apart(waiting)
         wanted, not_needed = self._leave_to_source(words)
         self.processed.not_needed += len(not_needed)
         for word, reason in not_needed:
             verdicts += word.judge(reason)
+        write_hints(self._session, self.account_id, self._hinted_at)
         self._settle(verdicts)
         self._wanted = wanted
         return True
@@ -180,6 +196,7 @@ class InboxProcessor:
     def _count(self, verdicts: Sequence[Verdict]) -> None:
         self.processed.payloads += len(verdicts)
         self.processed.rejected += sum(one.state == "rejected" for one in verdicts)
+        self.processed.hints += sum(one.state == "hint" for one in verdicts)
 
     def _take_apart(self, waiting: Sequence[Row]) -> tuple[list[_Word], list[Verdict]]:
         """Find the last word on each call, and the payloads that can be no call."""
@@ -191,9 +208,14 @@ class InboxProcessor:
             else:
                 verdicts.append(told)
         ids = sorted({one.call.call_id for one in fresh})
-        older = [self._read(row) for row in read_processed(self._session, self.account_id, ids)]
+        waits = {row.id for row in waiting}
+        # One that has come again is among both.
+        older = [
+            self._read(row)
+            for row in read_processed(self._session, self.account_id, ids)
+            if row.id not in waits
+        ]
         known = [told for told in older if isinstance(told, Told)]
-        waits = {one.row.id for one in fresh}
         words = [
             _Word(best=told[0], waiting=tuple(one for one in told if one.row.id in waits))
             for told in group_by_call((*fresh, *known)).values()
@@ -204,12 +226,34 @@ class InboxProcessor:
         try:
             told = self._forgotten.erase(read_told(row, self._webhook.fields))
         except UnusablePayloadError as error:
-            return Verdict(row.id, "rejected", str(error), row.call_id, row.event)
+            return self._judge_unusable(row, str(error))
         call = told.call
         if call.called_at > datetime.now(UTC) + _FUTURE:
             reason = f"the call's time lies in the future: {call.called_at:%Y-%m-%d %H:%M:%S} UTC"
-            return Verdict(row.id, "rejected", reason, call.call_id, call.event, call.called_at)
+            return Verdict(row, "rejected", reason, call.call_id, call.event, call.called_at)
         return told
+
+    def _judge_unusable(self, row: Row, reason: str) -> Verdict:
+        """Judge a payload that can be no call: at best it hints at one."""
+        fields = self._webhook.fields
+        try:
+            hint = read_hint(read_document(row.format, row.body), fields)
+        except UnreadableError:
+            hint = None
+        if hint is None:
+            if self.source.takes_hints and row.call_id is None:
+                reason += _NOR_A_HINT
+            return Verdict(row, "rejected", reason, row.call_id, row.event)
+        if not self.source.takes_hints:
+            return Verdict(row, "rejected", NOT_TOLD_BY_SOURCE, row.call_id, row.event)
+        self._note_hint(row, hint)
+        return Verdict(row, "hint", None, row.call_id, row.event)
+
+    def _note_hint(self, row: Row, hint: Hint) -> None:
+        first, last = self.source.first_day(self.source.today()), self.source.today()
+        for day in guess_days(hint, row.came_at, self.source.time_zone):
+            if first <= day <= last:
+                self._hinted_at[day] = max(row.came_at, self._hinted_at.get(day, _NEVER))
 
     def _leave_to_source(
         self, words: Iterable[_Word]
@@ -299,7 +343,7 @@ class InboxProcessor:
         reason = f"the tables do not take it: {excerpt(error)}"
         call = told.call
         self._settle(
-            [Verdict(told.row.id, "rejected", reason, call.call_id, call.event, call.called_at)]
+            [Verdict(told.row, "rejected", reason, call.call_id, call.event, call.called_at)]
         )
 
 

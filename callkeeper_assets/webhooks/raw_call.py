@@ -31,6 +31,10 @@ _ADDRESSES: Final = tuple(path for path in FIELDS_BY_PATH["ip"].paths if path.en
 _FIRST_EPOCH: Final = 0
 _END_EPOCH: Final = int(datetime(2200, 1, 1, tzinfo=UTC).timestamp())
 
+# Statuses that change later: going on, planned, waiting for the operator's; see `call_status` in
+# macros.sql.
+_CHANGING: Final = (1, 2, 707)
+
 _encode = msgspec.json.Encoder().encode
 
 
@@ -46,12 +50,14 @@ class RawCall:
         called_at: UTC.
         event: `hook_event`, as the inbox has it.
         payload: The call's JSON.
+        is_final: Whether its status can no longer change; None if it names none.
     """
 
     call_id: int
     called_at: datetime
     event: str | None
     payload: bytes
+    is_final: bool | None = None
 
 
 def build_raw_call(form: Format, body: bytes, fields: Mapping[str, str]) -> RawCall:
@@ -83,7 +89,17 @@ def build_raw_call(form: Format, body: bytes, fields: Mapping[str, str]) -> RawC
         [(call_id, (epoch, _))] = key_calls([msgspec.Raw(payload)]).items()
     except UnusableCallError as error:
         raise UnusablePayloadError(excerpt(str(error))) from None
-    return RawCall(call_id, _read_moment(epoch), event, payload)
+    return RawCall(call_id, _read_moment(epoch), event, payload, _is_final(call))
+
+
+def _is_final(call: Document) -> bool | None:
+    code, code2 = (_read_code(call, name) for name in ("status_code", "status2_code"))
+    return None if code is None else bool(code2) or code not in _CHANGING
+
+
+def _read_code(call: Document, name: str) -> int | None:
+    values = (read_value(call, path) for path in FIELDS_BY_PATH[name].paths)
+    return next((code for value in values if (code := read_call_id(value)) is not None), None)
 
 
 def _read_moment(epoch: int) -> datetime:

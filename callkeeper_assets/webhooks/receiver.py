@@ -5,7 +5,9 @@ a source without token and a wrong token get one answer.
 """
 
 import asyncio
+import contextlib
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -22,7 +24,7 @@ from callkeeper_assets.database import DatabaseError, database_url
 from callkeeper_assets.webhooks.access_log import AccessLog
 from callkeeper_assets.webhooks.delivery import Delivery, number_receipts
 from callkeeper_assets.webhooks.gate import Gate
-from callkeeper_assets.webhooks.inbox_queries import list_waiting
+from callkeeper_assets.webhooks.inbox_queries import list_hinted_days, list_waiting
 from callkeeper_assets.webhooks.intake import Intake
 from callkeeper_assets.webhooks.metrics import Metrics
 from callkeeper_assets.webhooks.payload import read_payload
@@ -33,11 +35,12 @@ TEXTS: Final = {
     200: "",
     400: "Kept, but not readable: send JSON in UTF-8, or a form.\n",
     404: "Not found.\n",
-    405: "Send POST or GET.\n",
+    405: "Send POST, GET, PUT or DELETE.\n",
     413: "At most 1 MiB.\n",
     503: "It cannot be kept now. Send it again later.\n",
 }
-_METHODS: Final = (b"POST", b"GET")
+# The two that nearly all send stand first.
+METHODS: Final = (b"POST", b"GET", b"PUT", b"DELETE")
 _METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 Answer = Callable[[Request, int], None]
@@ -65,7 +68,7 @@ class Receiver:
     def admit(self, request: Request, path: bytes) -> None:
         """Let a request in by `source/token`, or set the status that it gets."""
         name, _, token = path.partition(b"/")
-        if request.method not in _METHODS:
+        if request.method not in METHODS:
             request.status = 405
         else:
             request.sender = self._gate.admit(name, token)
@@ -80,7 +83,8 @@ class Receiver:
         payload = read_payload(
             request.find_header(b"content-type"),
             request.query,
-            b"".join(request.parts) if request.method == b"POST" else b"",
+            # A GET's call is in its query; who sends it a body alone means that.
+            b"" if request.method == b"GET" and request.query else b"".join(request.parts),
             sender.fields,
         )
         request.size = len(payload.body)
@@ -136,15 +140,16 @@ class Receiver:
         metrics = self._metrics
         metrics.spooled = self._intake.spooled
         metrics.is_database_reachable = self._intake.inbox.is_connected
-        metrics.waiting = await asyncio.to_thread(self._count_waiting)
+        await asyncio.to_thread(self._count_waiting)
         return Response(metrics.render(), media_type=_METRICS_TYPE)
 
-    def _count_waiting(self) -> list[tuple[str, int, datetime]]:
+    def _count_waiting(self) -> None:
         """Count by a connection of its own: with a great backlog it takes its time."""
+        self._metrics.waiting, self._metrics.hinted = [], Counter()
         if not self._intake.inbox.is_connected:
-            return []
-        try:
-            waiting = list_waiting(database_url())
-        except (DatabaseError, psycopg.Error):
-            return []
-        return [(one.source, one.payloads, one.oldest) for one in waiting]
+            return
+        with contextlib.suppress(DatabaseError, psycopg.Error):
+            url = database_url()
+            waiting, hinted = list_waiting(url), list_hinted_days(url)
+            self._metrics.waiting = [(one.source, one.payloads, one.oldest) for one in waiting]
+            self._metrics.hinted = Counter(one.source for one in hinted)

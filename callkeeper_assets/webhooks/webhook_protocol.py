@@ -5,17 +5,20 @@ webhook, `/health` and `/metrics`, goes that way. A request that is sent before 
 is answered is not taken: the connection ends after that answer, and its sender sends it again.
 """
 
+import re
 from typing import Any, Final, cast
 from urllib.parse import unquote_to_bytes
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from callkeeper_assets.webhooks.protocol import BoundedProtocol
-from callkeeper_assets.webhooks.receiver import TEXTS, Receiver
+from callkeeper_assets.webhooks.receiver import METHODS, TEXTS, Receiver
 from callkeeper_assets.webhooks.request import Request
 
 _LARGEST_BODY: Final = 1024 * 1024
 _PREFIX: Final = b"/webhooks/"
+# Host and path are typed apart in CallKeeper's cabinet: slashes come doubled, and at the end.
+_SLASHES: Final = re.compile(rb"/{2,}")
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -25,7 +28,7 @@ def _build_rest(status: int) -> bytes:
     if body:
         lines.append(b"content-type: text/plain; charset=utf-8\r\n")
     if status == 405:  # noqa: PLR2004 -- HTTP's own number
-        lines.append(b"allow: GET, POST\r\n")
+        lines.append(b"allow: %s\r\n" % b", ".join(sorted(METHODS)))
     return b"".join([*lines, b"\r\n", body])
 
 
@@ -65,7 +68,7 @@ class WebhookProtocol(BoundedProtocol):
             cycle.keep_alive = False
         if self._request is not None or self._is_deaf:
             raise ValueError("sent before the one ahead is answered")
-        if not self.url.startswith(_PREFIX):
+        if not self.url.startswith(_PREFIX) and not self._straighten():
             super().on_headers_complete()
             return
         self._await_body()
@@ -123,8 +126,19 @@ class WebhookProtocol(BoundedProtocol):
         self._receiver.note(self._request or Request(), status)
         self._request = None
 
+    def _straighten(self) -> bool:
+        """Take superfluous slashes out of the path; return whether it is a webhook's then."""
+        path, mark, query = self.url.partition(b"?")
+        path = _SLASHES.sub(b"/", path)
+        if not path.startswith(_PREFIX):
+            return False
+        self.url = path + mark + query
+        return True
+
     def _begin(self) -> None:
         path, _, query = self.url.partition(b"?")
+        if b"//" in path or path.endswith(b"/"):
+            path = _SLASHES.sub(b"/", path).rstrip(b"/")
         if b"%" in path:
             path = unquote_to_bytes(path)
         method = self.parser.get_method()

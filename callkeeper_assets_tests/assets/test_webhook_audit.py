@@ -11,11 +11,13 @@ from callkeeper_assets.api.names import ApiName
 from callkeeper_assets.assets import build_shared_definitions, build_source_definitions
 from callkeeper_assets.assets.loss_chart import draw_losses
 from callkeeper_assets.assets.webhook_audit import judge_day
+from callkeeper_assets.cli.status import _describe_audit
 from callkeeper_assets.config.source import Source, Webhook
 from callkeeper_assets.database.url import connect
 from callkeeper_assets.raw.store import RawStore
 from callkeeper_assets.simulator.running import RunningSimulator
 from callkeeper_assets.webhooks.audit import AuditedDay, DayLoss, Hook, LostWebhook
+from callkeeper_assets.webhooks.audit_log import audit_statuses
 from callkeeper_assets_tests.assets.conftest import FIRST, LAST, Loader
 from callkeeper_assets_tests.assets.test_discrepancy_chart import find_bars, read_picture
 from callkeeper_assets_tests.simulator.receiver import Receiver, run_receiver
@@ -99,6 +101,29 @@ def test_each_day_shows_its_own_check_and_the_newest_one_the_chart(
     assert loader.checks(audited, "webhook_audit", "webhooks_held")[DAYS[0]].passed
 
 
+def test_an_account_whose_answers_list_no_webhooks_was_not_audited(
+    audited: Source, loader: Loader, simulator: RunningSimulator, database: str
+) -> None:
+    simulator.account("moscow").set_answers(unified_hooks=False)
+    assert loader.load(audited).success
+    checks = loader.checks(audited, "webhook_audit", "webhooks_held")
+    assert [checks[day].passed for day in DAYS] == [False] * 3
+    assert {checks[day].severity for day in DAYS} == {dg.AssetCheckSeverity.WARN}
+    metadata = loader.metadata(audited, "webhook_audit")
+    for day in DAYS:
+        assert "lost" not in metadata[day]
+        assert metadata[day]["audit"] == "not audited: the source's answers list no webhooks"
+    status = audit_statuses(database, ["moscow"], FIRST)["moscow"]
+    assert (status.days_listed, status.days_unlisted) == (0, 3)
+    assert _describe_audit(status) == (
+        "webhooks not audited: the source's answers list no webhooks"
+    )
+    simulator.account("moscow").set_answers(unified_hooks=True)
+    assert loader.load(audited, FIRST, FIRST).success
+    said = _describe_audit(audit_statuses(database, ["moscow"], FIRST)["moscow"])
+    assert "2 days not audited: the source's answers list no webhooks" in said
+
+
 def test_a_day_without_raw_calls_is_left_alone(
     audited: Source, loader: Loader, simulator: RunningSimulator
 ) -> None:
@@ -118,7 +143,7 @@ def day_of(*statuses: int | None, is_held: bool = False) -> AuditedDay:
         )
         for n, status in enumerate(statuses)
     )
-    return AuditedDay(FROM, 20, found)
+    return AuditedDay(FROM, 20, found, is_listed=True)
 
 
 @pytest.mark.parametrize(
@@ -139,6 +164,16 @@ def test_the_check_says_what_to_do(
     assert verdict.severity == dg.AssetCheckSeverity[severity]
     assert words in verdict.text
     assert "callkeeper_lost_webhooks names all of them" in verdict.text
+
+
+def test_a_day_whose_calls_list_no_webhooks_is_not_audited_and_says_so(audited: Source) -> None:
+    """Nothing was found lost, because nothing was looked at: no tick, no numbers."""
+    verdict = judge_day(audited, AuditedDay(FROM, 0, (), is_listed=False))
+    assert not verdict.passed
+    assert verdict.severity == dg.AssetCheckSeverity.WARN
+    assert verdict.text.startswith("Not audited: the source's answers list no webhooks.")
+    assert verdict.metadata == {"audit": "not audited: the source's answers list no webhooks"}
+    assert judge_day(audited, AuditedDay(FROM, 0, (), is_listed=None)).passed
 
 
 def test_the_chart_shows_the_rate_of_each_day_and_tells_few_from_many() -> None:

@@ -231,3 +231,42 @@ def test_a_refresh_warns_when_no_webhooks_come_though_calls_go_on(
     since = evaluation.metadata["calls_since"].value
     assert isinstance(since, int)
     assert 60 <= since <= 180
+
+
+def hinting(inbox: Inbox) -> Inbox:
+    """The same sources under the API that shows what is hinted at."""
+    return replace(inbox, sources=[replace(one, api="ckct") for one in inbox.sources])
+
+
+def test_a_hint_has_the_sensor_ask_for_the_sources_refresh(inbox: Inbox) -> None:
+    """Once: it is not asked for again while it may be under way, or within two minutes of it."""
+    inbox = hinting(inbox)
+    kazan, moscow = inbox.sources
+    today = kazan.today().isoformat()
+    now = datetime.now(kazan.time_zone) - timedelta(seconds=1)
+    inbox.receive(kazan, *({"client_number": n, "time_start": f"{now:%H:%M}"} for n in range(9)))
+    (request,) = inbox.tick().run_requests or ()
+    assert request.job_name == "webhook_inbox"
+    assert inbox.run(kazan, moscow).success
+    assert materializations(inbox.instance, kazan)[0]["hints"] == 9
+    first = inbox.tick()
+    (request,) = first.run_requests or ()
+    assert request.job_name == "kazan_refresh"
+    assert request.tags["callkeeper/source"] == "kazan"
+    assert request.tags["dagster/asset_partition_range_end"] == today
+    assert request.run_key
+    again = inbox.tick(first.cursor)
+    assert not again.run_requests
+    assert "kazan: the next run is at" in str(again.skip_reason)
+    # A daemon that died before it kept its cursor asks for the very same run.
+    (same,) = inbox.tick().run_requests or ()
+    assert same.run_key == request.run_key
+
+
+def test_hints_of_a_source_whose_api_changed_start_nothing(inbox: Inbox) -> None:
+    hinted = hinting(inbox)
+    hinted.receive(hinted.sources[0], {"client_number": 1})
+    assert hinted.run(*hinted.sources).success
+    tick = inbox.tick()
+    assert not tick.run_requests
+    assert "its API tells of no such calls" in str(tick.skip_reason)

@@ -48,6 +48,18 @@ def test_a_sources_url_is_ready_to_paste(defs: Path, monkeypatch: pytest.MonkeyP
     }
 
 
+def test_the_page_is_that_of_the_apis_own_cabinet(
+    defs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("A_TOKEN", _LONG)
+    write_source(defs, "a", f"api: ckct\n  {_HOOK % 'A_TOKEN'}")
+    _, text = _check()["a"]
+    assert text.startswith(
+        'put into CallKeeper\'s cabinet, both lists of its webhooks, "Webhook CallKeeper" '
+        '(callbacks) and "Webhook Calltracking": http://127.0.0.1:8080/webhooks/a/'
+    )
+
+
 def test_a_token_that_is_not_set_is_bad(defs: Path) -> None:
     write_source(defs, "a", _HOOK % "A_TOKEN")
     state, text = _check()["a"]

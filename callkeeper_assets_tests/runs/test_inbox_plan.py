@@ -1,5 +1,6 @@
 """What a look into the inbox decides: whom a run is started for, and what the tick says."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
@@ -56,7 +57,7 @@ def test_a_source_that_cannot_be_processed_is_tried_later_each_time_and_holds_no
     cursor, second, tried = InboxCursor(), 0, []
     while second < 3_600:
         found = plan(waits("a"), waits("b", first_id=second + 1), cursor=cursor, after_sec=second)
-        cursor = read_cursor(write_cursor(found.cursor))
+        cursor = read_cursor(write_cursor(InboxCursor(found.attempts)))
         assert "b" in found.sources, "its first payload is another one each time"
         if "a" in found.sources:
             tried.append(second)
@@ -69,8 +70,20 @@ def test_a_source_that_cannot_be_processed_is_tried_later_each_time_and_holds_no
 
 def test_a_source_that_gets_on_is_not_delayed() -> None:
     first = plan(waits("a", first_id=1))
-    assert plan(waits("a", first_id=2), cursor=first.cursor, after_sec=10).sources == ("a",)
-    assert plan(waits("a", first_id=1), cursor=first.cursor, after_sec=10).sources == ()
+    assert plan(
+        waits("a", first_id=2), cursor=InboxCursor(first.attempts), after_sec=10
+    ).sources == ("a",)
+    assert (
+        plan(waits("a", first_id=1), cursor=InboxCursor(first.attempts), after_sec=10).sources == ()
+    )
+
+
+def test_a_payload_that_comes_again_and_again_is_not_one_that_fails() -> None:
+    """It keeps its id, and has been processed each time."""
+    first = plan(waits("a"))
+    again = replace(waits("a"), oldest=NOW + timedelta(seconds=5))
+    cursor = InboxCursor(first.attempts)
+    assert plan(again, cursor=cursor, after_sec=10).sources == ("a",)
 
 
 def test_a_source_that_is_not_configured_any_more_is_named_and_starts_nothing() -> None:

@@ -13,6 +13,7 @@ import pytest
 import requests
 
 from callkeeper_assets.simulator.running import RunningSimulator
+from callkeeper_assets.webhooks.events import HOOK_EVENTS
 from callkeeper_assets_tests.simulator.conftest import DAY, KEY, OLD_KEY
 from callkeeper_assets_tests.simulator.receiver import Receiver, Reply
 
@@ -178,7 +179,7 @@ def test_hooks_tell_each_webhook_with_the_answer_that_was_seen(
     assert {hook["hookAddress"] for hook in listed} == {receiver.url}
     for call_id, hooks in told.items():
         expected = [
-            (one.event, one.method, 200 if one.outcome == "lost" else one.status)
+            (HOOK_EVENTS[one.event], one.method, 200 if one.outcome == "lost" else one.status)
             for one in sent
             if one.call_id == call_id
         ]
@@ -187,3 +188,6 @@ def test_hooks_tell_each_webhook_with_the_answer_that_was_seen(
             for hook in hooks
         ) == sorted(expected, key=str)
     assert {hook["hookResponseStatus"] for hook in listed} >= {200, 404, 503}
+    assert {hook["hookEventName"] for hook in listed} == {"BEFORE_CALL_START", "AFTER_CALL_FINISH"}
+    account.set_answers(unified_hooks=False)
+    assert all("hooks" not in call for call in ask())

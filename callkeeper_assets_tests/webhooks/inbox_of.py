@@ -86,20 +86,32 @@ class Office:
     def receive(
         self, *bodies: Mapping[str, Any] | bytes, form: str = "json", at: datetime | None = None
     ) -> None:
-        """Put bodies into the inbox, one after another; they come now, or at another moment."""
+        """Put bodies into the inbox, one after another; they come now, or at another moment.
+
+        One that is there already has come again, as the receiver stores it.
+        """
         ensure_schema(self.url)
         with Session(self.url) as session, psycopg.connect(self.url) as connection:
             account_id = find_account(session, self.account).account_id
             for body in bodies:
                 text = body if isinstance(body, bytes) else json.dumps(body).encode()
                 given = body.get("id") if isinstance(body, dict) else None
-                connection.execute(
+                stored = connection.execute(
                     "INSERT INTO callkeeper_webhooks "
                     "(account_id, received_at, call_id, format, body, digest) "
                     "VALUES (%s, coalesce(%s, clock_timestamp()), %s, %s, %s, md5(%s)) "
                     "ON CONFLICT DO NOTHING",
                     (account_id, at, given, form, text, text),
                 )
+                if not stored.rowcount:
+                    connection.execute(
+                        "INSERT INTO callkeeper_webhook_repeats "
+                        "(account_id, receipt, webhook_id, received_at) "
+                        "SELECT account_id, gen_random_uuid(), id, "
+                        "coalesce(%s, clock_timestamp()) FROM callkeeper_webhooks "
+                        "WHERE (account_id, digest) = (%s, md5(%s))",
+                        (at, account_id, text),
+                    )
 
     def process(self, run_id: str = "inbox") -> Processed:
         """Process all that waits."""

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from callkeeper_assets.webhooks.document import DEEPEST
+from callkeeper_assets.webhooks.document import DEEPEST, Format, read_document, read_value
 from callkeeper_assets.webhooks.payload import Payload, read_payload
 
 JSON = "application/json"
@@ -41,13 +41,23 @@ def _dump(document: object) -> bytes:
         ("", b"", b"id=77&hook_event=Call%20is%20over", "form"),
         ("", b"id=77&hook_event=Call+is+over", b"", "query"),
         (JSON, b"utm=1", _dump(CALL), "json"),
+        (JSON, b"id=1", _dump(CALL), "json"),
+        # The only call of a list.
+        (JSON, b"", b" [" + _dump(CALL) + b"] ", "json"),
+        # A template of a URL, and a body that has nothing.
+        *(
+            (content_type, b"id=77&hook_event=Call+is+over", hollow, "query")
+            for content_type in (JSON, FORM, "")
+            for hollow in (b"", b" \r\n", b"{}", b"{ }", b"[]", b"[{}]", b"null", b"\xef\xbb\xbf{}")
+        ),
     ],
 )
 def test_json_form_and_query_are_read_whatever_their_label(
     content_type: str, query: bytes, body: bytes, form: str
 ) -> None:
     payload = read_payload(content_type, query, body, {})
-    assert payload == Payload(form, body or query, "Call is over", 77)  # type: ignore[arg-type]
+    kept = query if form == "query" else body
+    assert payload == Payload(form, kept, "Call is over", 77)  # type: ignore[arg-type]
 
 
 def test_a_multipart_form_is_a_form() -> None:
@@ -70,7 +80,13 @@ def test_a_multipart_form_is_a_form() -> None:
         (JSON, b'{"id": NaN}', "it is not JSON: JSON is malformed: invalid character (byte 7)"),
         (JSON, b'{"id": -Infinity}', "it is not JSON: "),
         (JSON, b'{"id": 1} {"id": 2}', "it is not JSON: JSON is malformed: trailing characters"),
-        (JSON, b'[{"id": 1}]', "it is JSON, but not an object with names"),
+        (JSON, b"[]", "it is JSON, but not an object with names"),
+        (JSON, b"[1]", "it is JSON, but not an object with names"),
+        (JSON, b'[[{"id": 1}]]', "it is JSON, but not an object with names"),
+        (JSON, b'[{"id": 1}, {"id": 2}]', "it is a list of 2: one call is read of a request"),
+        (JSON, b'[{"id": 1}', "it is not JSON: Input data was truncated"),
+        (JSON, b"[" * 500_000, "it is nested deeper than 64 levels"),
+        (JSON, '[{"site": "caf\u00e9"}]'.encode("latin-1"), "it is not UTF-8, at byte 14"),
         (JSON, b'"text"', "it is JSON, but not an object with names"),
         (JSON, b'{"site": "\xff"}', "it is not UTF-8, at byte 10"),
         (JSON, '{"site": "caf\u00e9"}'.encode("latin-1"), "it is not UTF-8, at byte 13"),
@@ -135,10 +151,53 @@ def test_deep_but_allowed_and_brackets_in_strings_are_read() -> None:
     assert read_payload(JSON, b"", brackets, {}).reason is None
 
 
+def test_a_call_that_is_told_partly_by_the_query_is_kept_whole() -> None:
+    """Of two values of one name the body's counts, but for an id that is none."""
+    query = b"id=77&tags=of+the+query&site=a"
+    payload = read_payload(JSON, query, b'{"id": null, "site": "b"}', {})
+    assert (payload.format, payload.call_id, payload.reason) == ("json", 77, None)
+    assert json.loads(payload.body) == {"id": "77", "tags": "of the query", "site": "b"}
+    payload = read_payload(FORM, b"key=77", b"site=b", {"id": "key"})
+    assert (payload.call_id, json.loads(payload.body)) == (77, {"key": "77", "site": "b"})
+    for useless in (b"utm=1", b"%FF=1", b"id=x"):
+        assert read_payload(FORM, useless, b"site=b", {}) == Payload("form", b"site=b")
+
+
+@pytest.mark.parametrize(
+    ("sent", "read"),
+    [
+        (b"+79161234567", "+79161234567"),
+        (b"%2079161234567", "+79161234567"),
+        (b"+12125550123", "+12125550123"),
+        (b"%2B79161234567", "+79161234567"),
+        (b"79161234567", "79161234567"),
+        (b"+74950000001^12_+74950000003^34", "+74950000001^12_+74950000003^34"),
+        (b"+74950000001^_", "+74950000001^_"),
+        (b"2026-01-05T10:00:00+03:00", "2026-01-05T10:00:00+03:00"),
+        (b"2026-01-05T10%3A00%3A00+0300", "2026-01-05T10:00:00+0300"),
+        (b"2026-01-05+10:00:00.5+03:00", "2026-01-05 10:00:00.5+03:00"),
+        (b"%7B%22fd%22:%222026-01-05T10:00:00+03:00%22%7D", '{"fd":"2026-01-05T10:00:00+03:00"}'),
+        # Blanks that are blanks.
+        (b"2026-01-05+10:00:00", "2026-01-05 10:00:00"),
+        (b"+1543925694", " 1543925694"),
+        (b"+5", " 5"),
+        (b"Call+is+over", "Call is over"),
+        (b"room_+12", "room_ 12"),
+        (b"8+916+123-45-67", "8 916 123-45-67"),
+    ],
+)
+def test_a_plus_that_arrived_as_a_blank_is_a_plus(sent: bytes, read: str) -> None:
+    forms: tuple[Format, ...] = ("form", "query")
+    for form in forms:
+        document = read_document(form, b"id=+3432600034&value=" + sent)
+        assert read_value(document, "value") == read
+        assert read_value(document, "id") == " 3432600034"
+
+
 @given(st.text(max_size=20), st.binary(max_size=200), st.binary(max_size=200))
 def test_any_bytes_are_read_or_have_a_reason(content_type: str, query: bytes, body: bytes) -> None:
     payload = read_payload(content_type, query, body, {"id": "a.b", "hook_event": "c"})
-    assert payload.body in (query, body)
+    assert payload.body in (query, body) or payload.call_id is not None
     assert payload.reason is None or payload.reason
 
 

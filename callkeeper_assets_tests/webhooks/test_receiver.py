@@ -23,6 +23,7 @@ from callkeeper_assets_tests.webhooks.installation import (
 )
 
 JSON = {"content-type": "application/json"}
+FORM = {"content-type": "application/x-www-form-urlencoded"}
 PHONE = "+79161234567"
 
 
@@ -45,6 +46,59 @@ def test_json_form_and_query_are_kept_as_received(
         ("form", form, "Call is over", 2, "new", "office"),
         ("query", b"id=3&a=%20b", None, 3, "new", "office"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "body", "headers", "kept"),
+    [
+        ("PUT", "{url}", b'{"id": 101}', JSON, ("json", b'{"id": 101}')),
+        ("DELETE", "{url}", b"id=102", FORM, ("form", b"id=102")),
+        ("DELETE", "{url}?id=103", None, {}, ("query", b"id=103")),
+        ("POST", "{url}?id=104&a=b", b"{}", JSON, ("query", b"id=104&a=b")),
+        ("PUT", "{url}?id=105", b"", FORM, ("query", b"id=105")),
+        ("POST", "{url}", b'[{"id": 106}]', JSON, ("json", b'[{"id": 106}]')),
+        ("POST", "/{url}", b'{"id": 107}', JSON, ("json", b'{"id": 107}')),
+        ("POST", "{url}/", b'{"id": 108}', JSON, ("json", b'{"id": 108}')),
+        ("GET", "//{url}//?id=109", None, {}, ("query", b"id=109")),
+        ("POST", "{doubled}", b'{"id": 110}', JSON, ("json", b'{"id": 110}')),
+        ("POST", "{escaped}", b'{"id": 111}', JSON, ("json", b'{"id": 111}')),
+        # A GET with a body, sent in chunks or not: the query counts where there is one.
+        ("GET", "{url}", b'{"id": 112}', JSON, ("json", b'{"id": 112}')),
+        ("GET", "{url}?id=113", b'{"id": 1}', JSON, ("query", b"id=113")),
+        ("POST", "{url}", b'{"id": 114}', {"content-type": "text/html"}, ("json", b'{"id": 114}')),
+        ("POST", "{url}", b"id=115", {}, ("form", b"id=115")),
+    ],
+)
+def test_every_way_to_send_a_webhook_is_taken(
+    shared_installation: Installation,
+    receiver: Receiver,
+    *,
+    method: str,
+    target: str,
+    body: bytes | None,
+    headers: dict[str, str],
+    kept: tuple[str, bytes],
+) -> None:
+    url = url_of("office")
+    path = target.format(url=url, doubled=url.replace("/", "//"), escaped=url.replace("e/", "e%2F"))
+    answer = receiver.request(method, path, body, headers)
+    assert (answer.status, answer.body) == (200, "")
+    query = "SELECT format, body FROM callkeeper_webhooks WHERE call_id = %s AND state = 'new'"
+    [(form, found)] = shared_installation.query(query, int(re.findall(rb"\d{3}", kept[1])[0]))
+    assert (form, bytes(found)) == kept
+
+
+def test_a_body_in_chunks_is_taken_whatever_the_method(
+    shared_installation: Installation, receiver: Receiver
+) -> None:
+    for number, method in enumerate(("GET", "PUT", "DELETE", "POST"), start=120):
+        connection = http.client.HTTPConnection("127.0.0.1", receiver.port, timeout=30)
+        chunks = iter([b'{"id"', b": %d}" % number])
+        connection.request(method, url_of("office"), chunks, JSON, encode_chunked=True)
+        assert connection.getresponse().status == 200
+        connection.close()
+    query = "SELECT count(*) FROM callkeeper_webhooks WHERE call_id BETWEEN 120 AND 123"
+    assert shared_installation.query(query) == [(4,)]
 
 
 def test_an_unreadable_body_is_answered_400_and_kept_with_its_reason(
@@ -150,11 +204,12 @@ def test_a_wrong_token_takes_as_long_as_an_unknown_source(receiver: Receiver) ->
     assert abs(_find_share_above(known, far) - 0.5) < 0.04, statistics.median(far)
 
 
-@pytest.mark.parametrize("method", ["HEAD", "PUT", "DELETE", "PATCH", "OPTIONS"])
+@pytest.mark.parametrize("method", ["HEAD", "PATCH", "OPTIONS"])
 @pytest.mark.parametrize("path", [url_of("office"), "/webhooks/nobody/x"])
 def test_other_methods_are_405_for_everybody(receiver: Receiver, method: str, path: str) -> None:
     answer = receiver.request(method, path)
-    assert (answer.status, answer.headers["allow"]) == (405, "GET, POST")
+    assert (answer.status, answer.headers["allow"]) == (405, "DELETE, GET, POST, PUT")
+    assert answer.body == ("" if method == "HEAD" else "Send POST, GET, PUT or DELETE.\n")
 
 
 def test_the_largest_body_is_kept_and_one_byte_more_is_413(
@@ -201,7 +256,7 @@ def test_neither_log_nor_files_hold_token_or_phone(installation: Installation) -
         receiver.request("GET", f"{url_of('office')}?id=2&phone2={PHONE}")
         receiver.request("POST", url_of("office"), PHONE.encode())
         receiver.request("POST", url_of("nobody", TOKENS["office"]), PHONE.encode())
-        receiver.request("PUT", url_of("office") + "?" + PHONE)
+        receiver.request("PATCH", url_of("office") + "?" + PHONE)
         with socket.create_connection(("127.0.0.1", receiver.port)) as connection:
             connection.sendall(f"{PHONE} {TOKENS['office']}\r\n\r\n".encode())
             assert connection.recv(100).startswith(b"HTTP/1.1 400 ")

@@ -1,4 +1,4 @@
--- When a source's last webhook came, and the calls after it, of the time looked at, that the source
+-- When a source's last webhook came, be it one that had come before, and the calls after it, of the time looked at, that the source
 -- shows. The newest calls are left out: their webhooks may be under way.
 SELECT last.received_at, (
     SELECT count(*)
@@ -9,8 +9,9 @@ SELECT last.received_at, (
 )
 FROM general_accounts AS a
 CROSS JOIN LATERAL (
-    SELECT max(w.received_at) AS received_at
-    FROM callkeeper_webhooks AS w
-    WHERE w.account_id = a.account_id
+    SELECT greatest(
+        (SELECT max(received_at) FROM callkeeper_webhooks WHERE account_id = a.account_id),
+        (SELECT max(received_at) FROM callkeeper_webhook_repeats WHERE account_id = a.account_id)
+    ) AS received_at
 ) AS last
 WHERE a.name = %(name)s
