@@ -126,7 +126,7 @@ class SourceHits:
         role: Role = "mention"
         if seeker.is_in(row["client_phone"] or ""):
             role = "client"
-        elif not is_in_row(seeker, {**row, "manager_phone": None}):
+        elif not is_in_row(seeker, {**row, "manager_phone": None, "manager_phones": None}):
             role = "manager"
         zone = self.target.source.time_zone if self.target.source else UTC
         day = row["called_at"].astimezone(zone).date()

@@ -147,9 +147,40 @@ def build_transformation(plan: Plan, paths: Collection[str], *, has_zeros: bool)
     extra = "".join(f', "{name}" AS "raw_{name}"' for name in plan.raw_fields)
     fields = [field for field in CALL_FIELDS if field.is_read or field.name in plan.raw_fields]
     read = {path for field in fields for path in field.paths if path in paths}
+    unread = " OR ".join(_unread(field) for field in _list_checked(read))
+    transform = read_sql("transform").replace("{extra}", extra)
     return read_sql("fields").format(
         shape=_shape(sorted(read)),
         fields=", ".join(_field(field, read, cleaner) for field in fields),
-        transform=read_sql("transform").replace("{extra}", extra),
+        transform=transform.replace("{unread}", f"({unread or 'false'})"),
         outcome=plan.outcome,
     )
+
+
+def build_count_of_unread(paths: Collection[str], *, has_zeros: bool) -> str:
+    """Return the statement that counts, by day, the values of each field that cannot be read.
+
+    Its columns are the day and the fields' names; arguments as of `build_transformation`.
+    """
+    cleaner = "blank_to_null_without_zeros" if has_zeros else "blank_to_null"
+    fields = _list_checked(paths)
+    read = {path for field in fields for path in field.paths if path in paths}
+    counts = [f'count(*) FILTER ({_unread(field)}) AS "{field.name}"' for field in fields]
+    return read_sql("unread").format(
+        shape=_shape(sorted(read)),
+        fields=", ".join(_field(field, read, cleaner) for field in fields),
+        counts=", ".join(counts),
+    )
+
+
+def _list_checked(paths: Collection[str]) -> list[CallField]:
+    """Return the fields that occur and are more than texts."""
+    return [
+        field
+        for field in CALL_FIELDS
+        if field.is_read and field.kind != "text" and any(path in paths for path in field.paths)
+    ]
+
+
+def _unread(field: CallField) -> str:
+    return f'is_unread_{field.kind}("{field.name}")'

@@ -13,7 +13,12 @@ import duckdb
 import pyarrow as pa
 
 from callkeeper_assets.warehouse.arrow import DAY, INT, MOMENT, build_array
-from callkeeper_assets.warehouse.call_sql import Plan, build_transformation, read_sql
+from callkeeper_assets.warehouse.call_sql import (
+    Plan,
+    build_count_of_unread,
+    build_transformation,
+    read_sql,
+)
 from callkeeper_assets.warehouse.errors import BadDataError
 from callkeeper_assets.warehouse.examination import Examiner, Seen
 from callkeeper_assets.warehouse.local_time import Segment, split_day
@@ -32,6 +37,7 @@ class Batch:
         segments: of the days, in order.
         webhooks_stay_from: by day, see `RawDay`; so `fetched_at`.
         unknown_fields: by day, sorted.
+        unusable_values: by day, how many values of a field could not be read, by the field's name.
     """
 
     days: tuple[date, ...]
@@ -40,6 +46,7 @@ class Batch:
     webhooks_stay_from: dict[date, datetime | None]
     fetched_at: dict[date, datetime | None]
     unknown_fields: dict[date, tuple[str, ...]] = field(default_factory=dict)
+    unusable_values: dict[date, dict[str, int]] = field(default_factory=dict)
 
 
 class Transformer:
@@ -73,6 +80,7 @@ class Transformer:
             webhooks_stay_from={day.day: day.webhooks_stay_from for day in days},
             fetched_at={day.day: day.fetched_at for day in days},
             unknown_fields={day: tuple(sorted(names)) for day, names in seen.unknown.items()},
+            unusable_values=self._count_unread(frame, raw, seen),
         )
 
     def _run(self, frame: str, raw: pa.Table, segments: list[Segment], seen: Seen) -> None:
@@ -101,6 +109,22 @@ class Transformer:
             )
         if ids != calls:
             self._duck.execute(read_sql("latest").format(frame=frame))
+
+    def _count_unread(self, frame: str, raw: pa.Table, seen: Seen) -> dict[date, dict[str, int]]:
+        """Count what could not be read, by day and field; nearly always that is nothing."""
+        found = self._duck.execute(f"SELECT coalesce(bool_or(has_unread), false) FROM {frame}")
+        if not found.fetchall()[0][0]:
+            return {}
+        self._duck.register("raw", raw)
+        statement = build_count_of_unread(seen.known, has_zeros=seen.has_zeros)
+        rows = self._duck.execute(statement)
+        names = [column[0] for column in rows.description or ()][1:]
+        counts = {
+            day: {name: count for name, count in zip(names, row, strict=True) if count}
+            for day, *row in rows.fetchall()
+        }
+        self._duck.unregister("raw")
+        return {day: by_name for day, by_name in counts.items() if by_name}
 
 
 def open_duckdb() -> duckdb.DuckDBPyConnection:

@@ -1,6 +1,6 @@
 -- Raw calls' fields (text, as received; NULL if blank) to the values of the tables' columns:
 -- one row a call. Columns of dimensions are prefixed with their table's short name.
--- {extra}: raw fields that filters ask for.
+-- {extra}: raw fields that filters ask for. {unread}: whether a value could not be read.
 -- Rules that interpret the source live in the macros of macros.sql.
 SELECT
     call_id,
@@ -9,17 +9,17 @@ SELECT
     whole(status_code) AS status_code,
     whole(status2_code) AS status2_code,
     coalesce(
-        call_status(whole(status_code), whole(status2_code)), worded_status(status_word)
+        call_status(whole(status_code), whole(status2_code)),
+        worded_status(status_word, whole(status_code))
     ) AS status,
     status IS NULL OR status NOT IN ('in_progress', 'planned', 'pending') AS is_final,
     moment(order_date) AS ordered_at,
     status_reason,
     status2_reason,
-    blank_to_null(split_part(phone1, '^', 1)) AS manager_phone,
-    CASE
-        WHEN contains(phone1, '^') THEN blank_to_null(substr(phone1, strpos(phone1, '^') + 1))
-    END AS manager_extension,
-    phone2 AS client_phone,
+    phone_number(first_phone(phone1)) AS manager_phone,
+    first_extension(phone1) AS manager_extension,
+    phone_list(phone1) AS manager_phones,
+    phone_number(phone2) AS client_phone,
     widget_hash,
     widget_name,
     connection_type(a_type) AS connection_type,
@@ -52,16 +52,16 @@ SELECT
     ) AS asr_attempts,
     coalesce(
         whole(playback_tick),
-        counted(whole(ivr_count), service_type = 'callback' AND whole(duration_sec) > 0)
+        counted(whole(ivr_count), service_type = 'callback' AND whole(status_code) = 200)
     ) AS playback_tick,
     whole(pgs) AS pages,
     whole(vst) AS visit,
     local_minute,
     site AS sites_domain,
     CASE WHEN length(country) = 2 THEN upper(country) END AS locations_country_iso,
-    CASE WHEN length(country) <> 2 THEN country END AS locations_country,
-    region AS locations_region,
-    city AS locations_city,
+    CASE WHEN length(country) <> 2 THEN place(country) END AS locations_country,
+    place(region) AS locations_region,
+    place(city) AS locations_city,
     visit_grouping(
         lower(current_type), current_source, lower(current_medium), current_campaign,
         current_content, current_term, current_entry_point, current_referrer
@@ -74,6 +74,7 @@ SELECT
     current_entry_point AS traffic_landing_page,
     ga_clientid AS clientids_clientid,
     ya_clientid AS clientids_userid,
-    phone2 AS clientids_phone
+    phone_number(phone2) AS clientids_phone,
+    {unread} AS has_unread
     {extra}
 FROM fields
