@@ -46,6 +46,13 @@ OBJECT_PATTERN: Final = (
 )
 
 
+def is_misplaced(value: Any) -> bool:  # noqa: ANN401
+    """Whether a value is neither an object nor one of the ways of having none."""
+    if value is None or type(value) is dict:
+        return False
+    return bool(value.strip(_BLANK)) if type(value) is str else value != []
+
+
 def read_call(payload: bytes | str) -> Any:  # noqa: ANN401 -- JSON
     """Return a call's fields, with objects for the texts that are ones.
 
@@ -79,7 +86,7 @@ def _open_objects(fields: dict[str, Any], tree: FieldTree, prefix: str) -> Itera
         if child is None or value is None:
             continue
         if type(value) is not dict:
-            if value == [] or (type(value) is str and not value.strip(_BLANK)):
+            if not is_misplaced(value):
                 continue
             opened = _read_object(value, name, child) if type(value) is str else None
             if opened is None:

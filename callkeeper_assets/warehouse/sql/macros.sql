@@ -116,20 +116,20 @@ CREATE OR REPLACE MACRO phone_list(value) AS
         THEN value
     END;
 CREATE OR REPLACE MACRO first_phone(value) AS
-    CASE
-        WHEN phone_list(value) IS NOT NULL
-        THEN regexp_extract(value, format('^{0}', phone_entry()))
-        ELSE blank_to_null(split_part(value, '^', 1))
-    END;
+    blank_to_null(
+        CASE
+            WHEN phone_list(value) IS NULL THEN split_part(value, '^', 1)
+            ELSE regexp_extract(value, format('^{0}', phone_entry()))
+        END
+    );
 CREATE OR REPLACE MACRO first_extension(value) AS
-    CASE
-        WHEN NOT contains(value, '^') THEN NULL
-        WHEN phone_list(value) IS NOT NULL
-        THEN blank_to_null(
-            regexp_extract(value, format('^{0}\^([^_@^]*)', phone_entry()), 1)
-        )
-        ELSE blank_to_null(substr(value, strpos(value, '^') + 1))
-    END;
+    blank_to_null(
+        CASE
+            WHEN NOT contains(value, '^') THEN NULL
+            WHEN phone_list(value) IS NULL THEN substr(value, strpos(value, '^') + 1)
+            ELSE regexp_extract(value, format('^{0}\^([^_@^]*)', phone_entry()), 1)
+        END
+    );
 
 -- A place that the source does not know is none.
 CREATE OR REPLACE MACRO place(value) AS
