@@ -99,16 +99,34 @@ class Examiner:
         except duckdb.InvalidInputException:
             raw = _rewrite(raw, self._find_unreadable(raw), seen)
             keys = self._list_all_keys(raw)
-        if any(key.is_odd for key in keys):
-            raw = _rewrite(raw, self._find_odd(raw), seen)
-            keys = self._list_all_keys(raw)
+        if any(key.is_odd for key in keys) or self._is_misplaced(raw, keys):
+            return self.rewrite(raw, seen)
+        return raw, self._sum_up(raw, keys, seen)
+
+    def rewrite(self, raw: pa.Table, seen: Seen) -> tuple[pa.Table, Seen]:
+        """As `examine`, of calls of which some are odd."""
+        raw = _rewrite(raw, self._find_odd(raw), seen)
+        return raw, self._sum_up(raw, self._list_all_keys(raw), seen)
+
+    def _is_misplaced(self, raw: pa.Table, keys: Sequence[_Key]) -> bool:
+        """Whether something stands where no call has the object that should be there."""
+        opened = {key.place for key in keys}
+        if _list_objects(keys) <= opened:
+            return False
+        self._duck.register("raw", raw)
+        found = self._duck.execute(
+            f"SELECT bool_or(regexp_matches(payload, '{OBJECT_PATTERN}')) FROM raw"
+        )
+        return bool(found.fetchall()[0][0])
+
+    def _sum_up(self, raw: pa.Table, keys: Sequence[_Key], seen: Seen) -> Seen:
         seen.known = {key.path for key in keys if not key.is_unknown} & FIELDS_BY_PATH.keys()
         seen.has_zeros = any(key.has_zeros for key in keys)
         if any(key.is_unknown for key in keys):
             for key in self._list_keys(raw, _ALL_PLACES, by="day, "):
                 if key.is_unknown and key.day:
                     seen.unknown.setdefault(key.day, set()).add(key.path)
-        return raw, seen
+        return seen
 
     def _list_all_keys(self, raw: pa.Table) -> list[_Key]:
         """Ask for the keys of those objects that occur: the fewer, the faster."""
@@ -120,14 +138,7 @@ class Examiner:
 
     def _list_keys(self, raw: pa.Table, places: Sequence[int], *, by: str = "") -> list[_Key]:
         self._duck.register("raw", raw)
-        # The call itself is one of the places, and never empty of meaning.
-        empty = [f"len(keys[{n}]) = 0" for n, place in enumerate(places, 1) if place]
-        statement = read_sql("keys").format(
-            day=by,
-            number=NUMBER_PATTERN,
-            object=OBJECT_PATTERN,
-            emptiness=" OR ".join(empty) or "false",
-        )
+        statement = read_sql("keys").format(day=by, number=NUMBER_PATTERN)
         rows = self._duck.execute(
             statement, {"paths": [_JSON_PATHS[place] for place in places]}
         ).fetchall()

@@ -71,7 +71,9 @@ class Transformer:
         raw, seen = self._examiner.examine(raw)
         self._count += 1
         frame = f"frame_{self._count}"
-        self._run(frame, raw, segments, seen)
+        if self._run(frame, raw, segments, seen):
+            raw, seen = self._examiner.rewrite(raw, seen)
+            self._run(frame, raw, segments, seen)
         self._check_frame(frame, raw, days)
         return Batch(
             days=tuple(day.day for day in days),
@@ -83,7 +85,8 @@ class Transformer:
             unusable_values=self._count_unread(frame, raw, seen),
         )
 
-    def _run(self, frame: str, raw: pa.Table, segments: list[Segment], seen: Seen) -> None:
+    def _run(self, frame: str, raw: pa.Table, segments: list[Segment], seen: Seen) -> bool:
+        """Make the frame; return whether something stands where an object should be."""
         self._duck.register("raw", raw)
         self._duck.register("segments", segment_table(segments))
         statement = build_transformation(self._plan, seen.known, has_zeros=seen.has_zeros)
@@ -92,6 +95,8 @@ class Transformer:
         )
         for name in ("raw", "segments"):
             self._duck.unregister(name)
+        found = self._duck.execute(f"SELECT coalesce(bool_or(is_misplaced), false) FROM {frame}")
+        return bool(found.fetchall()[0][0])
 
     def _check_frame(self, frame: str, raw: pa.Table, days: Sequence[RawDay]) -> None:
         """Refuse calls outside their day; of a call on two days keep the later day's."""

@@ -1,20 +1,14 @@
 -- The different keys of the calls' objects, each with its path's place in $paths; with {day}
 -- "day, ", by day. Calls of one shape are taken apart once. Beside them, what some call that has
 -- such a key needs: whether a key stands twice in its object, whether it has numbers that DuckDB
--- would read as doubles, or no object where one should be ({emptiness}), or the character 0.
-WITH listed AS (
-    SELECT day, payload, json_keys(payload, $paths) AS keys FROM raw
-),
-shapes AS (
+-- would read as doubles, or the character 0.
+WITH shapes AS (
     SELECT
         {day}any_value(payload) AS payload,
-        bool_or(
-            regexp_matches(payload, '{number}')
-            OR CASE WHEN {emptiness} THEN regexp_matches(payload, '{object}') ELSE false END
-        ) AS is_odd,
+        bool_or(regexp_matches(payload, '{number}')) AS is_odd,
         bool_or(contains(payload, '\u0000')) AS has_zeros
-    FROM listed
-    GROUP BY {day}hash(keys)
+    FROM raw
+    GROUP BY {day}hash(json_keys(payload, $paths))
 ),
 objects AS (
     SELECT

@@ -10,12 +10,15 @@ CREATE OR REPLACE MACRO blank_to_null_without_zeros(value) AS
     blank_to_null(replace(value, chr(0), ''));
 
 -- A whole number in plain decimal digits, blanks around it allowed; all else, and what does not fit
--- PostgreSQL's integer, is NULL. A cast alone would round 12.7 and read 0x1F, 1_000 and 1e3.
-CREATE OR REPLACE MACRO whole(value) AS
+-- PostgreSQL's integer, is NULL. A cast alone would round 12.7 and read 0x1F, 1_000 and 1e3: it is
+-- enough where nothing but digits, fewer than ten, stands in any number of the call (`is_plain`).
+CREATE OR REPLACE MACRO whole(value, is_plain) AS
     CASE
+        WHEN is_plain THEN try_cast(value AS INTEGER)
         WHEN regexp_full_match(value, '[ \t\r\n]*[+-]?[0-9]+[ \t\r\n]*')
         THEN try_cast(value AS INTEGER)
     END;
+CREATE OR REPLACE MACRO are_plain(texts) AS NOT regexp_matches(texts, '[^0-9 ]|[0-9]{10}');
 
 -- A moment in UTC; '0000-00-00', 'infinity' and what no clock showed are NULL.
 CREATE OR REPLACE MACRO plausible(value) AS
@@ -33,10 +36,9 @@ CREATE OR REPLACE MACRO moment(value) AS
         END
     );
 
--- A value of which nothing could be read. How MySQL, and so the source, writes "no time" is none.
-CREATE OR REPLACE MACRO is_unread_whole(value) AS value IS NOT NULL AND whole(value) IS NULL;
-CREATE OR REPLACE MACRO is_unread_moment(value) AS
-    value IS NOT NULL AND moment(value) IS NULL AND NOT starts_with(value, '0000-00-00');
+-- Whether nothing could be read of a value. How MySQL, and so the source, writes "no time" is none.
+CREATE OR REPLACE MACRO is_unread(value, result) AS
+    value IS NOT NULL AND result IS NULL AND NOT starts_with(value, '0000-00-00');
 
 -- Sourcebuster's words for "no value".
 CREATE OR REPLACE MACRO mark(value) AS
@@ -79,9 +81,9 @@ CREATE OR REPLACE MACRO counted(value, is_possible) AS
 -- number: 79161234567.0 and 7.9161234567e10. Addresses of SIP have points, too, and stay.
 CREATE OR REPLACE MACRO phone_number(value) AS
     CASE
-        WHEN contains(value, '.') AND regexp_full_match(value, '[+]?[0-9]+[.]0*')
-        THEN split_part(value, '.', 1)
-        WHEN contains(value, '.') AND regexp_full_match(value, '[1-9][.][0-9]{4,}[eE][+]?1[0-9]')
+        WHEN NOT contains(value, '.') THEN value
+        WHEN regexp_full_match(value, '[+]?[0-9]+[.]0*') THEN split_part(value, '.', 1)
+        WHEN regexp_full_match(value, '[1-9][.][0-9]{4,}[eE][+]?1[0-9]')
         THEN coalesce(
             CASE
                 WHEN try_cast(value AS DECIMAL(38, 10)) = try_cast(value AS BIGINT)
@@ -100,11 +102,12 @@ CREATE OR REPLACE MACRO phone_entry() AS
     '(?:[^@^]+@[^_@^]+|sips?:[^_@^]+|tel_[a-p]{20}|[+]?[0-9*][0-9*().\s-]*)';
 CREATE OR REPLACE MACRO phone_list(value) AS
     CASE
-        WHEN contains(value, '_')
-            AND regexp_full_match(
-                value, format('{0}(?:\^[^_@^]*)?(?:_{0}(?:\^[^_@^]*)?)*_?', phone_entry())
-            )
-            AND starts_with(
+        WHEN NOT contains(value, '_') THEN NULL
+        WHEN regexp_full_match(
+            value, format('{0}(?:\^[^_@^]*)?(?:_{0}(?:\^[^_@^]*)?)*_?', phone_entry())
+        )
+        THEN CASE
+            WHEN starts_with(
                 substr(
                     value,
                     1 + length(
@@ -113,11 +116,13 @@ CREATE OR REPLACE MACRO phone_list(value) AS
                 ),
                 '_'
             )
-        THEN value
+            THEN value
+        END
     END;
 CREATE OR REPLACE MACRO first_phone(value) AS
     blank_to_null(
         CASE
+            WHEN NOT contains(value, '_') THEN split_part(value, '^', 1)
             WHEN phone_list(value) IS NULL THEN split_part(value, '^', 1)
             ELSE regexp_extract(value, format('^{0}', phone_entry()))
         END
@@ -126,6 +131,7 @@ CREATE OR REPLACE MACRO first_extension(value) AS
     blank_to_null(
         CASE
             WHEN NOT contains(value, '^') THEN NULL
+            WHEN NOT contains(value, '_') THEN substr(value, strpos(value, '^') + 1)
             WHEN phone_list(value) IS NULL THEN substr(value, strpos(value, '^') + 1)
             ELSE regexp_extract(value, format('^{0}\^([^_@^]*)', phone_entry()), 1)
         END

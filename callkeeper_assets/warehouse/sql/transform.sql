@@ -1,4 +1,5 @@
--- Raw calls' fields (text, as received; NULL if blank) to the values of the tables' columns:
+-- Raw calls' fields (text, as received; NULL if blank) and what numbers and moments were read of
+-- them (read_<field>) to the values of the tables' columns:
 -- one row a call. Columns of dimensions are prefixed with their table's short name.
 -- {extra}: raw fields that filters ask for. {unread}: whether a value could not be read.
 -- Rules that interpret the source live in the macros of macros.sql.
@@ -6,14 +7,14 @@ SELECT
     call_id,
     called_at,
     day,
-    whole(status_code) AS status_code,
-    whole(status2_code) AS status2_code,
+    read_status_code AS status_code,
+    read_status2_code AS status2_code,
     coalesce(
-        call_status(whole(status_code), whole(status2_code)),
-        worded_status(status_word, whole(status_code))
+        call_status(read_status_code, read_status2_code),
+        worded_status(status_word, read_status_code)
     ) AS status,
     status IS NULL OR status NOT IN ('in_progress', 'planned', 'pending') AS is_final,
-    moment(order_date) AS ordered_at,
+    read_order_date AS ordered_at,
     status_reason,
     status2_reason,
     phone_number(first_phone(phone1)) AS manager_phone,
@@ -41,21 +42,21 @@ SELECT
     mark(first_term) AS first_keyword,
     first_entry_point AS first_landing_page,
     mark(first_referrer) AS first_referrer,
-    moment(first_started)::TIMESTAMP AS first_visit_at,
-    whole(duration_sec) AS duration_sec,
-    whole(duration2_sec) AS duration2_sec,
-    whole(duration_min) AS duration_min,
-    whole(duration2_min) AS duration2_min,
-    whole(attempt) AS attempt,
+    read_first_started::TIMESTAMP AS first_visit_at,
+    read_duration_sec AS duration_sec,
+    read_duration2_sec AS duration2_sec,
+    read_duration_min AS duration_min,
+    read_duration2_min AS duration2_min,
+    read_attempt AS attempt,
     coalesce(
-        whole(asr_attempts), counted(whole(smart_call_count), a_type IS NOT NULL)
+        read_asr_attempts, counted(read_smart_call_count, a_type IS NOT NULL)
     ) AS asr_attempts,
     coalesce(
-        whole(playback_tick),
-        counted(whole(ivr_count), service_type = 'callback' AND whole(status_code) = 200)
+        read_playback_tick,
+        counted(read_ivr_count, service_type = 'callback' AND read_status_code = 200)
     ) AS playback_tick,
-    whole(pgs) AS pages,
-    whole(vst) AS visit,
+    read_pgs AS pages,
+    read_vst AS visit,
     local_minute,
     site AS sites_domain,
     CASE WHEN length(country) = 2 THEN upper(country) END AS locations_country_iso,
@@ -75,6 +76,7 @@ SELECT
     ga_clientid AS clientids_clientid,
     ya_clientid AS clientids_userid,
     phone_number(phone2) AS clientids_phone,
-    {unread} AS has_unread
+    {unread} AS has_unread,
+    is_misplaced
     {extra}
-FROM fields
+FROM readings

@@ -4,5 +4,11 @@ WITH parsed AS (
 ),
 fields AS (
     SELECT day, {fields} FROM parsed
+),
+plain_fields AS (
+    SELECT *, {is_plain} AS is_plain FROM fields
+),
+readings AS (
+    SELECT *, {readings} FROM plain_fields
 )
-SELECT day, {counts} FROM fields GROUP BY day
+SELECT day, {counts} FROM readings GROUP BY day
