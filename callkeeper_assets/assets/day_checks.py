@@ -1,4 +1,4 @@
-"""The checks of each day: keys, foreign keys, counts, unknown fields.
+"""The checks of each day: keys, foreign keys, counts, unknown fields, values that cannot be read.
 
 They are evaluated by the step that loads, over all its days at once, and logged one by one with
 their day: `AssetCheckResult` has no partition, and a ranged run would store it for none.
@@ -39,6 +39,10 @@ _DESCRIPTIONS: Final = {
     "no_calls_lost": (
         "The source still sends the calls of the day that it sent before, but for a handful or a "
         "fifth. The day as it was is kept beside its raw calls otherwise."
+    ),
+    "values_readable": (
+        "Every number and time of the day's calls could be read. One that cannot is NULL in its "
+        "column, and as received in raw calls."
     ),
 }
 
@@ -90,15 +94,15 @@ def log_checks(
 
 
 def _list_checks(source: Source) -> Iterator[tuple[str, str]]:
-    """Yield table and check; unknown fields are a matter of the calls, whatever is selected."""
+    """Yield table and check; fields and values are a matter of the calls, whatever is selected."""
     for table in (CALLS, FACTS):
         if table in source.tables:
             yield table, "keys_unique"
             yield table, "count_equals_raw"
     if FACTS in source.tables:
         yield FACTS, "foreign_keys_found"
-    yield name_main_table(source), "no_unknown_fields"
-    yield name_main_table(source), "no_calls_lost"
+    for name in ("no_unknown_fields", "values_readable", "no_calls_lost"):
+        yield name_main_table(source), name
 
 
 def _build_judges(
@@ -118,7 +122,10 @@ def _build_judges(
         min(day.day for day in loaded),
         max(day.day for day in loaded),
     )
-    judges: dict[str, _Judge] = {"no_unknown_fields": _judge_fields}
+    judges: dict[str, _Judge] = {
+        "no_unknown_fields": _judge_fields,
+        "values_readable": _judge_values,
+    }
     repeated = check_keys_unique(*scope)
     if "keys_unique" in names:
         judges["keys_unique"] = _build_violations_judge(
@@ -214,5 +221,25 @@ def _judge_fields(_: str, day: LoadedDay) -> Verdict:
         passed=False,
         text=f"Fields unknown to the documentation: {shown}{more}. They are kept in raw calls.",
         metadata={"unknown_fields": len(unknown), "fields": list(unknown[:_MOST_FIELDS])},
+        severity=dg.AssetCheckSeverity.WARN,
+    )
+
+
+def _judge_values(_: str, day: LoadedDay) -> Verdict:
+    unusable = sorted(day.unusable_values.items(), key=lambda one: (-one[1], one[0]))
+    count = sum(day.unusable_values.values())
+    if not count:
+        return Verdict(passed=True, text="", metadata={"unusable_values": 0})
+    shown = ", ".join(f"{name} {number}" for name, number in unusable[:_MOST_FIELDS])
+    return Verdict(
+        passed=False,
+        text=(
+            f"Values that are no whole number in plain digits, or no time: {shown}. They are NULL "
+            "in their columns; raw calls have them as received."
+        ),
+        metadata={
+            "unusable_values": count,
+            "fields": dg.MetadataValue.json(dict(unusable[:_MOST_FIELDS])),
+        },
         severity=dg.AssetCheckSeverity.WARN,
     )

@@ -211,12 +211,14 @@ def _describe_days(
 
 def _describe_day(day: LoadedDay, table: str) -> dict[str, Any]:
     unconfirmed = day.unconfirmed.get(table, 0)
+    unusable = sum(day.unusable_values.values())
     return {
         "dagster/row_count": day.count_rows(table),
         **describe_counts(day.counts[table]),
         "raw_calls": day.raw_calls,
         "non_final_calls": day.non_final,
         **({"told_by_webhooks_only": unconfirmed} if unconfirmed else {}),
+        **({"unusable_values": unusable} if unusable else {}),
     }
 
 

@@ -127,7 +127,7 @@ class SourceHits:
         role: Role = "mention"
         if seeker.is_in(row["client_phone"] or ""):
             role = "client"
-        elif not is_in_row(seeker, {**row, "manager_phone": None}):
+        elif not is_in_row(seeker, {**row, "manager_phone": None, "manager_phones": None}):
             role = "manager"
         source = self.target.source
         called_at: datetime = row["called_at"]

@@ -65,7 +65,9 @@ KINDS: Final[Mapping[str, Kind]] = {
         "plain",
     ),
     # The unified API's own.
-    **dict.fromkeys(("callerIdToManager", "callerIdToClient", "cbOfficeNumber"), "manager_phone"),
+    # Each side sees the other's own number.
+    "callerIdToManager": "client_phone",
+    "callerIdToClient": "manager_phone",
     **dict.fromkeys(("calltouchClid", "comagicClid", "cbSmatrisSession"), "visitor"),
     "siteVisit": "page",
     # A query alone: click ids, and whatever a form was filled with.
@@ -77,8 +79,9 @@ KINDS: Final[Mapping[str, Kind]] = {
     **dict.fromkeys(
         (
             *("ivr_count", "smart_call_count", "page_number", "universalId", "localDate"),
-            *("timezoneOffset", "unique", "target", "uniqueTarget", "counts", "cbToolId"),
+            *("timezoneOffset", "unique", "target", "uniqueTarget", "cbToolId"),
             *("cbCallId", "cbUid", "cbAttemptsQueue", "ctCallId", "ctCampaignId", "ctIsListened"),
+            "cbOfficeNumber",
         ),
         "plain",
     ),

@@ -36,6 +36,13 @@ _MAYBE: Final = re.compile(
 )
 _LONG: Final = re.compile(r"[0-9]{10,}")
 
+# Several numbers in one text, as CallKeeper has a call's managers: see phone_list in macros.sql.
+_ENTRY: Final = (
+    r"(?:[^@^]+@[^_@^]+|sips?:[^_@^]+|tel_[a-p]{20}|[+]?[0-9*][0-9*().\s-]*)(?:\^[^_@^]*)?"
+)
+_FIRST_ENTRY: Final = re.compile(_ENTRY, re.ASCII)
+_LIST: Final = re.compile(rf"{_ENTRY}(?:_{_ENTRY})*_?", re.ASCII)
+
 RUSSIAN_DIGITS: Final = 10
 _RUSSIAN_BEGINNINGS: Final = frozenset("346789")
 # Digits that may stand before the ten of a Russian number, and before any other one.
@@ -78,6 +85,26 @@ def normalise(text: str) -> str:
     if len(digits) == RUSSIAN_DIGITS + 1 and digits[0] == "8" and digits[1] in _RUSSIAN_BEGINNINGS:
         return f"7{digits[1:]}"
     return digits
+
+
+def split_list(text: str) -> list[str]:
+    """Return the numbers of a list, each with its extension; of another text the text itself.
+
+    Joined by `_` they are the text again; one that ends with `_` has an empty one behind it.
+    """
+    if "_" not in text or not _LIST.fullmatch(text):
+        return [text]
+    entries, rest = [], text
+    while rest:
+        entry = _FIRST_ENTRY.match(rest)
+        end = entry.end() if entry else len(rest)
+        if rest[end : end + 1] not in ("", "_"):
+            return [text]
+        entries.append(rest[:end])
+        if end + 1 == len(rest):
+            entries.append("")
+        rest = rest[end + 1 :]
+    return entries
 
 
 def _is_russian(number: str) -> bool:

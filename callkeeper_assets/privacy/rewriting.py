@@ -4,16 +4,13 @@ The same number and address are found wherever else they stand in the call, in a
 page's address, in tags, in a field that nobody has declared. What is not personal keeps its value.
 """
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from math import isfinite
 from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
-import msgspec
-
+from callkeeper_assets import exact_json
 from callkeeper_assets.privacy.addresses import find_addresses, mask_address
 from callkeeper_assets.privacy.fields import Kind, build_kinds, judge_unknown
 from callkeeper_assets.privacy.numbers import (
@@ -23,6 +20,7 @@ from callkeeper_assets.privacy.numbers import (
     find_number,
     find_sure,
     normalise,
+    split_list,
 )
 from callkeeper_assets.privacy.rule import (
     PhoneAction,
@@ -48,8 +46,6 @@ _ERASED_KINDS: Final = frozenset(
 _FIELDS: Final = frozenset((*_PHONES, "address", "agent", "recording"))
 _NOT_TEXTS: Final = frozenset(("client_phone", "manager_phone", "plain"))
 _HEX: Final = frozenset("0123456789abcdefABCDEF")
-_encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder().decode
 
 Visit = Callable[[Any, str, Kind], Any]
 
@@ -58,35 +54,16 @@ class NotJsonError(ValueError):
     """What should be a call is not JSON."""
 
 
-def _read_float(text: str) -> float | str:
-    """Read a number; one that no double holds stays text."""
-    number = float(text)
-    return number if isfinite(number) else text
-
-
 def decode(payload: bytes) -> Any:  # noqa: ANN401 -- JSON
-    """Return a JSON text's value.
+    """Return a JSON text's value; its numbers keep their characters.
 
     Raises:
         NotJsonError: It is none.
     """
     try:
-        return _decode(payload)
-    except (ValueError, RecursionError):
-        pass
-    try:
-        # Halves of surrogate pairs, and numbers that no double holds, are legal JSON.
-        return json.loads(payload.decode("utf-8", "replace"), parse_float=_read_float)
+        return exact_json.decode(payload)
     except (ValueError, RecursionError):
         raise NotJsonError from None
-
-
-def encode(document: Any) -> bytes:  # noqa: ANN401
-    """Return a value's JSON text in UTF-8."""
-    try:
-        return _encode(document)
-    except (ValueError, OverflowError):
-        return json.dumps(document, ensure_ascii=False).encode("utf-8", "replace")
 
 
 # In place of a value: it is taken out, and what it leaves empty with it.
@@ -115,7 +92,7 @@ class Walk:
         text = node if kind is str else _spell(node)
         if text[:1] in ("{", "[") and (inner := _read_inner(text)) is not None:
             rewritten = self.visit(inner, visit, path)
-            return GONE if rewritten is GONE else encode(rewritten).decode()
+            return GONE if rewritten is GONE else exact_json.encode(rewritten).decode()
         return visit(node, text, self._kinds.get(path) or judge_unknown(path, text))
 
     def _visit_object(self, node: dict[str, Any], visit: Visit, path: str) -> Any:  # noqa: ANN401
@@ -130,12 +107,12 @@ class Walk:
 
 def _spell(value: object) -> str:
     # A number given as 79161234567.0 is that number.
-    return str(int(value)) if type(value) is float and value.is_integer() else str(value)
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def _read_inner(text: str) -> Any:  # noqa: ANN401
     try:
-        inner = _decode(text)
+        inner = exact_json.decode(text)
     except (ValueError, RecursionError):
         return None
     return inner if isinstance(inner, dict | list) else None
@@ -200,8 +177,8 @@ class Protector:
             return payload
         # The innermost were found last.
         for node, key, document in reversed(found.inner):
-            node[key] = encode(document[0]).decode()
-        return encode(slot[0])
+            node[key] = exact_json.encode(document[0]).decode()
+        return exact_json.encode(slot[0])
 
     def _look(self, node: Any, path: str, found: _Found) -> None:  # noqa: ANN401
         """Protect the fields of an object or a list in place, and find its texts."""
@@ -251,12 +228,13 @@ class Protector:
         rule = self.rule
         if kind in _PHONES:
             action = self._actions[kind]
-            written = text.partition("^")[0].strip()
-            number = normalise(written)
-            is_sought = len(number) >= SHORTEST_SOUGHT
-            # A number that both sides have is kept elsewhere only where both keep theirs.
-            if is_sought and numbers.get(number, "keep") == "keep" and not is_hidden(written):
-                numbers[number] = action
+            for one in split_list(text):
+                written = one.partition("^")[0].strip()
+                number = normalise(written)
+                is_sought = len(number) >= SHORTEST_SOUGHT
+                # A number that both sides have is kept elsewhere only where both keep theirs.
+                if is_sought and numbers.get(number, "keep") == "keep" and not is_hidden(written):
+                    numbers[number] = action
             return protect_number(text, action, rule.key)
         if kind == "address":
             if rule.ips != "keep":
@@ -332,8 +310,8 @@ class Eraser:
             NotJsonError: It is not JSON.
         """
         document = decode(payload)
-        before = encode(document)
-        after = encode(self.erase_document(document, scope))
+        before = exact_json.encode(document)
+        after = exact_json.encode(self.erase_document(document, scope))
         return payload if after == before else after
 
     def erase_document(self, document: Any, scope: Scope) -> Any:  # noqa: ANN401
@@ -351,7 +329,8 @@ class Eraser:
 
         def visit(value: Any, text: str, kind: Kind) -> Any:  # noqa: ANN401
             if kind == "manager_phone":
-                return None if normalise(text) in numbers else value
+                is_client = any(normalise(one) in numbers for one in split_list(text))
+                return None if is_client else value
             return _erase_value(value, text, kind)
 
         return self._rewrite(document, visit)

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from callkeeper_assets.privacy.addresses import find_addresses, mask_address
 from callkeeper_assets.privacy.agents import mask_agent
-from callkeeper_assets.privacy.numbers import Place, normalise
+from callkeeper_assets.privacy.numbers import Place, normalise, split_list
 
 PhoneAction = Literal["keep", "mask", "hash"]
 Action = Literal["keep", "mask", "drop"]
@@ -113,11 +113,18 @@ def mask_number(text: str) -> str:
 def protect_number(text: str, action: PhoneAction, key: bytes) -> str:
     """Return what a phone field's value becomes; its extension, behind `^`, stays.
 
-    A text without a digit, such as `anonymous`, is no number and stays.
+    Of a list it is each number that becomes another. A text without a digit, such as `anonymous`,
+    is no number and stays.
     """
+    if action == "keep":
+        return text
+    return "_".join(_protect_one(one, action, key) for one in split_list(text))
+
+
+def _protect_one(text: str, action: PhoneAction, key: bytes) -> str:
     written, caret, extension = text.partition("^")
     number = normalise(written)
-    if action == "keep" or not number or is_hidden(written.strip()):
+    if not number or is_hidden(written.strip()):
         return text
     if action == "hash":
         return hash_number(number, key) + caret + extension

@@ -4,7 +4,13 @@ from collections.abc import Collection, Mapping
 from typing import Any, Literal
 
 from callkeeper_assets.privacy.fields import Kind, build_kinds
-from callkeeper_assets.privacy.numbers import build_search, has_number, normalise, read_digits
+from callkeeper_assets.privacy.numbers import (
+    build_search,
+    has_number,
+    normalise,
+    read_digits,
+    split_list,
+)
 from callkeeper_assets.privacy.rewriting import NotJsonError, Walk, decode
 from callkeeper_assets.privacy.rule import is_masked
 
@@ -60,8 +66,7 @@ class Seeker:
 
         def visit(value: Any, text: str, kind: Kind) -> Any:  # noqa: ANN401
             if kind in ("client_phone", "manager_phone"):
-                written = text.partition("^")[0].strip()
-                if normalise(written) == self.number or written in self.tokens:
+                if any(self._is_one(one) for one in split_list(text)):
                     found.add("client" if kind == "client_phone" else "manager")
             elif kind != "plain" and self.is_in(text):
                 found.add("mention")
@@ -69,6 +74,10 @@ class Seeker:
 
         self._walk.visit(document, visit)
         return next((role for role in _ORDER if role in found), None)
+
+    def _is_one(self, text: str) -> bool:
+        written = text.partition("^")[0].strip()
+        return normalise(written) == self.number or written in self.tokens
 
     def could_be_in(self, payload: str) -> bool:
         """Whether a call's JSON has a client whose masked number can be this one."""

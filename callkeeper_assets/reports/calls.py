@@ -3,17 +3,15 @@
 A field is new if neither the API's documentation names its path nor an earlier loaded day had it.
 """
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from callkeeper_assets.warehouse.arrow import list_values
 from callkeeper_assets.warehouse.call_fields import FIELD_TREE, FieldTree
 from callkeeper_assets.warehouse.errors import BadDataError
+from callkeeper_assets.warehouse.odd_calls import is_misplaced, read_call
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -39,21 +37,8 @@ def _strip_zeros(value: Any) -> Any:  # noqa: ANN401 -- JSON
     return value
 
 
-def _read_whole(digits: str) -> int | float:
-    """Read a whole number; one that Python refuses to read is beyond double precision, too."""
-    try:
-        return int(digits)
-    except ValueError:
-        return float(digits)
-
-
 def _decode(payload: str) -> Any:  # noqa: ANN401
-    try:
-        document = msgspec.json.decode(payload)
-    except (msgspec.DecodeError, UnicodeEncodeError):
-        # Numbers that no double holds, and halves of surrogate pairs, are legal JSON.
-        text = json.dumps(json.loads(payload, parse_int=_read_whole), ensure_ascii=False)
-        document = json.loads(text.encode("utf-8", "replace"))
+    document = read_call(payload)
     return _strip_zeros(document) if "\\u0000" in payload else document
 
 
@@ -92,5 +77,9 @@ def _compare(fields: dict[str, Any], tree: FieldTree, prefix: str, found: set[st
         child = tree.get(name, tree)
         if child is tree:
             found.add(prefix + name)
-        elif child is not None and type(value) is dict:
+        elif child is None:
+            continue
+        elif type(value) is dict:
             _compare(value, child, f"{prefix}{name}.", found)
+        elif is_misplaced(value):
+            found.add(prefix + name)

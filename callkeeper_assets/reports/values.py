@@ -12,8 +12,8 @@ from decimal import Context, Decimal, InvalidOperation
 from math import isfinite
 from typing import Any, Final
 
-import msgspec
-
+from callkeeper_assets import exact_json
+from callkeeper_assets.exact_json import ExactNumber
 from callkeeper_assets.reports.definition import ColumnType
 
 # Value of a column as PostgreSQL reads it, None for NULL.
@@ -22,6 +22,7 @@ Convert = Callable[[Any], str | None]
 _BLANK: Final = " \t\r\n"
 _NUMBER: Final = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 _DIGITS: Final = re.compile(r"[+-]?\d{1,20}", re.ASCII)
+_WHOLE: Final = re.compile(r"[+-]?\d+", re.ASCII)
 _MOMENT: Final = re.compile(
     r"(\d{4}-\d\d-\d\d)"
     r"(?:[T ]((?:[01]\d|2[0-3]):[0-5]\d(?::[0-5]\d)?)(?:\.(\d{1,6})\d*)?"
@@ -51,6 +52,10 @@ def _is_blank(value: Any) -> bool:  # noqa: ANN401 -- JSON, here and below
     return value is None or (type(value) is str and not value.strip(_BLANK))
 
 
+def _is_number(value: Any) -> bool:  # noqa: ANN401
+    return type(value) is int or isinstance(value, float)
+
+
 def _refuse(value: Any, wanted: str) -> MisfitError:  # noqa: ANN401
     kind = _KINDS.get(type(value))
     return MisfitError(f"is {kind}, not {wanted}" if kind else f"is not {wanted}")
@@ -66,12 +71,16 @@ def _read_number(text: str, wanted: str) -> Decimal:
 
 
 def _read_whole(value: Any) -> int:  # noqa: ANN401
+    """Read a whole number as the warehouse's own columns do: in plain digits."""
     if type(value) is int:
         return value
     if type(value) is float:
+        # Of a path's function: only what a source wrote has a notation.
         if value.is_integer():
             return int(value)
         raise MisfitError("has a fraction" if isfinite(value) else "is out of range")
+    if isinstance(value, ExactNumber):
+        value = value.text
     if type(value) is not str:
         raise _refuse(value, "a whole number")
     text = value.strip(_BLANK)
@@ -81,10 +90,10 @@ def _read_whole(value: Any) -> int:  # noqa: ANN401
     # Before it is made an integer: one of a billion digits would take all memory.
     if number.adjusted() > _MOST_BEFORE:
         raise MisfitError("is out of range")
-    if number and number.adjusted() < 0:
-        raise MisfitError("has a fraction")
     if number != number.to_integral_value():
         raise MisfitError("has a fraction")
+    if not _WHOLE.fullmatch(text):
+        raise MisfitError("is not a whole number in plain digits")
     return int(number)
 
 
@@ -105,11 +114,11 @@ def _build_whole(name: ColumnType) -> Convert:
 def _convert_numeric(value: Any) -> str | None:  # noqa: ANN401
     if _is_blank(value):
         return None
-    if type(value) in {int, float}:
+    if _is_number(value):
         # Not of a whole one: it may be one of 400 digits, which is no double.
-        if type(value) is float and not isfinite(value):
+        if isinstance(value, float) and not isfinite(value):
             raise MisfitError("is out of range")
-        number = Decimal(value if type(value) is int else repr(value))
+        number = Decimal(value if type(value) is int else str(value))
     elif type(value) is str:
         number = _read_number(value.strip(_BLANK), "a number")
     else:
@@ -130,7 +139,7 @@ def _convert_double(value: Any) -> str | None:  # noqa: ANN401
         if not _NUMBER.fullmatch(text):
             raise MisfitError("is not a number")
         number = float(text)
-    elif type(value) in {int, float}:
+    elif _is_number(value):
         try:
             number = float(value)
         except OverflowError:
@@ -163,10 +172,10 @@ def _convert_text(value: Any) -> str | None:  # noqa: ANN401
         return value
     if type(value) is bool:
         return "true" if value else "false"
-    if type(value) is int:
+    if type(value) is int or isinstance(value, ExactNumber):
         return str(value)
     if type(value) is float and isfinite(value):
-        return msgspec.json.encode(value).decode()
+        return encode_json(value)
     raise _refuse(value, "a text: use jsonb, or rows for its elements")
 
 
@@ -183,7 +192,7 @@ def _read_moment(value: Any, wanted: str) -> datetime | None:  # noqa: ANN401
             return _read_parts(match, wanted)
         value = int(text) if _DIGITS.fullmatch(text) else text
     # Finiteness is asked of floats alone: a whole number may be one of 400 digits, no double.
-    is_number = type(value) is int or (type(value) is float and isfinite(value))
+    is_number = type(value) is int or (isinstance(value, float) and isfinite(value))
     if is_number and int(value) in _EPOCH:
         return datetime.fromtimestamp(value, UTC).replace(tzinfo=None)
     raise _refuse(value, wanted)
@@ -218,7 +227,7 @@ def _convert_jsonb(value: Any) -> str | None:  # noqa: ANN401
 
 def encode_json(value: Any) -> str:  # noqa: ANN401
     """Return a value of a call as JSON; a number beyond double precision is null."""
-    return msgspec.json.encode(value).decode()
+    return exact_json.encode(value, is_finite=True).decode()
 
 
 _CONVERTERS: Final[dict[ColumnType, Convert]] = {

@@ -20,6 +20,7 @@ from callkeeper_assets.warehouse.filters import (
     is_column,
     raw_field_names,
 )
+from callkeeper_assets.warehouse.odd_calls import OBJECT_PATTERN
 
 _PASS_ALL: Final = Condition("true")
 
@@ -147,9 +148,67 @@ def build_transformation(plan: Plan, paths: Collection[str], *, has_zeros: bool)
     extra = "".join(f', "{name}" AS "raw_{name}"' for name in plan.raw_fields)
     fields = [field for field in CALL_FIELDS if field.is_read or field.name in plan.raw_fields]
     read = {path for field in fields for path in field.paths if path in paths}
+    checked = _list_checked(read)
+    unread = " OR ".join(_unread(field) for field in checked)
+    transform = read_sql("transform").replace("{extra}", extra)
     return read_sql("fields").format(
         shape=_shape(sorted(read)),
+        object=OBJECT_PATTERN,
+        is_objectless=_build_objectless(read),
         fields=", ".join(_field(field, read, cleaner) for field in fields),
-        transform=read_sql("transform").replace("{extra}", extra),
+        is_plain=_build_plain(checked),
+        readings=", ".join(_read(field, is_there=field in checked) for field in _READ),
+        transform=transform.replace("{unread}", f"({unread or 'false'})"),
         outcome=plan.outcome,
     )
+
+
+def build_count_of_unread(paths: Collection[str], *, has_zeros: bool) -> str:
+    """Return the statement that counts, by day, the values of each field that cannot be read.
+
+    Its columns are the day and the fields' names; arguments as of `build_transformation`.
+    """
+    cleaner = "blank_to_null_without_zeros" if has_zeros else "blank_to_null"
+    fields = _list_checked(paths)
+    read = {path for field in fields for path in field.paths if path in paths}
+    counts = [f'count(*) FILTER ({_unread(field)}) AS "{field.name}"' for field in fields]
+    return read_sql("unread").format(
+        shape=_shape(sorted(read)),
+        fields=", ".join(_field(field, read, cleaner) for field in fields),
+        is_plain=_build_plain(fields),
+        readings=", ".join(_read(field, is_there=True) for field in fields),
+        counts=", ".join(counts),
+    )
+
+
+# The fields that are more than texts.
+_READ: Final = tuple(field for field in CALL_FIELDS if field.is_read and field.kind != "text")
+
+
+def _list_checked(paths: Collection[str]) -> list[CallField]:
+    return [field for field in _READ if any(path in paths for path in field.paths)]
+
+
+def _build_plain(fields: Sequence[CallField]) -> str:
+    texts = ", ".join(f'"{field.name}"' for field in fields if field.kind == "whole")
+    return f"are_plain(concat_ws(' ', {texts}))" if texts else "true"
+
+
+def _build_objectless(paths: Collection[str]) -> str:
+    """Return whether an object that some call has is missing in this one."""
+    objects = {path.rpartition(".")[0] for path in paths} - {""}
+    objects |= {path.rpartition(".")[0] for path in objects} - {""}
+    return " OR ".join(f"{_leaf(path)} IS NULL" for path in sorted(objects)) or "false"
+
+
+def _read(field: CallField, *, is_there: bool) -> str:
+    name = f'"{field.name}"'
+    if field.kind == "whole":
+        value = f"whole({name}, is_plain)" if is_there else "NULL::INTEGER"
+    else:
+        value = f"moment({name})" if is_there else "NULL::TIMESTAMPTZ"
+    return f'{value} AS "read_{field.name}"'
+
+
+def _unread(field: CallField) -> str:
+    return f'is_unread("{field.name}", "read_{field.name}")'

@@ -75,16 +75,18 @@ CALLKEEPER_CALLS: Final = Table(
         Column(
             "status",
             "text",
-            "`success`, `failed`, `in_progress`, `planned`, `pending`; from the two codes, NULL "
-            "without a code",
+            "`success`, `failed`, `in_progress`, `planned`, `pending`; from the two codes. NULL "
+            "without a code, and for what is neither a success nor a failure, since no talk was to "
+            "come of it: 101/200 a voice message was delivered to the client, 200/199 the call was "
+            "passed to voice mail, 200/201 only the lead was taken (request mode)",
         ),
         Column("is_final", "boolean", "Whether the status can no longer change", nullable=False),
         Column("status_code", "integer", "SIP status of the leg to the manager"),
         _text("status_reason", "Its text"),
         Column("status2_code", "integer", "SIP status of the leg to the client"),
         _text("status2_reason", "Its text"),
-        _text("manager_phone", "The manager's number, without the extension"),
-        _text("manager_extension", "The manager's extension"),
+        _text("manager_phone", "The manager's number, without the extension; the first of several"),
+        _text("manager_extension", "That manager's extension"),
         _text("client_phone", "The client's number"),
         _text("widget_hash", "The widget's hash"),
         _text("widget_name", "The widget's name"),
@@ -127,6 +129,12 @@ CALLKEEPER_CALLS: Final = Table(
             "call-tracking call; 8000000000000000 and the last 15 digits of the universal id of "
             "any other",
         ),
+        _text(
+            "manager_phones",
+            "All of the managers' numbers, where the source gave a list: as received, parted by _, "
+            "each with its extension behind ^ (`74950000001^12_74950000003^34`); NULL where there "
+            "is one number only",
+        ),
     ),
 )
 
@@ -150,14 +158,16 @@ CALLKEEPER_CALLS_FACTS: Final = Table(
         _dimension_key("traffic_id", "general_traffic"),
         _dimension_key("sites_id", "general_sites"),
         _dimension_key("locations_id", "general_locations"),
-        _measure("duration_sec", "Call duration", "s"),
+        _measure(
+            "duration_sec", "Call duration; of migrated accounts the talk's alone is known", "s"
+        ),
         _measure("duration2_sec", "Talk duration, from the client's pick-up", "s"),
-        _measure("duration_min", "Call duration in charged minutes, rounded up", "min"),
-        _measure("duration2_min", "Talk duration in minutes, rounded up", "min"),
+        _measure("duration_min", "Call duration in charged minutes, rounded up; as above", "min"),
+        _measure("duration2_min", "Talk duration in charged minutes, rounded up", "min"),
         _measure("attempt", "Number of the attempt"),
         _measure("asr_attempts", "Recognition attempts"),
         _measure("playback_tick", "Times the IVR text was read before the operator answered"),
         _measure("pages", "Pages seen in the visit before the call"),
-        _measure("visit", "Ordinal of the visit"),
+        _measure("visit", "Ordinal of the visit: how many the visitor has had"),
     ),
 )

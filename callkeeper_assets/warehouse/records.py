@@ -95,6 +95,7 @@ class LoadedDay:
         counts: what changed, by table.
         non_final: of raw_calls, those whose status can still change.
         unknown_fields: paths in the calls that the documentation does not know, sorted.
+        unusable_values: how many values of a field could not be read and are NULL, by the field.
         unconfirmed: rows beside `rows` that only a webhook told of and that stayed, by table.
     """
 
@@ -105,6 +106,7 @@ class LoadedDay:
     non_final: int
     unknown_fields: tuple[str, ...]
     unconfirmed: Mapping[str, int] = field(default_factory=dict)
+    unusable_values: Mapping[str, int] = field(default_factory=dict)
 
     def count_rows(self, table: str) -> int:
         """Return the rows that a table has for the day, whoever told of them."""

@@ -4,26 +4,24 @@ A batch becomes one table in DuckDB, a row a call, whose columns are named in `s
 with `keep_calls`, `keep_facts` and the keys of the dimensions.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from typing import Any
 from zoneinfo import ZoneInfo
 
 import duckdb
 import pyarrow as pa
 
 from callkeeper_assets.local_time import Segment, split_day
-from callkeeper_assets.warehouse.arrow import DAY, INT, MOMENT, TEXT, build_array
-from callkeeper_assets.warehouse.call_fields import (
-    FIELD_TREE,
-    FIELDS_BY_PATH,
-    FieldTree,
-    object_paths,
+from callkeeper_assets.warehouse.arrow import DAY, INT, MOMENT, build_array
+from callkeeper_assets.warehouse.call_sql import (
+    Plan,
+    build_count_of_unread,
+    build_transformation,
+    read_sql,
 )
-from callkeeper_assets.warehouse.call_sql import Plan, build_transformation, read_sql
 from callkeeper_assets.warehouse.errors import BadDataError
+from callkeeper_assets.warehouse.examination import Examiner, Seen
 from callkeeper_assets.warehouse.records import RawDay
 
 _RAW_COLUMNS = ("call_id", "called_at", "payload")
@@ -39,6 +37,7 @@ class Batch:
         segments: of the days, in order.
         webhooks_stay_from: by day, see `RawDay`; so `fetched_at`.
         unknown_fields: by day, sorted.
+        unusable_values: by day, how many values of a field could not be read, by the field's name.
     """
 
     days: tuple[date, ...]
@@ -47,56 +46,7 @@ class Batch:
     webhooks_stay_from: dict[date, datetime | None]
     fetched_at: dict[date, datetime | None]
     unknown_fields: dict[date, tuple[str, ...]] = field(default_factory=dict)
-
-
-@dataclass
-class _Seen:
-    known: set[str]
-    unknown: dict[date, set[str]] = field(default_factory=dict)
-
-
-def _object_nodes() -> list[tuple[str, FieldTree]]:
-    nodes = []
-    for path in object_paths():
-        node: FieldTree = FIELD_TREE
-        for part in path.split(".") if path else ():
-            child = node[part]
-            assert child is not None  # noqa: S101 -- object_paths names objects only
-            node = child
-        nodes.append((f"{path}." if path else "", node))
-    return nodes
-
-
-_OBJECTS = _object_nodes()
-_JSON_PATHS = [f"$.{prefix}".rstrip(".") for prefix, _ in _OBJECTS]
-
-
-def _is_unknown(place: int, key: str) -> bool:
-    return key not in _OBJECTS[place][1]
-
-
-def _repair(raw: pa.Table, valid: Sequence[bool]) -> pa.Table:
-    """Rewrite payloads that DuckDB cannot read: half of a surrogate pair is legal JSON.
-
-    Raises:
-        BadDataError: one is no JSON at all.
-    """
-    payloads = raw["payload"].to_pylist()
-    for row, is_valid in enumerate(valid):
-        if is_valid:
-            continue
-        try:
-            document = json.loads(payloads[row] or "")
-        except ValueError as error:
-            raise BadDataError(
-                f"The raw calls of {raw['day'][row]} hold one that is not JSON (call "
-                f"{raw['call_id'][row]}). Load the day again from the source."
-            ) from error
-        text = json.dumps(document, ensure_ascii=False)
-        payloads[row] = text.encode("utf-8", "replace").decode()
-    return raw.set_column(
-        raw.schema.get_field_index("payload"), "payload", build_array(payloads, TEXT)
-    )
+    unusable_values: dict[date, dict[str, int]] = field(default_factory=dict)
 
 
 class Transformer:
@@ -105,6 +55,7 @@ class Transformer:
     def __init__(self, duck: duckdb.DuckDBPyConnection, zone: ZoneInfo, plan: Plan) -> None:
         # Its own cursor: another thread reads the frames meanwhile.
         self._duck = duck.cursor()
+        self._examiner = Examiner(self._duck)
         self._zone = zone
         self._plan = plan
         self._count = 0
@@ -117,10 +68,12 @@ class Transformer:
         """
         raw = pa.concat_tables([_with_day(day) for day in days])
         segments = [segment for day in days for segment in split_day(day.day, self._zone)]
-        raw, seen = self._examine(raw)
+        raw, seen = self._examiner.examine(raw)
         self._count += 1
         frame = f"frame_{self._count}"
-        self._run(frame, raw, segments, seen)
+        if self._run(frame, raw, segments, seen):
+            raw, seen = self._examiner.rewrite(raw, seen)
+            self._run(frame, raw, segments, seen)
         self._check_frame(frame, raw, days)
         return Batch(
             days=tuple(day.day for day in days),
@@ -129,44 +82,21 @@ class Transformer:
             webhooks_stay_from={day.day: day.webhooks_stay_from for day in days},
             fetched_at={day.day: day.fetched_at for day in days},
             unknown_fields={day: tuple(sorted(names)) for day, names in seen.unknown.items()},
+            unusable_values=self._count_unread(frame, raw, seen),
         )
 
-    def _examine(self, raw: pa.Table) -> tuple[pa.Table, _Seen]:
-        """Find which fields occur; the payloads come back readable."""
-        try:
-            keys = self._list_keys(raw)
-        except duckdb.InvalidInputException:
-            self._duck.register("raw", raw)
-            valid = self._duck.execute(
-                "SELECT coalesce(json_valid(payload), false) FROM raw"
-            ).fetchall()
-            raw = _repair(raw, [row[0] for row in valid])
-            keys = self._list_keys(raw)
-        known = {_OBJECTS[place][0] + key for place, key in keys if not _is_unknown(place, key)}
-        seen = _Seen(known & FIELDS_BY_PATH.keys())
-        if any(_is_unknown(place, key) for place, key in keys):
-            for day, place, key in self._list_keys(raw, by="day, "):
-                if _is_unknown(place, key):
-                    seen.unknown.setdefault(day, set()).add(_OBJECTS[place][0] + key)
-        return raw, seen
-
-    def _list_keys(self, raw: pa.Table, *, by: str = "") -> list[tuple[Any, ...]]:
-        self._duck.register("raw", raw)
-        self._duck.execute(read_sql("keys").format(day=by), {"paths": _JSON_PATHS})
-        return self._duck.fetchall()
-
-    def _run(self, frame: str, raw: pa.Table, segments: list[Segment], seen: _Seen) -> None:
+    def _run(self, frame: str, raw: pa.Table, segments: list[Segment], seen: Seen) -> bool:
+        """Make the frame; return whether something stands where an object should be."""
         self._duck.register("raw", raw)
         self._duck.register("segments", segment_table(segments))
-        zeros = self._duck.execute(
-            r"SELECT coalesce(bool_or(contains(payload, '\u0000')), false) FROM raw"
-        ).fetchall()
-        statement = build_transformation(self._plan, seen.known, has_zeros=zeros[0][0])
+        statement = build_transformation(self._plan, seen.known, has_zeros=seen.has_zeros)
         self._duck.execute(
             f"CREATE OR REPLACE TABLE {frame} AS {statement}", list(self._plan.values)
         )
         for name in ("raw", "segments"):
             self._duck.unregister(name)
+        found = self._duck.execute(f"SELECT coalesce(bool_or(is_misplaced), false) FROM {frame}")
+        return bool(found.fetchall()[0][0])
 
     def _check_frame(self, frame: str, raw: pa.Table, days: Sequence[RawDay]) -> None:
         """Refuse calls outside their day; of a call on two days keep the later day's."""
@@ -184,6 +114,22 @@ class Transformer:
             )
         if ids != calls:
             self._duck.execute(read_sql("latest").format(frame=frame))
+
+    def _count_unread(self, frame: str, raw: pa.Table, seen: Seen) -> dict[date, dict[str, int]]:
+        """Count what could not be read, by day and field; nearly always that is nothing."""
+        found = self._duck.execute(f"SELECT coalesce(bool_or(has_unread), false) FROM {frame}")
+        if not found.fetchall()[0][0]:
+            return {}
+        self._duck.register("raw", raw)
+        statement = build_count_of_unread(seen.known, has_zeros=seen.has_zeros)
+        rows = self._duck.execute(statement)
+        names = [column[0] for column in rows.description or ()][1:]
+        counts = {
+            day: {name: count for name, count in zip(names, row, strict=True) if count}
+            for day, *row in rows.fetchall()
+        }
+        self._duck.unregister("raw")
+        return {day: by_name for day, by_name in counts.items() if by_name}
 
 
 def open_duckdb() -> duckdb.DuckDBPyConnection:

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from psycopg import sql
 
+from callkeeper_assets.exact_json import ExactNumber
 from callkeeper_assets.reports.definition import ColumnType
 from callkeeper_assets.reports.structure import SQL_TYPES
 from callkeeper_assets.reports.values import MisfitError, find_converter
@@ -34,9 +35,7 @@ def test_what_is_missing_or_blank_is_null(kind: ColumnType, value: object) -> No
     [
         ("bigint", 7, "7"),
         ("bigint", " +12 ", "12"),
-        ("bigint", "12.0", "12"),
         ("bigint", 3.0, "3"),
-        ("bigint", "1e3", "1000"),
         ("bigint", "-9223372036854775808", "-9223372036854775808"),
         ("integer", 2147483647, "2147483647"),
         ("numeric", "1.10", "1.1"),
@@ -54,6 +53,13 @@ def test_what_is_missing_or_blank_is_null(kind: ColumnType, value: object) -> No
         ("text", "  as received ", None),
         ("text", 12, "12"),
         ("text", 1.5, "1.5"),
+        ("text", ExactNumber("7.10"), "7.10"),
+        ("text", ExactNumber("1E400"), "1E400"),
+        ("numeric", ExactNumber("0.12345678901234567890"), "0.1234567890123456789"),
+        ("double", ExactNumber("7.10"), "7.1"),
+        ("jsonb", {"a": ExactNumber("7.10")}, '{"a":7.10}'),
+        ("jsonb", [ExactNumber("1e400")], "[null]"),
+        ("timestamp", ExactNumber("1543925694.0"), "2018-12-04 12:14:54"),
         ("text", True, "true"),
         ("date", "2026-03-02", "2026-03-02"),
         ("date", "2026-03-02 23:59:59", "2026-03-02"),
@@ -82,6 +88,12 @@ def test_no_day_as_the_source_writes_it_is_null(kind: ColumnType) -> None:
         ("bigint", "12x", "is not a whole number"),
         ("bigint", "1.5", "has a fraction"),
         ("bigint", 1.5, "has a fraction"),
+        ("bigint", "12.0", "is not a whole number in plain digits"),
+        ("bigint", ExactNumber("12.0"), "is not a whole number in plain digits"),
+        ("integer", ExactNumber("12.7"), "has a fraction"),
+        ("bigint", "1e3", "is not a whole number in plain digits"),
+        ("bigint", "0x1F", "is not a whole number"),
+        ("bigint", "1_000", "is not a whole number"),
         ("bigint", "1e-400", "has a fraction"),
         ("bigint", 2**63, "is out of the range of bigint"),
         ("bigint", "9" * 5000, "is out of the range of bigint"),

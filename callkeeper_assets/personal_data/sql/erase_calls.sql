@@ -15,6 +15,15 @@ SET client_phone = NULL,
         THEN NULL
         ELSE manager_phone
     END,
+    -- Where the client's number may be one of several, none of them stays.
+    manager_phones = CASE
+        WHEN strpos(
+            regexp_replace(manager_phones, '[^0-9]', '', 'g'),
+            right(regexp_replace(client_phone, '[^0-9]', '', 'g'), 10)
+        ) > 0
+        THEN NULL
+        ELSE manager_phones
+    END,
     loaded_at = now()
 WHERE c.account_id = %(account_id)s AND c.call_id = ANY(%(calls)s)
     AND (

@@ -1,25 +1,26 @@
--- Raw calls' fields (text, as received; NULL if blank) to the values of the tables' columns:
+-- Raw calls' fields (text, as received; NULL if blank) and what numbers and moments were read of
+-- them (read_<field>) to the values of the tables' columns:
 -- one row a call. Columns of dimensions are prefixed with their table's short name.
--- {extra}: raw fields that filters ask for.
+-- {extra}: raw fields that filters ask for. {unread}: whether a value could not be read.
 -- Rules that interpret the source live in the macros of macros.sql.
 SELECT
     call_id,
     called_at,
     day,
-    whole(status_code) AS status_code,
-    whole(status2_code) AS status2_code,
+    read_status_code AS status_code,
+    read_status2_code AS status2_code,
     coalesce(
-        call_status(whole(status_code), whole(status2_code)), worded_status(status_word)
+        call_status(read_status_code, read_status2_code),
+        worded_status(status_word, read_status_code)
     ) AS status,
     status IS NULL OR status NOT IN ('in_progress', 'planned', 'pending') AS is_final,
-    moment(order_date) AS ordered_at,
+    read_order_date AS ordered_at,
     status_reason,
     status2_reason,
-    blank_to_null(split_part(phone1, '^', 1)) AS manager_phone,
-    CASE
-        WHEN contains(phone1, '^') THEN blank_to_null(substr(phone1, strpos(phone1, '^') + 1))
-    END AS manager_extension,
-    phone2 AS client_phone,
+    phone_number(first_phone(phone1)) AS manager_phone,
+    first_extension(phone1) AS manager_extension,
+    phone_list(phone1) AS manager_phones,
+    phone_number(phone2) AS client_phone,
     widget_hash,
     widget_name,
     connection_type(a_type) AS connection_type,
@@ -41,27 +42,27 @@ SELECT
     mark(first_term) AS first_keyword,
     first_entry_point AS first_landing_page,
     mark(first_referrer) AS first_referrer,
-    moment(first_started)::TIMESTAMP AS first_visit_at,
-    whole(duration_sec) AS duration_sec,
-    whole(duration2_sec) AS duration2_sec,
-    whole(duration_min) AS duration_min,
-    whole(duration2_min) AS duration2_min,
-    whole(attempt) AS attempt,
+    read_first_started::TIMESTAMP AS first_visit_at,
+    read_duration_sec AS duration_sec,
+    read_duration2_sec AS duration2_sec,
+    read_duration_min AS duration_min,
+    read_duration2_min AS duration2_min,
+    read_attempt AS attempt,
     coalesce(
-        whole(asr_attempts), counted(whole(smart_call_count), a_type IS NOT NULL)
+        read_asr_attempts, counted(read_smart_call_count, a_type IS NOT NULL)
     ) AS asr_attempts,
     coalesce(
-        whole(playback_tick),
-        counted(whole(ivr_count), service_type = 'callback' AND whole(duration_sec) > 0)
+        read_playback_tick,
+        counted(read_ivr_count, service_type = 'callback' AND read_status_code = 200)
     ) AS playback_tick,
-    whole(pgs) AS pages,
-    whole(vst) AS visit,
+    read_pgs AS pages,
+    read_vst AS visit,
     local_minute,
     site AS sites_domain,
     CASE WHEN length(country) = 2 THEN upper(country) END AS locations_country_iso,
-    CASE WHEN length(country) <> 2 THEN country END AS locations_country,
-    region AS locations_region,
-    city AS locations_city,
+    CASE WHEN length(country) <> 2 THEN place(country) END AS locations_country,
+    place(region) AS locations_region,
+    place(city) AS locations_city,
     visit_grouping(
         lower(current_type), current_source, lower(current_medium), current_campaign,
         current_content, current_term, current_entry_point, current_referrer
@@ -74,6 +75,8 @@ SELECT
     current_entry_point AS traffic_landing_page,
     ga_clientid AS clientids_clientid,
     ya_clientid AS clientids_userid,
-    phone2 AS clientids_phone
+    phone_number(phone2) AS clientids_phone,
+    {unread} AS has_unread,
+    is_misplaced
     {extra}
-FROM fields
+FROM readings
