@@ -13,7 +13,7 @@ from typing import Final, Literal
 
 from callkeeper_assets.api.names import ApiName
 from callkeeper_assets.database import connect
-from callkeeper_assets.simulator.unified_answers import PATH
+from callkeeper_assets.simulator.unified_answers import FOLDER
 from callkeeper_assets_tests.benchmarks.measure import Usage, run_measured
 from callkeeper_assets_tests.benchmarks.stand import (
     ROOT,
