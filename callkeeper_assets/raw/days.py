@@ -36,6 +36,8 @@ class DayDetails(msgspec.Struct, frozen=True, kw_only=True):
         fetched_at: When the last answer came, UTC.
         run_id: The Dagster run, of a re-executed run the first one.
         refusal: Why the guard did not let the answer replace the day; empty if it did.
+        strays: Ids of the few calls that came, though they lie outside of what was asked for; they
+            are not in the file.
     """
 
     source: str
@@ -47,6 +49,7 @@ class DayDetails(msgspec.Struct, frozen=True, kw_only=True):
     fetched_at: datetime
     run_id: str
     refusal: str = ""
+    strays: tuple[int, ...] = ()
 
 
 def build_table(

@@ -190,7 +190,7 @@ def enter_product(
     write_sources(
         folder / "defs",
         accounts,
-        api_url=stand.api_url + (PATH if api == "ckct" else ""),
+        api_url=stand.api_url + (FOLDER if api == "ckct" else ""),
         start=stand.first_day,
         cron=cron,
         api=api,
