@@ -7,11 +7,16 @@ holds for the client's life: larger answers are whole up to there, or no answer 
 import threading
 
 
+def near_cap(cap: int) -> int:
+    """The size from which an answer may have been cut to `cap` rows.
+
+    Some rows may be no calls that can be used, or stand twice: nine tenths are not believed either.
+    """
+    return cap * 9 // 10
+
+
 class AnswerSizes:
     """What is known of one source's answers; shared by the threads.
-
-    A cap counts rows, of which some may not be calls that can be used: an answer of nine tenths of
-    it is not believed either.
 
     Args:
         check_from: An answer of so many calls is the first that has to be checked.
@@ -44,4 +49,4 @@ class AnswerSizes:
     def was_cut(self, calls: int) -> None:
         """Believe no answer that comes near this size from now on."""
         self._cap = calls
-        self._believed = calls * 9 // 10 - 1
+        self._believed = near_cap(calls) - 1

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 from zoneinfo import ZoneInfo
 
-from callkeeper_assets.api.answer_sizes import AnswerSizes
+from callkeeper_assets.api.answer_sizes import AnswerSizes, near_cap
 from callkeeper_assets.api.calls import KeyedCalls
 from callkeeper_assets.api.errors import BadDataError
 from callkeeper_assets.api.records import UserInfo
@@ -181,7 +181,7 @@ class _Reading:
         if sizes.believes(len(calls)):
             return calls
         if not window.can_be_halved:
-            if sizes.cap is None:
+            if sizes.cap is None or len(calls) < sizes.cap:
                 return calls
             came_back = f"{len(calls)} calls, where {sizes.cap} are the most that an answer has"
             raise WindowFailedError(window, Trouble(BadDataError, came_back, _CUT_MINUTE))
@@ -200,6 +200,10 @@ class _Reading:
         for half in window.pieces(window.half_sec):
             found = self._ask(half)
             if found is None:
+                return False
+            # A half of the same size proves nothing: it may have been cut to the same calls.
+            is_as_large = len(found) >= near_cap(len(calls))
+            if is_as_large and half.can_be_halved and not self._is_whole(half, found):
                 return False
             parts.update(found)
         new = [

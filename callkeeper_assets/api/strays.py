@@ -118,24 +118,31 @@ def trouble_of_strays(
 
 def _describe_shift(window: Window, epochs: Collection[int], zone: ZoneInfo) -> str:
     """Say in which zone the bounds seem to have been read; empty if in none."""
-    early = window.start - min(epochs)
-    late = max(epochs) - window.end
-    if (early > SAFETY_SEC) == (late > SAFETY_SEC):
+    low, high = min(epochs), max(epochs)
+    if (low < window.start - SAFETY_SEC) == (high > window.end + SAFETY_SEC):
         return ""
-    # So far it is at the least, and at the most as far as the other end is empty.
-    least = max(early, late) - SAFETY_SEC
-    most = window.end - max(epochs) if early > late else min(epochs) - window.start
-    sign = 1 if early > late else -1
-    moment = datetime.fromtimestamp(window.start, UTC)
     for each in (zone, _VENDORS_ZONE):
-        offset = moment.astimezone(each).utcoffset()
-        seconds = sign * int(offset.total_seconds()) if offset else 0
-        if least <= seconds <= most + SAFETY_SEC:
-            return f"in {each.key} (UTC{_offset_text(sign * seconds)})"
+        # Each bound with its own offset: the clock may be changed between them.
+        first, last = _offset_sec(window.start, each), _offset_sec(window.end, each)
+        if _is_within(low, high, window.start - first, window.end - last):
+            return f"in {each.key} (UTC{_offset_text(first)})"
+    # So far at the least, by half hours.
+    least = max(window.start - low, high - window.end) - SAFETY_SEC
     seconds = math.ceil(least / _HALF_HOUR_SEC) * _HALF_HOUR_SEC
-    if seconds <= min(most + SAFETY_SEC, _LARGEST_OFFSET_SEC):
-        return f"at UTC{_offset_text(sign * seconds)}"
+    offset = seconds if low < window.start else -seconds
+    is_possible = seconds <= _LARGEST_OFFSET_SEC
+    if is_possible and _is_within(low, high, window.start - offset, window.end - offset):
+        return f"at UTC{_offset_text(offset)}"
     return ""
+
+
+def _is_within(low: int, high: int, start: int, end: int) -> bool:
+    return start - SAFETY_SEC <= low and high <= end + SAFETY_SEC
+
+
+def _offset_sec(epoch: int, zone: ZoneInfo) -> int:
+    offset = datetime.fromtimestamp(epoch, zone).utcoffset()
+    return int(offset.total_seconds()) if offset else 0
 
 
 def _offset_text(seconds: int) -> str:
