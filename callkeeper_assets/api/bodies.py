@@ -90,6 +90,15 @@ def read_reason(body: bytes) -> str:
     return reason if reason is not None else body[:_BEGINNING].decode(errors="replace")
 
 
+def is_of_unified_api(body: bytes) -> bool:
+    """Whether the body is one that only the unified API sends, whatever its status was."""
+    try:
+        answer = msgspec.json.decode(body)
+    except ValueError:
+        return False
+    return isinstance(answer, dict) and "inbound" in answer
+
+
 def is_no_calls(status: int, body: bytes) -> bool:
     """Whether a refusal (a 4xx) is the source's way to say that the period is empty."""
     return 400 <= status < 500 and is_empty_period(read_reason(body))  # noqa: PLR2004

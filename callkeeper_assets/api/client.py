@@ -6,48 +6,37 @@ are fetched side by side and handed out in order, a bounded number of them held 
 
 import threading
 from collections import deque
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, date, datetime
-from typing import Protocol, Self, cast
+from typing import Self, cast
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-from callkeeper_assets.api.calls import KeyedCalls
+from callkeeper_assets.api.day_reader import DayReader, ReadDay, SourceApi, WindowFailedError
 from callkeeper_assets.api.errors import AbortError, CallKeeperError
-from callkeeper_assets.api.names import BASE_URLS, ApiName, Role
+from callkeeper_assets.api.names import (
+    BASE_URLS,
+    CHECK_ANSWERS_FROM,
+    ApiName,
+    Role,
+    list_addresses,
+)
 from callkeeper_assets.api.records import DayOfCalls, UserInfo
 from callkeeper_assets.api.redaction import redact
 from callkeeper_assets.api.session import Errand, RetryPolicy, SourceSession
 from callkeeper_assets.api.statistics_api import StatisticsApi
 from callkeeper_assets.api.troubles import Trouble
 from callkeeper_assets.api.unified_api import UnifiedApi
-from callkeeper_assets.api.windows import LongestWindow, Window, window_of_day
+from callkeeper_assets.api.windows import Window, window_of_day
 
 
-class SourceApi(Protocol):
-    """What an API has to offer; all that differs between them is behind it.
-
-    Attributes:
-        calls_method: What calls are asked of, for errors; as `account_method`.
-        largest_answer: Calls in one answer at most; None where there is no limit.
-    """
-
-    calls_method: str
-    account_method: str
-    largest_answer: int | None
-
-    def ask_for_calls(self, window: Window, errand: Errand) -> KeyedCalls | Trouble:
-        """Return a window's calls by id, a second more on either side allowed."""
-
-    def ask_for_account(self, errand: Errand) -> UserInfo | Trouble:
-        """Return what the source says of the account."""
-
-
-def _day_of_calls(day: date, window: Window, calls: KeyedCalls, errand: Errand) -> DayOfCalls:
+def _day_of_calls(day: date, window: Window, read: ReadDay, errand: Errand) -> DayOfCalls:
     start, end = window.start, window.end
     rows = sorted(
-        (epoch, call_id, raw) for call_id, (epoch, raw) in calls.items() if start <= epoch < end
+        (epoch, call_id, raw)
+        for call_id, (epoch, raw) in read.calls.items()
+        if start <= epoch < end
     )
     return DayOfCalls(
         day=day,
@@ -58,6 +47,7 @@ def _day_of_calls(day: date, window: Window, calls: KeyedCalls, errand: Errand) 
         window_to=datetime.fromtimestamp(end, UTC),
         requests=errand.requests,
         fetched_at=errand.started_at,
+        strays=tuple(sorted(call_id for call_id in read.strays if call_id not in read.calls)),
     )
 
 
@@ -75,6 +65,7 @@ class CallKeeperClient:
         timeout_sec: How long the source may be silent; a whole answer may take five times as long.
         retry: How patiently failed requests are repeated.
         key_name: Where the key is configured, for the remedy in errors.
+        check_answers_from: An answer of so many calls is checked once for having been cut.
 
     Every method raises AbortError (asking again does not help), RetryLaterError (it may) or
     BadDataError (the answer cannot be used).
@@ -93,15 +84,16 @@ class CallKeeperClient:
         timeout_sec: float = 60.0,
         retry: RetryPolicy | None = None,
         key_name: str = "the source's api_key",
+        check_answers_from: int = CHECK_ANSWERS_FROM,
     ) -> None:
         self._source = source
         self._key_name = key_name
         self._time_zone = time_zone
         self._parallel_days = parallel_days
-        self._longest_window = LongestWindow()
         base_url = BASE_URLS[api] if base_url is None else base_url
         self._host = urlsplit(base_url).netloc
-        if not api_key.strip():
+        key = api_key.strip()
+        if not key:
             raise AbortError(f"source {source!r} has no API key: set {key_name}.")
         if urlsplit(base_url).scheme not in {"http", "https"} or not self._host:
             raise AbortError(
@@ -109,24 +101,29 @@ class CallKeeperClient:
                 f"an example is {BASE_URLS[api]!r}."
             )
         self._session = SourceSession(
-            base_url=base_url,
-            api_key=api_key.strip(),
+            addresses=list_addresses(api, base_url),
+            api_key=key,
             at_most=parallel_days,
             timeout_sec=timeout_sec,
             retry=retry or RetryPolicy(),
         )
-        key = api_key.strip()
         self._api: SourceApi = (
             UnifiedApi(self._session, source, key, role)
             if api == "ckct"
             else StatisticsApi(self._session, key, time_zone)
         )
+        self._reader = DayReader(self._api, time_zone, check_answers_from)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    @property
+    def address(self) -> str:
+        """The API's address: once one has answered, that one."""
+        return self._session.address
 
     def close(self) -> None:
         """Close the connections."""
@@ -139,6 +136,28 @@ class CallKeeperClient:
         if isinstance(answer, Trouble):
             raise self._error(answer, self._api.account_method, errand)
         return answer
+
+    def probe(self, window: Window, time_zone: str = "UTC") -> Mapping[int, int]:
+        """Ask for a window as it is, and return id and time of all that comes, wherever it lies.
+
+        Args:
+            window: What to ask for.
+            time_zone: In which the bounds are written, where the API can be told (`has_zones`).
+        """
+        errand = Errand(threading.Event())
+        answer = (
+            self._api.ask_for_calls(window, errand, time_zone)
+            if isinstance(self._api, StatisticsApi)
+            else self._api.ask_for_calls(window, errand)
+        )
+        if isinstance(answer, Trouble):
+            raise self._error(answer, self._describe(window), errand)
+        return {call_id: epoch for call_id, (epoch, _) in answer.items()}
+
+    @property
+    def has_zones(self) -> bool:
+        """Whether the API is told the zone of the bounds."""
+        return isinstance(self._api, StatisticsApi)
 
     def fetch_day(self, day: date) -> DayOfCalls:
         """Fetch all calls of the day."""
@@ -188,33 +207,19 @@ class CallKeeperClient:
 
     def _fetch_day(self, day: date, stop: threading.Event) -> DayOfCalls:
         errand = Errand(stop)
-        whole = window_of_day(day, self._time_zone)
-        calls: KeyedCalls = {}
-        most = 0
-        todo = [whole] if whole.seconds else []
-        was_refused = False
-        while todo:
-            window = todo.pop()
-            if window.can_be_halved and window.seconds > self._longest_window.seconds:
-                todo.extend(reversed(window.pieces(self._longest_window.seconds)))
-                continue
-            answer = self._api.ask_for_calls(window, errand)
-            if not isinstance(answer, Trouble):
-                calls.update(answer)
-                most = max(most, len(answer))
-                continue
-            if answer.retries_before_halving is None or not window.can_be_halved:
-                start, end = window.asked()
-                asked = f"{self._api.calls_method} for {day} ({start} to {end} UTC)"
-                raise self._error(answer, asked, errand)
-            was_refused = True
-            self._longest_window.refused(window)
-            todo.extend(reversed(window.pieces(window.half_sec)))
-        limit = self._api.largest_answer
-        # Twice the window has twice the calls: that it would be refused is known without asking.
-        if not was_refused and (limit is None or 2 * most < limit):
-            self._longest_window.went_well()
-        return _day_of_calls(day, whole, calls, errand)
+        window = window_of_day(day, self._time_zone)
+        try:
+            read = self._reader.read(window, errand)
+        except WindowFailedError as failed:
+            asked, trouble = failed.window, failed.trouble
+        else:
+            return _day_of_calls(day, window, read, errand)
+        # Not in the block above: an error carries no context (see `errors`).
+        raise self._error(trouble, self._describe(asked, f" for {day}"), errand)
+
+    def _describe(self, window: Window, what_for: str = "") -> str:
+        start, end = window.asked()
+        return f"{self._api.calls_method}{what_for} ({start} to {end} UTC)"
 
     def _error(self, trouble: Trouble, asked: str, errand: Errand) -> CallKeeperError:
         remedy = trouble.remedy.replace("{key}", self._key_name)

@@ -37,6 +37,7 @@ class DayOfCalls:
         window_to: The next day's first instant, UTC.
         requests: HTTP requests that the day took, those retried or halved included.
         fetched_at: When the first request was sent, UTC: the calls are at least this new.
+        strays: Ids of the few calls that came, lie outside of what was asked for, and are left out.
     """
 
     day: date
@@ -47,6 +48,7 @@ class DayOfCalls:
     window_to: datetime
     requests: int
     fetched_at: datetime
+    strays: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         return len(self.call_ids)

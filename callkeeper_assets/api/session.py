@@ -9,16 +9,17 @@ import random
 import re
 import threading
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from http.cookiejar import DefaultCookiePolicy
 from typing import Final, TypeVar
+from urllib.parse import urlsplit
 
 import requests
 import urllib3
 
-from callkeeper_assets.api.bodies import is_no_calls, read_reason
+from callkeeper_assets.api.bodies import is_no_calls, is_of_unified_api, read_reason
 from callkeeper_assets.api.errors import AbortError, RetryLaterError
 from callkeeper_assets.api.limits import limit_of_key
 from callkeeper_assets.api.redaction import RedactingFilter, excerpt, register_secret
@@ -35,6 +36,9 @@ _CHUNK_BYTES: Final = 1 << 18
 _EMPTY_ANSWER: Final = b"[]"
 # A source that sends a little now and then is never silent; it has this many time-outs in all.
 _TIMEOUTS_AN_ANSWER: Final = 5
+_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+# How a web server says that there is no program at an address; 403 of a folder without one.
+_NOTHING_HERE: Final = frozenset({403, 404, 405, 410})
 _OS_ERROR: Final = re.compile(r"\[Errno -?\d+\] [^'\")>]+")
 _REDACTING_FILTER: Final = RedactingFilter()
 
@@ -74,6 +78,23 @@ class _Reply:
     status: int
     body: bytes
     retry_after: str | None
+    location: str | None
+
+    @property
+    def is_of_an_api(self) -> bool:
+        """Whether an API answered, well or badly; else none is at the address that was asked."""
+        if self.status not in _REDIRECTS and self.status not in _NOTHING_HERE:
+            return True
+        return is_of_unified_api(self.body) or is_no_calls(self.status, self.body)
+
+    def judge(self) -> Trouble:
+        """Say what an answer means that is none."""
+        said = read_reason(self.body)
+        if self.status in _REDIRECTS:
+            # The host alone: the rest of it may hold the key.
+            target = urlsplit(self.location or "")
+            said = f"a redirect to {target.scheme or 'http'}://{target.hostname or 'itself'}"
+        return trouble_of_status(self.status, said, _parse_retry_after(self.retry_after))
 
 
 def _parse_retry_after(text: str | None) -> float | None:
@@ -118,15 +139,24 @@ def _trouble_of_exception(error: Exception, timeout_sec: float) -> Trouble:
 
 
 class SourceSession:
-    """Asks one source over one pool of connections; safe to use from several threads."""
+    """Asks one source over one pool of connections; safe to use from several threads.
+
+    Where an API may be at one of several addresses, the first at which it answers is remembered.
+    """
 
     def __init__(
-        self, *, base_url: str, api_key: str, at_most: int, timeout_sec: float, retry: RetryPolicy
+        self,
+        *,
+        addresses: Sequence[str],
+        api_key: str,
+        at_most: int,
+        timeout_sec: float,
+        retry: RetryPolicy,
     ) -> None:
         register_secret(api_key)
         for name in ("urllib3.connectionpool", "urllib3.util.retry"):
             logging.getLogger(name).addFilter(_REDACTING_FILTER)
-        self._base_url = base_url.rstrip("/")
+        self._addresses = tuple(addresses)
         self._timeout_sec = timeout_sec
         self._retry = retry
         self._limit = limit_of_key(api_key, at_most)
@@ -137,6 +167,11 @@ class SourceSession:
         adapter = requests.adapters.HTTPAdapter(pool_connections=1, pool_maxsize=at_most)
         self._http.mount("http://", adapter)
         self._http.mount("https://", adapter)
+
+    @property
+    def address(self) -> str:
+        """The address that is asked first: the one that answered, if one has."""
+        return self._addresses[0]
 
     def close(self) -> None:
         """Close the connections that are kept alive."""
@@ -154,7 +189,7 @@ class SourceSession:
         """Ask, with retries, and return what `read` makes of the answer, or the last trouble.
 
         Args:
-            target: What follows the base URL.
+            target: What follows the address.
             parameters: Of the query, the key among them unless the target has it.
             read: Reads a body; is given an empty list for a refusal that says so.
             errand: What it is for.
@@ -193,25 +228,44 @@ class SourceSession:
         read: Callable[[bytes], T | Trouble],
         stop: threading.Event,
     ) -> T | Trouble:
-        with self._limit.slot():
-            reply = self._send(target, parameters, stop)
+        reply = self._send_to_any(target, parameters, stop)
         if isinstance(reply, Trouble):
             return reply
         if reply.status == OK:
             return read(reply.body)
         if is_no_calls(reply.status, reply.body):
             return read(_EMPTY_ANSWER)
-        pause = _parse_retry_after(reply.retry_after)
-        return trouble_of_status(reply.status, read_reason(reply.body), pause)
+        trouble = reply.judge()
+        others = [urlsplit(address).path or "/" for address in self._addresses[1:]]
+        if others and not reply.is_of_an_api:
+            came_back = f"{trouble.came_back}, and nothing better at {', '.join(others)}"
+            return replace(trouble, came_back=came_back)
+        return trouble
+
+    def _send_to_any(
+        self, target: str, parameters: Mapping[str, str], stop: threading.Event
+    ) -> _Reply | Trouble:
+        """Send to the first address at which an API answers; of none, what the first said."""
+        first = None
+        for address in self._addresses:
+            with self._limit.slot():
+                reply = self._send(f"{address}{target}", parameters, stop)
+            if isinstance(reply, Trouble) or reply.is_of_an_api:
+                if first and not isinstance(reply, Trouble):
+                    others = [each for each in self._addresses if each != address]
+                    self._addresses = (address, *others)
+                return reply
+            first = first or reply
+        return first or connection_trouble("no address to ask at")
 
     def _send(
-        self, target: str, parameters: Mapping[str, str], stop: threading.Event
+        self, url: str, parameters: Mapping[str, str], stop: threading.Event
     ) -> _Reply | Trouble:
         deadline = time.monotonic() + _TIMEOUTS_AN_ANSWER * self._timeout_sec
         chunks: list[bytes] = []
         try:
             with self._http.get(
-                f"{self._base_url}{target}",
+                url,
                 params=parameters,
                 timeout=self._timeout_sec,
                 allow_redirects=False,  # the key would go along
@@ -223,7 +277,10 @@ class SourceSession:
                         seconds = _TIMEOUTS_AN_ANSWER * self._timeout_sec
                         return timeout_trouble(f"an answer still unfinished after {seconds:g} s")
                 return _Reply(
-                    response.status_code, b"".join(chunks), response.headers.get("Retry-After")
+                    response.status_code,
+                    b"".join(chunks),
+                    response.headers.get("Retry-After"),
+                    response.headers.get("Location"),
                 )
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
             return _trouble_of_exception(error, self._timeout_sec)

@@ -22,14 +22,19 @@ class StatisticsApi:
         self._api_key = api_key
         self._time_zone = time_zone
 
-    def ask_for_calls(self, window: Window, errand: Errand) -> KeyedCalls | Trouble:
-        """Ask for the calls of a window; more may come, of a second on either side."""
-        start, end = window.asked()
+    def ask_for_calls(
+        self, window: Window, errand: Errand, time_zone: str = "UTC"
+    ) -> KeyedCalls | Trouble:
+        """Ask for the calls of a window; more may come, of a second on either side.
+
+        The window is told in UTC, unless it is to be seen whether the source heeds `time_zone`.
+        """
+        start, end = window.asked(ZoneInfo(time_zone))
         parameters = {
             "api_key": self._api_key,
             "date[from]": start,
             "date[to]": end,
-            "time_zone": "UTC",
+            "time_zone": time_zone,
         }
         return self._session.ask(
             f"/{self.calls_method}",

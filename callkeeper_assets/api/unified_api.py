@@ -14,6 +14,7 @@ from callkeeper_assets.api.errors import RetryLaterError
 from callkeeper_assets.api.names import Role
 from callkeeper_assets.api.records import UserInfo
 from callkeeper_assets.api.session import Errand, SourceSession
+from callkeeper_assets.api.strays import are_few, find_strays
 from callkeeper_assets.api.troubles import Trouble, size_trouble
 from callkeeper_assets.api.unified_answers import Page, build_mask, mask_token, read_page
 from callkeeper_assets.api.windows import SAFETY_SEC, Window
@@ -57,6 +58,10 @@ class UnifiedApi:
         if isinstance(is_whole, Trouble):
             return is_whole
         if is_whole:
+            return page.calls
+        strays = find_strays(window, page.calls)
+        if not are_few(strays, page.calls):
+            # Halves would bring as much, and a minute all pages: whoever asked judges this one.
             return page.calls
         if window.can_be_halved:
             return size_trouble(f"a page of {page.rows} calls, and more on the next one")

@@ -7,7 +7,7 @@ their own time.
 
 import threading
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from itertools import pairwise
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -46,9 +46,9 @@ class Window:
         cuts = [self.start + self.seconds * i // count for i in range(count + 1)]
         return [Window(a, b) for a, b in pairwise(cuts)]
 
-    def asked(self) -> tuple[str, str]:
-        """Return the bounds to ask for, in UTC, as the source's documentation writes them."""
-        return _w3c(self.start - SAFETY_SEC), _w3c(self.end + SAFETY_SEC)
+    def asked(self, zone: tzinfo = UTC) -> tuple[str, str]:
+        """Return the bounds to ask for, by a zone's clock, as the documentation writes them."""
+        return _w3c(self.start - SAFETY_SEC, zone), _w3c(self.end + SAFETY_SEC, zone)
 
 
 class LongestWindow:
@@ -79,8 +79,8 @@ class LongestWindow:
             self._seconds = min(2 * 86_400, 2 * self._seconds)
 
 
-def _w3c(epoch: int) -> str:
-    return datetime.fromtimestamp(epoch, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+def _w3c(epoch: int, zone: tzinfo) -> str:
+    return datetime.fromtimestamp(epoch, zone).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def window_of_day(day: date, zone: ZoneInfo) -> Window:

@@ -3,8 +3,9 @@
 The guard of raw calls, their details, and the pool that lets one step at a time use a key.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import dagster as dg
 
@@ -21,9 +22,19 @@ if TYPE_CHECKING:
     from callkeeper_assets.personal_data.shield import Shield
 
 
+_MOST_NAMED: Final = 50
+
+
 def name_pool(source: Source) -> str:
     """Name the pool that lets one step at a time use an API key; sources of one key share it."""
     return f"callkeeper_{source.api_key_env.lower()}"
+
+
+def _name_calls(call_ids: Sequence[int]) -> str:
+    """List calls by id, a page of them at the most."""
+    shown = ", ".join(map(str, call_ids[:_MOST_NAMED]))
+    more = len(call_ids) - _MOST_NAMED
+    return f"{shown} and {more} more" if more > 0 else shown
 
 
 @dataclass(frozen=True)
@@ -57,6 +68,14 @@ class Judgement:
         lost = balance.lost if self.guard and is_worth_keeping(balance) else 0
         if refusal:
             self.context.log.warning(refusal)
+        if fetched.strays:
+            self.context.log.warning(
+                "%s: %d calls came that lie outside of the day that was asked for, and were left "
+                "out; their own day has them, if the source sends them for it: %s",
+                fetched.day,
+                len(fetched.strays),
+                _name_calls(fetched.strays),
+            )
         return DayToStore(
             calls=build_table(
                 fetched.call_ids,
@@ -75,6 +94,7 @@ class Judgement:
                 refusal=refusal,
                 most_calls=max(balance.before, balance.sent),
                 lost=lost,
+                strays=fetched.strays,
             ),
         )
 
@@ -90,6 +110,7 @@ class Judgement:
             "file": self.store.locate(self.source.name, details.day),
             **({"refused": details.refusal} if details.refusal else {}),
             **({"lost_calls": details.lost} if details.lost and not details.refusal else {}),
+            **({"calls_outside": _name_calls(details.strays)} if details.strays else {}),
         }
 
     def _weigh(self, fetched: DayOfCalls) -> DayBalance:

@@ -43,6 +43,7 @@ class CallKeeperResource(dg.ConfigurableResource[None]):
             base_url=source.base_url,
             time_zone=source.time_zone,
             parallel_days=source.parallel_days,
+            check_answers_from=source.check_answers_from,
         )
         with client:
             yield client

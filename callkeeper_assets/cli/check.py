@@ -46,7 +46,7 @@ def check(
         findings.append(Finding(SUBJECT, "sources", "warning", explain_no_source()))
     else:
         sources, broken = choose_sources(source or [])
-        findings += check_sources(sources)
+        findings += check_sources(sources, has_database=has_database)
         findings += check_privacy(sources, has_database=has_database)
         findings += [finding for refused in broken for finding in describe_refused(refused)]
     has_failed = any(finding.state == "bad" for finding in findings)

@@ -1,18 +1,21 @@
-"""What `check` looks at for each source: its configuration, its key, what the key is good for."""
+"""What `check` looks at for each source: its configuration, its key, what the key is good for.
+
+With a good key also at which address the API answers, and whether it heeds what it is asked for.
+"""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
 from callkeeper_assets.api.client import CallKeeperClient
 from callkeeper_assets.api.errors import AbortError, CallKeeperError
-from callkeeper_assets.api.names import BASE_URLS, ApiName, find_other_api
-from callkeeper_assets.api.records import UserInfo
+from callkeeper_assets.api.names import BASE_URLS, ApiName, find_other_api, list_addresses
 from callkeeper_assets.api.redaction import register_secret
 from callkeeper_assets.api.session import RetryPolicy
 from callkeeper_assets.cli.findings import Finding
 from callkeeper_assets.cli.webhook_checks import check_webhook, find_shared_tokens
+from callkeeper_assets.cli.window_checks import check_windows, find_known_day
 from callkeeper_assets.config.errors import MissingSecretError
 from callkeeper_assets.config.loading import BrokenSource, load_sources
 from callkeeper_assets.config.source import Source
@@ -25,8 +28,13 @@ _MOST_AT_ONCE: Final = 32
 _NEAR: Final = timedelta(days=14)
 
 
-def check_sources(sources: Sequence[Source]) -> list[Finding]:
-    """Check sources side by side; findings are in the order of the sources."""
+def check_sources(sources: Sequence[Source], *, has_database: bool = False) -> list[Finding]:
+    """Check sources side by side; findings are in the order of the sources.
+
+    Args:
+        sources: The sources.
+        has_database: Whether the database is there, to say which days have calls.
+    """
     if not sources:
         return []
     tokens = find_shared_tokens(load_sources()[0])
@@ -35,7 +43,11 @@ def check_sources(sources: Sequence[Source]) -> list[Finding]:
     with ThreadPoolExecutor(min(_MOST_AT_ONCE, len(sources))) as executor:
         return [
             finding
-            for source, found in zip(sources, executor.map(_check_source, sources), strict=True)
+            for source, found in zip(
+                sources,
+                executor.map(lambda source: _check_source(source, has_database), sources),
+                strict=True,
+            )
             for finding in (*found, *check_webhook(source, tokens))
         ]
 
@@ -45,7 +57,7 @@ def describe_refused(broken: BrokenSource) -> list[Finding]:
     return [Finding(broken.name, "configuration", "bad", text) for text in broken.problems]
 
 
-def _check_source(source: Source) -> list[Finding]:
+def _check_source(source: Source, has_database: bool) -> list[Finding]:
     first = source.first_day(source.today())
     configuration = Finding(
         source.name,
@@ -59,34 +71,54 @@ def _check_source(source: Source) -> list[Finding]:
     except MissingSecretError as error:
         return [configuration, Finding(source.name, "key", "bad", str(error))]
     register_secret(key)
-    return [configuration, _check_key(source, key)]
+    known_day = find_known_day(source) if has_database else None
+    return [configuration, *_ask_source(source, key, known_day)]
 
 
-def _check_key(source: Source, key: str) -> Finding:
+def _ask_source(source: Source, key: str, known_day: date | None) -> list[Finding]:
+    """Ask the source itself: is the key good, where is the API, does it heed windows."""
     try:
-        paid_till = _ask_for_account(source, key, source.api, source.base_url).paid_till
+        with _open_client(source, key, source.api, source.base_url) as client:
+            payment = judge_payment(source, client.get_user_info().paid_till, datetime.now(UTC))
+            address = _judge_address(source, client.address)
+            return [payment, *address, check_windows(source, client, known_day)]
     except AbortError as error:
-        return Finding(source.name, "key", "bad", f"{error}{_find_owner(source, key)}")
+        text = f"{error}{_find_owner(source, key)}"
+        return [Finding(source.name, "key", "bad", text)]
     except CallKeeperError as error:
-        return Finding(source.name, "key", "bad", str(error))
-    return judge_payment(source, paid_till, datetime.now(UTC))
+        return [Finding(source.name, "key", "bad", str(error))]
+
+
+def _judge_address(source: Source, answered: str) -> list[Finding]:
+    """Say at which address the API answered, where it can be at several."""
+    first, *others = list_addresses(source.api, source.base_url)
+    if not others:
+        return []
+    if answered == first:
+        return [Finding(source.name, "address", "good", f"the API answers at {answered}")]
+    text = (
+        f"the API answers at {answered}, not at {first}: that is what loads use. Set base_url: "
+        f"{answered} in {source.file}, and the other is not tried first."
+    )
+    return [Finding(source.name, "address", "warning", text)]
 
 
 def _find_owner(source: Source, key: str) -> str:
     """Say so if a key that is refused is one of the other API's; empty if it is not."""
     other, address = find_other_api(source.api, source.base_url)
     try:
-        _ask_for_account(source, key, other, address)
+        with _open_client(source, key, other, address) as client:
+            client.get_user_info()
     except CallKeeperError:
         return ""
     setting = f"set api: {other}"
-    if source.base_url != BASE_URLS[source.api]:
+    if address != BASE_URLS[other]:
         setting += f" and base_url: {address}"
     return f"\nThe key belongs to CallKeeper's other API: {setting} in {source.file}."
 
 
-def _ask_for_account(source: Source, key: str, api: ApiName, base_url: str) -> UserInfo:
-    with CallKeeperClient(
+def _open_client(source: Source, key: str, api: ApiName, base_url: str) -> CallKeeperClient:
+    return CallKeeperClient(
         source=source.name,
         api_key=key,
         api=api,
@@ -97,8 +129,8 @@ def _ask_for_account(source: Source, key: str, api: ApiName, base_url: str) -> U
         timeout_sec=_TIMEOUT_SEC,
         retry=_RETRY,
         key_name=f"the environment variable {source.api_key_env}",
-    ) as client:
-        return client.get_user_info()
+        check_answers_from=source.check_answers_from,
+    )
 
 
 def judge_payment(source: Source, paid_till: datetime | None, now: datetime) -> Finding:

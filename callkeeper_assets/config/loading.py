@@ -184,6 +184,7 @@ def _build_source(attributes: SourceAttributes, file: Path, now: datetime) -> So
         if attributes.retention
         else None,
         role=attributes.role or "own",
+        check_answers_from=attributes.check_answers_from,
     )
 
 

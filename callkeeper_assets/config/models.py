@@ -9,12 +9,12 @@ change only with a line in the changelog.
 import re
 from datetime import date
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
-from callkeeper_assets.api.names import ApiName, Role
+from callkeeper_assets.api.names import CHECK_ANSWERS_FROM, ApiName, Role
+from callkeeper_assets.config.addresses import check_address
 from callkeeper_assets.config.cron import find_cron_problem
 from callkeeper_assets.config.problems import describe_unknown, suggest_name
 from callkeeper_assets.privacy.rule import Action, PhoneAction
@@ -49,19 +49,6 @@ def _check_variable(value: str) -> str:
     if _KEY.fullmatch(value) or not _VARIABLE.fullmatch(value):
         raise ValueError("is not a variable's name.")
     return value
-
-
-def _check_url(value: str) -> str:
-    try:
-        parts = urlsplit(value)
-        port_is_good = parts.port is None or parts.port > 0
-    except ValueError:
-        parts, port_is_good = urlsplit(""), False
-    if parts.scheme not in {"http", "https"} or not parts.hostname or not port_is_good:
-        raise ValueError("must be an address such as https://api.callkeeper.ru.")
-    if parts.username or parts.password or parts.query or parts.fragment:
-        raise ValueError("must be scheme, host and path alone, without user, '?' or '#'.")
-    return value.rstrip("/")
 
 
 def _check_zone(value: str) -> str:
@@ -335,10 +322,10 @@ class SourceAttributes(_Attributes):
         default=None,
         description="Whose calls are asked for, with api: ckct. Default: own.",
     )
-    base_url: Annotated[str, AfterValidator(_check_url)] | None = Field(
+    base_url: Annotated[str, AfterValidator(check_address)] | None = Field(
         default=None,
         description="Address of the API. Default: https://api.callkeeper.ru, or "
-        "https://ckct.ru/api/index.php with api: ckct.",
+        "https://ckct.ru/api/ with api: ckct.",
     )
     time_zone: Annotated[str, AfterValidator(_check_zone)] = Field(
         default="Europe/Moscow", description="IANA time zone in which days begin and end."
@@ -396,4 +383,9 @@ class SourceAttributes(_Attributes):
     )
     parallel_days: int = Field(
         default=4, ge=1, le=32, description="How many days are fetched side by side."
+    )
+    check_answers_from: int = Field(
+        default=CHECK_ANSWERS_FROM,
+        ge=2,
+        description="An answer of so many calls or more is checked once for having been cut.",
     )

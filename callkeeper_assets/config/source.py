@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from callkeeper_assets.api.names import ApiName, Role
+from callkeeper_assets.api.names import CHECK_ANSWERS_FROM, ApiName, Role
 from callkeeper_assets.config.errors import MissingSecretError, SecretAttribute
 from callkeeper_assets.local_time import day_start, find_day
 from callkeeper_assets.privacy.rule import KEEP_ALL, Rule
@@ -103,7 +103,7 @@ class Source:
         caption: Its name for people.
         api_key_env: The environment variable that holds its key.
         api: Which of CallKeeper's APIs it has.
-        base_url: Without a slash at its end.
+        base_url: Of its API.
         time_zone: Decides where a day, its partition, begins and ends.
         start_date: The first day that is ever loaded.
         history_days: The plan's limit, counted back from today; None is unlimited.
@@ -119,6 +119,7 @@ class Source:
         privacy: What becomes of its personal data; by default all of it is kept.
         retention: None where calls are kept for ever.
         role: Whose calls are asked for, where the API knows roles.
+        check_answers_from: An answer of so many calls is checked once for having been cut.
     """
 
     name: str
@@ -142,6 +143,7 @@ class Source:
     privacy: Privacy = NO_PRIVACY
     retention: Retention | None = None
     role: Role = "own"
+    check_answers_from: int = CHECK_ANSWERS_FROM
 
     def read_api_key(self) -> str:
         """Read the key from the environment now: a key changed there needs no new load.

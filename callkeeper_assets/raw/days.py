@@ -43,6 +43,8 @@ class DayDetails(msgspec.Struct, frozen=True, kw_only=True):
         most_calls: The most calls that the day ever had, since it was fetched with `--force`; 0 in
             files of versions that did not count.
         lost: Calls that are gone from the day as it was, which lies beside; 0 if nothing does.
+        strays: Ids of the few calls that came, though they lie outside of what was asked for; they
+            are not in the file.
     """
 
     source: str
@@ -56,6 +58,7 @@ class DayDetails(msgspec.Struct, frozen=True, kw_only=True):
     refusal: str = ""
     most_calls: int = 0
     lost: int = 0
+    strays: tuple[int, ...] = ()
 
 
 def build_table(

@@ -104,6 +104,21 @@ def _render_calls(pieces: list[bytes], answers: AnswerSettings) -> Answer:
     return Answer(200, (head, *parts, tail))
 
 
+def _cut_silently(slices: Slices, answers: AnswerSettings) -> Slices:
+    """The calls that are left of a window by a cap of which nothing is said."""
+    if answers.silent_cap is None:
+        return slices
+    is_newest = answers.silent_cap_keeps == "newest"
+    left = answers.silent_cap
+    kept: Slices = []
+    for day, low, high in reversed(slices) if is_newest else slices:
+        count = min(left, high - low)
+        left -= count
+        if count:
+            kept.append((day, high - count, high) if is_newest else (day, low, low + count))
+    return kept[::-1] if is_newest else kept
+
+
 def _answer_window(
     account: Account, parameters: Parameters, read: Callable[[Slices], Iterator[bytes]]
 ) -> Answer:
@@ -112,7 +127,7 @@ def _answer_window(
     is_over = answers.max_days is not None and end - start > answers.max_days * _DAY_SEC + 1
     if is_over and answers.over_limit not in CUTS:
         return Answer(200, (), answers.over_limit)
-    slices = account.serve_days(start, end)
+    slices = _cut_silently(account.serve_days(start, end), answers)
     if answers.max_calls is not None:
         is_over |= sum(high - low for _, low, high in slices) > answers.max_calls
     answer = _render_calls(list(read(slices)), answers)

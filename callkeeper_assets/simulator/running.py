@@ -10,7 +10,7 @@ from callkeeper_assets.simulator.server import SimulatorServer
 from callkeeper_assets.simulator.settings import AccountSettings, AnswerSettings
 from callkeeper_assets.simulator.simulator import Simulator
 from callkeeper_assets.simulator.truth import ApiName
-from callkeeper_assets.simulator.unified_answers import PATH
+from callkeeper_assets.simulator.unified_answers import FOLDER
 
 
 class RunningSimulator:
@@ -22,7 +22,7 @@ class RunningSimulator:
     def __init__(self, simulator: Simulator, base_url: str) -> None:
         self.simulator = simulator
         self.base_url = base_url
-        self.base_urls: Mapping[ApiName, str] = {"callkeeper": base_url, "ckct": base_url + PATH}
+        self.base_urls: Mapping[ApiName, str] = {"callkeeper": base_url, "ckct": base_url + FOLDER}
         self.clock = simulator.clock
 
     def account(self, name: str) -> Account:

@@ -28,10 +28,13 @@ from callkeeper_assets.simulator.failures import UNKNOWN_METHOD, RequestFailedEr
 from callkeeper_assets.simulator.settings import AnswerSettings, Fault
 from callkeeper_assets.simulator.simulator import Simulator
 from callkeeper_assets.simulator.unified_answers import (
-    PATH,
+    FOLDER,
+    PROGRAM,
     UnifiedFailureError,
     answer_unified,
     check_unified_request,
+    find_refusal,
+    read_key,
     render_unified_failure,
 )
 
@@ -39,6 +42,8 @@ _HTML: Final = (
     "<!DOCTYPE html><html><head><title>CallKeeper</title></head>"
     "<body><h1>Ведутся технические работы</h1></body></html>"
 ).encode()
+_HTML_TYPE: Final = "text/html; charset=utf-8"
+_UNIFIED_PATHS: Final = (FOLDER, FOLDER.rstrip("/"), PROGRAM)
 _FORM: Final = "application/x-www-form-urlencoded"
 
 
@@ -131,8 +136,8 @@ class _Handler(BaseHTTPRequestHandler):
             return
         if body and self.headers.get_content_type() == _FORM:
             query.update(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
-        if target.path == PATH:
-            outcome = self._answer_unified(target.query)
+        if target.path in _UNIFIED_PATHS:
+            outcome = self._answer_unified(target.path, target.query)
         else:
             outcome = self._answer_statistics(target.path.removeprefix("/"), query)
         if self.server.is_logged:
@@ -152,8 +157,14 @@ class _Handler(BaseHTTPRequestHandler):
             account, method, lambda: answer_method(account, method, parameters)
         )
 
-    def _answer_unified(self, query: str) -> str:
+    def _answer_unified(self, path: str, query: str) -> str:
         """Answer a request of the unified API; what came of it, for the log."""
+        account = self.server.simulator.find(read_key(query))
+        answers = account.answers if account else self._common_answers()
+        status, headers = find_refusal(path, query, answers)
+        if status:
+            self._send(Answer(status, (_HTML,)), content_type=_HTML_TYPE, headers=headers)
+            return str(status)
         try:
             account, method, rest = check_unified_request(query, self.server.simulator.find)
         except UnifiedFailureError as error:
@@ -183,9 +194,9 @@ class _Handler(BaseHTTPRequestHandler):
         kept = answer.body[: int(answer.size * fault.kept_share)]
         match fault.kind:
             case "server_error":
-                self._send(Answer(fault.status, (_HTML,)), content_type="text/html; charset=utf-8")
+                self._send(Answer(fault.status, (_HTML,)), content_type=_HTML_TYPE)
             case "html":
-                self._send(Answer(200, (_HTML,)), content_type="text/html; charset=utf-8")
+                self._send(Answer(200, (_HTML,)), content_type=_HTML_TYPE)
             case "too_many_requests":
                 headers = {} if fault.retry_after is None else {"Retry-After": fault.retry_after}
                 self._send(Answer(429, (b'{"message":"Too Many Requests"}',)), headers=headers)

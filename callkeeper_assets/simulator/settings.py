@@ -90,12 +90,12 @@ class AnswerSettings:
     Attributes:
         date_to: whether a call at exactly `date[to]` belongs to the window.
         bare_date_to: a bare date as `date[to]` is the midnight at its start, or at its end.
-        failure_shape: the failure's object bare, or in a one-element list.
+        failure_shape: the failure in a one-element list, as two public clients read it, or bare.
         failure_status: the documented HTTP status, or 200 for every failure.
         empty_period: an empty list of the success shape, a bare empty list, or "No rows found".
         empty_failure_status: the HTTP status of "No rows found".
         success_shape: `{"result": [...]}`, or a bare list.
-        user_info_shape: a bare object, or a one-element list as some clients expect.
+        user_info_shape: the user in a one-element list, or bare.
         mark_keys: the visit's marks by Sourcebuster's keys, or by the documents' `utm_*`.
         nesting: `session` and `udata` inside `visit_info`, or beside it.
         unknown_fields: adds fields that no document names.
@@ -110,16 +110,22 @@ class AnswerSettings:
         unified_page_length: calls on one of its pages.
         unified_moves: the probability that a call comes or goes before it answers a page.
         unified_hooks: lists each call's webhooks, which the newest document does not.
+        unified_address: at which of its two addresses the unified API is.
+        unified_elsewhere: what the other one answers; a redirect leads to another host.
+        bounds: which bounds of a window are heeded, and whether day and month change places.
+        bounds_zone: the zone in which bounds are read, whatever is asked for; empty: as asked.
+        silent_cap: calls that an answer has at most, without a word of those cut away.
+        silent_cap_keeps: which calls of a window are left then.
     """
 
     date_to: Literal["inclusive", "exclusive"] = "inclusive"
     bare_date_to: Literal["start", "end"] = "end"
-    failure_shape: Literal["object", "list"] = "object"
+    failure_shape: Literal["object", "list"] = "list"
     failure_status: Literal["documented", "ok"] = "documented"
     empty_period: Literal["empty_result", "bare_list", "failure"] = "empty_result"
     empty_failure_status: int = 200
     success_shape: Literal["result", "list"] = "result"
-    user_info_shape: Literal["object", "list"] = "object"
+    user_info_shape: Literal["object", "list"] = "list"
     mark_keys: Literal["sourcebuster", "utm"] = "sourcebuster"
     nesting: Literal["inside", "beside"] = "inside"
     unknown_fields: bool = False
@@ -134,6 +140,12 @@ class AnswerSettings:
     unified_page_length: int = 1000
     unified_moves: float = 0.0
     unified_hooks: bool = True
+    unified_address: Literal["both", "folder", "index_php"] = "both"
+    unified_elsewhere: Literal["not_found", "redirect"] = "not_found"
+    bounds: Literal["heeded", "ignored", "only_from", "only_to", "day_first"] = "heeded"
+    bounds_zone: str = ""
+    silent_cap: int | None = None
+    silent_cap_keeps: Literal["newest", "oldest"] = "newest"
 
 
 @dataclass(frozen=True)

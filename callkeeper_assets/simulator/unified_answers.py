@@ -13,8 +13,11 @@ from urllib.parse import unquote
 from callkeeper_assets.simulator.account import Account
 from callkeeper_assets.simulator.answers import Answer
 from callkeeper_assets.simulator.generation import day_bounds
+from callkeeper_assets.simulator.settings import AnswerSettings
+from callkeeper_assets.simulator.windows import misread, parse_zone, swap_day_and_month
 
-PATH: Final = "/api/index.php"
+FOLDER: Final = "/api/"
+PROGRAM: Final = "/api/index.php"
 METHODS: Final = ("get", "getByRole", "getWithRole")
 NO_ROWS: Final = "No rows found"
 PAST_THE_END: Final = "Incorrect page is set"
@@ -43,6 +46,31 @@ def render_unified_failure(reason: str) -> Answer:
     return Answer(200, (json.dumps(shown).encode(),))
 
 
+def _split(query: str) -> list[str]:
+    parts = [unquote(part) for part in query.partition("&")[0].split("/")]
+    return parts + [""] * (_PARTS - len(parts))
+
+
+def read_key(query: str) -> str:
+    """The key in a request; empty if there is none."""
+    return _split(query)[2]
+
+
+def find_refusal(path: str, query: str, answers: AnswerSettings) -> tuple[int, dict[str, str]]:
+    """The status with which an address of the API is refused, and its headers; 0 if it is not.
+
+    A folder's name without its slash leads to the folder, as web servers do.
+    """
+    place = "folder" if path == FOLDER else "index_php"
+    if path == FOLDER.rstrip("/"):
+        return 301, {"Location": f"{FOLDER}?{query}"}
+    if answers.unified_address in ("both", place):
+        return 0, {}
+    if answers.unified_elsewhere == "redirect":
+        return 301, {"Location": f"https://moved.invalid{path}?{query}"}
+    return 404, {}
+
+
 def check_unified_request(
     query: str, find_account: Callable[[str], Account | None]
 ) -> tuple[Account, str, list[str]]:
@@ -51,8 +79,7 @@ def check_unified_request(
     Raises:
         UnifiedFailureError: no such version, user, entity or method.
     """
-    parts = [unquote(part) for part in query.partition("&")[0].split("/")]
-    kind, version, key, entity, method, *rest = parts + [""] * (_PARTS - len(parts))
+    kind, version, key, entity, method, *rest = _split(query)
     if kind != "json" or version != "v3":
         raise UnifiedFailureError(WRONG_VERSION)
     account = find_account(key)
@@ -79,7 +106,7 @@ def _answer_page(account: Account, page: str, first: str, last: str) -> Answer:
     if not _EPOCH.fullmatch(page):
         raise UnifiedFailureError(PAST_THE_END)
     account.unified.move(start, end)
-    pieces = account.unified.read(start, end)
+    pieces = _cut_silently(account.unified.read(start, end), account.answers)
     number, length = int(page), account.answers.unified_page_length
     shown = pieces[number * length : (number + 1) * length]
     if not shown:
@@ -98,17 +125,31 @@ def _answer_page(account: Account, page: str, first: str, last: str) -> Answer:
     return Answer(200, (body,))
 
 
+def _cut_silently(pieces: list[bytes], answers: AnswerSettings) -> list[bytes]:
+    """The calls that are left of a list by a cap of which nothing is said."""
+    cap = answers.silent_cap
+    if cap is None or len(pieces) <= cap:
+        return pieces
+    is_head = answers.silent_cap_keeps == answers.unified_order
+    return pieces[:cap] if is_head else pieces[-cap:]
+
+
 def _read_bounds(account: Account, first: str, last: str) -> tuple[int, int]:
     """First second of the window, and the first one after it."""
     answers = account.answers
     start = _read_bound(account, first, "Start", is_end_of_day=False)
     end = _read_bound(account, last, "End", is_end_of_day=answers.bare_date_to == "end")
-    return start, end + 1 if answers.date_to == "inclusive" else end
+    return misread(start, end + 1 if answers.date_to == "inclusive" else end, answers)
 
 
 def _read_bound(account: Account, text: str, name: str, *, is_end_of_day: bool) -> int:
+    answers = account.answers
     if _EPOCH.fullmatch(text):
-        return int(text)
+        moment = dt.datetime.fromtimestamp(int(text), dt.UTC)
+        zone = parse_zone(answers.bounds_zone)
+        return int(moment.replace(tzinfo=zone).timestamp())
+    if answers.bounds == "day_first":
+        text = swap_day_and_month(text)
     try:
         if _DATE.fullmatch(text):
             return day_bounds(dt.date.fromisoformat(text), account.zone)[is_end_of_day]

@@ -2,7 +2,7 @@
 
 All documented forms are read: bare dates, W3C moments, empty for all time; a space in place of the
 T as well, because a public client sends `str(datetime)`. What a bare `date[to]` means and whether
-it is inclusive are switches.
+it is inclusive are switches; so is a source that does not heed what it is asked for.
 """
 
 import datetime as dt
@@ -66,6 +66,18 @@ def _parse_end(text: str, zone: dt.tzinfo, answers: AnswerSettings) -> int:
     return end + 1 if answers.date_to == "inclusive" else end
 
 
+def misread(start: int, end: int, answers: AnswerSettings) -> tuple[int, int]:
+    """The window that a source answers which does not heed one bound, or both."""
+    heeds_from = answers.bounds not in ("ignored", "only_to")
+    heeds_to = answers.bounds not in ("ignored", "only_from")
+    return start if heeds_from else 0, end if heeds_to else NEVER
+
+
+def swap_day_and_month(text: str) -> str:
+    """A date as who reads the day first understands it."""
+    return re.sub(r"^(\d{4})-(\d\d)-(\d\d)", r"\1-\3-\2", text)
+
+
 def parse_window(parameters: Mapping[str, str], answers: AnswerSettings) -> tuple[int, int]:
     """First second of the window and the first one after it; a bound left empty is open.
 
@@ -74,7 +86,7 @@ def parse_window(parameters: Mapping[str, str], answers: AnswerSettings) -> tupl
         date.
     """
     start, end = parameters.get("date[from]"), parameters.get("date[to]")
-    zone = parse_zone(parameters.get("time_zone", ""))
+    zone = parse_zone(answers.bounds_zone or parameters.get("time_zone", ""))
     if start is None and end is None:
         if parameters.get("date"):
             raise RequestFailedError(DATE_NOT_ARRAY)
@@ -83,7 +95,8 @@ def parse_window(parameters: Mapping[str, str], answers: AnswerSettings) -> tupl
         raise RequestFailedError(key_not_defined("date"))
     if start is None or end is None:
         raise RequestFailedError(TOO_FEW_VALUES)
-    return (
-        _parse_moment(start.strip(), zone, at_end_of_day=False) if start.strip() else 0,
-        _parse_end(end.strip(), zone, answers) if end.strip() else NEVER,
-    )
+    if answers.bounds == "day_first":
+        start, end = swap_day_and_month(start.strip()), swap_day_and_month(end.strip())
+    first = _parse_moment(start.strip(), zone, at_end_of_day=False) if start.strip() else 0
+    last = _parse_end(end.strip(), zone, answers) if end.strip() else NEVER
+    return misread(first, last, answers)

@@ -57,7 +57,7 @@ def _assert_true(client: CallKeeperClient, account: Account) -> None:
         {"mark_keys": "utm", "nesting": "beside", "unknown_fields": True},
         {"max_calls": 20, "over_limit": "cut_body"},
         {"max_days": 0.3, "over_limit": "cut_connection"},
-        {"max_calls": 50, "over_limit": "server_error", "failure_shape": "list"},
+        {"max_calls": 50, "over_limit": "server_error", "failure_shape": "object"},
     ],
     ids=str,
 )

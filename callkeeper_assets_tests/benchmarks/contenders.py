@@ -13,7 +13,7 @@ from typing import Final, Literal
 
 from callkeeper_assets.api.names import ApiName
 from callkeeper_assets.database import connect
-from callkeeper_assets.simulator.unified_answers import PATH
+from callkeeper_assets.simulator.unified_answers import FOLDER
 from callkeeper_assets_tests.benchmarks.measure import Usage, run_measured
 from callkeeper_assets_tests.benchmarks.stand import (
     ROOT,
@@ -190,7 +190,7 @@ def enter_product(
     write_sources(
         folder / "defs",
         accounts,
-        api_url=stand.api_url + (PATH if api == "ckct" else ""),
+        api_url=stand.api_url + (FOLDER if api == "ckct" else ""),
         start=stand.first_day,
         cron=cron,
         api=api,

@@ -73,14 +73,14 @@ _AVOIDED: Final[dict[str, Case]] = {
     "max_calls_cut": _limit("cut_body", max_calls=8),
     "max_days_closed": _limit("cut_connection", max_days=0.3),
     "list_shape": Case(answers={"success_shape": "list", "empty_period": "bare_list"}, calls=0),
-    "no_rows_ok": Case(answers={"empty_period": "failure", "failure_shape": "list"}, calls=0),
+    "no_rows_ok": Case(answers={"empty_period": "failure", "failure_shape": "object"}, calls=0),
     "no_rows_404": Case(answers={"empty_period": "failure", "empty_failure_status": 404}, calls=0),
     "bare_list": Case(answers={"success_shape": "list", "nesting": "beside"}),
 }
 # What asking again cannot mend, or not in time: the load must say so, and keep out of the tables.
 _LASTING: Final[dict[str, Case]] = {
-    "wrong_key_list": _refuse(
-        "wrong_key", "Not the correct key api", "WRONG_KEY_LIST_API_KEY", failure_shape="list"
+    "wrong_key_bare": _refuse(
+        "wrong_key", "Not the correct key api", "WRONG_KEY_BARE_API_KEY", failure_shape="object"
     ),
     "unauthorized_ok": _refuse(
         "unauthorized_host",
@@ -88,7 +88,7 @@ _LASTING: Final[dict[str, Case]] = {
         "Unauthorized host!",
         "allowed hosts",
         failure_status="ok",
-        failure_shape="list",
+        failure_shape="object",
     ),
     "unknown_user": _refuse("unknown_user", "HTTP 412", "Unknown user", "UNKNOWN_USER_API_KEY"),
     "long_wait": Case(

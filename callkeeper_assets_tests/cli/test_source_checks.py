@@ -35,9 +35,12 @@ def test_the_last_two_weeks_are_a_warning(
 @pytest.mark.parametrize(
     ("api", "base_url", "other", "address"),
     [
-        ("callkeeper", "https://api.callkeeper.ru", "ckct", "https://ckct.ru/api/index.php"),
+        ("callkeeper", "https://api.callkeeper.ru", "ckct", "https://ckct.ru/api/"),
+        ("ckct", "https://ckct.ru/api", "callkeeper", "https://api.callkeeper.ru"),
+        ("ckct", "https://ckct.ru/api/", "callkeeper", "https://api.callkeeper.ru"),
         ("ckct", "https://ckct.ru/api/index.php", "callkeeper", "https://api.callkeeper.ru"),
-        ("callkeeper", "http://x:1", "ckct", "http://x:1/api/index.php"),
+        ("callkeeper", "http://x:1", "ckct", "http://x:1/api/"),
+        ("ckct", "http://x:1/api", "callkeeper", "http://x:1"),
         ("ckct", "http://x:1/api/index.php", "callkeeper", "http://x:1"),
     ],
 )

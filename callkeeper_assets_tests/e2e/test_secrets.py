@@ -40,7 +40,7 @@ _SIMULATED: Final = {
     "good": AnswerSettings(),
     "refused": AnswerSettings(refusal="wrong_key"),
     "no_host": AnswerSettings(refusal="unauthorized_host", failure_status="ok"),
-    "unknown": AnswerSettings(refusal="unknown_user", failure_shape="list"),
+    "unknown": AnswerSettings(refusal="unknown_user", failure_shape="object"),
     "silent": AnswerSettings(),
 }
 _ECHOED: Final = ("page", "error", "reason", "refusal", "redirect", "call")

@@ -45,14 +45,14 @@ def test_a_wrong_request_fails_as_documented(
     sim: RunningSimulator, path: str, status: int, reason: str
 ) -> None:
     answer = requests.get(f"{sim.base_url}/{path}", timeout=10)
-    assert (answer.status_code, answer.json()) == (status, {"status": "fail", "reason": reason})
+    assert (answer.status_code, answer.json()) == (status, [{"status": "fail", "reason": reason}])
 
 
 @pytest.mark.parametrize("verb", ["PUT", "DELETE", "PATCH"])
 def test_another_verb_than_get_and_post_is_refused(sim: RunningSimulator, verb: str) -> None:
     answer = requests.request(verb, f"{sim.base_url}/getUserInfo?api_key={KEY}", timeout=10)
     assert answer.status_code == 405
-    assert answer.json() == {"status": "fail", "reason": "Unknown request method!"}
+    assert answer.json() == [{"status": "fail", "reason": "Unknown request method!"}]
 
 
 @pytest.mark.parametrize(
@@ -69,14 +69,14 @@ def test_an_account_can_refuse_everything(
     sim.account("main").set_answers(refusal=refusal)
     for method in ("getUserInfo", "getCallsInfo"):
         answer = asker.ask(method, from_="2026-03-02", to="2026-03-02")
-        assert (answer.status_code, answer.json()["reason"]) == (status, reason)
+        assert (answer.status_code, answer.json()[0]["reason"]) == (status, reason)
     assert Asker(sim, OLD_KEY).ask("getUserInfo").status_code == 200
 
 
-def test_failures_come_in_a_list_and_with_status_200_by_switch(
+def test_failures_come_bare_and_with_status_200_by_switch(
     sim: RunningSimulator, asker: Asker
 ) -> None:
-    sim.account("main").set_answers(failure_shape="list", failure_status="ok")
+    sim.account("main").set_answers(failure_shape="object", failure_status="ok")
     answer = asker.ask("getCallInfo", id_call="abc")
     assert answer.status_code == 200
-    assert answer.json() == [{"status": "fail", "reason": "Wrong data type!"}]
+    assert answer.json() == {"status": "fail", "reason": "Wrong data type!"}

@@ -11,7 +11,7 @@ def _id(call: dict[str, object]) -> int:
 
 
 def test_user_info_tells_until_when_the_account_is_paid(asker: Asker) -> None:
-    user = asker.ask("getUserInfo").json()
+    [user] = asker.ask("getUserInfo").json()
     assert user["paid_till"] == "2030-07-01T00:00:00+03:00"
 
 

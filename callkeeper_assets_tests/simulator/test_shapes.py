@@ -17,13 +17,13 @@ _EMPTY = {"from_": "2024-01-01", "to": "2024-01-02"}
         ({}, 200, {"result": []}),
         ({"success_shape": "list"}, 200, []),
         ({"empty_period": "bare_list"}, 200, []),
-        ({"empty_period": "failure"}, 200, {"status": "fail", "reason": "No rows found"}),
         (
-            {
-                "empty_period": "failure",
-                "failure_shape": "list",
-                "empty_failure_status": 404,
-            },
+            {"empty_period": "failure", "failure_shape": "object"},
+            200,
+            {"status": "fail", "reason": "No rows found"},
+        ),
+        (
+            {"empty_period": "failure", "empty_failure_status": 404},
             404,
             [{"status": "fail", "reason": "No rows found"}],
         ),
@@ -90,6 +90,6 @@ def test_unknown_fields_come_only_by_switch(sim: RunningSimulator, asker: Asker)
 def test_a_paid_period_that_is_over_is_told(sim: RunningSimulator, asker: Asker) -> None:
     sim.account("main").set_answers(
         paid_till=dt.datetime(2018, 7, 1, tzinfo=dt.timezone(dt.timedelta(hours=3))),
-        user_info_shape="list",
+        user_info_shape="object",
     )
-    assert asker.ask("getUserInfo").json()[0]["paid_till"] == "2018-07-01T00:00:00+03:00"
+    assert asker.ask("getUserInfo").json()["paid_till"] == "2018-07-01T00:00:00+03:00"
