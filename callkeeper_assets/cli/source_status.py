@@ -11,9 +11,11 @@ from callkeeper_assets.config.loading import BrokenSource
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.database.url import connect, database_url, describe, is_embedded
 from callkeeper_assets.home import home
+from callkeeper_assets.runs.freshness import Freshness, judge_freshness
 from callkeeper_assets.warehouse.queries import (
     ReconciliationStatus,
     SourceStatus,
+    newest_days,
     reconciliation_statuses,
     source_statuses,
 )
@@ -41,6 +43,7 @@ class SourceReport:
         loaded: None if nothing of it ever was.
         webhooks: None if the warehouse does not know the source.
         audit: Of the webhooks of the last 30 days; None if there was none.
+        freshness: Of its newest day; None if no day is loaded.
     """
 
     name: str
@@ -53,6 +56,7 @@ class SourceReport:
     webhooks: InboxCounts | None
     reconciliation: ReconciliationStatus | None
     audit: AuditStatus | None
+    freshness: Freshness | None
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,7 @@ def gather_status(sources: Sequence[Source], refused: Sequence[BrokenSource]) ->
     reconciled: dict[str, ReconciliationStatus] = {}
     inbox: dict[str, InboxCounts] = {}
     audits: Mapping[str, AuditStatus] = {}
+    fresh: dict[str, Freshness] = {}
     if is_embedded() and not (home() / "postgres").exists():
         database = DatabaseReport(
             f"embedded, in {home() / 'postgres'}", is_embedded=True, size_bytes=None
@@ -102,6 +107,7 @@ def gather_status(sources: Sequence[Source], refused: Sequence[BrokenSource]) ->
             reconciled = reconciliation_statuses(url, names, month)
             audits = audit_statuses(url, names, now.date() - _AUDITED)
             inbox = {each.source: each for each in count_entries(url, names)}
+            fresh = _judge_freshness(url, sources, now)
     reports = tuple(
         SourceReport(
             name=source.name,
@@ -114,10 +120,20 @@ def gather_status(sources: Sequence[Source], refused: Sequence[BrokenSource]) ->
             webhooks=inbox.get(source.name),
             reconciliation=reconciled.get(source.name),
             audit=audits.get(source.name),
+            freshness=fresh.get(source.name),
         )
         for source in sources
     )
     return StatusReport(database, reports, tuple(refused))
+
+
+def _judge_freshness(url: str, sources: Sequence[Source], now: datetime) -> dict[str, Freshness]:
+    newest = newest_days(url, [source.name for source in sources])
+    return {
+        source.name: judge_freshness(source, newest[source.name], now, grace=timedelta(0))
+        for source in sources
+        if source.name in newest
+    }
 
 
 def _look_at(url: str) -> tuple[int, bool]:

@@ -73,7 +73,17 @@ def check_days(dev: Dev, table: str) -> dict[str, list[tuple[str, str, str]]]:
             for one in check["partitionStatuses"]["ranges"]
         ]
         for check in node["assetChecksOrError"]["checks"]
+        # Checks of the source as a whole have no days.
+        if check["partitionStatuses"]
     }
+
+
+def status_of_freshness(dev: Dev) -> str | None:
+    """Return what the page of the calls says of the check for the newest day."""
+    node = dev.ask(_CHECKS, key={"path": [SOURCE, "callkeeper_calls"]})["assetNodeOrError"]
+    checks = {check["name"]: check for check in node["assetChecksOrError"]["checks"]}
+    newest = checks["newest_day_loaded"]["executionForLatestMaterialization"]
+    return newest and str(newest["status"])
 
 
 @pytest.fixture

@@ -136,3 +136,27 @@ def test_a_newer_schema_is_refused_and_left_alone(database: str) -> None:
         ensure_schema(database)
     assert "password" not in str(caught.value)
     assert rows(database, f"SELECT version_num FROM {VERSION_TABLE}") == [("9999",)]
+
+
+def test_what_was_stored_before_gets_its_week_and_the_most_of_its_days(database: str) -> None:
+    """Made by the migrations before 0007, with rows of a loader of that time."""
+    ensure_schema(database)
+    with psycopg.connect(database) as connection:
+        connection.execute("ALTER TABLE general_dates DROP COLUMN week_year")
+        connection.execute("ALTER TABLE callkeeper_days DROP COLUMN most_calls")
+        connection.execute("DROP TABLE general_costs_facts")
+        connection.execute("UPDATE general_dates SET full_date = NULL, simple_date = NULL")
+        connection.execute(
+            "INSERT INTO general_dates (id, full_date) VALUES (9, '2025-12-29 12:00')"
+        )
+        connection.execute("INSERT INTO callkeeper_days VALUES (2, '2026-01-01', 40, 3)")
+        for statement in import_module(
+            "callkeeper_assets.warehouse.migrations.versions.0007_true_to_the_source"
+        )._STATEMENTS:
+            connection.execute(statement)
+    weeks = rows(
+        database, "SELECT id, week_year, simple_date IS NULL FROM general_dates ORDER BY 1"
+    )
+    assert weeks == [(1, 1970, False), (9, 2026, True)]
+    days = "SELECT raw_calls, non_final, most_calls FROM callkeeper_days"
+    assert rows(database, days) == [(40, 3, 40)]
