@@ -52,7 +52,14 @@ def source(tmp_path: Path) -> Source:
     ],
 )
 def test_what_is_due_is_the_day_of_the_last_refresh(
-    source: Source, cron: str, now: str, newest: str, due: str, since: str | None, is_long: bool
+    source: Source,
+    cron: str,
+    now: str,
+    newest: str,
+    *,
+    due: str,
+    since: str | None,
+    is_long: bool,
 ) -> None:
     refreshed = replace(source, refresh=replace(source.refresh, cron=cron))
     found = judge_freshness(refreshed, date.fromisoformat(newest), _at(now))

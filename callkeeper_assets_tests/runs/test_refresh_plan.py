@@ -85,4 +85,5 @@ def test_the_runs_have_every_needed_day_once(
     assert len(ranges) <= 2
     # What nobody needs is read only between days that are near to each other.
     assert all(min(abs((day - other).days) for other in needed) <= 3 for day in planned)
-    assert first_day <= min(planned) and max(planned) == TODAY
+    assert first_day <= min(planned)
+    assert max(planned) == TODAY
