@@ -117,6 +117,9 @@ def test_each_day_of_a_backfill_shows_its_own_checks(
         assert "keys_unique" in days
         assert set(map(tuple, days.values())) == {((DAYS[0], DAYS[-1], "SUCCEEDED"),)}
 
+    # Loaded just now, yet none of them is the newest day: the daemon's sensor says so.
+    wait_until(lambda: status_of_freshness(dev) == "FAILED", "the newest day is missed", 120)
+
     simulator.account(SOURCE).set_answers(unknown_fields=True)
     day = date.fromisoformat(DAYS[1])
     assert installation.load(day, day).code == 0
