@@ -33,6 +33,10 @@ _DESCRIPTIONS: Final = {
 }
 
 
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
 def list_watch_keys(source: Source) -> list[dg.AssetCheckKey]:
     """Return the keys of a source's checks that no load evaluates."""
     table = dg.AssetKey([source.name, name_main_table(source)])
@@ -56,7 +60,7 @@ def build_watch_checks(source: Source) -> dg.AssetChecksDefinition:
         context: dg.AssetCheckExecutionContext, warehouse: WarehouseResource
     ) -> Iterator[dg.AssetCheckResult]:
         with failing_clearly(context), warehouse.open(context, source) as url:
-            verdicts = _judge(url, [source], datetime.now(UTC)).get(source.name, {})
+            verdicts = _judge(url, [source], _now()).get(source.name, {})
         for key in list_watch_keys(source):
             verdict = verdicts.get(key.name, _NOTHING_LOADED)
             if key in context.selected_asset_check_keys:
@@ -91,7 +95,7 @@ def build_watch(sources: Sequence[Source]) -> dg.SensorDefinition:
 
         url = database_url()
         ensure_schema(url)
-        verdicts = _judge(url, sources, datetime.now(UTC))
+        verdicts = _judge(url, sources, _now())
         newest = _find_materializations(context.instance, {key.asset_key for key in keys})
         said: dict[str, str] = json.loads(context.cursor or "{}")
         now_said: dict[str, str] = {}
@@ -170,8 +174,8 @@ def _judge_settled(url: str, source: Source, now: datetime) -> Verdict:
         passed=False,
         text=(
             f"{count} calls before {before} are still planned, in progress or waiting for their "
-            f"status{shown}. They count as settled as they are: their days are not read again for them, and "
-            f"reconciliation compares them. Look them up in CallKeeper's cabinet; "
+            f"status{shown}. They count as settled as they are: their days are not read again for "
+            f"them, and reconciliation compares them. Look them up in CallKeeper's cabinet; "
             f"refresh.settle_after_days in {source.file} sets the days."
         ),
         metadata={"calls": count, "sample": list(ids), "sample_is_cut": count > len(ids)},

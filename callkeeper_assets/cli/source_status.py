@@ -11,10 +11,12 @@ from callkeeper_assets.config.loading import BrokenSource
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.database.url import connect, database_url, describe, is_embedded
 from callkeeper_assets.home import home
+from callkeeper_assets.runs.freshness import Freshness, judge_freshness
 from callkeeper_assets.warehouse.migrate import VERSION_TABLE, ensure_schema
 from callkeeper_assets.warehouse.queries import (
     ReconciliationStatus,
     SourceStatus,
+    newest_days,
     reconciliation_statuses,
     source_statuses,
 )
@@ -47,6 +49,7 @@ class SourceReport:
         webhooks: None if the warehouse does not know the source.
         audit: Of the webhooks of the last 30 days; None if there was none.
         hinted_days: Days to be read again, as webhooks of call tracking hint at calls on them.
+        freshness: Of its newest day; None if no day is loaded.
     """
 
     name: str
@@ -60,6 +63,7 @@ class SourceReport:
     reconciliation: ReconciliationStatus | None
     audit: AuditStatus | None
     hinted_days: tuple[date, ...]
+    freshness: Freshness | None
 
 
 @dataclass(frozen=True)
@@ -94,6 +98,7 @@ def gather_status(sources: Sequence[Source], refused: Sequence[BrokenSource]) ->
     inbox: dict[str, InboxCounts] = {}
     audits: Mapping[str, AuditStatus] = {}
     hinted: dict[str, tuple[date, ...]] = {}
+    fresh: dict[str, Freshness] = {}
     if is_embedded() and not (home() / "postgres").exists():
         database = DatabaseReport(
             f"embedded, in {home() / 'postgres'}", is_embedded=True, size_bytes=None
@@ -113,6 +118,7 @@ def gather_status(sources: Sequence[Source], refused: Sequence[BrokenSource]) ->
             inbox = {each.source: each for each in count_entries(url, names)}
             for one in list_hinted_days(url):
                 hinted[one.source] = (*hinted.get(one.source, ()), one.day)
+            fresh = _judge_freshness(url, sources, now)
     reports = tuple(
         SourceReport(
             name=source.name,
@@ -126,10 +132,20 @@ def gather_status(sources: Sequence[Source], refused: Sequence[BrokenSource]) ->
             reconciliation=reconciled.get(source.name),
             audit=audits.get(source.name),
             hinted_days=hinted.get(source.name, ()),
+            freshness=fresh.get(source.name),
         )
         for source in sources
     )
     return StatusReport(database, reports, tuple(refused))
+
+
+def _judge_freshness(url: str, sources: Sequence[Source], now: datetime) -> dict[str, Freshness]:
+    newest = newest_days(url, [source.name for source in sources])
+    return {
+        source.name: judge_freshness(source, newest[source.name], now, grace=timedelta(0))
+        for source in sources
+        if source.name in newest
+    }
 
 
 def _look_at(url: str) -> tuple[int, bool]:

@@ -8,6 +8,7 @@ import typer
 
 if TYPE_CHECKING:
     from callkeeper_assets.cli.source_status import LastLoad, SourceReport, StatusReport
+    from callkeeper_assets.runs.freshness import Freshness
     from callkeeper_assets.webhooks.audit_log import AuditStatus
     from callkeeper_assets.webhooks.inbox_queries import InboxCounts
 
@@ -119,6 +120,8 @@ def _describe_details(each: "SourceReport") -> Iterator[str]:
             f"{say_count(each.loaded.outdated_days, 'day')} filled by an older version of this "
             f"program: callkeeper rebuild {each.name}"
         )
+    if each.freshness and each.freshness.missing_since:
+        yield _describe_missing(each.freshness, each.freshness.missing_since)
     yield _describe_reconciliation(each)
     if each.takes_webhooks or (each.webhooks and each.webhooks.newest_at):
         yield _describe_webhooks(each.webhooks)
@@ -129,6 +132,14 @@ def _describe_details(each: "SourceReport") -> Iterator[str]:
         )
     if each.audit:
         yield _describe_audit(each.audit)
+
+
+def _describe_missing(known: "Freshness", since: datetime) -> str:
+    moment = since.astimezone().strftime("%Y-%m-%d %H:%M")
+    return (
+        f"{known.due_day} is missing, the newest day loaded is {known.newest_day}: no refresh has "
+        f"brought a newer one since {moment}"
+    )
 
 
 def _describe_reconciliation(each: "SourceReport") -> str:

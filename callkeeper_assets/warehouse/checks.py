@@ -63,7 +63,7 @@ def check_keys_unique(url: str, account: Account, first: date, last: date) -> li
                 Violations(day, table, f"{key} occurs more than once", count, tuple(sample))
                 for day, count, sample in _fetch(connection, statement, scope)
             ]
-        for name in (n for n in TABLES if n.startswith("general_")):
+        for name in (n for n, table in TABLES.items() if table.key == ("id",)):
             if (name, ("id",)) in unique:
                 continue
             statement = read_sql("check_unique_dimension").format(table=name)

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import date, datetime, timedelta
-from typing import Any
 from zoneinfo import ZoneInfo
 
 import dagster as dg
@@ -11,6 +10,7 @@ import pytest
 
 from callkeeper_assets.assets import build_shared_definitions, build_source_definitions
 from callkeeper_assets.assets import watch as watch_module
+from callkeeper_assets.assets.day_events import Verdict
 from callkeeper_assets.assets.watch import FRESH, SETTLED
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.database.url import connect
@@ -40,23 +40,21 @@ class _Watch:
         self._loader, self._source, self._patch = loader, source, patch
         self._cursor: str | None = None
 
-    def tick(self, now: datetime) -> Mapping[str, Any]:
+    def tick(self, now: datetime) -> Mapping[str, Verdict]:
         """Let it tick; return what it reports, by check, as Dagster's UI gets it."""
-
-        class _Clock(datetime):
-            @classmethod
-            def now(cls, tz: Any = None) -> datetime:  # noqa: ANN401
-                return now.astimezone(tz)
-
-        self._patch.setattr(watch_module, "datetime", _Clock)
+        self._patch.setattr(watch_module, "_now", lambda: now)
         context = dg.build_sensor_context(instance=self._loader.instance, cursor=self._cursor)
         sensor = self._definitions.resolve_sensor_def("source_watch")
         result = sensor(context)
         assert isinstance(result, dg.SensorResult)
         self._cursor = result.cursor
+        found = {}
         for event in result.asset_events:
+            assert isinstance(event, dg.AssetCheckEvaluation)
             self._loader.instance.report_runless_asset_event(event)
-        return {event.check_name: event for event in result.asset_events}
+            text = event.description or ""
+            found[event.check_name] = Verdict(event.passed, text, {}, event.severity)
+        return found
 
 
 @pytest.fixture
@@ -79,14 +77,14 @@ def test_an_old_day_loaded_today_makes_no_table_fresh(
     late = watch.tick(NIGHT + timedelta(days=1))[FRESH]
     assert not late.passed
     assert late.severity is dg.AssetCheckSeverity.WARN
-    assert "2026-01-13 is due and missing" in late.description
-    assert "since 2026-01-13 05:00 (Europe/Moscow)" in late.description
+    assert "2026-01-13 is due and missing" in late.text
+    assert "since 2026-01-13 05:00 (Europe/Moscow)" in late.text
     loader.load(source, date(2026, 1, 2), date(2026, 1, 2))
     again = watch.tick(NIGHT + timedelta(days=1, minutes=1))[FRESH]
-    assert (again.passed, again.description) == (False, late.description)
+    assert (again.passed, again.text) == (False, late.text)
     longer = watch.tick(NIGHT + timedelta(days=2))[FRESH]
     assert longer.severity is dg.AssetCheckSeverity.ERROR
-    assert "since 2026-01-13 05:00" in longer.description
+    assert "since 2026-01-13 05:00" in longer.text
     loader.load(source, date(2026, 1, 14), date(2026, 1, 14))
     assert watch.tick(NIGHT + timedelta(days=2, minutes=1))[FRESH].passed
 
@@ -124,9 +122,9 @@ def test_calls_that_stay_open_are_named_after_the_setting(
     named = watch.tick(noon + timedelta(days=after + 1))[SETTLED]
     assert not named.passed
     assert named.severity is dg.AssetCheckSeverity.WARN
-    assert "2 calls before 2026-01-06" in named.description
-    assert all(str(call_id) in named.description for (call_id,) in ids)
-    assert "settle_after_days in" in named.description
+    assert "2 calls before 2026-01-06" in named.text
+    assert all(str(call_id) in named.text for (call_id,) in ids)
+    assert "settle_after_days in" in named.text
 
 
 def test_a_person_can_start_them_too(source: Source, loader: Loader) -> None:

@@ -1,6 +1,6 @@
 """`callkeeper status` where there is little to tell; what it tells of loads is in `test_load`."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -9,6 +9,7 @@ import pytest
 from callkeeper_assets.warehouse.loader import Account, log_failure
 from callkeeper_assets.warehouse.migrate import ensure_schema
 from callkeeper_assets_tests.cli.conftest import ZONE, callkeeper, today
+from callkeeper_assets_tests.warehouse.raw_days import call, day_of, load_all
 
 
 @pytest.mark.usefixtures("main_office")
@@ -51,6 +52,28 @@ def test_a_load_that_failed_is_told_with_its_reason(database: str) -> None:
     (source,) = callkeeper("status", "--json").document()["sources"]
     assert source["last_load"]["days_failed"] == 2
     assert source["last_load"]["run_id"] == "run 1"
+
+
+@pytest.mark.usefixtures("main_office")
+def test_a_missing_day_is_told_with_since_when(database: str) -> None:
+    """An old day, loaded now, is no newest one."""
+    zone = ZoneInfo(ZONE)
+    account = Account(name="main_office", caption="Main office", time_zone=zone)
+    newest = today() - timedelta(days=3)
+    for day in (newest, newest - timedelta(days=200)):
+        load_all(database, [day_of(day, [call(day.toordinal())], zone)], account)
+    done = callkeeper("status")
+    assert f" is missing, the newest day loaded is {newest}: no refresh has brought a newer" in (
+        done.out
+    )
+    (source,) = callkeeper("status", "--json").document()["sources"]
+    since = datetime.fromisoformat(source["freshness"]["missing_since"]).astimezone(zone)
+    assert (since.date(), since.hour) == (newest + timedelta(days=1), 5)
+    assert source["freshness"]["newest_day"] == str(newest)
+    load_all(database, [day_of(today(), [call(1)], zone)], account)
+    assert "is missing" not in callkeeper("status").out
+    (source,) = callkeeper("status", "--json").document()["sources"]
+    assert source["freshness"]["missing_since"] is None
 
 
 @pytest.mark.usefixtures("main_office")

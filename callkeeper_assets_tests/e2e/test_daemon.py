@@ -73,7 +73,17 @@ def check_days(dev: Dev, table: str) -> dict[str, list[tuple[str, str, str]]]:
             for one in check["partitionStatuses"]["ranges"]
         ]
         for check in node["assetChecksOrError"]["checks"]
+        # Checks of the source as a whole have no days.
+        if check["partitionStatuses"]
     }
+
+
+def status_of_freshness(dev: Dev) -> str | None:
+    """Return what the page of the calls says of the check for the newest day."""
+    node = dev.ask(_CHECKS, key={"path": [SOURCE, "callkeeper_calls"]})["assetNodeOrError"]
+    checks = {check["name"]: check for check in node["assetChecksOrError"]["checks"]}
+    newest = checks["newest_day_loaded"]["executionForLatestMaterialization"]
+    return newest and str(newest["status"])
 
 
 @pytest.fixture
@@ -106,6 +116,9 @@ def test_each_day_of_a_backfill_shows_its_own_checks(
         days = check_days(dev, table)
         assert "keys_unique" in days
         assert set(map(tuple, days.values())) == {((DAYS[0], DAYS[-1], "SUCCEEDED"),)}
+
+    # Loaded just now, yet none of them is the newest day: the daemon's sensor says so.
+    wait_until(lambda: status_of_freshness(dev) == "FAILED", "the newest day is missed", 120)
 
     simulator.account(SOURCE).set_answers(unknown_fields=True)
     day = date.fromisoformat(DAYS[1])

@@ -16,8 +16,8 @@ from callkeeper_assets.raw.store import RawStore
 DAY = date(2026, 1, 31)
 
 
-def make_details(run_id: str = "run", refusal: str = "") -> DayDetails:
-    """Details of `DAY` with the given run and refusal."""
+def make_details(run_id: str = "run", refusal: str = "", lost: int = 0) -> DayDetails:
+    """Details of `DAY` with the given run, refusal and loss."""
     return DayDetails(
         source="moscow",
         day=DAY,
@@ -28,6 +28,7 @@ def make_details(run_id: str = "run", refusal: str = "") -> DayDetails:
         fetched_at=datetime(2026, 2, 1, 5, tzinfo=UTC),
         run_id=run_id,
         refusal=refusal,
+        lost=lost,
     )
 
 
@@ -74,6 +75,25 @@ def test_a_refused_answer_lies_beside_the_day_until_a_good_one_comes(tmp_path: P
     assert (refused.run_id, refused.refusal) == ("second", "too few")
     store.write(build_table([1], [1769806800], [b"{}"]), make_details("third"))
     assert store.read_details("moscow", DAY, "refused") is None
+
+
+def test_a_day_that_lost_calls_is_kept_as_it_was_until_it_has_them_again(tmp_path: Path) -> None:
+    """The first one is kept, which has most; a kill in between leaves at most one too many."""
+    store = RawStore(str(tmp_path))
+    epoch = 1769806800
+    whole = build_table([1, 2, 3], [epoch] * 3, [b"{}"] * 3)
+    store.write(whole, make_details("whole"))
+    store.write(build_table([1, 2], [epoch] * 2, [b"{}"] * 2), make_details("less", lost=1))
+    store.write(build_table([1], [epoch], [b"{}"]), make_details("least", lost=2))
+    kept = store.look_up("moscow", DAY, "replaced")
+    assert kept is not None
+    assert (kept[0], kept[1].run_id) == ({1, 2, 3}, "whole")
+    assert store.list_days("moscow", "replaced") == store.list_days("moscow") == {DAY}
+    assert store.list_days("moscow", "refused") == set()
+    old = store.measure_old("moscow", date(2026, 2, 1))
+    assert sorted(path.rpartition(".")[2] for path in old) == ["parquet", "replaced"]
+    store.write(whole, make_details("again"))
+    assert store.list_days("moscow", "replaced") == set()
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1 not really", b"\x00" * 100])
