@@ -178,7 +178,10 @@ def _restore_plus(name: str, value: str) -> str:
     """Put a plus back where it can only have been one."""
     if ":" in value:
         return _BLANK_BEFORE_ZONE.sub(r"\1+", value)
-    return value if name in _IDS else _BLANK_BEFORE_NUMBER.sub(r"\1+", value)
+    # Looked at before the pattern is: most blanks stand between words.
+    if name in _IDS or not (value.startswith(" ") or "_ " in value):
+        return value
+    return _BLANK_BEFORE_NUMBER.sub(r"\1+", value)
 
 
 def _split_multipart(body: bytes) -> list[tuple[str, str]] | None:

@@ -17,6 +17,7 @@ from callkeeper_assets.cli.serving import find_free_port
 from callkeeper_assets.simulator.deliveries import Delivery
 from callkeeper_assets.simulator.running import RunningSimulator, run_simulator
 from callkeeper_assets.simulator.settings import AccountSettings
+from callkeeper_assets.webhooks.events import HOOK_EVENTS
 from callkeeper_assets_tests.chaos.installation import KEY, SOURCE, Installation
 from callkeeper_assets_tests.e2e.secret_search import Searcher
 from callkeeper_assets_tests.waiting import wait_until
@@ -78,9 +79,9 @@ def load(installation: Installation, first: date, last: date) -> None:
 def tell(sent: dict[date, list[Delivery]]) -> "Counter[tuple[Any, ...]]":
     """What the audit has to name."""
     return Counter(
-        (day, one.call_id, one.event, 200, "lost", False)
+        (day, one.call_id, HOOK_EVENTS[one.event], 200, "lost", False)
         if one.outcome == "lost"
-        else (day, one.call_id, one.event, one.status, "refused", False)
+        else (day, one.call_id, HOOK_EVENTS[one.event], one.status, "refused", False)
         for day, deliveries in sent.items()
         for one in deliveries
         if not one.is_accepted
@@ -140,7 +141,8 @@ def test_what_comes_after_all_is_taken_out_and_the_status_tells(
         assert f"{len(lost)} are lost (" in installation.run("status").stdout
         history = installation.run("history", str(lost[0].call_id)).stdout
         assert (
-            f"webhook {lost[0].event} lost: CallKeeper saw 200, it is not in the inbox" in history
+            f"webhook {HOOK_EVENTS[lost[0].event]} lost: CallKeeper saw 200, it is not in the inbox"
+            in history
         )
 
         for one in lost:

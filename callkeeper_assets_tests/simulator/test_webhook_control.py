@@ -98,7 +98,7 @@ def test_nothing_that_control_tells_shows_a_token(
 @pytest.mark.parametrize(
     ("action", "values", "message"),
     [
-        ("webhooks", {"shape": "x"}, "WebhookSettings has no shape; it has connections, "),
+        ("webhooks", {"shape": "x"}, "WebhookSettings has no shape; it has calltracking, "),
         ("webhooks", {"layout": "x"}, "Invalid enum value 'x' - at `$.layout`"),
         ("webhooks", {"url": "x"}, "the webhooks' url is none; it is as http://host:8080/path"),
         ("send", {"account": "main"}, "from is missing: a day as 2026-01-31"),
