@@ -244,7 +244,8 @@ def is_unified(path: str) -> bool:
 def list_names(field: CallField) -> tuple[list[str], list[str]]:
     """Return a field's names in the statistics API and its webhooks, and in the unified API."""
     unified = [path for path in field.paths if is_unified(path)]
-    return [path for path in field.paths if path not in unified or path in _BOTH], unified
+    names = [path for path in dict.fromkeys(field.paths) if path not in unified or path in _BOTH]
+    return names, unified
 
 
 def render_guide() -> str:
@@ -257,8 +258,8 @@ _HEAD: Final = """\
 
 Every field of the statistics API, of its webhooks (the same names, nested or flat) and of the
 unified API: what the vendor says it is, where it goes, what becomes of its odd forms. Made from
-`callkeeper_assets/warehouse/call_fields.py` and `callkeeper_assets/warehouse/field_guide.py`; a test
-sends each form through both APIs, webhooks (JSON, form, query) and a report.
+`callkeeper_assets/warehouse/call_fields.py` and `callkeeper_assets/warehouse/field_guide.py`; a
+test sends each form through both APIs, webhooks (JSON, form, query) and a report.
 
 | field | in the unified API | is | goes to | odd forms |
 |---|---|---|---|---|
