@@ -24,6 +24,9 @@ _URAL: Final = "Уральский федеральный округ"
 _SIBERIA: Final = "Сибирский федеральный округ"
 _FAR_EAST: Final = "Дальневосточный федеральный округ"
 
+# Hours that most clocks of a district are ahead of UTC.
+DISTRICT_HOURS: Final = {_VOLGA: 4, _URAL: 5, _SIBERIA: 7, _FAR_EAST: 10}
+
 WEIGHTED_PLACES: Final = (
     (Place("RU", "Москва", "Москва", _CENTRAL), 130),
     (Place("RU", "Санкт-Петербург", "Санкт-Петербург", _NORTH_WEST), 56),

@@ -86,15 +86,21 @@ FINAL: Final = tuple(
 )
 
 
-def classify(code: int, code2: int) -> CallStatus:
-    """The warehouse's word for a pair of codes."""
+# A voice message was delivered; passed to voice mail; only the lead was taken: no talk was to come.
+APART: Final = frozenset(((101, 200), (200, 199), (200, 201)))
+
+
+def classify(code: int, code2: int) -> CallStatus | None:
+    """The warehouse's word for a pair of codes; None for what is neither success nor failure."""
     if (code, code2) == (200, 200):
         return "success"
-    return NOT_FINAL.get(code, "failed")
+    return None if (code, code2) in APART else NOT_FINAL.get(code, "failed")
 
 
 def outcome_of(code: int, code2: int) -> LegOutcome:
     """How far the call came: decides which durations it can have."""
+    if (code, code2) in APART:
+        return "not_dialled"
     if code == 200:  # noqa: PLR2004 - SIP's OK
         return "talked" if code2 == code else "client_failed"
     return "manager_failed" if code in _SIP_REASONS else "not_dialled"

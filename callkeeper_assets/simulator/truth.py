@@ -32,12 +32,14 @@ SUMMED: Final = (
 
 # What the unified API has no field for; `utm_type` is found from the other marks.
 _UNTOLD: Final = (
-    *("status_reason", "status2_reason", "manager_extension", "district", "visit"),
-    *("duration2_sec", "duration2_min", "first_utm_type", "first_utm_source", "first_utm_medium"),
+    *("status_reason", "status2_reason", "manager_extension", "district"),
+    *("duration_sec", "duration_min", "first_utm_type", "first_utm_source", "first_utm_medium"),
     *("first_utm_campaign", "first_utm_content", "first_utm_term"),
 )
 
 
+# The manager's leg: a text can have been read.
+_ANSWERED: Final = 200
 _ONLY_OF_CALLBACKS: Final = ("ordered_at", "widget_hash", "widget_name", "event_source")
 
 
@@ -155,7 +157,8 @@ def describe_unified_call(call: Call) -> dict[str, Scalar]:
         # A 0 may be no value there: it counts only where there was something to count.
         "attempt": call.attempt or None,
         "asr_attempts": call.asr_attempts or (0 if call.connection_type else None),
-        "playback_tick": call.playback_tick or (0 if call.duration_sec and is_callback else None),
+        "playback_tick": call.playback_tick
+        or (0 if call.status_code == _ANSWERED and is_callback else None),
     }
 
 

@@ -20,6 +20,7 @@ from callkeeper_assets.simulator.changes import Change
 from callkeeper_assets.simulator.clock import Clock
 from callkeeper_assets.simulator.deliveries import Delivery
 from callkeeper_assets.simulator.generation import day_bounds, draw_call, first_id_of
+from callkeeper_assets.simulator.places import DISTRICT_HOURS
 from callkeeper_assets.simulator.scenery import Scenery
 from callkeeper_assets.simulator.settings import AccountSettings, AnswerSettings
 from callkeeper_assets.simulator.unified_rendering import render_unified_call
@@ -129,7 +130,7 @@ class UnifiedList:
                 render_unified_call(
                     call,
                     told.get(call.call_id, ()) if call.service != "import" else (),
-                    self._offset_sec(call.called_ts),
+                    self._offset_sec(call),
                     has_more=account.answers.unknown_fields,
                     has_hooks=account.answers.unified_hooks,
                 )
@@ -138,8 +139,12 @@ class UnifiedList:
         )
         return found
 
-    def _offset_sec(self, ts: int) -> int:
-        offset = dt.datetime.fromtimestamp(ts, self._account.zone).utcoffset()
+    def _offset_sec(self, call: Call) -> int:
+        """How far the client's clock is ahead: the account's, where the place tells no other."""
+        hours = DISTRICT_HOURS.get(call.place.district or "")
+        if hours is not None:
+            return hours * 3600
+        offset = dt.datetime.fromtimestamp(call.called_ts, self._account.zone).utcoffset()
         return int(offset.total_seconds()) if offset else 0
 
     def _draw_others(self, day: dt.date) -> list[Call]:

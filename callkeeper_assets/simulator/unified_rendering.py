@@ -24,6 +24,11 @@ _UNIVERSAL: Final[dict[Service, int]] = {
     "import": 23_000_000_000_000_000,
 }
 _NO_HOOKS: Final = "[]"
+_OFFICES: Final = 3
+# The periods and limits that an account has unless it sets others.
+_UNIQUE_DAYS: Final = 180
+_TARGET_SEC: Final = 120
+_DAY_SEC: Final = 86_400
 _MORE: Final = ',"aiSummary":{"score":7,"text":"новое поле"},"callRating":""'
 # A webhook that was lost on its way: the source believes that it arrived.
 _BELIEVED: Final = 200
@@ -92,9 +97,9 @@ def _service_json(call: Call) -> str:
         return (
             f'"cbWidgetHash":"{call.widget_hash}","cbToolId":1000,"cbCallId":{call.call_id}'
             f',"cbUid":1000,"cbToolName":{_quote(call.widget_name)},"cbSmatrisSession":62345'
-            f',"cbOfficeNumber":"{call.manager_extension or 0}","cbOfficeName":"Офис"'
+            f',"cbOfficeNumber":"{call.style % _OFFICES}","cbOfficeName":"Офис"'
             f',"cbOrderDate":"{_moment(call.ordered_ts)}","cbAttempt":{call.attempt}'
-            f',"cbAttemptsQueue":[{call.call_id}]'
+            f',"cbAttemptsQueue":{_attempts_json(call)}'
             f',"cbConnectType":"{_CONNECTIONS[call.connection_type]}"'
             f',"cbSmartCallCount":{call.asr_attempts or 0},"cbIvrCount":{call.playback_tick or 0}'
             f',"cbEventSource":"{call.event_source}","ctCallId":0,"ctCampaignId":0'
@@ -108,6 +113,21 @@ def _service_json(call: Call) -> str:
         f',"cbEventSource":"","ctCallId":{own},"ctCampaignId":1000,"ctCampaignName":"Реклама"'
         f',"ctIsListened":"1","tags":{_quote_list(tags)}'
     )
+
+
+def _attempts_json(call: Call) -> str:
+    """The ids of the order's attempts before this one."""
+    return json.dumps([call.call_id - back for back in range(call.attempt - 1, 0, -1)])
+
+
+def _is_unique(call: Call) -> bool:
+    """Whether the client is new: no attempt before, and no visit within the period."""
+    if call.attempt > 1:
+        return False
+    visit = call.visit
+    if visit is None or visit.ordinal == 1:
+        return True
+    return call.called_ts - visit.first_ts > _UNIQUE_DAYS * _DAY_SEC
 
 
 def _quote_list(texts: Sequence[str]) -> str:
@@ -127,11 +147,12 @@ def render_unified_call(
     Args:
         call: As it is shown now.
         deliveries: Of its webhooks.
-        offset_sec: The distance of the account's zone from UTC at the call's time.
+        offset_sec: The distance of the client's clock from UTC at the call's time.
         has_more: Adds fields that no document names.
         has_hooks: Lists the webhooks; an account's answers may not.
     """
     is_good = (call.status_code, call.status2_code) == (200, 200)
+    is_unique, is_target = _is_unique(call), call.duration2_sec > _TARGET_SEC
     manager, client = call.manager_phone.removeprefix("+"), call.client_phone.removeprefix("+")
     sign, minutes = "-" if offset_sec < 0 else "+", abs(offset_sec) // 60
     visited = "visitSite" if call.style & 1 else "siteVisit"
@@ -144,10 +165,10 @@ def render_unified_call(
         f',"status":"{"success" if is_good else "fail"}","callTime":"{_moment(call.called_ts)}"'
         f',"localDate":"{_moment(call.called_ts + offset_sec)}"'
         f',"timezoneOffset":"{sign}{minutes // 60:02d}{minutes % 60:02d}"'
-        f',"duration":{call.duration_sec},"tariffTime":{count_minutes(call.duration_sec)}'
+        f',"duration":{call.duration2_sec},"tariffTime":{count_minutes(call.duration2_sec)}'
         f',"site":{_quote(call.site)},"recordUrl":"{call.record_url or ""}"'
-        f',"unique":{_flag(call.style & 2)},"target":{_flag(call.style & 4)}'
-        f',"uniqueTarget":{_flag(call.style & 6 == 6)},"{visited}":{_quote(call.site)}'  # noqa: PLR2004
+        f',"unique":{_flag(is_unique)},"target":{_flag(is_target)}'
+        f',"uniqueTarget":{_flag(is_unique and is_target)},"{visited}":{_quote(call.site)}'
         f',{_visit_json(call)},"yaClid":"{call.ya_clientid or ""}"'
         f',"gaClid":"{call.ga_clientid or ""}","roistatClid":"{call.roistat_visit or ""}"'
         f',"calltouchClid":"","comagicClid":"","city":{_quote(call.place.city or "")}'
@@ -158,5 +179,5 @@ def render_unified_call(
     ).encode()
 
 
-def _flag(value: int) -> str:
+def _flag(value: bool) -> str:
     return "true" if value else "false"

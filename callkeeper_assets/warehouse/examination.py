@@ -24,7 +24,7 @@ from callkeeper_assets.warehouse.errors import BadDataError
 from callkeeper_assets.warehouse.odd_calls import NUMBER_PATTERN, OBJECT_PATTERN, rewrite_call
 
 # The objects of more calls are those of so many, in the hope that all are alike.
-_SAMPLE: Final = 200
+_SAMPLE: Final = 50
 _MOST_AT_ONCE: Final = 2_000
 
 

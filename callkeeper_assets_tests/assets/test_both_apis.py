@@ -24,8 +24,8 @@ _FACTS: Final = """
     SELECT c.call_id, c.called_at, c.ordered_at, c.status, c.is_final, c.status_code,
         c.status2_code, ltrim(c.client_phone, '+'), ltrim(c.manager_phone, '+'), c.widget_hash,
         c.widget_name, c.event_source, c.page, c.user_agent, c.ip, c.record_url, c.tags, c.service,
-        f.duration_sec, f.duration_min, f.attempt, f.asr_attempts, f.playback_tick, f.pages,
-        f.dates_id, f.sites_id, f.traffic_id, v.clientid, v.userid, ltrim(v.phone, '+'),
+        f.duration2_sec, f.duration2_min, f.attempt, f.asr_attempts, f.playback_tick, f.pages,
+        f.visit, f.dates_id, f.sites_id, f.traffic_id, v.clientid, v.userid, ltrim(v.phone, '+'),
         l.region, l.city
     FROM general_accounts AS a
     JOIN callkeeper_calls AS c USING (account_id)
@@ -36,8 +36,8 @@ _FACTS: Final = """
     ORDER BY c.call_id
 """
 _MISSING: Final = """
-    SELECT count(*), count(f.duration2_sec), count(f.duration2_min), count(f.visit),
-        count(c.status_reason), count(c.first_source), count(c.manager_extension)
+    SELECT count(*), count(f.duration_sec), count(f.duration_min), count(c.status_reason),
+        count(c.status2_reason), count(c.first_source), count(c.manager_extension)
     FROM general_accounts AS a
     JOIN callkeeper_calls AS c USING (account_id)
     JOIN callkeeper_calls_facts AS f ON f.account_id = c.account_id AND f.calls_id = c.id
@@ -49,7 +49,7 @@ _TOTAL: Final = """
 """
 _OTHERS: Final = """
     SELECT c.service, count(*), count(f.attempt), count(f.asr_attempts), count(f.playback_tick),
-        min(c.call_id), max(c.call_id), count(c.widget_hash), count(f.duration_sec)
+        min(c.call_id), max(c.call_id), count(c.widget_hash), count(f.duration2_sec)
     FROM general_accounts AS a
     JOIN callkeeper_calls AS c USING (account_id)
     JOIN callkeeper_calls_facts AS f ON f.account_id = c.account_id AND f.calls_id = c.id

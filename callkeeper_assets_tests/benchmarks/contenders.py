@@ -117,13 +117,13 @@ class Contender:
         wanted = sum(count for count, _ in truth), sum(seconds for _, seconds in truth)
         if self.name == "callkeeper":
             query = (
-                "SELECT count(*), sum(duration_sec) FROM callkeeper_calls_facts f"
+                "SELECT count(*), sum(duration2_sec) FROM callkeeper_calls_facts f"
                 " JOIN callkeeper_calls c ON c.id = f.calls_id"
             )
         else:
             # Where dlt inferred the type, it is that of the first call: text or a number.
             query = (
-                "SELECT count(*), sum(duration_sec::text::bigint)::bigint"
+                "SELECT count(*), sum(duration2_sec::text::bigint)::bigint"
                 f" FROM {_PEER_SCHEMAS[self.name]}.calls"
             )
         with connect(self.database_url) as connection:

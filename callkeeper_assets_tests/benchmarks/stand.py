@@ -150,10 +150,10 @@ class Stand:
         self._control("faults", {"account": account, "faults": faults})
 
     def truth(self, account: str, first: dt.date, last: dt.date) -> tuple[int, int]:
-        """How many calls the source has on these days, and the sum of their `duration_sec`."""
+        """How many calls the source has on these days, and the sum of their `duration2_sec`."""
         query = {"account": account, "from": str(first), "to": str(last), "calls": "0"}
         told = self._control(f"truth?{urlencode(query)}", None)
-        return int(told["count"]), int(told["sums"]["duration_sec"])
+        return int(told["count"]), int(told["sums"]["duration2_sec"])
 
     def _control(self, action: str, body: Mapping[str, object] | None) -> dict[str, Any]:
         data = None if body is None else json.dumps(body).encode()

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import requests
 
+from callkeeper_assets.simulator.places import DISTRICT_HOURS
 from callkeeper_assets.simulator.running import RunningSimulator
 from callkeeper_assets.webhooks.events import HOOK_EVENTS
 from callkeeper_assets_tests.simulator.conftest import DAY, KEY, OLD_KEY
@@ -79,17 +80,25 @@ def test_the_calls_are_the_account_s_own(sim: RunningSimulator, ask: Ask) -> Non
         called_at = dt.datetime.fromisoformat(call["callTime"]).replace(tzinfo=dt.UTC)
         local = dt.datetime.fromisoformat(call["localDate"])
         assert called_at == told["called_at"]
-        assert local - called_at.replace(tzinfo=None) == dt.timedelta(hours=3)
-        assert call["timezoneOffset"] == "+0300"
+        # The client's clock, which is the account's where the place tells no other.
+        hours = DISTRICT_HOURS.get(str(told["district"]), 3)
+        assert local - called_at.replace(tzinfo=None) == dt.timedelta(hours=hours)
+        assert call["timezoneOffset"] == f"+{hours:02d}00"
         assert (call["statusFirst"], call["statusSecond"]) == (
             told["status_code"],
             told["status2_code"],
         )
         assert (call["status"] == "success") == (told["status"] == "success")
         assert (call["duration"], call["tariffTime"]) == (
-            told["duration_sec"],
-            told["duration_min"],
+            told["duration2_sec"],
+            told["duration2_min"],
         )
+        assert call["target"] == (int(str(told["duration2_sec"])) > 120)
+        assert len(call["cbAttemptsQueue"]) == int(str(told["attempt"])) - 1
+        assert call_id not in call["cbAttemptsQueue"]
+        assert call["cbOfficeNumber"] in {"0", "1", "2"}
+        assert call["callerIdToManager"] == call["clientNumber"]
+        assert call["counts"] == (told["visit"] or 0)
         assert call["cbSmartCallCount"] == (told["asr_attempts"] or 0)
         assert call["cbIvrCount"] == (told["playback_tick"] or 0)
         assert ", ".join(call["tags"]) == (told["tags"] or "")

@@ -4,23 +4,27 @@
 -- would read as doubles, or the character 0.
 WITH shapes AS (
     SELECT
-        {day}any_value(payload) AS payload,
+        {day}hash(json_keys(payload, $paths)) AS shape,
+        any_value(payload) AS payload,
         bool_or(regexp_matches(payload, '{number}')) AS is_odd,
         bool_or(contains(payload, '\u0000')) AS has_zeros
     FROM raw
-    GROUP BY {day}hash(json_keys(payload, $paths))
+    GROUP BY {day}shape
 ),
 objects AS (
     SELECT
-        {day}unnest(json_keys(payload, $paths)) AS keys,
+        {day}shape,
+        unnest(json_keys(payload, $paths)) AS keys,
         unnest(range(len($paths))) AS place,
         is_odd,
         has_zeros
     FROM shapes
+),
+counted AS (
+    SELECT {day}shape, place, key, is_odd, has_zeros, count(*) AS copies
+    FROM (SELECT *, unnest(keys) AS key FROM objects)
+    GROUP BY ALL
 )
-SELECT {day}place, key, bool_or(is_doubled), bool_or(is_odd), bool_or(has_zeros)
-FROM (
-    SELECT *, unnest(keys) AS key, len(keys) <> len(list_distinct(keys)) AS is_doubled
-    FROM objects
-)
+SELECT {day}place, key, bool_or(copies > 1), bool_or(is_odd), bool_or(has_zeros)
+FROM counted
 GROUP BY {day}place, key
