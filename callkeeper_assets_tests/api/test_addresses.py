@@ -17,7 +17,7 @@ from callkeeper_assets.simulator.running import RunningSimulator, run_simulator
 from callkeeper_assets.simulator.settings import AccountSettings, AnswerSettings, Fault
 from callkeeper_assets_tests.api.conftest import KEY, QUICK, ConnectTo
 from callkeeper_assets_tests.api.fake_source import Answer, Asked, json_answer, run_fake_source
-from callkeeper_assets_tests.api.test_unified import call, failure
+from callkeeper_assets_tests.api.test_unified import call, failure, read_path
 
 DAY = date(2026, 3, 2)
 WRITTEN = ["/api/", "/api", "/api?", "/api/?", "/api/index.php", "/api/index.php?", "", "/"]
@@ -40,6 +40,11 @@ def _open(written: str, **switches: object) -> Iterator[tuple[CallKeeperClient, 
         ) as client,
     ):
         yield client, sim
+
+
+def _first_page(asked: Asked) -> Answer:
+    page, _, _ = read_path(asked)
+    return failure("Incorrect page is set") if page else json_answer([call(3)])
 
 
 def test_the_folder_is_the_default() -> None:
@@ -83,7 +88,7 @@ def test_the_written_one_is_tried_first_and_the_one_that_answers_is_remembered(
     def answer(request: Asked) -> Answer:
         asked.append(f"/{request.method}")
         is_here = asked[-1].rstrip("/") == paths[1].rstrip("/")
-        return json_answer([call(3)]) if is_here else Answer(b"<html>nothing</html>", 404)
+        return _first_page(request) if is_here else Answer(b"<html>nothing</html>", 404)
 
     with (
         run_fake_source(answer) as source,
@@ -123,7 +128,7 @@ def test_a_web_servers_refusal_is_answered_by_the_other_address_and_the_apis_own
 ) -> None:
     def refuse(asked: Asked) -> Answer:
         if asked.method == "api/index.php":
-            return json_answer([call(3)])
+            return _first_page(asked)
         return Answer(b"<html>Forbidden</html>", status)
 
     client, source = connect_to(refuse, api="ckct")
