@@ -13,6 +13,7 @@ from typing import Protocol, Self, cast
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
+from callkeeper_assets.api.bodies import judge_usable
 from callkeeper_assets.api.calls import KeyedCalls
 from callkeeper_assets.api.errors import AbortError, CallKeeperError
 from callkeeper_assets.api.names import BASE_URLS, ApiName, Role
@@ -22,7 +23,7 @@ from callkeeper_assets.api.session import Errand, RetryPolicy, SourceSession
 from callkeeper_assets.api.statistics_api import StatisticsApi
 from callkeeper_assets.api.troubles import Trouble
 from callkeeper_assets.api.unified_api import UnifiedApi
-from callkeeper_assets.api.windows import LongestWindow, Window, window_of_day
+from callkeeper_assets.api.windows import SAFETY_SEC, LongestWindow, Window, window_of_day
 
 
 class SourceApi(Protocol):
@@ -58,6 +59,7 @@ def _day_of_calls(day: date, window: Window, calls: KeyedCalls, errand: Errand) 
         window_to=datetime.fromtimestamp(end, UTC),
         requests=errand.requests,
         fetched_at=errand.started_at,
+        unusable=tuple(calls.unusable.values()),
     )
 
 
@@ -189,7 +191,7 @@ class CallKeeperClient:
     def _fetch_day(self, day: date, stop: threading.Event) -> DayOfCalls:
         errand = Errand(stop)
         whole = window_of_day(day, self._time_zone)
-        calls: KeyedCalls = {}
+        calls = KeyedCalls()
         most = 0
         todo = [whole] if whole.seconds else []
         was_refused = False
@@ -200,7 +202,8 @@ class CallKeeperClient:
                 continue
             answer = self._api.ask_for_calls(window, errand)
             if not isinstance(answer, Trouble):
-                calls.update(answer)
+                answer.set_derived_aside(whole.start - SAFETY_SEC, whole.end + SAFETY_SEC)
+                calls.add(answer)
                 most = max(most, len(answer))
                 continue
             if answer.retries_before_halving is None or not window.can_be_halved:
@@ -210,6 +213,9 @@ class CallKeeperClient:
             was_refused = True
             self._longest_window.refused(window)
             todo.extend(reversed(window.pieces(window.half_sec)))
+        trouble = judge_usable(calls)
+        if trouble is not None:
+            raise self._error(trouble, f"{self._api.calls_method} for {day}", errand)
         limit = self._api.largest_answer
         # Twice the window has twice the calls: that it would be refused is known without asking.
         if not was_refused and (limit is None or 2 * most < limit):

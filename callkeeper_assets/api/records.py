@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
+from callkeeper_assets.api.calls import UnusableRecord
+
 
 @dataclass(frozen=True, slots=True)
 class UserInfo:
@@ -37,6 +39,7 @@ class DayOfCalls:
         window_to: The next day's first instant, UTC.
         requests: HTTP requests that the day took, those retried or halved included.
         fetched_at: When the first request was sent, UTC: the calls are at least this new.
+        unusable: What else came for the day and cannot be used as calls.
     """
 
     day: date
@@ -47,6 +50,7 @@ class DayOfCalls:
     window_to: datetime
     requests: int
     fetched_at: datetime
+    unusable: tuple[UnusableRecord, ...] = ()
 
     def __len__(self) -> int:
         return len(self.call_ids)

@@ -3,16 +3,18 @@
 The guard of raw calls, their details, and the pool that lets one step at a time use a key.
 """
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from callkeeper_assets.api.local_times import compare_local_times
 from callkeeper_assets.api.records import DayOfCalls
 from callkeeper_assets.assets.partitions import first_run_id
 from callkeeper_assets.assets.raw_calls_io import DayToStore
 from callkeeper_assets.config.source import Source
-from callkeeper_assets.raw.days import DayDetails, build_table
+from callkeeper_assets.raw.days import DayDetails, LocalTimes, build_table
 from callkeeper_assets.raw.store import RawStore
 from callkeeper_assets.warehouse.guard import DayBalance, find_refusal
 from callkeeper_assets.warehouse.records import Guard
@@ -69,7 +71,10 @@ class Judgement:
                 fetched_at=fetched.fetched_at,
                 run_id=first_run_id(self.context.run),
                 refusal=refusal,
+                unusable=Counter(one.reason for one in fetched.unusable),
+                local_times=self._compare_times(fetched),
             ),
+            unusable=self.shield.pass_unusable(fetched.unusable),
         )
 
     def describe(self, day: DayToStore) -> dict[str, Any]:
@@ -81,9 +86,16 @@ class Judgement:
             "window_to": dg.MetadataValue.timestamp(details.window_to),
             "fetched_at": dg.MetadataValue.timestamp(details.fetched_at),
             "requests": details.requests,
+            "unusable_records": sum(details.unusable.values()),
             "file": self.store.locate(self.source.name, details.day),
             **({"refused": details.refusal} if details.refusal else {}),
         }
+
+    def _compare_times(self, fetched: DayOfCalls) -> LocalTimes | None:
+        if self.source.api != "ckct":
+            return None
+        found = compare_local_times(fetched.epochs, fetched.payloads)
+        return None if found is None else LocalTimes(**vars(found))
 
     def _find_refusal(self, fetched: DayOfCalls) -> str:
         """Say why an answer may not replace the stored day; empty if it may."""

@@ -15,6 +15,7 @@ from callkeeper_assets.config.source import Source
 from callkeeper_assets.database import connect
 from callkeeper_assets.personal_data.rewriting import spool_folder
 from callkeeper_assets.personal_data.searching import (
+    RawHit,
     Row,
     SourceHits,
     find_hits,
@@ -83,7 +84,7 @@ def _export_source(hits: SourceHits, spooled: int) -> Document:
                 "day": str(one.day),
                 "refused_answer": one.refused,
                 "as": one.role,
-                "call": msgspec.json.decode(one.payload),
+                **_show_call(one),
             }
             for one in hits.raw
             if one.role != "manager"
@@ -103,6 +104,12 @@ def _export_source(hits: SourceHits, spooled: int) -> Document:
         "raw_calls_that_may_be_masked_ones": hits.masked,
         "unreadable_files": hits.unreadable,
     }
+
+
+def _show_call(hit: RawHit) -> Document:
+    if not hit.reason:
+        return {"call": msgspec.json.decode(hit.payload)}
+    return {"record": hit.payload, "unusable": hit.reason}
 
 
 def _show_body(as_json: bytes | None, body: bytes) -> Document:

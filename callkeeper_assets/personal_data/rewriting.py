@@ -79,7 +79,7 @@ def rewrite_raw_days(
         days = store.list_days(source, refused=refused)
         for day in sorted(days if only is None else days & only[refused]):
             try:
-                calls, details = store.read(source, day, refused=refused)
+                calls, details = store.read_stored(source, day, refused=refused)
             except UnreadableDayError as error:
                 done.unreadable.append(str(error))
                 continue

@@ -15,6 +15,7 @@ from callkeeper_assets.personal_data.targets import Connection, Target
 from callkeeper_assets.privacy.numbers import RUSSIAN_DIGITS
 from callkeeper_assets.privacy.rewriting import NotJsonError, decode
 from callkeeper_assets.privacy.seeking import Role, Seeker
+from callkeeper_assets.raw.days import list_unusable
 from callkeeper_assets.raw.errors import UnreadableDayError
 from callkeeper_assets.raw.store import RawStore
 from callkeeper_assets.reports.structure import CALL_COLUMN
@@ -53,13 +54,20 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class RawHit:
-    """A raw call with the number; `refused`: in an answer that the guard refused."""
+    """A raw call with the number.
+
+    Attributes:
+        refused: in an answer that the guard refused.
+        call_id: negative for a record without a readable id, which is no call (`shield`).
+        reason: why it is no call; empty if it is one.
+    """
 
     day: date
     refused: bool
     call_id: int
     role: Role
     payload: str
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -156,15 +164,18 @@ def _search_day(
     store: RawStore, hits: SourceHits, seeker: Seeker, day: date, *, refused: bool
 ) -> None:
     try:
-        calls, _ = store.read(hits.target.name, day, refused=refused)
+        calls, _ = store.read_stored(hits.target.name, day, refused=refused)
     except UnreadableDayError as error:
         hits.unreadable.append(str(error))
         return
     ids, payloads = calls["call_id"].to_pylist(), calls["payload"].to_pylist()
-    for call_id, payload in zip(ids, payloads, strict=True):
+    reasons = [one.reason for one in list_unusable(calls)]
+    usable = len(ids) - len(reasons)
+    for place, (call_id, payload) in enumerate(zip(ids, payloads, strict=True)):
         role = seeker.find_role(payload)
         if role is not None:
-            hits.raw.append(RawHit(day, refused, call_id, role, payload))
+            reason = reasons[place - usable] if place >= usable else ""
+            hits.raw.append(RawHit(day, refused, call_id, role, payload, reason))
         elif "**" in payload and seeker.could_be_in(payload):
             hits.masked += 1
 

@@ -1,14 +1,16 @@
 """A day of raw calls as an Arrow table, and as the bytes of a Parquet file.
 
 One row a call; columns `call_id` (int64), `called_at` (timestamp, UTC) and `payload` (the JSON
-text of the call, byte for byte as received), ordered by time, then id. Columns are built from
-buffers: `pyarrow.array` imports pandas, which costs a process 0.7 s and more.
+text of the call, byte for byte as received), ordered by time, then id. A day with records that
+cannot be used has a row for each of them behind the calls, without `called_at`, and a column
+`reason`, NULL for calls. Columns are built from buffers: `pyarrow.array` imports pandas, which
+costs a process 0.7 s and more.
 """
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
@@ -21,6 +23,35 @@ if TYPE_CHECKING:
 _ROWS_IN_GROUP: Final = 20_000
 _MICROSECONDS: Final = 1_000_000
 _DETAILS_KEY: Final = b"callkeeper"
+_CALL_COLUMNS: Final = ("call_id", "called_at", "payload")
+
+
+class UnusableRow(NamedTuple):
+    """A record that is no call, as it is stored.
+
+    Attributes:
+        key: The call's id where it can be read, else a negative number that stands for the record.
+        payload: Its text.
+        reason: Why it cannot be used.
+    """
+
+    key: int
+    payload: bytes
+    reason: str
+
+
+class LocalTimes(msgspec.Struct, frozen=True, kw_only=True):
+    """How a day's calls compare with their clients' clocks, where the source tells these.
+
+    Attributes:
+        compared: Calls with a believable offset that were looked at.
+        differing: Of these, those whose own time is another one.
+        difference_sec: By how much mostly: the call's time less the client's.
+    """
+
+    compared: int
+    differing: int
+    difference_sec: int
 
 
 class DayDetails(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,6 +67,8 @@ class DayDetails(msgspec.Struct, frozen=True, kw_only=True):
         fetched_at: When the last answer came, UTC.
         run_id: The Dagster run, of a re-executed run the first one.
         refusal: Why the guard did not let the answer replace the day; empty if it did.
+        unusable: Records of the day that are no calls, by reason.
+        local_times: None where the source tells no clients' times, or an older version stored it.
     """
 
     source: str
@@ -47,6 +80,8 @@ class DayDetails(msgspec.Struct, frozen=True, kw_only=True):
     fetched_at: datetime
     run_id: str
     refusal: str = ""
+    unusable: Mapping[str, int] = {}
+    local_times: LocalTimes | None = None
 
 
 def build_table(
@@ -56,31 +91,73 @@ def build_table(
     import pyarrow as pa  # noqa: PLC0415 -- 0.4 s, which the command line need not pay
 
     rows = len(call_ids)
-    offsets = array("q", bytes(8 * (rows + 1)))
-    total = 0
-    for position, payload in enumerate(payloads, start=1):
-        total += len(payload)
-        offsets[position] = total
     micros = array("q", [epoch * _MICROSECONDS for epoch in epochs])
     return pa.Table.from_arrays(
         [
             pa.Array.from_buffers(pa.int64(), rows, [None, pa.py_buffer(array("q", call_ids))]),
             pa.Array.from_buffers(pa.timestamp("us", "UTC"), rows, [None, pa.py_buffer(micros)]),
-            pa.Array.from_buffers(
-                pa.large_string(),
-                rows,
-                [None, pa.py_buffer(offsets), pa.py_buffer(b"".join(payloads))],
-            ),
+            _build_texts(payloads),
         ],
-        names=["call_id", "called_at", "payload"],
+        names=_CALL_COLUMNS,
     )
+
+
+def _build_texts(texts: Sequence[bytes]) -> "pa.Array":
+    import pyarrow as pa  # noqa: PLC0415
+
+    offsets = array("q", bytes(8 * (len(texts) + 1)))
+    total = 0
+    for position, text in enumerate(texts, start=1):
+        total += len(text)
+        offsets[position] = total
+    return pa.Array.from_buffers(
+        pa.large_string(), len(texts), [None, pa.py_buffer(offsets), pa.py_buffer(b"".join(texts))]
+    )
+
+
+def add_unusable(calls: "pa.Table", rows: Sequence[UnusableRow]) -> "pa.Table":
+    """Return a day's table with records that are no calls behind its calls."""
+    if not rows:
+        return calls
+    import pyarrow as pa  # noqa: PLC0415
+
+    records = build_table([one.key for one in rows], [0] * len(rows), [one.payload for one in rows])
+    records = records.set_column(1, "called_at", pa.nulls(len(rows), pa.timestamp("us", "UTC")))
+    reasons = _build_texts([one.reason.encode() for one in rows])
+    return pa.concat_tables(
+        [
+            calls.append_column("reason", pa.nulls(calls.num_rows, pa.large_string())),
+            records.append_column("reason", reasons),
+        ]
+    )
+
+
+def take_calls(stored: "pa.Table") -> "pa.Table":
+    """Return the calls of a day as it is stored."""
+    if "reason" not in stored.column_names:
+        return stored
+    calls = stored.slice(0, stored.column("reason").null_count)
+    return calls.select([name for name in stored.column_names if name in _CALL_COLUMNS])
+
+
+def list_unusable(stored: "pa.Table") -> list[UnusableRow]:
+    """Return the records of a day, as it is stored, that are no calls."""
+    if "reason" not in stored.column_names:
+        return []
+    rows = stored.slice(stored.column("reason").null_count)
+    keys, payloads, reasons = (
+        rows.column(name).to_pylist() for name in ("call_id", "payload", "reason")
+    )
+    return [
+        UnusableRow(key, payload.encode(), reason)
+        for key, payload, reason in zip(keys, payloads, reasons, strict=True)
+    ]
 
 
 def replace_payloads(calls: "pa.Table", payloads: Sequence[bytes]) -> "pa.Table":
     """Return a day's table with other JSON texts, parallel to its rows."""
-    rebuilt = build_table([0] * len(payloads), [0] * len(payloads), payloads)
     place = calls.schema.get_field_index("payload")
-    return calls.set_column(place, "payload", rebuilt["payload"])
+    return calls.set_column(place, "payload", _build_texts(payloads))
 
 
 def encode_day(calls: "pa.Table", details: DayDetails) -> bytes:
@@ -110,7 +187,7 @@ def decode_day(
     Args:
         content: The file.
         name: Where it lies, for the error's text.
-        columns: Only these; None reads all.
+        columns: Only these, and `reason` where the file has it; None reads all.
 
     Raises:
         UnreadableDayError: It is no Parquet file of this product, or it is damaged.
@@ -121,6 +198,8 @@ def decode_day(
     try:
         file = pq.ParquetFile(pa.BufferReader(content))
         details = msgspec.json.decode(file.schema_arrow.metadata[_DETAILS_KEY], type=DayDetails)
+        if columns and "reason" in file.schema_arrow.names:
+            columns = [*columns, "reason"]
         # Three columns of a day: threads make it no faster, and each keeps memory of its own.
         return file.read(columns=columns, use_threads=False), details
     except (pa.ArrowException, OSError, KeyError, TypeError, msgspec.DecodeError) as error:

@@ -13,7 +13,14 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from callkeeper_assets.raw.days import DayDetails, decode_day, encode_day
+from callkeeper_assets.raw.days import (
+    DayDetails,
+    UnusableRow,
+    decode_day,
+    encode_day,
+    list_unusable,
+    take_calls,
+)
 from callkeeper_assets.raw.errors import MissingDayError, StoreError
 
 if TYPE_CHECKING:
@@ -59,6 +66,10 @@ class RawStore:
     def write(self, calls: "pa.Table", details: DayDetails) -> int:
         """Replace a day, atomically; an answer refused before is cleared away.
 
+        Args:
+            calls: The day's calls, with what could not be used behind them.
+            details: How it was fetched.
+
         Returns:
             The file's size in bytes.
         """
@@ -69,7 +80,7 @@ class RawStore:
         return len(content)
 
     def rewrite(self, calls: "pa.Table", details: DayDetails) -> None:
-        """Replace a day's calls as they are stored; an answer refused since stays beside."""
+        """Replace a day as `read_stored` gives it; an answer refused since stays beside."""
         self._replace(self.locate(details.source, details.day), encode_day(calls, details))
 
     def refuse(self, calls: "pa.Table", details: DayDetails) -> None:
@@ -80,7 +91,33 @@ class RawStore:
     def read(
         self, source: str, day: date, *, refused: bool = False
     ) -> "tuple[pa.Table, DayDetails]":
-        """Read a day, or its answer that was refused.
+        """Read a day's calls, or those of its answer that was refused.
+
+        Raises:
+            MissingDayError: There is no file for it.
+            UnreadableDayError: The file is damaged.
+            StoreError: The place cannot be reached.
+        """
+        stored, details = self.read_stored(source, day, refused=refused)
+        return take_calls(stored), details
+
+    def read_unusable(self, source: str, day: date) -> list[UnusableRow]:
+        """Return what came for a day and cannot be used as calls; none where there is no file.
+
+        Raises:
+            UnreadableDayError: The file is damaged.
+            StoreError: The place cannot be reached.
+        """
+        path = self.locate(source, day)
+        content = self._read(path)
+        return [] if content is None else list_unusable(decode_day(content, name=path)[0])
+
+    def read_stored(
+        self, source: str, day: date, *, refused: bool = False
+    ) -> "tuple[pa.Table, DayDetails]":
+        """Read all that is stored of a day, or of its answer that was refused.
+
+        For who looks for persons: what could not be used is behind the calls (`raw.days`).
 
         Raises:
             MissingDayError: There is no file for it.
@@ -111,7 +148,7 @@ class RawStore:
         if content is None:
             return None
         calls, details = decode_day(content, name=path, columns=["call_id"])
-        return set(calls.column("call_id").to_pylist()), details
+        return set(take_calls(calls).column("call_id").to_pylist()), details
 
     def list_days(self, source: str, *, refused: bool = False) -> set[date]:
         """Return the days of a source that have a file, or an answer that was refused.

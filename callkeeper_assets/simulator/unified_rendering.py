@@ -109,6 +109,11 @@ def _quote_list(texts: Sequence[str]) -> str:
     return json.dumps(texts, ensure_ascii=False) if texts else "[]"
 
 
+def tell_universal_id(call: Call) -> str:
+    """The id that is one over all services."""
+    return str(_UNIVERSAL[call.service] + call.call_id)
+
+
 def render_unified_call(
     call: Call, deliveries: Sequence[Delivery], offset_sec: int, *, has_more: bool
 ) -> bytes:
@@ -126,7 +131,7 @@ def render_unified_call(
     visited = "visitSite" if call.style & 1 else "siteVisit"
     country = COUNTRY_NAMES[call.place.country] if call.place.country else ""
     return (
-        f'"universalId":"{_UNIVERSAL[call.service] + call.call_id}"'
+        f'"universalId":"{tell_universal_id(call)}"'
         f',"serviceType":"{call.service}","clientNumber":"{client}","managerNumber":"{manager}"'
         f',"callerIdToManager":"{client}","callerIdToClient":"{manager}"'
         f',"statusFirst":{call.status_code},"statusSecond":{call.status2_code}'

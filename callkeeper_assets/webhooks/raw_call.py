@@ -11,8 +11,7 @@ from typing import Final
 
 import msgspec
 
-from callkeeper_assets.api.calls import UnusableCallError, key_calls, read_call_id
-from callkeeper_assets.api.redaction import excerpt
+from callkeeper_assets.api.calls import key_calls, read_call_id
 from callkeeper_assets.warehouse.call_fields import FIELDS_BY_PATH
 from callkeeper_assets.webhooks.document import (
     Document,
@@ -79,10 +78,10 @@ def build_raw_call(form: Format, body: bytes, fields: Mapping[str, str]) -> RawC
     if read_call_id(value) is None:
         raise UnusablePayloadError(_explain_id(value, fields))
     payload = _encode(call)
-    try:
-        [(call_id, (epoch, _))] = key_calls([msgspec.Raw(payload)]).items()
-    except UnusableCallError as error:
-        raise UnusablePayloadError(excerpt(str(error))) from None
+    keyed = key_calls([msgspec.Raw(payload)])
+    for record in keyed.unusable.values():
+        raise UnusablePayloadError(record.reason)
+    [(call_id, (epoch, _))] = keyed.items()
     return RawCall(call_id, _read_moment(epoch), event, payload)
 
 
