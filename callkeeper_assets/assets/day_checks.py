@@ -1,4 +1,4 @@
-"""The checks of each day: keys, foreign keys, counts, unknown fields.
+"""The checks of each day: keys, foreign keys, counts, unknown fields, what is no call.
 
 They are evaluated by the step that loads, over all its days at once, and logged one by one with
 their day: `AssetCheckResult` has no partition, and a ranged run would store it for none.
@@ -14,7 +14,15 @@ import dagster as dg
 
 from callkeeper_assets.assets.account import build_account
 from callkeeper_assets.assets.day_events import DayVerdict, Verdict, log_verdicts
+from callkeeper_assets.assets.record_checks import (
+    DESCRIPTIONS,
+    RECORDS_USABLE,
+    TIMES_AGREE,
+    judge_records,
+    judge_times,
+)
 from callkeeper_assets.config.source import Source
+from callkeeper_assets.raw.days import DayDetails
 from callkeeper_assets.warehouse.records import LoadedDay
 
 if TYPE_CHECKING:
@@ -35,6 +43,7 @@ _DESCRIPTIONS: Final = {
         "The source sent no field that its documentation does not know. New ones are kept in raw "
         "calls; tell the maintainers which, so that they get columns."
     ),
+    **DESCRIPTIONS,
 }
 
 
@@ -54,13 +63,24 @@ def build_check_specs(
 
 
 def log_checks(
-    context: dg.AssetExecutionContext, source: Source, url: str, loaded: Sequence[LoadedDay]
+    context: dg.AssetExecutionContext,
+    source: Source,
+    url: str,
+    loaded: Sequence[LoadedDay],
+    details: Mapping[date, DayDetails],
 ) -> None:
-    """Evaluate the checks that the run asks for, and log a result for each loaded day."""
+    """Evaluate the checks that the run asks for, and log a result for each loaded day.
+
+    `details`: how the days were fetched.
+    """
     wanted = context.selected_asset_check_keys
     if not loaded or not wanted:
         return
-    judges = _build_judges(source, url, {key.name for key in wanted}, loaded)
+    judges: dict[str, _Judge] = {
+        **_build_judges(source, url, {key.name for key in wanted}, loaded),
+        RECORDS_USABLE: lambda _, day: judge_records(source, day, details.get(day.day)),
+        TIMES_AGREE: lambda _, day: judge_times(day, details.get(day.day)),
+    }
     log_verdicts(
         context,
         [
@@ -72,14 +92,18 @@ def log_checks(
 
 
 def _list_checks(source: Source) -> Iterator[tuple[str, str]]:
-    """Yield table and check; unknown fields are a matter of the calls, whatever is selected."""
+    """Yield table and check; what came is a matter of the calls, whatever is selected."""
     for table in (CALLS, FACTS):
         if table in source.tables:
             yield table, "keys_unique"
             yield table, "count_equals_raw"
     if FACTS in source.tables:
         yield FACTS, "foreign_keys_found"
-    yield (CALLS if CALLS in source.tables else source.tables[0]), "no_unknown_fields"
+    of_answers = CALLS if CALLS in source.tables else source.tables[0]
+    yield of_answers, "no_unknown_fields"
+    yield of_answers, RECORDS_USABLE
+    if source.api == "ckct":
+        yield of_answers, TIMES_AGREE
 
 
 def _build_judges(

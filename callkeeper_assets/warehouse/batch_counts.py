@@ -67,6 +67,7 @@ def count_batch(
             non_final=raw.get(day, (0, 0))[1],
             unknown_fields=batch.unknown_fields.get(day, ()),
             unconfirmed=unconfirmed.get(day, {}),
+            collisions=batch.collisions.get(day, ()),
         )
         for day in batch.days
         if day in loaded

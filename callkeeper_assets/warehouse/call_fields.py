@@ -140,7 +140,7 @@ _UNIFIED_FIELDS: Final[tuple[CallField, ...]] = (
     CallField("ivr_count", ("cbIvrCount",), "IVR readings; a 0 may mean none"),
     CallField("smart_call_count", ("cbSmartCallCount",), "Recognition attempts, likewise"),
     CallField("page_number", ("page",), "The page that the call was on", is_read=False),
-    _unread("universalId", "The call's id over all services"),
+    CallField("universalId", ("universalId",), "The call's id over all services"),
     _unread("callerIdToManager", "The number shown to the manager"),
     _unread("callerIdToClient", "The number shown to the client"),
     _unread("localDate", "The call's time in the account's zone"),

@@ -83,6 +83,19 @@ class RowCounts:
 
 
 @dataclass(frozen=True)
+class Collision:
+    """A call whose id was made by hashing, and is another call's: it is not in the tables.
+
+    Attributes:
+        held_by: the universal id of the call that has it.
+    """
+
+    call_id: int
+    universal_id: str
+    held_by: str
+
+
+@dataclass(frozen=True)
 class LoadedDay:
     """A day that is in the warehouse now.
 
@@ -93,6 +106,7 @@ class LoadedDay:
         non_final: of raw_calls, those whose status can still change.
         unknown_fields: paths in the calls that the documentation does not know, sorted.
         unconfirmed: rows beside `rows` that only a webhook told of and that stayed, by table.
+        collisions: calls that were left out, for another call has their id.
     """
 
     day: date
@@ -102,6 +116,7 @@ class LoadedDay:
     non_final: int
     unknown_fields: tuple[str, ...]
     unconfirmed: Mapping[str, int] = field(default_factory=dict)
+    collisions: tuple[Collision, ...] = ()
 
     def count_rows(self, table: str) -> int:
         """Return the rows that a table has for the day, whoever told of them."""

@@ -22,9 +22,10 @@ from callkeeper_assets.warehouse.call_fields import (
     object_paths,
 )
 from callkeeper_assets.warehouse.call_sql import Plan, build_transformation, read_sql
+from callkeeper_assets.warehouse.collisions import leave_out_collisions
 from callkeeper_assets.warehouse.errors import BadDataError
 from callkeeper_assets.warehouse.local_time import Segment, split_day
-from callkeeper_assets.warehouse.records import RawDay
+from callkeeper_assets.warehouse.records import Collision, RawDay
 
 _RAW_COLUMNS = ("call_id", "called_at", "payload")
 
@@ -39,6 +40,7 @@ class Batch:
         segments: of the days, in order.
         webhooks_stay_from: by day, see `RawDay`; so `fetched_at`.
         unknown_fields: by day, sorted.
+        collisions: by day, calls that were left out, for another one has their id.
     """
 
     days: tuple[date, ...]
@@ -47,6 +49,7 @@ class Batch:
     webhooks_stay_from: dict[date, datetime | None]
     fetched_at: dict[date, datetime | None]
     unknown_fields: dict[date, tuple[str, ...]] = field(default_factory=dict)
+    collisions: dict[date, tuple[Collision, ...]] = field(default_factory=dict)
 
 
 @dataclass
@@ -121,7 +124,7 @@ class Transformer:
         self._count += 1
         frame = f"frame_{self._count}"
         self._run(frame, raw, segments, seen)
-        self._check_frame(frame, raw, days)
+        collisions = self._check_frame(frame, raw, days)
         return Batch(
             days=tuple(day.day for day in days),
             frame=frame,
@@ -129,6 +132,7 @@ class Transformer:
             webhooks_stay_from={day.day: day.webhooks_stay_from for day in days},
             fetched_at={day.day: day.fetched_at for day in days},
             unknown_fields={day: tuple(sorted(names)) for day, names in seen.unknown.items()},
+            collisions=collisions,
         )
 
     def _examine(self, raw: pa.Table) -> tuple[pa.Table, _Seen]:
@@ -168,8 +172,15 @@ class Transformer:
         for name in ("raw", "segments"):
             self._duck.unregister(name)
 
-    def _check_frame(self, frame: str, raw: pa.Table, days: Sequence[RawDay]) -> None:
-        """Refuse calls outside their day; of a call on two days keep the later day's."""
+    def _check_frame(
+        self, frame: str, raw: pa.Table, days: Sequence[RawDay]
+    ) -> dict[date, tuple[Collision, ...]]:
+        """Refuse calls outside their day; of a call on two days keep the later day's.
+
+        Returns:
+            Calls that were left out, for another one has their id.
+        """
+        collisions: dict[date, tuple[Collision, ...]] = {}
         counted = self._duck.execute(f"SELECT count(*), count(DISTINCT call_id) FROM {frame}")
         calls, ids = counted.fetchall()[0]
         if calls != raw.num_rows:
@@ -183,7 +194,9 @@ class Transformer:
                 f"Was the source's time_zone changed? Load these days from the source again."
             )
         if ids != calls:
+            leave_out_collisions(self._duck, frame, "collisions_of_batch", collisions)
             self._duck.execute(read_sql("latest").format(frame=frame))
+        return collisions
 
 
 def open_duckdb() -> duckdb.DuckDBPyConnection:

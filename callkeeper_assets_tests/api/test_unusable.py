@@ -161,8 +161,11 @@ anything: st.SearchStrategy[Any] = st.recursive(
         st.lists(inner, max_size=3)
         | st.dictionaries(
             st.sampled_from(
-                ["id", "date", "date_timestamp", "cbCallId", "ctCallId", "universalId", "callTime"]
-                + ["localDate", "timezoneOffset", "cbOrderDate", "serviceType", "status", "result"]
+                [
+                    *("id", "date", "date_timestamp", "cbCallId", "ctCallId", "universalId"),
+                    *("callTime", "localDate", "timezoneOffset", "cbOrderDate", "serviceType"),
+                    *("status", "result"),
+                ]
             ),
             inner,
             max_size=6,
@@ -296,8 +299,10 @@ def test_a_call_that_nothing_tells_the_time_of_is_set_aside() -> None:
     )
     assert not found
     assert _reasons(found) == [
-        "it has no time: callTime is empty, localDate is without a believable timezoneOffset "
-        "(unreadable), cbOrderDate is missing or null",
+        (
+            "it has no time: callTime is empty, localDate is without a believable timezoneOffset "
+            "(unreadable), cbOrderDate is missing or null"
+        ),
         "it has no time: callTime is zeros, localDate is empty, cbOrderDate is zeros",
     ]
     assert [one.call_id for one in found.unusable.values()] == [5, 6]
@@ -331,8 +336,8 @@ def test_a_record_with_a_time_of_its_own_takes_the_place_of_a_derived_one(
     assert (day.call_ids, day.unusable) == ([1], ())
 
 
-def _imported(universal_id: object, **fields: object) -> dict[str, object]:
-    return call(0, serviceType="import", universalId=universal_id, **fields)
+def _imported(universal_id: object, duration: int = 0) -> dict[str, object]:
+    return call(0, serviceType="import", universalId=universal_id, duration=duration)
 
 
 def test_imports_whose_universal_ids_end_alike_are_two_calls() -> None:
@@ -366,8 +371,10 @@ def test_ids_of_callbacks_and_call_tracking_stay_and_what_does_not_fit_is_hashed
 
 @pytest.mark.parametrize(
     ("universal_id", "shown"),
-    [("A17", "unreadable"), ("", "empty"), (None, "missing or null"), (-5, "negative")]
-    + [(1.5, "a number with a point"), ("9" * 41, "unreadable"), (0, "0"), ("٣", "unreadable")],
+    [
+        *(("A17", "unreadable"), ("", "empty"), (None, "missing or null"), (-5, "negative")),
+        *((1.5, "a number with a point"), ("9" * 41, "unreadable"), (0, "0"), ("٣", "unreadable")),
+    ],
 )
 def test_an_import_without_a_usable_universal_id_is_set_aside(
     universal_id: object, shown: str
