@@ -115,7 +115,12 @@ def tell_universal_id(call: Call) -> str:
 
 
 def render_unified_call(
-    call: Call, deliveries: Sequence[Delivery], offset_sec: int, *, has_more: bool
+    call: Call,
+    deliveries: Sequence[Delivery],
+    offset_sec: int,
+    *,
+    has_more: bool,
+    has_time: bool = True,
 ) -> bytes:
     """One call, from after the number of its page to its end.
 
@@ -124,6 +129,7 @@ def render_unified_call(
         deliveries: Of its webhooks.
         offset_sec: The distance of the account's zone from UTC at the call's time.
         has_more: Adds fields that no document names.
+        has_time: Whether `callTime` is told.
     """
     is_good = (call.status_code, call.status2_code) == (200, 200)
     manager, client = call.manager_phone.removeprefix("+"), call.client_phone.removeprefix("+")
@@ -135,7 +141,8 @@ def render_unified_call(
         f',"serviceType":"{call.service}","clientNumber":"{client}","managerNumber":"{manager}"'
         f',"callerIdToManager":"{client}","callerIdToClient":"{manager}"'
         f',"statusFirst":{call.status_code},"statusSecond":{call.status2_code}'
-        f',"status":"{"success" if is_good else "fail"}","callTime":"{_moment(call.called_ts)}"'
+        f',"status":"{"success" if is_good else "fail"}"'
+        f',"callTime":"{_moment(call.called_ts) if has_time else ""}"'
         f',"localDate":"{_moment(call.called_ts + offset_sec)}"'
         f',"timezoneOffset":"{sign}{minutes // 60:02d}{minutes % 60:02d}"'
         f',"duration":{call.duration_sec},"tariffTime":{count_minutes(call.duration_sec)}'
