@@ -71,7 +71,7 @@ class Judgement:
                 fetched_at=fetched.fetched_at,
                 run_id=first_run_id(self.context.run),
                 refusal=refusal,
-                unusable=Counter(one.reason for one in fetched.unusable),
+                unusable=tuple(Counter(one.reason for one in fetched.unusable).items()),
                 local_times=self._compare_times(fetched),
             ),
             unusable=self.shield.pass_unusable(fetched.unusable),
@@ -86,7 +86,7 @@ class Judgement:
             "window_to": dg.MetadataValue.timestamp(details.window_to),
             "fetched_at": dg.MetadataValue.timestamp(details.fetched_at),
             "requests": details.requests,
-            "unusable_records": sum(details.unusable.values()),
+            "unusable_records": sum(count for _, count in details.unusable),
             "file": self.store.locate(self.source.name, details.day),
             **({"refused": details.refusal} if details.refusal else {}),
         }

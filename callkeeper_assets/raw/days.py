@@ -8,7 +8,7 @@ costs a process 0.7 s and more.
 """
 
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -67,7 +67,7 @@ class DayDetails(msgspec.Struct, frozen=True, kw_only=True):
         fetched_at: When the last answer came, UTC.
         run_id: The Dagster run, of a re-executed run the first one.
         refusal: Why the guard did not let the answer replace the day; empty if it did.
-        unusable: Records of the day that are no calls, by reason.
+        unusable: Reasons why records of the day are no calls, each with the number of records.
         local_times: None where the source tells no clients' times, or an older version stored it.
     """
 
@@ -80,7 +80,7 @@ class DayDetails(msgspec.Struct, frozen=True, kw_only=True):
     fetched_at: datetime
     run_id: str
     refusal: str = ""
-    unusable: Mapping[str, int] = {}
+    unusable: tuple[tuple[str, int], ...] = ()
     local_times: LocalTimes | None = None
 
 

@@ -50,7 +50,7 @@ def test_a_day_without_them_is_stored_as_ever_and_older_files_are_read(tmp_path:
     stored, details = store.read_stored("moscow", DAY)
     assert stored.column_names == ["call_id", "called_at", "payload"]
     assert details == make_details()
-    assert (details.unusable, details.local_times) == ({}, None)
+    assert (details.unusable, details.local_times) == ((), None)
     assert store.read_unusable("moscow", DAY) == []
 
 
@@ -70,6 +70,6 @@ def test_a_day_that_is_rewritten_keeps_them_rewritten_as_its_calls(tmp_path: Pat
 
 def test_how_many_there_are_is_known_without_reading_them(tmp_path: Path) -> None:
     store = RawStore(str(tmp_path))
-    details = msgspec.structs.replace(make_details(), unusable={"it has no time": 1})
+    details = msgspec.structs.replace(make_details(), unusable=(("it has no time", 1),))
     store.write(add_unusable(_calls(1), ROWS[1:]), details)
     assert store.read_details("moscow", DAY) == details
