@@ -35,11 +35,6 @@ class TimeComparison:
     differing: int
     difference_sec: int
 
-    @property
-    def is_common(self) -> bool:
-        """Whether most differ."""
-        return 2 * self.differing > self.compared
-
 
 class _Local(msgspec.Struct, gc=False):
     callTime: Any = None  # noqa: N815 - the API's name
