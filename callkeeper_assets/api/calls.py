@@ -16,7 +16,9 @@ from callkeeper_assets.api.splitting import read_fields
 
 _LARGEST_ID: Final = 2**63 - 1
 _MOST_DIGITS: Final = 19
-LATEST_EPOCH: Final = 253_402_300_799  # the end of year 9999
+# The end of 2199, as the tables' moments (`plausible` in macros.sql): a date of the year 9999 is as
+# good as none, and none in another time zone.
+LATEST_EPOCH: Final = 7_258_118_399
 # What a record is that is no object, by its first character.
 _FORMS: Final = {b'"': "a text", b"[": "a list", b"n": "null", b"t": "true", b"f": "false"}
 COLLISION: Final = "the id made of its universalId is that of another call"

@@ -26,9 +26,6 @@ from callkeeper_assets.webhooks.payload import read_event
 
 # Where a webhook has it in place of `ip`: as an address of the visit.
 _ADDRESSES: Final = tuple(path for path in FIELDS_BY_PATH["ip"].paths if path.endswith("uip"))
-# 1970 to 2199, as the transformation's moments (`plausible` in macros.sql).
-_FIRST_EPOCH: Final = 0
-_END_EPOCH: Final = int(datetime(2200, 1, 1, tzinfo=UTC).timestamp())
 
 _encode = msgspec.json.Encoder().encode
 
@@ -82,15 +79,7 @@ def build_raw_call(form: Format, body: bytes, fields: Mapping[str, str]) -> RawC
     for record in keyed.unusable.values():
         raise UnusablePayloadError(record.reason)
     [(call_id, (epoch, _))] = keyed.items()
-    return RawCall(call_id, _read_moment(epoch), event, payload)
-
-
-def _read_moment(epoch: int) -> datetime:
-    # `date` may name the year 1 or 9999, which is no moment in another time zone: a payload that
-    # is not refused here would end the processing of all that waits beside it, each time anew.
-    if not _FIRST_EPOCH <= epoch < _END_EPOCH:
-        raise UnusablePayloadError("its time (date) lies before 1970 or after 2199")
-    return datetime.fromtimestamp(epoch, UTC)
+    return RawCall(call_id, datetime.fromtimestamp(epoch, UTC), event, payload)
 
 
 def _explain_id(value: object, fields: Mapping[str, str]) -> str:

@@ -65,6 +65,10 @@ WRONG: list[tuple[str, str]] = [
         NO_TIME + "a number with a point, date is unreadable",
     ),
     (
+        '{"id": 77, "date_timestamp": 253402300799, "date": "2200-01-01 00:00:00"}',
+        NO_TIME + "too large, date is unreadable",
+    ),
+    (
         '{"id": 77, "date": "0001-01-01T00:00:00+14:00"}',
         NO_TIME + "missing or null, date is unreadable",
     ),
