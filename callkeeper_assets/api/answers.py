@@ -13,15 +13,17 @@ import msgspec
 from callkeeper_assets.api.bodies import (
     BOM,
     broken,
-    check_text,
     find_failure,
+    find_failure_of,
     judge_beginning,
     judge_other,
+    part_garbled,
     unusable,
 )
-from callkeeper_assets.api.calls import KeyedCalls, UnusableCallError, key_calls
+from callkeeper_assets.api.calls import KeyedCalls, key_calls
 from callkeeper_assets.api.records import UserInfo
 from callkeeper_assets.api.redaction import excerpt
+from callkeeper_assets.api.splitting import split_records
 from callkeeper_assets.api.troubles import Trouble, trouble_of_reason
 
 
@@ -40,7 +42,7 @@ def _raw_calls(body: bytes) -> list[msgspec.Raw] | None:
 
     Raises:
         msgspec.DecodeError: It is no JSON.
-        UnicodeDecodeError: It is no UTF-8.
+        UnicodeDecodeError: It is no UTF-8, and not in its calls.
     """
     try:
         if body.lstrip()[:1] == b"[":
@@ -52,8 +54,7 @@ def _raw_calls(body: bytes) -> list[msgspec.Raw] | None:
                 return None
     except msgspec.ValidationError:
         return None
-    check_text(body)
-    if len(raws) == 1 and find_failure(msgspec.json.decode(raws[0])) is not None:
+    if len(raws) == 1 and find_failure_of(raws[0]) is not None:
         return None
     return raws
 
@@ -66,15 +67,16 @@ def read_calls(body: bytes) -> KeyedCalls | Trouble:
         return trouble
     try:
         raws = _raw_calls(body)
-        if raws is None:
-            return judge_other(body) or {}
-        return key_calls(raws)
-    except UnusableCallError as error:
-        return unusable(f"a call that cannot be used: {excerpt(str(error))}")
     except UnicodeDecodeError as error:
         return unusable(f"text that is not UTF-8, at byte {error.start}")
-    except msgspec.DecodeError as error:
-        return broken(body, str(error))
+    except (msgspec.DecodeError, RecursionError) as error:
+        raws = split_records(body, b"result")
+        if raws is None:
+            return broken(body, str(error))
+    if raws is None:
+        return judge_other(body) or KeyedCalls()
+    raws, garbled = part_garbled(body, raws)
+    return key_calls(raws).with_unusable(garbled)
 
 
 def read_user_info(body: bytes, zone: ZoneInfo) -> UserInfo | Trouble:

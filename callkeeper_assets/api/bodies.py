@@ -3,10 +3,12 @@
 Only the failures that say so are an empty period; every other one is the `Trouble` that it names.
 """
 
+from collections import Counter
 from typing import Final
 
 import msgspec
 
+from callkeeper_assets.api.calls import ELSEWHERE, KeyedCalls, UnusableRecord
 from callkeeper_assets.api.errors import BadDataError
 from callkeeper_assets.api.redaction import excerpt
 from callkeeper_assets.api.troubles import (
@@ -19,8 +21,10 @@ from callkeeper_assets.api.troubles import (
 )
 
 BOM: Final = b"\xef\xbb\xbf"
+NOT_UTF_8: Final = "its text is not UTF-8"
 # The second is what the unified API says of a page past the last one, and of an empty list.
 _NO_CALLS: Final = ("no rows found", "incorrect page is set")
+_MOST_SAID: Final = 3
 _BEGINNING: Final = 2_000  # bytes of a body that is no JSON, of which an excerpt is shown
 _REPORT: Final = "The source has changed its answer, or base_url is wrong: report it"
 
@@ -50,6 +54,19 @@ def is_empty_period(reason: str) -> bool:
 def unusable(came_back: str, remedy: str = _REPORT) -> Trouble:
     """Return the trouble with an answer that can be read, but not used."""
     return Trouble(BadDataError, f"HTTP 200 with {came_back}", remedy)
+
+
+def judge_usable(calls: KeyedCalls) -> Trouble | None:
+    """Judge the records of a day: most of them have to be calls.
+
+    What a derived time puts elsewhere is a call, though not of what was asked for.
+    """
+    reasons = Counter(one.reason for one in calls.unusable.values() if one.reason is not ELSEWHERE)
+    count = reasons.total()
+    if count <= len(calls):
+        return None
+    said = "; ".join(f"{number} × {reason}" for reason, number in reasons.most_common(_MOST_SAID))
+    return unusable(f"{count + len(calls)} records, of which {count} cannot be used: {said}")
 
 
 def broken(body: bytes, problem: str) -> Trouble:
@@ -104,11 +121,35 @@ def is_no_calls(status: int, body: bytes) -> bool:
     return 400 <= status < 500 and is_empty_period(read_reason(body))  # noqa: PLR2004
 
 
-def check_text(body: bytes) -> None:
-    """Refuse what msgspec passes: it does not look into the strings of what it hands out raw.
+def find_failure_of(record: msgspec.Raw) -> str | None:
+    """As `find_failure`, of an answer's only record; one that cannot be read is no failure."""
+    try:
+        return find_failure(msgspec.json.decode(record))
+    except (ValueError, RecursionError):
+        return None
 
-    Raises:
-        UnicodeDecodeError: It is no UTF-8.
+
+def part_garbled(
+    body: bytes, raws: list[msgspec.Raw]
+) -> tuple[list[msgspec.Raw], list[UnusableRecord]]:
+    """Part the records from those that are not UTF-8, kept with � for each such byte.
+
+    msgspec passes them: it does not look into the strings of what it hands out raw.
     """
-    if not body.isascii():
-        body.decode()
+    if body.isascii() or _is_text(body):
+        return raws, []
+    whole = [raw for raw in raws if _is_text(bytes(raw))]
+    garbled = [
+        UnusableRecord(text.decode("utf-8", "replace").encode(), NOT_UTF_8)
+        for text in map(bytes, raws)
+        if not _is_text(text)
+    ]
+    return whole, garbled
+
+
+def _is_text(text: bytes) -> bool:
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -1,25 +1,113 @@
 """The id and the time of each call, read from its JSON text without reading the rest.
 
 Numbers come as numbers or as strings; `date_timestamp` is the time, `date` (UTC) stands in for it.
-This is the client's inner loop: about a microsecond a call.
+This is the client's inner loop: about a microsecond a call. What has no usable id or time is set
+aside with the reason, and the other calls go on.
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Self
 
 import msgspec
 
+from callkeeper_assets.api.splitting import read_fields
+
 _LARGEST_ID: Final = 2**63 - 1
 _MOST_DIGITS: Final = 19
-_LATEST_EPOCH: Final = 253_402_300_799  # the end of year 9999
+# The end of 2199, as the tables' moments (`plausible` in macros.sql): a date of the year 9999 is as
+# good as none, and none in another time zone.
+LATEST_EPOCH: Final = 7_258_118_399
+# What a record is that is no object, by its first character.
+_FORMS: Final = {b'"': "a text", b"[": "a list", b"n": "null", b"t": "true", b"f": "false"}
+COLLISION: Final = "the id made of its universalId is that of another call"
+ELSEWHERE: Final = (
+    "it has no callTime, and what stands in for it (localDate, cbOrderDate) lies outside what was "
+    "asked for"
+)
 
-# Call id -> (epoch seconds, the call's JSON text).
-KeyedCalls: TypeAlias = dict[int, tuple[int, msgspec.Raw]]
+
+@dataclass(frozen=True, slots=True)
+class UnusableRecord:
+    """What came in a call's place and cannot be used as one.
+
+    Attributes:
+        payload: The record's JSON text (UTF-8), as received.
+        reason: What is wrong with it, as words that hold no value of it.
+        call_id: The call's id, where that much can be read.
+    """
+
+    payload: bytes
+    reason: str
+    call_id: int | None = None
 
 
-class UnusableCallError(ValueError):
-    """A call without a usable id or time; the text says which."""
+class KeyedCalls(dict[int, tuple[int, msgspec.Raw]]):
+    """Calls by id, each with its epoch seconds and its JSON text; beside them what is not one.
+
+    Attributes:
+        unusable: By their text: the same record in two overlapping answers is one.
+        derived: Calls without a time of their own, which something else in them tells, by id.
+        universal_ids: By ids that were made by hashing, what they were made of.
+    """
+
+    def __init__(self, calls: dict[int, tuple[int, msgspec.Raw]] | None = None) -> None:
+        super().__init__(calls or {})
+        self.unusable: dict[bytes, UnusableRecord] = {}
+        self.derived: dict[int, msgspec.Raw] = {}
+        self.universal_ids: dict[int, str] = {}
+
+    def set_aside(self, raw: msgspec.Raw, reason: str, call_id: int | None = None) -> None:
+        """Note a record that cannot be used."""
+        payload = bytes(raw)
+        self.unusable[payload] = UnusableRecord(payload, reason, call_id)
+
+    def with_unusable(self, records: Iterable[UnusableRecord]) -> Self:
+        """Note more records that cannot be used."""
+        self.unusable.update((one.payload, one) for one in records)
+        return self
+
+    def list_records(self) -> set[int | bytes]:
+        """Return what tells one answer from another: ids, and the texts of what has none."""
+        return {*self, *self.unusable}
+
+    def put_hashed(self, call_id: int, universal_id: str, call: tuple[int, msgspec.Raw]) -> None:
+        """Put a call whose id was made by hashing; of two that collide the lesser one keeps it.
+
+        Which of them came first must not decide: a day that is read again would become another.
+        """
+        held = self.universal_ids.get(call_id, universal_id)
+        if (len(held), held) < (len(universal_id), universal_id):
+            self.set_aside(call[1], COLLISION)
+            return
+        if held != universal_id:
+            self.set_aside(self[call_id][1], COLLISION)
+        self.universal_ids[call_id] = universal_id
+        self[call_id] = call
+
+    def add(self, other: "KeyedCalls") -> None:
+        """Add another answer's calls; of a call in both the other's record counts."""
+        hashed = other.universal_ids
+        self.derived |= other.derived
+        self.unusable |= other.unusable
+        self.update({key: other[key] for key in other.keys() - hashed} if hashed else other)
+        for call_id, universal_id in hashed.items():
+            self.put_hashed(call_id, universal_id, other[call_id])
+
+    def set_derived_aside(self, start: int, end: int) -> None:
+        """Set calls aside whose derived time lies outside what was asked for.
+
+        The source counts them there by a time that it does not tell. The day cannot hold them under
+        a time of another one, and dropped they would vanish without a word.
+        """
+        for call_id, raw in self.derived.items():
+            epoch, held = self.get(call_id, (start, None))
+            # Another record of the same call, with a time of its own, may have taken its place.
+            if held is raw and not start <= epoch < end:
+                self.set_aside(raw, ELSEWHERE, call_id)
+                del self[call_id]
+                self.universal_ids.pop(call_id, None)
 
 
 class _Key(msgspec.Struct, gc=False):
@@ -50,56 +138,105 @@ def read_call_id(value: object) -> int | None:
     return number if number is not None and 0 <= number <= _LARGEST_ID else None
 
 
-def _call_id(value: object, position: int) -> int:
-    number = read_call_id(value)
-    if number is None:
-        raise UnusableCallError(f"record {position} has no integer id but {_shown(value)}")
-    return number
+def read_moment(value: object, offset_sec: int = 0) -> int | None:
+    """Return a moment's epoch seconds, None if it tells none.
+
+    Args:
+        value: As received.
+        offset_sec: From UTC, of a moment that has none written behind it.
+    """
+    if not isinstance(value, str):
+        return None
+    try:
+        moment = datetime.fromisoformat(value.strip())
+    except ValueError:
+        return None
+    if moment.tzinfo:
+        offset_sec = 0
+    else:
+        moment = moment.replace(tzinfo=UTC)
+    epoch = int(moment.timestamp()) - offset_sec
+    return epoch if 0 < epoch <= LATEST_EPOCH else None
 
 
-def _shown(value: object) -> str:
-    # Never the content of an object: a call holds names, addresses and phone numbers.
-    simple = value is None or isinstance(value, str | int | float)
-    return repr(value)[:60] if simple else f"a {type(value).__name__}"
+def describe_value(value: object) -> str:
+    """Say what a value is that cannot be used.
+
+    Never the value itself: where a name is mistaken it can be a phone number, and a call holds
+    names and addresses.
+    """
+    if value is None:
+        return "missing or null"
+    if isinstance(value, bool):
+        return "true or false"
+    if isinstance(value, float):
+        return "a number with a point"
+    if isinstance(value, int):
+        return "negative" if value < 0 else "0" if value == 0 else "too large"
+    if isinstance(value, str):
+        text = value.strip()
+        return "zeros" if text.startswith("0000-00-00") else "unreadable" if text else "empty"
+    return "a list" if isinstance(value, list) else "an object"
 
 
-def _epoch(key: _Key, call_id: int) -> int:
+def describe_record(raw: msgspec.Raw) -> str:
+    """Say why a record cannot be read at all."""
+    beginning = bytes(raw)[:1]
+    if beginning == b"{":
+        return "it is no JSON"
+    return f"it is no object but {_FORMS.get(beginning, 'a number')}"
+
+
+def _read_epoch(key: _Key) -> int | None:
     stamp = key.date_timestamp
-    epoch = int(stamp) if type(stamp) is float and abs(stamp) < _LATEST_EPOCH else _integer(stamp)
-    if epoch is not None and 0 < epoch <= _LATEST_EPOCH:
-        return epoch
-    if isinstance(key.date, str):
-        try:
-            moment = datetime.fromisoformat(key.date.strip())
-        except ValueError:
-            pass
-        else:
-            return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
-    shown = f"date_timestamp {_shown(stamp)}, date {_shown(key.date)}"
-    raise UnusableCallError(f"call {call_id} has no usable time ({shown})")
+    epoch = int(stamp) if type(stamp) is float and abs(stamp) < LATEST_EPOCH else _integer(stamp)
+    return epoch if epoch is not None and 0 < epoch <= LATEST_EPOCH else read_moment(key.date)
+
+
+def _key_oddly(calls: KeyedCalls, raw: msgspec.Raw, key: _Key | None) -> None:
+    """Put a call whose id or time is not in one of the common forms, or set it aside."""
+    if key is None:
+        fields = read_fields(raw, _Key.__struct_fields__)
+        if fields is None:
+            calls.set_aside(raw, describe_record(raw))
+            return
+        key = _Key(**fields)
+    call_id, epoch = read_call_id(key.id), _read_epoch(key)
+    if call_id is None:
+        calls.set_aside(raw, f"it has no id: id is {describe_value(key.id)}")
+    elif epoch is None:
+        stamp, moment = describe_value(key.date_timestamp), describe_value(key.date)
+        reason = f"it has no time: date_timestamp is {stamp}, date is {moment}"
+        calls.set_aside(raw, reason, call_id)
+    else:
+        calls[call_id] = (epoch, raw)
 
 
 def key_calls(raws: Iterable[msgspec.Raw]) -> KeyedCalls:
-    """Return the calls by id; of two with one id the last one wins.
+    """Return the calls by id, and what has no usable id or time; of two with one id the last wins.
 
-    Raises:
-        UnusableCallError: A record is no object, or has no integer id or no time.
+    Whatever a record is, it raises nothing.
     """
-    calls: KeyedCalls = {}
-    for position, raw in enumerate(raws, start=1):
+    calls = KeyedCalls()
+    for raw in raws:
         try:
             key = _decode_key(raw)
-        except msgspec.ValidationError:
-            key = _Key()
+        except (ValueError, RecursionError):
+            _key_oddly(calls, raw, None)
+            continue
         call_id, epoch = key.id, key.date_timestamp
         # The two common forms are read here: a function call for each would double the loop's time.
         if type(call_id) is str and call_id.isdecimal() and len(call_id) <= _MOST_DIGITS:
             call_id = int(call_id)
-        if type(call_id) is not int or not 0 <= call_id <= _LARGEST_ID:
-            call_id = _call_id(call_id, position)
         if type(epoch) is str and epoch.isdecimal() and len(epoch) <= _MOST_DIGITS:
             epoch = int(epoch)
-        if type(epoch) is not int or not 0 < epoch <= _LATEST_EPOCH:
-            epoch = _epoch(key, call_id)
-        calls[call_id] = (epoch, raw)
+        if (
+            type(call_id) is int
+            and 0 <= call_id <= _LARGEST_ID
+            and type(epoch) is int
+            and 0 < epoch <= LATEST_EPOCH
+        ):
+            calls[call_id] = (epoch, raw)
+        else:
+            _key_oddly(calls, raw, key)
     return calls

@@ -48,6 +48,7 @@ def _day_of_calls(day: date, window: Window, read: ReadDay, errand: Errand) -> D
         requests=errand.requests,
         fetched_at=errand.started_at,
         strays=tuple(sorted(call_id for call_id in read.strays if call_id not in read.calls)),
+        unusable=tuple(read.calls.unusable.values()),
     )
 
 

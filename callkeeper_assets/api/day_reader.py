@@ -10,6 +10,7 @@ from typing import Final, Protocol
 from zoneinfo import ZoneInfo
 
 from callkeeper_assets.api.answer_sizes import AnswerSizes, near_cap
+from callkeeper_assets.api.bodies import judge_usable
 from callkeeper_assets.api.calls import KeyedCalls
 from callkeeper_assets.api.errors import BadDataError
 from callkeeper_assets.api.records import UserInfo
@@ -23,7 +24,7 @@ from callkeeper_assets.api.strays import (
     trouble_of_strays,
 )
 from callkeeper_assets.api.troubles import Trouble
-from callkeeper_assets.api.windows import LongestWindow, Window
+from callkeeper_assets.api.windows import SAFETY_SEC, LongestWindow, Window
 
 _CUT_MINUTE: Final = (
     "The source cuts even a minute of calls without saying so: ask CallKeeper's support"
@@ -63,11 +64,12 @@ class ReadDay:
     """What is read of a day.
 
     Attributes:
-        calls: By id, each of which lies in the window that it came for, or a second beside it.
+        calls: By id, each of which lies in the window that it came for, or a second beside it; with
+            what is no call.
         strays: Id and time of calls that came, but lie elsewhere.
     """
 
-    calls: KeyedCalls = field(default_factory=dict)
+    calls: KeyedCalls = field(default_factory=KeyedCalls)
     strays: dict[int, int] = field(default_factory=dict)
 
 
@@ -92,9 +94,12 @@ class DayReader:
         Raises:
             WindowFailedError: Some of it cannot be read, or cannot be believed.
         """
-        reading = _Reading(self, errand)
+        reading = _Reading(self, errand, whole)
         if whole.seconds:
             reading.day.calls = reading.read(whole)
+        trouble = judge_usable(reading.day.calls)
+        if trouble is not None:
+            raise WindowFailedError(whole, trouble)
         limits = [each for each in (self.api.largest_answer, self.sizes.largest) if each]
         # Twice the window has twice the calls: that it would be refused is known without asking.
         if not reading.was_refused and all(2 * reading.most < limit for limit in limits):
@@ -105,9 +110,10 @@ class DayReader:
 class _Reading:
     """One day, while it is read."""
 
-    def __init__(self, reader: DayReader, errand: Errand) -> None:
+    def __init__(self, reader: DayReader, errand: Errand, whole: Window) -> None:
         self._reader = reader
         self._errand = errand
+        self._whole = whole
         self.day = ReadDay()
         self.most = 0
         self.was_refused = False
@@ -122,9 +128,9 @@ class _Reading:
         return self._make_sure(window, calls)
 
     def _read_all(self, windows: list[Window]) -> KeyedCalls:
-        calls: KeyedCalls = {}
+        calls = KeyedCalls()
         for window in windows:
-            calls.update(self.read(window))
+            calls.add(self.read(window))
         return calls
 
     def _read_halves(self, window: Window) -> KeyedCalls:
@@ -143,6 +149,7 @@ class _Reading:
             self._refuse(window)
             return None
         self.most = max(self.most, len(answer))
+        answer.set_derived_aside(self._whole.start - SAFETY_SEC, self._whole.end + SAFETY_SEC)
         strays = find_strays(window, answer)
         if strays:
             self._judge_strays(window, answer, strays)
@@ -196,7 +203,7 @@ class _Reading:
 
     def _is_whole(self, window: Window, calls: KeyedCalls) -> bool:
         """Hold an answer against its halves, and add what they have; say what came of it."""
-        parts: KeyedCalls = {}
+        parts = KeyedCalls()
         for half in window.pieces(window.half_sec):
             found = self._ask(half)
             if found is None:
@@ -205,7 +212,7 @@ class _Reading:
             is_as_large = len(found) >= near_cap(len(calls))
             if is_as_large and half.can_be_halved and not self._is_whole(half, found):
                 return False
-            parts.update(found)
+            parts.add(found)
         new = [
             call_id
             for call_id, (epoch, _) in parts.items()
@@ -219,7 +226,7 @@ class _Reading:
             if any(call_id not in again for call_id in new):
                 self._reader.sizes.was_cut(len(again))
                 return False
-            calls.update(again)
-        calls.update(parts)
+            calls.add(again)
+        calls.add(parts)
         self._reader.sizes.was_whole(len(calls))
         return True

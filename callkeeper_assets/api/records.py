@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
+from callkeeper_assets.api.calls import UnusableRecord
+
 
 @dataclass(frozen=True, slots=True)
 class UserInfo:
@@ -38,6 +40,7 @@ class DayOfCalls:
         requests: HTTP requests that the day took, those retried or halved included.
         fetched_at: When the first request was sent, UTC: the calls are at least this new.
         strays: Ids of the few calls that came, lie outside of what was asked for, and are left out.
+        unusable: What else came for the day and cannot be used as calls.
     """
 
     day: date
@@ -49,6 +52,7 @@ class DayOfCalls:
     requests: int
     fetched_at: datetime
     strays: tuple[int, ...] = ()
+    unusable: tuple[UnusableRecord, ...] = ()
 
     def __len__(self) -> int:
         return len(self.call_ids)

@@ -13,15 +13,17 @@ import msgspec
 from callkeeper_assets.api.bodies import (
     BOM,
     broken,
-    check_text,
     find_failure,
+    find_failure_of,
     is_empty_period,
     judge_beginning,
     judge_other,
+    part_garbled,
     unusable,
 )
-from callkeeper_assets.api.calls import KeyedCalls, UnusableCallError, read_call_id
-from callkeeper_assets.api.redaction import MASK, excerpt
+from callkeeper_assets.api.calls import KeyedCalls, read_call_id
+from callkeeper_assets.api.redaction import MASK
+from callkeeper_assets.api.splitting import split_records
 from callkeeper_assets.api.troubles import Trouble, trouble_of_reason
 from callkeeper_assets.api.unified_calls import key_unified_calls
 
@@ -31,7 +33,7 @@ class Page:
     """One page of a list; without rows it is past the list's end.
 
     Attributes:
-        calls: By id.
+        calls: By id, and beside them what cannot be used.
         rows: How many there were, the same call twice counted twice.
         total: Of the whole list; None where the source does not tell.
     """
@@ -41,7 +43,7 @@ class Page:
     total: int | None
 
 
-_END = Page({}, 0, None)
+_OF_CALL = re.compile(rb"serviceType|universalId")
 
 
 class _Wrapped(msgspec.Struct):
@@ -72,7 +74,7 @@ def _read_rows(body: bytes) -> tuple[list[msgspec.Raw], int | None] | Trouble:
 
     Raises:
         msgspec.DecodeError: It is no JSON.
-        UnicodeDecodeError: It is no UTF-8.
+        UnicodeDecodeError: It is no UTF-8, and not in its calls.
     """
     total = None
     try:
@@ -88,11 +90,10 @@ def _read_rows(body: bytes) -> tuple[list[msgspec.Raw], int | None] | Trouble:
                 total = read_call_id(wrapped.info.get("totalLength"))
     except msgspec.ValidationError:
         return judge_other(body) or ([], None)
-    check_text(body)
     if len(raws) == 1:
-        reason = find_failure(msgspec.json.decode(raws[0]))
+        reason = find_failure_of(raws[0])
         # A call has a `status`, too.
-        if reason is not None and b"serviceType" not in bytes(raws[0]):
+        if reason is not None and not _OF_CALL.search(raws[0]):
             return trouble_of_reason(reason)
     return raws, total
 
@@ -105,13 +106,15 @@ def read_page(body: bytes) -> Page | Trouble:
         return trouble
     try:
         found = _read_rows(body)
-        if isinstance(found, Trouble):
-            return found
-        raws, total = found
-        return Page(key_unified_calls(raws), len(raws), total) if raws else _END
-    except UnusableCallError as error:
-        return unusable(f"a call that cannot be used: {excerpt(str(error))}")
     except UnicodeDecodeError as error:
         return unusable(f"text that is not UTF-8, at byte {error.start}")
-    except msgspec.DecodeError as error:
-        return broken(body, str(error))
+    except (msgspec.DecodeError, RecursionError) as error:
+        records = split_records(body, b"payload")
+        if records is None:
+            return broken(body, str(error))
+        found = records, None
+    if isinstance(found, Trouble):
+        return found
+    raws, total = found
+    whole, garbled = part_garbled(body, raws)
+    return Page(key_unified_calls(whole).with_unusable(garbled), len(raws), total)

@@ -6,6 +6,7 @@ for its list to be one page, and read page by page only where it cannot be made 
 until two readings agree.
 """
 
+from collections.abc import Iterable
 from typing import Final
 from urllib.parse import quote
 
@@ -112,10 +113,10 @@ class UnifiedApi:
             pages = self._read_list(window, errand)
             if isinstance(pages, Trouble):
                 return pages
-            now = [page.calls.keys() for page in pages]
+            now = [page.calls.list_records() for page in pages]
             rows = sum(page.rows for page in pages)
             if now == before and all(page.total in {None, rows} for page in pages):
-                return {key: call for page in pages for key, call in page.calls.items()}
+                return _join(pages)
             before = now
         return Trouble(
             RetryLaterError,
@@ -125,13 +126,21 @@ class UnifiedApi:
 
     def _read_list(self, window: Window, errand: Errand) -> list[Page] | Trouble:
         pages: list[Page] = []
-        seen: set[int] = set()
+        seen: set[int | bytes] = set()
         while True:
             page = self._ask_for_page(window, len(pages), errand)
             if isinstance(page, Trouble):
                 return page
             # One that knows no end would begin anew.
-            if page.calls.keys() <= seen:
+            records = page.calls.list_records()
+            if records <= seen:
                 return pages
             pages.append(page)
-            seen |= page.calls.keys()
+            seen |= records
+
+
+def _join(pages: Iterable[Page]) -> KeyedCalls:
+    calls = KeyedCalls()
+    for page in pages:
+        calls.add(page.calls)
+    return calls

@@ -1,27 +1,47 @@
 """The id and the time of each call of the unified API, read from its JSON text.
 
-A callback's id is CallKeeper's own, the one that the statistics API gives. Calls of other services
+A callback's id is CallKeeper's own, the one that the statistics API gives. Calls of call tracking
 have ids of their own that begin anew: they are moved to where no callback's id is, so that a person
-still reads the service's own id in the last digits, and a JavaScript number still holds it.
+still reads the own id in the last digits. Any other call has its universal id alone, which is too
+long for a number that JavaScript holds: its id is made by hashing.
+
+A call's time is `callTime`; of one that never happened, which has none, `localDate` less the
+client's offset tells the day, then `cbOrderDate`.
 """
 
+import re
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from hashlib import blake2b
 from typing import Any, Final
 
 import msgspec
 
-from callkeeper_assets.api.calls import KeyedCalls, UnusableCallError, read_call_id
+from callkeeper_assets.api.calls import (
+    LATEST_EPOCH,
+    KeyedCalls,
+    describe_record,
+    describe_value,
+    read_call_id,
+    read_moment,
+)
+from callkeeper_assets.api.splitting import read_fields
 
 # At and above it are ids that are no service's own.
 DERIVED_IDS: Final = 5_000_000_000_000_000
 CALLTRACKING_IDS: Final = 4_000_000_000_000_000
-OTHER_IDS: Final = 8_000_000_000_000_000
-# Of a universal id, which has 17 digits and more, so many are kept: JavaScript's largest is 9e15.
-_KEPT: Final = 1_000_000_000_000_000
-_LATEST_EPOCH: Final = 253_402_300_799  # the end of year 9999
+HASHED_IDS: Final = 5_000_000_000_000_000
+# As many as there are up to JavaScript's largest whole number.
+_HASHES: Final = 2**53 - 1 - HASHED_IDS
+# The first reading made ids of the last digits of a universal id.
+_FORMER_IDS: Final = 8_000_000_000_000_000
+_FORMERLY_KEPT: Final = 1_000_000_000_000_000
 # What a service's column of the call may hold: beyond lie the others' ids.
-_OWN_IDS: Final = CALLTRACKING_IDS
+_OWN_CALLBACKS: Final = CALLTRACKING_IDS
+_OWN_CALLTRACKING: Final = HASHED_IDS - CALLTRACKING_IDS
+_MOST_DIGITS: Final = 40
+_OFFSET: Final = re.compile(r"([+-])(\d\d):?(\d\d)")
+_QUARTER_MIN: Final = 15
+_OFFSETS_MIN: Final = range(-12 * 60, 14 * 60 + 1)
 
 
 class _Key(msgspec.Struct, gc=False):
@@ -32,75 +52,161 @@ class _Key(msgspec.Struct, gc=False):
     callTime: Any = None  # noqa: N815
 
 
+class _Times(msgspec.Struct, gc=False):
+    """What else tells the time of a call without `callTime`."""
+
+    localDate: Any = None  # noqa: N815
+    timezoneOffset: Any = None  # noqa: N815
+    cbOrderDate: Any = None  # noqa: N815
+
+
 _decode_key = msgspec.json.Decoder(_Key).decode
+_decode_times = msgspec.json.Decoder(_Times).decode
 
 
-def _own_id(value: object) -> int | None:
+def _own_id(value: object, limit: int) -> int | None:
     """Return a service's id; a 0 and an empty text are none."""
     number = read_call_id(value)
-    return number if number and number < _OWN_IDS else None
+    return number if number and number < limit else None
 
 
-def _call_id(key: _Key, position: int) -> int:
-    own = None
+def _service_id(key: _Key) -> int | None:
     if key.serviceType == "callback":
-        own = _own_id(key.cbCallId)
-    elif key.serviceType == "calltracking":
-        own = _own_id(key.ctCallId)
-        own = own and own + CALLTRACKING_IDS
-    if own is not None:
-        return own
-    universal = read_call_id(key.universalId)
-    if not universal:
-        raise UnusableCallError(f"record {position} has no id: neither its service's nor universal")
-    return OTHER_IDS + universal % _KEPT
+        return _own_id(key.cbCallId, _OWN_CALLBACKS)
+    if key.serviceType == "calltracking":
+        own = _own_id(key.ctCallId, _OWN_CALLTRACKING)
+        return own and own + CALLTRACKING_IDS
+    return None
 
 
 def identify_call(payload: bytes) -> int | None:
     """Return the id of a call of the unified API from its JSON text; None if it tells none."""
-    try:
-        return _call_id(_decode_key(payload), 1)
-    except (UnusableCallError, msgspec.DecodeError):
+    key = _read_key(msgspec.Raw(payload))
+    if key is None:
         return None
+    universal_id = read_universal_id(key.universalId)
+    return _service_id(key) or (hash_universal_id(universal_id) if universal_id else None)
 
 
 def identify_call_of_first_reading(payload: bytes) -> int | None:
     """Return the id that an imported call had by the first reading: not its alone."""
-    try:
-        universal = read_call_id(_decode_key(payload).universalId)
-    except msgspec.DecodeError:
-        return None
-    return None if universal is None else OTHER_IDS + universal % _KEPT
+    key = _read_key(msgspec.Raw(payload))
+    universal_id = read_universal_id(key.universalId) if key else ""
+    return _FORMER_IDS + int(universal_id) % _FORMERLY_KEPT if universal_id else None
 
 
-def _epoch(value: object, position: int) -> int:
-    """Read `callTime`: UTC unless it says otherwise."""
+def read_universal_id(value: object) -> str:
+    """Return a universal id, the same for a number and for its digits; empty if it is none."""
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        return ""
+    digits = str(value).strip().lstrip("0")
+    is_one = digits.isdecimal() and digits.isascii() and len(digits) <= _MOST_DIGITS
+    return digits if is_one else ""
+
+
+def hash_universal_id(universal_id: str) -> int:
+    """Return the id of a call that has its universal id alone."""
+    digest = blake2b(universal_id.encode(), digest_size=16).digest()
+    return HASHED_IDS + int.from_bytes(digest) % _HASHES
+
+
+def _read_call_time(value: object) -> int | None:
+    """Read `callTime`: UTC unless it says otherwise; epoch seconds have been seen elsewhere."""
+    if type(value) is str:
+        epoch = read_moment(value)
+        if epoch is not None:
+            return epoch
     number = read_call_id(value)
-    if number is not None:
-        if 0 < number <= _LATEST_EPOCH:
-            return number
-    elif isinstance(value, str):
-        try:
-            moment = datetime.fromisoformat(value.strip())
-        except ValueError:
-            pass
-        else:
-            return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
-    shown = repr(value)[:40] if value is None or isinstance(value, str | int | float) else "no text"
-    raise UnusableCallError(f"record {position} has no usable time (callTime {shown})")
+    return number if number is not None and 0 < number <= LATEST_EPOCH else None
+
+
+def read_offset(value: object) -> int | None:
+    """Return the seconds of a `timezoneOffset`; None where no clock has such a one.
+
+    `+0020` has been seen for `+0200`. Which was meant cannot be told for every one, so it is none.
+    """
+    found = _OFFSET.fullmatch(value.strip()) if isinstance(value, str) else None
+    if found is None:
+        return None
+    sign, hours, minutes = found.groups()
+    offset = int(f"{sign}1") * (int(hours) * 60 + int(minutes))
+    is_believable = int(minutes) < 60 and offset % _QUARTER_MIN == 0 and offset in _OFFSETS_MIN  # noqa: PLR2004
+    return offset * 60 if is_believable else None
+
+
+def read_local_date(local_date: object, timezone_offset: object) -> int | None:
+    """Return the epoch seconds of `localDate` less a believable offset."""
+    offset = read_offset(timezone_offset)
+    return None if offset is None else read_moment(local_date, offset)
+
+
+def _read_times(raw: msgspec.Raw) -> _Times:
+    try:
+        return _decode_times(raw)
+    except (ValueError, RecursionError):
+        return _Times(**(read_fields(raw, _Times.__struct_fields__) or {}))
+
+
+def _read_key(raw: msgspec.Raw) -> _Key | None:
+    fields = read_fields(raw, _Key.__struct_fields__)
+    return None if fields is None else _Key(**fields)
+
+
+def _key_oddly(calls: KeyedCalls, raw: msgspec.Raw, key: _Key | None) -> None:
+    """Put a call whose id or time is not where most have it, or set it aside."""
+    key = key or _read_key(raw)
+    if key is None:
+        calls.set_aside(raw, describe_record(raw))
+        return
+    call_id, universal_id = _service_id(key), ""
+    if call_id is None:
+        universal_id = read_universal_id(key.universalId)
+        if not universal_id:
+            shown = describe_value(key.universalId)
+            calls.set_aside(raw, f"it has no id: none of its service's, universalId is {shown}")
+            return
+        call_id = hash_universal_id(universal_id)
+    epoch = _read_call_time(key.callTime)
+    if epoch is None:
+        times = _read_times(raw)
+        epoch = read_local_date(times.localDate, times.timezoneOffset)
+        if epoch is None:
+            epoch = read_moment(times.cbOrderDate)
+        if epoch is None:
+            calls.set_aside(raw, _explain_time(key, times), call_id)
+            return
+        calls.derived[call_id] = raw
+    if universal_id:
+        calls.put_hashed(call_id, universal_id, (epoch, raw))
+    else:
+        calls[call_id] = (epoch, raw)
+
+
+def _explain_time(key: _Key, times: _Times) -> str:
+    local = describe_value(times.localDate)
+    if read_moment(times.localDate) is not None:
+        local = f"without a believable timezoneOffset ({describe_value(times.timezoneOffset)})"
+    return (
+        f"it has no time: callTime is {describe_value(key.callTime)}, localDate is {local}, "
+        f"cbOrderDate is {describe_value(times.cbOrderDate)}"
+    )
 
 
 def key_unified_calls(raws: Iterable[msgspec.Raw]) -> KeyedCalls:
-    """Return the calls by id; of two with one id the last one wins.
+    """Return the calls by id, and what has no usable id or time; of two with one id the last wins.
 
-    Raises:
-        UnusableCallError: A record is no object, or has no id or no time.
+    Whatever a record is, it raises nothing.
     """
-    calls: KeyedCalls = {}
-    for position, raw in enumerate(raws, start=1):
+    calls = KeyedCalls()
+    for raw in raws:
         try:
             key = _decode_key(raw)
-        except msgspec.ValidationError:
-            key = _Key()
-        calls[_call_id(key, position)] = (_epoch(key.callTime, position), raw)
+        except (ValueError, RecursionError):
+            _key_oddly(calls, raw, None)
+            continue
+        call_id, epoch = _service_id(key), read_moment(key.callTime)
+        if call_id is None or epoch is None:
+            _key_oddly(calls, raw, key)
+        else:
+            calls[call_id] = (epoch, raw)
     return calls

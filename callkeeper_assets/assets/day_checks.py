@@ -1,4 +1,4 @@
-"""The checks of each day: keys, foreign keys, counts, unknown fields, values that cannot be read.
+"""The checks of each day: keys, foreign keys, counts, fields, values, what is no call.
 
 They are evaluated by the step that loads, over all its days at once, and logged one by one with
 their day: `AssetCheckResult` has no partition, and a ranged run would store it for none.
@@ -14,6 +14,13 @@ import dagster as dg
 
 from callkeeper_assets.assets.account import build_account
 from callkeeper_assets.assets.day_events import DayVerdict, Verdict, log_verdicts
+from callkeeper_assets.assets.record_checks import (
+    DESCRIPTIONS,
+    RECORDS_USABLE,
+    TIMES_AGREE,
+    judge_records,
+    judge_times,
+)
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.raw.days import DayDetails
 from callkeeper_assets.warehouse.records import LoadedDay
@@ -44,6 +51,7 @@ _DESCRIPTIONS: Final = {
         "Every number and time of the day's calls could be read. One that cannot is NULL in its "
         "column, and as received in raw calls."
     ),
+    **DESCRIPTIONS,
 }
 
 
@@ -81,8 +89,12 @@ def log_checks(
     wanted = context.selected_asset_check_keys
     if not loaded or not wanted:
         return
-    judges = _build_judges(source, url, {key.name for key in wanted}, loaded)
-    judges["no_calls_lost"] = _build_loss_judge(source, fetched)
+    judges: dict[str, _Judge] = {
+        **_build_judges(source, url, {key.name for key in wanted}, loaded),
+        "no_calls_lost": _build_loss_judge(source, fetched),
+        RECORDS_USABLE: lambda _, day: judge_records(source, day, fetched.get(day.day)),
+        TIMES_AGREE: lambda _, day: judge_times(day, fetched.get(day.day)),
+    }
     log_verdicts(
         context,
         [
@@ -94,15 +106,17 @@ def log_checks(
 
 
 def _list_checks(source: Source) -> Iterator[tuple[str, str]]:
-    """Yield table and check; fields and values are a matter of the calls, whatever is selected."""
+    """Yield table and check; what came is a matter of the calls, whatever is selected."""
     for table in (CALLS, FACTS):
         if table in source.tables:
             yield table, "keys_unique"
             yield table, "count_equals_raw"
     if FACTS in source.tables:
         yield FACTS, "foreign_keys_found"
-    for name in ("no_unknown_fields", "values_readable", "no_calls_lost"):
+    for name in ("no_unknown_fields", "values_readable", "no_calls_lost", RECORDS_USABLE):
         yield name_main_table(source), name
+    if source.api == "ckct":
+        yield name_main_table(source), TIMES_AGREE
 
 
 def _build_judges(

@@ -3,17 +3,19 @@
 The guard of raw calls, their details, and the pool that lets one step at a time use a key.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import dagster as dg
 
+from callkeeper_assets.api.local_times import compare_local_times
 from callkeeper_assets.api.records import DayOfCalls
 from callkeeper_assets.assets.partitions import first_run_id
 from callkeeper_assets.assets.raw_calls_io import DayToStore
 from callkeeper_assets.config.source import Source
-from callkeeper_assets.raw.days import DayDetails, build_table
+from callkeeper_assets.raw.days import DayDetails, LocalTimes, build_table
 from callkeeper_assets.raw.store import RawStore
 from callkeeper_assets.warehouse.guard import DayBalance, find_refusal, is_worth_keeping
 from callkeeper_assets.warehouse.records import Guard
@@ -95,7 +97,10 @@ class Judgement:
                 most_calls=max(balance.before, balance.sent),
                 lost=lost,
                 strays=fetched.strays,
+                unusable=tuple(Counter(one.reason for one in fetched.unusable).items()),
+                local_times=self._compare_times(fetched),
             ),
+            unusable=self.shield.pass_unusable(fetched.unusable),
         )
 
     def describe(self, day: DayToStore) -> dict[str, Any]:
@@ -107,11 +112,18 @@ class Judgement:
             "window_to": dg.MetadataValue.timestamp(details.window_to),
             "fetched_at": dg.MetadataValue.timestamp(details.fetched_at),
             "requests": details.requests,
+            "unusable_records": sum(count for _, count in details.unusable),
             "file": self.store.locate(self.source.name, details.day),
             **({"refused": details.refusal} if details.refusal else {}),
             **({"lost_calls": details.lost} if details.lost and not details.refusal else {}),
             **({"calls_outside": _name_calls(details.strays)} if details.strays else {}),
         }
+
+    def _compare_times(self, fetched: DayOfCalls) -> LocalTimes | None:
+        if self.source.api != "ckct":
+            return None
+        found = compare_local_times(fetched.epochs, fetched.payloads)
+        return None if found is None else LocalTimes(**vars(found))
 
     def _weigh(self, fetched: DayOfCalls) -> DayBalance:
         """Compare an answer with the stored day; without a guard nothing counts but the answer."""

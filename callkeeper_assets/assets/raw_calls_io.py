@@ -4,7 +4,7 @@ What passes through it is a stream, never a period: memory holds the days under 
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import dagster as dg
 
 from callkeeper_assets.home import raw_url
-from callkeeper_assets.raw.days import DayDetails
+from callkeeper_assets.raw.days import DayDetails, UnusableRow, add_unusable
 from callkeeper_assets.raw.store import RawStore
 
 if TYPE_CHECKING:
@@ -25,10 +25,15 @@ _WRITERS: Final = 2
 
 @dataclass(frozen=True)
 class DayToStore:
-    """A fetched day; one whose details name a refusal is kept beside the stored day."""
+    """A fetched day; one whose details name a refusal is kept beside the stored day.
+
+    Attributes:
+        unusable: what came beside its calls and is none.
+    """
 
     calls: "pa.Table"
     details: DayDetails
+    unusable: Sequence[UnusableRow] = ()
 
 
 @dataclass(frozen=True)
@@ -71,10 +76,11 @@ class StoredRawCalls:
 
 
 def _store(store: RawStore, day: DayToStore) -> None:
+    content = add_unusable(day.calls, day.unusable)
     if day.details.refusal:
-        store.refuse(day.calls, day.details)
+        store.refuse(content, day.details)
     else:
-        store.write(day.calls, day.details)
+        store.write(content, day.details)
 
 
 def store_days(store: RawStore, days: Iterable[DayToStore]) -> Iterator[DayToStore]:

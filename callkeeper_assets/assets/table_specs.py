@@ -16,6 +16,9 @@ RAW_CALLS_SCHEMA: Final = dg.TableSchema(
         dg.TableColumn("call_id", "bigint", "The call's id in CallKeeper"),
         dg.TableColumn("called_at", "timestamp with time zone", "When it was called"),
         dg.TableColumn("payload", "text", "The call's JSON text, byte for byte as received"),
+        dg.TableColumn(
+            "reason", "text", "Why a record is no call; files of days without such ones lack it"
+        ),
     ]
 )
 

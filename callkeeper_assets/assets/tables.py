@@ -5,7 +5,7 @@ guard refuses does not stop the others: they are loaded and recorded, then the s
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, Final
 
@@ -47,11 +47,17 @@ _ATTEMPTS: Final = 3
 
 @dataclass(frozen=True)
 class _Outcome:
-    """What came of a run's days."""
+    """What came of a run's days.
 
-    loaded: list[LoadedDay]
-    refusals: list[str]
-    fetched: dict[date, DayDetails]
+    Attributes:
+        fetched: how those that were read had been fetched.
+        kept_back: those whose answer this run refused, with why.
+    """
+
+    loaded: list[LoadedDay] = field(default_factory=list)
+    refusals: list[str] = field(default_factory=list)
+    fetched: dict[date, DayDetails] = field(default_factory=dict)
+    kept_back: dict[date, str] = field(default_factory=dict)
 
 
 def build_tables(source: Source) -> dg.AssetsDefinition:
@@ -115,8 +121,7 @@ def _load(
     from callkeeper_assets.warehouse.loader import load_days, log_failure  # noqa: PLC0415
 
     account, run_id = build_account(source), context.run.run_id
-    kept_back: dict[date, str] = {}
-    outcome = _Outcome(loaded=[], refusals=[], fetched={})
+    outcome = _Outcome()
     days = days_of_run(context)
     total = len(days)
     wanted: Sequence[date] = tuple(days)
@@ -126,14 +131,7 @@ def _load(
             for result in load_days(
                 url,
                 account,
-                _read_days(
-                    source,
-                    raw_calls,
-                    wanted,
-                    first_run_id(context.run),
-                    kept_back,
-                    fetched=outcome.fetched,
-                ),
+                _read_days(source, raw_calls, wanted, first_run_id(context.run), outcome),
                 tables=source.tables,
                 filters=source.filters,
                 run_id=run_id,
@@ -154,7 +152,7 @@ def _load(
             if not wanted:
                 break
     outcome.loaded.sort(key=lambda one: one.day)
-    for day, reason in kept_back.items():
+    for day, reason in outcome.kept_back.items():
         # The loader logs the days that it refuses itself; these it has never seen.
         log_failure(url, account, [day], run_id, reason)
         outcome.refusals.append(reason)
@@ -167,21 +165,17 @@ def _read_days(
     raw_calls: StoredRawCalls,
     days: Iterable[date],
     run_id: str,
-    kept_back: dict[date, str],
-    *,
-    fetched: dict[date, DayDetails],
+    outcome: _Outcome,
 ) -> Iterator[RawDay]:
-    """Read the days, but put those whose answer this run refused into `kept_back`, with why.
-
-    Puts how each was fetched into `fetched`.
-    """
+    """Read the days, but note those whose answer this run refused as kept back, with why."""
     for day in days:
         refusal = source.find_retention_problem(day) or raw_calls.read_refusal(day, run_id)
         if refusal:
-            kept_back[day] = refusal
+            outcome.kept_back[day] = refusal
             continue
         calls, details = raw_calls.read_day(day)
-        fetched[day], fetched_at = details, details.fetched_at
+        fetched_at = details.fetched_at
+        outcome.fetched[day] = details
         yield RawDay(day, calls, source.webhooks_stay_from(fetched_at), fetched_at)
 
 

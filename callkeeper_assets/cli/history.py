@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 
 
 def history(
-    call_id: Annotated[int, typer.Argument(help="The call's id in CallKeeper.")],
+    call_id: Annotated[
+        int, typer.Argument(help="The call's id in CallKeeper, or its id over all services.")
+    ],
     *,
     source: Annotated[
         list[str] | None, typer.Option("--source", help="Name of a source. Default: all.")

@@ -29,6 +29,7 @@ from callkeeper_assets.cli.report import report
 from callkeeper_assets.cli.retain import retain
 from callkeeper_assets.cli.simulate import simulate
 from callkeeper_assets.cli.status import status
+from callkeeper_assets.cli.unusable import unusable
 from callkeeper_assets.cli.webhooks import webhooks
 
 app = typer.Typer(
@@ -52,6 +53,7 @@ _COMMANDS = (
     report,
     status,
     history,
+    unusable,
     forget,
     export,
     protect,

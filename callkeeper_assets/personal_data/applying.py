@@ -26,7 +26,7 @@ from callkeeper_assets.personal_data.searching import list_searched_tables
 from callkeeper_assets.personal_data.settings import note_applied, note_setting
 from callkeeper_assets.personal_data.shield import read_rule
 from callkeeper_assets.personal_data.targets import Connection, Target, make_account
-from callkeeper_assets.privacy.rewriting import NotJsonError, Protector
+from callkeeper_assets.privacy.rewriting import Protector
 from callkeeper_assets.raw.store import RawStore
 from callkeeper_assets.reports.structure import DAY_COLUMN, REPORT_COLUMN
 from callkeeper_assets.runs.lock import held_source_lock_alone
@@ -133,10 +133,7 @@ def _rewrite(
     protector = Protector(target.rule)
 
     def protect_call(_call_id: int, payload: bytes) -> bytes:
-        try:
-            return protector.protect(payload)
-        except NotJsonError:
-            return b"{}"
+        return protector.protect_record(payload)
 
     rewrite_raw_days(store, target.name, protect_call, done, is_dry=is_dry)
     if target.account_id is None:

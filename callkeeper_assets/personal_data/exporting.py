@@ -15,6 +15,7 @@ from callkeeper_assets.config.source import Source
 from callkeeper_assets.database import connect
 from callkeeper_assets.personal_data.rewriting import spool_folder
 from callkeeper_assets.personal_data.searching import (
+    RawHit,
     Row,
     SourceHits,
     find_hits,
@@ -84,7 +85,7 @@ def _export_source(hits: SourceHits, spooled: int) -> Document:
                 "refused_answer": one.version == "refused",
                 "replaced_day": one.version == "replaced",
                 "as": one.role,
-                "call": msgspec.json.decode(one.payload),
+                **_show_call(one),
             }
             for one in hits.raw
             if one.role != "manager"
@@ -104,6 +105,12 @@ def _export_source(hits: SourceHits, spooled: int) -> Document:
         "raw_calls_that_may_be_masked_ones": hits.masked,
         "unreadable_files": hits.unreadable,
     }
+
+
+def _show_call(hit: RawHit) -> Document:
+    if not hit.reason:
+        return {"call": msgspec.json.decode(hit.payload)}
+    return {"record": hit.payload, "unusable": hit.reason}
 
 
 def _show_body(as_json: bytes | None, body: bytes) -> Document:

@@ -79,7 +79,7 @@ def rewrite_raw_days(
         days = store.list_days(source, version)
         for day in sorted(days if only is None else days & only[version]):
             try:
-                calls, details = store.read(source, day, version)
+                calls, details = store.read_stored(source, day, version)
             except UnreadableDayError as error:
                 done.unreadable.append(str(error))
                 continue

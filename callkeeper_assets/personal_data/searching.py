@@ -16,6 +16,7 @@ from callkeeper_assets.personal_data.targets import Connection, Target
 from callkeeper_assets.privacy.numbers import RUSSIAN_DIGITS
 from callkeeper_assets.privacy.rewriting import NotJsonError, decode
 from callkeeper_assets.privacy.seeking import Role, Seeker
+from callkeeper_assets.raw.days import list_unusable
 from callkeeper_assets.raw.errors import UnreadableDayError
 from callkeeper_assets.raw.store import VERSIONS, RawStore, Version
 from callkeeper_assets.reports.structure import CALL_COLUMN
@@ -54,13 +55,20 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class RawHit:
-    """A raw call with the number; `version`: of the day's file in which it is."""
+    """A raw call with the number.
+
+    Attributes:
+        version: of the day's file in which it is.
+        call_id: negative for a record without a readable id, which is no call (`shield`).
+        reason: why it is no call; empty if it is one.
+    """
 
     day: date
     version: Version
     call_id: int
     role: Role
     payload: str
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -158,15 +166,18 @@ def _search_day(
     store: RawStore, hits: SourceHits, seeker: Seeker, day: date, version: Version
 ) -> None:
     try:
-        calls, _ = store.read(hits.target.name, day, version)
+        calls, _ = store.read_stored(hits.target.name, day, version)
     except UnreadableDayError as error:
         hits.unreadable.append(str(error))
         return
     ids, payloads = calls["call_id"].to_pylist(), calls["payload"].to_pylist()
-    for call_id, payload in zip(ids, payloads, strict=True):
+    reasons = [one.reason for one in list_unusable(calls)]
+    usable = len(ids) - len(reasons)
+    for place, (call_id, payload) in enumerate(zip(ids, payloads, strict=True)):
         role = seeker.find_role(payload)
         if role is not None:
-            hits.raw.append(RawHit(day, version, call_id, role, payload))
+            reason = reasons[place - usable] if place >= usable else ""
+            hits.raw.append(RawHit(day, version, call_id, role, payload, reason))
         elif "**" in payload and seeker.could_be_in(payload):
             hits.masked += 1
 

@@ -4,21 +4,24 @@ Built once a run: one question to the database. Where everything is kept and nob
 calls pass through untouched.
 """
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Final
 
+from callkeeper_assets.api.calls import UnusableRecord
 from callkeeper_assets.api.redaction import register_secret
-from callkeeper_assets.api.unified_calls import DERIVED_IDS, identify_call_of_first_reading
+from callkeeper_assets.api.unified_calls import HASHED_IDS, identify_call_of_first_reading
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.database import connect
 from callkeeper_assets.personal_data.settings import note_setting
-from callkeeper_assets.privacy.rewriting import Eraser, NotJsonError, Protector, Scope
+from callkeeper_assets.privacy.rewriting import NOTHING, Eraser, NotJsonError, Protector, Scope
 from callkeeper_assets.privacy.rule import Rule
+from callkeeper_assets.raw.days import UnusableRow
 from callkeeper_assets.warehouse.forgotten_calls import read_forgotten_calls
 
-# What is left of a call that cannot be read, of which nobody knows what it says.
-_NOTHING: Final = b"{}"
+_DIGITS: Final = re.compile(rb"\d")
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,7 @@ class Shield:
     def pass_call(self, call_id: int, payload: bytes) -> bytes:
         """Return a call's JSON as it may be written."""
         scope = self.forgotten.get(call_id)
-        if scope is None and call_id >= DERIVED_IDS and self.forgotten:
+        if scope is None and call_id >= HASHED_IDS and self.forgotten:
             # It may have been forgotten when it still had its former id.
             former = identify_call_of_first_reading(payload)
             scope = None if former is None else self.forgotten.get(former)
@@ -53,7 +56,37 @@ class Shield:
                 payload = self.eraser.erase(payload, scope)
             return self.protector.protect(payload)
         except NotJsonError:
-            return _NOTHING
+            return NOTHING
+
+    def pass_unusable(self, records: Iterable[UnusableRecord]) -> list[UnusableRow]:
+        """Return what is no call as it may be written."""
+        return [self._pass_record(one) for one in records]
+
+    def _pass_record(self, record: UnusableRecord) -> UnusableRow:
+        key = name_record(record, self.eraser)
+        payload, scope = record.payload, self.forgotten.get(key)
+        try:
+            if scope is not None:
+                payload = self.eraser.erase(payload, scope)
+        except NotJsonError:
+            payload = NOTHING
+        return UnusableRow(key, self.protector.protect_record(payload), record.reason)
+
+
+def name_record(record: UnusableRecord, eraser: Eraser) -> int:
+    """Return a record's key: the call's id, or a negative number, the same when it comes again.
+
+    By it a forgotten client's record is known. It is made of what is left when the person is taken
+    out: of the whole text it would tell the number to who tries all numbers there are.
+    """
+    if record.call_id is not None:
+        return record.call_id
+    try:
+        rest = eraser.erase(record.payload, "client") if record.payload[:1] == b"{" else b""
+    except NotJsonError:
+        rest = b""
+    rest = rest or _DIGITS.sub(b"", record.payload)
+    return -1 - int.from_bytes(blake2b(rest, digest_size=8).digest()) % 2**63
 
 
 def read_rule(source: Source) -> Rule:

@@ -1,18 +1,20 @@
 """A day of raw calls as an Arrow table, and as the bytes of a Parquet file.
 
 One row a call; columns `call_id` (int64), `called_at` (timestamp, UTC) and `payload` (the JSON
-text of the call, byte for byte as received), ordered by time, then id. Columns are built from
-buffers: `pyarrow.array` imports pandas, which costs a process 0.7 s and more.
+text of the call, byte for byte as received), ordered by time, then id. A day with records that
+cannot be used has a row for each of them behind the calls, without `called_at`, and a column
+`reason`, NULL for calls. Columns are built from buffers: `pyarrow.array` imports pandas, which
+costs a process 0.7 s and more.
 """
 
 from array import array
 from collections.abc import Sequence
 from datetime import date, datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
-from callkeeper_assets.api.unified_calls import DERIVED_IDS, identify_call
+from callkeeper_assets.api.unified_calls import HASHED_IDS, identify_call
 from callkeeper_assets.raw.errors import UnreadableDayError
 from callkeeper_assets.reading import READING
 
@@ -25,6 +27,35 @@ _MICROSECONDS: Final = 1_000_000
 _DETAILS_KEY: Final = b"callkeeper"
 # Files without it have the ids of the first reading.
 _READING_KEY: Final = b"callkeeper_reading"
+_CALL_COLUMNS: Final = ("call_id", "called_at", "payload")
+
+
+class UnusableRow(NamedTuple):
+    """A record that is no call, as it is stored.
+
+    Attributes:
+        key: The call's id where it can be read, else a negative number that stands for the record.
+        payload: Its text.
+        reason: Why it cannot be used.
+    """
+
+    key: int
+    payload: bytes
+    reason: str
+
+
+class LocalTimes(msgspec.Struct, frozen=True, kw_only=True):
+    """How a day's calls compare with their clients' clocks, where the source tells these.
+
+    Attributes:
+        compared: Calls with a believable offset that were looked at.
+        differing: Of these, those whose own time is another one.
+        difference_sec: By how much mostly: the call's time less the client's.
+    """
+
+    compared: int
+    differing: int
+    difference_sec: int
 
 
 class DayDetails(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,6 +76,8 @@ class DayDetails(msgspec.Struct, frozen=True, kw_only=True):
         lost: Calls that are gone from the day as it was, which lies beside; 0 if nothing does.
         strays: Ids of the few calls that came, though they lie outside of what was asked for; they
             are not in the file.
+        unusable: Reasons why records of the day are no calls, each with the number of records.
+        local_times: None where the source tells no clients' times, or an older version stored it.
     """
 
     source: str
@@ -59,6 +92,8 @@ class DayDetails(msgspec.Struct, frozen=True, kw_only=True):
     most_calls: int = 0
     lost: int = 0
     strays: tuple[int, ...] = ()
+    unusable: tuple[tuple[str, int], ...] = ()
+    local_times: LocalTimes | None = None
 
 
 def build_table(
@@ -68,44 +103,86 @@ def build_table(
     import pyarrow as pa  # noqa: PLC0415 -- 0.4 s, which the command line need not pay
 
     rows = len(call_ids)
-    offsets = array("q", bytes(8 * (rows + 1)))
-    total = 0
-    for position, payload in enumerate(payloads, start=1):
-        total += len(payload)
-        offsets[position] = total
     micros = array("q", [epoch * _MICROSECONDS for epoch in epochs])
     return pa.Table.from_arrays(
         [
             pa.Array.from_buffers(pa.int64(), rows, [None, pa.py_buffer(array("q", call_ids))]),
             pa.Array.from_buffers(pa.timestamp("us", "UTC"), rows, [None, pa.py_buffer(micros)]),
-            pa.Array.from_buffers(
-                pa.large_string(),
-                rows,
-                [None, pa.py_buffer(offsets), pa.py_buffer(b"".join(payloads))],
-            ),
+            _build_texts(payloads),
         ],
-        names=["call_id", "called_at", "payload"],
+        names=_CALL_COLUMNS,
     )
+
+
+def _build_texts(texts: Sequence[bytes]) -> "pa.Array":
+    import pyarrow as pa  # noqa: PLC0415
+
+    offsets = array("q", bytes(8 * (len(texts) + 1)))
+    total = 0
+    for position, text in enumerate(texts, start=1):
+        total += len(text)
+        offsets[position] = total
+    return pa.Array.from_buffers(
+        pa.large_string(), len(texts), [None, pa.py_buffer(offsets), pa.py_buffer(b"".join(texts))]
+    )
+
+
+def add_unusable(calls: "pa.Table", rows: Sequence[UnusableRow]) -> "pa.Table":
+    """Return a day's table with records that are no calls behind its calls."""
+    if not rows:
+        return calls
+    import pyarrow as pa  # noqa: PLC0415
+
+    records = build_table([one.key for one in rows], [0] * len(rows), [one.payload for one in rows])
+    records = records.set_column(1, "called_at", pa.nulls(len(rows), pa.timestamp("us", "UTC")))
+    reasons = _build_texts([one.reason.encode() for one in rows])
+    return pa.concat_tables(
+        [
+            calls.append_column("reason", pa.nulls(calls.num_rows, pa.large_string())),
+            records.append_column("reason", reasons),
+        ]
+    )
+
+
+def take_calls(stored: "pa.Table") -> "pa.Table":
+    """Return the calls of a day as it is stored."""
+    if "reason" not in stored.column_names:
+        return stored
+    calls = stored.slice(0, stored.column("reason").null_count)
+    return calls.select([name for name in stored.column_names if name in _CALL_COLUMNS])
+
+
+def list_unusable(stored: "pa.Table") -> list[UnusableRow]:
+    """Return the records of a day, as it is stored, that are no calls."""
+    if "reason" not in stored.column_names:
+        return []
+    rows = stored.slice(stored.column("reason").null_count)
+    keys, payloads, reasons = (
+        rows.column(name).to_pylist() for name in ("call_id", "payload", "reason")
+    )
+    return [
+        UnusableRow(key, payload.encode(), reason)
+        for key, payload, reason in zip(keys, payloads, reasons, strict=True)
+    ]
 
 
 def replace_payloads(calls: "pa.Table", payloads: Sequence[bytes]) -> "pa.Table":
     """Return a day's table with other JSON texts, parallel to its rows."""
-    rebuilt = build_table([0] * len(payloads), [0] * len(payloads), payloads)
     place = calls.schema.get_field_index("payload")
-    return calls.set_column(place, "payload", rebuilt["payload"])
+    return calls.set_column(place, "payload", _build_texts(payloads))
 
 
 def _has_renewed_ids(calls: "pa.Table") -> bool:
     """Whether some id was not the service's own, and so is made otherwise today."""
     ids = calls["call_id"].to_pylist() if "call_id" in calls.column_names else []
-    return any(call_id >= DERIVED_IDS for call_id in ids)
+    return any(call_id >= HASHED_IDS for call_id in ids)
 
 
 def _renew_ids(calls: "pa.Table") -> "pa.Table":
     """Give calls of an older reading the ids that they have today."""
     rows = zip(calls["call_id"].to_pylist(), calls["payload"].to_pylist(), strict=True)
     ids = [
-        identify_call(payload.encode()) or call_id if call_id >= DERIVED_IDS else call_id
+        identify_call(payload.encode()) or call_id if call_id >= HASHED_IDS else call_id
         for call_id, payload in rows
     ]
     renewed = build_table(ids, [0] * len(ids), [b""] * len(ids))
@@ -140,7 +217,7 @@ def decode_day(
     Args:
         content: The file.
         name: Where it lies, for the error's text.
-        columns: Only these; None reads all.
+        columns: Only these, and `reason` where the file has it; None reads all.
 
     Raises:
         UnreadableDayError: It is no Parquet file of this product, or it is damaged.
@@ -152,6 +229,8 @@ def decode_day(
         file = pq.ParquetFile(pa.BufferReader(content))
         metadata = file.schema_arrow.metadata
         details = msgspec.json.decode(metadata[_DETAILS_KEY], type=DayDetails)
+        if columns and "reason" in file.schema_arrow.names:
+            columns = [*columns, "reason"]
         # Three columns of a day: threads make it no faster, and each keeps memory of its own.
         calls = file.read(columns=columns, use_threads=False)
         if int(metadata.get(_READING_KEY, 1)) < READING and _has_renewed_ids(calls):

@@ -14,7 +14,14 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
-from callkeeper_assets.raw.days import DayDetails, decode_day, encode_day
+from callkeeper_assets.raw.days import (
+    DayDetails,
+    UnusableRow,
+    decode_day,
+    encode_day,
+    list_unusable,
+    take_calls,
+)
 from callkeeper_assets.raw.errors import MissingDayError, StoreError
 
 if TYPE_CHECKING:
@@ -73,6 +80,10 @@ class RawStore:
         Of a day whose details tell of lost calls the file as it was before is kept beside, until it
         has its calls again: the first one, which has most.
 
+        Args:
+            calls: The day's calls, with what could not be used behind them.
+            details: How it was fetched.
+
         Returns:
             The file's size in bytes.
         """
@@ -88,7 +99,7 @@ class RawStore:
         return len(content)
 
     def rewrite(self, calls: "pa.Table", details: DayDetails, version: Version = "stored") -> None:
-        """Replace the calls of one version of a day; the others stay."""
+        """Replace one version of a day, as `read_stored` gives it; the others stay."""
         path = self.locate(details.source, details.day, version)
         self._replace(path, encode_day(calls, details))
 
@@ -99,7 +110,33 @@ class RawStore:
     def read(
         self, source: str, day: date, version: Version = "stored"
     ) -> "tuple[pa.Table, DayDetails]":
-        """Read a day, or what lies beside it.
+        """Read a day's calls, or those of what lies beside it.
+
+        Raises:
+            MissingDayError: There is no file for it.
+            UnreadableDayError: The file is damaged.
+            StoreError: The place cannot be reached.
+        """
+        stored, details = self.read_stored(source, day, version)
+        return take_calls(stored), details
+
+    def read_unusable(self, source: str, day: date) -> list[UnusableRow]:
+        """Return what came for a day and cannot be used as calls; none where there is no file.
+
+        Raises:
+            UnreadableDayError: The file is damaged.
+            StoreError: The place cannot be reached.
+        """
+        path = self.locate(source, day)
+        content = self._read(path)
+        return [] if content is None else list_unusable(decode_day(content, name=path)[0])
+
+    def read_stored(
+        self, source: str, day: date, version: Version = "stored"
+    ) -> "tuple[pa.Table, DayDetails]":
+        """Read all that is stored of a day, or of what lies beside it.
+
+        For who looks for persons: what could not be used is behind the calls (`raw.days`).
 
         Raises:
             MissingDayError: There is no file for it.
@@ -134,7 +171,7 @@ class RawStore:
         if content is None:
             return None
         calls, details = decode_day(content, name=path, columns=["call_id"])
-        return set(calls.column("call_id").to_pylist()), details
+        return set(take_calls(calls).column("call_id").to_pylist()), details
 
     def list_days(self, source: str, version: Version = "stored") -> set[date]:
         """Return the days of a source that have a file of this version.

@@ -40,6 +40,7 @@ from callkeeper_assets.simulator.settings import (
     AnswerSettings,
     Fault,
 )
+from callkeeper_assets.simulator.spoiling import is_spoiled
 from callkeeper_assets.simulator.statuses import NOT_FINAL
 from callkeeper_assets.simulator.truth import ApiName, Truth, tell_truth
 from callkeeper_assets.simulator.unified_list import UnifiedList
@@ -150,7 +151,7 @@ class Account:
     ) -> Truth:
         """What the source now holds of a zone's days (its own by default), first to last.
 
-        Of an API: what that one cannot tell is missing.
+        Of an API: what that one cannot tell is missing, and what it spoils.
         """
         zone = zoneinfo.ZoneInfo(time_zone) if time_zone else self.zone
         start, end = day_bounds(first, zone)[0], day_bounds(last, zone)[1]
@@ -163,6 +164,8 @@ class Account:
             ]
             if api == "ckct":
                 calls += self.unified.list_others(start, end)
+        share = self.answers.unusable
+        calls = [call for call in calls if not is_spoiled(call.call_id, share)]
         return tell_truth(calls, has_calls=has_calls, api=api)
 
     def change(

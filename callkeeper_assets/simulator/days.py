@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from callkeeper_assets.simulator.calls import NEVER, Call, see_at
 from callkeeper_assets.simulator.rendering import render_call
 from callkeeper_assets.simulator.settings import AnswerSettings
+from callkeeper_assets.simulator.spoiling import is_spoiled, spoil
 
 StatusPair = tuple[int, int]
 
@@ -56,7 +57,12 @@ class ServedDay:
 def build_day(calls: Sequence[Call], answers: AnswerSettings, now: int) -> ServedDay:
     """A served day of calls sorted by time."""
     seen = [see_at(call, now) for call in calls]
-    pieces = [render_call(call, answers) for call in seen]
+    pieces = [
+        spoil(render_call(call, answers), call.call_id)
+        if is_spoiled(call.call_id, answers.unusable)
+        else render_call(call, answers)
+        for call in seen
+    ]
     offsets = array("q", [0])
     position = 0
     for piece in pieces:

@@ -99,6 +99,8 @@ class AnswerSettings:
         mark_keys: the visit's marks by Sourcebuster's keys, or by the documents' `utm_*`.
         nesting: `session` and `udata` inside `visit_info`, or beside it.
         unknown_fields: adds fields that no document names.
+        unusable: the share of calls that are sent as records which cannot be used, in all ways.
+        without_call_time: the share of the unified API's calls that come without `callTime`.
         paid_till: as `getUserInfo` tells it; a past one still answers.
         refusal: the documented failure that every method answers.
         max_calls: a window with more calls is over the limit.
@@ -129,6 +131,8 @@ class AnswerSettings:
     mark_keys: Literal["sourcebuster", "utm"] = "sourcebuster"
     nesting: Literal["inside", "beside"] = "inside"
     unknown_fields: bool = False
+    unusable: float = 0.0
+    without_call_time: float = 0.0
     paid_till: dt.datetime = dt.datetime(2030, 7, 1, tzinfo=dt.timezone(dt.timedelta(hours=3)))
     refusal: Refusal = "none"
     max_calls: int | None = None

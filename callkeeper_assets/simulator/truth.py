@@ -5,6 +5,7 @@ aware, in UTC; a missing value is None, whichever way the answer spelt it.
 """
 
 import datetime as dt
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -12,6 +13,7 @@ from typing import Final, Literal
 from callkeeper_assets.simulator.calls import Call, count_minutes, is_final_status
 from callkeeper_assets.simulator.places import COUNTRY_NAMES
 from callkeeper_assets.simulator.statuses import classify, reason2_of, reason_of
+from callkeeper_assets.simulator.unified_rendering import tell_universal_id
 
 Scalar = int | str | bool | dt.datetime | None
 
@@ -141,7 +143,13 @@ def _give_id(call: Call) -> int:
         case "calltracking":
             return 4_000_000_000_000_000 + call.call_id
         case _:
-            return 8_000_000_000_000_000 + call.call_id
+            return _hash(tell_universal_id(call))
+
+
+def _hash(universal_id: str) -> int:
+    """Hash by the rule as it is documented, not by the product's code, which this is to prove."""
+    digest = int.from_bytes(hashlib.blake2b(universal_id.encode(), digest_size=16).digest())
+    return 5_000_000_000_000_000 + digest % (2**53 - 1 - 5_000_000_000_000_000)
 
 
 def describe_unified_call(call: Call) -> dict[str, Scalar]:

@@ -11,7 +11,7 @@ import random
 import threading
 import zoneinfo
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -23,6 +23,7 @@ from callkeeper_assets.simulator.generation import day_bounds, draw_call, first_
 from callkeeper_assets.simulator.places import DISTRICT_HOURS
 from callkeeper_assets.simulator.scenery import Scenery
 from callkeeper_assets.simulator.settings import AccountSettings, AnswerSettings
+from callkeeper_assets.simulator.spoiling import is_spoiled, is_struck, spoil_unified
 from callkeeper_assets.simulator.unified_rendering import render_unified_call
 from callkeeper_assets.simulator.webhooks import Webhooks
 
@@ -109,8 +110,7 @@ class UnifiedList:
         basis: tuple[int, ...] = (
             account.revision,
             log.count,
-            int(account.answers.unknown_fields),
-            int(account.answers.unified_hooks),
+            hash((account.answers.unknown_fields, account.answers.unified_hooks, *self._shares())),
         )
         known = self._days.get(day)
         if known and known.basis in {basis, (*basis, now)}:
@@ -127,17 +127,28 @@ class UnifiedList:
             basis=basis if is_settled else (*basis, now),
             times=[call.called_ts for call in calls],
             pieces=[
-                render_unified_call(
-                    call,
-                    told.get(call.call_id, ()) if call.service != "import" else (),
-                    self._offset_sec(call),
-                    has_more=account.answers.unknown_fields,
-                    has_hooks=account.answers.unified_hooks,
-                )
+                self._render(call, told.get(call.call_id, ()) if call.service != "import" else ())
                 for call in calls
             ],
         )
         return found
+
+    def _shares(self) -> tuple[float, float]:
+        return self._account.answers.unusable, self._account.answers.without_call_time
+
+    def _render(self, call: Call, deliveries: Sequence[Delivery]) -> bytes:
+        unusable, without_time = self._shares()
+        rendered = render_unified_call(
+            call,
+            deliveries,
+            self._offset_sec(call),
+            has_more=self._account.answers.unknown_fields,
+            has_hooks=self._account.answers.unified_hooks,
+            has_time=not is_struck(call.call_id, without_time, "without_call_time"),
+        )
+        if is_spoiled(call.call_id, unusable):
+            return spoil_unified(rendered, call.call_id)
+        return rendered
 
     def _offset_sec(self, call: Call) -> int:
         """How far the client's clock is ahead: the account's, where the place tells no other."""

@@ -134,6 +134,11 @@ def _quote_list(texts: Sequence[str]) -> str:
     return json.dumps(texts, ensure_ascii=False) if texts else "[]"
 
 
+def tell_universal_id(call: Call) -> str:
+    """The id that is one over all services."""
+    return str(_UNIVERSAL[call.service] + call.call_id)
+
+
 def render_unified_call(
     call: Call,
     deliveries: Sequence[Delivery],
@@ -141,6 +146,7 @@ def render_unified_call(
     *,
     has_more: bool,
     has_hooks: bool = True,
+    has_time: bool = True,
 ) -> bytes:
     """One call, from after the number of its page to its end.
 
@@ -150,6 +156,7 @@ def render_unified_call(
         offset_sec: The distance of the client's clock from UTC at the call's time.
         has_more: Adds fields that no document names.
         has_hooks: Lists the webhooks; an account's answers may not.
+        has_time: Whether `callTime` is told.
     """
     is_good = (call.status_code, call.status2_code) == (200, 200)
     is_unique, is_target = _is_unique(call), call.duration2_sec > _TARGET_SEC
@@ -158,11 +165,12 @@ def render_unified_call(
     visited = "visitSite" if call.style & 1 else "siteVisit"
     country = COUNTRY_NAMES[call.place.country] if call.place.country else ""
     return (
-        f'"universalId":"{_UNIVERSAL[call.service] + call.call_id}"'
+        f'"universalId":"{tell_universal_id(call)}"'
         f',"serviceType":"{call.service}","clientNumber":"{client}","managerNumber":"{manager}"'
         f',"callerIdToManager":"{client}","callerIdToClient":"{manager}"'
         f',"statusFirst":{call.status_code},"statusSecond":{call.status2_code}'
-        f',"status":"{"success" if is_good else "fail"}","callTime":"{_moment(call.called_ts)}"'
+        f',"status":"{"success" if is_good else "fail"}"'
+        f',"callTime":"{_moment(call.called_ts) if has_time else ""}"'
         f',"localDate":"{_moment(call.called_ts + offset_sec)}"'
         f',"timezoneOffset":"{sign}{minutes // 60:02d}{minutes % 60:02d}"'
         f',"duration":{call.duration2_sec},"tariffTime":{count_minutes(call.duration2_sec)}'

@@ -68,6 +68,7 @@ def count_batch(
             unknown_fields=batch.unknown_fields.get(day, ()),
             unconfirmed=unconfirmed.get(day, {}),
             unusable_values=batch.unusable_values.get(day, {}),
+            collisions=batch.collisions.get(day, ()),
         )
         for day in batch.days
         if day in loaded

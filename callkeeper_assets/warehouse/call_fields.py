@@ -164,7 +164,7 @@ _UNIFIED_FIELDS: Final[tuple[CallField, ...]] = (
         "smart_call_count", ("cbSmartCallCount",), "Recognition attempts, likewise", kind="whole"
     ),
     CallField("page_number", ("page",), "The page that the call was on", is_read=False),
-    _unread("universalId", "The call's id over all services"),
+    CallField("universalId", ("universalId",), "The call's id over all services"),
     _unread("callerIdToManager", "The number that the manager saw: mostly the client's own"),
     _unread("callerIdToClient", "The number that the client saw: mostly the manager's own"),
     _unread("localDate", "The call's time on the client's clock"),

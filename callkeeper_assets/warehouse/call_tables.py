@@ -126,8 +126,11 @@ CALLKEEPER_CALLS: Final = Table(
             "service",
             "The service that the call went through: `callback`, `calltracking` or `import`. Its "
             "`call_id` is CallKeeper's own id of a callback; 4000000000000000 and the own id of a "
-            "call-tracking call; 8000000000000000 and the last 15 digits of the universal id of "
-            "any other",
+            "call-tracking call; of any other, from 5000000000000000 on, a hash of `universal_id`",
+        ),
+        _text(
+            "universal_id",
+            "The call's id over all services, as received; NULL where the account's API has none",
         ),
         _text(
             "manager_phones",

@@ -19,6 +19,11 @@ from callkeeper_assets.warehouse.call_sql import read_sql
 EventKind = Literal["load", "webhook", "lost", "found", "healed", "gone"]
 
 _ACCOUNT: Final = "SELECT account_id FROM general_accounts WHERE name = %s"
+_BY_UNIVERSAL_ID: Final = """
+    SELECT call_id FROM callkeeper_calls
+    WHERE account_id = %(account_id)s AND ltrim(trim(universal_id), '0') = %(universal_id)s
+"""
+_LARGEST_ID: Final = 2**63 - 1
 _WEBHOOKS: Final = """
     SELECT w.received_at, w.event, w.state, w.reason, w.processed_at, (
         SELECT count(*)
@@ -94,12 +99,13 @@ def read_history(url: str, source: str, zone: ZoneInfo, call_id: int) -> CallHis
         url: of the database.
         source: its name.
         zone: the source's, in which the call's day is.
-        call_id: the call's id in CallKeeper.
+        call_id: the call's id in CallKeeper, or its id over all services.
     """
     with connect(url) as connection:
         account = connection.execute(_ACCOUNT, (source,)).fetchone()
         if account is None:
             return None
+        call_id = _find_call_id(connection, int(str(account[0])), call_id)
         scope: dict[str, object] = {"account_id": account[0], "call_id": call_id}
         row = connection.execute(read_sql("history_call").encode(), scope).fetchone()
         present = None if row is None else PresentCall(*row)  # type: ignore[arg-type]
@@ -122,6 +128,13 @@ def read_history(url: str, source: str, zone: ZoneInfo, call_id: int) -> CallHis
 
 
 _Connection = psycopg.Connection[tuple[Any, ...]]
+
+
+def _find_call_id(connection: _Connection, account_id: int, number: int) -> int:
+    """Return the id of the call that has a number as its universal id, else the number itself."""
+    scope = {"account_id": account_id, "universal_id": str(number)}
+    row = connection.execute(_BY_UNIVERSAL_ID, scope).fetchone()
+    return row[0] if row else min(number, _LARGEST_ID)
 
 
 def _read_discrepancies(

@@ -15,6 +15,7 @@ import pyarrow as pa
 from callkeeper_assets.local_time import Segment
 from callkeeper_assets.warehouse.arrow import DAY, INT, MOMENT, build_array
 from callkeeper_assets.warehouse.call_sql import read_sql
+from callkeeper_assets.warehouse.collisions import leave_out_collisions
 from callkeeper_assets.warehouse.dimensions import CALLS, DIMENSIONS, FACTS
 from callkeeper_assets.warehouse.guard import DayBalance
 from callkeeper_assets.warehouse.records import Origin
@@ -145,6 +146,7 @@ class Merger:
         if moved.num_rows:
             found.append(self._find_calls(moved))
             self._duck.register("held", pa.concat_tables(found))
+        leave_out_collisions(self._duck, batch.frame, "collisions_with_held", batch.collisions)
 
     def _moved_calls(self) -> pa.Table:
         """Return ids of the batch that could lie on other days: not found, yet not all new."""

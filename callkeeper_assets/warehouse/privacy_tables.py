@@ -19,7 +19,12 @@ CALLKEEPER_FORGOTTEN_CALLS: Final = Table(
     ),
     columns=(
         ACCOUNT_ID,
-        Column("call_id", "bigint", "The call's id in CallKeeper", nullable=False),
+        Column(
+            "call_id",
+            "bigint",
+            "The call's id in CallKeeper; negative for a record of raw calls that has none",
+            nullable=False,
+        ),
         Column(
             "scope",
             "text",

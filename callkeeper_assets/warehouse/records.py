@@ -86,6 +86,19 @@ class RowCounts:
 
 
 @dataclass(frozen=True)
+class Collision:
+    """A call whose id was made by hashing, and is another call's: it is not in the tables.
+
+    Attributes:
+        held_by: the universal id of the call that has it.
+    """
+
+    call_id: int
+    universal_id: str
+    held_by: str
+
+
+@dataclass(frozen=True)
 class LoadedDay:
     """A day that is in the warehouse now.
 
@@ -97,6 +110,7 @@ class LoadedDay:
         unknown_fields: paths in the calls that the documentation does not know, sorted.
         unusable_values: how many values of a field could not be read and are NULL, by the field.
         unconfirmed: rows beside `rows` that only a webhook told of and that stayed, by table.
+        collisions: calls that were left out, for another call has their id.
     """
 
     day: date
@@ -107,6 +121,7 @@ class LoadedDay:
     unknown_fields: tuple[str, ...]
     unconfirmed: Mapping[str, int] = field(default_factory=dict)
     unusable_values: Mapping[str, int] = field(default_factory=dict)
+    collisions: tuple[Collision, ...] = ()
 
     def count_rows(self, table: str) -> int:
         """Return the rows that a table has for the day, whoever told of them."""

@@ -20,9 +20,10 @@ from callkeeper_assets.warehouse.call_sql import (
     build_transformation,
     read_sql,
 )
+from callkeeper_assets.warehouse.collisions import leave_out_collisions
 from callkeeper_assets.warehouse.errors import BadDataError
 from callkeeper_assets.warehouse.examination import Examiner, Seen
-from callkeeper_assets.warehouse.records import RawDay
+from callkeeper_assets.warehouse.records import Collision, RawDay
 
 _RAW_COLUMNS = ("call_id", "called_at", "payload")
 
@@ -38,6 +39,7 @@ class Batch:
         webhooks_stay_from: by day, see `RawDay`; so `fetched_at`.
         unknown_fields: by day, sorted.
         unusable_values: by day, how many values of a field could not be read, by the field's name.
+        collisions: by day, calls that were left out, for another one has their id.
     """
 
     days: tuple[date, ...]
@@ -47,6 +49,7 @@ class Batch:
     fetched_at: dict[date, datetime | None]
     unknown_fields: dict[date, tuple[str, ...]] = field(default_factory=dict)
     unusable_values: dict[date, dict[str, int]] = field(default_factory=dict)
+    collisions: dict[date, tuple[Collision, ...]] = field(default_factory=dict)
 
 
 class Transformer:
@@ -74,7 +77,7 @@ class Transformer:
         if self._run(frame, raw, segments, seen):
             raw, seen = self._examiner.rewrite(raw, seen)
             self._run(frame, raw, segments, seen)
-        self._check_frame(frame, raw, days)
+        collisions = self._check_frame(frame, raw, days)
         return Batch(
             days=tuple(day.day for day in days),
             frame=frame,
@@ -83,6 +86,7 @@ class Transformer:
             fetched_at={day.day: day.fetched_at for day in days},
             unknown_fields={day: tuple(sorted(names)) for day, names in seen.unknown.items()},
             unusable_values=self._count_unread(frame, raw, seen),
+            collisions=collisions,
         )
 
     def _run(self, frame: str, raw: pa.Table, segments: list[Segment], seen: Seen) -> bool:
@@ -98,8 +102,15 @@ class Transformer:
         found = self._duck.execute(f"SELECT coalesce(bool_or(is_misplaced), false) FROM {frame}")
         return bool(found.fetchall()[0][0])
 
-    def _check_frame(self, frame: str, raw: pa.Table, days: Sequence[RawDay]) -> None:
-        """Refuse calls outside their day; of a call on two days keep the later day's."""
+    def _check_frame(
+        self, frame: str, raw: pa.Table, days: Sequence[RawDay]
+    ) -> dict[date, tuple[Collision, ...]]:
+        """Refuse calls outside their day; of a call on two days keep the later day's.
+
+        Returns:
+            Calls that were left out, for another one has their id.
+        """
+        collisions: dict[date, tuple[Collision, ...]] = {}
         counted = self._duck.execute(f"SELECT count(*), count(DISTINCT call_id) FROM {frame}")
         calls, ids = counted.fetchall()[0]
         if calls != raw.num_rows:
@@ -113,7 +124,9 @@ class Transformer:
                 f"Was the source's time_zone changed? Load these days from the source again."
             )
         if ids != calls:
+            leave_out_collisions(self._duck, frame, "collisions_of_batch", collisions)
             self._duck.execute(read_sql("latest").format(frame=frame))
+        return collisions
 
     def _count_unread(self, frame: str, raw: pa.Table, seen: Seen) -> dict[date, dict[str, int]]:
         """Count what could not be read, by day and field; nearly always that is nothing."""

@@ -11,8 +11,7 @@ from typing import Final
 
 import msgspec
 
-from callkeeper_assets.api.calls import UnusableCallError, key_calls, read_call_id
-from callkeeper_assets.api.redaction import excerpt
+from callkeeper_assets.api.calls import key_calls, read_call_id
 from callkeeper_assets.warehouse.call_fields import FIELDS_BY_PATH
 from callkeeper_assets.webhooks.document import (
     Document,
@@ -27,9 +26,6 @@ from callkeeper_assets.webhooks.payload import read_event
 
 # Where a webhook has it in place of `ip`: as an address of the visit.
 _ADDRESSES: Final = tuple(path for path in FIELDS_BY_PATH["ip"].paths if path.endswith("uip"))
-# 1970 to 2199, as the transformation's moments (`plausible` in macros.sql).
-_FIRST_EPOCH: Final = 0
-_END_EPOCH: Final = int(datetime(2200, 1, 1, tzinfo=UTC).timestamp())
 
 # Statuses that change later: going on, planned, waiting for the operator's; see `call_status` in
 # macros.sql.
@@ -85,11 +81,11 @@ def build_raw_call(form: Format, body: bytes, fields: Mapping[str, str]) -> RawC
     if read_call_id(value) is None:
         raise UnusablePayloadError(_explain_id(value, fields))
     payload = _encode(call)
-    try:
-        [(call_id, (epoch, _))] = key_calls([msgspec.Raw(payload)]).items()
-    except UnusableCallError as error:
-        raise UnusablePayloadError(excerpt(str(error))) from None
-    return RawCall(call_id, _read_moment(epoch), event, payload, _is_final(call))
+    keyed = key_calls([msgspec.Raw(payload)])
+    for record in keyed.unusable.values():
+        raise UnusablePayloadError(record.reason)
+    [(call_id, (epoch, _))] = keyed.items()
+    return RawCall(call_id, datetime.fromtimestamp(epoch, UTC), event, payload, _is_final(call))
 
 
 def _is_final(call: Document) -> bool | None:
@@ -100,14 +96,6 @@ def _is_final(call: Document) -> bool | None:
 def _read_code(call: Document, name: str) -> int | None:
     values = (read_value(call, path) for path in FIELDS_BY_PATH[name].paths)
     return next((code for value in values if (code := read_call_id(value)) is not None), None)
-
-
-def _read_moment(epoch: int) -> datetime:
-    # `date` may name the year 1 or 9999, which is no moment in another time zone: a payload that
-    # is not refused here would end the processing of all that waits beside it, each time anew.
-    if not _FIRST_EPOCH <= epoch < _END_EPOCH:
-        raise UnusablePayloadError("its time (date) lies before 1970 or after 2199")
-    return datetime.fromtimestamp(epoch, UTC)
 
 
 def _explain_id(value: object, fields: Mapping[str, str]) -> str:

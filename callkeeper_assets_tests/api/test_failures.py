@@ -152,7 +152,8 @@ def test_a_bad_call_is_named_with_its_day(connect_to: ConnectTo) -> None:
     client, source = connect_to(lambda _: calls_answer({"id": 77, "date": "yesterday"}))
     text = _fail(client, BadDataError)
     assert "getCallsInfo for 2026-01-05" in text
-    assert "call 77 has no usable time (date_timestamp None, date 'yesterday')" in text
+    assert "1 records, of which 1 cannot be used: 1 × it has no time: " in text
+    assert "date_timestamp is missing or null, date is unreadable" in text
     assert len(source.asked) == 1
 
 

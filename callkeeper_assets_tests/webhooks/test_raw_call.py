@@ -111,6 +111,9 @@ def test_a_form_and_a_query_are_calls_with_phps_nesting() -> None:
         assert json.loads(built.payload) == {**expected, "tags": ["a", "b"]}
 
 
+NO_TIME = "it has no time: date_timestamp is "
+
+
 @pytest.mark.parametrize(
     ("document", "reason"),
     [
@@ -120,13 +123,19 @@ def test_a_form_and_a_query_are_calls_with_phps_nesting() -> None:
             "its call id (id) is no whole number from 0 to 2^63 - 1 but",
         ),
         ({"id": 2**63, **AT}, "its call id (id) is no whole number from 0 to 2^63 - 1 but a int"),
-        ({"id": 1}, "call 1 has no usable time (date_timestamp None, date None)"),
-        ({"id": 1, "date": "soon"}, "call 1 has no usable time (date_timestamp None, date 'soon')"),
-        ({"id": 1, "date": "0000-00-00 00:00:00"}, "call 1 has no usable time"),
-        ({"id": 1, "date_timestamp": 10**30}, "call 1 has no usable time"),
-        ({"id": 1, "date": "0001-01-01T00:00:00+03:00"}, "its time (date) lies before 1970"),
-        ({"id": 1, "date": "0001-01-01 00:00:00"}, "its time (date) lies before 1970"),
-        ({"id": 1, "date": "9999-12-31T23:59:59-03:00"}, "its time (date) lies before 1970 or"),
+        ({"id": 1}, f"{NO_TIME}missing or null, date is missing or null"),
+        ({"id": 1, "date": "soon"}, f"{NO_TIME}missing or null, date is unreadable"),
+        ({"id": 1, "date": "0000-00-00 00:00:00"}, f"{NO_TIME}missing or null, date is zeros"),
+        ({"id": 1, "date_timestamp": 10**30}, f"{NO_TIME}too large, date is missing or null"),
+        *(
+            ({"id": 1, "date": date}, f"{NO_TIME}missing or null, date is unreadable")
+            for date in (
+                "0001-01-01T00:00:00+03:00",
+                "0001-01-01 00:00:00",
+                "9999-12-31T23:59:59-03:00",
+                "2200-01-01 00:00:00",
+            )
+        ),
     ],
 )
 def test_what_can_be_no_call_has_a_reason_without_phone_number(

@@ -31,6 +31,7 @@ SELECT
     record_url,
     joined_tags(tags) AS tags,
     coalesce(service_type, 'callback') AS service,
+    "universalId" AS universal_id,
     visit_grouping(
         lower(first_type), first_source, lower(first_medium), first_campaign, first_content,
         first_term, first_entry_point, first_referrer
