@@ -12,7 +12,7 @@ from callkeeper_assets.raw.days import (
     build_table,
     replace_payloads,
 )
-from callkeeper_assets.raw.store import RawStore
+from callkeeper_assets.raw.store import VERSIONS, RawStore
 from callkeeper_assets_tests.raw.test_store import DAY, make_details
 
 ROWS = [
@@ -55,17 +55,17 @@ def test_a_day_without_them_is_stored_as_ever_and_older_files_are_read(tmp_path:
 
 
 def test_a_day_that_is_rewritten_keeps_them_rewritten_as_its_calls(tmp_path: Path) -> None:
-    for refused in (False, True):
+    for version in VERSIONS:
         store = _write(tmp_path, _calls(1))
-        store.refuse(add_unusable(_calls(1), ROWS), make_details(refusal="no"))
-        stored, details = store.read_stored("moscow", DAY, refused=refused)
+        store.rewrite(add_unusable(_calls(1), ROWS), make_details(), version)
+        stored, details = store.read_stored("moscow", DAY, version)
         assert stored["call_id"].to_pylist() == [1, -7, 12]
         after = replace_payloads(stored, [b"{}", b"{}", b"gone"])
-        (store.refuse if refused else store.rewrite)(after, details)
-        again, _ = store.read_stored("moscow", DAY, refused=refused)
+        store.rewrite(after, details, version)
+        again, _ = store.read_stored("moscow", DAY, version)
         assert again["payload"].to_pylist() == ["{}", "{}", "gone"]
         assert again.drop(["payload"]) == stored.drop(["payload"])
-        assert store.read("moscow", DAY, refused=refused)[0].num_rows == 1
+        assert store.read("moscow", DAY, version)[0].num_rows == 1
 
 
 def test_how_many_there_are_is_known_without_reading_them(tmp_path: Path) -> None:
