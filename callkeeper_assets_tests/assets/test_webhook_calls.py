@@ -184,7 +184,7 @@ def test_sources_without_webhooks_have_neither_asset_nor_sensor(source: Source) 
     )
     keys = {spec.key.path[-1] for spec in definitions.resolve_all_asset_specs()}
     assert "webhook_calls" not in keys
-    assert [sensor.name for sensor in definitions.sensors or ()] == ["run_janitor"]
+    assert [sensor.name for sensor in definitions.sensors or ()] == ["run_janitor", "source_watch"]
 
 
 def refresh(inbox: Inbox, source: Source) -> dg.AssetCheckEvaluation:

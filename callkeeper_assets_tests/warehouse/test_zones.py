@@ -29,9 +29,10 @@ NEXT = DAY + timedelta(days=1)
 def test_a_webhooks_call_is_unsettled_on_its_own_day(database: str, account: Account) -> None:
     """Near midnight, where another offset would give another day."""
     zone = account.time_zone
-    last_minute = datetime.combine(NEXT, datetime.min.time(), zone).astimezone(UTC)
-    moment = last_minute - timedelta(minutes=1)
-    told = raw_day(DAY, [(1, moment, "{}")])
+    begin, end = (
+        datetime.combine(day, datetime.min.time(), zone).astimezone(UTC) for day in (DAY, NEXT)
+    )
+    told = raw_day(DAY, [(1, begin, "{}"), (2, end - timedelta(minutes=1), "{}")])
     list(
         load_days(
             database,
