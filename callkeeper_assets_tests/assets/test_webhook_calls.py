@@ -267,6 +267,7 @@ def test_hints_of_a_source_whose_api_changed_start_nothing(inbox: Inbox) -> None
     hinted = hinting(inbox)
     hinted.receive(hinted.sources[0], {"client_number": 1})
     assert hinted.run(*hinted.sources).success
-    tick = inbox.tick()
+    changed = [replace(one, api="callkeeper") for one in inbox.sources]
+    tick = replace(inbox, sources=changed).tick()
     assert not tick.run_requests
     assert "its API tells of no such calls" in str(tick.skip_reason)

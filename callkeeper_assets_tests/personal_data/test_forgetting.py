@@ -128,6 +128,16 @@ def test_a_call_that_only_webhooks_told_of_keeps_its_row_without_the_person(offi
     assert "new" not in states[0][:2]
 
 
+def test_a_hint_of_call_tracking_loses_the_person_and_stays_a_hint(office: Office) -> None:
+    tracked = office.with_source(api="ckct")
+    tracked.receive({"client_number": NUMBER, "manager_number": "74950000001", "call_type": "x"})
+    assert tracked.process().hints == 1
+    assert list_places(office) == ["callkeeper_webhooks"]
+    assert forget(office).problems == []
+    assert list_places(office) == []
+    assert office.states() == [(None, "hint", None)]
+
+
 def test_what_comes_later_of_a_forgotten_call_comes_without_the_person(office: Office) -> None:
     calls = calls_of_client()
     office.load_answer(calls)

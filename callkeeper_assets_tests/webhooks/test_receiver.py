@@ -121,6 +121,19 @@ def test_a_payload_that_comes_again_is_answered_200_and_kept_once(
     assert shared_installation.read_inbox()[json.dumps(document).encode()][0] == 3
 
 
+def test_what_comes_again_waits_to_be_processed_but_for_what_can_be_no_call(
+    shared_installation: Installation, receiver: Receiver
+) -> None:
+    assert [receiver.post({"id": 11}) for _ in range(2)] == [200] * 2
+    assert [receiver.post({"id": float("nan"), "n": 11}) for _ in range(2)] == [400] * 2
+    found = shared_installation.query(
+        "SELECT w.state, r.is_waiting FROM callkeeper_webhook_repeats AS r "
+        "JOIN callkeeper_webhooks AS w ON (w.account_id, w.id) = (r.account_id, r.webhook_id) "
+        "WHERE encode(w.body, 'escape') ~ ' 11}$' ORDER BY 1"
+    )
+    assert found == [("new", True), ("rejected", False)]
+
+
 def test_the_accounts_own_names_are_read(installation: Installation) -> None:
     installation.write_source("office", "{call_id: order, event: kind}")
     with installation.receiving() as receiver:
