@@ -137,10 +137,14 @@ CREATE OR REPLACE MACRO first_extension(value) AS
         END
     );
 
--- A place that the source does not know is none.
+-- A place that the source does not know is none. (A longer IN would become a join.)
 CREATE OR REPLACE MACRO place(value) AS
-    CASE
-        WHEN value IN ('N/A', 'n/a', '-', '–', '—', '(not set)', '(none)') THEN NULL
+    CASE value
+        WHEN 'N/A' THEN NULL
+        WHEN 'n/a' THEN NULL
+        WHEN '-' THEN NULL
+        WHEN '–' THEN NULL
+        WHEN '—' THEN NULL
         ELSE value
     END;
 
