@@ -40,7 +40,7 @@ def list_addresses(api: ApiName, base_url: str) -> tuple[str, ...]:
         return bare, bare.removesuffix(_PROGRAM) + "/"
     parts = urlsplit(bare)
     folder = bare if parts.path.endswith(_FOLDER) else f"{parts.scheme}://{parts.netloc}{_FOLDER}"
-    return bare + "/", folder + _PROGRAM
+    return tuple(dict.fromkeys((bare + "/", folder + "/", folder + _PROGRAM)))
 
 
 def find_other_api(api: ApiName, base_url: str) -> tuple[ApiName, str]:

@@ -46,9 +46,10 @@ def _open(
         time_zone=zone,
         first_day=date(2025, 10, 1),
     )
+    answers = AnswerSettings(**switches)  # type: ignore[arg-type]
     now = datetime(2026, 2, 20, 9, tzinfo=UTC)
     with (
-        run_simulator([account], answers=AnswerSettings(**switches), now=now) as running,
+        run_simulator([account], answers=answers, now=now) as running,
         CallKeeperClient(
             source="office",
             api_key=KEY,
@@ -158,8 +159,8 @@ def test_no_call_of_a_small_account_is_lost_without_an_error(
         ) as client,
     ):
         try:
-            for day in client.fetch_days(days):
-                found[day.day] = sorted(day.call_ids)
+            for fetched in client.fetch_days(days):
+                found[fetched.day] = sorted(fetched.call_ids)
         except BadDataError:
             assert (bounds, bounds_zone) != ("heeded", "")
             return

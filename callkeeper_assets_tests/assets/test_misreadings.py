@@ -29,6 +29,7 @@ def test_a_load_and_a_reconciliation_fail_with_the_same_words_and_change_nothing
     source: Source,
     loader: Loader,
     count: Count,
+    *,
     switches: dict[str, str],
     said: str,
 ) -> None:

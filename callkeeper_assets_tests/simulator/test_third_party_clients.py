@@ -1,14 +1,8 @@
 """Public clients of the API can talk to the simulator, by its defaults.
 
-Each test asks and reads as one public client does: the same URLs put together by hand, the same
-parameters, the same places looked at in the answers. Two are known, both for api.callkeeper.ru:
-
-- hexeh/CallkeeperAPI: `getUserInfo`, `getCallInfo` with `id_call`, `getCallsCompleted` and, with
-  statuses, `getCallsByStatus`; bounds as a bare date and as `str(datetime)`, with a blank and no
-  `time_zone`. Calls are in `result`, a failure's reason in the first element of a list. The stored
-  version reads the user bare, which the one of the next line does not.
-- A later client of the same layout: the user is the first element of a list; bounds are W3C
-  moments, the first a second later than the last call that it had.
+Each test asks and reads as one of two known clients of api.callkeeper.ru does (hexeh/CallkeeperAPI
+and a later one of the same layout): the same URLs put together by hand, the same parameters, the
+same places looked at in the answers.
 """
 
 import datetime as dt
@@ -73,6 +67,7 @@ def test_the_user_is_read_from_a_list_and_w3c_moments_are_sent(sim: RunningSimul
 
 
 def test_the_user_is_bare_by_switch(sim: RunningSimulator) -> None:
+    """As the stored version of hexeh/CallkeeperAPI reads it; the later client reads a list."""
     sim.account("main").set_answers(user_info_shape="object")
     user = json.loads(_ask(sim, "getUserInfo").text)
     assert user.get("paid_till")[:-6] == "2030-07-01T00:00:00"
