@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from callkeeper_assets.api import unified_calls
@@ -179,7 +179,8 @@ anything: st.SearchStrategy[Any] = st.recursive(
 )
 
 
-@given(records=st.lists(anything, max_size=6))
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(records=st.lists(anything, max_size=5))
 @pytest.mark.parametrize("api", ["callkeeper", "ckct"])
 def test_nothing_that_json_can_say_ends_an_answer_or_is_lost(
     api: ApiName, records: list[Any]
