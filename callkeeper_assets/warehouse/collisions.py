@@ -31,9 +31,6 @@ def leave_out_collisions(
         query: name of the statement that finds them.
         noted: is added to.
     """
-    # Asked of every batch, and true of few: the statements would look at every call's texts.
-    if not duck.execute(f"SELECT 1 FROM {frame} WHERE call_id >= {HASHED_IDS} LIMIT 1").fetchall():
-        return
     found: Sequence[tuple[date, int, str, str]] = duck.execute(
         read_sql(query).format(frame=frame, hashed=HASHED_IDS)
     ).fetchall()

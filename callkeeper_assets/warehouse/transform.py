@@ -22,7 +22,7 @@ from callkeeper_assets.warehouse.call_fields import (
     object_paths,
 )
 from callkeeper_assets.warehouse.call_sql import Plan, build_transformation, read_sql
-from callkeeper_assets.warehouse.collisions import leave_out_collisions
+from callkeeper_assets.warehouse.collisions import HASHED_IDS, leave_out_collisions
 from callkeeper_assets.warehouse.errors import BadDataError
 from callkeeper_assets.warehouse.local_time import Segment, split_day
 from callkeeper_assets.warehouse.records import Collision, RawDay
@@ -41,6 +41,7 @@ class Batch:
         webhooks_stay_from: by day, see `RawDay`; so `fetched_at`.
         unknown_fields: by day, sorted.
         collisions: by day, calls that were left out, for another one has their id.
+        has_hashed_ids: whether such ids can be among them: others are not looked at.
     """
 
     days: tuple[date, ...]
@@ -50,6 +51,7 @@ class Batch:
     fetched_at: dict[date, datetime | None]
     unknown_fields: dict[date, tuple[str, ...]] = field(default_factory=dict)
     collisions: dict[date, tuple[Collision, ...]] = field(default_factory=dict)
+    has_hashed_ids: bool = False
 
 
 @dataclass
@@ -124,7 +126,7 @@ class Transformer:
         self._count += 1
         frame = f"frame_{self._count}"
         self._run(frame, raw, segments, seen)
-        collisions = self._check_frame(frame, raw, days)
+        largest_id, collisions = self._check_frame(frame, raw, days)
         return Batch(
             days=tuple(day.day for day in days),
             frame=frame,
@@ -133,6 +135,7 @@ class Transformer:
             fetched_at={day.day: day.fetched_at for day in days},
             unknown_fields={day: tuple(sorted(names)) for day, names in seen.unknown.items()},
             collisions=collisions,
+            has_hashed_ids=largest_id >= HASHED_IDS,
         )
 
     def _examine(self, raw: pa.Table) -> tuple[pa.Table, _Seen]:
@@ -174,15 +177,17 @@ class Transformer:
 
     def _check_frame(
         self, frame: str, raw: pa.Table, days: Sequence[RawDay]
-    ) -> dict[date, tuple[Collision, ...]]:
+    ) -> tuple[int, dict[date, tuple[Collision, ...]]]:
         """Refuse calls outside their day; of a call on two days keep the later day's.
 
         Returns:
-            Calls that were left out, for another one has their id.
+            The largest id; calls that were left out, for another one has their id.
         """
         collisions: dict[date, tuple[Collision, ...]] = {}
-        counted = self._duck.execute(f"SELECT count(*), count(DISTINCT call_id) FROM {frame}")
-        calls, ids = counted.fetchall()[0]
+        counted = self._duck.execute(
+            f"SELECT count(*), count(DISTINCT call_id), coalesce(max(call_id), 0) FROM {frame}"
+        )
+        calls, ids, largest_id = counted.fetchall()[0]
         if calls != raw.num_rows:
             inside = {
                 row[0] for row in self._duck.execute(f"SELECT call_id FROM {frame}").fetchall()
@@ -196,7 +201,7 @@ class Transformer:
         if ids != calls:
             leave_out_collisions(self._duck, frame, "collisions_of_batch", collisions)
             self._duck.execute(read_sql("latest").format(frame=frame))
-        return collisions
+        return largest_id, collisions
 
 
 def open_duckdb() -> duckdb.DuckDBPyConnection:
