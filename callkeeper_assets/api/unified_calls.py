@@ -1,7 +1,7 @@
 """The id and the time of each call of the unified API, read from its JSON text.
 
-A callback's id is CallKeeper's own, as in the statistics API. Call tracking counts anew: its ids are
-moved to where no callback's is, and end in the own id. Any other call has its universal id alone,
+A callback's id is CallKeeper's own, as in the statistics API. Call tracking counts anew: its ids
+are moved to where no callback's is, and end in the own id. Any other has its universal id alone,
 too long for a JavaScript number: its id is a hash. A call's time is `callTime`; of one without it
 `localDate` less the client's offset tells the day, then `cbOrderDate`.
 """
