@@ -1,12 +1,9 @@
 """The id and the time of each call of the unified API, read from its JSON text.
 
-A callback's id is CallKeeper's own, the one that the statistics API gives. Calls of call tracking
-have ids of their own that begin anew: they are moved to where no callback's id is, so that a person
-still reads the own id in the last digits. Any other call has its universal id alone, which is too
-long for a number that JavaScript holds: its id is made by hashing.
-
-A call's time is `callTime`; of one that never happened, which has none, `localDate` less the
-client's offset tells the day, then `cbOrderDate`.
+A callback's id is CallKeeper's own, as in the statistics API. Call tracking counts anew: its ids
+are moved to where no callback's is, and end in the own id. Any other has its universal id alone,
+too long for a JavaScript number: its id is a hash. A call's time is `callTime`; of one without it
+`localDate` less the client's offset tells the day, then `cbOrderDate`.
 """
 
 import re

@@ -46,9 +46,7 @@ _ERASED_KINDS: Final = frozenset(
 _FIELDS: Final = frozenset((*_PHONES, "address", "agent", "recording"))
 _NOT_TEXTS: Final = frozenset(("client_phone", "manager_phone", "plain"))
 _HEX: Final = frozenset("0123456789abcdefABCDEF")
-
-# What is left of a call that cannot be read.
-NOTHING: Final = b"{}"
+NOTHING: Final = b"{}"  # what is left of a call that cannot be read
 
 Visit = Callable[[Any, str, Kind], Any]
 
@@ -217,19 +215,14 @@ class Protector:
             found.texts.append((node, key, kind))
 
     def protect_record(self, payload: bytes) -> bytes:
-        """Return what came in a call's place as the rule wants it, whatever it is.
-
-        What is no object is a text whose owner nobody knows; of an object that cannot be read
-        nothing is left, for nobody knows what it says.
-        """
+        """As `protect`, of what came in a call's place: no object is anybody's text."""
+        if payload[:1] != b"{":
+            text = payload.decode("utf-8", "replace")
+            return self.protect_unreadable(text).encode() if self.rule.is_active else payload
         try:
-            if payload[:1] == b"{":
-                return self.protect(payload)
+            return self.protect(payload)
         except NotJsonError:
             return NOTHING
-        if not self.rule.is_active:
-            return payload
-        return self.protect_unreadable(payload.decode("utf-8", "replace")).encode()
 
     def protect_unreadable(self, text: str) -> str:
         """Return a text that is no call, with all masked that looks like a number or an address."""

@@ -24,9 +24,9 @@ _OF_STATISTICS: Final[tuple[Callable[[Record], Any], ...]] = (
     lambda record: {name: value for name, value in record.items() if name != "id"},
     _without_times(None, "date", "date_timestamp"),
     lambda record: {**record, "date": _ZEROS, "date_timestamp": 0},
-    list,
-    lambda _: {},
-    lambda _: None,
+    lambda record: list(record.values()),
+    lambda record: {"phone2": record["phone2"], "order_date": record["order_date"]},
+    json.dumps,
 )
 _OF_UNIFIED: Final[tuple[Callable[[Record], Record], ...]] = (
     lambda record: {**record, "cbCallId": 0, "ctCallId": 0, "universalId": "A17"},

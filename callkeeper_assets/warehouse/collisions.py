@@ -6,11 +6,15 @@ met, and must not become one in silence. Callbacks and calls of call tracking ha
 
 from collections.abc import Sequence
 from datetime import date
+from typing import Final
 
 import duckdb
 
 from callkeeper_assets.warehouse.call_sql import read_sql
 from callkeeper_assets.warehouse.records import Collision
+
+# From here on an id is a hash (`api.unified_calls`).
+HASHED_IDS: Final = 5_000_000_000_000_000
 
 
 def leave_out_collisions(
@@ -28,7 +32,7 @@ def leave_out_collisions(
         noted: is added to.
     """
     found: Sequence[tuple[date, int, str, str]] = duck.execute(
-        read_sql(query).format(frame=frame)
+        read_sql(query).format(frame=frame, hashed=HASHED_IDS)
     ).fetchall()
     for day, call_id, universal_id, held_by in found:
         noted[day] = (*noted.get(day, ()), Collision(call_id, universal_id, held_by))

@@ -146,7 +146,8 @@ class Merger:
         if moved.num_rows:
             found.append(self._find_calls(moved))
             self._duck.register("held", pa.concat_tables(found))
-        leave_out_collisions(self._duck, batch.frame, "collisions_with_held", batch.collisions)
+        if batch.has_hashed_ids:
+            leave_out_collisions(self._duck, batch.frame, "collisions_with_held", batch.collisions)
 
     def _moved_calls(self) -> pa.Table:
         """Return ids of the batch that could lie on other days: not found, yet not all new."""

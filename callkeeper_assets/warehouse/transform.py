@@ -20,7 +20,7 @@ from callkeeper_assets.warehouse.call_sql import (
     build_transformation,
     read_sql,
 )
-from callkeeper_assets.warehouse.collisions import leave_out_collisions
+from callkeeper_assets.warehouse.collisions import HASHED_IDS, leave_out_collisions
 from callkeeper_assets.warehouse.errors import BadDataError
 from callkeeper_assets.warehouse.examination import Examiner, Seen
 from callkeeper_assets.warehouse.records import Collision, RawDay
@@ -40,6 +40,7 @@ class Batch:
         unknown_fields: by day, sorted.
         unusable_values: by day, how many values of a field could not be read, by the field's name.
         collisions: by day, calls that were left out, for another one has their id.
+        has_hashed_ids: whether such ids can be among them: others are not looked at.
     """
 
     days: tuple[date, ...]
@@ -50,6 +51,7 @@ class Batch:
     unknown_fields: dict[date, tuple[str, ...]] = field(default_factory=dict)
     unusable_values: dict[date, dict[str, int]] = field(default_factory=dict)
     collisions: dict[date, tuple[Collision, ...]] = field(default_factory=dict)
+    has_hashed_ids: bool = False
 
 
 class Transformer:
@@ -77,7 +79,7 @@ class Transformer:
         if self._run(frame, raw, segments, seen):
             raw, seen = self._examiner.rewrite(raw, seen)
             self._run(frame, raw, segments, seen)
-        collisions = self._check_frame(frame, raw, days)
+        largest_id, collisions = self._check_frame(frame, raw, days)
         return Batch(
             days=tuple(day.day for day in days),
             frame=frame,
@@ -87,6 +89,7 @@ class Transformer:
             unknown_fields={day: tuple(sorted(names)) for day, names in seen.unknown.items()},
             unusable_values=self._count_unread(frame, raw, seen),
             collisions=collisions,
+            has_hashed_ids=largest_id >= HASHED_IDS,
         )
 
     def _run(self, frame: str, raw: pa.Table, segments: list[Segment], seen: Seen) -> bool:
@@ -104,15 +107,17 @@ class Transformer:
 
     def _check_frame(
         self, frame: str, raw: pa.Table, days: Sequence[RawDay]
-    ) -> dict[date, tuple[Collision, ...]]:
+    ) -> tuple[int, dict[date, tuple[Collision, ...]]]:
         """Refuse calls outside their day; of a call on two days keep the later day's.
 
         Returns:
-            Calls that were left out, for another one has their id.
+            The largest id; calls that were left out, for another one has their id.
         """
         collisions: dict[date, tuple[Collision, ...]] = {}
-        counted = self._duck.execute(f"SELECT count(*), count(DISTINCT call_id) FROM {frame}")
-        calls, ids = counted.fetchall()[0]
+        counted = self._duck.execute(
+            f"SELECT count(*), count(DISTINCT call_id), coalesce(max(call_id), 0) FROM {frame}"
+        )
+        calls, ids, largest_id = counted.fetchall()[0]
         if calls != raw.num_rows:
             inside = {
                 row[0] for row in self._duck.execute(f"SELECT call_id FROM {frame}").fetchall()
@@ -126,7 +131,7 @@ class Transformer:
         if ids != calls:
             leave_out_collisions(self._duck, frame, "collisions_of_batch", collisions)
             self._duck.execute(read_sql("latest").format(frame=frame))
-        return collisions
+        return largest_id, collisions
 
     def _count_unread(self, frame: str, raw: pa.Table, seen: Seen) -> dict[date, dict[str, int]]:
         """Count what could not be read, by day and field; nearly always that is nothing."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from callkeeper_assets.api import unified_calls
@@ -179,7 +179,8 @@ anything: st.SearchStrategy[Any] = st.recursive(
 )
 
 
-@given(records=st.lists(anything, max_size=6))
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(records=st.lists(anything, max_size=5))
 @pytest.mark.parametrize("api", ["callkeeper", "ckct"])
 def test_nothing_that_json_can_say_ends_an_answer_or_is_lost(
     api: ApiName, records: list[Any]
@@ -312,6 +313,11 @@ def test_a_call_that_nothing_tells_the_time_of_is_set_aside() -> None:
     assert [one.call_id for one in found.unusable.values()] == [5, 6]
 
 
+def _one_page(rows: list[dict[str, object]]) -> Callable[[Asked], Answer]:
+    end = json_answer({"inbound": {"error": "Incorrect page is set"}, "payload": []})
+    return lambda asked: end if read_path(asked)[0] else json_answer(rows)
+
+
 def test_a_derived_time_outside_what_was_asked_for_is_told_and_not_dropped(
     connect_to: ConnectTo,
 ) -> None:
@@ -322,20 +328,21 @@ def test_a_derived_time_outside_what_was_asked_for_is_told_and_not_dropped(
         # A second beside the window, as any call may come: its own day has it.
         call(3, callTime="", cbOrderDate="2026-03-01 20:59:59"),
     ]
-    client, _ = connect_to(lambda _: json_answer(rows), api="ckct")
+    client, _ = connect_to(_one_page(rows), api="ckct")
     day = client.fetch_day(DAY)
     assert day.call_ids == [1]
     assert [(one.call_id, one.reason) for one in day.unusable] == [(2, ELSEWHERE)]
     # It is a call, if not of that day: alone it does not fail the day.
-    client, _ = connect_to(lambda _: json_answer(rows[1:2]), api="ckct")
-    assert (client.fetch_day(DAY).call_ids, len(client.fetch_day(DAY).unusable)) == ([], 1)
+    client, _ = connect_to(_one_page(rows[1:2]), api="ckct")
+    day = client.fetch_day(DAY)
+    assert (day.call_ids, len(day.unusable)) == ([], 1)
 
 
 def test_a_record_with_a_time_of_its_own_takes_the_place_of_a_derived_one(
     connect_to: ConnectTo,
 ) -> None:
     rows = [call(1, callTime="", cbOrderDate="2026-02-20 10:00:00"), call(1)]
-    client, _ = connect_to(lambda _: json_answer(rows), api="ckct")
+    client, _ = connect_to(_one_page(rows), api="ckct")
     day = client.fetch_day(DAY)
     assert (day.call_ids, day.unusable) == ([1], ())
 

@@ -37,9 +37,9 @@ def _good(call_id: int, tags: str) -> dict[str, Any]:
     return call(call_id, date_timestamp=_START + 60 * call_id, tags=tags)
 
 
-CALLS = st.dictionaries(st.integers(1, 30), st.sampled_from(["a", "b"]), max_size=6).map(
-    lambda calls: [_good(call_id, tags) for call_id, tags in calls.items()]
-)
+CALLS = st.dictionaries(
+    st.integers(1, 30), st.sampled_from(["a", "b", "cut \ud83d"]), max_size=6
+).map(lambda calls: [_good(call_id, tags) for call_id, tags in calls.items()])
 # In the place of an id, or of both times, of a call that may be there in truth, too.
 WRONG = st.one_of(
     st.sampled_from([None, {}, [], 7, "79161234567", {"phone2": "+79161234567"}]),

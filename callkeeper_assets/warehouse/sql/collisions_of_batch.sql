@@ -1,4 +1,4 @@
--- Calls of the batch whose id was made by hashing (from 5000000000000000 on) and is that of another
+-- Calls of the batch whose id was made by hashing (from {hashed} on) and is that of another
 -- call of it: of those, the one with the lesser universal id keeps it.
 SELECT
     day,
@@ -10,6 +10,6 @@ SELECT
 FROM (
     SELECT day, call_id, ltrim(trim(universal_id), '0') AS universal_id
     FROM {frame}
-    WHERE call_id >= 5000000000000000 AND universal_id IS NOT NULL
+    WHERE call_id >= {hashed} AND universal_id IS NOT NULL
 )
 QUALIFY universal_id <> held_by

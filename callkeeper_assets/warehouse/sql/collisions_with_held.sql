@@ -1,4 +1,4 @@
--- Calls of the batch whose id was made by hashing (from 5000000000000000 on) and is that of another
+-- Calls of the batch whose id was made by hashing (from {hashed} on) and is that of another
 -- call that the warehouse holds: the one that is there keeps it.
 SELECT
     frame.day,
@@ -7,5 +7,5 @@ SELECT
     ltrim(trim(held.universal_id), '0') AS held_by
 FROM frame
 JOIN held ON held.call_id = frame.call_id
-WHERE frame.call_id >= 5000000000000000
+WHERE frame.call_id >= {hashed}
     AND ltrim(trim(frame.universal_id), '0') <> ltrim(trim(held.universal_id), '0')
