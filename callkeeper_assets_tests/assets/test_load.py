@@ -43,6 +43,7 @@ def test_a_ranged_run_gives_each_day_its_own_metadata_and_checks(
         ("callkeeper_calls", "keys_unique"),
         ("callkeeper_calls", "count_equals_raw"),
         ("callkeeper_calls", "no_unknown_fields"),
+        ("callkeeper_calls", "values_readable"),
         ("callkeeper_calls_facts", "keys_unique"),
         ("callkeeper_calls_facts", "count_equals_raw"),
         ("callkeeper_calls_facts", "foreign_keys_found"),
@@ -141,6 +142,26 @@ def test_new_fields_of_the_source_are_a_warning_that_names_them(
         (False, dg.AssetCheckSeverity.WARN)
     }
     assert all(one.metadata["fields"].value for one in checks.values())
+
+
+def test_values_that_cannot_be_read_are_a_warning_that_counts_them_by_field(
+    source: Source, loader: Loader, simulator: RunningSimulator
+) -> None:
+    day = date.fromisoformat(DAYS[0])
+    simulator.account("moscow").change(day, 2, column="attempt", value="12.7")
+    assert loader.load(source).success
+    checks = loader.checks(source, "callkeeper_calls", "values_readable")
+    passed = {str(day): one.passed for day, one in checks.items()}
+    assert passed == {DAYS[0]: False, **dict.fromkeys(DAYS[1:], True)}
+    [failed] = [one for one in checks.values() if not one.passed]
+    assert failed.severity == dg.AssetCheckSeverity.WARN
+    assert "attempt 2" in str(failed.description)
+    assert failed.metadata["fields"].value == {"attempt": 2}
+    counted = loader.metadata(source, "callkeeper_calls")
+    assert [values.get("unusable_values") for _, values in sorted(counted.items())] == [
+        2,
+        *[None] * (len(DAYS) - 1),
+    ]
 
 
 def test_only_the_chosen_tables_get_rows(source: Source, loader: Loader, count: Count) -> None:

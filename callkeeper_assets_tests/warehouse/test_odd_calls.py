@@ -1,7 +1,6 @@
 """Odd calls give the right values, and the same ones to the tables, a report and a privacy rule."""
 
 import json
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -9,8 +8,9 @@ from hypothesis import strategies as st
 
 from callkeeper_assets.privacy.numbers import split_list
 from callkeeper_assets.privacy.rewriting import Protector
-from callkeeper_assets.privacy.rule import Rule
+from callkeeper_assets.privacy.rule import PhoneAction, Rule
 from callkeeper_assets.reports.calls import find_undocumented, read_calls
+from callkeeper_assets.reports.definition import ColumnType
 from callkeeper_assets.reports.paths import compile_path
 from callkeeper_assets.reports.values import MisfitError, find_converter
 from callkeeper_assets.warehouse.call_sql import plan_load
@@ -31,7 +31,7 @@ _NUMBERS = (
 )
 
 
-def report(payload: str, path: str, kind: Any = "text") -> str | None:
+def report(payload: str, path: str, kind: ColumnType = "text") -> str | None:
     """Return a call's value in a report; what does not fit is None."""
     day = raw_day(DAY, [(0, moment_of(DAY, 0), payload)])
     [read] = read_calls(DAY, day.calls)
@@ -242,7 +242,7 @@ def test_a_list_of_managers_is_told_from_one(
 
 
 @pytest.mark.parametrize("action", ["mask", "hash"])
-def test_no_number_of_a_list_escapes_the_rule(action: Any) -> None:
+def test_no_number_of_a_list_escapes_the_rule(action: PhoneAction) -> None:
     payload = {
         "phone1": "74950000001^12_74950000003^34",
         "tags": "call 74950000003 first",
