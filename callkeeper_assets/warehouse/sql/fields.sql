@@ -26,10 +26,17 @@ fields AS (
     FROM parsed
 ),
 plain_fields AS (
-    SELECT *, {is_plain} AS is_plain FROM fields
+    SELECT *, {is_plain} AS is_plain, phone_list(phone1) AS managers FROM fields
 ),
 readings AS (
-    SELECT *, {readings} FROM plain_fields
+    SELECT
+        *,
+        CASE
+            WHEN managers IS NULL THEN blank_to_null(split_part(phone1, '^', 1))
+            ELSE first_phone(managers)
+        END AS manager,
+        {readings}
+    FROM plain_fields
 ),
 call_values AS (
     {transform}

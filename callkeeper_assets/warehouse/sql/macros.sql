@@ -83,14 +83,8 @@ CREATE OR REPLACE MACRO phone_number(value) AS
     CASE
         WHEN NOT contains(value, '.') THEN value
         WHEN regexp_full_match(value, '[+]?[0-9]+[.]0*') THEN split_part(value, '.', 1)
-        WHEN regexp_full_match(value, '[1-9][.][0-9]{4,}[eE][+]?1[0-9]')
-        THEN coalesce(
-            CASE
-                WHEN try_cast(value AS DECIMAL(38, 10)) = try_cast(value AS BIGINT)
-                THEN try_cast(value AS BIGINT)::VARCHAR
-            END,
-            value
-        )
+        WHEN regexp_full_match(value, '[1-9][.][0-9]{4,10}[eE][+]?1[0-4]')
+        THEN try_cast(value AS DECIMAL(20, 0))::VARCHAR
         ELSE value
     END;
 
@@ -105,48 +99,20 @@ CREATE OR REPLACE MACRO phone_list(value) AS
         WHEN NOT contains(value, '_') THEN NULL
         WHEN regexp_full_match(
             value, format('{0}(?:\^[^_@^]*)?(?:_{0}(?:\^[^_@^]*)?)*_?', phone_entry())
+        ) AND starts_with(
+            regexp_replace(value, format('^{0}(?:\^[^_@^]*)?', phone_entry()), ''), '_'
         )
-        THEN CASE
-            WHEN starts_with(
-                substr(
-                    value,
-                    1 + length(
-                        regexp_extract(value, format('^{0}(?:\^[^_@^]*)?', phone_entry()))
-                    )
-                ),
-                '_'
-            )
-            THEN value
-        END
+        THEN value
     END;
-CREATE OR REPLACE MACRO first_phone(value) AS
-    blank_to_null(
-        CASE
-            WHEN NOT contains(value, '_') THEN split_part(value, '^', 1)
-            WHEN phone_list(value) IS NULL THEN split_part(value, '^', 1)
-            ELSE regexp_extract(value, format('^{0}', phone_entry()))
-        END
-    );
-CREATE OR REPLACE MACRO first_extension(value) AS
-    blank_to_null(
-        CASE
-            WHEN NOT contains(value, '^') THEN NULL
-            WHEN NOT contains(value, '_') THEN substr(value, strpos(value, '^') + 1)
-            WHEN phone_list(value) IS NULL THEN substr(value, strpos(value, '^') + 1)
-            ELSE regexp_extract(value, format('^{0}\^([^_@^]*)', phone_entry()), 1)
-        END
-    );
+-- Of a list; the extension can be empty.
+CREATE OR REPLACE MACRO first_phone(list) AS
+    regexp_extract(list, format('^{0}', phone_entry()));
+CREATE OR REPLACE MACRO first_extension(list) AS
+    regexp_extract(list, format('^{0}\^([^_@^]*)', phone_entry()), 1);
 
--- A place that the source does not know is none. (A longer IN would become a join.)
+-- A place that the source does not know is none.
 CREATE OR REPLACE MACRO place(value) AS
-    CASE value
-        WHEN 'N/A' THEN NULL
-        WHEN 'n/a' THEN NULL
-        WHEN '-' THEN NULL
-        WHEN '–' THEN NULL
-        WHEN '—' THEN NULL
-        ELSE value
-    END;
+    CASE WHEN value NOT IN ('N/A', 'n/a', '-') THEN value END;
 
 -- Tags, which the unified API sends as a list; a text that only looks like one stays as received.
 CREATE OR REPLACE MACRO joined_tags(value) AS
@@ -185,35 +151,19 @@ CREATE OR REPLACE MACRO is_search(referrer) AS
 CREATE OR REPLACE MACRO visit_kind(kind) AS
     CASE
         WHEN kind IN ('organic', 'referral', 'paid', 'direct') THEN kind
-        WHEN kind = 'typein' THEN 'direct'
-        ELSE CASE regexp_replace(trim(kind), '[\s_-]+', ' ', 'g')
-            WHEN 'cpc' THEN 'paid'
-            WHEN 'ppc' THEN 'paid'
-            WHEN 'cpm' THEN 'paid'
-            WHEN 'cpa' THEN 'paid'
-            WHEN 'cpv' THEN 'paid'
-            WHEN 'paid search' THEN 'paid'
-            WHEN 'paidsearch' THEN 'paid'
-            WHEN 'paid social' THEN 'paid'
-            WHEN 'paid video' THEN 'paid'
-            WHEN 'paid shopping' THEN 'paid'
-            WHEN 'paid other' THEN 'paid'
-            WHEN 'organic search' THEN 'organic'
-            WHEN 'organicsearch' THEN 'organic'
-            WHEN 'search organic' THEN 'organic'
-            WHEN 'natural search' THEN 'organic'
-            WHEN 'seo' THEN 'organic'
-            WHEN 'organic' THEN 'organic'
-            WHEN 'paid' THEN 'paid'
-            WHEN 'type in' THEN 'direct'
-            WHEN '(direct)' THEN 'direct'
-            WHEN 'direct' THEN 'direct'
-            WHEN 'direct traffic' THEN 'direct'
-            WHEN 'referral' THEN 'referral'
-            WHEN 'referrer' THEN 'referral'
-            WHEN 'referral traffic' THEN 'referral'
-            ELSE kind
-        END
+        WHEN regexp_full_match(kind, '\s*\(?(?:type[\s_-]*in|direct)\)?(?:[\s_-]+traffic)?\s*')
+        THEN 'direct'
+        WHEN regexp_full_match(
+            kind, '\s*(?:cp[acmv]|ppc|paid(?:[\s_-]*(?:search|social|video|shopping|other))?)\s*'
+        )
+        THEN 'paid'
+        WHEN regexp_full_match(
+            kind,
+            '\s*(?:organic(?:[\s_-]*search)?|search[\s_-]+organic|natural[\s_-]+search|seo)\s*'
+        )
+        THEN 'organic'
+        WHEN regexp_full_match(kind, '\s*referr(?:al|er)(?:[\s_-]+traffic)?\s*') THEN 'referral'
+        ELSE kind
     END;
 
 -- The kind of a visit. The type that the source names counts (`utm` is Sourcebuster's word for a

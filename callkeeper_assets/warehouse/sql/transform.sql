@@ -17,9 +17,12 @@ SELECT
     read_order_date AS ordered_at,
     status_reason,
     status2_reason,
-    phone_number(first_phone(phone1)) AS manager_phone,
-    first_extension(phone1) AS manager_extension,
-    phone_list(phone1) AS manager_phones,
+    phone_number(manager) AS manager_phone,
+    CASE
+        WHEN managers IS NOT NULL THEN nullif(first_extension(managers), '')
+        WHEN contains(phone1, '^') THEN blank_to_null(substr(phone1, strpos(phone1, '^') + 1))
+    END AS manager_extension,
+    managers AS manager_phones,
     phone_number(phone2) AS client_phone,
     widget_hash,
     widget_name,
