@@ -31,10 +31,9 @@ plain_fields AS (
 readings AS (
     SELECT
         *,
-        CASE
-            WHEN managers IS NULL THEN blank_to_null(split_part(phone1, '^', 1))
-            ELSE first_phone(managers)
-        END AS manager,
+        coalesce(
+            first_phone(managers), blank_to_null(split_part(phone1, '^', 1))
+        ) AS manager,
         {readings}
     FROM plain_fields
 ),
