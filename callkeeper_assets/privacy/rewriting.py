@@ -238,7 +238,7 @@ class Protector:
             found.texts.append((node, key, kind))
 
     def protect_record(self, payload: bytes) -> bytes:
-        """As `protect`, of what came in a call's place: no object is a text of whoever it may be."""
+        """As `protect`, of what came in a call's place; what is no object is nobody's text."""
         if payload[:1] != b"{":
             text = payload.decode("utf-8", "replace")
             return self.protect_unreadable(text).encode() if self.rule.is_active else payload
