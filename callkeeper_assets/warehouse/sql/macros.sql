@@ -11,14 +11,14 @@ CREATE OR REPLACE MACRO blank_to_null_without_zeros(value) AS
 
 -- A whole number in plain decimal digits, blanks around it allowed; all else, and what does not fit
 -- PostgreSQL's integer, is NULL. A cast alone would round 12.7 and read 0x1F, 1_000 and 1e3: it is
--- enough where nothing but digits, fewer than ten, stands in any number of the call (`is_plain`).
+-- enough where nothing but digits and blanks stands in any number of the call (`is_plain`).
 CREATE OR REPLACE MACRO whole(value, is_plain) AS
     CASE
         WHEN is_plain THEN try_cast(value AS INTEGER)
         WHEN regexp_full_match(value, '[ \t\r\n]*[+-]?[0-9]+[ \t\r\n]*')
         THEN try_cast(value AS INTEGER)
     END;
-CREATE OR REPLACE MACRO are_plain(texts) AS NOT regexp_matches(texts, '[^0-9 ]|[0-9]{10}');
+CREATE OR REPLACE MACRO are_plain(texts) AS NOT regexp_matches(texts, '[^0-9 ]');
 
 -- A moment in UTC; '0000-00-00', 'infinity' and what no clock showed are NULL.
 CREATE OR REPLACE MACRO plausible(value) AS
