@@ -17,12 +17,12 @@ from callkeeper_assets.api import unified_calls
 from callkeeper_assets.api.answers import read_calls
 from callkeeper_assets.api.calls import ELSEWHERE, KeyedCalls
 from callkeeper_assets.api.errors import BadDataError, RetryLaterError
-from callkeeper_assets.api.keying import key_payloads
 from callkeeper_assets.api.names import ApiName
 from callkeeper_assets.api.troubles import Trouble
 from callkeeper_assets.api.unified_answers import read_page
 from callkeeper_assets_tests.api.conftest import ConnectTo
 from callkeeper_assets_tests.api.fake_source import Answer, Asked, calls_answer, json_answer
+from callkeeper_assets_tests.api.keying import key_payloads
 from callkeeper_assets_tests.api.test_unified import DAY, START, call, read_path
 
 # A number that must be in no reason, wherever the source puts it.

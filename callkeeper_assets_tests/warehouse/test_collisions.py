@@ -10,12 +10,12 @@ from datetime import date, timedelta
 import pytest
 
 from callkeeper_assets.api import unified_calls
-from callkeeper_assets.api.keying import key_payloads
 from callkeeper_assets.raw.days import build_table
 from callkeeper_assets.warehouse import collisions
 from callkeeper_assets.warehouse.history import read_history
 from callkeeper_assets.warehouse.loader import LoadedDay, RawDay
 from callkeeper_assets.warehouse.records import Collision
+from callkeeper_assets_tests.api.keying import key_payloads
 from callkeeper_assets_tests.warehouse.raw_days import DAY, MAIN, MOSCOW, load_all, moment_of, rows
 
 NEXT = DAY + timedelta(days=1)

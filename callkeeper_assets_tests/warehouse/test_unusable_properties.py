@@ -13,7 +13,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from callkeeper_assets.api.keying import key_payloads
 from callkeeper_assets.personal_data.shield import Shield
 from callkeeper_assets.privacy.rewriting import Eraser, Protector
 from callkeeper_assets.privacy.rule import Rule
@@ -24,6 +23,7 @@ from callkeeper_assets.warehouse.discrepancies import ComparedDay
 from callkeeper_assets.warehouse.loader import Account, RawDay
 from callkeeper_assets.warehouse.reconciliation import reconcile_days
 from callkeeper_assets.warehouse.tables import SELECTABLE_TABLES
+from callkeeper_assets_tests.api.keying import key_payloads
 from callkeeper_assets_tests.raw.test_store import DAY, make_details
 from callkeeper_assets_tests.reports.building import build_all, fetch
 from callkeeper_assets_tests.warehouse.raw_days import MOSCOW, call, load_all, moment_of

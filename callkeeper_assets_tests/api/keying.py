@@ -1,7 +1,4 @@
-"""Stored calls read anew for their ids and times: by the code that reads an answer.
-
-For who rebuilds days from raw calls after a reading of the source was corrected; asks nobody.
-"""
+"""Payloads keyed by the code that reads an answer, whichever API they are of."""
 
 from collections.abc import Iterable
 
