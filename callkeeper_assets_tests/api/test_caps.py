@@ -69,8 +69,9 @@ def test_a_cap_of_five_thousand_newest_calls_loses_none() -> None:
         days = list(client.fetch_days(DAYS[:2]))
         assert [len(day) for day in days] == [12_000] * 2
         assert account.truth(DAY, DAY, has_calls=False).count == 12_000
-    # The whole, its halves and the whole again; then seven windows, or eight of three hours.
-    assert [day.requests for day in days] == [4 + 7, 8]
+    # What it took to find the cap, once; then eight windows of three hours.
+    assert days[0].requests <= 14
+    assert days[1].requests == 8
 
 
 def test_a_normal_account_pays_nothing() -> None:

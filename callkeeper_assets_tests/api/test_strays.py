@@ -147,6 +147,7 @@ def test_no_call_of_a_small_account_is_lost_without_an_error(
     answers = AnswerSettings(bounds=bounds, bounds_zone=bounds_zone)  # type: ignore[arg-type]
     days = [date(2026, 1, 3) + timedelta(days=n) for n in range(9)]
     found: dict[date, list[int]] = {}
+    named: set[int] = set()
     with (
         run_simulator([account], answers=answers, now=datetime(2026, 2, 1, tzinfo=UTC)) as sim,
         CallKeeperClient(
@@ -161,12 +162,17 @@ def test_no_call_of_a_small_account_is_lost_without_an_error(
         try:
             for fetched in client.fetch_days(days):
                 found[fetched.day] = sorted(fetched.call_ids)
+                named.update(fetched.strays)
         except BadDataError:
             assert (bounds, bounds_zone) != ("heeded", "")
             return
         for day in days[1:-1]:
             truth = sim.account("m").truth(day, day, api=api)
-            assert found[day] == sorted(one["call_id"] for one in truth.calls)  # type: ignore[type-var]
+            calls = {one["call_id"] for one in truth.calls}
+            assert set(found[day]) <= calls
+            # One that was ordered on a neighbour's day may lie there by the source's own choice:
+            # it is named.
+            assert calls - set(found[day]) <= named
 
 
 def _account(*rows: dict[str, Any], always: tuple[dict[str, Any], ...] = ()) -> Give:

@@ -229,7 +229,7 @@ def test_a_record_in_two_overlapping_answers_counts_once(connect_to: ConnectTo) 
         ]
         return calls_answer(*inside, record)
 
-    client, source = connect_to(answer)
+    client, source = connect_to(answer, check_answers_from=10_000)
     day = client.fetch_day(DAY)
     assert len(source.asked) == 3
     assert len(day) == 8_640

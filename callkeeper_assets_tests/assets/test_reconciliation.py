@@ -140,7 +140,7 @@ class Broken:
             changes = [
                 *self._account.add(day, 2),
                 *self._account.remove(day, call_ids=[gone]),
-                *self._account.change(day, call_ids=[longer], column="duration_sec"),
+                *self._account.change(day, call_ids=[longer], column="duration2_sec"),
             ]
             for change in changes:
                 if change.kind == "added":
@@ -211,7 +211,7 @@ def test_each_day_shows_its_own_checks_with_counts_samples_and_what_to_do(
 ) -> None:
     assert loader.reconcile(source).success
     kinds = {"missing_in_warehouse": 4, "missing_in_source": 4} | dict.fromkeys(CHECKS, 2)
-    kinds["call_duration"] = 3
+    kinds["talk_duration"] = 3
     for name, count in kinds.items():
         checks = loader.checks(source, "reconciliation", name)
         assert sorted(map(str, checks)) == list(map(str, DAYS))
@@ -334,7 +334,7 @@ def test_a_filter_leaves_calls_out_on_both_sides(
         call["call_id"] for call in account.truth(FIRST, FIRST).calls if call["status"] == "success"
     }
     assert 0 < len(successes) < 60
-    account.change(FIRST, 60, column="duration_sec")
+    account.change(FIRST, 60, column="duration2_sec")
     assert loader.reconcile(chosen).success
     assert {key[1] for key in found(database)} == successes
     assert sum_metadata(loader, source, "rows_updated") == len(successes)
