@@ -207,6 +207,14 @@ FATES: Final[Mapping[str, Fate]] = {
         "counts only where there are no codes",
     ),
     "service_type": _text(f"{_CALLS}.service", Form('"calltracking"', "calltracking")),
+    "universalId": Fate(
+        f"{_CALLS}.universal_id",
+        (
+            Form('"23423423434434234"', "23423423434434234"),
+            Form("23423423434434234", "23423423434434234"),
+        ),
+        "of a call that is neither a callback nor call tracking it makes the id",
+    ),
     "ivr_count": Fate(f"{_FACTS}.playback_tick", _COUNTS, "a 0 counts once the manager answered"),
     "smart_call_count": Fate(
         f"{_FACTS}.asr_attempts", _COUNTS, "a 0 counts where it was connected somehow"

@@ -145,7 +145,9 @@ def test_what_was_stored_before_gets_its_week_and_the_most_of_its_days(database:
     ensure_schema(database)
     with psycopg.connect(database) as connection:
         connection.execute("ALTER TABLE general_dates DROP COLUMN week_year")
-        connection.execute("ALTER TABLE callkeeper_days DROP COLUMN most_calls")
+        connection.execute(
+            "ALTER TABLE callkeeper_days DROP COLUMN most_calls, DROP COLUMN reading"
+        )
         connection.execute("DROP TABLE general_costs_facts")
         connection.execute("UPDATE general_dates SET full_date = NULL, simple_date = NULL")
         connection.execute("INSERT INTO general_dates (id, full_date) VALUES (9, '2025-12-29')")

@@ -17,8 +17,8 @@ down_revision: Final = "0006"
 _STATEMENTS: Final = (
     "ALTER TABLE callkeeper_days ADD COLUMN reading integer NOT NULL DEFAULT 1",
     "ALTER TABLE callkeeper_days ALTER COLUMN reading DROP DEFAULT",
-    "ALTER TABLE callkeeper_calls ADD COLUMN manager_phones text",
     "ALTER TABLE callkeeper_calls ADD COLUMN universal_id text",
+    "ALTER TABLE callkeeper_calls ADD COLUMN manager_phones text",
     "ALTER TABLE callkeeper_days ADD COLUMN most_calls integer",
     "UPDATE callkeeper_days SET most_calls = raw_calls",
     "ALTER TABLE callkeeper_days ALTER COLUMN most_calls SET NOT NULL",
