@@ -231,7 +231,7 @@ ALLOWED_ATTRIBUTES = (
             "refresh: {corn: x}",
             (
                 "refresh.corn: there is no attribute 'corn'. Did you mean 'cron'? "
-                "Allowed: cron, overlap_days."
+                "Allowed: cron, overlap_days, settle_after_days."
             ),
         ),
         (
