@@ -24,7 +24,7 @@ ALL: Final = "all-sources"
 
 
 def read_number(typed: str) -> str:
-    """Return the number that was typed, or comes by standard input, in the one form of its writings.
+    """Return the number that was typed, or comes by standard input, in its one form.
 
     Raises:
         UsageProblemError: It is no phone number, or there is none.

@@ -23,6 +23,7 @@ from callkeeper_assets.personal_data.leftovers import delete_leftovers
 from callkeeper_assets.personal_data.looking import Found, Search, look
 from callkeeper_assets.personal_data.requests import check_reference, name_request
 from callkeeper_assets.personal_data.rewriting import drain_spool, spool_folder
+from callkeeper_assets.personal_data.searching import read_body
 from callkeeper_assets.personal_data.targets import Connection, Target, list_targets
 from callkeeper_assets.personal_data.verifying import Place, Verifier, sum_up
 from callkeeper_assets.privacy.seeking import Seeker
@@ -198,7 +199,7 @@ def _remove_torn(number: str, targets: Sequence[Target]) -> None:
     """Remove ends of spool files that nobody answered for, if they hold the number."""
     seekers = [target.build_seeker(number) for target in targets] or [Seeker(number, [])]
     for file in _list_torn():
-        text = file.read_bytes().decode("utf-8", "replace")
+        text = read_body(file.read_bytes())
         if any(one.is_in(text) for one in seekers):
             file.unlink(missing_ok=True)
 

@@ -200,7 +200,8 @@ def read_payloads(
 
 def find_role_in_body(seeker: Seeker, form: Format, body: bytes) -> Role | None:
     """Return as whose the number stands in a payload's body; None if it does not."""
-    if not seeker.may_be_in(body.decode("utf-8", "replace")):
+    text = read_body(body)
+    if not seeker.may_be_in(text):
         return None
     as_json = read_as_json(form, body)
     if as_json is not None:
@@ -208,7 +209,12 @@ def find_role_in_body(seeker: Seeker, form: Format, body: bytes) -> Role | None:
             return seeker.find_role_in(decode(as_json))
         except NotJsonError:
             pass
-    return "mention" if seeker.is_in(body.decode("utf-8", "replace")) else None
+    return "mention" if seeker.is_in(text) else None
+
+
+def read_body(body: bytes) -> str:
+    """Return a body as text to search, whatever it is: of UTF-16, digits and signs are left."""
+    return body.replace(b"\0", b"").decode("utf-8", "replace")
 
 
 def list_searched_tables(connection: Connection) -> list[str]:
