@@ -4,7 +4,13 @@ from collections.abc import Collection, Mapping
 from typing import Any, Literal
 
 from callkeeper_assets.privacy.fields import Kind, build_kinds
-from callkeeper_assets.privacy.numbers import build_search, has_number, normalise, read_digits
+from callkeeper_assets.privacy.numbers import (
+    has_number,
+    may_have,
+    read_digits,
+    readings,
+)
+from callkeeper_assets.privacy.plans import want
 from callkeeper_assets.privacy.rewriting import NotJsonError, Walk, decode
 from callkeeper_assets.privacy.rule import is_masked
 
@@ -30,18 +36,18 @@ class Seeker:
     ) -> None:
         self.number = number
         self.tokens = tuple(tokens)
-        self._search = build_search(number)
+        self._cores = (want(number).core,)
         self._walk = Walk(build_kinds(renamed or {}))
 
     def is_in(self, text: str) -> bool:
         """Whether the number, or its token, stands in a text."""
         if any(token in text for token in self.tokens):
             return True
-        return self._search.search(text) is not None and has_number(text, self.number)
+        return may_have(text, self._cores) and has_number(text, self.number)
 
     def may_be_in(self, text: str) -> bool:
         """Whether `is_in` may be true of a text; faster, for much text."""
-        return self._search.search(text) is not None or any(one in text for one in self.tokens)
+        return may_have(text, self._cores) or any(one in text for one in self.tokens)
 
     def find_role(self, payload: str) -> Role | None:
         """Return as whose the number stands in a call's JSON; None if it does not."""
@@ -60,8 +66,7 @@ class Seeker:
 
         def visit(value: Any, text: str, kind: Kind) -> Any:  # noqa: ANN401
             if kind in ("client_phone", "manager_phone"):
-                written = text.partition("^")[0].strip()
-                if normalise(written) == self.number or written in self.tokens:
+                if self.number in readings(text) or self.is_in(text):
                     found.add("client" if kind == "client_phone" else "manager")
             elif kind != "plain" and self.is_in(text):
                 found.add("mention")
