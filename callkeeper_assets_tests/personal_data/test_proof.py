@@ -44,10 +44,12 @@ def office(database: str, tmp_path: Path) -> Office:
     return Office(database, RawStore(str(tmp_path / "raw")))
 
 
-def forget(office: Office, **options: Any) -> Forgotten:
+def forget(
+    office: Office, *, is_dry: bool = False, request_id: str = "", reference: str = ""
+) -> Forgotten:
     """Forget the client."""
     forgetter = Forgetter(office.url, office.store, [office.source], lambda _: None)
-    return forgetter.forget(NUMBER, is_dry=options.pop("is_dry", False), **options)
+    return forgetter.forget(NUMBER, is_dry=is_dry, request_id=request_id, reference=reference)
 
 
 def spell(text: str) -> set[str]:
