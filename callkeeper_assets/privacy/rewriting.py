@@ -5,7 +5,6 @@ page's address, in tags, in a field that nobody has declared. What is not person
 """
 
 import json
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -15,11 +14,10 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from callkeeper_assets.privacy.addresses import find_addresses, has_address, mask_address
-from callkeeper_assets.privacy.agents import mask_agent
+from callkeeper_assets.privacy.addresses import find_addresses, mask_address
 from callkeeper_assets.privacy.fields import Kind, build_kinds, judge_unknown
+from callkeeper_assets.privacy.mentions import erase_in_anothers
 from callkeeper_assets.privacy.numbers import (
-    ERASED,
     SHORTEST_SOUGHT,
     could_hold_number,
     erase_numbers,
@@ -379,33 +377,8 @@ def _erase_value(value: Any, text: str, kind: Kind) -> Any:  # noqa: ANN401
 def _erase_mention(value: Any, text: str, kind: Kind) -> Any:  # noqa: ANN401
     if kind in _NOT_TEXTS:
         return value
-    erase = _ERASED_IN_ANOTHERS.get(kind, erase_numbers)
-    changed = erase(text)
+    changed = erase_in_anothers(text, kind)
     return value if changed == text else changed
-
-
-def _erase_in_agent(text: str) -> str:
-    # Versions stand behind a slash, and have as many digits as numbers have.
-    plain = _VERSION.sub("/", text)
-    return text if erase_numbers(plain) == plain else mask_agent(text)
-
-
-def _erase_in_visitor(text: str) -> str:
-    # Ids of a browser are long numbers: only what is surely a phone's goes.
-    return replace_places(text, list(find_sure(text, also_bare=True)), lambda _: ERASED)
-
-
-def _erase_in_address(text: str) -> str:
-    return text if has_address(text) else erase_numbers(text)
-
-
-# Where another's call has digits that are no texts.
-_ERASED_IN_ANOTHERS: Final[Mapping[str, Callable[[str], str]]] = {
-    "agent": _erase_in_agent,
-    "visitor": _erase_in_visitor,
-    "address": _erase_in_address,
-}
-_VERSION: Final = re.compile(r"/[0-9][0-9._]*")
 
 
 def _without_query(text: str) -> str:
