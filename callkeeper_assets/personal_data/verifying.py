@@ -185,9 +185,10 @@ class Verifier:
         if not may_hold(self.tail, text):
             return False
         found = {_judge(leaf, kinds) for leaf in list_leaves(text, form) if holds(self.tail, leaf)}
-        if found - {"plain"} == {"manager_phone"} and call[1] is not None:
-            self.of_managers.add((call[0], call[1]))
-        return bool(found - {"plain", "manager_phone"})
+        found -= {"plain", "identity"}
+        if found == {"manager_phone"} and call[1] is not None:
+            self.of_managers.add(call)
+        return bool(found - {"manager_phone"})
 
     def _look_through_table(self, table: str) -> Iterator[Trace]:
         is_users = table not in TABLES
@@ -220,7 +221,7 @@ class Verifier:
 def _judge(leaf: Leaf, kinds: Mapping[str, Kind]) -> Kind:
     kind = kinds.get(leaf.path) or judge_unknown(leaf.path, leaf.text)
     # Ids and moments are known by their fields; anything else there is what it should not be.
-    if kind == "plain" and not (leaf.is_number or leaf.text.isdecimal()):
+    if kind in ("plain", "identity") and not (leaf.is_number or leaf.text.isdecimal()):
         return "unknown"
     return kind
 

@@ -141,3 +141,9 @@ def _read_escape(escape: str) -> str:
     if name[0] == "u" and len(name) > 1:
         return chr(int(name[1:], 16))
     return name if name in '"/' else " "
+
+
+def stands_for_itself(one: str) -> bool:
+    """Whether a character can be no part of a number but by standing between its digits."""
+    plain = _PLAIN[ord(one)]
+    return one.isascii() or (plain != "" and plain not in "0123456789+")

@@ -24,7 +24,7 @@ def erase_in_anothers(text: str, kind: Kind) -> str:
         return text if erase_numbers(plain) == plain else mask_agent(text)
     if kind == "visitor":
         # Ids of a browser are long numbers: only what is surely a phone's goes.
-        return replace_places(text, list(find_sure(text, also_bare=True)), lambda _: ERASED)
+        return replace_places(text, ((one, ERASED) for one in find_sure(text, also_bare=True)))
     if kind == "address" and has_address(text):
         return text
     return erase_numbers(text)

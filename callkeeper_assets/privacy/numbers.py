@@ -18,28 +18,28 @@ from callkeeper_assets.privacy.plans import (
     want,
 )
 
-# What may stand between two digits of one number. Not what begins an extension: a comma, `;`, `x`,
+# What may stand between two digits of one number, in a folded text. Not what begins an extension: a comma, `;`, `x`,
 # `#`, `^`, `*`, or a word.
-_BETWEEN: Final = r"[ ()\[\].\-+_/\\~\u00b7\u2022\u2219]"
-_GAP: Final = rf"{_BETWEEN}{{0,4}}"
-_RUN: Final = re.compile(rf"\+?(?:{_BETWEEN}{{0,2}})[0-9](?:{_GAP}[0-9]){{6,}}")
-_ANY_RUN: Final = re.compile(rf"\+?(?:{_BETWEEN}{{0,2}})[0-9](?:{_GAP}[0-9])*")
+SEPARATOR: Final = r"[ ()\[\].\-+_/\\~\u00b7\u2022\u2219]"
+GAP: Final = rf"{SEPARATOR}{{0,4}}"
+_RUN: Final = re.compile(rf"(?:\+{SEPARATOR}{{0,2}})?[0-9](?:{GAP}[0-9]){{6,}}")
+_ANY_RUN: Final = re.compile(rf"(?:\+{SEPARATOR}{{0,2}})?[0-9](?:{GAP}[0-9])*")
 _GROUP: Final = re.compile(r"[0-9]+")
 # Behind one of these stands an extension, if a few digits do.
 _EXTENSION: Final = re.compile(
     r"[ ;,.\-]*(?:\^|\#|;?ext(?:en)?(?:sion)?\.?|x|w|p|,|;|доб(?:авочный)?\.?|вн(?:утр)?\.?)"
-    rf"[ .:=\-]*([0-9]{{1,6}})(?!{_BETWEEN}?[0-9])",
+    r"[ .:=\-]*([0-9]{1,6})(?![ .\-()/]?[0-9])",
     re.IGNORECASE,
 )
 
 _THREE, _TWO = "[0-9]{3}", "[0-9]{2}"
-_WIDE: Final = rf"{_BETWEEN}{{1,4}}"
-_LAST: Final = rf"{_BETWEEN}?{_TWO}{_BETWEEN}?{_TWO}(?![0-9])"
+_WIDE: Final = rf"{SEPARATOR}{{1,4}}"
+_LAST: Final = rf"{SEPARATOR}?{_TWO}{SEPARATOR}?{_TWO}(?![0-9])"
 # Surely a phone number, whatever stands around it. Russian ones first: their length is known, so
 # that the second of two numbers beside each other is not taken for a part of the first.
 _SURE: Final = re.compile(
-    rf"\+{_BETWEEN}{{0,2}}7(?:{_GAP}[0-9]){{10}}(?![0-9])"
-    rf"|\+{_BETWEEN}{{0,2}}[1-9](?:{_GAP}[0-9]){{9,14}}(?![0-9])"
+    rf"\+{SEPARATOR}{{0,2}}7(?:{GAP}[0-9]){{10}}(?![0-9])"
+    rf"|\+{SEPARATOR}{{0,2}}[1-9](?:{GAP}[0-9]){{9,14}}(?![0-9])"
     # 8 (916) 123-45-67 and 8 029 123-45-67
     rf"|(?<![0-9])[78]{_WIDE}{_THREE}{_WIDE}{_THREE}{_LAST}"
     # (916) 123-45-67, 050 123-45-67
@@ -47,19 +47,20 @@ _SURE: Final = re.compile(
     # 020 7946 0958, as in Britain
     rf"|(?<![0-9])\(?0[0-9]{{2,4}}\)?[ \-][0-9]{{3,4}}[ \-][0-9]{{4}}(?![0-9])"
 )
-# Digits of which the text itself says that they are a number.
+# Digits of which the text itself says that they are a number. `quick` looks for these words too.
 _NAMED: Final = re.compile(
-    r"(?:\btel|phone[a-z_]*|telefon|msisdn|\bsips?|\bcallto|\bwa\.me|whatsapp|\bтел(?:ефон)?\.?)"
-    r"\]?[\"' ]{0,2}[=:/]{1,3}[\"' ]{0,2}"
-    rf"(\+?{_BETWEEN}{{0,2}}[0-9](?:{_GAP}[0-9]){{6,14}})(?![0-9])",
+    r"(?:tel[:=]|phone[:=]|telefon[:=]|msisdn[:=]|sips?:|callto:|wa\.me/|тел(?:ефон)?[.: ]{1,2})"
+    rf" ?(\+?{SEPARATOR}{{0,2}}[0-9](?:{GAP}[0-9]){{6,14}})(?![0-9])",
     re.IGNORECASE,
 )
 # Eleven digits as Russian numbers begin.
 _BARE: Final = re.compile(r"(?<![\w.])[78][3-9][0-9]{9}(?!\w)")
+# As many digits as a number has, of which nothing else is known.
+_ALONE: Final = re.compile(r"(?<![0-9.])[0-9]{10,15}(?![0-9])")
 # Whatever could be one.
-_MAYBE: Final = re.compile(rf"(?:\+|(?<![0-9]))[0-9](?:{_GAP}[0-9]){{9,14}}(?![0-9])|[0-9]{{10,}}")
+_MAYBE: Final = re.compile(rf"(?:\+|(?<![0-9]))[0-9](?:{GAP}[0-9]){{9,14}}(?![0-9])|[0-9]{{10,}}")
 
-_SIGN: Final = re.compile(rf"\+{_BETWEEN}{{0,2}}\Z")
+SIGN: Final = re.compile(rf"\+{SEPARATOR}{{0,2}}\Z")
 # Usual escapes of what is no digit: spaces, brackets, dashes, Cyrillic.
 _HARMLESS: Final = re.compile(
     r"%[dD][01]%[89AaBb][0-9A-Fa-f]|%[eE]2%8[0-9A-Fa-f]%[89AaBb][0-9A-Fa-f]|%[cC]2%[89AaBb][0-9A-Fa-f]"
@@ -134,6 +135,16 @@ def normalise(text: str) -> str:
     return found[0] if found else ""
 
 
+def match_run(text: str, at: int) -> "re.Match[str] | None":
+    """Return the digits and separators, of a folded text, that begin at a place."""
+    return _ANY_RUN.match(text, at)
+
+
+def match_extension(text: str, at: int) -> "re.Match[str] | None":
+    """Return the extension, of a folded text, whose sign begins at a place."""
+    return _EXTENSION.match(text, at)
+
+
 def find_numbers(text: str) -> list[Found]:
     """Return every place that can be read as a number; they may overlap.
 
@@ -194,7 +205,7 @@ def _find_start(
         if is_glued or "" not in prefixes:
             return None
         start = places[at]
-    sign = _SIGN.search(text, max(0, start - 3), start)
+    sign = SIGN.search(text, max(0, start - 3), start)
     return sign.start() if sign else start
 
 
@@ -251,16 +262,26 @@ def could_hold_number(text: str) -> bool:
     return sum(map(str.isdecimal, text)) >= SHORTEST_SOUGHT
 
 
-def erase_numbers(text: str) -> str:
+def erase_numbers(text: str, mark: str = ERASED) -> str:
     """Return a text without anything that could be a phone number, which ids can be as well."""
+    return _erase(text, (_MAYBE,), mark) if could_hold_number(text) else text
+
+
+def hide_numbers(text: str, mark: str = ERASED) -> str:
+    """Return a text, a log's line or an error, without its phone numbers; times stay."""
+    return _erase(text, (_SURE, _NAMED, _ALONE), mark) if could_hold_number(text) else text
+
+
+def _erase(text: str, patterns: Iterable["re.Pattern[str]"], mark: str) -> str:
     view = fold(text)
-    places = [Place(*view.locate(*found.span())) for found in _MAYBE.finditer(view.text)]
-    return _erase(text, places)
-
-
-def _erase(text: str, places: Iterable[Place]) -> str:
+    places = sorted(
+        view.locate(*found.span(pattern.groups))
+        for pattern in patterns
+        for found in pattern.finditer(view.text)
+    )
     done, end = [], 0
-    for place in places:
-        done += [text[end : place.start], ERASED]
-        end = place.end
-    return "".join((*done, text[end:])) if end else text
+    for start, behind in places:
+        if start >= end:
+            done += [text[end:start], mark]
+        end = max(end, behind)
+    return "".join((*done, text[end:]))

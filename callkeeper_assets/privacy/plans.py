@@ -124,7 +124,8 @@ def read_number(digits: str, *, has_plus: bool) -> tuple[str, ...]:
 
 def _read_national(digits: str) -> list[str]:
     """Return readings without the country's code: with a trunk, then without one."""
-    found, bare = [], []
+    found: list[str] = []
+    bare: list[str] = []
     for plan in PLANS.values():
         if plan.is_alone and plan.national.fullmatch(digits):
             (found if plan.is_first else bare).append(plan.code + digits)

@@ -11,15 +11,14 @@ from callkeeper_assets.privacy.numbers import (
     readings,
 )
 from callkeeper_assets.privacy.plans import want
-from callkeeper_assets.privacy.rewriting import NotJsonError, Walk, decode
 from callkeeper_assets.privacy.rule import is_masked
+from callkeeper_assets.privacy.walking import NotJsonError, Walk, decode
 
 # As whose a number stands in a call: its client's, somebody's in a text, or only its manager's.
 Role = Literal["client", "mention", "manager"]
 
 _ORDER: tuple[Role, ...] = ("client", "mention", "manager")
 _HIDDEN_DIGITS = 4
-_LOCAL_DIGITS = 10
 
 
 class Seeker:
@@ -68,7 +67,7 @@ class Seeker:
             if kind in ("client_phone", "manager_phone"):
                 if self.number in readings(text) or self.is_in(text):
                     found.add("client" if kind == "client_phone" else "manager")
-            elif kind != "plain" and self.is_in(text):
+            elif kind not in ("plain", "identity") and self.is_in(text):
                 found.add("mention")
             return value
 
@@ -94,5 +93,5 @@ class Seeker:
         """Whether a masked number can be this one."""
         written = masked.partition("^")[0].strip()
         # As it may have been written: without the country.
-        shown = self.number[-_LOCAL_DIGITS:-_HIDDEN_DIGITS]
+        shown = self._cores[0][:-_HIDDEN_DIGITS]
         return is_masked(written) and bool(shown) and read_digits(written).endswith(shown)

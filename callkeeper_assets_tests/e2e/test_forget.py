@@ -114,7 +114,7 @@ def check_what_is_exported(installation: Installation, ids: tuple[int, int, int]
     source = document["sources"]["office"]
     assert {int(one["call"]["id"]) for one in source["raw_calls"]} == set(ids)
     assert sum(one["refused_answer"] for one in source["raw_calls"]) == 2
-    assert len(source["webhook_payloads"]) == 5
+    assert len(source["webhook_payloads"]) == 6
     assert installation.run("export", PHONE, "--output", str(file)).code == 2
     assert installation.run("export", "+7 903 000-00-00").document["sources"] == {}
 
@@ -136,6 +136,7 @@ def check_the_record(installation: Installation, request_id: str) -> None:
     assert [one["left_over"] for one in verified.document["erasures"]] == [{}]
 
 
+@pytest.mark.timeout(900)
 def test_a_client_is_nowhere_and_does_not_come_back(
     installation: Installation, world: tuple[RunningSimulator, tuple[int, int, int]]
 ) -> None:
@@ -160,7 +161,7 @@ def test_a_client_is_nowhere_and_does_not_come_back(
     assert forgotten.document["found"] == dry.document["found"]
     [source] = dry.document["found"]["sources"]
     assert (source["calls"], source["mentions"], source["raw_calls"]) == (3, 1, 5)
-    assert source["payloads"] == 5
+    assert source["payloads"] == 6
     assert find(installation) == []
     assert read_others(installation, ids) == others
     check_what_is_left(installation, ids)
@@ -184,6 +185,7 @@ def test_a_client_is_nowhere_and_does_not_come_back(
     check_what_is_left(installation, ids)
 
 
+@pytest.mark.timeout(900)
 def test_what_kills_leave_the_next_run_ends(
     installation: Installation, world: tuple[RunningSimulator, tuple[int, int, int]]
 ) -> None:

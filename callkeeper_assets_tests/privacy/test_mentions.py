@@ -1,4 +1,4 @@
-"""Another's call that mentions a forgotten client loses numbers, and nothing that looks like one."""
+"""Another's call that mentions a forgotten client loses numbers, not what looks like one."""
 
 import pytest
 
