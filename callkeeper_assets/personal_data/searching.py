@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, date
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import parse_qsl
 
 from psycopg import sql
 from psycopg.rows import dict_row
 
 from callkeeper_assets.personal_data.targets import Connection, Target
-from callkeeper_assets.privacy.rewriting import NotJsonError, decode
-from callkeeper_assets.privacy.seeking import Role, Seeker
+from callkeeper_assets.privacy.seeking import Role, Seeker, gather
 from callkeeper_assets.raw.errors import UnreadableDayError
 from callkeeper_assets.raw.store import RawStore
 from callkeeper_assets.reports.structure import CALL_COLUMN
@@ -204,11 +204,11 @@ def find_role_in_body(seeker: Seeker, form: Format, body: bytes) -> Role | None:
     if not seeker.may_be_in(text):
         return None
     as_json = read_as_json(form, body)
+    if as_json is not None and form == "json":
+        return seeker.find_role(text)
     if as_json is not None:
-        try:
-            return seeker.find_role_in(decode(as_json))
-        except NotJsonError:
-            pass
+        pairs = parse_qsl(text, keep_blank_values=True)
+        return seeker.find_role(as_json.decode()) or seeker.find_role_in(gather(pairs))
     return "mention" if seeker.is_in(text) else None
 
 

@@ -1,6 +1,7 @@
 """Whether a call is one client's: where in it a phone number stands, in any writing or hashed."""
 
-from collections.abc import Collection, Mapping
+import json
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Literal
 
 from callkeeper_assets.privacy.fields import Kind, build_kinds
@@ -19,6 +20,21 @@ Role = Literal["client", "mention", "manager"]
 
 _ORDER: tuple[Role, ...] = ("client", "mention", "manager")
 _HIDDEN_DIGITS = 4
+
+
+def gather(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object with all values of each name: of one that stands twice a list of them."""
+    values: dict[str, list[Any]] = {}
+    for name, value in pairs:
+        values.setdefault(name, []).append(value)
+    return {name: found[0] if len(found) == 1 else found for name, found in values.items()}
+
+
+def _read_all(payload: str) -> Any:  # noqa: ANN401 -- JSON
+    try:
+        return json.loads(payload.removeprefix("\ufeff"), object_pairs_hook=gather)
+    except (ValueError, RecursionError):
+        return None
 
 
 class Seeker:
@@ -57,7 +73,8 @@ class Seeker:
             document = decode(payload.encode())
         except NotJsonError:
             return "mention" if self.is_in(payload) else None
-        return self.find_role_in(document)
+        # A name that stands twice is rare, and its first value is stored as well.
+        return self.find_role_in(document) or self.find_role_in(_read_all(payload))
 
     def find_role_in(self, document: Any) -> Role | None:  # noqa: ANN401 -- JSON
         """As `find_role`, of a decoded call."""

@@ -21,6 +21,7 @@ from callkeeper_assets.database import connect
 from callkeeper_assets.personal_data.erasures import KEY_FILE, list_erasures
 from callkeeper_assets.personal_data.exporting import export_client
 from callkeeper_assets.personal_data.forgetting import Forgetter, Forgotten, verify_request
+from callkeeper_assets.raw.days import replace_payloads
 from callkeeper_assets.raw.store import RawStore
 from callkeeper_assets.warehouse.migrate import ensure_schema
 from callkeeper_assets.warehouse.tables import TABLES
@@ -134,6 +135,28 @@ def test_a_corpus_of_writings_is_gone_and_others_are_as_they_were(office: Office
     # What comes again of the same calls comes without the person.
     office.receive(*(told[:10]))
     office.process()
+    assert find_left(office) == []
+
+
+def test_a_number_in_a_name_or_under_a_name_that_stands_twice_is_gone(office: Office) -> None:
+    """The stored text has it, though whoever reads the JSON sees the last value alone."""
+    call = json.dumps(answered(1, phone2=None))
+    twice = call.replace('"phone2": null', f'"phone2": "+{NUMBER}", "phone2": null')
+    assert twice != call
+    office.load_answer([answered(2, minute=1, phone2=OTHER, note={NUMBER: "asked for"})])
+    day, details = office.store.read(office.source.name, DAY)
+    office.store.write(replace_payloads(day, [twice.encode()]), details)
+    told = json.dumps(payload(8, phone2=None))
+    office.receive(
+        told.replace('"phone2": null', f'"phone2": "8{NUMBER[1:]}", "phone2": null').encode(),
+        json.dumps(payload(9, phone2=OTHER, note={NUMBER: "asked for"})).encode(),
+    )
+    form = urlencode({**payload(10), "phone2": f"+{NUMBER}"}) + "&phone2="
+    office.receive(form.encode(), form="form")
+    office.process()
+    assert len(find_left(office)) >= 4, "else nothing is proved"
+    done = forget(office)
+    assert (done.problems, done.similar) == ([], [])
     assert find_left(office) == []
 
 
