@@ -5,7 +5,6 @@ how numbers are written. A text is decoded, whatever is no digit is dropped, and
 these digits or not. So it finds more than is the number; a person judges what.
 """
 
-import hashlib
 import hmac
 import html
 import json
@@ -24,6 +23,8 @@ _ROUNDS: Final = 4
 # A text that is escaped in several ways has a few decodings; one with more is made to have them.
 _MOST_DECODINGS: Final = 64
 _NOT_DIGITS: Final = bytes(one for one in range(256) if chr(one) not in "0123456789")
+# Of any script.
+_DIGITS: Final = re.compile(r"\d+")
 _ESCAPE: Final = re.compile(r"\\(?:u([0-9A-Fa-f]{4})|(.))", re.DOTALL)
 _OF_SCRIPT: Final = re.compile(r"%u([0-9A-Fa-f]{4})")
 # A moment is no number: that of a call at noon would be one's of 926 for a whole hour.
@@ -53,7 +54,7 @@ def hash_tail(tail: str, key: bytes) -> str:
 
     Of letters, so that no number is ever seen in it; how many digits there are stands before.
     """
-    digest = hmac.new(key, tail.encode(), hashlib.sha256).hexdigest()
+    digest = hmac.digest(key, tail.encode(), "sha256").hex()
     return f"last{len(tail)}_{digest[:_HASH_LETTERS].translate(_LETTERS)}"
 
 
@@ -61,7 +62,10 @@ def spell_digits(text: str) -> str:
     """Return the digits of a text, those of all scripts as 0 to 9."""
     if text.isascii():
         return text.encode().translate(None, _NOT_DIGITS).decode()
-    return "".join(str(unicodedata.decimal(one)) for one in text if one.isdecimal())
+    digits = "".join(_DIGITS.findall(text))
+    if digits.isascii():
+        return digits
+    return "".join(str(unicodedata.decimal(one)) for one in digits)
 
 
 def _read_json_escapes(text: str) -> str:
