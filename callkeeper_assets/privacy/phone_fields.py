@@ -1,7 +1,7 @@
 """A phone field's value: which numbers it has, and what becomes of it under a rule.
 
-One number as a rule, sometimes several (`…1^12_…3^34`, `…;…`), with extensions, within a SIP address,
-or nothing that anybody can read: that is hidden whole.
+One number as a rule, sometimes several (`…1^12_…3^34`, `…;…`), with extensions, within a SIP
+address, or nothing that anybody can read: that is hidden whole.
 """
 
 import re
@@ -40,9 +40,11 @@ _LONGEST: Final = 200
 _HARMLESS: Final = frozenset(("tel", "sip", "sips", "callto", "phone", "тел", "моб", "телефон"))
 # What stands where there is no number.
 _NOBODY: Final = frozenset(
-    ("anonymous", "unknown", "private", "restricted", "unavailable", "withheld", "hidden", "none")
-    + ("null", "no", "number", "true", "false", "аноним", "анонимный", "скрыт", "скрытый", "номер")
-    + ("неизвестен", "неизвестно", "не", "определен", "определён", "нет")
+    (
+        *("anonymous", "unknown", "private", "restricted", "unavailable", "withheld", "hidden"),
+        *("none", "null", "no", "number", "true", "false", "аноним", "анонимный", "скрыт"),
+        *("скрытый", "номер", "неизвестен", "неизвестно", "не", "определен", "определён", "нет"),
+    )
 )
 _MOST_EXTENSION_DIGITS: Final = 6
 # Of several numbers; nobody writes more into one field.
