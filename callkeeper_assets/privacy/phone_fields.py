@@ -118,10 +118,16 @@ def read_field(text: str) -> PhoneField:
     located = tuple(
         Piece(one.part, *view.locate(one.start, one.end), one.readings) for one in pieces
     )
+    is_plain = words <= _HARMLESS
+    if not is_plain and any(_is_long(one) for one in located):
+        # Other digits of a text around a number are no numbers.
+        located = tuple(one for one in located if one.part != "number" or _is_long(one))
     is_nobody = not located and words <= _NOBODY
-    return PhoneField(
-        text, located, is_read=bool(located) or is_nobody, is_plain=words <= _HARMLESS
-    )
+    return PhoneField(text, located, is_read=bool(located) or is_nobody, is_plain=is_plain)
+
+
+def _is_long(piece: Piece) -> bool:
+    return piece.part == "number" and len(piece.readings[0]) >= SHORTEST_SOUGHT
 
 
 def _split(text: str) -> tuple[list[Piece] | None, list[str]]:
