@@ -18,8 +18,8 @@ from callkeeper_assets.privacy.plans import (
     want,
 )
 
-# What may stand between two digits of one number, in a folded text. Not what begins an extension: a comma, `;`, `x`,
-# `#`, `^`, `*`, or a word.
+# What may stand between two digits of one number, in a folded text. Not what begins an extension:
+# a comma, `;`, `x`, `#`, `^`, `*`, or a word.
 SEPARATOR: Final = r"[ ()\[\].\-+_/\\~\u00b7\u2022\u2219]"
 GAP: Final = rf"{SEPARATOR}{{0,4}}"
 _RUN: Final = re.compile(rf"(?:\+{SEPARATOR}{{0,2}})?[0-9](?:{GAP}[0-9]){{6,}}")
@@ -50,7 +50,7 @@ _SURE: Final = re.compile(
 # Digits of which the text itself says that they are a number. `quick` looks for these words too.
 _NAMED: Final = re.compile(
     r"(?:tel[:=]|phone[:=]|telefon[:=]|msisdn[:=]|sips?:|callto:|wa\.me/|тел(?:ефон)?[.: ]{1,2})"
-    rf" ?(\+?{SEPARATOR}{{0,2}}[0-9](?:{GAP}[0-9]){{6,14}})(?![0-9])",
+    rf" ?(\+?{SEPARATOR}{{0,2}}[0-9](?:{GAP}[0-9]){{6,}}+)(?!{GAP}\*)",
     re.IGNORECASE,
 )
 # Eleven digits as Russian numbers begin.

@@ -1,7 +1,7 @@
 """A phone field's value: which numbers it has, and what becomes of it under a rule.
 
-One number as a rule, sometimes several (`…1^12_…3^34`, `…;…`), with extensions, within a SIP address,
-or nothing that anybody can read: that is hidden whole.
+One number as a rule, sometimes several (`…1^12_…3^34`, `…;…`), with extensions, within a SIP
+address, or nothing that anybody can read: that is hidden whole.
 """
 
 import re
@@ -40,9 +40,11 @@ _LONGEST: Final = 200
 _HARMLESS: Final = frozenset(("tel", "sip", "sips", "callto", "phone", "тел", "моб", "телефон"))
 # What stands where there is no number.
 _NOBODY: Final = frozenset(
-    ("anonymous", "unknown", "private", "restricted", "unavailable", "withheld", "hidden", "none")
-    + ("null", "no", "number", "true", "false", "аноним", "анонимный", "скрыт", "скрытый", "номер")
-    + ("неизвестен", "неизвестно", "не", "определен", "определён", "нет")
+    (
+        *("anonymous", "unknown", "private", "restricted", "unavailable", "withheld", "hidden"),
+        *("none", "null", "no", "number", "true", "false", "аноним", "анонимный", "скрыт"),
+        *("скрытый", "номер", "неизвестен", "неизвестно", "не", "определен", "определён", "нет"),
+    )
 )
 _MOST_EXTENSION_DIGITS: Final = 6
 # Of several numbers; nobody writes more into one field.
@@ -116,10 +118,16 @@ def read_field(text: str) -> PhoneField:
     located = tuple(
         Piece(one.part, *view.locate(one.start, one.end), one.readings) for one in pieces
     )
+    is_plain = words <= _HARMLESS
+    if not is_plain and any(_is_long(one) for one in located):
+        # Other digits of a text around a number are no numbers.
+        located = tuple(one for one in located if one.part != "number" or _is_long(one))
     is_nobody = not located and words <= _NOBODY
-    return PhoneField(
-        text, located, is_read=bool(located) or is_nobody, is_plain=words <= _HARMLESS
-    )
+    return PhoneField(text, located, is_read=bool(located) or is_nobody, is_plain=is_plain)
+
+
+def _is_long(piece: Piece) -> bool:
+    return piece.part == "number" and len(piece.readings[0]) >= SHORTEST_SOUGHT
 
 
 def _split(text: str) -> tuple[list[Piece] | None, list[str]]:

@@ -155,7 +155,8 @@ def _read_international(digits: str) -> tuple[str, ...]:
         return tuple(readings or [digits])
     if plan.national.fullmatch(national):
         return (digits,)
-    for trunk in plan.trunks:
+    # (0) is written with any country's code.
+    for trunk in (*plan.trunks, "0"):
         if national.startswith(trunk) and plan.national.fullmatch(national, len(trunk)):
             return (code + national[len(trunk) :],)
     return (digits,)
@@ -181,7 +182,7 @@ def want(number: str) -> Wanted:
     if len(number) <= _TEN and not is_planned(number):
         return Wanted(number, frozenset(("", "00", "810")))
     trunks = list_trunks(code)
-    codes = [code, *(code + trunk for trunk in trunks)]
+    codes = [code, *(code + trunk for trunk in {*trunks, "0"})]
     prefixes = {*codes, *trunks, *(abroad + one for abroad in _ABROAD for one in codes)}
     if len(national) >= _SHORTEST_ALONE:
         prefixes.add("")

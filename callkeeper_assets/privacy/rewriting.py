@@ -5,7 +5,7 @@ page's address, in tags, in a field that nobody has declared, in the name of one
 personal keeps its value; the text is always written anew.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, Literal
@@ -156,30 +156,34 @@ class Protector:
         return text
 
     def _hide_numbers(self, text: str, kind: Kind, known: _Known) -> str:
-        rule = self.rule
         view = fold(text)
         hidden: list[tuple[Place, str]] = []
-
-        def hide(places: Iterable[Place], action: PhoneAction, number: str) -> None:
-            for one in places:
-                written = text[one.start : one.end]
-                token = hash_number(number, rule.key) if action == "hash" else mask_number(written)
-                hidden.append((one, token))
-
-        if rule.phones != "keep":
-            for key, number in known.clients.items():
-                hide(find_in_view(view, key), rule.phones, number)
-        if rule.manager_phones != "keep" and kind != "manager_phone":
-            for key, number in known.managers.items():
-                if key not in known.clients:
-                    hide(find_in_view(view, key), rule.manager_phones, number)
-        if rule.phones != "keep" and kind != "manager_phone":
+        for key, number, action in self._list_sought(known, kind):
+            hidden += [
+                (one, self._hide(text, one, action, number)) for one in find_in_view(view, key)
+            ]
+        if self.rule.phones != "keep" and kind != "manager_phone":
             kept = known.managers.keys() - known.clients.keys()
             for place, written in find_sure_in_view(view, also_bare=kind in _OPEN):
                 found = list_readings(written)
-                if rule.manager_phones != "keep" or kept.isdisjoint(found):
-                    hide([place], rule.phones, found[0])
+                if self.rule.manager_phones != "keep" or kept.isdisjoint(found):
+                    hidden.append((place, self._hide(text, place, self.rule.phones, found[0])))
         return replace_places(text, hidden)
+
+    def _list_sought(self, known: _Known, kind: Kind) -> Iterator[tuple[str, str, PhoneAction]]:
+        """Yield what to look for in a text, what it most likely means, and what becomes of it."""
+        if self.rule.phones != "keep":
+            for key, number in known.clients.items():
+                yield key, number, self.rule.phones
+        if self.rule.manager_phones != "keep" and kind != "manager_phone":
+            for key, number in known.managers.items():
+                if key not in known.clients:
+                    yield key, number, self.rule.manager_phones
+
+    def _hide(self, text: str, place: Place, action: PhoneAction, number: str) -> str:
+        if action == "hash":
+            return hash_number(number, self.rule.key)
+        return mask_number(text[place.start : place.end])
 
     def _replace_addresses(self, text: str) -> str:
         return replace_places(

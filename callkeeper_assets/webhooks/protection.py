@@ -1,7 +1,7 @@
 """What of a payload may be written: its source's rule applied, and forgotten persons taken out.
 
-Such a body is written anew, as JSON, whatever it came as: the same names and values, of two with one
-name the last one. What cannot be read loses all that looks like a phone number or an address.
+Such a body is written anew, as JSON, whatever it came as: the same names and values, of two with
+one name the last one. What cannot be read loses all that looks like a phone number or an address.
 """
 
 import re
