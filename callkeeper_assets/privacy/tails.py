@@ -16,7 +16,10 @@ from functools import lru_cache
 from typing import Any, Final, Literal, NamedTuple, Protocol
 from urllib.parse import parse_qsl, unquote
 
-# All writings of a number have these in common: countries' codes and trunk prefixes stand before.
+from callkeeper_assets.privacy.plans import want
+
+# All writings of a number have these in common: countries' codes and trunk prefixes stand before. A
+# few countries' numbers have one or two less.
 _TAIL: Final = 9
 _LONGEST: Final = 15
 _ROUNDS: Final = 4
@@ -45,8 +48,12 @@ class Leaf(NamedTuple):
 
 
 def read_tail(number: str) -> str:
-    """Return the last nine digits of a number, or all that a shorter one has."""
-    return spell_digits(number)[-_TAIL:]
+    """Return the last nine digits of a number, or all that it has without its country's code.
+
+    Args:
+        number: As `normalise` returns it.
+    """
+    return want(number).core[-_TAIL:]
 
 
 def hash_tail(tail: str, key: bytes) -> str:

@@ -25,6 +25,7 @@ from callkeeper_assets.raw.days import replace_payloads
 from callkeeper_assets.raw.store import RawStore
 from callkeeper_assets.warehouse.migrate import ensure_schema
 from callkeeper_assets.warehouse.tables import TABLES
+from callkeeper_assets_tests.privacy import number_corpus
 from callkeeper_assets_tests.privacy.test_tails import FORMS
 from callkeeper_assets_tests.privacy.writings import WRITINGS
 from callkeeper_assets_tests.warehouse.raw_days import DAY, Call, moment_of, rows
@@ -136,6 +137,41 @@ def test_a_corpus_of_writings_is_gone_and_others_are_as_they_were(office: Office
     office.receive(*(told[:10]))
     office.process()
     assert find_left(office) == []
+
+
+def test_a_client_of_any_country_is_gone_and_clients_of_others_are_as_they_were(
+    office: Office,
+) -> None:
+    """One of each country is forgotten, out of calls of all numbers in all writings."""
+    forgotten = list({one.code: one for one in number_corpus.NUMBERS}.values())
+    calls: list[Call] = []
+    owners: dict[int, number_corpus.Number] = {}
+    for number, _, written in number_corpus.list_writings():
+        call_id = len(calls) + 1
+        owners[call_id] = number
+        calls.append(
+            answered(call_id, minute=len(calls) % 1440, phone2=written, tags=f"see {written}")
+        )
+    office.load_answer(calls)
+    by_call = "SELECT c.*, 0 FROM callkeeper_calls AS c ORDER BY call_id"
+    before = {row[2]: row for row in rows(office.url, by_call)}
+    assert len(before) == len(calls)
+    forgetter = Forgetter(office.url, office.store, [office.source], lambda _: None)
+    for number in forgotten:
+        done = forgetter.forget(number.whole, is_dry=False)
+        assert (done.problems, done.similar) == ([], []), number
+        assert done.found.sources[0].calls >= len(number_corpus.WRITINGS) - 2
+    stored = [text for texts in list_texts(office).values() for text in texts]
+    left = [
+        (number, text)
+        for number in forgotten
+        for text in stored
+        if number_corpus.is_in(number, text)
+    ]
+    assert left == []
+    after = {row[2]: row for row in rows(office.url, by_call)}
+    others = {one for one, owner in owners.items() if owner not in forgotten}
+    assert {one: after[one] for one in others} == {one: before[one] for one in others}
 
 
 def test_a_number_in_a_name_or_under_a_name_that_stands_twice_is_gone(office: Office) -> None:
