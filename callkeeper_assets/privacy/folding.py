@@ -16,10 +16,13 @@ _MOST_PASSES: Final = 4
 _ESCAPE: Final = re.compile(
     r"(?:%[0-9A-Fa-f]{2})+"
     r"|%u[0-9A-Fa-f]{4}"
+    # Half of a character beyond the first 65536, and its other half.
+    r"|\\+u[dD][89ABab][0-9A-Fa-f]{2}\\+u[dD][C-Fc-f][0-9A-Fa-f]{2}"
     r"|\\+u[0-9A-Fa-f]{4}"
     r"|\\+[ntrfb\"/]"
     r"|&#[0-9]{1,7};?|&#[xX][0-9A-Fa-f]{1,6};?|&[A-Za-z]{2,8};"
 )
+_UNITS: Final = re.compile("u([0-9A-Fa-f]{4})")
 _NOTHING: Final = frozenset(("Cf", "Mn", "Me"))
 _SPACE: Final = frozenset(("Zs", "Zl", "Zp", "Cc"))
 _BROKEN: Final = "\ufffd"
@@ -139,7 +142,8 @@ def _read_escape(escape: str) -> str:
         return html.unescape(escape)[:1]
     name = escape.lstrip("\\%")
     if name[0] == "u" and len(name) > 1:
-        return chr(int(name[1:], 16))
+        units = b"".join(int(one, 16).to_bytes(2, "big") for one in _UNITS.findall(name))
+        return units.decode("utf-16-be", "replace")[:1]
     return name if name in '"/' else " "
 
 
