@@ -145,7 +145,7 @@ def _receive(installation: Installation, token: str, call: dict[str, object]) ->
                 ("POST", f"/webhooks/{token}/{token}", body),
                 ("POST", f"{path}x", body),
                 ("POST", f"/{token}", body),
-                ("PUT", path, body),
+                ("PATCH", path, body),
             )
         ]
         assert statuses == [200, 400, 200, 413, 404, 404, 404, 405]
