@@ -23,6 +23,8 @@ from callkeeper_assets_tests.waiting import wait_until
 
 SOURCES: Final = ("kazan", "moscow")
 ZONE: Final = ZoneInfo("Europe/Moscow")
+# No load evaluates them: the sensor that watches sources does, within a minute.
+_WATCHED: Final = frozenset({"newest_day_loaded", "calls_final"})
 _MOST_SEC: Final = 60.0
 _FORMS: Final[tuple[dict[str, Any], ...]] = (
     {"method": "POST", "content": "json", "layout": "inside"},
@@ -228,5 +230,7 @@ def check_loaded(dev: Dev, source: str, day: date, arrive: str) -> None:
         by_day = dev.ask(_CAUSES, key=key, days=[str(day)])["assetNodeOrError"]
         assert by_day["staleCausesByPartition"] == [[]], name
         for check in shown["assetChecksOrError"]["checks"]:
+            if check["name"] in _WATCHED:
+                continue
             expected = arrive if check["name"] == "webhooks_arrive" else "SUCCEEDED"
             assert check["executionForLatestMaterialization"]["status"] == expected, check
