@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from callkeeper_assets.api.calls import ELSEWHERE, KeyedCalls, UnusableRecord
+from callkeeper_assets.api.calls import OF_NO_DAY, KeyedCalls, UnusableRecord
 from callkeeper_assets.api.errors import BadDataError
 from callkeeper_assets.api.redaction import excerpt
 from callkeeper_assets.api.troubles import (
@@ -59,9 +59,9 @@ def unusable(came_back: str, remedy: str = _REPORT) -> Trouble:
 def judge_usable(calls: KeyedCalls) -> Trouble | None:
     """Judge the records of a day: most of them have to be calls.
 
-    What a derived time puts elsewhere is a call, though not of what was asked for.
+    What lies elsewhere is a call, though not of what was asked for.
     """
-    reasons = Counter(one.reason for one in calls.unusable.values() if one.reason is not ELSEWHERE)
+    reasons = Counter(one.reason for one in calls.unusable.values() if one.reason not in OF_NO_DAY)
     count = reasons.total()
     if count <= len(calls):
         return None

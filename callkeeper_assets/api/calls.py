@@ -26,6 +26,11 @@ ELSEWHERE: Final = (
     "it has no callTime, and what stands in for it (localDate, cbOrderDate) lies outside what was "
     "asked for"
 )
+ORDERED_HERE: Final = (
+    "the source gives it to the day on which it was ordered, and does not have it at its own time"
+)
+# Reasons of what is a call, though of no day that could hold it.
+OF_NO_DAY: Final = frozenset({ELSEWHERE, ORDERED_HERE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +100,11 @@ class KeyedCalls(dict[int, tuple[int, msgspec.Raw]]):
         for call_id, universal_id in hashed.items():
             self.put_hashed(call_id, universal_id, other[call_id])
 
+    def take_out(self, call_id: int) -> msgspec.Raw:
+        """Remove a call, and return its JSON text."""
+        self.universal_ids.pop(call_id, None)
+        return self.pop(call_id)[1]
+
     def set_derived_aside(self, start: int, end: int) -> None:
         """Set calls aside whose derived time lies outside what was asked for.
 
@@ -105,9 +115,7 @@ class KeyedCalls(dict[int, tuple[int, msgspec.Raw]]):
             epoch, held = self.get(call_id, (start, None))
             # Another record of the same call, with a time of its own, may have taken its place.
             if held is raw and not start <= epoch < end:
-                self.set_aside(raw, ELSEWHERE, call_id)
-                del self[call_id]
-                self.universal_ids.pop(call_id, None)
+                self.set_aside(self.take_out(call_id), ELSEWHERE, call_id)
 
 
 class _Key(msgspec.Struct, gc=False):

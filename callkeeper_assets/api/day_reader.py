@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from callkeeper_assets.api.answer_sizes import AnswerSizes, near_cap
 from callkeeper_assets.api.bodies import judge_usable
-from callkeeper_assets.api.calls import KeyedCalls
+from callkeeper_assets.api.calls import ORDERED_HERE, KeyedCalls
 from callkeeper_assets.api.errors import BadDataError
 from callkeeper_assets.api.records import UserInfo
 from callkeeper_assets.api.session import Errand
@@ -117,6 +117,8 @@ class _Reading:
         self.day = ReadDay()
         self.most = 0
         self.was_refused = False
+        # Answers of a check that found a cap: they are not asked for twice.
+        self._parts: dict[Window, KeyedCalls] = {}
 
     def read(self, window: Window) -> KeyedCalls:
         longest = self._reader.longest_window.seconds
@@ -142,6 +144,8 @@ class _Reading:
 
     def _ask(self, window: Window) -> KeyedCalls | None:
         """Ask for a window; None if it has to be halved."""
+        if window in self._parts:
+            return self._parts.pop(window)
         answer = self._reader.api.ask_for_calls(window, self._errand)
         if isinstance(answer, Trouble):
             if answer.retries_before_halving is None or not window.can_be_halved:
@@ -157,16 +161,27 @@ class _Reading:
         return answer
 
     def _judge_strays(self, window: Window, calls: KeyedCalls, strays: dict[int, int]) -> None:
-        """Pass strays that may be an accident: few, and the source has the farthest at its time."""
-        if are_few(strays, calls) and not self._is_read_otherwise(window, calls, strays):
-            for call_id in strays:
-                del calls[call_id]
-            return
-        epochs = [epoch for epoch, _ in calls.values()]
-        trouble = trouble_of_strays(window, epochs, strays, self._reader.time_zone)
-        raise WindowFailedError(window, trouble)
+        """Take strays out that may be an accident: few, and the dates are heeded all the same.
 
-    def _is_read_otherwise(self, window: Window, calls: KeyedCalls, strays: dict[int, int]) -> bool:
+        What is of this day stays, whichever of its windows it came with. What the source chose by
+        another time may come with no other window: it is set aside.
+        """
+        is_found = self._finds_farthest(window, calls, strays) if are_few(strays, calls) else None
+        if is_found is None:
+            epochs = [epoch for epoch, _ in calls.values()]
+            trouble = trouble_of_strays(window, epochs, strays, self._reader.time_zone)
+            raise WindowFailedError(window, trouble)
+        for call_id, epoch in strays.items():
+            if not self._whole.start <= epoch < self._whole.end:
+                raw = calls.take_out(call_id)
+                if not is_found and is_of_other_time(raw, window):
+                    calls.set_aside(raw, ORDERED_HERE, call_id)
+
+    def _finds_farthest(
+        self, window: Window, calls: KeyedCalls, strays: dict[int, int]
+    ) -> bool | None:
+        """Whether the source has the farthest stray at its own time; None if it heeds no dates."""
+
         def distance(call_id: int) -> int:
             return max(window.start - strays[call_id], strays[call_id] - window.end)
 
@@ -179,8 +194,10 @@ class _Reading:
         # Where nothing else came, what comes with any window is all that the source ever sends.
         known = strays if len(calls) > len(strays) else {farthest: epoch}
         if are_elsewhere(found, minute, known):
+            return None
+        if farthest in found:
             return True
-        return farthest not in found and not is_of_other_time(raw, window)
+        return False if is_of_other_time(raw, window) else None
 
     def _make_sure(self, window: Window, calls: KeyedCalls) -> KeyedCalls:
         """Return the window's calls, whether or not this answer was cut."""
@@ -204,13 +221,16 @@ class _Reading:
     def _is_whole(self, window: Window, calls: KeyedCalls) -> bool:
         """Hold an answer against its halves, and add what they have; say what came of it."""
         parts = KeyedCalls()
-        for half in window.pieces(window.half_sec):
+        halves = window.pieces(window.half_sec)
+        for half in halves:
             found = self._ask(half)
             if found is None:
                 return False
             # A half of the same size proves nothing: it may have been cut to the same calls.
             is_as_large = len(found) >= near_cap(len(calls))
-            if is_as_large and half.can_be_halved and not self._is_whole(half, found):
+            is_whole = not (is_as_large and half.can_be_halved) or self._is_whole(half, found)
+            self._parts[half] = found
+            if not is_whole:
                 return False
             parts.add(found)
         new = [
@@ -228,5 +248,7 @@ class _Reading:
                 return False
             calls.add(again)
         calls.add(parts)
+        for half in halves:
+            del self._parts[half]
         self._reader.sizes.was_whole(len(calls))
         return True
