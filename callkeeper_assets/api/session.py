@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from http.cookiejar import DefaultCookiePolicy
 from typing import Final, TypeVar
 from urllib.parse import urlsplit
@@ -49,7 +50,7 @@ T = TypeVar("T")
 class RetryPolicy:
     """How patiently to ask again: after 0.5, 1, 2, 4, 8 s as a rule, each shortened by chance.
 
-    A `Retry-After` is obeyed if it is no longer than `longest_retry_after_sec`; a longer one is a
+    A `Retry-After` that is longer is obeyed up to `longest_retry_after_sec`; beyond that it is a
     failure to be retried by whoever plans the loads, not a reason to hang.
     """
 
@@ -98,13 +99,18 @@ class _Reply:
 
 
 def _parse_retry_after(text: str | None) -> float | None:
-    """Return seconds; None for a missing or unreadable header."""
-    if text is None:
-        return None
+    """Return seconds, 0 for a date that has passed; None for a missing or unreadable header.
+
+    urllib3's own reading cuts what is longer than six hours.
+    """
+    text = (text or "").strip()
+    if text.isascii() and text.isdecimal():
+        return float(text)
     try:
-        return urllib3.Retry().parse_retry_after(text)
-    except urllib3.exceptions.InvalidHeader:
+        moment = parsedate_to_datetime(text)
+    except ValueError:
         return None
+    return max(0.0, moment.replace(tzinfo=moment.tzinfo or UTC).timestamp() - time.time())
 
 
 def _short(error: Exception) -> str:
@@ -208,18 +214,17 @@ class SourceSession:
                 allowed = answer.retries_before_halving
             if retries >= min(allowed, self._retry.retries):
                 return answer
-            pause = answer.pause_sec
-            if pause is None:
-                pause = self._retry.pause_sec(retries)
-            elif pause > self._retry.longest_retry_after_sec:
+            asked_for = answer.pause_sec or 0.0
+            if asked_for > self._retry.longest_retry_after_sec:
                 longest = self._retry.longest_retry_after_sec
                 came_back = (
-                    f"{answer.came_back}, to be asked again after {pause:.0f} s, "
+                    f"{answer.came_back}, to be asked again after {asked_for:.0f} s, "
                     f"longer than the {longest:.0f} s that are waited for"
                 )
                 return Trouble(RetryLaterError, came_back, "Try again after that time")
+            # A 0, or a clock that is behind, must not spend all tries at once.
+            errand.stop.wait(max(asked_for, self._retry.pause_sec(retries)))
             retries += 1
-            errand.stop.wait(pause)
 
     def _ask_once(
         self,

@@ -1,8 +1,11 @@
 """What is asked again, what is not, and what the error says."""
 
 import logging
+import re
 import socket
-from datetime import date
+import time
+from datetime import UTC, date, datetime, timedelta
+from email.utils import format_datetime
 from typing import Any
 
 import pytest
@@ -14,6 +17,7 @@ from callkeeper_assets.api.errors import (
     CallKeeperError,
     RetryLaterError,
 )
+from callkeeper_assets.api.session import RetryPolicy
 from callkeeper_assets_tests.api.conftest import KEY, QUICK, ConnectTo
 from callkeeper_assets_tests.api.fake_source import (
     Answer,
@@ -93,6 +97,34 @@ def test_a_short_retry_after_is_obeyed_and_a_long_one_does_not_hang(connect_to: 
     text = _fail(client, RetryLaterError)
     assert len(source.asked) == 1
     assert "asked again after 3600 s, longer than the 0 s that are waited for" in text
+
+
+@pytest.mark.parametrize("told", ["0", "00", "Wed, 21 Oct 2015 07:28:00 GMT"])
+def test_a_retry_after_that_has_passed_does_not_spend_the_tries_at_once(
+    connect_to: ConnectTo, told: str
+) -> None:
+    client, source = connect_to(
+        lambda _: json_answer({}, 503, Retry_After=told),
+        retry=RetryPolicy(retries=2, first_pause_sec=0.2, longest_pause_sec=0.2),
+    )
+    start = time.monotonic()
+    _fail(client, RetryLaterError)
+    assert len(source.asked) == 3
+    assert time.monotonic() - start >= 2 * 0.2 / 2
+
+
+@pytest.mark.parametrize("seconds", [21_601, 864_000])
+@pytest.mark.parametrize("is_date", [False, True])
+def test_a_retry_after_of_days_is_told_as_the_source_says_it(
+    connect_to: ConnectTo, seconds: int, *, is_date: bool
+) -> None:
+    moment = format_datetime(datetime.now(UTC) + timedelta(seconds=seconds), usegmt=True)
+    client, _ = connect_to(
+        lambda _: json_answer({}, 429, Retry_After=moment if is_date else str(seconds))
+    )
+    text = _fail(client, RetryLaterError)
+    [told] = re.findall(r"asked again after (\d+) s", text)
+    assert seconds - 60 <= int(told) <= seconds
 
 
 def test_html_is_asked_again_thrice_and_shown_without_phone_numbers(connect_to: ConnectTo) -> None:
