@@ -63,6 +63,20 @@ def test_a_number_in_a_text_column_keeps_its_characters(number: str) -> None:
     assert report(payload, "ga_clientid") == number
 
 
+@pytest.mark.parametrize(
+    ("tags", "told"),
+    [
+        (r'["a\u0000b","c"]', "ab, c"),
+        (r'["\u0000"," ","",null]', None),
+        (r'["c"," ","\u0000",null," d "]', "c, d"),
+        (r'"a\u0000b"', "ab"),
+        (r'["cut \ud83d"]', "cut ?"),
+    ],
+)
+def test_members_of_a_list_are_texts_that_postgresql_can_hold(tags: str, told: str | None) -> None:
+    assert transform_payloads(f'{{"id":1,"tags":{tags}}}')[1][0]["tags"] == told
+
+
 @pytest.mark.parametrize("written", ["79161234567.0", '"79161234567.0"', "7.9161234567E10"])
 def test_a_phone_that_was_taken_for_a_quantity_is_the_same_client(written: str) -> None:
     found = transform_payloads(f'{{"phone2":{written}}}', '{"phone2":"79161234567"}')[1]

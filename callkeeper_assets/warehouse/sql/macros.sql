@@ -115,10 +115,14 @@ CREATE OR REPLACE MACRO place(value) AS
     CASE WHEN value NOT IN ('N/A', 'n/a', '-') THEN value END;
 
 -- Tags, which the unified API sends as a list; a text that only looks like one stays as received.
+-- The list is JSON as it came: the character 0 is still in its members.
 CREATE OR REPLACE MACRO joined_tags(value) AS
     CASE
         WHEN value LIKE '[%' AND json_valid(value) AND json_type(value) = 'ARRAY'
-        THEN nullif(array_to_string(json_extract_string(value, '$[*]'), ', '), '')
+        THEN nullif(array_to_string(list_filter(list_transform(
+            json_extract_string(value, '$[*]'),
+            lambda tag: trim(replace(tag, chr(0), ''), e' \t\r\n')
+        ), lambda tag: tag <> ''), ', '), '')
         ELSE value
     END;
 
