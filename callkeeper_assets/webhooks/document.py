@@ -12,6 +12,8 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
+from callkeeper_assets.exact_json import decode, encode
+
 Format = Literal["json", "form", "query"]
 Document = dict[str, msgspec.Raw]
 
@@ -36,6 +38,7 @@ _BLANK_BEFORE_ZONE: Final = re.compile(
     r"(\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?) (?=\d\d:?\d\d(?!\d))"
 )
 _IDS: Final = ("id", "call_id")
+_HALF: Final = re.compile(rb"\\u[dD][89a-fA-F]")
 # What bodies without any field are made of.
 _HOLLOW: Final = b" \t\r\n[]{}" + _BOM
 _LONGEST_HOLLOW: Final = 64
@@ -106,7 +109,7 @@ def _read_json(body: bytes) -> Document:
     if not text.isascii():
         text.decode()  # msgspec does not look into the strings that it hands out raw
     try:
-        document = _decode_call(text)
+        document = _decode_legal(text)
     except msgspec.DecodeError as error:
         raise UnreadableError(f"it is not JSON: {str(error)[:_LONGEST_REASON]}") from None
     except RecursionError:
@@ -115,6 +118,23 @@ def _read_json(body: bytes) -> Document:
     if _count_brackets(text) > DEEPEST and _measure_depth(text) > DEEPEST:
         raise UnreadableError(f"it is nested deeper than {DEEPEST} levels")
     return document
+
+
+def _decode_legal(text: bytes) -> Document:
+    """As `_decode_call`, with a question mark for half of a surrogate pair.
+
+    A text has one that was cut inside an emoji: legal JSON, and refused by msgspec.
+    """
+    try:
+        return _decode_call(text)
+    except msgspec.DecodeError as error:
+        try:
+            mended = encode(decode(text)) if _HALF.search(text) else b""
+        except ValueError:
+            mended = b""
+        if not mended:
+            raise error from None
+    return _decode_call(mended)
 
 
 def _decode_call(text: bytes) -> Document:

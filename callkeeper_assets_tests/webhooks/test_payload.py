@@ -79,6 +79,8 @@ def test_a_multipart_form_is_a_form() -> None:
         (JSON, b'{"id": 1', "it is not JSON: Input data was truncated"),
         (JSON, b'{"id": NaN}', "it is not JSON: JSON is malformed: invalid character (byte 7)"),
         (JSON, b'{"id": -Infinity}', "it is not JSON: "),
+        (JSON, rb'{"id": 1, "a": "\ud83d', "it is not JSON: Input data was truncated"),
+        (JSON, rb'[{"id": 1, "a": "\ud83d"}, 1]', "it is a list of 2: one call is read of a"),
         (JSON, b'{"id": 1} {"id": 2}', "it is not JSON: JSON is malformed: trailing characters"),
         (JSON, b"[]", "it is JSON, but not an object with names"),
         (JSON, b"[1]", "it is JSON, but not an object with names"),

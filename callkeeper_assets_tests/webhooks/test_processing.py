@@ -1,5 +1,6 @@
 """What waits in the inbox comes into the tables: the last word on each call, once, and no other."""
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -46,6 +47,17 @@ def test_both_webhooks_of_a_call_make_one_row(office: Office, database: str) -> 
     assert row(database, "callkeeper_calls_facts")["duration_sec"] == 65
     assert row(database, "callkeeper_calls_facts")["duration2_sec"] is None
     assert office.states() == [(7, "processed", None), (7, "processed", None)]
+
+
+def test_a_text_that_was_cut_inside_an_emoji_is_a_call_s_like_any_other(
+    office: Office, database: str
+) -> None:
+    body = json.dumps(payload(7, OVER, tags="cut \ud83d")).encode()
+    office.receive(body)
+    office.process()
+    assert office.states() == [(7, "processed", None)]
+    assert rows(database, "SELECT tags FROM callkeeper_calls") == [("cut ?",)]
+    assert rows(database, "SELECT body FROM callkeeper_webhooks") == [(body,)]
 
 
 @pytest.mark.parametrize("at_once", [True, False])
