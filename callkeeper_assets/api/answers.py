@@ -17,6 +17,7 @@ from callkeeper_assets.api.bodies import (
     find_failure_of,
     judge_beginning,
     judge_other,
+    list_rows,
     part_garbled,
     unusable,
 )
@@ -28,7 +29,7 @@ from callkeeper_assets.api.troubles import Trouble, trouble_of_reason
 
 
 class _Result(msgspec.Struct):
-    result: list[msgspec.Raw]
+    result: list[msgspec.Raw] | dict[str, msgspec.Raw]
     status: Any = None
     reason: Any = None
 
@@ -44,17 +45,16 @@ def _raw_calls(body: bytes) -> list[msgspec.Raw] | None:
         msgspec.DecodeError: It is no JSON.
         UnicodeDecodeError: It is no UTF-8, and not in its calls.
     """
+    raws: list[msgspec.Raw] | None
     try:
         if body.lstrip()[:1] == b"[":
             raws = _decode_list(body)
         else:
             result = _decode_result(body)
-            raws = result.result
-            if result.status == "fail":
-                return None
+            raws = None if result.status == "fail" else list_rows(result.result)
     except msgspec.ValidationError:
         return None
-    if len(raws) == 1 and find_failure_of(raws[0]) is not None:
+    if raws and len(raws) == 1 and find_failure_of(raws[0]) is not None:
         return None
     return raws
 
@@ -96,7 +96,7 @@ def read_user_info(body: bytes, zone: ZoneInfo) -> UserInfo | Trouble:
         reason = find_failure(answer)
         return unusable("no paid_till") if reason is None else trouble_of_reason(reason)
     paid_till = str(answer["paid_till"] or "").strip()
-    if not paid_till:
+    if not paid_till or paid_till.startswith("0000-00-00"):
         return UserInfo(paid_till=None)
     try:
         moment = datetime.fromisoformat(paid_till)

@@ -121,6 +121,16 @@ def is_no_calls(status: int, body: bytes) -> bool:
     return 400 <= status < 500 and is_empty_period(read_reason(body))  # noqa: PLR2004
 
 
+def list_rows(rows: list[msgspec.Raw] | dict[str, msgspec.Raw]) -> list[msgspec.Raw] | None:
+    """Return the records of a list, or of an object in its place; None if that is no list.
+
+    PHP writes a list of which some members were taken out as an object of their numbers.
+    """
+    if isinstance(rows, list):
+        return rows
+    return list(rows.values()) if rows and all(name.isdecimal() for name in rows) else None
+
+
 def find_failure_of(record: msgspec.Raw) -> str | None:
     """As `find_failure`, of an answer's only record; one that cannot be read is no failure."""
     try:

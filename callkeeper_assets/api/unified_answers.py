@@ -18,6 +18,7 @@ from callkeeper_assets.api.bodies import (
     is_empty_period,
     judge_beginning,
     judge_other,
+    list_rows,
     part_garbled,
     unusable,
 )
@@ -47,7 +48,7 @@ _OF_CALL = re.compile(rb"serviceType|universalId")
 
 
 class _Wrapped(msgspec.Struct):
-    payload: list[msgspec.Raw]
+    payload: list[msgspec.Raw] | dict[str, msgspec.Raw]
     inbound: Any = None
     info: Any = None
 
@@ -76,6 +77,7 @@ def _read_rows(body: bytes) -> tuple[list[msgspec.Raw], int | None] | Trouble:
         msgspec.DecodeError: It is no JSON.
         UnicodeDecodeError: It is no UTF-8, and not in its calls.
     """
+    raws: list[msgspec.Raw] | None
     total = None
     try:
         if body.lstrip()[:1] == b"[":
@@ -85,10 +87,12 @@ def _read_rows(body: bytes) -> tuple[list[msgspec.Raw], int | None] | Trouble:
             reason = find_failure({"inbound": wrapped.inbound})
             if reason is not None:
                 return ([], None) if is_empty_period(reason) else trouble_of_reason(reason)
-            raws = wrapped.payload
+            raws = list_rows(wrapped.payload)
             if isinstance(wrapped.info, dict):
                 total = read_call_id(wrapped.info.get("totalLength"))
     except msgspec.ValidationError:
+        raws = None
+    if raws is None:
         return judge_other(body) or ([], None)
     if len(raws) == 1:
         reason = find_failure_of(raws[0])

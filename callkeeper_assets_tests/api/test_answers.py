@@ -45,6 +45,14 @@ def test_only_an_empty_list_and_no_rows_found_are_an_empty_period(body: bytes) -
     assert (found, found.unusable) == ({}, {})
 
 
+def test_a_list_of_which_php_took_members_out_is_a_list() -> None:
+    body = b'{"result": {"0": {"id":1,"date_timestamp":5}, "2": {"id":3,"date_timestamp":7}}}'
+    assert _times(body) == {1: 5, 3: 7}
+    assert _times(b'{"result": {"7": {"id":3,"date_timestamp":7}}}') == {3: 7}
+    other = _trouble(b'{"result": {"a": {"id":1,"date_timestamp":5}}}')
+    assert "neither calls nor a failure" in other.came_back
+
+
 @pytest.mark.parametrize("shape", ["%s", "[%s]", '{"result": [%s]}', '{"result": %s}'])
 @pytest.mark.parametrize(
     ("reason", "remedy"),
@@ -129,7 +137,8 @@ def test_paid_till_may_be_missing_its_offset_or_its_value_but_not_be_nonsense() 
     assert isinstance(info, UserInfo)
     assert info.paid_till is not None
     assert info.paid_till.utcoffset() == timedelta(hours=3)
-    assert read_user_info(b'{"paid_till": ""}', MOSCOW) == UserInfo(None)
+    for none in (b'""', b"null", b'"0000-00-00 00:00:00"', b'"0000-00-00"', b"0"):
+        assert read_user_info(b'{"paid_till": %s}' % none, MOSCOW) == UserInfo(None)
     nonsense = read_user_info(b'{"paid_till": "never"}', MOSCOW)
     assert isinstance(nonsense, Trouble)
     assert "paid_till 'never', which is no time" in nonsense.came_back

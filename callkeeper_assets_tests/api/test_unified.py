@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from callkeeper_assets.api import unified_api
 from callkeeper_assets.api.client import CallKeeperClient
 from callkeeper_assets.api.errors import AbortError, RetryLaterError
-from callkeeper_assets.api.unified_answers import build_mask, mask_token, read_page
+from callkeeper_assets.api.unified_answers import Page, build_mask, mask_token, read_page
 from callkeeper_assets.api.unified_calls import key_unified_calls
 from callkeeper_assets.simulator.running import RunningSimulator, run_simulator
 from callkeeper_assets.simulator.settings import AccountSettings, AnswerSettings
@@ -270,3 +270,10 @@ def test_a_full_account_is_learned_and_costs_no_page_twice() -> None:
         requests = [client.fetch_day(DAY + timedelta(days=n)).requests for n in range(5)]
     assert sum(requests[1:]) <= 4 * 4
     assert max(requests[2:]) <= 4
+
+
+def test_a_list_of_which_php_took_members_out_is_a_list() -> None:
+    rows = {"0": call(5), "2": call(6)}
+    page = read_page(json.dumps({"inbound": {}, "payload": rows}).encode())
+    assert isinstance(page, Page)
+    assert (sorted(page.calls), page.rows) == ([5, 6], 2)
