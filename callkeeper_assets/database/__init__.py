@@ -8,6 +8,7 @@ from callkeeper_assets.database.embedded import EmbeddedPostgres
 from callkeeper_assets.database.errors import DatabaseError
 from callkeeper_assets.database.url import (
     OLDEST_VERSION,
+    build_conninfo,
     check_version,
     connect,
     database_url,
@@ -21,6 +22,7 @@ __all__ = [
     "OLDEST_VERSION",
     "DatabaseError",
     "EmbeddedPostgres",
+    "build_conninfo",
     "check_version",
     "connect",
     "database_url",

@@ -31,9 +31,10 @@ _MOST_CONNECTIONS = 20
 
 
 def storage_url(url: str) -> str:
-    """Return the URL by which Dagster's tables are found: the same, with Dagster's search path."""
+    """Return the URL by which Dagster's tables are found: with its search path, and in UTF-8."""
     parts = urlsplit(url)
     query = dict(parse_qsl(parts.query))
+    query["client_encoding"] = "UTF8"
     query["options"] = f"{query.get('options', '')} -c search_path={SCHEMA}".strip()
     return urlunsplit(parts._replace(query=urlencode(query, quote_via=quote)))
 

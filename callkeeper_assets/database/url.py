@@ -129,6 +129,34 @@ def check_version(connection: "psycopg.Connection[tuple[object, ...]]") -> None:
         )
 
 
+def _check_encoding(connection: "psycopg.Connection[tuple[object, ...]]") -> None:
+    """Refuse a database that cannot hold every text.
+
+    Raises:
+        DatabaseError: its encoding is another than UTF-8.
+    """
+    info = connection.info
+    encoding = info.parameter_status("server_encoding")
+    if encoding != "UTF8":
+        raise DatabaseError(
+            f"The database {info.dbname} at {info.user}@{info.host}:{info.port} has the encoding "
+            f"{encoding}, which cannot hold every text of a call; UTF8 is needed. Make one and "
+            f"name it in CALLKEEPER_DATABASE_URL: "
+            f"CREATE DATABASE callkeeper ENCODING 'UTF8' LOCALE 'C' TEMPLATE template0;"
+        )
+
+
+def build_conninfo(url: str, *, application_name: str = "callkeeper") -> str:
+    """Return what libpq connects by, for any driver over it.
+
+    Texts come and go in UTF-8, whatever the shell (PGCLIENTENCODING), role or database say.
+    """
+    from psycopg.conninfo import make_conninfo  # noqa: PLC0415 -- as `connect`
+
+    timeout = {} if "connect_timeout=" in url else {"connect_timeout": _CONNECT_TIMEOUT_SEC}
+    return make_conninfo(url, client_encoding="UTF8", application_name=application_name, **timeout)
+
+
 def explain_failure(url: str, error: Exception) -> DatabaseError:
     """Say why a connection failed, to what, and what to do; for any driver's exception."""
     text = " ".join(str(error).split())
@@ -142,28 +170,26 @@ def explain_failure(url: str, error: Exception) -> DatabaseError:
 def connect(
     url: str | None = None, *, autocommit: bool = False
 ) -> "psycopg.Connection[tuple[object, ...]]":
-    """Connect to the database (psycopg 3), and check that its version will do.
+    """Connect to the database (psycopg 3), and check that it will do.
 
     Args:
         url: as `database_url` returns it; None asks it.
         autocommit: whether each statement is a transaction of its own.
 
     Raises:
-        DatabaseError: no connection, wrong password, no such database, too old a server.
+        DatabaseError: no connection, wrong password, no such database, too old a server, or a
+            database of another encoding than UTF-8.
     """
     import psycopg  # noqa: PLC0415 -- 0.1 s, which a command without a database need not pay
-    from psycopg.conninfo import make_conninfo  # noqa: PLC0415
 
     target = database_url() if url is None else url
-    defaults: dict[str, str | int] = {"application_name": "callkeeper"}
-    if "connect_timeout=" not in target:
-        defaults["connect_timeout"] = _CONNECT_TIMEOUT_SEC
     try:
-        connection = psycopg.connect(make_conninfo(target, **defaults), autocommit=autocommit)
+        connection = psycopg.connect(build_conninfo(target), autocommit=autocommit)
     except psycopg.Error as error:
         raise explain_failure(target, error) from None
     try:
         check_version(connection)
+        _check_encoding(connection)
     except DatabaseError:
         connection.close()
         raise

@@ -13,9 +13,8 @@ from typing import Self
 import adbc_driver_manager as adbc
 import adbc_driver_postgresql
 import pyarrow as pa
-from psycopg.conninfo import make_conninfo
 
-from callkeeper_assets.database import explain_failure
+from callkeeper_assets.database import build_conninfo, explain_failure
 from callkeeper_assets.warehouse.arrow import INT, build_array
 from callkeeper_assets.warehouse.errors import (
     BadDataError,
@@ -90,9 +89,7 @@ class Session:
 
     def __init__(self, url: str) -> None:
         try:
-            self._database = adbc_driver_postgresql.connect(
-                make_conninfo(url, application_name="callkeeper")
-            )
+            self._database = adbc_driver_postgresql.connect(build_conninfo(url))
             self._connection = adbc.AdbcConnection(self._database)
         except adbc.Error as error:
             raise explain_failure(url, error) from None

@@ -8,6 +8,8 @@ from typing import Any, Final, Self
 
 import psycopg
 
+from callkeeper_assets.database import build_conninfo
+
 # A sender waits meanwhile, and local disk is near.
 STATEMENT_MS: Final = 4_000
 _SETTINGS: Final = {
@@ -25,7 +27,7 @@ Connection = psycopg.AsyncConnection[tuple[Any, ...]]
 
 async def _open(url: str) -> Connection:
     connection = await psycopg.AsyncConnection.connect(
-        url, autocommit=True, application_name="callkeeper webhooks"
+        build_conninfo(url, application_name="callkeeper webhooks"), autocommit=True
     )
     try:
         for setting in _SETTINGS.items():
