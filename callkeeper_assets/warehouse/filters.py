@@ -8,6 +8,7 @@ comparison does not.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from decimal import Decimal
 from difflib import get_close_matches
 from typing import Final, Literal, get_args
 
@@ -62,6 +63,8 @@ _WANTED: Final[Mapping[Kind, str]] = {
     "moment": "a date or a time (2026-01-31 or 2026-01-31 12:00:00)",
     "raw": "a text or a number",
 }
+# What DuckDB compares exactly has 38 digits, ten of them a fraction; no field has as many.
+_TOO_LARGE: Final = 10**28
 # Made by the load itself, so unknown when a filter is asked.
 _UNFILTERED: Final = frozenset({"id", "account_id", "calls_id", "origin", "loaded_at"})
 
@@ -109,11 +112,11 @@ def _fits(value: object, kind: Kind) -> bool:
         return kind == "boolean" and isinstance(value, bool)
     match kind:
         case "number":
-            return isinstance(value, int | float)
+            return isinstance(value, int | float) and abs(value) < _TOO_LARGE
         case "text":
             return isinstance(value, str)
         case "raw":
-            return isinstance(value, str | int | float)
+            return isinstance(value, str) or _fits(value, "number")
         case _:
             return isinstance(value, date) or (isinstance(value, str) and _is_moment(value, kind))
 
@@ -203,28 +206,48 @@ def raw_field_names(filters: Mapping[str, Sequence[Filter]]) -> tuple[str, ...]:
     return tuple(sorted(names))
 
 
+def _read_value(value: object, kind: Kind) -> object:
+    """Return a value as DuckDB compares it: a number exactly, a time read by the rules here."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return Decimal(str(value))
+    if isinstance(value, str) and kind in {"date", "moment"}:
+        return date.fromisoformat(value) if kind == "date" else datetime.fromisoformat(value)
+    return value
+
+
+def _build_raw_operand(f: Filter, values: tuple[object, ...]) -> tuple[str, tuple[object, ...]]:
+    """Return a raw field's expression, and values to hold it against.
+
+    It is compared as a number only where all of them are numbers.
+    """
+    expression = f'"raw_{FIELDS_BY_PATH[f.field].name}"'
+    if any(isinstance(value, str) for value in values):
+        return expression, tuple(str(value) for value in values)
+    if f.value is not None:
+        expression = f"try_cast({expression} AS DECIMAL(38, 10))"
+    return expression, tuple(_read_value(value, "raw") for value in values)
+
+
 def _build_one(table: str, f: Filter) -> Condition:
+    values = tuple(f.value) if isinstance(f.value, list | tuple) else (f.value,)
     column = _columns(table).get(f.field)
-    if column is not None:
-        expression = f'"{column[0]}"'
+    if column is None:
+        expression, values = _build_raw_operand(f, values)
     else:
-        expression = f'"raw_{FIELDS_BY_PATH[f.field].name}"'
-        numbers = f.value if isinstance(f.value, list | tuple) else (f.value,)
-        if all(isinstance(number, int | float) for number in numbers):
-            expression = f"try_cast({expression} AS DOUBLE)"
+        expression = f'"{column[0]}"'
+        values = tuple(_read_value(value, column[1]) for value in values)
     match f.op:
         case "is_null":
             return Condition(f"{expression} IS NULL")
         case "not_null":
             return Condition(f"{expression} IS NOT NULL")
         case "contains" | "starts_with":
-            return Condition(f"coalesce({f.op}({expression}, ?), false)", (f.value,))
+            return Condition(f"coalesce({f.op}({expression}, ?), false)", values)
         case "in" | "not_in":
-            values = tuple(f.value) if isinstance(f.value, list | tuple) else ()
             listed = f"coalesce({expression} IN ({', '.join('?' * len(values))}), false)"
             return Condition(listed if f.op == "in" else f"NOT {listed}", values)
         case _:
-            return Condition(f"coalesce({expression} {_SYMBOLS[f.op]} ?, false)", (f.value,))
+            return Condition(f"coalesce({expression} {_SYMBOLS[f.op]} ?, false)", values)
 
 
 def build_condition(table: str, filters: Sequence[Filter]) -> Condition:

@@ -14,8 +14,8 @@ from callkeeper_assets_tests.warehouse.raw_days import DAY, MOSCOW, call, moment
 
 FACTS = "callkeeper_calls_facts"
 CALLS = [
-    call(1, tags="vip", duration_sec=10, roistat_visit="5"),
-    call(2, tags="vip old", duration_sec=20, roistat_visit="40"),
+    call(1, tags="vip", duration_sec=10, roistat_visit="5", ya_clientid="12345678901234567"),
+    call(2, tags="vip old", duration_sec=20, roistat_visit="40", ya_clientid="12345678901234568"),
     call(3, tags=None, duration_sec=None, roistat_visit=None, status_code=486, status2_code=0),
 ]
 
@@ -51,6 +51,16 @@ def kept(f: Filter, table: str = FACTS) -> list[int]:
         (Filter("roistat_visit", "is_null"), [3]),
         (Filter("visit_info.current.src", "eq", "yandex"), [1, 2, 3]),
         (Filter("visit_info.current.utm_source", "eq", "yandex"), [1, 2, 3]),
+        (Filter("roistat_visit", "in", [40, "x"]), [2]),
+        (Filter("roistat_visit", "not_in", ["x", 5]), [2, 3]),
+        (Filter("a_type", "in", [4, "auto"]), []),
+        (Filter("called_at", "ge", "20260302"), [3]),
+        (Filter("called_at", "ge", "2026-W10-1"), [3]),
+        (Filter("called_at", "ge", "2026-03-02T00"), [3]),
+        (Filter("called_at", "ge", "2026-03-02T03:00+03:00"), [3]),
+        (Filter("ya_clientid", "eq", 12345678901234568), [2]),
+        (Filter("ya_clientid", "in", [12345678901234567, 1]), [1]),
+        (Filter("ya_clientid", "gt", 12345678901234567), [2]),
         (Filter("tags", "eq", "'; DROP TABLE callkeeper_calls; --"), []),
     ],
 )
@@ -68,6 +78,9 @@ def test_a_filter_keeps_the_calls_it_describes(f: Filter, ids: list[int]) -> Non
         ("general_accounts", Filter("id", "eq", 1), r"cannot be filtered\. Allowed are: general_d"),
         ("callkeeper_loads", Filter("day", "eq", 1), r"cannot be filtered"),
         (FACTS, Filter("duration_sec", "gt", "long"), r"has to be a number, not 'long'"),
+        (FACTS, Filter("duration_sec", "gt", float("nan")), r"has to be a number, not nan"),
+        (FACTS, Filter("duration_sec", "gt", float("-inf")), r"has to be a number, not -inf"),
+        (FACTS, Filter("ya_clientid", "in", ["x", 10**30]), r"has to be a text or a number"),
         (FACTS, Filter("duration_sec", "gt", True), r"has to be a number, not True"),
         (FACTS, Filter("duration_sec", "contains", "1"), r"works on text only"),
         (FACTS, Filter("status", "eq"), r"eq takes a value: a text; for a missing one use is_null"),
