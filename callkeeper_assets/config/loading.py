@@ -208,7 +208,7 @@ def load_source_file(file: Path, now: datetime | None = None) -> Source:
     attributes, problems = read_attributes(
         yaml_file.data, suggest_source_name(file.parent.name), now
     )
-    found += [(yaml_file.line(item.location), item) for item in (*yaml_file.repeated, *problems)]
+    found += [(yaml_file.line(item.location), item) for item in (*yaml_file.mistakes, *problems)]
     if found:
         raise _refuse(file, found)
     return _build_source(attributes, file, now)

@@ -1,10 +1,12 @@
 """A YAML file as data, with the line that each value stands on.
 
 PyYAML's C loader (a hundred files in some tens of milliseconds) and its node graph, which knows the
-lines. Dates stay text, as in Dagster's own reading of `defs.yaml`. A key written twice is a mistake
-here: YAML lets the later one win in silence.
+lines. Dates stay text, as in Dagster's own reading of `defs.yaml`. What YAML reads otherwise than
+people do, without a word, is a mistake here: of a key written twice the later one, `0755` as 493,
+`2:30` as 150.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +19,9 @@ from callkeeper_assets.config.problems import Location, Problem
 _MAX_DEPTH = 8
 
 _TIMESTAMP_TAG = "tag:yaml.org,2002:timestamp"
+_NUMBER_TAGS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+# Octal numbers begin with a 0, others have a letter; times of day have a colon.
+_UNLIKE_NUMBER = re.compile(r"[-+]?0[0-9xb_]|.*[:_]", re.IGNORECASE)
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
@@ -45,12 +50,12 @@ class YamlFile:
     Args:
         data: Its one document.
         lines: From 1, by location: of a mapping's entry the line of its key.
-        repeated: Keys that stand twice in one mapping.
+        mistakes: Keys that stand twice in one mapping, and numbers that are others than they look.
     """
 
     data: object
     lines: Mapping[Location, int]
-    repeated: tuple[Problem, ...]
+    mistakes: tuple[Problem, ...]
 
     def line(self, location: Location) -> int:
         """The line of the location, or of what would contain it."""
@@ -69,6 +74,21 @@ def _walk(node: yaml.Node, location: Location, line: int) -> Iterator[tuple[Loca
     elif isinstance(node, yaml.SequenceNode):
         for index, item in enumerate(node.value):
             yield from _walk(item, (*location, index), item.start_mark.line + 1)
+
+
+def _find_odd_numbers(node: yaml.Node, location: Location) -> Iterator[Problem]:
+    if isinstance(node, yaml.MappingNode) and len(location) < _MAX_DEPTH:
+        for key, value in node.value:
+            yield from _find_odd_numbers(value, (*location, str(key.value)))
+    elif isinstance(node, yaml.SequenceNode) and len(location) < _MAX_DEPTH:
+        for index, item in enumerate(node.value):
+            yield from _find_odd_numbers(item, (*location, index))
+    elif node.tag in _NUMBER_TAGS and _UNLIKE_NUMBER.match(node.value):
+        yield Problem(
+            location,
+            f"YAML reads {node.value} as another number: put it in quotes if it is a text, else "
+            "write it in plain digits.",
+        )
 
 
 def _find_lines(node: yaml.Node) -> tuple[dict[Location, int], tuple[Problem, ...]]:
@@ -99,7 +119,8 @@ def read_yaml_file(file: Path) -> YamlFile:
         if node is None:
             raise YamlFileError(Problem((), "the file is empty: `type` and `attributes` go in."), 1)
         lines, repeated = _find_lines(node)
-        return YamlFile(data=loader.construct_document(node), lines=lines, repeated=repeated)
+        mistakes = (*repeated, *_find_odd_numbers(node, ()))
+        return YamlFile(data=loader.construct_document(node), lines=lines, mistakes=mistakes)
     except OSError as error:
         problem = Problem((), f"the file cannot be read: {error.strerror}.")
         raise YamlFileError(problem, 1) from None

@@ -286,6 +286,27 @@ def test_a_mistake_is_named_by_line_with_what_is_allowed(
     assert problem.startswith(f"4: {expected}"), problem
 
 
+@pytest.mark.parametrize("number", ["0755", "2:30", "1_000", "0x1F", "-012", "1:30.5", "0b11"])
+def test_a_number_that_yaml_reads_as_another_one_is_refused(
+    write_source: WriteSource, number: str
+) -> None:
+    field = "roistat_visit"
+    for value, place in ((number, "value"), (f"[a, {number}]", "value[1]")):
+        op = "eq" if value == number else "in"
+        text = f"filters: {{callkeeper_calls: [{{field: {field}, op: {op}, value: {value}}}]}}"
+        (problem,) = refusal(write_source(f"{text}\n"))
+        assert problem == (
+            f"4: filters.callkeeper_calls[0].{place}: YAML reads {number} as another number: put "
+            "it in quotes if it is a text, else write it in plain digits."
+        )
+
+
+@pytest.mark.parametrize("number", ["0", "-7", "0.5", "1.50", "+3", "'0755'", '"2:30"', "1e3"])
+def test_a_number_as_people_write_it_is_one(write_source: WriteSource, number: str) -> None:
+    text = f"filters: {{callkeeper_calls: [{{field: roistat_visit, op: eq, value: {number}}}]}}"
+    assert load_source_file(write_source(f"{text}\n"), NOW).filters
+
+
 def test_a_filter_of_a_table_that_is_not_chosen_is_refused(write_source: WriteSource) -> None:
     file = write_source("""\
           tables: [callkeeper_calls]
