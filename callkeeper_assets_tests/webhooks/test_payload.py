@@ -35,6 +35,8 @@ def _dump(document: object) -> bytes:
         (JSON, b"", _dump(CALL), "json"),
         ("application/json; charset=utf-8", b"", b"\xef\xbb\xbf" + _dump(CALL), "json"),
         ("", b"", b"\n " + _dump(CALL), "json"),
+        # A sender can set the label and leave the form as it was.
+        (JSON, b"", b"id=77&hook_event=Call+is+over&site=%D0%BF", "form"),
         # PHP's client labels any text as a form.
         (FORM, b"", _dump(CALL), "json"),
         (FORM, b"", b"id=77&hook_event=Call+is+over&site=%D0%BF", "form"),
