@@ -67,6 +67,7 @@ _MOMENTS: Final = (
     Form("1772442000", "2026-03-02 09:00:00"),
     Form('"1772442000"', "2026-03-02 09:00:00"),
     Form('"0000-00-00 00:00:00"', None),
+    Form("0", None),
     Form('"soon"', None),
     *_BLANKS,
 )
@@ -282,8 +283,8 @@ _RULES: Final = """
   around it allowed. `12.7`, `12.0`, `0x1F`, `1_000`, `1e3` and what does not fit four bytes are
   NULL, and counted by the check `values_readable`. A report does not take them, either.
 - **M**: a time in UTC, `2026-03-02 09:00:00`, also with `T`, with a zone (`+03:00`, `+0300`, `Z`),
-  or as ten digits of seconds since 1970. `0000-00-00 00:00:00` is no time; what cannot be read is
-  NULL, and counted by the same check.
+  or as ten digits of seconds since 1970. `0000-00-00 00:00:00` and `0` are no time; what cannot be
+  read is NULL, and counted by the same check.
 - A **report** has a field as received, whatever the column's rule makes of it: `N/A`, a list of
   numbers, `(none)`.
 """

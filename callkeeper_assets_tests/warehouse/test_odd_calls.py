@@ -149,7 +149,7 @@ def test_what_cannot_be_read_is_counted_by_day_and_field() -> None:
         json.dumps(call(0)),
         json.dumps(call(1, duration_sec="12.7", attempt="1_000", order_date="soon")),
         json.dumps(call(2, duration_sec=99999999999, order_date="0000-00-00 00:00:00")),
-        json.dumps(call(3, duration_sec=" 7 ", attempt="")),
+        json.dumps(call(3, duration_sec=" 7 ", attempt="", order_date=0)),
     )
     assert batch.unusable_values == {DAY: {"duration_sec": 2, "attempt": 1, "order_date": 1}}
     assert [row["duration_sec"] for row in rows] == [65, None, None, 7]

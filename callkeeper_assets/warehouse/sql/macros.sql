@@ -36,9 +36,10 @@ CREATE OR REPLACE MACRO moment(value) AS
         END
     );
 
--- Whether nothing could be read of a value. How MySQL, and so the source, writes "no time" is none.
+-- Whether nothing could be read of a value. How MySQL, and so the source, writes "no time" is none,
+-- and so is the 0 that the unified API writes for whatever is empty.
 CREATE OR REPLACE MACRO is_unread(value, result) AS
-    value IS NOT NULL AND result IS NULL AND NOT starts_with(value, '0000-00-00');
+    value IS NOT NULL AND result IS NULL AND value <> '0' AND NOT starts_with(value, '0000-00-00');
 
 -- Sourcebuster's words for "no value".
 CREATE OR REPLACE MACRO mark(value) AS
