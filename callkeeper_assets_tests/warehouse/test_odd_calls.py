@@ -223,6 +223,7 @@ _TOKEN = "tel_abcdefghijklmnopabcd"
         ("sip:a@b.example_sip:c_d@e.example^1", "sip:a@b.example", None, 2),
         (f"{_TOKEN}^12_{_TOKEN}^34", _TOKEN, "12", 2),
         ("7495000****^12_7495000****", "7495000****", "12", 2),
+        ("(495) 000-00-01^5_+(7495)0000002", "(495) 000-00-01", "5", 2),
         ("74950000001^12", "74950000001", "12", 1),
         ("sip:user_name@host.example^12", "sip:user_name@host.example", "12", 1),
         ("user_name@host.example", "user_name@host.example", None, 1),
