@@ -80,6 +80,10 @@ def _text(column: str, *forms: Form) -> Fate:
     return Fate(column, (*usual, *exact, *forms, *_BLANKS))
 
 
+def _told(column: str) -> Fate:
+    return Fate(column, (*_text("").forms, Form('"(none)"', None)), "`(none)` is NULL; T")
+
+
 def _mark(column: str) -> Fate:
     forms = (*_text("").forms, Form('"(none)"', None), Form('"(not set)"', None))
     return Fate(column, forms, "`(none)`, `(direct)`, `(not set)`, `(not provided)` are NULL")
@@ -133,7 +137,7 @@ def _visit_fates(visit: str, table: str, prefix: str) -> dict[str, Fate]:
         ),
         **{f"{visit}_{mark}": _mark(f"{table}.{prefix}{mark}") for mark in marks},
         f"{visit}_term": _mark(f"{table}.{prefix}keyword"),
-        **{f"{visit}_{name}": _text(f"{table}.{prefix}{column}") for name, column in pages.items()},
+        **{f"{visit}_{name}": _told(f"{table}.{prefix}{column}") for name, column in pages.items()},
     }
 
 
@@ -144,9 +148,9 @@ FATES: Final[Mapping[str, Fate]] = {
     "first_started": Fate(f"{_CALLS}.first_visit_at", _MOMENTS),
     "pgs": Fate(f"{_FACTS}.pages", _COUNTS),
     "vst": Fate(f"{_FACTS}.visit", _COUNTS),
-    "cpg": _text(f"{_CALLS}.page"),
+    "cpg": _told(f"{_CALLS}.page"),
     "uag": _text(f"{_CALLS}.user_agent"),
-    "ip": _text(f"{_CALLS}.ip"),
+    "ip": _told(f"{_CALLS}.ip"),
     "status_code": Fate(f"{_CALLS}.status_code", _COUNTS),
     "status2_code": Fate(f"{_CALLS}.status2_code", _NUMBERS),
     "status_reason": _text(f"{_CALLS}.status_reason"),

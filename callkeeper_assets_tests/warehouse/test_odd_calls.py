@@ -242,6 +242,21 @@ def test_a_list_of_managers_is_told_from_one(
     assert "_".join(split_list(written)) == written
 
 
+def test_an_address_or_a_page_that_nobody_told_is_none() -> None:
+    """Sourcebuster writes so, and for the address always, unless the site's owner tells it."""
+    visit = {
+        "udata": {"vst": "1", "uip": "(none)", "uag": "M"},
+        "session": {"pgs": "1", "cpg": "(none)"},
+        "current_add": {"ep": "(none)", "rf": "(none)"},
+    }
+    read, visited = transform(
+        {"ip": "", "visit_info": visit}, {"udata": "vst=1|||uip=(none)|||uag=M"}
+    )
+    for found in (read, visited):
+        assert (found["ip"], found["page"], found["visit"]) == (None, None, 1)
+        assert (found["traffic_landing_page"], found["traffic_grouping"]) == (None, None)
+
+
 @pytest.mark.parametrize("action", ["mask", "hash"])
 def test_no_number_of_a_list_escapes_the_rule(action: PhoneAction) -> None:
     payload = {

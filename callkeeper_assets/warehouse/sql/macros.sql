@@ -112,6 +112,9 @@ CREATE OR REPLACE MACRO first_phone(list) AS
 CREATE OR REPLACE MACRO first_extension(list) AS
     regexp_extract(list, format('^{0}\^([^_@^]*)', phone_entry()), 1);
 
+-- An address or a page that is not known: Sourcebuster's word for it where nobody told the address.
+CREATE OR REPLACE MACRO told(value) AS nullif(value, '(none)');
+
 -- A place that the source does not know is none.
 CREATE OR REPLACE MACRO place(value) AS
     CASE WHEN value NOT IN ('N/A', 'n/a', '-') THEN value END;
