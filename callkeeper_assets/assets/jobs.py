@@ -157,20 +157,24 @@ def plan_source_refresh(source: Source, *, today: date) -> list[DayRange]:
     # The database's driver, which loading the code location need not pay for.
     from callkeeper_assets.warehouse.migrate import ensure_schema  # noqa: PLC0415
     from callkeeper_assets.warehouse.queries import unsettled_days  # noqa: PLC0415
+    from callkeeper_assets.webhooks.inbox_queries import list_hinted_days  # noqa: PLC0415
 
     url = database_url()
     ensure_schema(url)
     first_day = source.first_day(today)
+    unsettled = unsettled_days(
+        url,
+        source.name,
+        source.time_zone,
+        before=today,
+        since=first_day,
+        settled_before=source.settled_before(today),
+    )
+    # Where no daemon starts a run for them, and where its runs were in vain.
+    hinted = [one.day for one in list_hinted_days(url) if one.source == source.name]
     return plan_refresh(
         today=today,
         overlap_days=source.refresh.overlap_days,
         first_day=first_day,
-        unsettled=unsettled_days(
-            url,
-            source.name,
-            source.time_zone,
-            before=today,
-            since=first_day,
-            settled_before=source.settled_before(today),
-        ),
+        unsettled=[*unsettled, *hinted],
     )

@@ -38,7 +38,7 @@ _LONG: Final = re.compile(r"[0-9]{10,}")
 
 # Several numbers in one text, as CallKeeper has a call's managers: see phone_list in macros.sql.
 _ENTRY: Final = (
-    r"(?:[^@^]+@[^_@^]+|sips?:[^_@^]+|tel_[a-p]{20}|[+]?[0-9*][0-9*().\s-]*)(?:\^[^_@^]*)?"
+    r"(?:[^@^]+@[^_@^]+|sips?:[^_@^]+|tel_[a-p]{20}|[+]?[(]?[0-9*][0-9*().\s-]*)(?:\^[^_@^]*)?"
 )
 _FIRST_ENTRY: Final = re.compile(_ENTRY, re.ASCII)
 _LIST: Final = re.compile(rf"{_ENTRY}(?:_{_ENTRY})*_?", re.ASCII)

@@ -34,6 +34,7 @@ from callkeeper_assets.privacy.rule import (
     protect_recording,
     replace_places,
 )
+from callkeeper_assets.warehouse.odd_calls import read_visit_text
 
 # What is left of a forgotten call: nothing of the client, or, where the number only stands in a
 # text of somebody else's call, nothing that looks like a number.
@@ -199,7 +200,12 @@ class Protector:
             return
         value = node[key]
         text = value if type(value) is str else _spell(value)
-        if text.startswith(("{", "[")) and (inner := _read_inner(text)) is not None:
+        if text.startswith(("{", "[")):
+            inner = _read_inner(text)
+        else:
+            # A cookie of the visit, whose fields the loader reads as those of the object.
+            inner = read_visit_text(path, text) if kind is None else None
+        if inner is not None:
             document = [inner]
             found.inner.append((node, key, document))
             self._look(document, path, found)

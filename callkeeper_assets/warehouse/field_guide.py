@@ -67,6 +67,7 @@ _MOMENTS: Final = (
     Form("1772442000", "2026-03-02 09:00:00"),
     Form('"1772442000"', "2026-03-02 09:00:00"),
     Form('"0000-00-00 00:00:00"', None),
+    Form("0", None),
     Form('"soon"', None),
     *_BLANKS,
 )
@@ -77,6 +78,10 @@ def _text(column: str, *forms: Form) -> Fate:
     usual = (Form('"abc"', "abc"), Form("7.10", "7.10"), Form('"7.10"', "7.10"))
     exact = (Form("1155834011.1600000010", "1155834011.1600000010"), Form("12", "12"))
     return Fate(column, (*usual, *exact, *forms, *_BLANKS))
+
+
+def _told(column: str) -> Fate:
+    return Fate(column, (*_text("").forms, Form('"(none)"', None)), "`(none)` is NULL; T")
 
 
 def _mark(column: str) -> Fate:
@@ -132,7 +137,7 @@ def _visit_fates(visit: str, table: str, prefix: str) -> dict[str, Fate]:
         ),
         **{f"{visit}_{mark}": _mark(f"{table}.{prefix}{mark}") for mark in marks},
         f"{visit}_term": _mark(f"{table}.{prefix}keyword"),
-        **{f"{visit}_{name}": _text(f"{table}.{prefix}{column}") for name, column in pages.items()},
+        **{f"{visit}_{name}": _told(f"{table}.{prefix}{column}") for name, column in pages.items()},
     }
 
 
@@ -143,9 +148,9 @@ FATES: Final[Mapping[str, Fate]] = {
     "first_started": Fate(f"{_CALLS}.first_visit_at", _MOMENTS),
     "pgs": Fate(f"{_FACTS}.pages", _COUNTS),
     "vst": Fate(f"{_FACTS}.visit", _COUNTS),
-    "cpg": _text(f"{_CALLS}.page"),
+    "cpg": _told(f"{_CALLS}.page"),
     "uag": _text(f"{_CALLS}.user_agent"),
-    "ip": _text(f"{_CALLS}.ip"),
+    "ip": _told(f"{_CALLS}.ip"),
     "status_code": Fate(f"{_CALLS}.status_code", _COUNTS),
     "status2_code": Fate(f"{_CALLS}.status2_code", _NUMBERS),
     "status_reason": _text(f"{_CALLS}.status_reason"),
@@ -282,8 +287,8 @@ _RULES: Final = """
   around it allowed. `12.7`, `12.0`, `0x1F`, `1_000`, `1e3` and what does not fit four bytes are
   NULL, and counted by the check `values_readable`. A report does not take them, either.
 - **M**: a time in UTC, `2026-03-02 09:00:00`, also with `T`, with a zone (`+03:00`, `+0300`, `Z`),
-  or as ten digits of seconds since 1970. `0000-00-00 00:00:00` is no time; what cannot be read is
-  NULL, and counted by the same check.
+  or as ten digits of seconds since 1970. `0000-00-00 00:00:00` and `0` are no time; what cannot be
+  read is NULL, and counted by the same check.
 - A **report** has a field as received, whatever the column's rule makes of it: `N/A`, a list of
   numbers, `(none)`.
 """

@@ -24,6 +24,16 @@ _OBJECT_NAMES: Final = tuple(name for name, child in FIELD_TREE.items() if child
 _VISIT: Final = "visit_info"
 
 
+def _list_trees(tree: FieldTree, prefix: str) -> Iterator[tuple[str, FieldTree]]:
+    for name, child in tree.items():
+        if child is not None:
+            yield prefix + name, child
+            yield from _list_trees(child, f"{prefix}{name}.")
+
+
+_TREES: Final[Mapping[str, FieldTree]] = dict(_list_trees(FIELD_TREE, ""))
+
+
 def _find_homes() -> Mapping[str, str]:
     """Return in which object of the visit each of a cookie's keys lies: that of the current one."""
     homes: dict[str, str] = {}
@@ -94,6 +104,17 @@ def _open_objects(fields: dict[str, Any], tree: FieldTree, prefix: str) -> Itera
                 continue
             fields[name] = value = opened
         yield from _open_objects(value, child, f"{prefix}{name}.")
+
+
+def read_visit_text(path: str, text: str) -> dict[str, Any] | None:
+    """Return what a text at a dotted path says, where an object of a visit is read from texts.
+
+    None elsewhere, and for a text that says nothing known.
+    """
+    tree = _TREES.get(path)
+    if not tree or not text.strip(_BLANK):
+        return None
+    return _read_object(text, path.rpartition(".")[2], tree)
 
 
 def _read_object(text: str, name: str, tree: FieldTree) -> dict[str, Any] | None:

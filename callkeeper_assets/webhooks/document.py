@@ -35,7 +35,7 @@ _PART_NAME: Final = re.compile(
 # where that is 1: a moment in seconds is none.
 _BLANK_BEFORE_NUMBER: Final = re.compile(r"(^|_) (?=(?:1\d{10}|[2-9]\d{6,14})(?:[\^_]|$))")
 _BLANK_BEFORE_ZONE: Final = re.compile(
-    r"(\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?) (?=\d\d:?\d\d(?!\d))"
+    r"(\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?) (?=\d\d(?::?\d\d(?!\d)|$))"
 )
 _IDS: Final = ("id", "call_id")
 _HALF: Final = re.compile(rb"\\u[dD][89a-fA-F]")

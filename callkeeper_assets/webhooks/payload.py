@@ -44,8 +44,12 @@ class Payload(msgspec.Struct, frozen=True, gc=False):
 
 
 def choose_format(content_type: str, body: bytes) -> Format:
-    """How a POST's body is to be read; its own first character says more than its label."""
-    return "json" if looks_like_json(body) or "json" in content_type.lower() else "form"
+    """How a POST's body is to be read; what it is says more than its label.
+
+    What is neither is JSON that is broken, if it is labelled so: the reason then says where.
+    """
+    is_labelled_json = "json" in content_type.lower() and b"=" not in body
+    return "json" if looks_like_json(body) or is_labelled_json else "form"
 
 
 def read_event(document: Document, fields: Mapping[str, str]) -> str | None:

@@ -121,6 +121,25 @@ def test_after_the_setting_a_day_is_read_again_no_more(
     assert old_days(APART[2] + timedelta(days=31)) == []
 
 
+def test_a_refresh_reads_days_that_are_hinted_at(
+    source: Source, loader: Loader, database: str
+) -> None:
+    assert loader.load(source, APART[0], APART[0]).success
+    with connect(database) as connection:
+        connection.execute(
+            "INSERT INTO callkeeper_webhook_hints (account_id, day, hinted_at) "
+            "SELECT account_id, %s, now() FROM general_accounts WHERE name = %s",
+            (APART[1], source.name),
+        )
+    assert plan_source_refresh(source, today=TODAY) == [
+        DayRange(APART[1], APART[1]),
+        DayRange(TODAY - timedelta(days=3), TODAY),
+    ]
+    # Of another source's hints it takes no notice.
+    other = replace(source, name="other")
+    assert plan_source_refresh(other, today=TODAY) == [DayRange(TODAY - timedelta(days=3), TODAY)]
+
+
 def test_the_schedule_asks_for_one_run_of_all_old_days(
     source: Source, loader: Loader, database: str
 ) -> None:

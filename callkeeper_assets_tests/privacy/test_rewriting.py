@@ -2,6 +2,7 @@
 
 import json
 from typing import Any, Final
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given
@@ -14,6 +15,7 @@ from callkeeper_assets.privacy.rule import Rule, hash_number, mask_number, prote
 from callkeeper_assets.privacy.seeking import Seeker
 from callkeeper_assets.simulator.marks import USER_AGENTS
 from callkeeper_assets.warehouse.call_fields import FIELDS_BY_PATH
+from callkeeper_assets.warehouse.odd_calls import read_call
 from callkeeper_assets_tests.privacy.writings import WRITINGS
 from callkeeper_assets_tests.warehouse.raw_days import call
 
@@ -224,3 +226,35 @@ def test_a_masked_number_may_be_the_sought_one() -> None:
     assert seeker.could_be("916123****")
     assert not seeker.could_be("+7916124****")
     assert not seeker.could_be("+79161234567")
+
+
+_COOKIE: Final = "vst=2|||uip=203.0.113.17|||uag=Mozilla/5.0 (Windows NT 10.0) Chrome/120.0"
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"udata": _COOKIE},
+        {"visit_info": {"udata": _COOKIE}},
+        {"visit_info": f"typ=utm|||src=yandex|||{_COOKIE}"},
+        {"visit_info": f"sbjs_current=typ%3Dutm; sbjs_udata={quote(_COOKIE)}"},
+        {"visit_info": json.dumps({"udata": _COOKIE})},
+    ],
+)
+def test_a_visits_cookie_is_protected_as_the_object_that_it_is_read_as(
+    fields: dict[str, Any],
+) -> None:
+    protector = Protector(MASK)
+    protected = protector.protect(encode({"id": 5, **fields}))
+    assert b"203.0.113.17" not in protected
+    assert b"Mozilla" not in protected
+    assert protector.protect(protected) is protected
+    read = read_call(protected)
+    udata = read.get("udata") or read["visit_info"]["udata"]
+    assert (udata["vst"], udata["uip"]) == ("2", "203.0.113.0")
+    assert udata["uag"] == "Chrome, Windows"
+
+
+def test_a_visits_cookie_without_what_is_personal_stays_as_it_is() -> None:
+    payload = encode({"id": 5, "visit_info": "typ=utm|||src=yandex|||cmp=(none)"})
+    assert Protector(MASK).protect(payload) is payload

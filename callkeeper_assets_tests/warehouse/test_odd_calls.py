@@ -163,7 +163,7 @@ def test_what_cannot_be_read_is_counted_by_day_and_field() -> None:
         json.dumps(call(0)),
         json.dumps(call(1, duration_sec="12.7", attempt="1_000", order_date="soon")),
         json.dumps(call(2, duration_sec=99999999999, order_date="0000-00-00 00:00:00")),
-        json.dumps(call(3, duration_sec=" 7 ", attempt="")),
+        json.dumps(call(3, duration_sec=" 7 ", attempt="", order_date=0)),
     )
     assert batch.unusable_values == {DAY: {"duration_sec": 2, "attempt": 1, "order_date": 1}}
     assert [row["duration_sec"] for row in rows] == [65, None, None, 7]
@@ -237,6 +237,7 @@ _TOKEN = "tel_abcdefghijklmnopabcd"
         ("sip:a@b.example_sip:c_d@e.example^1", "sip:a@b.example", None, 2),
         (f"{_TOKEN}^12_{_TOKEN}^34", _TOKEN, "12", 2),
         ("7495000****^12_7495000****", "7495000****", "12", 2),
+        ("(495) 000-00-01^5_+(7495)0000002", "(495) 000-00-01", "5", 2),
         ("74950000001^12", "74950000001", "12", 1),
         ("sip:user_name@host.example^12", "sip:user_name@host.example", "12", 1),
         ("user_name@host.example", "user_name@host.example", None, 1),
@@ -253,6 +254,21 @@ def test_a_list_of_managers_is_told_from_one(
         assert found["manager_phones"] == (written if numbers > 1 else None)
     assert len(split_list(written)) == numbers
     assert "_".join(split_list(written)) == written
+
+
+def test_an_address_or_a_page_that_nobody_told_is_none() -> None:
+    """Sourcebuster writes so, and for the address always, unless the site's owner tells it."""
+    visit = {
+        "udata": {"vst": "1", "uip": "(none)", "uag": "M"},
+        "session": {"pgs": "1", "cpg": "(none)"},
+        "current_add": {"ep": "(none)", "rf": "(none)"},
+    }
+    read, visited = transform(
+        {"ip": "", "visit_info": visit}, {"udata": "vst=1|||uip=(none)|||uag=M"}
+    )
+    for found in (read, visited):
+        assert (found["ip"], found["page"], found["visit"]) == (None, None, 1)
+        assert (found["traffic_landing_page"], found["traffic_grouping"]) == (None, None)
 
 
 @pytest.mark.parametrize("action", ["mask", "hash"])

@@ -35,6 +35,8 @@ def _dump(document: object) -> bytes:
         (JSON, b"", _dump(CALL), "json"),
         ("application/json; charset=utf-8", b"", b"\xef\xbb\xbf" + _dump(CALL), "json"),
         ("", b"", b"\n " + _dump(CALL), "json"),
+        # A sender can set the label and leave the form as it was.
+        (JSON, b"", b"id=77&hook_event=Call+is+over&site=%D0%BF", "form"),
         # PHP's client labels any text as a form.
         (FORM, b"", _dump(CALL), "json"),
         (FORM, b"", b"id=77&hook_event=Call+is+over&site=%D0%BF", "form"),
@@ -177,10 +179,12 @@ def test_a_call_that_is_told_partly_by_the_query_is_kept_whole() -> None:
         (b"+74950000001^_", "+74950000001^_"),
         (b"2026-01-05T10:00:00+03:00", "2026-01-05T10:00:00+03:00"),
         (b"2026-01-05T10%3A00%3A00+0300", "2026-01-05T10:00:00+0300"),
+        (b"2026-01-05T10:00:00+03", "2026-01-05T10:00:00+03"),
         (b"2026-01-05+10:00:00.5+03:00", "2026-01-05 10:00:00.5+03:00"),
         (b"%7B%22fd%22:%222026-01-05T10:00:00+03:00%22%7D", '{"fd":"2026-01-05T10:00:00+03:00"}'),
         # Blanks that are blanks.
         (b"2026-01-05+10:00:00", "2026-01-05 10:00:00"),
+        (b"2026-01-05+10:00:00+03+hours", "2026-01-05 10:00:00 03 hours"),
         (b"+1543925694", " 1543925694"),
         (b"+5", " 5"),
         (b"Call+is+over", "Call is over"),

@@ -36,9 +36,10 @@ CREATE OR REPLACE MACRO moment(value) AS
         END
     );
 
--- Whether nothing could be read of a value. How MySQL, and so the source, writes "no time" is none.
+-- Whether nothing could be read of a value. How MySQL, and so the source, writes "no time" is none,
+-- and so is the 0 that the unified API writes for whatever is empty.
 CREATE OR REPLACE MACRO is_unread(value, result) AS
-    value IS NOT NULL AND result IS NULL AND NOT starts_with(value, '0000-00-00');
+    value IS NOT NULL AND result IS NULL AND value <> '0' AND NOT starts_with(value, '0000-00-00');
 
 -- Sourcebuster's words for "no value".
 CREATE OR REPLACE MACRO mark(value) AS
@@ -91,9 +92,10 @@ CREATE OR REPLACE MACRO phone_number(value) AS
 -- Several managers' numbers in one text, parted by _, each with its extension behind ^ or with none:
 -- 74950000001^12_74950000003^_. One alone can be followed by an empty extension and _. An entry is an
 -- address of SIP, in whose user an underscore may stand, a hashed number, or digits, of which some
--- may be masked. privacy.numbers takes lists apart by the same pattern.
+-- may be masked, with the brackets that stand around a code. privacy.numbers takes lists apart by
+-- the same pattern.
 CREATE OR REPLACE MACRO phone_entry() AS
-    '(?:[^@^]+@[^_@^]+|sips?:[^_@^]+|tel_[a-p]{20}|[+]?[0-9*][0-9*().\s-]*)';
+    '(?:[^@^]+@[^_@^]+|sips?:[^_@^]+|tel_[a-p]{20}|[+]?[(]?[0-9*][0-9*().\s-]*)';
 CREATE OR REPLACE MACRO phone_list(value) AS
     CASE
         WHEN NOT contains(value, '_') THEN NULL
@@ -109,6 +111,9 @@ CREATE OR REPLACE MACRO first_phone(list) AS
     regexp_extract(list, format('^{0}', phone_entry()));
 CREATE OR REPLACE MACRO first_extension(list) AS
     regexp_extract(list, format('^{0}\^([^_@^]*)', phone_entry()), 1);
+
+-- An address or a page that is not known: Sourcebuster's word for it where nobody told the address.
+CREATE OR REPLACE MACRO told(value) AS nullif(value, '(none)');
 
 -- A place that the source does not know is none.
 CREATE OR REPLACE MACRO place(value) AS
