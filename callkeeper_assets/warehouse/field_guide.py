@@ -42,7 +42,7 @@ class Fate:
     rule: str = ""
 
 
-_BLANKS: Final = tuple(Form(sent, None) for sent in ("null", '""', '" "'))
+_BLANKS: Final = tuple(Form(sent, None) for sent in ("null", '""', '" "', "[]"))
 _NUMBERS: Final = (
     Form("65", 65),
     Form('"65"', 65),
@@ -282,7 +282,8 @@ _RULES: Final = """
   counts. `visit_info`, and what lies in it, may be text: JSON, or Sourcebuster's cookie
   (`typ=utm|||src=yandex`, URL-encoded or not). Anything else in its place is named by the check
   `no_unknown_fields`.
-- **T**: a text as received. A JSON number keeps its characters: `7.10` stays `7.10`.
+- **T**: a text as received. A JSON number keeps its characters: `7.10` stays `7.10`. Blanks and an
+  empty list (`[]`) are NULL, here and below.
 - **W**: a whole number in plain decimal digits, as number or text, with a sign or without, blanks
   around it allowed. `12.7`, `12.0`, `0x1F`, `1_000`, `1e3` and what does not fit four bytes are
   NULL, and counted by the check `values_readable`. A report does not take them, either.

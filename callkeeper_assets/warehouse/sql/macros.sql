@@ -1,9 +1,14 @@
 -- How the source's values are read. Each rule is here once.
 
--- A blank means no value; another text is left as received. What begins with a character above
--- the blank is none: trimming every value would cost a quarter of the transformation's time.
+-- A blank means no value, and so does the empty list that PHP writes for nothing; another text is
+-- left as received. What begins with a character above the blank is none: trimming every value would
+-- cost a quarter of the transformation's time.
 CREATE OR REPLACE MACRO blank_to_null(value) AS
-    CASE WHEN value >= '!' THEN value WHEN trim(value, e' \t\r\n') <> '' THEN value END;
+    CASE
+        WHEN value = '[]' THEN NULL
+        WHEN value >= '!' THEN value
+        WHEN trim(value, e' \t\r\n') <> '' THEN value
+    END;
 
 -- The same for calls with the character 0, which PostgreSQL's text cannot hold.
 CREATE OR REPLACE MACRO blank_to_null_without_zeros(value) AS
