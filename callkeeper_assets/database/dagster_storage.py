@@ -86,11 +86,12 @@ class CallKeeperStorage(DagsterPostgresStorage):
         return storage
 
     def _use_ours(self, url: str) -> None:
-        events = BatchingEventLogStorage(self.postgres_url)
-        self._event_log_storage = events
-        self._run_storage = LockingRunStorage(
-            self.postgres_url, url, events.free_concurrency_slots_for_run
-        )
+        runs = LockingRunStorage(self.postgres_url, url, self._free_keys)
+        self._run_storage = runs
+        self._event_log_storage = BatchingEventLogStorage(self.postgres_url, runs.expect_failure)
+
+    def _free_keys(self, run_id: str) -> None:
+        self._event_log_storage.free_concurrency_slots_for_run(run_id)
 
     def _keep_connections(self) -> None:
         """Use connections again: Dagster otherwise opens a new one for each event."""

@@ -55,6 +55,13 @@ def bury_dead_runs(instance: dg.DagsterInstance, url: str) -> list[str]:
     ]
 
 
+def build_rerun_tags(run: dg.DagsterRun) -> dict[str, str]:
+    """Return the tags by which Dagster's daemon runs a lost run again; none if it shall not."""
+    if SOURCE_TAG not in run.tags or {COMMAND_LINE_TAG, INBOX_TAG} & run.tags.keys():
+        return {}
+    return dict(_AGAIN)
+
+
 def is_run_dead(instance: dg.DagsterInstance, url: str, run: dg.DagsterRun) -> bool:
     """Whether a run that is not finished has no process any more, and gets none."""
     return _needs_process(instance, run) and not is_run_alive(url, run.run_id)
@@ -82,8 +89,7 @@ def _bury_if_dead(instance: dg.DagsterInstance, url: str, run: dg.DagsterRun) ->
         if now.status == dg.DagsterRunStatus.CANCELING:
             instance.report_run_canceled(now, _GONE)
             return True
-        if not {COMMAND_LINE_TAG, INBOX_TAG} & now.tags.keys():
-            instance.add_run_tags(now.run_id, _AGAIN)
+        instance.add_run_tags(now.run_id, build_rerun_tags(now))
         instance.report_run_failed(now, _GONE)
     return True
 

@@ -5,6 +5,7 @@ that ended and on whichever machine, so a dead run can be told from a slow one w
 """
 
 import hashlib
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 # Advisory locks have two numbers; this first one keeps runs apart from all other locks.
 _CLASS: Final = 0x434B5256
 _SOURCE_CLASS: Final = 0x434B5253
+_BETWEEN_LOOKS_SEC: Final = 0.1
 
 
 @dataclass
@@ -97,6 +99,20 @@ def tried_run_lock_alone(url: str, run_id: str) -> Iterator[bool]:
             "SELECT pg_try_advisory_lock(%s, %s)", (_CLASS, _lock_number(run_id))
         ).fetchone()
         yield row is not None and bool(row[0])
+
+
+def is_run_gone(url: str, run_id: str, patience_sec: float) -> bool:
+    """Whether no process holds the run's lock, be it after a moment.
+
+    Raises:
+        DatabaseError: The database cannot be reached.
+    """
+    deadline = time.monotonic() + patience_sec
+    while is_run_alive(url, run_id):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_BETWEEN_LOOKS_SEC)
+    return True
 
 
 def is_run_alive(url: str, run_id: str) -> bool:

@@ -12,13 +12,17 @@ from typing import Final
 import dagster as dg
 from dagster_postgres import PostgresRunStorage
 
-from callkeeper_assets.runs.lock import held_run_lock, tried_run_lock_alone
+from callkeeper_assets.runs.burial import build_rerun_tags
+from callkeeper_assets.runs.lock import held_run_lock, is_run_gone, tried_run_lock_alone
 
 _ENDS: Final = {
     dg.DagsterEventType.RUN_SUCCESS,
     dg.DagsterEventType.RUN_FAILURE,
     dg.DagsterEventType.RUN_CANCELED,
 }
+_UNDER_WAY: Final = {dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED}
+# The server's, to notice that a process which was killed this moment has gone.
+_PATIENCE_SEC: Final = 2.0
 
 
 class RunEndedError(RuntimeError):
@@ -55,6 +59,22 @@ class LockingRunStorage(PostgresRunStorage):
         # Not before: a run without its lock must not look like one that is under way.
         if event.event_type in _ENDS:
             self._let_go(run_id)
+
+    def expect_failure(self, run_id: str) -> None:
+        """Mark a run as lost if it is to fail and its own process cannot be who says so.
+
+        Dagster's code server notices that a process it started was killed, and its daemon that one
+        never started. To be called before the failure is stored: who runs lost runs again reads it.
+        """
+        if run_id in self._holds:
+            return
+        run = self._get_run_by_id(run_id)
+        # Who is cancelled, or stopped since it took too long, is not lost.
+        if run is None or run.status not in _UNDER_WAY:
+            return
+        tags = build_rerun_tags(run)
+        if tags and is_run_gone(self._url, run_id, _PATIENCE_SEC):
+            self.add_run_tags(run_id, tags)
 
     def _hold(self, run_id: str) -> None:
         with ExitStack() as hold:
