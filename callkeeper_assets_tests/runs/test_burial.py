@@ -93,24 +93,27 @@ class Runs:
         }
 
     @contextmanager
-    def started(self, run_id: str) -> Iterator["subprocess.Popen[str]"]:
-        """A run's process that has started it; killed at the end of the block at the latest."""
-        with self._process(run_id) as worker:
-            assert worker.stdout is not None
-            assert worker.stdout.readline() == "started\n"
-            try:
-                yield worker
-            finally:
-                worker.kill()
-
-    def _process(self, run_id: str) -> "subprocess.Popen[str]":
-        return subprocess.Popen(
+    def coming(self, run_id: str) -> Iterator["subprocess.Popen[str]"]:
+        """A run's process on its way; killed at the end of the block at the latest."""
+        with subprocess.Popen(
             [sys.executable, "-c", _WORKER, run_id],
             cwd=project_root(),
             env={**os.environ, "DAGSTER_HOME": str(project_root())},
             stdout=subprocess.PIPE,
             text=True,
-        )
+        ) as worker:
+            try:
+                yield worker
+            finally:
+                worker.kill()
+
+    @contextmanager
+    def started(self, run_id: str) -> Iterator["subprocess.Popen[str]"]:
+        """A run's process that has started it; killed at the end of the block at the latest."""
+        with self.coming(run_id) as worker:
+            assert worker.stdout is not None
+            assert worker.stdout.readline() == "started\n"
+            yield worker
 
     def kill(self, worker: "subprocess.Popen[str]", run_id: str) -> None:
         """Kill a run's process, and wait until the server has noticed."""
@@ -184,6 +187,30 @@ def test_a_killed_process_s_run_is_lost_at_once_and_is_to_be_run_again(runs: Run
     assert bury_dead_runs(runs.instance, runs.url) == []
 
 
+def test_a_run_whose_own_process_says_that_it_failed_is_not_lost(runs: Runs) -> None:
+    run_id = runs.add()
+    runs.report(run_id, _Event.RUN_START)
+    runs.report(run_id, _Event.RUN_FAILURE)
+    assert not runs.get(run_id).tags.keys() & _AGAIN
+
+
+def test_a_run_that_the_daemon_could_not_launch_is_lost(runs: Runs) -> None:
+    """As is one whose end Dagster's own servers notice before the janitor does."""
+    run_id = runs.add()
+    runs.instance.report_run_failed(runs.get(run_id))
+    assert runs.get(run_id).tags.keys() >= _AGAIN
+
+
+def test_a_run_that_was_stopped_since_it_took_too_long_is_not_lost(runs: Runs) -> None:
+    """Dagster says that it is being cancelled before it says that it failed."""
+    run_id = runs.add()
+    with runs.started(run_id) as worker:
+        runs.report(run_id, _Event.RUN_CANCELING)
+        runs.kill(worker, run_id)
+    runs.instance.report_run_failed(runs.get(run_id))
+    assert not runs.get(run_id).tags.keys() & _AGAIN
+
+
 @pytest.mark.parametrize("tag", [COMMAND_LINE_TAG, INBOX_TAG])
 def test_a_lost_run_that_somebody_starts_again_anyway_is_not_run_again(
     runs: Runs, tag: str
@@ -218,7 +245,7 @@ def test_a_process_that_comes_while_its_run_is_buried_waits_and_does_not_start(
     run_id = runs.add()
     with (
         tried_run_lock_alone(runs.url, run_id) as is_gone,
-        runs._process(run_id) as worker,
+        runs.coming(run_id) as worker,
     ):
         assert is_gone
         _wait_for_somebody(runs)
