@@ -74,11 +74,20 @@ class WarehouseResource(dg.ConfigurableResource[None]):
         Raises:
             DatabaseError: No database can be reached or started.
             WarehouseError: Its schema cannot be brought to this version.
+            dagster.Failure: The run has been marked as ended.
         """
         from callkeeper_assets.warehouse.migrate import ensure_schema  # noqa: PLC0415
 
         url = database_url()
         with held_run_lock(url, context.run.run_id):
+            # While the database was away there was no lock, and the run was taken for dead.
+            run = context.instance.get_run_by_id(context.run.run_id)
+            if run is not None and run.is_finished:
+                raise dg.Failure(
+                    f"This run was marked as {run.status.value} while it was under way: another "
+                    "may be in its place. It stops here; days that were loaded stay loaded.",
+                    allow_retries=False,
+                )
             if SOURCE_TAG not in context.run.tags:
                 names = ", ".join(source.name for source in sources)
                 context.instance.add_run_tags(context.run.run_id, {SOURCE_TAG: names})

@@ -4,7 +4,6 @@ And a source's refresh for the days on which webhooks of call tracking hint at c
 counts; `runs.inbox_plan` and `runs.hint_plan` decide. A tick that starts nothing says why.
 """
 
-import time
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
@@ -16,7 +15,7 @@ from callkeeper_assets.assets.partitions import build_range_tags
 from callkeeper_assets.assets.webhook_calls import webhook_calls_key
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.database.url import database_url
-from callkeeper_assets.runs.burial import SOURCE_TAG
+from callkeeper_assets.runs.burial import INBOX_TAG, SOURCE_TAG, is_run_dead
 from callkeeper_assets.runs.hint_plan import HintPlan, HintRun, plan_hint_runs
 from callkeeper_assets.runs.inbox_plan import (
     InboxCursor,
@@ -25,7 +24,6 @@ from callkeeper_assets.runs.inbox_plan import (
     read_cursor,
     write_cursor,
 )
-from callkeeper_assets.runs.lock import is_run_alive
 
 NAME: Final = "webhook_inbox"
 _INTERVAL_SEC: Final = 10
@@ -37,11 +35,6 @@ _UNDER_WAY: Final = [
     dg.DagsterRunStatus.STARTED,
     dg.DagsterRunStatus.CANCELING,
 ]
-# Without its lock a run is taken for dead so long after its creation: the queue's turn and a
-# process's start come first. Or so long after its start, when its first step has to take the lock.
-# Another run beside one that is slower only finds nothing left to do.
-_UNTIL_START_SEC: Final = 60
-_UNTIL_LOCK_SEC: Final = 15
 
 
 def build_webhook_inbox(sources: Sequence[Source]) -> dg.Definitions:
@@ -124,7 +117,7 @@ def _request_inbox_run(plan: InboxPlan, names: Mapping[str, Source]) -> dg.RunRe
     return dg.RunRequest(
         job_name=NAME,
         asset_selection=[webhook_calls_key(names[name]) for name in plan.sources],
-        tags={SOURCE_TAG: ", ".join(plan.sources), "callkeeper/inbox": plan.text},
+        tags={SOURCE_TAG: ", ".join(plan.sources), INBOX_TAG: plan.text},
     )
 
 
@@ -138,12 +131,7 @@ def _request_refresh(run: HintRun) -> dg.RunRequest:
 
 def _find_running(instance: dg.DagsterInstance, url: str, job: str) -> str | None:
     """Return a job's run that is under way, or soon will be."""
-    for record in instance.get_run_records(dg.RunsFilter(job_name=job, statuses=_UNDER_WAY)):
-        run_id = record.dagster_run.run_id
-        if record.start_time:
-            is_young = time.time() - record.start_time < _UNTIL_LOCK_SEC
-        else:
-            is_young = time.time() - record.create_timestamp.timestamp() < _UNTIL_START_SEC
-        if is_young or is_run_alive(url, run_id):
-            return run_id
+    for run in instance.get_runs(dg.RunsFilter(job_name=job, statuses=_UNDER_WAY)):
+        if not is_run_dead(instance, url, run):
+            return run.run_id
     return None

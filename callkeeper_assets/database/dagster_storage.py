@@ -15,6 +15,7 @@ from dagster_postgres import DagsterPostgresStorage
 
 from callkeeper_assets.database.event_log import BatchingEventLogStorage
 from callkeeper_assets.database.url import connect, database_url
+from callkeeper_assets.runs.storage import LockingRunStorage
 
 if TYPE_CHECKING:
     from dagster._serdes import ConfigurableClassData
@@ -81,12 +82,20 @@ class CallKeeperStorage(DagsterPostgresStorage):
             storage = cls(
                 storage_url(url), should_autocreate_tables=not is_complete, inst_data=inst_data
             )
+        storage._use_ours(url)
         storage._keep_connections()
         return storage
 
+    def _use_ours(self, url: str) -> None:
+        runs = LockingRunStorage(self.postgres_url, url, self._free_keys)
+        self._run_storage = runs
+        self._event_log_storage = BatchingEventLogStorage(self.postgres_url, runs.expect_failure)
+
+    def _free_keys(self, run_id: str) -> None:
+        self._event_log_storage.free_concurrency_slots_for_run(run_id)
+
     def _keep_connections(self) -> None:
         """Use connections again: Dagster otherwise opens a new one for each event."""
-        self._event_log_storage = BatchingEventLogStorage(self.postgres_url)
         for storage in (self._run_storage, self._event_log_storage, self._schedule_storage):
             storage.optimize_for_webserver(
                 statement_timeout=0, pool_recycle=_RECYCLE_SEC, max_overflow=_MOST_CONNECTIONS

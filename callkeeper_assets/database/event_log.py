@@ -6,7 +6,7 @@ transactions: more time than the load itself. This class adds just those two bat
 SQL what Dagster does event by event.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -36,8 +36,14 @@ _EVALUATION = dg.DagsterEventType.ASSET_CHECK_EVALUATION
 class BatchingEventLogStorage(PostgresEventLogStorage):
     """The event log, with batches for planned materializations and for results of checks."""
 
-    def __init__(self, postgres_url: str) -> None:
-        """Open the event log, whose tables are there."""
+    def __init__(self, postgres_url: str, before_failure: Callable[[str], None]) -> None:
+        """Open the event log, whose tables are there.
+
+        Args:
+            postgres_url: Of Dagster's tables.
+            before_failure: Called with a run's id before its failure is stored.
+        """
+        self._before_failure = before_failure
         self._found_tables: set[str] = set()
         self._found_columns: set[str] = set()
         super().__init__(postgres_url, should_autocreate_tables=False)
@@ -58,6 +64,12 @@ class BatchingEventLogStorage(PostgresEventLogStorage):
         ):
             self._found_columns.add(column_name)
         return column_name in self._found_columns
+
+    def store_event(self, event: dg.EventLogEntry) -> None:
+        """Store an event as Dagster does."""
+        if event.dagster_event_type == dg.DagsterEventType.RUN_FAILURE:
+            self._before_failure(event.run_id)
+        super().store_event(event)
 
     def store_event_batch(self, events: Sequence[dg.EventLogEntry]) -> None:
         """Store events at once if they are all of one kind that can be; else as Dagster does."""

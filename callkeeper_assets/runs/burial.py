@@ -1,69 +1,116 @@
 """Finds runs whose process is gone, marks them as failed and frees what they held.
 
-Only runs that have been seen alive can be told dead by their lock: those started from the command
-line hold it from before their creation, others from their first step on, so they are left a while.
+A run's process takes the run's lock before it says that it has started (`runs.storage`): one that
+has started and has no lock is dead. One whose process is on its way is left some time, which counts
+from its launch: it may have waited in the queue for hours. Dagster's daemon runs lost ones again.
 """
 
 import time
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Final
 
 import dagster as dg
 
-from callkeeper_assets.runs.lock import is_run_alive
+from callkeeper_assets.runs.lock import is_run_alive, tried_run_lock_alone
 
 # Names the source of a run of this product.
 SOURCE_TAG: Final = "callkeeper/source"
-# Set on a run whose process takes the run's lock before the run exists.
+# Set on a run that a person waits for, and which no daemon could run again.
 COMMAND_LINE_TAG: Final = "callkeeper/started_by"
+# Set on a run whose sensor starts the next one by itself, if it has not done all.
+INBOX_TAG: Final = "callkeeper/inbox"
 
 _IN_PROGRESS: Final = [
     dg.DagsterRunStatus.STARTED,
     dg.DagsterRunStatus.STARTING,
     dg.DagsterRunStatus.CANCELING,
 ]
-# From a run's start to its first step: a process's start, and a wait for the database at worst.
-_UNTIL_FIRST_STEP: Final = timedelta(minutes=2)
+# From a run's launch to its start: a process's start, on a busy machine. Less than the
+# `start_timeout_seconds` of dagster.yaml: runs that Dagster gives up are not run again.
+_UNTIL_START: Final = timedelta(minutes=2)
+_GONE: Final = "The process of this run is gone: it was killed, or the machine went down."
+# Dagster runs a failed run again if its tags say so, and dagster.yaml says that no other is. It
+# counts the runs that came of one, so that a second loss is the last. From the beginning: what
+# was stored is found, and costs little.
+_AGAIN: Final[Mapping[str, str]] = {
+    "dagster/max_retries": "1",
+    "dagster/retry_strategy": "ALL_STEPS",
+}
 
 
 def bury_dead_runs(instance: dg.DagsterInstance, url: str) -> list[str]:
     """Mark dead runs of this product as failed; free their pools' slots.
 
-    Runs of other code locations on the same instance are not touched.
+    One that somebody was cancelling is marked as cancelled. Runs of other code locations on the
+    same instance are not touched.
 
     Returns:
         Their ids.
     """
-    buried = []
-    for record in instance.get_run_records(dg.RunsFilter(statuses=_IN_PROGRESS)):
-        run = record.dagster_run
-        # Dagster's filter finds a tag's values, not its presence.
-        if SOURCE_TAG not in run.tags:
-            continue
-        is_from_command_line = COMMAND_LINE_TAG in run.tags
-        age = time.time() - (record.start_time or record.create_timestamp.timestamp())
-        if not is_from_command_line and age < _UNTIL_FIRST_STEP.total_seconds():
-            continue
-        if is_run_alive(url, run.run_id):
-            continue
+    runs = instance.get_runs(dg.RunsFilter(statuses=_IN_PROGRESS))
+    # Dagster's filter finds a tag's values, not its presence.
+    return [
+        run.run_id for run in runs if SOURCE_TAG in run.tags and _bury_if_dead(instance, url, run)
+    ]
+
+
+def build_rerun_tags(run: dg.DagsterRun) -> dict[str, str]:
+    """Return the tags by which Dagster's daemon runs a lost run again; none if it shall not."""
+    if SOURCE_TAG not in run.tags or {COMMAND_LINE_TAG, INBOX_TAG} & run.tags.keys():
+        return {}
+    return dict(_AGAIN)
+
+
+def is_run_dead(instance: dg.DagsterInstance, url: str, run: dg.DagsterRun) -> bool:
+    """Whether a run that is not finished has no process any more, and gets none."""
+    return _needs_process(instance, run) and not is_run_alive(url, run.run_id)
+
+
+def _needs_process(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
+    """Whether a run is dead if it has no lock; one that is queued, or just launched, is not."""
+    if run.status != dg.DagsterRunStatus.STARTING:
+        return run.status in _IN_PROGRESS
+    launched = instance.get_run_stats(run.run_id).launch_time
+    return launched is not None and time.time() - launched > _UNTIL_START.total_seconds()
+
+
+def _bury_if_dead(instance: dg.DagsterInstance, url: str, run: dg.DagsterRun) -> bool:
+    if not _needs_process(instance, run):
+        return False
+    # Held until it is marked: a process that comes late must see that, and not start.
+    with tried_run_lock_alone(url, run.run_id) as is_gone:
+        # It may have ended, properly, since it was listed.
+        now = instance.get_run_by_id(run.run_id) if is_gone else None
+        if now is None or now.status not in _IN_PROGRESS:
+            return False
         # In this order: a burial that is itself killed in between is done again.
-        instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
-        instance.report_run_failed(
-            run, "The process of this run is gone: it was killed, or the machine went down."
-        )
-        buried.append(run.run_id)
-    return buried
+        instance.event_log_storage.free_concurrency_slots_for_run(now.run_id)
+        if now.status == dg.DagsterRunStatus.CANCELING:
+            instance.report_run_canceled(now, _GONE)
+            return True
+        instance.add_run_tags(now.run_id, build_rerun_tags(now))
+        instance.report_run_failed(now, _GONE)
+    return True
 
 
-def free_ended_runs(instance: dg.DagsterInstance, url: str, pool: str) -> None:
-    """Free what runs hold of a pool although they have ended.
+def free_ended_runs(instance: dg.DagsterInstance, url: str, pool: str | None = None) -> None:
+    """Free what runs hold of pools although they have ended, and their processes as well.
 
-    A run that is interrupted between its steps fails in good order and still holds its key; only
-    Dagster's daemon would free it, and loads from the command line need none.
+    An end frees it by itself, unless a process lived on: of a run that somebody marked as ended.
+
+    Args:
+        instance: Dagster's.
+        url: Of the database.
+        pool: Only this one; None stands for all.
     """
     storage = instance.event_log_storage
-    info = storage.get_concurrency_info(pool)
-    for run_id in info.active_run_ids | {step.run_id for step in info.pending_steps}:
+    if pool is None:
+        holders = storage.get_concurrency_run_ids()
+    else:
+        info = storage.get_concurrency_info(pool)
+        holders = info.active_run_ids | {step.run_id for step in info.pending_steps}
+    for run_id in holders:
         run = instance.get_run_by_id(run_id)
         if (run is None or run.is_finished) and not is_run_alive(url, run_id):
             storage.free_concurrency_slots_for_run(run_id)

@@ -5,35 +5,91 @@ that ended and on whichever machine, so a dead run can be told from a slow one w
 """
 
 import hashlib
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
 from callkeeper_assets.database.url import connect
+
+if TYPE_CHECKING:
+    import psycopg
 
 # Advisory locks have two numbers; this first one keeps runs apart from all other locks.
 _CLASS: Final = 0x434B5256
 _SOURCE_CLASS: Final = 0x434B5253
+_BETWEEN_LOOKS_SEC: Final = 0.1
+
+
+@dataclass
+class _Hold:
+    """A run's lock in this process: one connection, however many hold it."""
+
+    connection: "psycopg.Connection[tuple[object, ...]]"
+    holders: int
+
+
+# One thread executes a run, so that nobody meets at a run's entry.
+_holds: dict[str, _Hold] = {}
 
 
 def _lock_number(run_id: str) -> int:
     return int.from_bytes(hashlib.sha256(run_id.encode()).digest()[:4], "big", signed=True)
 
 
+def _take_run_lock(url: str, run_id: str) -> "psycopg.Connection[tuple[object, ...]]":
+    connection = connect(url, autocommit=True)
+    try:
+        # Waits while somebody marks the run as ended, for some milliseconds.
+        connection.execute("SELECT pg_advisory_lock_shared(%s, %s)", (_CLASS, _lock_number(run_id)))
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _is_alive(connection: "psycopg.Connection[tuple[object, ...]]") -> bool:
+    import psycopg  # noqa: PLC0415 -- 0.1 s, which a command without a database need not pay
+
+    try:
+        connection.execute("SELECT 1")
+    except psycopg.Error:
+        return False
+    return True
+
+
 @contextmanager
 def held_run_lock(url: str, run_id: str) -> Iterator[None]:
     """Hold a run's lock; several holders of one run do not hinder each other.
 
+    Those of one process share a connection; one that has gone meanwhile is made anew. Who does
+    something that only a run under way may do then has to look whether the run still is.
+
     Raises:
         DatabaseError: The database cannot be reached.
     """
-    with connect(url, autocommit=True) as connection:
-        connection.execute("SELECT pg_advisory_lock_shared(%s, %s)", (_CLASS, _lock_number(run_id)))
+    hold = _holds.get(run_id)
+    if hold is None:
+        hold = _holds[run_id] = _Hold(_take_run_lock(url, run_id), 0)
+    elif not _is_alive(hold.connection):
+        hold.connection.close()
+        hold.connection = _take_run_lock(url, run_id)
+    hold.holders += 1
+    try:
         yield
+    finally:
+        hold.holders -= 1
+        if not hold.holders:
+            del _holds[run_id]
+            hold.connection.close()
 
 
-def is_run_alive(url: str, run_id: str) -> bool:
-    """Whether some process holds the run's lock.
+@contextmanager
+def tried_run_lock_alone(url: str, run_id: str) -> Iterator[bool]:
+    """Hold a run's lock alone if no process does, and yield whether it is so.
+
+    Inside the block no process of the run can start: one that comes waits, and sees what was done.
 
     Raises:
         DatabaseError: The database cannot be reached.
@@ -42,7 +98,31 @@ def is_run_alive(url: str, run_id: str) -> bool:
         row = connection.execute(
             "SELECT pg_try_advisory_lock(%s, %s)", (_CLASS, _lock_number(run_id))
         ).fetchone()
-    return row is not None and not row[0]
+        yield row is not None and bool(row[0])
+
+
+def is_run_gone(url: str, run_id: str, patience_sec: float) -> bool:
+    """Whether no process holds the run's lock, be it after a moment.
+
+    Raises:
+        DatabaseError: The database cannot be reached.
+    """
+    deadline = time.monotonic() + patience_sec
+    while is_run_alive(url, run_id):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_BETWEEN_LOOKS_SEC)
+    return True
+
+
+def is_run_alive(url: str, run_id: str) -> bool:
+    """Whether some process holds the run's lock.
+
+    Raises:
+        DatabaseError: The database cannot be reached.
+    """
+    with tried_run_lock_alone(url, run_id) as is_gone:
+        return not is_gone
 
 
 @contextmanager

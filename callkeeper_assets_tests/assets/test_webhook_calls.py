@@ -1,5 +1,6 @@
 """Webhooks in Dagster: one run for all sources, ticks that say what they do, and a check."""
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -158,24 +159,42 @@ def test_a_tick_with_nothing_to_do_says_so(inbox: Inbox) -> None:
     )
 
 
-@pytest.mark.parametrize(("has_started", "patience"), [(False, "START"), (True, "LOCK")])
+@pytest.mark.parametrize("has_started", [False, True])
 def test_a_tick_waits_for_a_run_under_way_but_not_for_a_dead_one(
-    inbox: Inbox, monkeypatch: pytest.MonkeyPatch, has_started: bool, patience: str
+    inbox: Inbox, monkeypatch: pytest.MonkeyPatch, has_started: bool
 ) -> None:
+    """One just launched has not got its lock yet; one that has started without it is dead."""
     inbox.receive(inbox.sources[0], recent_payload(1))
     job = inbox.definitions.resolve_job_def("webhook_inbox")
-    run = inbox.instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTING)
+    run = inbox.instance.create_run_for_job(job, status=dg.DagsterRunStatus.NOT_STARTED)
+    launched = dg.DagsterEvent(dg.DagsterEventType.RUN_STARTING.value, job.name)
+    inbox.instance.report_dagster_event(launched, run.run_id)
+    assert not inbox.tick().run_requests
     if has_started:
         started = dg.DagsterEvent(dg.DagsterEventType.RUN_START.value, job.name)
         inbox.instance.report_dagster_event(started, run.run_id)
-    assert not inbox.tick().run_requests
-    monkeypatch.setattr(f"callkeeper_assets.assets.webhook_inbox._UNTIL_{patience}_SEC", -1)
+    else:
+        monkeypatch.setattr("callkeeper_assets.runs.burial._UNTIL_START", timedelta(-1))
     with held_run_lock(inbox.url, run.run_id):
         waits = inbox.tick()
         assert f"wait for run {run.run_id} to end" in str(
             waits.skip_reason and waits.skip_reason.skip_message
         )
     assert len(inbox.tick().run_requests or ()) == 1
+
+
+def test_a_tick_waits_for_a_run_however_long_it_waits_to_be_launched(
+    inbox: Inbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inbox.receive(inbox.sources[0], recent_payload(1))
+    job = inbox.definitions.resolve_job_def("webhook_inbox")
+    run = inbox.instance.create_run_for_job(job, status=dg.DagsterRunStatus.NOT_STARTED)
+    in_an_hour = time.time() + 3600
+    monkeypatch.setattr(time, "time", lambda: in_an_hour)
+    waits = inbox.tick()
+    assert f"wait for run {run.run_id} to end" in str(
+        waits.skip_reason and waits.skip_reason.skip_message
+    )
 
 
 def test_sources_without_webhooks_have_neither_asset_nor_sensor(source: Source) -> None:

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+from callkeeper_assets.database.url import connect
 from callkeeper_assets.runs.lock import held_run_lock, is_run_alive
 
 HOLDER = """
@@ -37,4 +38,19 @@ def test_a_killed_process_leaves_its_run_dead(database: str) -> None:
         for _ in range(200):
             if not is_run_alive(database, "a run"):
                 break
+    assert not is_run_alive(database, "a run")
+
+
+def test_a_lock_whose_connection_was_ended_is_taken_anew_by_the_next_step(database: str) -> None:
+    """A server that was restarted has forgotten it, and the run goes on."""
+    with held_run_lock(database, "a run"):
+        with connect(database, autocommit=True) as connection:
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'"
+                " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+            )
+        assert not is_run_alive(database, "a run")
+        with held_run_lock(database, "a run"):
+            assert is_run_alive(database, "a run")
+        assert is_run_alive(database, "a run")
     assert not is_run_alive(database, "a run")
