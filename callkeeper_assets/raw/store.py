@@ -52,9 +52,10 @@ class RawStore:
             ) from error
         self._is_local = isinstance(self._files.protocol, tuple) and "file" in self._files.protocol
 
-    def locate(self, source: str, day: date) -> str:
-        """Return the path of a day's file."""
-        return f"{self._root}/{source}/{day.year}/{day.isoformat()}.parquet"
+    def locate(self, source: str, day: date, *, refused: bool = False) -> str:
+        """Return the path of a day's file, or of its answer that was refused."""
+        path = f"{self._root}/{source}/{day.year}/{day.isoformat()}.parquet"
+        return path + _REFUSED_SUFFIX if refused else path
 
     def write(self, calls: "pa.Table", details: DayDetails) -> int:
         """Replace a day, atomically; an answer refused before is cleared away.
@@ -74,7 +75,7 @@ class RawStore:
 
     def refuse(self, calls: "pa.Table", details: DayDetails) -> None:
         """Keep an answer that the guard did not let replace the day, beside the day's file."""
-        path = self.locate(details.source, details.day) + _REFUSED_SUFFIX
+        path = self.locate(details.source, details.day, refused=True)
         self._replace(path, encode_day(calls, details))
 
     def read(
@@ -87,7 +88,7 @@ class RawStore:
             UnreadableDayError: The file is damaged.
             StoreError: The place cannot be reached.
         """
-        path = self.locate(source, day) + (_REFUSED_SUFFIX if refused else "")
+        path = self.locate(source, day, refused=refused)
         content = self._read(path)
         if content is None:
             raise MissingDayError(source=source, day=day, name=path)
@@ -95,7 +96,7 @@ class RawStore:
 
     def read_details(self, source: str, day: date, *, refused: bool = False) -> DayDetails | None:
         """Return how a day, or its refused answer, was fetched; None without a file."""
-        path = self.locate(source, day) + (_REFUSED_SUFFIX if refused else "")
+        path = self.locate(source, day, refused=refused)
         content = self._read(path)
         return None if content is None else decode_day(content, name=path, columns=[])[1]
 
@@ -149,6 +150,28 @@ class RawStore:
         """
         paths = self._list(source)
         return [path for path in paths if _UNFINISHED.fullmatch(path.rpartition("/")[2])]
+
+    def list_files(self) -> list[str]:
+        """Return the paths of all files that lie here, whatever they are and whoever put them.
+
+        Raises:
+            StoreError: The place cannot be reached.
+        """
+        with self._said(self._root, "listed"):
+            found: list[str] = self._files.find(self._root)
+        return sorted(found)
+
+    def name(self, path: str) -> str:
+        """Return the path of a file that was listed here as it is below the store's root."""
+        return path.removeprefix(self._root).lstrip("/")
+
+    def read_file(self, path: str) -> bytes:
+        """Return the content of a file that was listed here; of one that is gone, nothing.
+
+        Raises:
+            StoreError: The place cannot be reached.
+        """
+        return self._read(path) or b""
 
     def _list(self, source: str) -> dict[str, int]:
         """Return the paths of a source's files, with their sizes in bytes."""

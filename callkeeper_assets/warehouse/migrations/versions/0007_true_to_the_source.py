@@ -13,6 +13,14 @@ down_revision: Final = "0006"
 _STATEMENTS: Final = (
     "ALTER TABLE callkeeper_days ADD COLUMN reading integer NOT NULL DEFAULT 1",
     "ALTER TABLE callkeeper_days ALTER COLUMN reading DROP DEFAULT",
+    # What an auditor is shown of an erasure.
+    """
+    ALTER TABLE callkeeper_erasures
+        ADD COLUMN reference text,
+        ADD COLUMN number_hash text,
+        ADD COLUMN verified_at timestamptz,
+        ADD COLUMN left_over jsonb
+    """,
 )
 
 
