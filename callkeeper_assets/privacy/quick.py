@@ -1,20 +1,25 @@
-"""The rule applied to a usual call, fast: fields by name, then one look at the text that results.
+"""The rule applied to a usual call, fast: fields by name, then one look at what else it has.
 
-A historic load rewrites each call, so this is its hot path. It only does what it can be sure of:
-after its fields are rewritten, the call's new text is searched, as bytes, for anything that might
-be one more number or address. That finds too much rather than too little; such a call is then done
-by `rewriting`, closely, which is the rule itself. A test holds that both give the same.
+A historic load rewrites each call, so this is its hot path. It only does what it can be sure of.
+Most values of calls come again and again: sites, marks, pages, statuses. Of each it is found out
+once that no number and no address can be in it; the others, ids and moments for the most part, are
+searched together, as bytes, for anything that might be one. That finds too much rather than too
+little; such a call is then done by `rewriting`, closely, which is the rule itself. A test holds
+that both give the same.
 """
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any, Final
 
-from callkeeper_assets.exact_json import encode
+import msgspec
+
+from callkeeper_assets.privacy.addresses import has_address
 from callkeeper_assets.privacy.fields import Kind, is_told_by_name
 from callkeeper_assets.privacy.folding import stands_for_itself
-from callkeeper_assets.privacy.numbers import SHORTEST_SOUGHT, could_hold_number, readings
+from callkeeper_assets.privacy.numbers import could_hold_number, readings
 from callkeeper_assets.privacy.phone_fields import read_field
 from callkeeper_assets.privacy.plans import want
 from callkeeper_assets.privacy.rule import (
@@ -28,16 +33,29 @@ from callkeeper_assets.privacy.rule import (
 _RUSSIAN: Final = re.compile(r"\+?(7[3489][0-9]{9})")
 _BYTES: Final = frozenset(str(one) for one in range(256))
 _VERSION_FOUR_PARTS: Final = 4
-_PERSONAL: Final = frozenset(("client_phone", "manager_phone", "address", "agent", "recording"))
-# What is remembered: of an account's managers, and of the shapes that its objects have.
+_PHONES: Final[frozenset[Kind]] = frozenset(("client_phone", "manager_phone"))
+# Fields whose values hardly ever come twice, or hold digits: nobody asks whether they are known.
+_VARYING_KINDS: Final = frozenset(("visitor", "recording", "agent", "address"))
+_MOMENTS: Final = frozenset(
+    ("date", "date_timestamp", "order_date", "fd", "callTime", "localDate", "cbOrderDate")
+)
+# What is remembered: of an account's managers, of the shapes that its objects have, and values in
+# which there is nothing.
 _MOST_MANAGERS: Final = 4096
 _MOST_SHAPES: Final = 512
+_MOST_HARMLESS: Final = 16_384
+_LONGEST_HARMLESS: Final = 500
 
 _ASCII: Final = 0x80
 _NO_DIGITS: Final = bytes(one for one in range(256) if chr(one) not in "0123456789")
 # Bytes, in UTF-8, of Latin and Cyrillic letters and quotation marks: none of them is a digit's.
 _USUAL: Final = bytes((*range(0xC0), 0xC2, 0xC3, 0xD0, 0xD1))
-_SOFT_HYPHEN: Final = "\u00ad".encode()
+# Stands between values that are searched together: no part of a number, of an address or an escape.
+_BETWEEN: Final = "|"
+
+# A number with a fraction is searched, and written, as it came.
+_decode = msgspec.json.Decoder(float_hook=lambda text: msgspec.Raw(text.encode())).decode
+_encode = msgspec.json.Encoder().encode
 
 
 def _classify(one: int) -> str:
@@ -51,8 +69,12 @@ def _classify(one: int) -> str:
 
 
 _CLASSES: Final = "".join(map(_classify, range(256))).encode()
-# In classes: numbers as nations group them, and digits behind a word and `=` or `:`.
-_GROUPED: Final = re.compile(rb"000-+000(?:-*00-*00(?!0)|0?-+0000(?!0))")
+# In classes: numbers as nations group them, which all have this in them, fast to look for; and
+# digits behind a word and `=` or `:`.
+_TWO_GROUPS: Final = re.compile(rb"000-+000")
+_GROUPED: Final = re.compile(
+    rb"(?<!0)(?:0-+000-+000-*00-*00|000-+000-+00-+00|0{3,5}-+0{3,4}-+0000)(?!0)"
+)
 _AFTER_WORD: Final = re.compile(rb"x=-*0(?:-*0){6}")
 _WORDS: Final = re.compile(rb"tel[:=]|phone[:=]|telefon|msisdn|sips?:|callto", re.IGNORECASE)
 _RUSSIAN_WORD: Final = re.compile("ел(?:ефон)?[.: ]{1,3}[+ ]*[0-9(]".encode())
@@ -64,7 +86,6 @@ _HARMLESS: Final = re.compile(
 )
 _ESCAPE: Final = re.compile(rb"%[0-9A-Fa-fu][0-9A-Fa-f]")
 _ESCAPED_COLON: Final = re.compile(rb"%(?:3[Aa]|2[Ee])")
-_ESCAPED: Final = re.compile(rb"\\(?:[untrbf]|\\[untrbf\"/\\])")
 
 
 @dataclass
@@ -72,24 +93,33 @@ class _Object:
     """What is known of one object of a call.
 
     Attributes:
-        names: declared.
-        personal: fields to rewrite, with their kinds.
-        objects: of further ones, by name.
+        kinds: of declared fields, by name.
+        objects: further ones, by name.
         shapes: by the names that it has: what of these to look at.
     """
 
-    names: set[str] = field(default_factory=set)
-    personal: dict[str, Kind] = field(default_factory=dict)
+    kinds: dict[str, Kind] = field(default_factory=dict)
     objects: dict[str, "_Object"] = field(default_factory=dict)
     shapes: dict[tuple[str, ...], "_Shape"] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Shape:
-    """What to look at of an object with certain names."""
+    """What to look at of an object with certain names.
+
+    Attributes:
+        personal: fields to rewrite, with their kinds.
+        identities: of which digits alone are left alone.
+        varying: fields whose values are searched, each one.
+        take: gives the values of the other declared fields, of which most are known.
+        is_usual: whether no name is told to be personal, or holds a number itself.
+    """
 
     personal: tuple[tuple[str, Kind], ...]
     objects: tuple[tuple[str, _Object], ...]
+    identities: tuple[str, ...]
+    varying: tuple[str, ...]
+    take: Callable[[dict[str, Any]], Collection[Any]] | None
     undeclared: tuple[str, ...]
     is_usual: bool
 
@@ -98,21 +128,21 @@ class _UnusualError(Exception):
     """A call that has to be looked at closely."""
 
 
-@dataclass
+@dataclass(slots=True)
 class _Seen:
-    """What the fields of one call have.
+    """What one call has.
 
     Attributes:
         clients: what their numbers can mean.
         managers: likewise.
-        addresses: as written.
-        objects: how many there are.
+        addresses: that were masked, with what they have become.
+        rest: texts to be searched.
     """
 
     clients: list[str] = field(default_factory=list)
     managers: Collection[str] = ()
-    addresses: list[str] = field(default_factory=list)
-    objects: int = 0
+    addresses: dict[str, str] = field(default_factory=dict)
+    rest: list[str] = field(default_factory=list)
 
 
 class QuickProtector:
@@ -126,56 +156,101 @@ class QuickProtector:
     def __init__(self, rule: Rule, kinds: Mapping[str, Kind]) -> None:
         self._rule = rule
         self._root = _build(kinds)
+        self._personal = _list_personal(rule)
         self._managers: dict[str, tuple[str, tuple[str, ...]]] = {}
+        # Of texts, whole numbers, and what stands for nothing.
+        self._harmless: set[object] = {None, True, False, ""}
 
-    def protect(self, document: Any) -> bytes | None:  # noqa: ANN401 -- JSON
-        """Return a decoded call's text as the rule wants it; None if that takes a closer look.
-
-        The document is changed, also where None is returned.
-        """
-        if type(document) is not dict:
-            return None
-        seen = _Seen()
+    def protect(self, payload: bytes) -> bytes | None:
+        """Return a call's text as the rule wants it; None if that takes a closer look."""
         try:
+            document = _decode(payload)
+            if type(document) is not dict:
+                return None
+            seen = _Seen()
             self._protect_object(document, self._root, seen)
-        except _UnusualError:
+        except (_UnusualError, ValueError, RecursionError):
             return None
-        if any(one in seen.managers for one in seen.clients):
+        if any(one in seen.managers for one in seen.clients) or self._is_suspect(seen):
             return None
-        text = encode(document)
-        return None if self._is_suspect(text, seen) else text
+        return _encode(document)
 
     def _protect_object(self, node: dict[str, Any], known: _Object, seen: _Seen) -> None:
         names = tuple(node)
-        shape = known.shapes.get(names) or _learn_shape(known, names)
+        shape = known.shapes.get(names) or self._learn_shape(known, names)
         if not shape.is_usual:
             raise _UnusualError
-        seen.objects += 1
         for name, child in shape.objects:
             value = node[name]
             if type(value) is dict:
                 self._protect_object(value, child, seen)
+            elif value and not self._is_harmless(value):
+                raise _UnusualError
+        if shape.take is not None:
+            self._look_at_known(shape.take(node), seen)
+        if shape.varying or shape.identities:
+            _gather(node, shape, seen)
         for name, kind in shape.personal:
             value = node[name]
             if value:
                 node[name] = self._protect_field(value, kind, seen)
-        for name in shape.undeclared:
-            _check_undeclared(node[name])
+        if shape.undeclared:
+            self._check_undeclared(node[name] for name in shape.undeclared)
+
+    def _look_at_known(self, values: Collection[Any], seen: _Seen) -> None:
+        """Have those values searched that may hold something."""
+        harmless = self._harmless
+        try:
+            if harmless.issuperset(values):
+                return
+            fresh = [one for one in values if one not in harmless]
+        except TypeError:
+            # A list cannot be known.
+            fresh = _flatten(values)
+        for one in fresh:
+            if not self._is_harmless(one):
+                _put_rest(one, seen)
+
+    def _is_harmless(self, value: object) -> bool:
+        """Whether no number and no address can be in a value; those are remembered."""
+        if type(value) is not str and type(value) is not int:
+            return value is None or type(value) is bool
+        if value in self._harmless:
+            return True
+        text = value if type(value) is str else str(value)
+        if could_hold_number(text) or text.startswith(("{", "[")) or has_address(text):
+            return False
+        if len(text) <= _LONGEST_HARMLESS:
+            if len(self._harmless) >= _MOST_HARMLESS:
+                self._harmless = {None, True, False, ""}
+            self._harmless.add(value)
+        return True
+
+    def _check_undeclared(self, values: Iterable[Any]) -> None:
+        """Raise if a field that nobody has declared may hold something personal."""
+        if not all(map(self._is_harmless, _flatten(values))):
+            raise _UnusualError
 
     def _protect_field(self, value: Any, kind: Kind, seen: _Seen) -> str:  # noqa: ANN401
-        if type(value) is not str:
+        if type(value) is not str or value[0] in "{[":
             raise _UnusualError
         if kind == "client_phone":
             return self._protect_client(value, seen)
         if kind == "manager_phone":
             manager = self._managers.get(value) or self._read_manager(value)
             seen.managers = (*seen.managers, *manager[1]) if seen.managers else manager[1]
-            return manager[0]
-        if kind == "address":
-            return self._protect_address(value, seen)
-        if kind == "agent":
-            return protect_agent(value, self._rule.user_agents)
-        return protect_recording(value, self._rule.recordings)
+            changed = manager[0]
+        elif kind == "address":
+            changed = seen.addresses.get(value) or self._protect_address(value, seen)
+            seen.rest.append(changed)
+            return changed
+        elif kind == "agent":
+            changed = protect_agent(value, self._rule.user_agents)
+        else:
+            changed = protect_recording(value, self._rule.recordings)
+        if changed not in self._harmless and not self._is_harmless(changed):
+            seen.rest.append(changed)
+        return changed
 
     def _protect_client(self, value: str, seen: _Seen) -> str:
         rule = self._rule
@@ -199,29 +274,50 @@ class QuickProtector:
         return result
 
     def _protect_address(self, value: str, seen: _Seen) -> str:
-        ips = self._rule.ips
-        if ips == "keep" or not value.strip():
+        if not value.strip():
             return value
         parts = value.split(".")
         if len(parts) != _VERSION_FOUR_PARTS or not _BYTES.issuperset(parts):
             raise _UnusualError
-        if ips == "drop":
-            seen.addresses.append(value)
-            return ""
-        masked = f"{parts[0]}.{parts[1]}.{parts[2]}.0"
+        masked = f"{parts[0]}.{parts[1]}.{parts[2]}.0" if self._rule.ips == "mask" else ""
         if masked != value:
-            seen.addresses.append(value)
+            seen.addresses[value] = masked
         return masked
 
-    def _is_suspect(self, text: bytes, seen: _Seen) -> bool:
+    def _learn_shape(self, known: _Object, names: tuple[str, ...]) -> _Shape:
+        kinds = {name: known.kinds[name] for name in names if name in known.kinds}
+        personal = {name: one for name, one in kinds.items() if one in self._personal}
+        identities = tuple(name for name, one in kinds.items() if one == "identity")
+        varying = tuple(
+            name
+            for name, one in kinds.items()
+            if name not in personal and (one in _VARYING_KINDS or name in _MOMENTS)
+        )
+        others = [name for name in kinds if name not in (*personal, *identities, *varying)]
+        undeclared = tuple(n for n in names if n not in known.kinds and n not in known.objects)
+        shape = _Shape(
+            personal=tuple(personal.items()),
+            objects=tuple((name, known.objects[name]) for name in names if name in known.objects),
+            identities=identities,
+            varying=varying,
+            take=_build_take(others),
+            undeclared=undeclared,
+            is_usual=not any(is_told_by_name(one) or could_hold_number(one) for one in undeclared),
+        )
+        if len(known.shapes) < _MOST_SHAPES:
+            known.shapes[names] = shape
+        return shape
+
+    def _is_suspect(self, seen: _Seen) -> bool:
         """Whether a number or an address may be in what was not rewritten as a field."""
-        if not _is_flat(text, seen.objects) or (b"\\" in text and _is_nested(text)):
-            return True
-        if b"&" in text and _ENTITY.search(text):
-            return True
-        if not text.isascii() and _is_exotic(text):
-            return True
-        if seen.addresses and _may_have_address(text, seen.addresses):
+        joined = _BETWEEN.join(("", *seen.rest))
+        text = joined.encode()
+        if (
+            _is_odd(joined)
+            or (b"&" in text and _ENTITY.search(text))
+            or (not joined.isascii() and _is_exotic(text))
+            or (seen.addresses and _may_have_address(text, seen.addresses))
+        ):
             return True
         if b"%" in text:
             text = _HARMLESS.sub(b"-", text.replace(b"%2B", b"+").replace(b"%2b", b"+"))
@@ -243,7 +339,7 @@ class QuickProtector:
 
     def _may_have_other(self, text: bytes, managers: Collection[str]) -> bool:
         classes = text.translate(_CLASSES)
-        if _GROUPED.search(classes) or b"wa.me/" in text:
+        if (_TWO_GROUPS.search(classes) and _GROUPED.search(classes)) or b"wa.me/" in text:
             return True
         if _AFTER_WORD.search(classes) and _WORDS.search(text):
             return True
@@ -255,30 +351,61 @@ class QuickProtector:
         return bool(_RUSSIAN_WORD.search(text) or _RUSSIAN_CAPITALS.search(text))
 
 
-def _is_flat(text: bytes, objects: int) -> bool:
-    """Whether a text has no more objects than were looked at, no list, and none within a text."""
-    # Most have no bracket that is not an object's.
-    is_counted = text.count(b"{") == objects or text.count(b":{") == objects - 1
-    if b"[" not in text:
-        return is_counted
-    return is_counted and b'"[' not in text and text.count(b":[") == text.count(b":[]")
+def _gather(node: dict[str, Any], shape: _Shape, seen: _Seen) -> None:
+    """Have those values of an object searched that are searched each time."""
+    for name in shape.varying:
+        value = node[name]
+        if type(value) is str:
+            seen.rest.append(value)
+        elif value is not None:
+            _put_rest(value, seen)
+    for name in shape.identities:
+        value = node[name]
+        if type(value) is not int and not (type(value) is str and value.isdecimal()):
+            _put_rest(value, seen)
 
 
-def _is_nested(text: bytes) -> bool:
-    """Whether a text that has a backslash may have JSON in one of its own, or hide a digit."""
-    return b'"{' in text or _ESCAPED.search(text) is not None
+def _put_rest(value: object, seen: _Seen) -> None:
+    """Have a value searched, whatever it is but an object."""
+    if type(value) is str:
+        seen.rest.append(value)
+    elif type(value) is int:
+        seen.rest.append(str(value))
+    elif isinstance(value, msgspec.Raw):
+        seen.rest.append(bytes(value).decode())
+    elif type(value) is list:
+        for one in _flatten(value):
+            _put_rest(one, seen)
+    elif value is not None and type(value) is not bool:
+        raise _UnusualError
+
+
+def _flatten(values: Iterable[Any]) -> list[Any]:
+    """Return values, and those of lists among them; an object is unusual."""
+    found: list[Any] = []
+    for one in values:
+        if type(one) is list:
+            found += one
+        else:
+            found.append(one)
+    if any(type(one) in (dict, list) for one in found):
+        raise _UnusualError
+    return found
+
+
+def _is_odd(joined: str) -> bool:
+    """Whether there are marks that are nothing, line breaks, escapes, or JSON within a text."""
+    return "\\" in joined or not joined.isprintable() or "|{" in joined or "|[" in joined
 
 
 def _is_exotic(text: bytes) -> bool:
     """Whether there may be digits of other scripts, or marks that are nothing."""
-    if _SOFT_HYPHEN in text:
-        return True
     return bool(text.translate(None, _USUAL)) and not all(
         map(stands_for_itself, set(text.decode("utf-8", "replace")))
     )
 
 
-def _may_have_address(text: bytes, addresses: list[str]) -> bool:
+def _may_have_address(text: bytes, addresses: Iterable[str]) -> bool:
     for one in addresses:
         if one.encode() in text:
             return True
@@ -288,26 +415,22 @@ def _may_have_address(text: bytes, addresses: list[str]) -> bool:
     return b"%" in text and _ESCAPED_COLON.search(text) is not None
 
 
-def _check_undeclared(value: Any) -> None:  # noqa: ANN401
-    """Raise if a field that nobody has declared may hold something personal."""
-    if value is None or type(value) is bool:
-        return
-    text = str(value)
-    if len(text) >= SHORTEST_SOUGHT and ("." in text or ":" in text or could_hold_number(text)):
-        raise _UnusualError
+def _build_take(names: list[str]) -> Callable[[dict[str, Any]], Collection[Any]] | None:
+    """Return what gives the values of so many names as a collection."""
+    if not names:
+        return None
+    take = itemgetter(*names)
+    return take if len(names) > 1 else lambda node: (take(node),)
 
 
-def _learn_shape(known: _Object, names: tuple[str, ...]) -> _Shape:
-    undeclared = tuple(name for name in names if name not in known.names)
-    shape = _Shape(
-        personal=tuple((name, known.personal[name]) for name in names if name in known.personal),
-        objects=tuple((name, known.objects[name]) for name in names if name in known.objects),
-        undeclared=undeclared,
-        is_usual=not any(is_told_by_name(one) or could_hold_number(one) for one in undeclared),
-    )
-    if len(known.shapes) < _MOST_SHAPES:
-        known.shapes[names] = shape
-    return shape
+def _list_personal(rule: Rule) -> frozenset[Kind]:
+    """Return which kinds of fields are rewritten; numbers are always read."""
+    actions: dict[Kind, str] = {
+        "address": rule.ips,
+        "agent": rule.user_agents,
+        "recording": rule.recordings,
+    }
+    return _PHONES | {kind for kind, action in actions.items() if action != "keep"}
 
 
 def _build(kinds: Mapping[str, Kind]) -> _Object:
@@ -316,9 +439,6 @@ def _build(kinds: Mapping[str, Kind]) -> _Object:
         *parents, name = path.split(".")
         node = root
         for parent in parents:
-            node.names.add(parent)
             node = node.objects.setdefault(parent, _Object())
-        node.names.add(name)
-        if kind in _PERSONAL:
-            node.personal[name] = kind
+        node.kinds[name] = kind
     return root

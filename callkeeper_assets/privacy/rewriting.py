@@ -92,10 +92,8 @@ class Protector:
         """
         if not self.rule.is_active:
             return payload
-        document = decode(payload)
-        quick = self._quick.protect(document)
-        # What the quick one has changed by then it does not see as anything else here.
-        return quick if quick is not None else self._protect_closely(decode(payload))
+        quick = self._quick.protect(payload)
+        return self._protect_closely(decode(payload)) if quick is None else quick
 
     def _protect_closely(self, document: Any) -> bytes:  # noqa: ANN401 -- JSON
         known = _Known()

@@ -177,7 +177,7 @@ def test_the_quick_way_gives_what_the_close_one_gives(rule: Rule) -> None:
             payload = json.dumps(document, ensure_ascii=False).encode()
             close = protector._protect_closely(decode(payload))
             assert protector.protect(payload) == close, text
-            quick += protector._quick.protect(decode(payload)) == close
+            quick += protector._quick.protect(payload) == close
     assert quick > len(WRITTEN)
 
 
