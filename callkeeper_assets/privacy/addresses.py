@@ -26,25 +26,24 @@ _VERSION_FOUR_BITS: Final = 32
 # A call names one address several times.
 @lru_cache(maxsize=4096)
 def read_address(text: str) -> Address | None:
-    """Return the address that a text is, version 4 where it is mapped; None if it is none."""
+    """Return the address that a text is, version 4 where it holds one; None if it is none."""
     try:
         address = ipaddress.ip_address(text.strip().strip("[]").partition("%")[0])
     except ValueError:
         return None
-    mapped = None if isinstance(address, ipaddress.IPv4Address) else address.ipv4_mapped
-    return mapped or address
+    if isinstance(address, ipaddress.IPv4Address):
+        return address
+    embedded = address.ipv4_mapped or address.sixtofour
+    # ::1 and :: say nothing of anybody, but are masked as any other.
+    if embedded is None and 1 < int(address) < 1 << _VERSION_FOUR_BITS:
+        embedded = ipaddress.IPv4Address(int(address))
+    return embedded or address
 
 
 @lru_cache(maxsize=4096)
 def mask_address(text: str) -> str | None:
     """Return the first address of the text's network, such as 203.0.113.0; None if it is none."""
     address = read_address(text)
-    if isinstance(address, ipaddress.IPv6Address):
-        embedded = address.sixtofour
-        if embedded is None and int(address) >> _VERSION_FOUR_BITS == 0:
-            embedded = ipaddress.IPv4Address(int(address))
-        # ::1 and :: say nothing of anybody, but are masked as any other.
-        address = embedded if embedded and int(embedded) > 1 else address
     if address is None:
         return None
     network = ipaddress.ip_network((address, _KEPT_BITS[address.version]), strict=False)

@@ -262,6 +262,13 @@ def could_hold_number(text: str) -> bool:
     return sum(map(str.isdecimal, text)) >= SHORTEST_SOUGHT
 
 
+def has_run(text: str) -> bool:
+    """Whether digits enough for a number stand together in a text: else it is none, in any way."""
+    if not could_hold_number(text):
+        return False
+    return _RUN.search(text) is not None or _RUN.search(fold(text).text) is not None
+
+
 def erase_numbers(text: str, mark: str = ERASED) -> str:
     """Return a text without anything that could be a phone number, which ids can be as well."""
     return _erase(text, (_MAYBE,), mark) if could_hold_number(text) else text

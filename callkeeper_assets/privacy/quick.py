@@ -16,10 +16,10 @@ from typing import Any, Final
 
 import msgspec
 
-from callkeeper_assets.privacy.addresses import has_address
+from callkeeper_assets.privacy.addresses import has_address, read_addresses
 from callkeeper_assets.privacy.fields import Kind, is_told_by_name
-from callkeeper_assets.privacy.folding import stands_for_itself
-from callkeeper_assets.privacy.numbers import could_hold_number, readings
+from callkeeper_assets.privacy.folding import fold
+from callkeeper_assets.privacy.numbers import could_hold_number, has_run
 from callkeeper_assets.privacy.phone_fields import read_field
 from callkeeper_assets.privacy.plans import want
 from callkeeper_assets.privacy.rule import (
@@ -29,16 +29,20 @@ from callkeeper_assets.privacy.rule import (
     protect_number,
     protect_recording,
 )
+from callkeeper_assets.privacy.suspicion import may_hold
 
 _RUSSIAN: Final = re.compile(r"\+?(7[3489][0-9]{9})")
 _BYTES: Final = frozenset(str(one) for one in range(256))
 _VERSION_FOUR_PARTS: Final = 4
 _PHONES: Final[frozenset[Kind]] = frozenset(("client_phone", "manager_phone"))
 # Fields whose values hardly ever come twice, or hold digits: nobody asks whether they are known.
-_VARYING_KINDS: Final = frozenset(("visitor", "recording", "agent", "address"))
+_VARYING_KINDS: Final = frozenset(("visitor", "recording", "address"))
+_RULED: Final = _PHONES | {"address", "agent", "recording", "identity"}
+_NONE: Final[frozenset[str]] = frozenset()
 _MOMENTS: Final = frozenset(
     ("date", "date_timestamp", "order_date", "fd", "callTime", "localDate", "cbOrderDate")
 )
+_NOTHING: Final = (None, True, False, "")
 # What is remembered: of an account's managers, of the shapes that its objects have, and values in
 # which there is nothing.
 _MOST_MANAGERS: Final = 4096
@@ -46,46 +50,9 @@ _MOST_SHAPES: Final = 512
 _MOST_HARMLESS: Final = 16_384
 _LONGEST_HARMLESS: Final = 500
 
-_ASCII: Final = 0x80
-_NO_DIGITS: Final = bytes(one for one in range(256) if chr(one) not in "0123456789")
-# Bytes, in UTF-8, of Latin and Cyrillic letters and quotation marks: none of them is a digit's.
-_USUAL: Final = bytes((*range(0xC0), 0xC2, 0xC3, 0xD0, 0xD1))
-# Stands between values that are searched together: no part of a number, of an address or an escape.
-_BETWEEN: Final = "|"
-
 # A number with a fraction is searched, and written, as it came.
 _decode = msgspec.json.Decoder(float_hook=lambda text: msgspec.Raw(text.encode())).decode
 _encode = msgspec.json.Encoder().encode
-
-
-def _classify(one: int) -> str:
-    letter = chr(one)
-    if letter in "0123456789":
-        return "0"
-    # What a number may have between its digits, and beyond ASCII what could be that.
-    if letter in " ()[].-+_/\\~" or one >= _ASCII:
-        return "-"
-    return "=" if letter in "=:" else '"' if letter == '"' else "x"
-
-
-_CLASSES: Final = "".join(map(_classify, range(256))).encode()
-# In classes: numbers as nations group them, which all have this in them, fast to look for; and
-# digits behind a word and `=` or `:`.
-_TWO_GROUPS: Final = re.compile(rb"000-+000")
-_GROUPED: Final = re.compile(
-    rb"(?<!0)(?:0-+000-+000-*00-*00|000-+000-+00-+00|0{3,5}-+0{3,4}-+0000)(?!0)"
-)
-_AFTER_WORD: Final = re.compile(rb"x=-*0(?:-*0){6}")
-_WORDS: Final = re.compile(rb"tel[:=]|phone[:=]|telefon|msisdn|sips?:|callto", re.IGNORECASE)
-_RUSSIAN_WORD: Final = re.compile("ел(?:ефон)?[.: ]{1,3}[+ ]*[0-9(]".encode())
-_RUSSIAN_CAPITALS: Final = re.compile("ЕЛ(?:ЕФОН)?[.: ]{1,3}[+ ]*[0-9(]".encode())
-_PLUS: Final = re.compile(rb"\+(?:[ ()\[\].\-+_/\\~\x80-\xff]*[0-9]){10,15}")
-_ENTITY: Final = re.compile(rb"&[A-Za-z]{2,8};|&#")
-_HARMLESS: Final = re.compile(
-    rb"(?:%[dD][01]%[89AaBb][0-9A-Fa-f]|%(?:2[0-489ACDFacdf]|3[A-Fa-f]|40|5[BbDdFf]|7[BbDdEe]))+"
-)
-_ESCAPE: Final = re.compile(rb"%[0-9A-Fa-fu][0-9A-Fa-f]")
-_ESCAPED_COLON: Final = re.compile(rb"%(?:3[Aa]|2[Ee])")
 
 
 @dataclass
@@ -96,11 +63,13 @@ class _Object:
         kinds: of declared fields, by name.
         objects: further ones, by name.
         shapes: by the names that it has: what of these to look at.
+        is_simple: whether it may be known by its values alone.
     """
 
     kinds: dict[str, Kind] = field(default_factory=dict)
     objects: dict[str, "_Object"] = field(default_factory=dict)
     shapes: dict[tuple[str, ...], "_Shape"] = field(default_factory=dict)
+    is_simple: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,12 +104,14 @@ class _Seen:
     Attributes:
         clients: what their numbers can mean.
         managers: likewise.
+        sought: the digits of those that are not kept.
         addresses: that were masked, with what they have become.
         rest: texts to be searched.
     """
 
     clients: list[str] = field(default_factory=list)
-    managers: Collection[str] = ()
+    managers: frozenset[str] = _NONE
+    sought: list[bytes] = field(default_factory=list)
     addresses: dict[str, str] = field(default_factory=dict)
     rest: list[str] = field(default_factory=list)
 
@@ -157,9 +128,10 @@ class QuickProtector:
         self._rule = rule
         self._root = _build(kinds)
         self._personal = _list_personal(rule)
-        self._managers: dict[str, tuple[str, tuple[str, ...]]] = {}
-        # Of texts, whole numbers, and what stands for nothing.
-        self._harmless: set[object] = {None, True, False, ""}
+        self._managers: dict[str, tuple[str, frozenset[str], list[bytes]]] = {}
+        # Texts and whole numbers, and what stands for nothing; addresses that are in the texts.
+        self._harmless: set[object] = set(_NOTHING)
+        self._spoken: set[str] = set()
 
     def protect(self, payload: bytes) -> bytes | None:
         """Return a call's text as the rule wants it; None if that takes a closer look."""
@@ -171,7 +143,7 @@ class QuickProtector:
             self._protect_object(document, self._root, seen)
         except (_UnusualError, ValueError, RecursionError):
             return None
-        if any(one in seen.managers for one in seen.clients) or self._is_suspect(seen):
+        if not seen.managers.isdisjoint(seen.clients) or self._is_suspect(seen):
             return None
         return _encode(document)
 
@@ -181,21 +153,34 @@ class QuickProtector:
         if not shape.is_usual:
             raise _UnusualError
         for name, child in shape.objects:
-            value = node[name]
-            if type(value) is dict:
-                self._protect_object(value, child, seen)
-            elif value and not self._is_harmless(value):
-                raise _UnusualError
+            if not (child.is_simple and self._is_known(node[name], child)):
+                self._protect_child(node[name], child, seen)
         if shape.take is not None:
             self._look_at_known(shape.take(node), seen)
         if shape.varying or shape.identities:
             _gather(node, shape, seen)
         for name, kind in shape.personal:
             value = node[name]
-            if value:
+            # A zero is a number that somebody sent.
+            if value is not None and value != "":
                 node[name] = self._protect_field(value, kind, seen)
         if shape.undeclared:
             self._check_undeclared(node[name] for name in shape.undeclared)
+
+    def _protect_child(self, value: Any, known: _Object, seen: _Seen) -> None:  # noqa: ANN401
+        if type(value) is dict:
+            self._protect_object(value, known, seen)
+        elif value and not self._is_harmless(value):
+            raise _UnusualError
+
+    def _is_known(self, value: Any, known: _Object) -> bool:  # noqa: ANN401
+        """Whether a value is an object of declared names alone, and nothing is in them."""
+        if type(value) is not dict:
+            return False
+        try:
+            return value.keys() <= known.kinds.keys() and self._harmless.issuperset(value.values())
+        except TypeError:
+            return False
 
     def _look_at_known(self, values: Collection[Any], seen: _Seen) -> None:
         """Have those values searched that may hold something."""
@@ -218,18 +203,22 @@ class QuickProtector:
         if value in self._harmless:
             return True
         text = value if type(value) is str else str(value)
-        if could_hold_number(text) or text.startswith(("{", "[")) or has_address(text):
+        if text.startswith(("{", "[")) or has_run(text):
             return False
+        spoken = {str(address) for _, address in read_addresses(fold(text))}
         if len(text) <= _LONGEST_HARMLESS:
             if len(self._harmless) >= _MOST_HARMLESS:
-                self._harmless = {None, True, False, ""}
+                self._harmless, self._spoken = set(_NOTHING), set()
+            self._spoken |= spoken
             self._harmless.add(value)
-        return True
+            return True
+        return not spoken
 
     def _check_undeclared(self, values: Iterable[Any]) -> None:
         """Raise if a field that nobody has declared may hold something personal."""
-        if not all(map(self._is_harmless, _flatten(values))):
-            raise _UnusualError
+        for one in _flatten(values):
+            if not self._is_harmless(one) or (type(one) is str and has_address(one)):
+                raise _UnusualError
 
     def _protect_field(self, value: Any, kind: Kind, seen: _Seen) -> str:  # noqa: ANN401
         if type(value) is not str or value[0] in "{[":
@@ -238,7 +227,8 @@ class QuickProtector:
             return self._protect_client(value, seen)
         if kind == "manager_phone":
             manager = self._managers.get(value) or self._read_manager(value)
-            seen.managers = (*seen.managers, *manager[1]) if seen.managers else manager[1]
+            seen.managers = seen.managers | manager[1] if seen.managers else manager[1]
+            seen.sought += manager[2]
             changed = manager[0]
         elif kind == "address":
             changed = seen.addresses.get(value) or self._protect_address(value, seen)
@@ -257,18 +247,23 @@ class QuickProtector:
         plain = _RUSSIAN.fullmatch(value)
         if plain:
             seen.clients.append(plain[1])
+            if rule.phones != "keep":
+                seen.sought.append(plain[1][1:].encode())
             if rule.phones == "hash":
                 return hash_number(plain[1], rule.key)
             return f"{value[:-4]}****" if rule.phones == "mask" else value
         for one in read_field(value).numbers:
             seen.clients += one
+            if rule.phones != "keep":
+                seen.sought += _list_cores(one)
         return protect_number(value, rule.phones, rule.key, is_client=True)
 
-    def _read_manager(self, value: str) -> tuple[str, tuple[str, ...]]:
+    def _read_manager(self, value: str) -> tuple[str, frozenset[str], list[bytes]]:
         """Protect a manager's number; there are few, so it is remembered."""
         rule = self._rule
-        found = tuple(key for one in read_field(value).numbers for key in one)
-        result = protect_number(value, rule.manager_phones, rule.key), found
+        found = frozenset(key for one in read_field(value).numbers for key in one)
+        sought = [] if rule.manager_phones == "keep" else _list_cores(found)
+        result = protect_number(value, rule.manager_phones, rule.key), found, sought
         if len(self._managers) < _MOST_MANAGERS:
             self._managers[value] = result
         return result
@@ -310,45 +305,21 @@ class QuickProtector:
 
     def _is_suspect(self, seen: _Seen) -> bool:
         """Whether a number or an address may be in what was not rewritten as a field."""
-        joined = _BETWEEN.join(("", *seen.rest))
-        text = joined.encode()
-        if (
-            _is_odd(joined)
-            or (b"&" in text and _ENTITY.search(text))
-            or (not joined.isascii() and _is_exotic(text))
-            or (seen.addresses and _may_have_address(text, seen.addresses))
-        ):
+        if not self._spoken.isdisjoint(seen.addresses):
             return True
-        if b"%" in text:
-            text = _HARMLESS.sub(b"-", text.replace(b"%2B", b"+").replace(b"%2b", b"+"))
-            if _ESCAPE.search(text):
-                return True
-        return self._may_have_number(text, seen)
-
-    def _may_have_number(self, text: bytes, seen: _Seen) -> bool:
         rule = self._rule
-        sought = seen.clients if rule.phones != "keep" else []
-        if rule.manager_phones != "keep" and seen.managers:
-            sought = [*sought, *seen.managers]
-        if sought:
-            digits = text.translate(None, _NO_DIGITS)
-            for key in sought:
-                if want(key).core.encode() in digits:
-                    return True
-        return rule.phones != "keep" and self._may_have_other(text, seen.managers)
+        return may_hold(
+            seen.rest,
+            cores=seen.sought,
+            addresses=seen.addresses,
+            kept=seen.managers if rule.manager_phones == "keep" else _NONE,
+            also_others=rule.phones != "keep",
+        )
 
-    def _may_have_other(self, text: bytes, managers: Collection[str]) -> bool:
-        classes = text.translate(_CLASSES)
-        if (_TWO_GROUPS.search(classes) and _GROUPED.search(classes)) or b"wa.me/" in text:
-            return True
-        if _AFTER_WORD.search(classes) and _WORDS.search(text):
-            return True
-        if b"+" in text:
-            for found in _PLUS.findall(text):
-                is_kept = self._rule.manager_phones == "keep"
-                if not is_kept or readings(found.decode("utf-8", "replace")).isdisjoint(managers):
-                    return True
-        return bool(_RUSSIAN_WORD.search(text) or _RUSSIAN_CAPITALS.search(text))
+
+def _list_cores(keys: Iterable[str]) -> list[bytes]:
+    """Return the digits by which numbers are looked for."""
+    return list({want(key).core.encode() for key in keys})
 
 
 def _gather(node: dict[str, Any], shape: _Shape, seen: _Seen) -> None:
@@ -393,28 +364,6 @@ def _flatten(values: Iterable[Any]) -> list[Any]:
     return found
 
 
-def _is_odd(joined: str) -> bool:
-    """Whether there are marks that are nothing, line breaks, escapes, or JSON within a text."""
-    return "\\" in joined or not joined.isprintable() or "|{" in joined or "|[" in joined
-
-
-def _is_exotic(text: bytes) -> bool:
-    """Whether there may be digits of other scripts, or marks that are nothing."""
-    return bool(text.translate(None, _USUAL)) and not all(
-        map(stands_for_itself, set(text.decode("utf-8", "replace")))
-    )
-
-
-def _may_have_address(text: bytes, addresses: Iterable[str]) -> bool:
-    for one in addresses:
-        if one.encode() in text:
-            return True
-    # Of version 6, which may be the same one.
-    if b"::" in text or b"ffff:" in text or b"FFFF:" in text:
-        return True
-    return b"%" in text and _ESCAPED_COLON.search(text) is not None
-
-
 def _build_take(names: list[str]) -> Callable[[dict[str, Any]], Collection[Any]] | None:
     """Return what gives the values of so many names as a collection."""
     if not names:
@@ -441,4 +390,11 @@ def _build(kinds: Mapping[str, Kind]) -> _Object:
         for parent in parents:
             node = node.objects.setdefault(parent, _Object())
         node.kinds[name] = kind
+    _judge_simple(root)
     return root
+
+
+def _judge_simple(known: _Object) -> None:
+    for child in known.objects.values():
+        _judge_simple(child)
+    known.is_simple = not known.objects and _RULED.isdisjoint(known.kinds.values())
