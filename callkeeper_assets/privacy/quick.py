@@ -16,10 +16,10 @@ from typing import Any, Final
 
 import msgspec
 
-from callkeeper_assets.privacy.addresses import has_address, read_addresses
+from callkeeper_assets.privacy.addresses import has_address
 from callkeeper_assets.privacy.fields import Kind, is_told_by_name
-from callkeeper_assets.privacy.folding import fold
-from callkeeper_assets.privacy.numbers import could_hold_number, has_run
+from callkeeper_assets.privacy.known_values import KnownValues
+from callkeeper_assets.privacy.numbers import could_hold_number
 from callkeeper_assets.privacy.phone_fields import read_field
 from callkeeper_assets.privacy.plans import want
 from callkeeper_assets.privacy.rule import (
@@ -42,13 +42,9 @@ _NONE: Final[frozenset[str]] = frozenset()
 _MOMENTS: Final = frozenset(
     ("date", "date_timestamp", "order_date", "fd", "callTime", "localDate", "cbOrderDate")
 )
-_NOTHING: Final = (None, True, False, "")
-# What is remembered: of an account's managers, of the shapes that its objects have, and values in
-# which there is nothing.
+# What is remembered: of an account's managers, and of the shapes that its objects have.
 _MOST_MANAGERS: Final = 4096
 _MOST_SHAPES: Final = 512
-_MOST_HARMLESS: Final = 16_384
-_LONGEST_HARMLESS: Final = 500
 
 # A number with a fraction is searched, and written, as it came.
 _decode = msgspec.json.Decoder(float_hook=lambda text: msgspec.Raw(text.encode())).decode
@@ -102,6 +98,7 @@ class _Seen:
     """What one call has.
 
     Attributes:
+        values: by which it is judged.
         clients: what their numbers can mean.
         managers: likewise.
         sought: the digits of those that are not kept.
@@ -109,6 +106,7 @@ class _Seen:
         rest: texts to be searched.
     """
 
+    values: KnownValues
     clients: list[str] = field(default_factory=list)
     managers: frozenset[str] = _NONE
     sought: list[bytes] = field(default_factory=list)
@@ -129,9 +127,7 @@ class QuickProtector:
         self._root = _build(kinds)
         self._personal = _list_personal(rule)
         self._managers: dict[str, tuple[str, frozenset[str], list[bytes]]] = {}
-        # Texts and whole numbers, and what stands for nothing; addresses that are in the texts.
-        self._harmless: set[object] = set(_NOTHING)
-        self._spoken: set[str] = set()
+        self._values = KnownValues()
 
     def protect(self, payload: bytes) -> bytes | None:
         """Return a call's text as the rule wants it; None if that takes a closer look."""
@@ -139,7 +135,9 @@ class QuickProtector:
             document = _decode(payload)
             if type(document) is not dict:
                 return None
-            seen = _Seen()
+            if self._values.is_full:
+                self._values = KnownValues()
+            seen = _Seen(self._values)
             self._protect_object(document, self._root, seen)
         except (_UnusualError, ValueError, RecursionError):
             return None
@@ -153,10 +151,10 @@ class QuickProtector:
         if not shape.is_usual:
             raise _UnusualError
         for name, child in shape.objects:
-            if not (child.is_simple and self._is_known(node[name], child)):
+            if not (child.is_simple and _is_known(node[name], child, seen)):
                 self._protect_child(node[name], child, seen)
         if shape.take is not None:
-            self._look_at_known(shape.take(node), seen)
+            _look_at_known(shape.take(node), seen)
         if shape.varying or shape.identities:
             _gather(node, shape, seen)
         for name, kind in shape.personal:
@@ -165,60 +163,13 @@ class QuickProtector:
             if value is not None and value != "":
                 node[name] = self._protect_field(value, kind, seen)
         if shape.undeclared:
-            self._check_undeclared(node[name] for name in shape.undeclared)
+            _check_undeclared((node[name] for name in shape.undeclared), seen)
 
     def _protect_child(self, value: Any, known: _Object, seen: _Seen) -> None:  # noqa: ANN401
         if type(value) is dict:
             self._protect_object(value, known, seen)
-        elif value and not self._is_harmless(value):
+        elif value and not seen.values.is_harmless(value):
             raise _UnusualError
-
-    def _is_known(self, value: Any, known: _Object) -> bool:  # noqa: ANN401
-        """Whether a value is an object of declared names alone, and nothing is in them."""
-        if type(value) is not dict:
-            return False
-        try:
-            return value.keys() <= known.kinds.keys() and self._harmless.issuperset(value.values())
-        except TypeError:
-            return False
-
-    def _look_at_known(self, values: Collection[Any], seen: _Seen) -> None:
-        """Have those values searched that may hold something."""
-        harmless = self._harmless
-        try:
-            if harmless.issuperset(values):
-                return
-            fresh = [one for one in values if one not in harmless]
-        except TypeError:
-            # A list cannot be known.
-            fresh = _flatten(values)
-        for one in fresh:
-            if not self._is_harmless(one):
-                _put_rest(one, seen)
-
-    def _is_harmless(self, value: object) -> bool:
-        """Whether no number and no address can be in a value; those are remembered."""
-        if type(value) is not str and type(value) is not int:
-            return value is None or type(value) is bool
-        if value in self._harmless:
-            return True
-        text = value if type(value) is str else str(value)
-        if text.startswith(("{", "[")) or has_run(text):
-            return False
-        spoken = {str(address) for _, address in read_addresses(fold(text))}
-        if len(text) <= _LONGEST_HARMLESS:
-            if len(self._harmless) >= _MOST_HARMLESS:
-                self._harmless, self._spoken = set(_NOTHING), set()
-            self._spoken |= spoken
-            self._harmless.add(value)
-            return True
-        return not spoken
-
-    def _check_undeclared(self, values: Iterable[Any]) -> None:
-        """Raise if a field that nobody has declared may hold something personal."""
-        for one in _flatten(values):
-            if not self._is_harmless(one) or (type(one) is str and has_address(one)):
-                raise _UnusualError
 
     def _protect_field(self, value: Any, kind: Kind, seen: _Seen) -> str:  # noqa: ANN401
         if type(value) is not str or value[0] in "{[":
@@ -238,7 +189,7 @@ class QuickProtector:
             changed = protect_agent(value, self._rule.user_agents)
         else:
             changed = protect_recording(value, self._rule.recordings)
-        if changed not in self._harmless and not self._is_harmless(changed):
+        if not seen.values.is_harmless(changed):
             seen.rest.append(changed)
         return changed
 
@@ -305,7 +256,7 @@ class QuickProtector:
 
     def _is_suspect(self, seen: _Seen) -> bool:
         """Whether a number or an address may be in what was not rewritten as a field."""
-        if not self._spoken.isdisjoint(seen.addresses):
+        if not seen.values.spoken.isdisjoint(seen.addresses):
             return True
         rule = self._rule
         return may_hold(
@@ -317,9 +268,43 @@ class QuickProtector:
         )
 
 
+def _is_known(value: Any, known: _Object, seen: _Seen) -> bool:  # noqa: ANN401
+    """Whether a value is an object of declared names alone, and nothing is in them."""
+    if type(value) is not dict:
+        return False
+    try:
+        return value.keys() <= known.kinds.keys() and seen.values.harmless.issuperset(
+            value.values()
+        )
+    except TypeError:
+        return False
+
+
 def _list_cores(keys: Iterable[str]) -> list[bytes]:
     """Return the digits by which numbers are looked for."""
     return list({want(key).core.encode() for key in keys})
+
+
+def _look_at_known(values: Collection[Any], seen: _Seen) -> None:
+    """Have those values searched that may hold something."""
+    harmless = seen.values.harmless
+    try:
+        if harmless.issuperset(values):
+            return
+        fresh = [one for one in values if one not in harmless]
+    except TypeError:
+        # A list cannot be known.
+        fresh = _flatten(values)
+    for one in fresh:
+        if not seen.values.is_harmless(one):
+            _put_rest(one, seen)
+
+
+def _check_undeclared(values: Iterable[Any], seen: _Seen) -> None:
+    """Raise if a field that nobody has declared may hold something personal."""
+    for one in _flatten(values):
+        if not seen.values.is_harmless(one) or (type(one) is str and has_address(one)):
+            raise _UnusualError
 
 
 def _gather(node: dict[str, Any], shape: _Shape, seen: _Seen) -> None:

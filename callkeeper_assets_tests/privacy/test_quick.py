@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import pytest
 
+from callkeeper_assets.privacy import known_values
 from callkeeper_assets.privacy.fields import build_kinds
 from callkeeper_assets.privacy.rewriting import Protector, decode
 from callkeeper_assets.privacy.rule import Action, Rule
@@ -61,10 +62,10 @@ _ADDRESSES: Final = (
 def _compare(protector: Protector, payload: bytes) -> bool:
     """Hold both ways against each other; return whether the quick one did it."""
     close = protector._protect_closely(decode(payload))
-    quick = protector._quick.protect(payload)
-    assert quick in (None, close), payload
+    given = protector._quick.protect(payload)
+    assert given in (None, close), payload
     assert protector.protect(payload) == close
-    return quick is not None
+    return given is not None
 
 
 def _put_plainly(document: dict[str, Any], path: str, text: str) -> bytes:
@@ -110,6 +111,19 @@ def test_an_address_in_a_text_that_is_known_is_found_when_it_is_a_clients() -> N
         text = f"at {left} and 1.2.3.4"
         given = json.loads(protector.protect(json.dumps(call(5, ip=ip, tags=text)).encode()))
         assert given["tags"] == (text.replace("1.2.3.4", "1.2.3.0") if ip == "1.2.3.4" else text)
+
+
+def test_what_is_remembered_is_bounded_and_forgotten_between_calls_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An address in a text that is known must be known as long as the text is."""
+    monkeypatch.setattr(known_values, "_MOST", 30)
+    protector = Protector(Rule(ips="mask"))
+    for at in range(200):
+        document = call(5, ip="1.2.3.4", tags="at 1.2.3.4", site=f"s{at}", note=f"n{at}")
+        given = json.loads(protector.protect(json.dumps(document).encode()))
+        assert given["tags"] == "at 1.2.3.0"
+        assert len(protector._quick._values.harmless) < 100
 
 
 def test_a_usual_call_is_done_quickly() -> None:
