@@ -11,6 +11,8 @@ import threading
 from typing import Final
 from urllib.parse import quote, quote_plus
 
+from callkeeper_assets.privacy.numbers import hide_numbers
+
 MASK: Final = "***"
 SHORTEST_SECRET: Final = 4  # masking shorter ones would tear every text apart
 
@@ -21,14 +23,6 @@ _KEY_PARAMETER: Final = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 _HEX_KEY: Final = re.compile(r"(?<![0-9A-Za-z])[0-9A-Fa-f]{32}(?![0-9A-Za-z])")
-_PHONE: Final = re.compile(
-    r"""(?: \+ | %2B ) (?: [\s().-]* \d ){10,15}            # +7 (495) 123-45-67
-      | (?<![\d.]) \d{10,15} (?!\d)                         # 74951234567
-      | (?<![\d.-]) [78] [\s(-]{1,3} \d{3} [\s)-]{1,3} \d{3} [\s-]? \d{2} [\s-]? \d{2} (?!\d)
-    """,
-    re.IGNORECASE | re.VERBOSE,
-)
-
 _lock = threading.Lock()
 _secrets: set[str] = set()
 _secret_pattern: re.Pattern[str] | None = None
@@ -57,7 +51,7 @@ def redact(text: str) -> str:
         text = _secret_pattern.sub(MASK, text)
     text = _KEY_PARAMETER.sub(rf"\1{MASK}", text)
     text = _HEX_KEY.sub(MASK, text)
-    return _PHONE.sub(MASK, text)
+    return hide_numbers(text, MASK)
 
 
 def excerpt(text: str, length: int = 200) -> str:

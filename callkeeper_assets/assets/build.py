@@ -4,9 +4,11 @@ from collections.abc import Sequence
 
 import dagster as dg
 
+from callkeeper_assets.assets.client_jobs import build_client_jobs
 from callkeeper_assets.assets.event_log_pruning import build_event_log_pruning
 from callkeeper_assets.assets.janitor import build_janitor
 from callkeeper_assets.assets.jobs import build_jobs
+from callkeeper_assets.assets.protection import build_protection
 from callkeeper_assets.assets.raw_calls import build_raw_calls
 from callkeeper_assets.assets.raw_calls_io import RawCallsIOManager
 from callkeeper_assets.assets.reconciliation import build_reconciliation
@@ -37,6 +39,7 @@ def build_source_definitions(source: Source) -> dg.Definitions:
             asset_checks=[build_watch_checks(source)],
         ),
         build_jobs(source),
+        build_protection(source),
     ]
     # Without calls in the tables there is nothing to compare.
     if CALLS in source.tables:
@@ -68,13 +71,13 @@ def build_shared_definitions(sources: Sequence[Source]) -> dg.Definitions:
         executor=dg.in_process_executor,
         sensors=[build_janitor(), build_watch(sources)],
     )
-    pruning = build_event_log_pruning()
+    always = (build_event_log_pruning(), build_client_jobs())
     takers = [source for source in sources if source.webhook]
     if not takers:
-        return dg.Definitions.merge(shared, pruning)
+        return dg.Definitions.merge(shared, *always)
     return dg.Definitions.merge(
         shared,
-        pruning,
+        *always,
         dg.Definitions(assets=[build_webhook_calls(takers)]),
         build_webhook_inbox(takers),
     )

@@ -25,7 +25,9 @@ RETRY_POLICY: Final = dg.RetryPolicy(
 )
 
 # What both kinds of steps have in common here: a run, and an instance that knows it.
-StepContext: TypeAlias = dg.AssetExecutionContext | dg.AssetCheckExecutionContext
+StepContext: TypeAlias = (
+    dg.AssetExecutionContext | dg.AssetCheckExecutionContext | dg.OpExecutionContext
+)
 
 _ERRORS = (CallKeeperError, ConfigError, DatabaseError, RawError, WarehouseError)
 _TRANSIENT = (RetryLaterError, StoreError, UnavailableError)

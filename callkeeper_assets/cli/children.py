@@ -41,6 +41,7 @@ def start_child(
     *,
     stdout: int | IO[bytes],
     stderr: int | IO[bytes],
+    stdin: int = subprocess.DEVNULL,
     farewell: signal.Signals = signal.SIGTERM,
 ) -> subprocess.Popen[bytes]:
     """Start `python <arguments>` in the project's root; from the main thread only.
@@ -51,11 +52,12 @@ def start_child(
         arguments: Of Python.
         stdout: As of `subprocess.Popen`.
         stderr: The same.
+        stdin: The same; empty unless it is said.
         farewell: What the child gets when this process is killed.
     """
     return subprocess.Popen(  # noqa: S603 -- our own modules
         [sys.executable, *arguments],
-        stdin=subprocess.DEVNULL,
+        stdin=stdin,
         stdout=stdout,
         stderr=stderr,
         env=build_child_environment(),

@@ -4,32 +4,57 @@ from typing import Annotated
 
 import typer
 
+from callkeeper_assets.cli.exits import FAILED
+
 
 def export(
-    phone: Annotated[str, typer.Argument(help="The client's number, written in any way.")],
+    phone: Annotated[
+        str,
+        typer.Argument(
+            help="The client's number, written in any way; - reads it from standard input, and "
+            "without it a terminal asks: so it is in no shell's history."
+        ),
+    ] = "",
     *,
     output: Annotated[
         str, typer.Option("--output", metavar="FILE", help="Write there. Default: print it.")
     ] = "",
 ) -> None:
     """Give everything that is held on one client: rows, raw calls, webhooks, and where each is."""
-    from callkeeper_assets.cli.console import print_json, print_note  # noqa: PLC0415
+    import sys  # noqa: PLC0415
+
+    from callkeeper_assets.cli.console import print_note  # noqa: PLC0415
     from callkeeper_assets.cli.personal_data import (  # noqa: PLC0415
-        choose_all_sources,
+        check_all_sources,
         read_number,
-        write_private_file,
+        reserved_private_file,
     )
-    from callkeeper_assets.database.url import database_url  # noqa: PLC0415
-    from callkeeper_assets.home import raw_url  # noqa: PLC0415
-    from callkeeper_assets.personal_data.exporting import export_client  # noqa: PLC0415
-    from callkeeper_assets.raw.store import RawStore  # noqa: PLC0415
 
     number = read_number(phone)
-    document = export_client(
-        database_url(), RawStore(raw_url()), choose_all_sources(), number, print_note
-    )
-    if output:
-        write_private_file(output, document)
-        print_note(f"Written to {output}, readable by you alone.")
-    else:
-        print_json(document)
+    check_all_sources()
+    if not output:
+        sys.stdout.write(_export(number))
+        sys.stdout.flush()
+        return
+    # Made before all is searched: that takes minutes.
+    with reserved_private_file(output) as file:
+        file.write_text(_export(number), encoding="utf-8")
+    print_note(f"Written to {output}, readable by you alone.")
+
+
+def _export(number: str) -> str:
+    """Run the job; return what it wrote, which stays nowhere else."""
+    from pathlib import Path  # noqa: PLC0415
+
+    from callkeeper_assets.cli.personal_data import run_for_client  # noqa: PLC0415
+    from callkeeper_assets.personal_data.requests import name_request  # noqa: PLC0415
+
+    outcome = run_for_client("export", name_request("export"), number)
+    file = Path(outcome.document["file"]) if outcome.document else None
+    try:
+        if file is None or outcome.errors:
+            raise typer.Exit(FAILED)
+        return file.read_text("utf-8")
+    finally:
+        if file is not None:
+            file.unlink(missing_ok=True)

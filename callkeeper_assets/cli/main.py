@@ -15,6 +15,7 @@ from callkeeper_assets.cli.console import configure_streams, print_error
 from callkeeper_assets.cli.demo import demo
 from callkeeper_assets.cli.dev import dev
 from callkeeper_assets.cli.environment import prepare_environment, read_version
+from callkeeper_assets.cli.erasures import erasures
 from callkeeper_assets.cli.exits import FAILED, INTERRUPTED, WRONG_USAGE, UsageProblemError
 from callkeeper_assets.cli.export import export
 from callkeeper_assets.cli.forget import forget
@@ -55,6 +56,7 @@ _COMMANDS = (
     history,
     unusable,
     forget,
+    erasures,
     export,
     protect,
     rebuild,

@@ -18,6 +18,7 @@ from callkeeper_assets.runs.messages import (
     Planned,
     Progress,
     Purpose,
+    Said,
     Waiting,
 )
 
@@ -33,6 +34,8 @@ _WITHOUT_DAYS: Final[dict[Purpose, tuple[str, str]]] = {
     "process": ("what waits in the inbox to process", "what waits in the inbox processed"),
     # Not that anything is deleted: it may be a dry run.
     "delete": ("looks for calls older than are kept", "done"),
+    "protect": ("looks for calls that are stored otherwise", "done"),
+    "client": ("looks for the client", "done"),
 }
 
 
@@ -71,6 +74,8 @@ class _Lines:
             print_note(f"{name}: waits, run {message.run_id} uses the source's API key")
         elif isinstance(message, Progress):
             self._show_days(name, message)
+        elif isinstance(message, Said):
+            print_note(message.text)
         elif isinstance(message, Finished):
             purpose = self._purposes[name]
             if message.first:
@@ -134,6 +139,8 @@ class _Bars:
             self._bars.update(self._tasks[name], total=total, visible=True, state=state)
         elif isinstance(message, Waiting):
             self._bars.update(self._tasks[name], state="waits: its API key is in use")
+        elif isinstance(message, Said):
+            self._bars.console.print(message.text)
         elif isinstance(message, Progress):
             # Fetching is half of the way, whether all of it comes first or goes on meanwhile.
             reached = self._reached[name]

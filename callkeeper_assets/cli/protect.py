@@ -18,33 +18,27 @@ def protect(
     ] = False,
 ) -> None:
     """Apply the privacy settings to stored calls, which the settings alone leave as they are."""
-    from dataclasses import asdict  # noqa: PLC0415
-
     from callkeeper_assets.cli.console import (  # noqa: PLC0415
-        print_error,
         print_json,
-        print_note,
         print_text,
         say_count,
     )
+    from callkeeper_assets.cli.loading import run_and_show  # noqa: PLC0415
     from callkeeper_assets.cli.selection import choose_good_sources  # noqa: PLC0415
-    from callkeeper_assets.database.url import database_url  # noqa: PLC0415
-    from callkeeper_assets.home import raw_url  # noqa: PLC0415
-    from callkeeper_assets.personal_data.applying import apply_privacy  # noqa: PLC0415
-    from callkeeper_assets.raw.store import RawStore  # noqa: PLC0415
+    from callkeeper_assets.cli.workers import Task  # noqa: PLC0415
 
     (chosen,) = choose_good_sources([source])
-    store = RawStore(raw_url())
-    done = apply_privacy(database_url(), store, chosen, print_note, is_dry=dry_run)
-    if as_json:
-        print_json({"source": source, "dry_run": dry_run, **asdict(done)})
-    else:
+    arguments = ("--protect", "--dry-run") if dry_run else ("--protect",)
+    (outcome,) = run_and_show([Task(chosen.name, arguments)])
+    done = outcome.document
+    if done is not None and as_json:
+        print_json(done)
+    elif done is not None:
         verb = "would change" if dry_run else "changed"
         print_text(
-            f"{source} ({done.rule}): {say_count(done.calls, 'raw call')} in "
-            f"{say_count(done.files, 'file')} and {say_count(done.payloads, 'payload')} {verb}."
+            f"{source} ({done['rule']}): {say_count(done['calls'], 'raw call')} in "
+            f"{say_count(done['files'], 'file')} and {say_count(done['payloads'], 'payload')} "
+            f"{verb}."
         )
-    for problem in done.problems:
-        print_error(problem)
-    if done.problems:
+    if outcome.errors:
         raise typer.Exit(FAILED)

@@ -12,16 +12,18 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from io import TextIOWrapper
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from callkeeper_assets.api.redaction import redact
 from callkeeper_assets.cli.children import start_child, stop_children
 from callkeeper_assets.home import home
 from callkeeper_assets.runs.messages import (
     Compared,
+    Concluded,
     Failed,
     Finished,
     Message,
@@ -39,10 +41,15 @@ _FAREWELL: Final = signal.SIGUSR1
 
 @dataclass(frozen=True)
 class Task:
-    """What a worker is started for: a source, and the worker's other arguments."""
+    """What a worker is started for: a source, and the worker's other arguments.
+
+    Attributes:
+        whisper: a line on the worker's standard input: what no list of processes may show.
+    """
 
     source: str
     arguments: tuple[str, ...]
+    whisper: str = field(default="", repr=False)
 
 
 @dataclass
@@ -54,6 +61,7 @@ class Outcome:
     runs: list[Finished] = field(default_factory=list)
     compared: list[Compared] = field(default_factory=list)
     retained: Retained | None = None
+    document: dict[str, Any] | None = None
     errors: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
@@ -77,8 +85,13 @@ class _Worker:
             ["-m", _MODULE, task.source, *task.arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
+            stdin=subprocess.PIPE if task.whisper else subprocess.DEVNULL,
             farewell=_FAREWELL,
         )
+        if self.process.stdin is not None:
+            # It may have died already; then its end is told.
+            with suppress(BrokenPipeError), self.process.stdin as whispering:
+                whispering.write(f"{task.whisper}\n".encode())
         self._heard = heard
         self._threads = [threading.Thread(target=self._listen), threading.Thread(target=self._keep)]
         for thread in self._threads:
@@ -189,5 +202,7 @@ def _note(outcome: Outcome, message: Message) -> None:
         outcome.compared.append(message)
     elif isinstance(message, Retained):
         outcome.retained = message
+    elif isinstance(message, Concluded):
+        outcome.document = message.document
     elif isinstance(message, Failed):
         outcome.errors.append(message.error)

@@ -15,7 +15,6 @@ from callkeeper_assets.database import connect
 from callkeeper_assets.local_time import find_day, list_stretches
 from callkeeper_assets.personal_data.leftovers import delete_leftovers
 from callkeeper_assets.personal_data.reloading import Reloaded, Reloader
-from callkeeper_assets.personal_data.requests import name_request
 from callkeeper_assets.personal_data.rewriting import (
     Rewritten,
     drain_spool,
@@ -73,9 +72,23 @@ class Applied:
 
 
 def apply_privacy(
-    url: str, store: RawStore, source: Source, say: Callable[[str], None], *, is_dry: bool
+    url: str,
+    store: RawStore,
+    source: Source,
+    say: Callable[[str], None],
+    *,
+    is_dry: bool,
+    run_id: str,
 ) -> Applied:
     """Bring the stored calls of a source to its privacy settings.
+
+    Args:
+        url: Of the database.
+        store: Where raw calls lie.
+        source: Whose calls.
+        say: Told of what takes long.
+        is_dry: Count, and change nothing.
+        run_id: Goes into the load log.
 
     Raises:
         MissingSecretError: The source hashes, and its key is not in the environment.
@@ -94,11 +107,17 @@ def apply_privacy(
             return Applied(done.files, done.calls, done.payloads, rule.setting)
         waiting = f"Waiting for runs of {source.name} that are under way."
         with held_source_lock_alone(url, source.name, lambda: say(waiting)):
-            return _apply(url, connection, store, target, say)
+            return _apply(url, connection, store, target, say, run_id=run_id)
 
 
 def _apply(
-    url: str, connection: Connection, store: RawStore, target: Target, say: Callable[[str], None]
+    url: str,
+    connection: Connection,
+    store: RawStore,
+    target: Target,
+    say: Callable[[str], None],
+    *,
+    run_id: str,
 ) -> Applied:
     source = target.source
     assert source is not None  # noqa: S101 -- it was asked for by its name
@@ -114,7 +133,7 @@ def _apply(
     say("Loading its days anew from them.")
     # All of them, not just those rewritten now: a run before may have been killed in between.
     told = connection.execute(_WEBHOOK_CALLS, {"account_id": account_id}).fetchall()
-    reloader = Reloader(url, connection, store, source, account_id, name_request("protect"))
+    reloader = Reloader(url, connection, store, source, account_id, run_id)
     reloaded = reloader.reload(store.list_days(source.name), {call for (call,) in told})
     left = delete_leftovers(connection, list_searched_tables(connection))
     problems = [*done.unreadable, *reloaded.problems, *left]

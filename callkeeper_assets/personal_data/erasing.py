@@ -37,8 +37,10 @@ _REPORT_ROWS: Final = (
 _NOT_REBUILT: Final = " AND NOT ({report} = ANY(%(reports)s) AND {day} = ANY(%(days)s))"
 _OF_USERS: Final = "SELECT table_name FROM callkeeper_report_tables"
 _BEGIN: Final = """
-    INSERT INTO callkeeper_erasures (account_id, request_id, requested_at, found)
-    VALUES (%(account_id)s, %(request_id)s, now(), %(found)s)
+    INSERT INTO callkeeper_erasures
+        (account_id, request_id, requested_at, found, reference, number_hash)
+    VALUES (%(account_id)s, %(request_id)s, now(), %(found)s, %(reference)s, %(number_hash)s)
+    ON CONFLICT (account_id, request_id) DO NOTHING
 """
 _UNFINISHED: Final = """
     SELECT FROM callkeeper_erasures WHERE account_id = %(account_id)s AND finished_at IS NULL
@@ -56,19 +58,33 @@ def read_sql(name: str) -> bytes:
 
 
 @dataclass(frozen=True)
+class Request:
+    """What the book of erasures has of a request.
+
+    Attributes:
+        reference: on whose word; None if nobody said.
+        number_hash: of the number's last digits, see `erasures`.
+    """
+
+    request_id: str
+    reference: str | None
+    number_hash: str
+
+
+@dataclass(frozen=True)
 class Erasure:
     """Erases in one account; the source's lock must be held alone.
 
     Attributes:
         url: of the database.
-        request_id: of the request.
+        request: what is noted of the request.
     """
 
     url: str
     connection: Connection
     store: RawStore
     target: Target
-    request_id: str
+    request: Request
 
     def begin(self, hits: SourceHits, found: Mapping[str, object]) -> dict[int, ForgottenCall]:
         """Note what is to be forgotten, in one transaction; return all calls that are to be erased.
@@ -78,9 +94,10 @@ class Erasure:
         account_id = make_account(self.connection, self.target)
         calls = _gather_calls(hits)
         with self.connection.transaction():
-            values = {"account_id": account_id, "request_id": self.request_id}
-            self.connection.execute(_BEGIN, {**values, "found": Jsonb(dict(found))})
-            note_forgotten_calls(self.connection, account_id, self.request_id, calls.values())
+            noted = {**vars(self.request), "account_id": account_id, "found": Jsonb(dict(found))}
+            self.connection.execute(_BEGIN, noted)
+            request_id = self.request.request_id
+            note_forgotten_calls(self.connection, account_id, request_id, calls.values())
         rows = self.connection.execute(read_sql("list_open"), {"account_id": account_id})
         return {call_id: ForgottenCall(call_id, scope, day) for call_id, scope, day in rows}
 
@@ -105,7 +122,7 @@ class Erasure:
                 self.store,
                 self.target.source,
                 account_id,
-                self.request_id,
+                self.request.request_id,
             )
             reloaded = reloader.reload(days, calls.keys())
             problems += reloaded.problems

@@ -4,23 +4,27 @@ Read only. What the law calls access: each value is given as it is stored, with 
 in which the number is the manager's alone are the company's, and left out.
 """
 
+import json
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 from psycopg import sql
 
+from callkeeper_assets.config.errors import ConfigError
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.database import connect
-from callkeeper_assets.personal_data.rewriting import spool_folder
+from callkeeper_assets.home import home
+from callkeeper_assets.personal_data.looking import look
 from callkeeper_assets.personal_data.searching import (
     RawHit,
     Row,
     SourceHits,
-    find_hits,
     list_searched_tables,
-    search_spool,
 )
 from callkeeper_assets.personal_data.targets import Connection, list_targets
 from callkeeper_assets.raw.store import RawStore
@@ -66,15 +70,41 @@ def export_client(
     ensure_schema(url)
     with connect(url, autocommit=True) as connection:
         targets = list_targets(connection, store, sources)
-        hits, rows = find_hits(connection, store, targets, number, say)
-        spooled = search_spool(spool_folder(), targets, number)
-        found = {name: _export_source(one, spooled.get(name, 0)) for name, one in hits.items()}
-        tables = _gather_rows(connection, hits.values(), rows)
+        search = look(connection, store, targets, number, say)
+        found = {
+            name: _export_source(one, search.spooled.get(name, 0))
+            for name, one in search.hits.items()
+        }
+        tables = _gather_rows(connection, search.hits.values(), search.rows)
+        similar = search.verify(connection, store, targets, number)[1]
     return {
         "exported_at": datetime.now(UTC).isoformat(),
         "sources": {name: one for name, one in found.items() if any(one.values())},
         "tables": tables,
+        "similar": [asdict(one) for one in similar],
     }
+
+
+def write_export(request_id: str, document: Document) -> Path:
+    """Write a document into a new file of the home that only its owner may read.
+
+    Raises:
+        ConfigError: It cannot be written.
+    """
+    folder = home() / "exports"
+    file = folder / f"{request_id}.json"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except OSError as error:
+        raise ConfigError(
+            f"What is held on the client cannot be written to {file}: {error.strerror}. Mend the "
+            "folder's permissions or free space, or choose another name for the request."
+        ) from None
+    with os.fdopen(descriptor, "w", encoding="utf-8") as written:
+        json.dump(document, written, ensure_ascii=False, indent=2, default=str)
+        written.write("\n")
+    return file
 
 
 def _export_source(hits: SourceHits, spooled: int) -> Document:

@@ -1,28 +1,33 @@
 """`callkeeper forget`: one client out of everything that is stored, and a proof that it is so.
 
 Looks first, everywhere; a dry run ends there. Then erases account by account, deletes what rows of
-dimensions nobody needs any more, and looks again: what is still found is told, not passed over.
+dimensions nobody needs any more, and looks again, in two ways: what is still found is told.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from callkeeper_assets.config.errors import ConfigError
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.database import connect
-from callkeeper_assets.personal_data.erasing import Erasure
-from callkeeper_assets.personal_data.leftovers import delete_leftovers
-from callkeeper_assets.personal_data.requests import name_request
-from callkeeper_assets.personal_data.rewriting import drain_spool, spool_folder
-from callkeeper_assets.personal_data.searching import (
-    Row,
-    SourceHits,
-    find_hits,
-    search_spool,
+from callkeeper_assets.personal_data.erasing import Erasure, Request
+from callkeeper_assets.personal_data.erasures import (
+    hash_number_of,
+    note_verified,
+    read_hash,
+    read_key,
 )
+from callkeeper_assets.personal_data.leftovers import delete_leftovers
+from callkeeper_assets.personal_data.looking import Found, Search, look
+from callkeeper_assets.personal_data.requests import check_reference, name_request
+from callkeeper_assets.personal_data.rewriting import drain_spool, spool_folder
+from callkeeper_assets.personal_data.searching import read_body
 from callkeeper_assets.personal_data.targets import Connection, Target, list_targets
+from callkeeper_assets.personal_data.verifying import Place, Verifier, sum_up
 from callkeeper_assets.privacy.seeking import Seeker
+from callkeeper_assets.privacy.tails import HashedTail
 from callkeeper_assets.raw.store import RawStore
 from callkeeper_assets.runs.lock import held_source_lock_alone
 from callkeeper_assets.warehouse.dimensions import FACTS
@@ -30,97 +35,19 @@ from callkeeper_assets.warehouse.migrate import ensure_schema
 
 
 @dataclass(frozen=True)
-class SourceFound:
-    """What one account held of a client.
-
-    Attributes:
-        calls: the client's own.
-        mentions: others' calls that have the number in a text.
-        of_manager: calls that have it as the manager's number alone; they are left.
-        masked: raw calls whose masked number can be this one; they are left.
-        raw_files: of raw calls, with what lies beside the days.
-        payloads: of webhooks, those in the spool included.
-    """
-
-    source: str
-    calls: int = 0
-    mentions: int = 0
-    of_manager: int = 0
-    masked: int = 0
-    raw_files: int = 0
-    raw_calls: int = 0
-    payloads: int = 0
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether nothing is to be erased."""
-        return not (self.calls or self.mentions or self.payloads)
-
-
-@dataclass(frozen=True)
-class Found:
-    """What was found of a client: the same whether it is erased then or not.
-
-    Attributes:
-        rows: by table, those that hold the number.
-        unfinished: files that killed loads left half written; they are removed.
-    """
-
-    sources: tuple[SourceFound, ...]
-    rows: Mapping[str, int]
-    unfinished: int
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether the number is nowhere."""
-        return not self.rows and all(one.is_empty for one in self.sources)
-
-
-@dataclass(frozen=True)
 class Forgotten:
     """What `forget` did.
 
     Attributes:
-        request_id: None for a dry run, and where there was nothing to do.
+        request_id: None for a dry run, and where no source was ever loaded.
         problems: what is not erased, with the reason.
+        similar: where else the same last nine digits are, for a person to judge.
     """
 
     found: Found
     request_id: str | None = None
     problems: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class _Search:
-    """All that one look found."""
-
-    hits: Mapping[str, SourceHits]
-    rows: Mapping[str, Sequence[Row]]
-    spooled: Mapping[str, int]
-
-    def describe(self) -> Found:
-        return Found(
-            sources=tuple(
-                _describe(one, self.spooled.get(name, 0)) for name, one in self.hits.items()
-            ),
-            rows={table: len(rows) for table, rows in self.rows.items()},
-            unfinished=sum(len(one.unfinished) for one in self.hits.values()),
-        )
-
-
-def _describe(hits: SourceHits, spooled: int) -> SourceFound:
-    roles = hits.roles
-    erased = [one for one in hits.raw if one.role != "manager"]
-    return SourceFound(
-        source=hits.target.name,
-        calls=sum("client" in found for found in roles.values()),
-        mentions=sum("mention" in found and "client" not in found for found in roles.values()),
-        of_manager=len(hits.of_managers),
-        masked=hits.masked,
-        raw_files=len({(one.day, one.version) for one in erased}),
-        raw_calls=len(erased),
-        payloads=spooled + sum(one.role != "manager" for one in hits.payloads),
-    )
+    similar: list[Place] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -139,38 +66,62 @@ class Forgetter:
     sources: Sequence[Source]
     say: Callable[[str], None]
 
-    def forget(self, number: str, *, is_dry: bool) -> Forgotten:
+    def forget(
+        self, number: str, *, is_dry: bool, request_id: str = "", reference: str = ""
+    ) -> Forgotten:
         """Forget a client, or only look.
 
+        Args:
+            number: As `normalise` returns it.
+            is_dry: Only look.
+            request_id: Under which it is noted; a new one if it is empty.
+            reference: On whose word.
+
         Raises:
+            ConfigError: The reference cannot be kept, the request is another client's, or the
+                home's key cannot be read.
             MissingSecretError: A source hashes, and its key is not in the environment.
             DatabaseError: The database cannot be reached.
             WarehouseError: It refuses or went away; run again, what is left is done then.
             StoreError: The raw calls' place cannot be reached or written.
         """
+        said = check_reference(reference, number)
         ensure_schema(self.url)
         with connect(self.url, autocommit=True) as connection, ExitStack() as locks:
             targets = list_targets(connection, self.store, self.sources)
             if is_dry:
-                return Forgotten(self._search(connection, targets, number).describe())
+                search = self._search(connection, targets, number)
+                similar = search.verify(connection, self.store, targets, number)[1]
+                return Forgotten(search.describe(), similar=similar)
+            request = Request(
+                request_id or name_request("forget"), said or None, hash_number_of(number)
+            )
+            _check_unused(connection, request)
             for target in targets:
                 locks.enter_context(self._lock(target))
-            # What the spool holds is looked at where it lies, and erased where it goes to.
+            return self._forget(connection, targets, number, request)
+
+    def _forget(
+        self, connection: Connection, targets: Sequence[Target], number: str, request: Request
+    ) -> Forgotten:
+        # What the spool holds is looked at where it lies, and erased where it goes to.
+        search = self._search(connection, targets, number)
+        found = search.describe()
+        is_drained = drain_spool({one.name: one.renamed for one in targets})
+        if search.spooled:
             search = self._search(connection, targets, number)
-            found = search.describe()
-            is_drained = drain_spool({one.name: one.renamed for one in targets})
-            if search.spooled:
-                search = self._search(connection, targets, number)
-            request_id = name_request("forget")
-            problems = self._erase(connection, search, found, request_id)
-            _remove_torn(number, targets)
-            if not is_drained:
-                problems.append(_explain_spool())
-            if not found.is_empty:
-                problems += delete_leftovers(connection, {FACTS, *search.rows})
-            left = self._search(connection, targets, number)
-            problems += _tell_left(left)
-            return Forgotten(found, None if found.is_empty else request_id, problems)
+        problems = self._erase(connection, search, found, request)
+        _remove_torn(number, targets)
+        if not is_drained:
+            problems.append(_explain_spool())
+        if not found.is_empty:
+            problems += delete_leftovers(connection, {FACTS, *search.rows})
+        left = self._search(connection, targets, number)
+        problems += _tell_left(left)
+        self.say("Searching again, for the last nine digits in any form.")
+        places, similar = left.verify(connection, self.store, targets, number)
+        is_noted = note_verified(connection, request.request_id, places)
+        return Forgotten(found, request.request_id if is_noted else None, problems, similar)
 
     def _lock(self, target: Target) -> "ExitStack":
         stack = ExitStack()
@@ -183,21 +134,24 @@ class Forgetter:
         )
         return stack
 
-    def _search(self, connection: Connection, targets: Sequence[Target], number: str) -> _Search:
-        hits, rows = find_hits(connection, self.store, targets, number, self.say)
-        return _Search(hits, rows, search_spool(spool_folder(), targets, number))
+    def _search(self, connection: Connection, targets: Sequence[Target], number: str) -> Search:
+        return look(connection, self.store, targets, number, self.say)
 
     def _erase(
-        self, connection: Connection, search: _Search, found: Found, request_id: str
+        self, connection: Connection, search: Search, found: Found, request: Request
     ) -> list[str]:
         problems: list[str] = []
         by_name = {one.source: one for one in found.sources}
         for name, hits in search.hits.items():
-            erasure = Erasure(self.url, connection, self.store, hits.target, request_id)
+            erasure = Erasure(self.url, connection, self.store, hits.target, request)
+            told = {**vars(by_name[name]), "rows": dict(found.rows)}
             if by_name[name].is_empty and not erasure.has_open() and not hits.unfinished:
+                # That nothing was found is noted as well: somebody asked.
+                if hits.target.account_id is not None:
+                    erasure.begin(hits, told)
+                    erasure.finish()
                 continue
             self.say(f"Erasing in {name}.")
-            told = {**vars(by_name[name]), "rows": dict(found.rows)}
             calls = erasure.begin(hits, told)
             failed = erasure.erase(calls, hits)
             if not failed:
@@ -206,11 +160,46 @@ class Forgetter:
         return problems
 
 
+def verify_request(
+    url: str, store: RawStore, sources: Sequence[Source], request_id: str
+) -> list[Place]:
+    """Search again for the client of a request, by the hash of the number alone, and note it.
+
+    Raises:
+        ConfigError: There is no such request.
+        DatabaseError: The database cannot be reached.
+        StoreError: The raw calls' place cannot be reached.
+    """
+    ensure_schema(url)
+    with connect(url, autocommit=True) as connection:
+        hashed = read_hash(connection, request_id)
+        if hashed is None:
+            raise ConfigError(
+                f"There is no request {request_id}, and no number was handed over for one. In the "
+                "launchpad name a request of `callkeeper erasures`, to verify it again. To forget "
+                "a client type: callkeeper forget; or put the number into the file "
+                f"requests/{request_id} of the home first, readable by its owner alone."
+            )
+        targets = list_targets(connection, store, sources)
+        tail = HashedTail(hashed, read_key())
+        places = sum_up(Verifier(connection, store, targets, tail).look())
+        note_verified(connection, request_id, places)
+    return places
+
+
+def _check_unused(connection: Connection, request: Request) -> None:
+    noted = read_hash(connection, request.request_id)
+    if noted not in (None, request.number_hash):
+        raise ConfigError(
+            f"The request {request.request_id} is of another client: choose another name."
+        )
+
+
 def _remove_torn(number: str, targets: Sequence[Target]) -> None:
     """Remove ends of spool files that nobody answered for, if they hold the number."""
     seekers = [target.build_seeker(number) for target in targets] or [Seeker(number, [])]
     for file in _list_torn():
-        text = file.read_bytes().decode("utf-8", "replace")
+        text = read_body(file.read_bytes())
         if any(one.is_in(text) for one in seekers):
             file.unlink(missing_ok=True)
 
@@ -226,7 +215,7 @@ def _explain_spool() -> str:
     )
 
 
-def _tell_left(search: _Search) -> list[str]:
+def _tell_left(search: Search) -> list[str]:
     """Say where the number still stands, but as a manager's."""
     problems = []
     for name, hits in search.hits.items():

@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import parse_qsl
 
 from psycopg import sql
+from psycopg.rows import dict_row
 
 from callkeeper_assets.local_time import find_day
 from callkeeper_assets.personal_data.targets import Connection, Target
-from callkeeper_assets.privacy.numbers import RUSSIAN_DIGITS
-from callkeeper_assets.privacy.rewriting import NotJsonError, decode
-from callkeeper_assets.privacy.seeking import Role, Seeker
+from callkeeper_assets.privacy.seeking import Role, Seeker, gather
 from callkeeper_assets.raw.days import list_unusable
 from callkeeper_assets.raw.errors import UnreadableDayError
 from callkeeper_assets.raw.store import VERSIONS, RawStore, Version
@@ -39,15 +39,9 @@ _EXISTING: Final = """
     WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind IN ('r', 'p')
         AND c.relname = ANY(%(names)s)
 """
-# Finds too much rather than too little; the few rows that it finds are looked at more closely.
-_ROWS: Final = """
-    SELECT * FROM {table} AS t
-    WHERE t::text ~ {pattern}
-        OR strpos(t::text, '%') > 0
-            AND regexp_replace(t::text, '%[0-9A-Fa-f]{{2}}', '', 'g') ~ {pattern}
-"""
-_HASHED: Final = " OR strpos(t::text, {token}) > 0"
-_BETWEEN: Final = "[^0-9A-Za-z]*"
+# The number stays here: a server may write what it is asked into its log.
+_ROWS: Final = "SELECT * FROM {table}"
+_AT_ONCE: Final = 2_000
 
 
 Row = Mapping[str, Any]
@@ -219,15 +213,21 @@ def read_payloads(
 
 def find_role_in_body(seeker: Seeker, form: Format, body: bytes) -> Role | None:
     """Return as whose the number stands in a payload's body; None if it does not."""
-    if not seeker.may_be_in(body.decode("utf-8", "replace")):
+    text = read_body(body)
+    if not seeker.may_be_in(text):
         return None
     as_json = read_as_json(form, body)
+    if as_json is not None and form == "json":
+        return seeker.find_role(text)
     if as_json is not None:
-        try:
-            return seeker.find_role_in(decode(as_json))
-        except NotJsonError:
-            pass
-    return "mention" if seeker.is_in(body.decode("utf-8", "replace")) else None
+        pairs = parse_qsl(text, keep_blank_values=True)
+        return seeker.find_role(as_json.decode()) or seeker.find_role_in(gather(pairs))
+    return "mention" if seeker.is_in(text) else None
+
+
+def read_body(body: bytes) -> str:
+    """Return a body as text to search, whatever it is: of UTF-16, digits and signs are left."""
+    return body.replace(b"\0", b"").decode("utf-8", "replace")
 
 
 def list_searched_tables(connection: Connection) -> list[str]:
@@ -247,29 +247,25 @@ def search_tables(
     connection: Connection, number: str, targets: Iterable[Target]
 ) -> dict[str, list[Row]]:
     """Return the rows that hold the number, or what hashing made of it, by table."""
-    seekers = [target.build_seeker(number) for target in targets] or [Seeker(number, [])]
-    tokens = sorted({token for one in seekers for token in one.tokens})
-    seeker = Seeker(number, tokens)
-    core = number[-RUSSIAN_DIGITS:] if len(number) > RUSSIAN_DIGITS else number
+    seekers = [target.build_seeker(number) for target in targets]
+    seeker = Seeker(number, sorted({token for one in seekers for token in one.tokens}))
     found: dict[str, list[Row]] = {}
     for table in list_searched_tables(connection):
-        rows = _search_table(connection, table, _BETWEEN.join(core), tokens)
-        hits = [row for row in rows if is_in_row(seeker, row)]
+        hits = [row for row in _read_rows(connection, table) if is_in_row(seeker, row)]
         if hits:
             found[table] = hits
     return found
 
 
-def _search_table(
-    connection: Connection, table: str, pattern: str, tokens: Iterable[str]
-) -> Iterator[Row]:
-    query = sql.SQL(_ROWS).format(table=sql.Identifier(table), pattern=sql.Literal(pattern))
-    for token in tokens:
-        query += sql.SQL(_HASHED).format(token=sql.Literal(token))
-    cursor = connection.execute(query)
-    names: Sequence[str] = [column.name for column in cursor.description or ()]
-    for row in cursor:
-        yield dict(zip(names, row, strict=True))
+def _read_rows(connection: Connection, table: str) -> Iterator[Row]:
+    """Yield a table's rows as they come: memory holds some thousand of them."""
+    query = sql.SQL(_ROWS).format(table=sql.Identifier(table))
+    with (
+        connection.transaction(),
+        connection.cursor("searching", row_factory=dict_row) as cursor,
+    ):
+        cursor.itersize = _AT_ONCE
+        yield from cursor.execute(query)
 
 
 def is_in_row(seeker: Seeker, row: Row) -> bool:

@@ -22,12 +22,15 @@ Kind = Literal[
     "words",
     "text",
     "plain",
+    "identity",
+    "name",
     "unknown",
 ]
 
 _MARKS: Final = ("type", "source", "medium", "campaign", "content", "term")
 # By name of the declared field. `visitor` are ids of a person's browser, `page` addresses of pages,
-# `words` what somebody typed about a call, `text` what names no person, `plain` what is no text.
+# `words` what somebody typed about a call, `text` what names no person, `plain` what is no text,
+# `identity` what a call or the like is known by. `name` is no field, but the name of one.
 KINDS: Final[Mapping[str, Kind]] = {
     "phone1": "manager_phone",
     "phone2": "client_phone",
@@ -57,7 +60,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     ),
     **dict.fromkeys(
         (
-            *("id", "date", "date_timestamp", "order_date", "current_started", "first_started"),
+            *("date", "date_timestamp", "order_date", "current_started", "first_started"),
             *("status_code", "status2_code", "a_type", "widget_hash", "pgs", "vst", "attempt"),
             *("duration_sec", "duration_min", "duration2_sec", "duration2_min"),
             *("playback_tick", "asr_attempts"),
@@ -78,12 +81,17 @@ KINDS: Final[Mapping[str, Kind]] = {
     "hooks": "page",
     **dict.fromkeys(
         (
-            *("ivr_count", "smart_call_count", "page_number", "universalId", "localDate"),
-            *("timezoneOffset", "unique", "target", "uniqueTarget", "cbToolId"),
-            *("cbCallId", "cbUid", "cbAttemptsQueue", "ctCallId", "ctCampaignId", "ctIsListened"),
-            "cbOfficeNumber",
+            *("ivr_count", "smart_call_count", "page_number", "localDate", "cbOfficeNumber"),
+            *("timezoneOffset", "unique", "target", "uniqueTarget", "ctIsListened"),
         ),
         "plain",
+    ),
+    **dict.fromkeys(
+        (
+            *("id", "universalId", "cbCallId", "cbUid", "cbAttemptsQueue", "ctCallId"),
+            *("cbToolId", "ctCampaignId"),
+        ),
+        "identity",
     ),
 }
 
@@ -117,6 +125,14 @@ def build_kinds(renamed: Mapping[str, str]) -> dict[str, Kind]:
 def list_unkinded() -> list[str]:
     """Return the declared fields that nobody has judged yet: there must be none."""
     return [field.name for field in CALL_FIELDS if field.name not in KINDS]
+
+
+def is_told_by_name(name: str) -> bool:
+    """Whether an undeclared field's name says that it holds something personal."""
+    lower = name.lower()
+    return _PHONE_NAME.search(lower) is not None or any(
+        pattern.search(lower) for pattern, _ in _NAMES
+    )
 
 
 def judge_unknown(path: str, value: str) -> Kind:

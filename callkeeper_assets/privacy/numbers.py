@@ -1,57 +1,81 @@
-"""Phone numbers in text: one form for all writings of a number, and where they stand.
+"""What a phone number is: one form for all writings of a number, and where they stand in a text.
 
-Without a plus, ten digits and eleven that begin with 8 are Russian: 8 (916) 123-45-67, 9161234567
-and +7 916 123-45-67 are one number. A number in a text is recognised in any writing: with spaces,
-brackets, dashes and dots between its digits, URL-encoded too.
+The one place that says so. Numbers are read in a text as `folding` gives it, so that digits of any
+script, invisible marks and escapes of URLs, JSON and HTML make no difference, and as `plans` know
+countries to write them. Without a plus, ten digits and eleven that begin with 8 are Russian.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
-# What may stand between two digits of one number; the last ones as JSON, HTML and URLs write them.
-_BETWEEN: Final = (
-    r"(?:[\s().\-+_/\\~\u00a0\u2010-\u2015\u202f]"
-    r"|%(?:20|28|29|2[BbDdEeFf]|C2%A0|c2%a0)|\\u00[aA]0|&nbsp;)"
+from callkeeper_assets.privacy.folding import View, fold
+from callkeeper_assets.privacy.plans import (
+    LONGEST_NUMBER,
+    read_number,
+    want,
 )
-_PLUS: Final = r"(?:\+|%2[Bb])"
-# Not within a character as URLs write it: %20 is no digit.
-_FRESH: Final = r"(?<!%)(?<!%[0-9A-Fa-f])"
-_RUN: Final = re.compile(rf"(?:{_PLUS}|{_FRESH})[0-9](?:{_BETWEEN}{{0,3}}[0-9]){{6,}}")
-_DIGIT: Final = re.compile(r"%[0-9A-Fa-f]{2}|\\u[0-9A-Fa-f]{4}|&nbsp;|([0-9])")
+
+# What may stand between two digits of one number, in a folded text. Not what begins an extension:
+# a comma, `;`, `x`, `#`, `^`, `*`, or a word.
+SEPARATOR: Final = r"[ ()\[\].\-+_/\\~\u00b7\u2022\u2219]"
+GAP: Final = rf"{SEPARATOR}{{0,4}}"
+_RUN: Final = re.compile(rf"(?:\+{SEPARATOR}{{0,2}})?[0-9](?:{GAP}[0-9]){{6,}}")
+_ANY_RUN: Final = re.compile(rf"(?:\+{SEPARATOR}{{0,2}})?[0-9](?:{GAP}[0-9])*")
+_GROUP: Final = re.compile(r"[0-9]+")
+# Behind one of these stands an extension, if a few digits do.
+_EXTENSION: Final = re.compile(
+    r"[ ;,.\-]*(?:\^|\#|;?ext(?:en)?(?:sion)?\.?|x|w|p|,|;|доб(?:авочный)?\.?|вн(?:утр)?\.?)"
+    r"[ .:=\-]*([0-9]{1,6})(?![ .\-()/]?[0-9])",
+    re.IGNORECASE,
+)
+
+_THREE, _TWO = "[0-9]{3}", "[0-9]{2}"
+_WIDE: Final = rf"{SEPARATOR}{{1,4}}"
+_LAST: Final = rf"{SEPARATOR}?{_TWO}{SEPARATOR}?{_TWO}(?![0-9])"
 # Surely a phone number, whatever stands around it. Russian ones first: their length is known, so
 # that the second of two numbers beside each other is not taken for a part of the first.
 _SURE: Final = re.compile(
-    rf"{_PLUS}{_BETWEEN}{{0,2}}7(?:{_BETWEEN}{{0,3}}[0-9]){{10}}(?![0-9])"
-    rf"|{_PLUS}{_BETWEEN}{{0,2}}[1-9](?:{_BETWEEN}{{0,3}}[0-9]){{9,14}}(?![0-9])"
-    rf"|(?<![0-9]){_FRESH}[78]{_BETWEEN}{{1,3}}[0-9]{{3}}{_BETWEEN}{{1,3}}[0-9]{{3}}{_BETWEEN}?[0-9]{{2}}"
-    rf"{_BETWEEN}?[0-9]{{2}}(?![0-9])"
+    rf"\+{SEPARATOR}{{0,2}}7(?:{GAP}[0-9]){{10}}(?![0-9])"
+    rf"|\+{SEPARATOR}{{0,2}}[1-9](?:{GAP}[0-9]){{9,14}}(?![0-9])"
+    # 8 (916) 123-45-67 and 8 029 123-45-67
+    rf"|(?<![0-9])[78]{_WIDE}{_THREE}{_WIDE}{_THREE}{_LAST}"
+    # (916) 123-45-67, 050 123-45-67
+    rf"|(?<![0-9])(?:\({_THREE}\)|0[0-9]{{2}}){_WIDE}{_THREE}-{_TWO}-{_TWO}(?![0-9])"
+    # 020 7946 0958, as in Britain
+    rf"|(?<![0-9])\(?0[0-9]{{2,4}}\)?[ \-][0-9]{{3,4}}[ \-][0-9]{{4}}(?![0-9])"
+)
+# Digits of which the text itself says that they are a number. `quick` looks for these words too.
+_NAMED: Final = re.compile(
+    r"(?:tel[:=]|phone[:=]|telefon[:=]|msisdn[:=]|sips?:|callto:|wa\.me/|тел(?:ефон)?[.: ]{1,2})"
+    rf" ?(\+?{SEPARATOR}{{0,2}}[0-9](?:{GAP}[0-9]){{6,}}+)(?!{GAP}\*)",
+    re.IGNORECASE,
 )
 # Eleven digits as Russian numbers begin.
 _BARE: Final = re.compile(r"(?<![\w.])[78][3-9][0-9]{9}(?!\w)")
+# As many digits as a number has, of which nothing else is known.
+_ALONE: Final = re.compile(r"(?<![0-9.])[0-9]{10,15}(?![0-9])")
 # Whatever could be one.
-_MAYBE: Final = re.compile(
-    rf"(?:{_PLUS}|(?<![0-9]){_FRESH})[0-9](?:{_BETWEEN}{{0,3}}[0-9]){{9,14}}(?![0-9])"
-)
-_LONG: Final = re.compile(r"[0-9]{10,}")
+_MAYBE: Final = re.compile(rf"(?:\+|(?<![0-9]))[0-9](?:{GAP}[0-9]){{9,14}}(?![0-9])|[0-9]{{10,}}")
 
-# Several numbers in one text, as CallKeeper has a call's managers: see phone_list in macros.sql.
-_ENTRY: Final = (
-    r"(?:[^@^]+@[^_@^]+|sips?:[^_@^]+|tel_[a-p]{20}|[+]?[(]?[0-9*][0-9*().\s-]*)(?:\^[^_@^]*)?"
+SIGN: Final = re.compile(rf"\+{SEPARATOR}{{0,2}}\Z")
+# Usual escapes of what is no digit: spaces, brackets, dashes, Cyrillic.
+_HARMLESS: Final = re.compile(
+    r"%[dD][01]%[89AaBb][0-9A-Fa-f]|%[eE]2%8[0-9A-Fa-f]%[89AaBb][0-9A-Fa-f]|%[cC]2%[89AaBb][0-9A-Fa-f]"
+    r"|%(?:2[0-489A-Fa-f]|3[A-Fa-f]|40|5[BbDdFf]|7[BbDdEe])|\\u(?:04|20)[0-9A-Fa-f]{2}"
 )
-_FIRST_ENTRY: Final = re.compile(_ENTRY, re.ASCII)
-_LIST: Final = re.compile(rf"{_ENTRY}(?:_{_ENTRY})*_?", re.ASCII)
+# What may be a digit, or hide one.
+_UNUSUAL: Final = re.compile(r"%[0-9A-Fa-fu][0-9A-Fa-f]|\\u|&#|[^\D0-9]")
 
-RUSSIAN_DIGITS: Final = 10
-_RUSSIAN_BEGINNINGS: Final = frozenset("346789")
-# Digits that may stand before the ten of a Russian number, and before any other one.
-_RUSSIAN_PREFIXES: Final = frozenset(("", "7", "8", "007", "8107"))
-_OTHER_PREFIXES: Final = frozenset(("", "00", "810"))
 # Shorter ones are extensions: looked for in other texts, they would be found in every one.
 SHORTEST_SOUGHT: Final = 7
+RUSSIAN_DIGITS: Final = 10
 ERASED: Final = "***"
 _NO_DIGITS: Final = bytes(one for one in range(256) if chr(one) not in "0123456789")
+# Digits that may stand before a number: a country's code, its trunk, what is dialled before them.
+_LONGEST_PREFIX: Final = 8
 
 
 @dataclass(frozen=True)
@@ -62,93 +86,132 @@ class Place:
     end: int
 
 
+@dataclass(frozen=True)
+class Found:
+    """Where a text can be read as a number; `keys` are its readings, digits with the code."""
+
+    start: int
+    end: int
+    keys: frozenset[str]
+
+
 def read_digits(text: str) -> str:
-    """Return the ASCII digits of a text."""
-    return "".join(one for one in text if "0" <= one <= "9")
+    """Return the decimal digits of a text, of any script and however escaped, as ASCII ones."""
+    return "".join(_GROUP.findall(fold(text).text))
+
+
+def list_readings(text: str) -> tuple[str, ...]:
+    """Return what a text's first number can mean, the likeliest first; none without a digit."""
+    return _list_readings(text) if len(text) <= _LONGEST_FIELD else _list_readings.__wrapped__(text)
+
+
+_LONGEST_FIELD: Final = 80
+
+
+@lru_cache(maxsize=8192)
+def _list_readings(text: str) -> tuple[str, ...]:
+    found = _ANY_RUN.search(fold(text).text)
+    if not found:
+        return ()
+    digits = "".join(_GROUP.findall(found[0]))
+    return read_number(digits, has_plus=found[0].startswith("+"))
+
+
+def readings(text: str) -> frozenset[str]:
+    """Return all that a typed number can mean: digits with the country's code, without the plus.
+
+    8 (916) 123-45-67 is one number; 0 501 23 45 67 is one of several countries.
+    """
+    return frozenset(list_readings(text))
 
 
 def normalise(text: str) -> str:
     """Return a number's digits with its country's code, the same for all its writings.
 
-    What stands behind `^` is an extension and does not count. Empty if there is no digit.
+    Of several readings it is the likeliest. An extension does not count. Empty if there is no
+    digit.
     """
-    written = text.partition("^")[0].strip()
-    digits = read_digits(written)
-    if written.startswith("+"):
-        return digits
-    if digits.startswith("810") and len(digits) > RUSSIAN_DIGITS + 1:
-        return digits[3:]
-    if digits.startswith("00"):
-        return digits[2:]
-    if len(digits) == RUSSIAN_DIGITS and digits[0] in _RUSSIAN_BEGINNINGS:
-        return f"7{digits}"
-    if len(digits) == RUSSIAN_DIGITS + 1 and digits[0] == "8" and digits[1] in _RUSSIAN_BEGINNINGS:
-        return f"7{digits[1:]}"
-    return digits
+    found = list_readings(text)
+    return found[0] if found else ""
 
 
-def split_list(text: str) -> list[str]:
-    """Return the numbers of a list, each with its extension; of another text the text itself.
+def match_run(text: str, at: int) -> "re.Match[str] | None":
+    """Return the digits and separators, of a folded text, that begin at a place."""
+    return _ANY_RUN.match(text, at)
 
-    Joined by `_` they are the text again; one that ends with `_` has an empty one behind it.
+
+def match_extension(text: str, at: int) -> "re.Match[str] | None":
+    """Return the extension, of a folded text, whose sign begins at a place."""
+    return _EXTENSION.match(text, at)
+
+
+def find_numbers(text: str) -> list[Found]:
+    """Return every place that can be read as a number; they may overlap.
+
+    For asking whether a number is among them: `keys` of a piece of a longer number are none of a
+    shorter one, as pieces end where digits do.
     """
-    if "_" not in text or not _LIST.fullmatch(text):
-        return [text]
-    entries, rest = [], text
-    while rest:
-        entry = _FIRST_ENTRY.match(rest)
-        end = entry.end() if entry else len(rest)
-        if rest[end : end + 1] not in ("", "_"):
-            return [text]
-        entries.append(rest[:end])
-        if end + 1 == len(rest):
-            entries.append("")
-        rest = rest[end + 1 :]
-    return entries
+    view = fold(text)
+    found = []
+    for run in _RUN.finditer(view.text):
+        groups = list(_GROUP.finditer(run[0]))
+        for first, group in enumerate(groups):
+            digits, start = "", run.start() + group.start()
+            has_plus = "+" in view.text[max(0, start - 2) : start]
+            for last in groups[first:]:
+                digits += last[0]
+                if len(digits) > LONGEST_NUMBER + _LONGEST_PREFIX:
+                    break
+                if len(digits) >= SHORTEST_SOUGHT:
+                    place = view.locate(start, run.start() + last.end())
+                    keys = frozenset(read_number(digits, has_plus=has_plus))
+                    found.append(Found(*place, keys))
+    return found
 
 
-def _is_russian(number: str) -> bool:
-    return len(number) == RUSSIAN_DIGITS + 1 and number[0] == "7"
+def find_in_view(view: View, number: str) -> Iterator[Place]:
+    """As `find_number`, in a text that is folded already; places are those of the text itself."""
+    wanted = want(number)
+    core = wanted.core
+    for run in _RUN.finditer(view.text):
+        places = [run.start() + at for at, one in enumerate(run[0]) if "0" <= one <= "9"]
+        digits = "".join([view.text[place] for place in places])
+        at = digits.find(core)
+        while at >= 0:
+            start = _find_start(view.text, places, at, len(core), wanted.prefixes)
+            if start is not None:
+                yield Place(*view.locate(start, places[at + len(core) - 1] + 1))
+            at = digits.find(core, at + 1 if start is None else at + len(core))
+
+
+def _find_start(
+    text: str, places: list[int], at: int, length: int, prefixes: Collection[str]
+) -> int | None:
+    """Return where a number begins; None if its digits are a part of a longer one."""
+    last = at + length - 1
+    if last + 1 < len(places) and places[last + 1] == places[last] + 1:
+        return None
+    from_place = max(0, at - _LONGEST_PREFIX)
+    is_cut = from_place > 0 and places[from_place - 1] == places[from_place] - 1
+    offset = places[from_place]
+    groups = list(_GROUP.finditer(text, offset, places[at]))
+    prefix, start = "", None
+    for group in reversed(groups):
+        prefix = group[0] + prefix
+        if prefix in prefixes and not (is_cut and group.start() == offset):
+            start = group.start()
+    if start is None:
+        is_glued = bool(groups) and groups[-1].end() == places[at]
+        if is_glued or "" not in prefixes:
+            return None
+        start = places[at]
+    sign = SIGN.search(text, max(0, start - 3), start)
+    return sign.start() if sign else start
 
 
 def find_number(text: str, number: str) -> Iterator[Place]:
     """Yield where a number, as `normalise` returns it, stands in a text, in any writing."""
-    is_russian = _is_russian(number)
-    core = number[1:] if is_russian else number
-    prefixes = _RUSSIAN_PREFIXES if is_russian else _OTHER_PREFIXES
-    for run in _RUN.finditer(text):
-        places = [run.start() + one.start() for one in _DIGIT.finditer(run[0]) if one[1]]
-        digits = "".join(text[place] for place in places)
-        at = digits.find(core)
-        while at >= 0:
-            found = _check_place(text, places, at, len(core), prefixes)
-            if found:
-                yield found
-            at = digits.find(core, at + len(core) if found else at + 1)
-
-
-def _check_place(
-    text: str, places: list[int], at: int, length: int, prefixes: frozenset[str]
-) -> Place | None:
-    """Return a number's place if its digits are no part of a longer number."""
-    last = at + length - 1
-    if last + 1 < len(places) and places[last + 1] == places[last] + 1:
-        return None
-    first = at
-    while first and places[first - 1] == places[first] - 1:
-        first -= 1
-    adjoining = "".join(text[place] for place in places[first:at])
-    if adjoining not in prefixes:
-        return None
-    if not adjoining and at and text[places[at - 1]] in "78" and "7" in prefixes:
-        # 8 (916) …: the digit before the code is the number's, unless it ends another one.
-        is_alone = at == 1 or places[at - 2] != places[at - 1] - 1
-        first = at - 1 if is_alone else at
-    start = places[first]
-    for plus in ("+", "%2B", "%2b"):
-        if text.endswith(plus, 0, start):
-            return Place(start - len(plus), places[last] + 1)
-    return Place(start, places[last] + 1)
+    return find_in_view(fold(text), number)
 
 
 def has_number(text: str, number: str) -> bool:
@@ -156,35 +219,76 @@ def has_number(text: str, number: str) -> bool:
     return next(find_number(text, number), None) is not None
 
 
-def build_search(number: str) -> "re.Pattern[str]":
-    """Return a pattern that is in every text that `find_number` finds the number in.
+def may_have(text: str, cores: Iterable[str]) -> bool:
+    """Whether one of the numbers may stand in a text, in any writing; fast, for much text.
 
-    For looking through much text: it is faster, and may be in other texts as well.
+    Args:
+        text: Any.
+        cores: The numbers' digits without their country's code, `want` has them.
     """
-    core = number[1:] if _is_russian(number) else number
-    return re.compile(f"{_BETWEEN}{{0,3}}".join(core))
+    if not text.isascii() or "%" in text or "\\" in text or "&#" in text:
+        text = _HARMLESS.sub(" ", text)
+        if _UNUSUAL.search(text):
+            text = fold(text).text
+    squeezed = text.encode("utf-8", "replace").translate(None, _NO_DIGITS)
+    return any(core.encode() in squeezed for core in cores)
 
 
 def find_sure(text: str, *, also_bare: bool) -> Iterator[Place]:
-    """Yield what is surely a phone number: with a plus, or in a Russian writing.
+    """Yield what is surely a phone number: with a plus, in a national writing, or named as one.
 
     Args:
         text: Any.
         also_bare: Also eleven digits that begin as a Russian number does: not for texts that have
             ids in them.
     """
-    for pattern in (_SURE, _BARE) if also_bare else (_SURE,):
-        for found in pattern.finditer(text):
-            yield Place(found.start(), found.end())
+    return (place for place, _ in find_sure_in_view(fold(text), also_bare=also_bare))
+
+
+def find_sure_in_view(view: View, *, also_bare: bool) -> Iterator[tuple[Place, str]]:
+    """As `find_sure`, in a text that is folded already; with what stands there."""
+    for pattern in (_SURE, _NAMED, _BARE) if also_bare else (_SURE, _NAMED):
+        group = pattern.groups
+        for found in pattern.finditer(view.text):
+            yield Place(*view.locate(*found.span(group))), found[group]
 
 
 def could_hold_number(text: str) -> bool:
     """Whether a text has digits enough for a phone number; fast, since most have not."""
     if len(text) < SHORTEST_SOUGHT:
         return False
-    return len(text.encode("utf-8", "replace").translate(None, _NO_DIGITS)) >= SHORTEST_SOUGHT
+    if text.isascii():
+        return len(text.encode().translate(None, _NO_DIGITS)) >= SHORTEST_SOUGHT
+    return sum(map(str.isdecimal, text)) >= SHORTEST_SOUGHT
 
 
-def erase_numbers(text: str) -> str:
+def has_run(text: str) -> bool:
+    """Whether digits enough for a number stand together in a text: else it is none, in any way."""
+    if not could_hold_number(text):
+        return False
+    return _RUN.search(text) is not None or _RUN.search(fold(text).text) is not None
+
+
+def erase_numbers(text: str, mark: str = ERASED) -> str:
     """Return a text without anything that could be a phone number, which ids can be as well."""
-    return _LONG.sub(ERASED, _MAYBE.sub(ERASED, text))
+    return _erase(text, (_MAYBE,), mark) if could_hold_number(text) else text
+
+
+def hide_numbers(text: str, mark: str = ERASED) -> str:
+    """Return a text, a log's line or an error, without its phone numbers; times stay."""
+    return _erase(text, (_SURE, _NAMED, _ALONE), mark) if could_hold_number(text) else text
+
+
+def _erase(text: str, patterns: Iterable["re.Pattern[str]"], mark: str) -> str:
+    view = fold(text)
+    places = sorted(
+        view.locate(*found.span(pattern.groups))
+        for pattern in patterns
+        for found in pattern.finditer(view.text)
+    )
+    done, end = [], 0
+    for start, behind in places:
+        if start >= end:
+            done += [text[end:start], mark]
+        end = max(end, behind)
+    return "".join((*done, text[end:]))

@@ -4,27 +4,32 @@ Applied again, a rule changes nothing: what is masked or hashed is recognised. S
 read and written as often as it takes.
 """
 
-import hashlib
 import hmac
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final, Literal
 from urllib.parse import urlsplit
 
 from callkeeper_assets.privacy.addresses import find_addresses, mask_address
 from callkeeper_assets.privacy.agents import mask_agent
-from callkeeper_assets.privacy.numbers import Place, normalise, split_list
+from callkeeper_assets.privacy.folding import fold
+from callkeeper_assets.privacy.numbers import Place
+from callkeeper_assets.privacy.phone_fields import (
+    MOST_SHOWN,
+    Piece,
+    hide_field,
+    join_field,
+    read_field,
+    replace_in_field,
+)
 
 PhoneAction = Literal["keep", "mask", "hash"]
 Action = Literal["keep", "mask", "drop"]
 
 _HIDDEN: Final = "*"
 _HIDDEN_DIGITS: Final = 4
-_MASKED: Final = re.compile(r"(?:[^0-9*]*[0-9])*(?:[^0-9*]*\*){4}[^0-9*]*")
-_MOST_DIGITS: Final = 15
 _TOKEN_PREFIX: Final = "tel_"  # noqa: S105 -- of hashed numbers
-_TOKEN: Final = re.compile(r"tel_[a-p]{20}")
 _TOKEN_LETTERS: Final = 20
 # Letters alone: no token can be taken for a number, nor a number be seen in one.
 _LETTERS: Final = str.maketrans("0123456789abcdef", "abcdefghijklmnop")
@@ -78,57 +83,73 @@ KEEP_ALL: Final = Rule()
 
 def hash_number(number: str, key: bytes) -> str:
     """Return the token that stands for a number, as `normalise` returns it."""
-    digest = hmac.new(key, number.encode(), hashlib.sha256).hexdigest()
-    return _TOKEN_PREFIX + digest[:_TOKEN_LETTERS].translate(_LETTERS)
+    mac = _start_mac(key).copy()
+    mac.update(number.encode())
+    return _TOKEN_PREFIX + mac.hexdigest()[:_TOKEN_LETTERS].translate(_LETTERS)
 
 
-def is_token(text: str) -> bool:
-    """Whether a text is what hashing makes of a number."""
-    return _TOKEN.fullmatch(text) is not None
+# A load hashes each call's number: beginning anew with the key would take half of that.
+@lru_cache(maxsize=64)
+def _start_mac(key: bytes) -> hmac.HMAC:
+    return hmac.new(key, digestmod="sha256")
 
 
 def is_masked(text: str) -> bool:
-    """Whether a text is what masking makes of a number."""
-    return _HIDDEN in text and len(text) <= 2 * _MOST_DIGITS and bool(_MASKED.fullmatch(text))
-
-
-def is_hidden(written: str) -> bool:
-    """Whether a number is masked or hashed already."""
-    return is_token(written) or is_masked(written)
+    """Whether a field's value is what masking makes of a number."""
+    return _HIDDEN in text and read_field(text).is_hidden
 
 
 def mask_number(text: str) -> str:
-    """Return a number's own writing with its last four digits hidden."""
-    letters = list(text)
-    hidden = 0
-    for place in range(len(letters) - 1, -1, -1):
-        if "0" <= letters[place] <= "9":
-            letters[place] = _HIDDEN
-            hidden += 1
-            if hidden == _HIDDEN_DIGITS:
-                break
-    return "".join(letters)
+    """Return a number's own writing with its last four digits hidden.
 
-
-def protect_number(text: str, action: PhoneAction, key: bytes) -> str:
-    """Return what a phone field's value becomes; its extension, behind `^`, stays.
-
-    Of a list it is each number that becomes another. A text without a digit, such as `anonymous`,
-    is no number and stays.
+    Of a number longer than any country's more of them are: what is left is known as masked again.
     """
-    if action == "keep":
-        return text
-    return "_".join(_protect_one(one, action, key) for one in split_list(text))
+    view = fold(text)
+    places = [at for at, one in enumerate(view.text) if "0" <= one <= "9"]
+    hidden = max(_HIDDEN_DIGITS, len(places) - MOST_SHOWN)
+    done, end = [], 0
+    for start, behind in (view.locate(at, at + 1) for at in places[-hidden:]):
+        done += [text[end:start], _HIDDEN]
+        end = behind
+    return "".join((*done, text[end:]))
 
 
-def _protect_one(text: str, action: PhoneAction, key: bytes) -> str:
-    written, caret, extension = text.partition("^")
-    number = normalise(written)
-    if not number or is_hidden(written.strip()):
+def protect_number(
+    text: str,
+    action: PhoneAction,
+    key: bytes,
+    *,
+    is_client: bool = False,
+    choose: Callable[[Piece], PhoneAction] | None = None,
+) -> str:
+    """Return what a phone field's value becomes.
+
+    A text that says that there is no number, such as `anonymous`, stays; what cannot be read is
+    hidden whole. A hashed client has no extension: calls of one client have one value.
+
+    Args:
+        text: The value.
+        action: For the field.
+        key: For hashing.
+        is_client: Whether it is a client's.
+        choose: What becomes of each number, where that is not the field's action.
+    """
+    phones = read_field(text)
+    actions = {choose(one) if choose else action for one in phones.pieces if one.part == "number"}
+    if not phones.pieces or not phones.is_read:
+        return hide_field(phones) if action != "keep" else text
+    if actions <= {"keep"}:
         return text
-    if action == "hash":
-        return hash_number(number, key) + caret + extension
-    return mask_number(written) + caret + extension
+
+    def replace(piece: Piece, written: str) -> str:
+        one = choose(piece) if choose else action
+        if one == "hash":
+            return hash_number(piece.readings[0], key)
+        return mask_number(written) if one == "mask" else written
+
+    if phones.is_plain and not (is_client and "hash" in actions):
+        return replace_in_field(phones, replace)
+    return join_field(phones, replace, keeps_extensions=not (is_client and "hash" in actions))
 
 
 def protect_address(text: str, action: Action) -> str:
@@ -141,7 +162,8 @@ def protect_address(text: str, action: Action) -> str:
     if whole is not None:
         return whole
     places = list(find_addresses(text))
-    return replace_places(text, places, lambda one: mask_address(one) or "") if places else ""
+    masked = ((one, mask_address(text[one.start : one.end]) or "") for one in places)
+    return replace_places(text, masked) if places else ""
 
 
 def protect_agent(text: str, action: Action) -> str:
@@ -165,11 +187,14 @@ def protect_recording(text: str, action: Action) -> str:
     return f"{parts.scheme}://{host}/***" if parts.scheme and host else "***"
 
 
-def replace_places(text: str, places: list[Place], replace: Callable[[str], str]) -> str:
-    """Return a text in which each place's content is replaced; places may overlap."""
+def replace_places(text: str, places: Iterable[tuple[Place, str]]) -> str:
+    """Return a text with something else in each place; of two that overlap, the first counts.
+
+    What the second has beyond the first goes as well.
+    """
     done, end = [], 0
-    for place in sorted(places, key=lambda one: (one.start, -one.end)):
+    for place, content in sorted(places, key=lambda one: (one[0].start, -one[0].end)):
         if place.start >= end:
-            done += [text[end : place.start], replace(text[place.start : place.end])]
-            end = place.end
+            done += [text[end : place.start], content]
+        end = max(end, place.end)
     return "".join((*done, text[end:]))

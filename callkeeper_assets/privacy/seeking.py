@@ -1,25 +1,40 @@
 """Whether a call is one client's: where in it a phone number stands, in any writing or hashed."""
 
-from collections.abc import Collection, Mapping
+import json
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Literal
 
 from callkeeper_assets.privacy.fields import Kind, build_kinds
 from callkeeper_assets.privacy.numbers import (
-    build_search,
     has_number,
-    normalise,
+    may_have,
     read_digits,
-    split_list,
+    readings,
 )
-from callkeeper_assets.privacy.rewriting import NotJsonError, Walk, decode
+from callkeeper_assets.privacy.plans import want
 from callkeeper_assets.privacy.rule import is_masked
+from callkeeper_assets.privacy.walking import NotJsonError, Walk, decode
 
 # As whose a number stands in a call: its client's, somebody's in a text, or only its manager's.
 Role = Literal["client", "mention", "manager"]
 
 _ORDER: tuple[Role, ...] = ("client", "mention", "manager")
 _HIDDEN_DIGITS = 4
-_LOCAL_DIGITS = 10
+
+
+def gather(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object with all values of each name: of one that stands twice a list of them."""
+    values: dict[str, list[Any]] = {}
+    for name, value in pairs:
+        values.setdefault(name, []).append(value)
+    return {name: found[0] if len(found) == 1 else found for name, found in values.items()}
+
+
+def _read_all(payload: str) -> Any:  # noqa: ANN401 -- JSON
+    try:
+        return json.loads(payload.removeprefix("\ufeff"), object_pairs_hook=gather)
+    except (ValueError, RecursionError):
+        return None
 
 
 class Seeker:
@@ -36,18 +51,18 @@ class Seeker:
     ) -> None:
         self.number = number
         self.tokens = tuple(tokens)
-        self._search = build_search(number)
+        self._cores = (want(number).core,)
         self._walk = Walk(build_kinds(renamed or {}))
 
     def is_in(self, text: str) -> bool:
         """Whether the number, or its token, stands in a text."""
         if any(token in text for token in self.tokens):
             return True
-        return self._search.search(text) is not None and has_number(text, self.number)
+        return may_have(text, self._cores) and has_number(text, self.number)
 
     def may_be_in(self, text: str) -> bool:
         """Whether `is_in` may be true of a text; faster, for much text."""
-        return self._search.search(text) is not None or any(one in text for one in self.tokens)
+        return may_have(text, self._cores) or any(one in text for one in self.tokens)
 
     def find_role(self, payload: str) -> Role | None:
         """Return as whose the number stands in a call's JSON; None if it does not."""
@@ -58,7 +73,8 @@ class Seeker:
             document = decode(payload.encode())
         except NotJsonError:
             return "mention" if self.is_in(payload) else None
-        return self.find_role_in(document)
+        # A name that stands twice is rare, and its first value is stored as well.
+        return self.find_role_in(document) or self.find_role_in(_read_all(payload))
 
     def find_role_in(self, document: Any) -> Role | None:  # noqa: ANN401 -- JSON
         """As `find_role`, of a decoded call."""
@@ -66,18 +82,14 @@ class Seeker:
 
         def visit(value: Any, text: str, kind: Kind) -> Any:  # noqa: ANN401
             if kind in ("client_phone", "manager_phone"):
-                if any(self._is_one(one) for one in split_list(text)):
+                if self.number in readings(text) or self.is_in(text):
                     found.add("client" if kind == "client_phone" else "manager")
-            elif kind != "plain" and self.is_in(text):
+            elif kind not in ("plain", "identity") and self.is_in(text):
                 found.add("mention")
             return value
 
         self._walk.visit(document, visit)
         return next((role for role in _ORDER if role in found), None)
-
-    def _is_one(self, text: str) -> bool:
-        written = text.partition("^")[0].strip()
-        return normalise(written) == self.number or written in self.tokens
 
     def could_be_in(self, payload: str) -> bool:
         """Whether a call's JSON has a client whose masked number can be this one."""
@@ -98,5 +110,5 @@ class Seeker:
         """Whether a masked number can be this one."""
         written = masked.partition("^")[0].strip()
         # As it may have been written: without the country.
-        shown = self.number[-_LOCAL_DIGITS:-_HIDDEN_DIGITS]
+        shown = self._cores[0][:-_HIDDEN_DIGITS]
         return is_masked(written) and bool(shown) and read_digits(written).endswith(shown)

@@ -210,6 +210,28 @@ class RawStore:
         paths = self._list(source)
         return [path for path in paths if _UNFINISHED.fullmatch(path.rpartition("/")[2])]
 
+    def list_files(self) -> list[str]:
+        """Return the paths of all files that lie here, whatever they are and whoever put them.
+
+        Raises:
+            StoreError: The place cannot be reached.
+        """
+        with self._said(self._root, "listed"):
+            found: list[str] = self._files.find(self._root)
+        return sorted(found)
+
+    def name(self, path: str) -> str:
+        """Return the path of a file that was listed here as it is below the store's root."""
+        return path.removeprefix(self._root).lstrip("/")
+
+    def read_file(self, path: str) -> bytes:
+        """Return the content of a file that was listed here; of one that is gone, nothing.
+
+        Raises:
+            StoreError: The place cannot be reached.
+        """
+        return self._read(path) or b""
+
     def _list(self, source: str) -> dict[str, int]:
         """Return the paths of a source's files, with their sizes in bytes."""
         root = f"{self._root}/{source}"

@@ -2,15 +2,15 @@
 
 from collections.abc import Iterator
 from datetime import date
-from typing import IO, Literal
+from typing import IO, Any, Literal
 
 import msgspec
 
 from callkeeper_assets.warehouse.discrepancies import Discrepancy
 
-# Days are loaded, or compared; what waits in the inbox is processed, and what is old is deleted:
-# these have no days.
-Purpose = Literal["load", "compare", "process", "delete"]
+# Days are loaded, or compared; what waits in the inbox is processed, what is old is deleted, calls
+# are brought to privacy settings, a client is looked for: these have no days.
+Purpose = Literal["load", "compare", "process", "delete", "protect", "client"]
 
 
 class Planned(msgspec.Struct, frozen=True, tag=True):
@@ -75,6 +75,20 @@ class Retained(msgspec.Struct, frozen=True, tag=True):
     left: tuple[str, ...]
 
 
+class Said(msgspec.Struct, frozen=True, tag=True):
+    """What a run does that takes long."""
+
+    source: str
+    text: str
+
+
+class Concluded(msgspec.Struct, frozen=True, tag=True):
+    """What `forget`, `export` or `protect` came to; no phone number is in it."""
+
+    source: str
+    document: dict[str, Any]
+
+
 class TableTotal(msgspec.Struct, frozen=True):
     """What a run did to a table: rows."""
 
@@ -109,7 +123,18 @@ class Failed(msgspec.Struct, frozen=True, tag=True):
     run_id: str = ""
 
 
-Message = Planned | Started | Waiting | Progress | Compared | Retained | Finished | Failed
+Message = (
+    Planned
+    | Started
+    | Waiting
+    | Progress
+    | Compared
+    | Retained
+    | Said
+    | Concluded
+    | Finished
+    | Failed
+)
 
 
 def write_message(stream: IO[str], message: Message) -> None:

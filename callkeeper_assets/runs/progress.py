@@ -4,7 +4,7 @@ Steps report; a command that runs them in its own process listens. Nobody listen
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from callkeeper_assets.warehouse.discrepancies import ComparedDay
 
@@ -15,10 +15,14 @@ Phase = Literal["fetched", "loaded", "compared", "deleted"]
 Listener = Callable[[Phase, int, int], None]
 DayListener = Callable[[ComparedDay], None]
 RetentionListener = Callable[["Retained"], None]
+Words = Callable[[str], None]
+ResultListener = Callable[[dict[str, Any]], None]
 
 _listeners: list[Listener] = []
 _day_listeners: list[DayListener] = []
 _retention_listeners: list[RetentionListener] = []
+_word_listeners: list[Words] = []
+_result_listeners: list[ResultListener] = []
 
 
 def listen(listener: Listener) -> None:
@@ -52,3 +56,25 @@ def report_retained(retained: "Retained") -> None:
     """Report what a retention deleted, or would."""
     for listener in _retention_listeners:
         listener(retained)
+
+
+def listen_to_words(listener: Words) -> None:
+    """Have what a step says of what takes long passed to the listener."""
+    _word_listeners.append(listener)
+
+
+def say(text: str) -> None:
+    """Say what a step does that takes long."""
+    for listener in _word_listeners:
+        listener(text)
+
+
+def listen_to_results(listener: ResultListener) -> None:
+    """Have what a step came to, as a JSON document, passed to the listener."""
+    _result_listeners.append(listener)
+
+
+def report_result(document: dict[str, Any]) -> None:
+    """Report what a step came to; no personal data are in it."""
+    for listener in _result_listeners:
+        listener(document)

@@ -22,6 +22,7 @@ import psycopg
 import sqlalchemy as sa
 
 from callkeeper_assets.assets import build_shared_definitions, build_source_definitions
+from callkeeper_assets.assets.client_jobs import EXPORT, FORGET
 from callkeeper_assets.assets.fetching import name_pool
 from callkeeper_assets.assets.jobs import (
     list_table_keys,
@@ -31,6 +32,7 @@ from callkeeper_assets.assets.jobs import (
     plan_source_refresh,
 )
 from callkeeper_assets.assets.partitions import build_range_tags
+from callkeeper_assets.assets.protection import name_protection_job
 from callkeeper_assets.assets.reconciliation_job import name_reconciliation_job
 from callkeeper_assets.assets.report_jobs import name_all_reports_job, name_report_job
 from callkeeper_assets.assets.retention import name_retention_job
@@ -41,11 +43,13 @@ from callkeeper_assets.config.source import Source
 from callkeeper_assets.database.errors import DatabaseError
 from callkeeper_assets.database.url import database_url, explain_failure
 from callkeeper_assets.memory import keep_memory
+from callkeeper_assets.personal_data.requests import hand_over
 from callkeeper_assets.runs import progress
 from callkeeper_assets.runs.burial import COMMAND_LINE_TAG, bury_dead_runs, free_ended_runs
 from callkeeper_assets.runs.lock import held_run_lock
 from callkeeper_assets.runs.messages import (
     Compared,
+    Concluded,
     Failed,
     Finished,
     Message,
@@ -54,6 +58,7 @@ from callkeeper_assets.runs.messages import (
     Progress,
     Purpose,
     Retained,
+    Said,
     Started,
     TableTotal,
     Waiting,
@@ -83,7 +88,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGALRM):
         signal.signal(number, _interrupt)
     try:
-        source = _find_source(options.source)
+        if options.client:
+            _take_whisper(options.request)
+        source = None if options.client else _find_source(options.source)
         with dg.DagsterInstance.get() as instance:
             return 0 if _run_all(instance, source, options) else 1
     except (ConfigError, DatabaseError, WarehouseError) as error:
@@ -112,6 +119,7 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="callkeeper_assets.runs")
+    # Of a client's run no source's, but whatever the command calls all of them.
     parser.add_argument("source")
     parser.add_argument("--from", dest="first", type=date.fromisoformat)
     parser.add_argument("--to", dest="last", type=date.fromisoformat)
@@ -120,10 +128,21 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--inbox", action="store_true")
     parser.add_argument("--reconcile", action="store_true")
     parser.add_argument("--retain", action="store_true")
+    parser.add_argument("--protect", action="store_true")
+    parser.add_argument("--client", choices=(FORGET, EXPORT))
+    parser.add_argument("--request", default="")
+    parser.add_argument("--reference", default="")
     parser.add_argument("--report", metavar="NAME")
     parser.add_argument("--dry-run", action="store_true")
     parser.add_argument("--force", action="store_true")
     return parser.parse_args(arguments)
+
+
+def _take_whisper(request_id: str) -> None:
+    """Keep the number that a client's command hands over; none is a request's verification."""
+    whispered = sys.stdin.readline().strip()
+    if whispered:
+        hand_over(request_id, whispered)
 
 
 def _find_source(name: str) -> Source:
@@ -152,8 +171,13 @@ class _Work:
     assets: Sequence[dg.AssetKey] | None = None
 
 
-def _plan_works(source: Source, options: argparse.Namespace) -> list[_Work]:
+def _plan_works(source: Source | None, options: argparse.Namespace) -> list[_Work]:
     """Return what is run, one after the other."""
+    if source is None:
+        config = {"request": options.request}
+        if options.client == FORGET:
+            config |= {"reference": options.reference, "dry_run": options.dry_run}
+        return [_Work(options.client, [None], config, "client", needs_key=False)]
     if not options.refresh and not options.rebuild:
         return [_plan_work(source, options)]
     today = source.today()
@@ -174,6 +198,9 @@ def _plan_work(source: Source, options: argparse.Namespace) -> _Work:
     if options.retain:
         config = {"dry_run": options.dry_run}
         return _Work(name_retention_job(source.name), [None], config, "delete", needs_key=False)
+    if options.protect:
+        config = {"dry_run": options.dry_run}
+        return _Work(name_protection_job(source.name), [None], config, "protect", needs_key=False)
     ranges = [DayRange(options.first, options.last)]
     if options.report:
         job = name_report_job(source.name, options.report)
@@ -184,37 +211,50 @@ def _plan_work(source: Source, options: argparse.Namespace) -> _Work:
     return _Work(name_load_job(source.name), ranges, force, "load")
 
 
-def _run_all(instance: dg.DagsterInstance, source: Source, options: argparse.Namespace) -> bool:
-    url = database_url()
+def _run_all(
+    instance: dg.DagsterInstance, source: Source | None, options: argparse.Namespace
+) -> bool:
+    url, name = database_url(), options.source
     bury_dead_runs(instance, url)
+    ours = [source] if source else []
     definitions = dg.Definitions.merge(
-        build_shared_definitions([source]), build_source_definitions(source)
+        build_shared_definitions(ours), *map(build_source_definitions, ours)
     )
     works = _plan_works(source, options)
     ranges = [one for work in works for one in work.ranges]
     days = sum(one.days for one in ranges if one)
     purpose = works[0].purpose
-    _say(Planned(source=source.name, days=days, runs=len(ranges), purpose=purpose))
-    progress.listen(lambda phase, done, total: _say(Progress(source.name, phase, done, total)))
-    progress.listen_to_days(lambda day: _say(_build_compared(source, day)))
-    progress.listen_to_retention(lambda retained: _say(_build_retained(source, retained)))
+    _say(Planned(source=name, days=days, runs=len(ranges), purpose=purpose))
+    progress.listen(lambda phase, done, total: _say(Progress(name, phase, done, total)))
+    progress.listen_to_days(lambda day: _say(_build_compared(name, day)))
+    progress.listen_to_retention(lambda retained: _say(_build_retained(name, retained)))
+    progress.listen_to_words(lambda text: _say(Said(name, text)))
+    progress.listen_to_results(lambda document: _say(Concluded(name, document)))
     with _explained_loss(url):
         # All of them are tried: a day that fails must not keep the others from being loaded.
         done = [
-            _run_one(instance, url, definitions.resolve_job_def(work.job), source, one, work=work)
+            _run_one(
+                instance,
+                url,
+                definitions.resolve_job_def(work.job),
+                name,
+                one,
+                work=work,
+                source=source,
+            )
             for work in works
             for one in work.ranges
         ]
     return all(done)
 
 
-def _build_compared(source: Source, day: ComparedDay) -> Compared:
-    return Compared(source.name, day.day, day.calls, day.non_final, day.waiting, day.discrepancies)
+def _build_compared(name: str, day: ComparedDay) -> Compared:
+    return Compared(name, day.day, day.calls, day.non_final, day.waiting, day.discrepancies)
 
 
-def _build_retained(source: Source, retained: "retention.Retained") -> Retained:
+def _build_retained(source: str, retained: "retention.Retained") -> Retained:
     places = tuple(PlaceTotal(name, one.rows, one.bytes) for name, one in retained.places.items())
-    return Retained(source.name, retained.first_kept, places, tuple(sorted(retained.left)))
+    return Retained(source, retained.first_kept, places, tuple(sorted(retained.left)))
 
 
 @contextmanager
@@ -238,16 +278,17 @@ def _run_one(
     instance: dg.DagsterInstance,
     url: str,
     job: dg.JobDefinition,
-    source: Source,
+    name: str,
     days: DayRange | None,
     *,
     work: _Work,
+    source: Source | None,
 ) -> bool:
-    if work.needs_key:
+    if work.needs_key and source is not None:
         _wait_for_key(instance, url, source)
     run_id = str(uuid.uuid4())
     first, last = (days.first.isoformat(), days.last.isoformat()) if days else ("", "")
-    _say(Started(source=source.name, run_id=run_id, first=first, last=last))
+    _say(Started(source=name, run_id=run_id, first=first, last=last))
     with held_run_lock(url, run_id):
         result = job.execute_in_process(
             run_id=run_id,
@@ -261,16 +302,16 @@ def _run_one(
             raise_on_error=False,
         )
     if not result.success:
-        _say(Failed(source=source.name, run_id=run_id, error=_describe_failure(result)))
+        _say(Failed(source=name, run_id=run_id, error=_describe_failure(result)))
         return False
     tables = [
-        TableTotal(name, counts.added, counts.updated, counts.deleted)
-        for name, counts in total_run(url, run_id).items()
+        TableTotal(table, counts.added, counts.updated, counts.deleted)
+        for table, counts in total_run(url, run_id).items()
     ]
     others = tuple(day.isoformat() for day in days.others) if days else ()
     _say(
         Finished(
-            source=source.name,
+            source=name,
             run_id=run_id,
             first=first,
             last=last,

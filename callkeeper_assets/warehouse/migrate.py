@@ -16,7 +16,7 @@ from callkeeper_assets.warehouse.tables import TABLES
 
 VERSION_TABLE: Final = "callkeeper_alembic_version"
 # The newest migration's revision; a test compares it with the folder.
-HEAD: Final = "0007"
+HEAD: Final = "0008"
 _LOCK: Final = 0x636B_0001
 
 _Connection = psycopg.Connection[tuple[object, ...]]

@@ -43,7 +43,7 @@ CALLKEEPER_ERASURES: Final = Table(
     role="log",
     grain="request × source",
     key=("account_id", "request_id"),
-    description="The requests to forget a client, without the number.",
+    description="The requests to forget a client, for each source that was searched; no number.",
     columns=(
         ACCOUNT_ID,
         Column("request_id", "text", "The request; runs of the load log name it", nullable=False),
@@ -54,6 +54,22 @@ CALLKEEPER_ERASURES: Final = Table(
             "When all of it was erased; NULL while it is not: `callkeeper forget` ends it",
         ),
         Column("found", "jsonb", "What was found, by place: rows, calls, payloads", nullable=False),
+        Column("reference", "text", "On whose word, as `--reference` says; NULL if nobody said"),
+        Column(
+            "number_hash",
+            "text",
+            "The keyed hash of the number's last nine digits, see `callkeeper erasures`",
+        ),
+        Column(
+            "verified_at",
+            "timestamp with time zone",
+            "When everything was last searched for these digits, apart from what erases by them",
+        ),
+        Column(
+            "left_over",
+            "jsonb",
+            "Where they were found then, by place; {} if nowhere, NULL if nobody has looked",
+        ),
     ),
 )
 

@@ -15,6 +15,7 @@ import adbc_driver_postgresql
 import pyarrow as pa
 
 from callkeeper_assets.database import build_conninfo, explain_failure
+from callkeeper_assets.privacy.numbers import erase_numbers
 from callkeeper_assets.warehouse.arrow import INT, build_array
 from callkeeper_assets.warehouse.errors import (
     BadDataError,
@@ -27,6 +28,7 @@ from callkeeper_assets.warehouse.tables import TABLES
 
 Parameters = Mapping[str, pa.Array]
 
+# Shorter than a phone number: a part of one that a message has cut.
 _LONG_NUMBER = re.compile(r"\+?\d{6,}")
 _UNIQUE_VIOLATION = "23505"
 # Class of SQLSTATE: a value that the column's type does not take.
@@ -67,7 +69,7 @@ def explain_error(
         action: what PostgreSQL was to do.
         outcome: how things stand, and what to do, if it may be able to another time.
     """
-    first = _LONG_NUMBER.sub("…", text.partition("\n")[0])[:300].rstrip(". ")
+    first = _LONG_NUMBER.sub("…", erase_numbers(text.partition("\n")[0], "…"))[:300].rstrip(". ")
     said = f"PostgreSQL did not {action}: {first}"
     if state in _MISSING_TABLE:
         return SchemaError(f"{said}. The tables are not this program's: run `callkeeper check`.")

@@ -1,7 +1,7 @@
 """What of a payload may be written: its source's rule applied, and forgotten persons taken out.
 
-A body that this changes is kept as JSON, whatever it came as: the same names and values, read as
-one. What cannot be read loses all that looks like a phone number or an address.
+Such a body is written anew, as JSON, whatever it came as: the same names and values, of two with
+one name the last one. What cannot be read loses all that looks like a phone number or an address.
 """
 
 import re
@@ -40,12 +40,9 @@ def protect_payload(payload: Payload, protector: Protector, fields: Mapping[str,
     if payload.reason is not None:
         return replace(payload, body=protect_unreadable(payload.body, protector))
     try:
-        before = _encode(read_document(payload.format, payload.body))
-        after = protector.protect(before)
+        after = protector.protect(_encode(read_document(payload.format, payload.body)))
     except (UnreadableError, NotJsonError):
         return replace(payload, body=protect_unreadable(payload.body, protector))
-    if after is before:
-        return payload
     event = read_event(read_document("json", after), fields)
     return replace(payload, format="json", body=after, event=event)
 
@@ -75,11 +72,10 @@ def protect_unreadable(body: bytes, protector: Protector) -> bytes:
 def erase_body(form: Format, body: bytes, eraser: Eraser, scope: Scope) -> tuple[Format, bytes]:
     """Return the format and the body of what is left of a forgotten call's payload."""
     try:
-        before = _encode(read_document(form, body))
-        after = eraser.erase(before, scope)
+        after = eraser.erase(_encode(read_document(form, body)), scope)
     except (UnreadableError, NotJsonError):
         return form, erase_unreadable(body)
-    return (form, body) if after is before else ("json", after)
+    return "json", after
 
 
 def erase_unreadable(body: bytes) -> bytes:

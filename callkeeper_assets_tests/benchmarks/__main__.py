@@ -14,6 +14,7 @@ from typing import Final
 from callkeeper_assets_tests.benchmarks import (
     daemon,
     historic,
+    privacy,
     reconciliation,
     refreshes,
     reports,
@@ -45,6 +46,7 @@ class _Sizes:
     latency: tuple[int, int]
     retained: tuple[int, int]
     unified: tuple[int, int]
+    privacy: tuple[int, int]
 
 
 _FULL: Final = _Sizes(
@@ -61,9 +63,10 @@ _FULL: Final = _Sizes(
     (100, 10),
     (1_096, 366),
     (100, 3),
+    (30, 5),
 )
 _SHORT: Final = _Sizes(
-    5, 12, 1, 2, 100, 1, WebhookSizes(1, 2, 5_000), (2, 4), 2, 1, (20, 1), (30, 10), (3, 1)
+    5, 12, 1, 2, 100, 1, WebhookSizes(1, 2, 5_000), (2, 4), 2, 1, (20, 1), (30, 10), (3, 1), (3, 1)
 )
 _BENCHMARKS: Final[dict[str, Callable[[Stand, str, _Sizes], Section]]] = {
     "historic": lambda stand, peers, sizes: historic.compare_loads(stand, peers, sizes.load_days),
@@ -77,6 +80,7 @@ _BENCHMARKS: Final[dict[str, Callable[[Stand, str, _Sizes], Section]]] = {
         stand, sizes.reconciled_days, sizes.reconciled_rounds
     ),
     "unified": lambda stand, _, sizes: unified.compare_apis(stand, *sizes.unified),
+    "privacy": lambda stand, _, sizes: privacy.compare_rules(stand, *sizes.privacy),
     "daemon": lambda stand, _, sizes: daemon.measure_daemon(stand, sizes.daemon_sources),
     "reports": lambda stand, _, sizes: reports.compare_reports(stand, *sizes.report_days),
     "location": lambda stand, _, sizes: compare_loading(
@@ -108,6 +112,7 @@ def main() -> None:
         retention.ACCOUNT,
         retention.BESIDE,
         unified.ACCOUNT,
+        privacy.ACCOUNT,
     ]
     oldest = today() - dt.timedelta(days=max(sizes.memory_days, sizes.retained[0]) + 30)
     sections: list[Section] = []

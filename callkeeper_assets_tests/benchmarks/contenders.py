@@ -38,6 +38,8 @@ _PEER_SCHEMAS: Final[dict[ContenderName, str]] = {
 }
 # Today and the two days before it.
 OVERLAP_DAYS: Final = 2
+# The variable with the key that hashes are made with.
+PRIVACY_KEY: Final = "BENCH_PRIVACY_KEY"
 _EARLY: Final = "0 5 * * *"
 _SOURCE: Final = """\
 type: callkeeper_assets.CallKeeperSource
@@ -85,6 +87,7 @@ class Contender:
             "CALLKEEPER_HOME": str(self.folder),
             "CALLKEEPER_DATABASE_URL": self.database_url,
             "CALLKEEPER_DEFS": str(self.folder / "defs"),
+            PRIVACY_KEY: "long enough to hash with",
             **{_key_variable(name): key for name, key in self.stand.keys.items()},
         }
 

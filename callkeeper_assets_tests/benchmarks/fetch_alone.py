@@ -40,9 +40,10 @@ def main() -> int:
             instance,
             database_url(),
             definitions.resolve_job_def(_JOB),
-            source,
+            source.name,
             days,
             work=worker._Work(_JOB, [days], {"force": False}, "load"),
+            source=source,
         )
     return 0 if is_done else 1
 

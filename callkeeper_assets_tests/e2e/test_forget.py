@@ -5,6 +5,8 @@ kill in the middle leaves what the next run ends. Other clients' calls are as th
 """
 
 import json
+import os
+import signal
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,6 +15,7 @@ import pytest
 from callkeeper_assets.simulator.running import RunningSimulator, run_simulator
 from callkeeper_assets_tests.chaos.holds import hold, wait_for_servers_end_of_it
 from callkeeper_assets_tests.chaos.installation import Installation
+from callkeeper_assets_tests.cli.conftest import children_of
 from callkeeper_assets_tests.e2e.clients import (
     FIRST,
     LAST,
@@ -111,11 +114,29 @@ def check_what_is_exported(installation: Installation, ids: tuple[int, int, int]
     source = document["sources"]["office"]
     assert {int(one["call"]["id"]) for one in source["raw_calls"]} == set(ids)
     assert sum(one["refused_answer"] for one in source["raw_calls"]) == 2
-    assert len(source["webhook_payloads"]) == 5
+    assert len(source["webhook_payloads"]) == 6
     assert installation.run("export", PHONE, "--output", str(file)).code == 2
     assert installation.run("export", "+7 903 000-00-00").document["sources"] == {}
 
 
+def check_the_record(installation: Installation, request_id: str) -> None:
+    """It says what was found, and that nothing is left; Dagster has the runs, as the UI shows."""
+    [(found, is_finished, left_over, has_hash)] = installation.query(
+        "SELECT found ->> 'calls', finished_at IS NOT NULL, left_over, number_hash LIKE 'last9%%'"
+        " FROM callkeeper_erasures WHERE request_id = %s",
+        request_id,
+    )
+    assert (found, is_finished, left_over, has_hash) == ("3", True, {}, True)
+    runs = "SELECT pipeline_name, status FROM dagster.runs WHERE pipeline_name IN (%s, %s)"
+    found_runs = installation.query(runs, "forget", "export")
+    assert found_runs.count(("forget", "SUCCESS")) == 3
+    assert found_runs.count(("export", "SUCCESS")) == 2
+    verified = installation.run("erasures", "--verify", request_id, "--json")
+    assert verified.code == 0, verified
+    assert [one["left_over"] for one in verified.document["erasures"]] == [{}]
+
+
+@pytest.mark.timeout(900)
 def test_a_client_is_nowhere_and_does_not_come_back(
     installation: Installation, world: tuple[RunningSimulator, tuple[int, int, int]]
 ) -> None:
@@ -140,17 +161,14 @@ def test_a_client_is_nowhere_and_does_not_come_back(
     assert forgotten.document["found"] == dry.document["found"]
     [source] = dry.document["found"]["sources"]
     assert (source["calls"], source["mentions"], source["raw_calls"]) == (3, 1, 5)
-    assert source["payloads"] == 5
+    assert source["payloads"] == 6
     assert find(installation) == []
     assert read_others(installation, ids) == others
     check_what_is_left(installation, ids)
     again = installation.run("forget", PHONE)
     assert again.code == 0
     assert "nowhere" in again.stdout
-    [(found, finished)] = installation.query(
-        "SELECT found ->> 'calls', finished_at IS NOT NULL FROM callkeeper_erasures"
-    )
-    assert (found, finished) == ("3", True)
+    check_the_record(installation, forgotten.document["request_id"])
     printed = [one.stdout + one.stderr for one in (dry, forgotten, again)]
     assert not SEARCHER.is_in("".join(printed).encode())
 
@@ -167,6 +185,7 @@ def test_a_client_is_nowhere_and_does_not_come_back(
     check_what_is_left(installation, ids)
 
 
+@pytest.mark.timeout(900)
 def test_what_kills_leave_the_next_run_ends(
     installation: Installation, world: tuple[RunningSimulator, tuple[int, int, int]]
 ) -> None:
@@ -177,8 +196,12 @@ def test_what_kills_leave_the_next_run_ends(
         with hold(installation, f"LOCK TABLE {table} IN EXCLUSIVE MODE") as held:
             process = installation.start("callkeeper_assets.cli.main", "forget", PHONE)
             held.wait_for_somebody()
-            process.kill()
-            process.communicate(timeout=60)
+            # The process that erases, not the command that waits for it.
+            for worker in children_of(process.pid):
+                os.kill(worker, signal.SIGKILL)
+            _, said = process.communicate(timeout=60)
+        assert process.returncode == 1
+        assert "was killed" in said
         wait_for_servers_end_of_it(installation)
         # What it waits to do when it is killed, the server may do all the same.
         assert table == _STEPS[-1] or find(installation), f"killed before it wrote to {table}"

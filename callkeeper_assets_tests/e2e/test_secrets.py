@@ -43,6 +43,8 @@ _SIMULATED: Final = {
     "unknown": AnswerSettings(refusal="unknown_user", failure_shape="object"),
     "silent": AnswerSettings(),
 }
+# Of no call, so that whatever has it has it from a command.
+_NOBODYS: Final = "79005550199"
 _ECHOED: Final = ("page", "error", "reason", "refusal", "redirect", "call")
 
 
@@ -195,6 +197,34 @@ def _take_webhooks(installation: Installation, token: str) -> list[Ended]:
     return [Ended(0, printed, ""), failed, *ended]
 
 
+def _handle_personal_data(installation: Installation, number: str) -> list[Ended]:
+    """Hash, give out, forget and prove, each a job of Dagster; return what was printed."""
+    file = installation.defs / "good" / "defs.yaml"
+    right = file.read_text()
+    ruled = right + "  privacy: {phones: hash, key: {env: GOOD_PRIVACY_KEY}, ips: mask}\n"
+    file.write_text(ruled)
+    words = (
+        ("protect", "good", "--dry-run"),
+        ("protect", "good"),
+        ("export", number),
+        ("forget", number, "--dry-run"),
+        ("forget", number, "--reference", "a letter of 2026-01-12", "--json"),
+        ("erasures",),
+        ("erasures", "--json"),
+    )
+    ended = [installation.run(*each) for each in words]
+    assert [one.code for one in ended] == [0] * len(words), ended
+    # A key in place of its variable's name, and one that is not set.
+    file.write_text(ruled.replace("GOOD_PRIVACY_KEY", installation.variables["GOOD_PRIVACY_KEY"]))
+    ended.append(installation.run("protect", "good"))
+    file.write_text(ruled)
+    unset = replace(installation, variables={**installation.variables, "GOOD_PRIVACY_KEY": ""})
+    ended += [unset.run(*each) for each in (("protect", "good"), ("forget", number))]
+    assert [one.code for one in ended[len(words) :]] == [2, 1, 1], ended[len(words) :]
+    file.write_text(right)
+    return ended
+
+
 def _kill_a_load(installation: Installation) -> str:
     """Kill a load in its middle; return what it had printed."""
     with hold(installation, "LOCK TABLE callkeeper_loads IN EXCLUSIVE MODE") as held:
@@ -267,10 +297,12 @@ def test_no_key_is_anywhere_after_success_and_every_failure(
         keys = _add_sources(installation, simulator, echo, token, api)
         printed = _do_everything(installation, keys)
         taken = _take_webhooks(installation, token)
+        privacy_key = installation.variables["GOOD_PRIVACY_KEY"] = "k3Y" + secrets.token_hex(16)
+        taken += _handle_personal_data(installation, f"+{_NOBODYS}")
     said = "\n".join(one.stdout + one.stderr for one in taken)
-    assert not Searcher([*keys.values(), token]).is_in(said.encode())
+    assert not Searcher([*keys.values(), token, privacy_key]).is_in(said.encode())
     assert not Searcher(keys.values()).is_in(printed.encode())
-    searcher = Searcher([*keys.values(), token])
+    searcher = Searcher([*keys.values(), token, privacy_key, _NOBODYS])
     assert list(searcher.search_tables(installation)) == []
     assert list(searcher.search_files(installation.home)) == []
     newer = _find_newer_files(marker.stat().st_mtime)

@@ -116,7 +116,7 @@ def test_the_key_of_a_record_tells_nothing_of_the_person() -> None:
 def test_protect_reaches_them(office: Office) -> None:
     _fetch(office, *RECORDS)
     masked = replace(office.source, privacy=Privacy(Rule("mask", "mask")))
-    done = apply_privacy(office.url, office.store, masked, lambda _: None, is_dry=False)
+    done = apply_privacy(office.url, office.store, masked, lambda _: None, is_dry=False, run_id="r")
     assert done.problems == ()
     text = _stored(office)
     assert "Ivan" in text

@@ -7,11 +7,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from callkeeper_assets.privacy.numbers import (
-    build_search,
     erase_numbers,
     find_number,
     find_sure,
     has_number,
+    may_have,
     normalise,
 )
 from callkeeper_assets_tests.privacy.writings import WRITINGS
@@ -58,7 +58,7 @@ def test_a_number_is_found_in_any_writing_and_whole(
     assert normalise(found.replace("+7+", "+7 ").replace("+", " ")) == f"7{national}"
     assert text[: place.start].rstrip("(+").strip() == before.strip()
     assert text[place.end :].strip() == after.strip()
-    assert build_search(f"7{national}").search(text)
+    assert may_have(text, [national])
 
 
 @pytest.mark.parametrize(

@@ -62,9 +62,10 @@ def test_an_unreadable_body_has_nothing_that_looks_like_a_number(body: bytes) ->
     assert b"916" not in payload.body.replace(b"\0", b"")
 
 
-def test_a_body_without_personal_data_is_kept_as_received() -> None:
-    body = b'{ "id": 5,  "attempt": 1.0 }'
-    assert receive(body).body == body
+def test_a_body_is_written_anew_under_a_rule_and_kept_as_received_without() -> None:
+    body = b'{ "id": 5,  "attempt": 1.0, "phone2": "+79161234567", "phone2": null }'
+    assert receive(body).body == b'{"id":5,"attempt":1.0,"phone2":null}'
+    assert protect_payload(read_payload("", b"", body, {}), Protector(Rule()), {}).body == body
     keeping = protect_payload(read_payload("", b"", b"a=79161234567", {}), Protector(Rule()), {})
     assert (keeping.format, keeping.body) == ("form", b"a=79161234567")
 
