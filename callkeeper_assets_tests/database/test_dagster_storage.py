@@ -84,7 +84,7 @@ def test_options_that_a_url_has_already_are_kept() -> None:
     url = "postgresql://u:p%40@h:5432/d?sslmode=require&options=-c%20statement_timeout%3D9s"
     assert storage_url(url) == (
         "postgresql://u:p%40@h:5432/d?sslmode=require"
-        "&options=-c%20statement_timeout%3D9s%20-c%20search_path%3Ddagster"
+        "&options=-c%20statement_timeout%3D9s%20-c%20search_path%3Ddagster&client_encoding=UTF8"
     )
 
 
