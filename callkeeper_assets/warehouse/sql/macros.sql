@@ -97,8 +97,8 @@ CREATE OR REPLACE MACRO phone_number(value) AS
 -- Several managers' numbers in one text, parted by _, each with its extension behind ^ or with none:
 -- 74950000001^12_74950000003^_. One alone can be followed by an empty extension and _. An entry is an
 -- address of SIP, in whose user an underscore may stand, a hashed number, or digits, of which some
--- may be masked, with the brackets that stand around a code. privacy.numbers takes lists apart by
--- the same pattern.
+-- may be masked, with the brackets that stand around a code. privacy.phone_fields takes lists apart
+-- for rules.
 CREATE OR REPLACE MACRO phone_entry() AS
     '(?:[^@^]+@[^_@^]+|sips?:[^_@^]+|tel_[a-p]{20}|[+]?[(]?[0-9*][0-9*().\s-]*)';
 CREATE OR REPLACE MACRO phone_list(value) AS
