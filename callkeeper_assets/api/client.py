@@ -6,7 +6,7 @@ are fetched side by side and handed out in order, a bounded number of them held 
 
 import threading
 from collections import deque
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, date, datetime
 from typing import Self, cast
@@ -29,6 +29,12 @@ from callkeeper_assets.api.statistics_api import StatisticsApi
 from callkeeper_assets.api.troubles import Trouble
 from callkeeper_assets.api.unified_api import UnifiedApi
 from callkeeper_assets.api.windows import Window, window_of_day
+
+Prepare = Callable[[DayOfCalls], DayOfCalls]
+
+
+def _as_it_came(fetched: DayOfCalls) -> DayOfCalls:
+    return fetched
 
 
 def _day_of_calls(day: date, window: Window, read: ReadDay, errand: Errand) -> DayOfCalls:
@@ -164,24 +170,30 @@ class CallKeeperClient:
         """Fetch all calls of the day."""
         return self._fetch_day(day, threading.Event())
 
-    def fetch_days(self, days: Iterable[date]) -> Generator[DayOfCalls]:
+    def fetch_days(
+        self, days: Iterable[date], prepare: Prepare = _as_it_came
+    ) -> Generator[DayOfCalls]:
         """Fetch days side by side, from now on; they come in the order of `days`.
 
-        At most twice `parallel_days` days are held, the one last yielded included. Days before a
-        failed one are yielded, then its error is raised; what else is under way is stopped then,
-        and also when the generator is closed early.
+        Each is prepared in the thread that has fetched it, while others are under way. At most
+        twice `parallel_days` days are held, the one last yielded included. Days before a failed one
+        are yielded, then its error is raised; what else is under way is stopped then, and also when
+        the generator is closed early.
         """
-        fetching = self._fetch_days(days)
+        fetching = self._fetch_days(days, prepare)
         # What the caller does before he takes the first day goes on beside it.
         next(fetching)
         return cast("Generator[DayOfCalls]", fetching)
 
-    def _fetch_days(self, days: Iterable[date]) -> Generator[DayOfCalls | None]:
+    def _fetch_days(self, days: Iterable[date], prepare: Prepare) -> Generator[DayOfCalls | None]:
         """Yield None when the first days are under way, then the days."""
         stop = threading.Event()
         waiting = iter(days)
         under_way: deque[Future[DayOfCalls]] = deque()
         executor = ThreadPoolExecutor(self._parallel_days, f"callkeeper-{self._source}")
+
+        def fetch(day: date) -> DayOfCalls:
+            return prepare(self._fetch_day(day, stop))
 
         def top_up() -> None:
             if any(future.done() and future.exception() for future in under_way):
@@ -190,7 +202,7 @@ class CallKeeperClient:
                 day = next(waiting, None)
                 if day is None:
                     return
-                under_way.append(executor.submit(self._fetch_day, day, stop))
+                under_way.append(executor.submit(fetch, day))
 
         try:
             top_up()

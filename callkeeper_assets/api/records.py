@@ -34,7 +34,7 @@ class DayOfCalls:
         day: The day, in the source's time zone.
         call_ids: The calls' ids at the source.
         epochs: The calls' times, whole seconds since 1970 in UTC.
-        payloads: The calls' JSON texts (UTF-8), byte for byte as received.
+        payloads: The calls' JSON texts (UTF-8), byte for byte as received, or as a rule wants them.
         window_from: The day's first instant, UTC.
         window_to: The next day's first instant, UTC.
         requests: HTTP requests that the day took, those retried or halved included.

@@ -48,7 +48,7 @@ class Judgement:
         source: that is asked.
         store: where its raw calls lie.
         guard: how much of a day may vanish; None does without.
-        shield: what calls pass before anything is written.
+        shield: what records pass before anything is written.
     """
 
     context: dg.AssetExecutionContext
@@ -59,6 +59,9 @@ class Judgement:
 
     def judge(self, fetched: DayOfCalls) -> DayToStore:
         """Turn an answer into a day to store, refused if too many calls of the stored day are gone.
+
+        Args:
+            fetched: its calls have passed the shield.
 
         Raises:
             RawError: The stored day cannot be read.
@@ -79,11 +82,7 @@ class Judgement:
                 _name_calls(fetched.strays),
             )
         return DayToStore(
-            calls=build_table(
-                fetched.call_ids,
-                fetched.epochs,
-                self.shield.pass_calls(fetched.call_ids, fetched.payloads),
-            ),
+            calls=build_table(fetched.call_ids, fetched.epochs, fetched.payloads),
             details=DayDetails(
                 source=self.source.name,
                 day=fetched.day,

@@ -148,7 +148,8 @@ def _fetch(
         total = len(days)
         with (
             callkeeper.open_client(source) as client,
-            closing(client.fetch_days(tuple(days))) as answers,
+            judgement.shield.passing(total) as prepare,
+            closing(client.fetch_days(tuple(days), prepare)) as answers,
         ):
             for fetched in answers:
                 day = judgement.judge(fetched)

@@ -199,7 +199,8 @@ def _reconcile(
     account, total, outcome = build_account(source), len(days), _Outcome()
     with (
         callkeeper.open_client(source) as client,
-        closing(client.fetch_days(tuple(days))) as answers,
+        judgement.shield.passing(total) as prepare,
+        closing(client.fetch_days(tuple(days), prepare)) as answers,
     ):
         results = reconcile_days(
             url,

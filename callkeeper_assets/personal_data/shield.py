@@ -5,23 +5,32 @@ calls pass through untouched.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
 from hashlib import blake2b
 from typing import Final
 
 from callkeeper_assets.api.calls import UnusableRecord
+from callkeeper_assets.api.errors import RetryLaterError
+from callkeeper_assets.api.records import DayOfCalls
 from callkeeper_assets.api.redaction import register_secret
 from callkeeper_assets.api.unified_calls import HASHED_IDS, identify_call_of_first_reading
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.database import connect
 from callkeeper_assets.personal_data.settings import note_setting
+from callkeeper_assets.privacy.process import ProcessEndedError, ProtectorProcess
 from callkeeper_assets.privacy.rewriting import NOTHING, Eraser, NotJsonError, Protector, Scope
 from callkeeper_assets.privacy.rule import Rule
 from callkeeper_assets.raw.days import UnusableRow
 from callkeeper_assets.warehouse.forgotten_calls import read_forgotten_calls
 
 _DIGITS: Final = re.compile(rb"\d")
+# From so many days on, a process of its own for the rule is worth its start.
+_DAYS_FOR_A_PROCESS: Final = 4
+
+ProtectAll = Callable[[Sequence[bytes]], list[bytes | None]]
 
 
 @dataclass(frozen=True)
@@ -38,23 +47,46 @@ class Shield:
     eraser: Eraser
     forgotten: Mapping[int, Scope]
 
-    def pass_calls(self, call_ids: Sequence[int], payloads: Sequence[bytes]) -> Sequence[bytes]:
-        """Return the calls' JSON as it may be written; parallel to `call_ids`."""
-        if not self.protector.rule.is_active and not self.forgotten:
-            return payloads
-        return [self.pass_call(*call) for call in zip(call_ids, payloads, strict=True)]
+    @contextmanager
+    def passing(self, days: int) -> Iterator[Callable[[DayOfCalls], DayOfCalls]]:
+        """Give what turns a fetched day's calls into what may be written of them.
 
-    def pass_call(self, call_id: int, payload: bytes) -> bytes:
-        """Return a call's JSON as it may be written."""
+        Args:
+            days: How many are going to pass.
+        """
+        if not self.protector.rule.is_active or days < _DAYS_FOR_A_PROCESS:
+            yield partial(self._pass_day, self.protector.protect_all)
+            return
+        with ProtectorProcess(self.protector.rule) as process:
+            yield partial(self._pass_day, process.protect_all)
+
+    def _pass_day(self, protect_all: ProtectAll, fetched: DayOfCalls) -> DayOfCalls:
+        try:
+            passed = self.pass_calls(fetched.call_ids, fetched.payloads, protect_all)
+            return replace(fetched, payloads=passed)
+        except ProcessEndedError as error:
+            raise RetryLaterError(
+                f"{fetched.day} is not stored: {error} Free memory, or set parallel_days lower, "
+                "and run it again."
+            ) from None
+
+    def pass_calls(
+        self, call_ids: Sequence[int], payloads: Sequence[bytes], protect_all: ProtectAll
+    ) -> list[bytes]:
+        """Return the calls' JSON as it may be written; parallel to `call_ids`."""
+        if self.forgotten:
+            payloads = [self._erase(*call) for call in zip(call_ids, payloads, strict=True)]
+        return [NOTHING if one is None else one for one in protect_all(payloads)]
+
+    def _erase(self, call_id: int, payload: bytes) -> bytes:
+        """Return a call's JSON without the person, if he was forgotten."""
         scope = self.forgotten.get(call_id)
-        if scope is None and call_id >= HASHED_IDS and self.forgotten:
+        if scope is None and call_id >= HASHED_IDS:
             # It may have been forgotten when it still had its former id.
             former = identify_call_of_first_reading(payload)
             scope = None if former is None else self.forgotten.get(former)
         try:
-            if scope is not None:
-                payload = self.eraser.erase(payload, scope)
-            return self.protector.protect(payload)
+            return payload if scope is None else self.eraser.erase(payload, scope)
         except NotJsonError:
             return NOTHING
 

@@ -22,16 +22,18 @@ class KnownValues:
 
     Attributes:
         harmless: texts, whole numbers and what stands for nothing, in which no number can be.
-        spoken: addresses that are in these.
+        doubtful: texts in which one can be.
+        spoken: addresses that are in the harmless ones.
     """
 
     harmless: set[object] = field(default_factory=lambda: set(_NOTHING))
+    doubtful: set[object] = field(default_factory=set)
     spoken: set[str] = field(default_factory=set)
 
     @property
     def is_full(self) -> bool:
         """Whether it is time to begin anew: with the next call, not within one."""
-        return len(self.harmless) >= _MOST
+        return len(self.harmless) + len(self.doubtful) >= _MOST
 
     def is_harmless(self, value: object) -> bool:
         """Whether no number can be in a value, and its addresses are known; both are remembered."""
@@ -41,6 +43,8 @@ class KnownValues:
             return True
         text = value if type(value) is str else str(value)
         if text.startswith(("{", "[")) or has_run(text):
+            if len(text) <= _LONGEST:
+                self.doubtful.add(text)
             return False
         spoken = {str(address) for _, address in read_addresses(fold(text))}
         if len(text) > _LONGEST:

@@ -5,7 +5,7 @@ page's address, in tags, in a field that nobody has declared, in the name of one
 personal keeps its value; the text is always written anew.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, Literal
@@ -94,6 +94,22 @@ class Protector:
             return payload
         quick = self._quick.protect(payload)
         return self._protect_closely(decode(payload)) if quick is None else quick
+
+    def protect_all(self, payloads: Sequence[bytes]) -> list[bytes | None]:
+        """Do as `protect` does to each, in less time; None stands for what is not JSON."""
+        if not self.rule.is_active:
+            return list(payloads)
+        quick = self._quick.protect_all(payloads)
+        return [
+            self._protect_if_json(payload) if done is None else done
+            for payload, done in zip(payloads, quick, strict=True)
+        ]
+
+    def _protect_if_json(self, payload: bytes) -> bytes | None:
+        try:
+            return self._protect_closely(decode(payload))
+        except NotJsonError:
+            return None
 
     def _protect_closely(self, document: Any) -> bytes:  # noqa: ANN401 -- JSON
         known = _Known()

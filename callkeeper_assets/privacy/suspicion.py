@@ -1,11 +1,12 @@
-"""Whether one more number or address may be in texts: asked of each call, so in bytes, and fast.
+"""Whether one more number or address may be in texts: asked of all calls, so in bytes, and fast.
 
+What a call itself names is looked for in its own texts, all else in those of many calls at once.
 Finds too much rather than too little. What `numbers` and `addresses` find in a text must be found
 here as well, in some way; a test holds it. Whoever gets an answer of yes asks them.
 """
 
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Final
 
 from callkeeper_assets.privacy.folding import stands_for_itself
@@ -64,40 +65,49 @@ def _is_exotic(text: bytes) -> bool:
     )
 
 
-def _may_have_address(text: bytes, addresses: Iterable[str]) -> bool:
-    for one in addresses:
-        if one.encode() in text:
-            return True
+def _may_have_address(text: bytes) -> bool:
+    """Whether there may be an address of version 6, by which one of version 4 may be told."""
     lower = text.lower()
-    for sign in _OF_VERSION_SIX:
-        if sign in lower:
-            return True
-    return b"%" in text and _ESCAPED_COLON.search(text) is not None
+    return any(sign in lower for sign in _OF_VERSION_SIX)
 
 
-def _may_have_other(text: bytes, kept: Collection[str]) -> bool:
-    """Whether there may be a number that nobody named, but those that are kept."""
-    classes = text.translate(_CLASSES)
-    if (_NEARLY_GROUPED.search(classes) and _GROUPED.search(classes)) or b"wa.me/" in text:
+def _has_group(classes: bytes) -> bool:
+    return any(
+        # What is grouped has no letter in it.
+        _GROUPED.search(
+            classes, classes.rfind(b"x", 0, one.start()) + 1, classes.find(b"x", one.end())
+        )
+        for one in _NEARLY_GROUPED.finditer(classes)
+    )
+
+
+def _may_have_other(text: bytes) -> bool:
+    """Whether there may be a number that nobody named and that has no plus."""
+    classes = text.translate(_CLASSES) + b"x"
+    if b"wa.me/" in text or _has_group(classes):
         return True
     if _AFTER_WORD.search(classes) and _WORDS.search(text):
         return True
-    if b"+" in text:
-        for found in _PLUS.findall(text):
-            if not kept or readings(found.decode("utf-8", "replace")).isdisjoint(kept):
-                return True
     return bool(_RUSSIAN_WORD.search(text) or _RUSSIAN_CAPITALS.search(text))
 
 
-def may_hold(
+def _has_plus(text: bytes, kept: Collection[str]) -> bool:
+    """Whether there may be a number with a plus, but those that are kept."""
+    return any(
+        not kept or readings(found.decode("utf-8", "replace")).isdisjoint(kept)
+        for found in _PLUS.findall(text)
+    )
+
+
+def search_sought(
     texts: Sequence[str],
-    *,
     cores: Iterable[bytes],
     addresses: Collection[str],
     kept: Collection[str],
+    *,
     also_others: bool,
-) -> bool:
-    """Whether a number or an address may be in one of the texts.
+) -> str | None:
+    """Look through a call's texts for what the call itself names.
 
     Args:
         texts: Any.
@@ -105,22 +115,60 @@ def may_hold(
         addresses: That are looked for, of version 4.
         kept: Numbers that may be there.
         also_others: Whether every other number counts as well.
+
+    Returns:
+        What is left to be looked through by `find_suspects`; None if there may be something.
     """
     joined = _BETWEEN.join(("", *texts))
+    for one in addresses:
+        if one in joined:
+            return None
     text = joined.encode()
-    if (
-        _is_odd(joined)
-        or (b"&" in text and _ENTITY.search(text))
-        or (not joined.isascii() and _is_exotic(text))
-        or (addresses and _may_have_address(text, addresses))
-    ):
-        return True
     if b"%" in text:
+        if addresses and _ESCAPED_COLON.search(text):
+            return None
         text = _HARMLESS.sub(b"-", text.replace(b"%2B", b"+").replace(b"%2b", b"+"))
         if _ESCAPE.search(text):
-            return True
+            return None
+        joined = text.decode()
     digits = text.translate(None, _NO_DIGITS)
     for core in cores:
         if core in digits:
-            return True
-    return also_others and _may_have_other(text, kept)
+            return None
+    return None if also_others and b"+" in text and _has_plus(text, kept) else joined
+
+
+def find_suspects(
+    texts: Sequence[str], *, also_addresses: bool, also_others: bool
+) -> Iterator[int]:
+    """Yield which texts may hold an address or a number, in whatever writing, that is not theirs.
+
+    Args:
+        texts: As `search_sought` returns them.
+        also_addresses: Whether addresses are looked for.
+        also_others: Whether numbers are that nobody named.
+    """
+
+    def look(start: int, end: int) -> Iterator[int]:
+        joined = "".join(texts[start:end])
+        if not _is_suspect(joined, also_addresses=also_addresses, also_others=also_others):
+            return
+        if end - start == 1:
+            yield start
+            return
+        middle = (start + end) // 2
+        yield from look(start, middle)
+        yield from look(middle, end)
+
+    return look(0, len(texts))
+
+
+def _is_suspect(joined: str, *, also_addresses: bool, also_others: bool) -> bool:
+    text = joined.encode()
+    return bool(
+        _is_odd(joined)
+        or (b"&" in text and _ENTITY.search(text))
+        or (not joined.isascii() and _is_exotic(text))
+        or (also_addresses and _may_have_address(text))
+        or (also_others and _may_have_other(text))
+    )

@@ -98,7 +98,9 @@ def test_a_forgotten_client_goes_from_them_and_does_not_come_back(office: Office
     assert forgetter.forget(NUMBER, is_dry=True).found.is_empty
     # A record whose id can be read is the call of that id, also when it has its time one day.
     shield = open_shield(office.url, office.source)
-    assert NUMBER not in shield.pass_call(12, b'{"id": 12, "phone2": "79161234567"}').decode()
+    payload = b'{"id": 12, "phone2": "79161234567"}'
+    (passed,) = shield.pass_calls([12], [payload], shield.protector.protect_all)
+    assert NUMBER not in passed.decode()
 
 
 def test_the_key_of_a_record_tells_nothing_of_the_person() -> None:
