@@ -301,18 +301,20 @@ def _look_at_usual(seen: _Seen) -> None:
     """Have those values searched that are not known and may hold something."""
     harmless = seen.values.harmless
     try:
-        if harmless.issuperset(seen.usual):
-            return
-        fresh = [one for one in seen.usual if one not in harmless]
+        fresh = _list_others(seen.usual, harmless)
     except TypeError:
-        # A list cannot be known.
-        fresh = _flatten(seen.usual)
+        # A list cannot be known, but what is in it.
+        fresh = _list_others(_flatten(seen.usual), harmless)
     doubtful = seen.values.doubtful
     for one in fresh:
         if type(one) is str and one in doubtful:
             seen.rest.append(one)
         elif not seen.values.is_harmless(one):
             _put_rest(one, seen)
+
+
+def _list_others(values: list[Any], known: set[object]) -> list[Any]:
+    return [] if known.issuperset(values) else [one for one in values if one not in known]
 
 
 def _check_undeclared(values: Iterable[Any], seen: _Seen) -> None:
@@ -343,26 +345,29 @@ def _put_rest(value: object, seen: _Seen) -> None:
         seen.rest.append(value)
     elif type(value) is int:
         seen.rest.append(str(value))
-    elif isinstance(value, msgspec.Raw):
-        seen.rest.append(bytes(value).decode())
-    elif type(value) is list:
-        for one in _flatten(value):
-            _put_rest(one, seen)
     elif value is not None and type(value) is not bool:
-        raise _UnusualError
+        _put_all(_flatten((value,)), seen)
 
 
 def _flatten(values: Iterable[Any]) -> list[Any]:
-    """Return values, and those of lists among them; an object is unusual."""
+    """Return values, and those of lists among them, as what can be known."""
     found: list[Any] = []
     for one in values:
-        if type(one) is list:
-            found += one
-        else:
+        kind = type(one)
+        if kind is str or kind is int or one is None:
             found.append(one)
-    if any(type(one) in (dict, list) for one in found):
-        raise _UnusualError
+        elif kind is list:
+            found += map(_read_value, one)
+        else:
+            found.append(_read_value(one))
     return found
+
+
+def _read_value(value: Any) -> Any:  # noqa: ANN401
+    """Return a number with a fraction as its text; an object is unusual."""
+    if type(value) in (dict, list):
+        raise _UnusualError
+    return bytes(value).decode() if isinstance(value, msgspec.Raw) else value
 
 
 def _build_take(names: Sequence[str]) -> Callable[[dict[str, Any]], Collection[Any]]:
