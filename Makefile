@@ -30,7 +30,7 @@ demo: .venv/installed ## two simulated accounts, a month of calls, from API to t
 	$(RUN) callkeeper_assets.cli.main demo $(ARGS)
 
 test: .venv/installed-dev ## all tests but the long ones
-	$(RUN) pytest -n $(WORKERS) callkeeper_assets_tests
+	$(RUN) pytest -n $(WORKERS) --dist worksteal callkeeper_assets_tests
 
 lint: .venv/installed-dev ## style and types
 	$(RUN) ruff check .
