@@ -15,7 +15,7 @@ from callkeeper_assets.api.errors import CallKeeperError, RetryLaterError
 from callkeeper_assets.assets.account import build_account
 from callkeeper_assets.config.errors import ConfigError
 from callkeeper_assets.config.source import Source
-from callkeeper_assets.database.errors import DatabaseError
+from callkeeper_assets.database.errors import DatabaseError, DatabaseLostError
 from callkeeper_assets.raw.errors import RawError, StoreError
 from callkeeper_assets.runs.burial import COMMAND_LINE_TAG
 from callkeeper_assets.warehouse.errors import UnavailableError, WarehouseError
@@ -30,7 +30,7 @@ StepContext: TypeAlias = (
 )
 
 _ERRORS = (CallKeeperError, ConfigError, DatabaseError, RawError, WarehouseError)
-_TRANSIENT = (RetryLaterError, StoreError, UnavailableError)
+_TRANSIENT = (DatabaseLostError, RetryLaterError, StoreError, UnavailableError)
 
 
 def build_failure(context: StepContext, error: Exception) -> dg.Failure:

@@ -6,7 +6,9 @@ asks here; nobody else reads the variable.
 
 import os
 import threading
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, unquote, urlsplit
 
@@ -17,10 +19,19 @@ from callkeeper_assets.home import configured_database_url, home
 if TYPE_CHECKING:
     import psycopg
 
+    from callkeeper_assets.database.connection import Connection
+
 # MERGE came with 15.
 OLDEST_VERSION: Final = 15
 _SCHEME: Final = "postgresql"
-_CONNECT_TIMEOUT_SEC: Final = 10
+# What the URL does not say. A connection that a firewall has forgotten is noticed within a minute,
+# and kept from being forgotten: a load may be silent for long while days are fetched.
+_PARAMETERS: Final = {
+    "connect_timeout": 10,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+}
 _VERSION_FACTOR: Final = 10_000
 
 _embedded: dict[Path, EmbeddedPostgres] = {}
@@ -146,15 +157,29 @@ def _check_encoding(connection: "psycopg.Connection[tuple[object, ...]]") -> Non
         )
 
 
-def build_conninfo(url: str, *, application_name: str = "callkeeper") -> str:
+def build_conninfo(
+    url: str,
+    *,
+    application_name: str = "callkeeper",
+    parameters: Mapping[str, str | int] = MappingProxyType({}),
+) -> str:
     """Return what libpq connects by, for any driver over it.
 
     Texts come and go in UTF-8, whatever the shell (PGCLIENTENCODING), role or database say.
+
+    Args:
+        url: as `database_url` returns it; what it says counts before `parameters`.
+        application_name: by which an administrator sees the connection.
+        parameters: more of libpq's.
     """
     from psycopg.conninfo import make_conninfo  # noqa: PLC0415 -- as `connect`
 
-    timeout = {} if "connect_timeout=" in url else {"connect_timeout": _CONNECT_TIMEOUT_SEC}
-    return make_conninfo(url, client_encoding="UTF8", application_name=application_name, **timeout)
+    unsaid = {
+        name: value
+        for name, value in {**_PARAMETERS, **parameters}.items()
+        if f"{name}=" not in url
+    }
+    return make_conninfo(url, client_encoding="UTF8", application_name=application_name, **unsaid)
 
 
 def explain_failure(url: str, error: Exception) -> DatabaseError:
@@ -168,13 +193,17 @@ def explain_failure(url: str, error: Exception) -> DatabaseError:
 
 
 def connect(
-    url: str | None = None, *, autocommit: bool = False
-) -> "psycopg.Connection[tuple[object, ...]]":
+    url: str | None = None,
+    *,
+    autocommit: bool = False,
+    parameters: Mapping[str, str | int] = MappingProxyType({}),
+) -> "Connection":
     """Connect to the database (psycopg 3), and check that it will do.
 
     Args:
         url: as `database_url` returns it; None asks it.
         autocommit: whether each statement is a transaction of its own.
+        parameters: more of libpq's.
 
     Raises:
         DatabaseError: no connection, wrong password, no such database, too old a server, or a
@@ -182,11 +211,16 @@ def connect(
     """
     import psycopg  # noqa: PLC0415 -- 0.1 s, which a command without a database need not pay
 
+    from callkeeper_assets.database.connection import Connection  # noqa: PLC0415
+
     target = database_url() if url is None else url
     try:
-        connection = psycopg.connect(build_conninfo(target), autocommit=autocommit)
+        connection = Connection.connect(
+            build_conninfo(target, parameters=parameters), autocommit=autocommit
+        )
     except psycopg.Error as error:
         raise explain_failure(target, error) from None
+    connection.place = describe(target)
     try:
         check_version(connection)
         _check_encoding(connection)

@@ -11,6 +11,7 @@ import psycopg
 from psycopg import sql
 
 from callkeeper_assets.database import connect, describe
+from callkeeper_assets.database.locks import Lock
 from callkeeper_assets.warehouse.errors import SchemaError
 from callkeeper_assets.warehouse.tables import TABLES
 
@@ -32,12 +33,13 @@ def ensure_schema(url: str) -> None:
     with connect(url, autocommit=True) as connection:
         if _revision(connection) == HEAD:
             return
-        connection.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
-        revision = _revision(connection)
+    with Lock(url, "the tables' migration") as lock:
+        lock.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
+        revision = _revision(lock.connection)
         if revision != HEAD:
             _check_known(url, revision)
             _upgrade(url)
-            _describe_tables(connection)
+            _describe_tables(lock.connection)
 
 
 def _revision(connection: _Connection) -> str | None:
