@@ -48,7 +48,7 @@ def _schema_to_oneself(url: str) -> Iterator[bool]:
     Yields whether its tables are there: Dagster takes a tenth of a second to find that out.
     """
     with Lock(url, "the making of Dagster's tables") as lock:
-        lock.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
+        lock.wait(_LOCK)
         lock.connection.execute(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
         found = lock.connection.execute(
             "SELECT count(*) FROM pg_tables WHERE schemaname = %s AND tablename = ANY(%s)",

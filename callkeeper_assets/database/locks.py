@@ -6,6 +6,7 @@ So everything that commits asks here first, by a round trip for each lock that t
 """
 
 import os
+import threading
 from typing import TYPE_CHECKING, Final, Self
 
 from callkeeper_assets.database.errors import DatabaseLostError, LockLostError
@@ -42,8 +43,8 @@ _held: "set[Lock]" = set()
 class Lock:
     """A connection for advisory locks of a session; they go when it is closed, or is gone.
 
-    While it is open, nothing is committed by this process if it is gone. Used by one thread, looked
-    after by any.
+    While one is held, nothing is committed by this process if it is gone. Used by one thread,
+    looked after by any.
 
     Raises:
         DatabaseError: The database cannot be reached.
@@ -60,12 +61,12 @@ class Lock:
         from callkeeper_assets.database.url import connect  # noqa: PLC0415 -- it looks here
 
         self._what = what
+        self._guard = threading.Lock()
         self._connection = connect(
             url, autocommit=True, parameters={"tcp_user_timeout": _USER_TIMEOUT_MS}
         )
-        _held.add(self)
         try:
-            self.execute(_build_settings(self._connection))
+            self._execute(_build_settings(self._connection))
         except BaseException:
             self.close()
             raise
@@ -80,15 +81,57 @@ class Lock:
         trace: "TracebackType | None",
     ) -> None:
         """Close the connection, as a connection's own context is left."""
-        _held.discard(self)
-        self._connection.__exit__(kind, error, trace)
+        with self._guard:
+            _held.discard(self)
+            self._connection.__exit__(kind, error, trace)
 
     @property
     def connection(self) -> "Connection":
         """For what is done under the lock, and has to end with it."""
         return self._connection
 
-    def execute(self, statement: str, values: tuple[object, ...] = ()) -> bool:
+    def wait(self, *key: int, shared: bool = False) -> None:
+        """Wait until the lock of one number or two is ours, alone or together with others."""
+        self._lock("pg_advisory_lock_shared" if shared else "pg_advisory_lock", key)
+        # Not while it waits: who looks after it would wait with it.
+        _held.add(self)
+
+    def attempt(self, *key: int) -> bool:
+        """Take the lock alone if nobody has it; return whether it is ours."""
+        is_ours = self._lock("pg_try_advisory_lock", key)
+        if is_ours:
+            _held.add(self)
+        return is_ours
+
+    def check(self) -> None:
+        """See that the connection, and with it what it has locked, is still there.
+
+        Raises:
+            LockLostError: It is not.
+        """
+        try:
+            with self._guard:
+                if self in _held:  # another thread may have let go of it meanwhile
+                    self._execute("SELECT 1")
+        except DatabaseLostError as error:
+            raise LockLostError(
+                f"The lock of {self._what} has gone, since its connection was ended. {error} "
+                "Somebody else may be doing the same by now, so nothing more is stored. If this "
+                "comes again, find out what ends connections that are idle: a firewall, a "
+                "failover, an administrator."
+            ) from None
+
+    def close(self) -> None:
+        """Close the connection; its locks go."""
+        with self._guard:
+            _held.discard(self)
+            self._connection.close()
+
+    def _lock(self, function: str, key: tuple[int, ...]) -> bool:
+        places = ", ".join(["%s"] * len(key))
+        return self._execute(f"SELECT {function}({places})", key)
+
+    def _execute(self, statement: str, values: tuple[int, ...] = ()) -> bool:
         """Run a statement; return whether the first column of its first row, if any, is true."""
         import psycopg  # noqa: PLC0415 -- 0.1 s, which a command without a database need not pay
 
@@ -100,29 +143,6 @@ class Lock:
         except psycopg.OperationalError as error:
             raise explain_loss(self._connection.place, error) from None
         return row is not None and bool(row[0])
-
-    def check(self) -> None:
-        """See that the connection, and with it what it has locked, is still there.
-
-        Raises:
-            LockLostError: It is not.
-        """
-        try:
-            self.execute("SELECT 1")
-        except DatabaseLostError as error:
-            if self not in _held:  # another thread has closed it meanwhile
-                return
-            raise LockLostError(
-                f"The lock of {self._what} has gone, since its connection was ended. {error} "
-                "Somebody else may be doing the same by now, so nothing more is stored. If this "
-                "comes again, find out what ends connections that are idle: a firewall, a "
-                "failover, an administrator."
-            ) from None
-
-    def close(self) -> None:
-        """Close the connection; its locks go."""
-        _held.discard(self)
-        self._connection.close()
 
 
 def check_locks() -> None:

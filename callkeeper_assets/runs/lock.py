@@ -40,7 +40,7 @@ def _take_run_lock(url: str, run_id: str) -> Lock:
     lock = Lock(url, f"run {run_id}")
     try:
         # Waits while somebody marks the run as ended, for some milliseconds.
-        lock.execute("SELECT pg_advisory_lock_shared(%s, %s)", (_CLASS, _lock_number(run_id)))
+        lock.wait(_CLASS, _lock_number(run_id), shared=True)
     except BaseException:
         lock.close()
         raise
@@ -91,7 +91,7 @@ def tried_run_lock_alone(url: str, run_id: str) -> Iterator[bool]:
         DatabaseError: The database cannot be reached.
     """
     with Lock(url, f"run {run_id}") as lock:
-        yield lock.execute("SELECT pg_try_advisory_lock(%s, %s)", (_CLASS, _lock_number(run_id)))
+        yield lock.attempt(_CLASS, _lock_number(run_id))
 
 
 def is_run_gone(url: str, run_id: str, patience_sec: float) -> bool:
@@ -128,7 +128,7 @@ def held_source_lock(url: str, source: str) -> Iterator[None]:
         DatabaseError: The database cannot be reached.
     """
     with _open_source_lock(url, source) as lock:
-        lock.execute("SELECT pg_advisory_lock_shared(%s, %s)", _source_key(source))
+        lock.wait(*_source_key(source), shared=True)
         yield
 
 
@@ -147,9 +147,9 @@ def held_source_lock_alone(
         DatabaseError: The database cannot be reached.
     """
     with _open_source_lock(url, source) as lock:
-        if not lock.execute("SELECT pg_try_advisory_lock(%s, %s)", _source_key(source)):
+        if not lock.attempt(*_source_key(source)):
             say_waiting()
-            lock.execute("SELECT pg_advisory_lock(%s, %s)", _source_key(source))
+            lock.wait(*_source_key(source))
         yield
 
 

@@ -34,7 +34,7 @@ def ensure_schema(url: str) -> None:
         if _revision(connection) == HEAD:
             return
     with Lock(url, "the tables' migration") as lock:
-        lock.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
+        lock.wait(_LOCK)
         revision = _revision(lock.connection)
         if revision != HEAD:
             _check_known(url, revision)
