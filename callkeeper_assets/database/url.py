@@ -34,9 +34,15 @@ _PARAMETERS: Final = {
 }
 _VERSION_FACTOR: Final = 10_000
 
+# What is known to be no pooler, or one that keeps sessions apart: a process asks once.
+_direct: set[str] = set()
 _embedded: dict[Path, EmbeddedPostgres] = {}
 _embedded_guard = threading.Lock()
 
+NAME_THE_SERVER: Final = (
+    "Put the address and port of PostgreSQL itself (as a rule 5432) into CALLKEEPER_DATABASE_URL, "
+    "not the pooler's: locks and settings of a session are relied on."
+)
 # What libpq says, and what helps. Its texts are all there is: a connection that fails has no code.
 _REMEDIES: Final = (
     ("password authentication failed", "Check the user and the password in the URL."),
@@ -44,6 +50,8 @@ _REMEDIES: Final = (
     ("does not exist", "Create it (createdb, createuser), or correct the name in the URL."),
     ("no pg_hba.conf entry", "Allow this machine in the server's pg_hba.conf."),
     ("SSL", "Check sslmode in the URL against what the server offers."),
+    ("unsupported startup parameter", NAME_THE_SERVER),
+    ("statement pooling", NAME_THE_SERVER),
     ("too many clients", "Raise max_connections, or end idle sessions."),
 )
 _UNREACHABLE: Final = "Check that the server runs, and the host and port in the URL."
@@ -206,12 +214,13 @@ def connect(
         parameters: more of libpq's.
 
     Raises:
-        DatabaseError: no connection, wrong password, no such database, too old a server, or a
-            database of another encoding than UTF-8.
+        DatabaseError: no connection, wrong password, no such database, too old a server, a
+            database of another encoding than UTF-8, or a pooler that shares sessions.
     """
     import psycopg  # noqa: PLC0415 -- 0.1 s, which a command without a database need not pay
 
     from callkeeper_assets.database.connection import Connection  # noqa: PLC0415
+    from callkeeper_assets.database.pooler import check_pooler  # noqa: PLC0415
 
     target = database_url() if url is None else url
     try:
@@ -224,6 +233,9 @@ def connect(
     try:
         check_version(connection)
         _check_encoding(connection)
+        if target not in _direct:
+            check_pooler(connection, target)
+            _direct.add(target)
     except DatabaseError:
         connection.close()
         raise

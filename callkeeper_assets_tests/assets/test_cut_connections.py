@@ -3,6 +3,7 @@
 And a lock that goes away while the rest stays: the work that relies on it stops.
 """
 
+import re
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -18,6 +19,8 @@ Count = Callable[[str], int]
 # What each kind of statement has in it as it goes over the wire.
 READ, COPY, COMMIT = b"COPY (SELECT", b"FROM STDIN", b"COMMIT"
 LOCK_OF_SOURCE, LOCK_OF_ACCOUNT = b"pg_advisory_lock_shared(", b"pg_advisory_lock("
+# Messages that the clients of a load send at least.
+_LEAST = 50
 
 
 @pytest.fixture
@@ -27,9 +30,8 @@ def api() -> str:
 
 
 @pytest.fixture
-def proxy(source: Source, database: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
+def proxy(database: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
     """A proxy before the database, in force."""
-    assert source
     with run_proxy(database) as running:
         monkeypatch.setenv("CALLKEEPER_DATABASE_URL", running.url)
         yield running
@@ -46,7 +48,7 @@ def _end_locks(database: str) -> None:
     assert ended
 
 
-@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize("moment", ["before", "answering"])
 @pytest.mark.parametrize("mark", [READ, COPY, COMMIT, LOCK_OF_SOURCE, LOCK_OF_ACCOUNT])
 def test_a_connection_cut_at_any_statement_is_told_logged_and_mended_by_the_next_load(
     source: Source,
@@ -54,6 +56,7 @@ def test_a_connection_cut_at_any_statement_is_told_logged_and_mended_by_the_next
     proxy: Proxy,
     simulator: RunningSimulator,
     count: Count,
+    *,
     mark: bytes,
     moment: Moment,
 ) -> None:
@@ -68,9 +71,45 @@ def test_a_connection_cut_at_any_statement_is_told_logged_and_mended_by_the_next
     assert count("callkeeper_loads WHERE error LIKE '%try again%'") == 1
     # The old day, or, if the server had heard of the commit, the new one.
     assert count("callkeeper_calls") == count("callkeeper_calls_facts")
-    assert count("callkeeper_calls") in ({60, 65} if (mark, moment) == (COMMIT, "after") else {60})
+    assert count("callkeeper_calls") in (
+        {60, 65} if (mark, moment) == (COMMIT, "answering") else {60}
+    )
     assert loader.load(source, FIRST, FIRST).success
     assert count("callkeeper_calls") == count("callkeeper_calls_facts") == 65
+
+
+@pytest.mark.chaos
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("moment", ["before", "answering"])
+def test_a_connection_cut_at_each_message_in_turn_leaves_the_data_whole(
+    source: Source,
+    loader: Loader,
+    proxy: Proxy,
+    simulator: RunningSimulator,
+    count: Count,
+    *,
+    moment: Moment,
+) -> None:
+    assert loader.load(source, FIRST, FIRST).success
+    calls, nth = 60, 0
+    while True:
+        nth += 1
+        simulator.account("moscow").add(FIRST, 1)
+        proxy.cut_at(b"", nth=nth, moment=moment)
+        result = loader.load(source, FIRST, FIRST)
+        if not proxy.hits:
+            break
+        proxy.hits = 0
+        proxy.cut_at(b"", nth=0)
+        if not result.success:
+            assert re.search("try again|Check that the server runs", describe_failure(result))
+        assert count("callkeeper_calls") == count("callkeeper_calls_facts")
+        assert count("callkeeper_calls") in (calls, calls + 1)
+        assert loader.load(source, FIRST, FIRST).success
+        calls += 1
+        assert count("callkeeper_calls") == count("callkeeper_calls_facts") == calls
+    # Each statement of a load, and there are some.
+    assert nth > _LEAST
 
 
 def test_a_run_whose_lock_is_gone_stores_nothing_more(

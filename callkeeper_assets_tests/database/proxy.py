@@ -12,8 +12,10 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 _CHUNK = 65_536
-# Of a message that asks for something to be done: Query, Execute's Parse, and the end of a COPY.
-Moment = Literal["before", "after"]
+# The end of an answer, which says that it is one: so much of the first of it is not passed on.
+_END = 20
+# Of a statement: before the server gets it, or while it answers.
+Moment = Literal["before", "answering"]
 
 
 @dataclass
@@ -22,6 +24,7 @@ class _Link:
 
     client: socket.socket
     server: socket.socket
+    is_last_answer: bool = False
 
     def cut(self) -> None:
         """End both, as a firewall does."""
@@ -36,12 +39,12 @@ class Proxy:
 
     Attributes:
         url: by which clients reach the database through it.
-        sent: what clients have sent, a chunk as it came; for finding marks.
+        sent: how many chunks clients have sent.
         hits: how often a mark was met.
     """
 
     url: str
-    sent: list[bytes] = field(default_factory=list)
+    sent: int = 0
     hits: int = 0
     _mark: bytes = b""
     _left: int = 0
@@ -50,10 +53,7 @@ class Proxy:
     _guard: threading.Lock = field(default_factory=threading.Lock)
 
     def cut_at(self, mark: bytes, *, nth: int = 1, moment: Moment = "before") -> None:
-        """Cut the connection whose client sends the mark for the nth time.
-
-        `before` the server gets it; or `after`, when the server begins to answer.
-        """
+        """Cut the connection whose client sends the mark for the nth time."""
         self._mark, self._left, self._moment, self._act = mark, nth, moment, None
 
     def act_at(self, mark: bytes, act: Callable[[], None]) -> None:
@@ -63,7 +63,7 @@ class Proxy:
     def meets(self, chunk: bytes) -> bool:
         """Count a chunk of a client's; return whether it is the one."""
         with self._guard:
-            self.sent.append(chunk)
+            self.sent += 1
             if not self._left or self._mark not in chunk:
                 return False
             self._left -= 1
@@ -82,24 +82,17 @@ class Proxy:
                     elif self._moment == "before":
                         break
                     else:
-                        self._await_answer(link, chunk)
-                        break
+                        link.is_last_answer = True
                 link.server.sendall(chunk)
         link.cut()
-
-    @staticmethod
-    def _await_answer(link: _Link, chunk: bytes) -> None:
-        """Let the server do it, and the client hear nothing of it."""
-        with suppress(OSError):
-            link.client.shutdown(socket.SHUT_RDWR)
-        link.server.sendall(chunk)
-        # The other thread reads the answer, cannot pass it on, and ends both.
-        threading.Event().wait(0.3)
 
 
 def _answer(link: _Link) -> None:
     with suppress(OSError):
         while chunk := link.server.recv(_CHUNK):
+            if link.is_last_answer:
+                link.client.sendall(chunk[:-_END])
+                break
             link.client.sendall(chunk)
     link.cut()
 
