@@ -41,7 +41,7 @@ bench: .venv/installed-dev ## speed and memory, beside other loaders; results in
 	$(RUN) callkeeper_assets_tests.benchmarks
 
 chaos: .venv/installed-dev ## kills and faults at every step, the long form
-	$(RUN) pytest callkeeper_assets_tests/chaos
+	$(RUN) pytest callkeeper_assets_tests/chaos callkeeper_assets_tests/assets/test_cut_connections.py
 
 lock: ## pin requirements anew (needs uv)
 	printf 'hatchling\neditables\n' | $(COMPILE) pyproject.toml - --output-file requirements.txt

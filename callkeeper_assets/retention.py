@@ -5,7 +5,8 @@ by itself, so that the next retention ends what one that was killed began. Dagst
 `database.day_records`'. Knows nothing of Dagster.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -15,6 +16,7 @@ import psycopg
 
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.database import connect
+from callkeeper_assets.database.locks import check_locks
 from callkeeper_assets.raw.errors import StoreError
 from callkeeper_assets.raw.store import RawStore
 from callkeeper_assets.warehouse.orphan_rows import count_orphans, delete_orphans
@@ -90,6 +92,17 @@ def _clear_warehouse(
     vacuum_tables(connection, list(retained.places))
 
 
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Raise the driver's errors as the warehouse's."""
+    try:
+        yield
+    except psycopg.Error as error:
+        raise explain_error(
+            error.sqlstate or "", str(error), "delete old calls", _LEFT_OFF
+        ) from None
+
+
 def retain_calls(
     url: str,
     source: Source,
@@ -120,14 +133,10 @@ def retain_calls(
     first_kept = source.first_kept_day(source.today())
     assert first_kept is not None  # noqa: S101 -- see above
     retained = Retained(first_kept)
-    try:
-        with connect(url, autocommit=True) as connection:
-            _clear_warehouse(connection, source, retained, run_id if not dry_run else None, report)
-    except psycopg.Error as error:
-        raise explain_error(
-            error.sqlstate or "", str(error), "delete old calls", _LEFT_OFF
-        ) from None
+    with connect(url, autocommit=True) as connection, _explained():
+        _clear_warehouse(connection, source, retained, run_id if not dry_run else None, report)
     files = store.measure_old(source.name, first_kept)
+    check_locks()
     for path in files if not dry_run else ():
         store.delete(path)
     retained.add(RAW_FILES, Deleted(len(files), sum(files.values())))

@@ -15,7 +15,8 @@ from callkeeper_assets.api.errors import CallKeeperError, RetryLaterError
 from callkeeper_assets.assets.account import build_account
 from callkeeper_assets.config.errors import ConfigError
 from callkeeper_assets.config.source import Source
-from callkeeper_assets.database.errors import DatabaseError
+from callkeeper_assets.database.errors import DatabaseError, DatabaseLostError
+from callkeeper_assets.database.url import database_url
 from callkeeper_assets.raw.errors import RawError, StoreError
 from callkeeper_assets.runs.burial import COMMAND_LINE_TAG
 from callkeeper_assets.warehouse.errors import UnavailableError, WarehouseError
@@ -30,7 +31,7 @@ StepContext: TypeAlias = (
 )
 
 _ERRORS = (CallKeeperError, ConfigError, DatabaseError, RawError, WarehouseError)
-_TRANSIENT = (RetryLaterError, StoreError, UnavailableError)
+_TRANSIENT = (DatabaseLostError, RetryLaterError, StoreError, UnavailableError)
 
 
 def build_failure(context: StepContext, error: Exception) -> dg.Failure:
@@ -44,7 +45,7 @@ def build_failure(context: StepContext, error: Exception) -> dg.Failure:
 
 @contextmanager
 def logging_failure(
-    url: str, source: Source, run: dg.DagsterRun, days_left: Sequence[date]
+    source: Source, run: dg.DagsterRun, days_left: Sequence[date]
 ) -> Iterator[None]:
     """Put this product's errors into the load log, for the first of the days left; raise them on.
 
@@ -57,7 +58,8 @@ def logging_failure(
         with suppress(DatabaseError, WarehouseError):
             from callkeeper_assets.warehouse.loader import log_failure  # noqa: PLC0415
 
-            log_failure(url, build_account(source), list(days_left[:1]), run.run_id, str(error))
+            days = list(days_left[:1])
+            log_failure(database_url(), build_account(source), days, run.run_id, str(error))
         raise
 
 

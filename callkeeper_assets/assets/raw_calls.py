@@ -97,8 +97,9 @@ def build_raw_calls(source: Source) -> dg.AssetsDefinition:
         guard = None if is_forced else Guard(max_lost_share=source.max_lost_share)
         with failing_clearly(context):
             store = raw_store.open_store()
-        days = _fetch(_Fetch(context, source, store, guard), callkeeper, warehouse)
-        return RawCallsStream(days, _hold_source(context, source))
+        days = days_of_run(context)
+        fetched = _fetch(_Fetch(context, source, store, guard), callkeeper, warehouse, days)
+        return RawCallsStream(fetched, _hold_source(context, source, days))
 
     return raw_calls
 
@@ -120,26 +121,37 @@ class _Fetch:
 
 
 @contextmanager
-def _hold_source(context: dg.AssetExecutionContext, source: Source) -> Iterator[None]:
+def _hold_source(
+    context: dg.AssetExecutionContext, source: Source, days: list[date]
+) -> Iterator[None]:
     """Let nobody rewrite the source's calls until the last day that is fetched is stored."""
-    with failing_clearly(context), held_source_lock(database_url(), source.name):
+    with (
+        failing_clearly(context),
+        logging_failure(source, context.run, days),
+        held_source_lock(database_url(), source.name),
+    ):
         yield
 
 
 def _fetch(
-    fetch: _Fetch, callkeeper: CallKeeperResource, warehouse: WarehouseResource
+    fetch: _Fetch,
+    callkeeper: CallKeeperResource,
+    warehouse: WarehouseResource,
+    days: list[date],
 ) -> Iterator[DayToStore]:
     """Fetch the run's days, in order; those that this run has already stored are not asked again.
+
+    Those done are taken out of `days`.
 
     Raises:
         dagster.Failure: What the source, the store or the configuration said.
     """
     source, context = fetch.source, fetch.context
-    days, others = days_of_run(context), other_days_of_run(context)
+    others = other_days_of_run(context)
     with (
         failing_clearly(context),
+        logging_failure(source, context.run, days),
         warehouse.open(context, source) as url,
-        logging_failure(url, source, context.run, days),
     ):
         judgement = fetch.open_judgement(url)
         if days[0] < source.first_day(source.today()):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import dagster as dg
 
+from callkeeper_assets.database.locks import check_locks
 from callkeeper_assets.home import raw_url
 from callkeeper_assets.raw.days import DayDetails, UnusableRow, add_unusable
 from callkeeper_assets.raw.store import RawStore
@@ -76,6 +77,7 @@ class StoredRawCalls:
 
 
 def _store(store: RawStore, day: DayToStore) -> None:
+    check_locks()
     content = add_unusable(day.calls, day.unusable)
     if day.details.refusal:
         store.refuse(content, day.details)

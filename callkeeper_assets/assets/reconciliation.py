@@ -101,20 +101,20 @@ def build_reconciliation(source: Source) -> dg.AssetsDefinition:
         warehouse: WarehouseResource,
     ) -> Iterator[dg.MaterializeResult[None]]:
         step = _Step(context, source, read_config(context, ReconciliationConfig))
+        days = step.choose_days()
         with (
             failing_clearly(context),
+            step.logging_failure(days),
             warehouse.open(context, source) as url,
             held_source_lock(url, source.name),
         ):
-            days = step.choose_days()
             judgement = step.open_judgement(url, raw_store.open_store())
-            with step.logging_failure(url, days):
-                outcome = _reconcile(step, judgement, callkeeper, url, days)
-                _record(step, url, outcome)
-                # The tables are healed, and so are the reports that are made from the same calls.
-                problems = refresh_reports(context, source, url, judgement.store, outcome.changed)
-                if outcome.error:
-                    raise outcome.error
+            outcome = _reconcile(step, judgement, callkeeper, url, days)
+            _record(step, url, outcome)
+            # The tables are healed, and so are the reports that are made from the same calls.
+            problems = refresh_reports(context, source, url, judgement.store, outcome.changed)
+            if outcome.error:
+                raise outcome.error
         problems += outcome.refusals.values()
         if problems:
             raise dg.Failure("\n".join(problems), allow_retries=False)
@@ -164,11 +164,11 @@ class _Step:
             )
         return chosen
 
-    def logging_failure(self, url: str, days: list[date]) -> AbstractContextManager[None]:
+    def logging_failure(self, days: list[date]) -> AbstractContextManager[None]:
         """Put an error into the load log, if healing was to load."""
         if self.mode != "heal":
             return nullcontext()
-        return logging_failure(url, self.source, self.context.run, days)
+        return logging_failure(self.source, self.context.run, days)
 
 
 @dataclass

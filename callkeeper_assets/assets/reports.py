@@ -68,9 +68,9 @@ def build_reports(source: Source) -> dg.AssetsDefinition:
         days = days_of_run(context)
         with (
             failing_clearly(context),
+            logging_failure(source, context.run, days),
             warehouse.open(context, source) as url,
             held_source_lock(url, source.name),
-            logging_failure(url, source, context.run, days),
         ):
             problems = _build(context, source, chosen, url=url, store=raw_calls.store, days=days)
         if problems:

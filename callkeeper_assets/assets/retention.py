@@ -60,8 +60,8 @@ def build_retention(source: Source) -> dg.Definitions:
         dry_run = read_config(context, RetentionConfig).dry_run
         with (
             failing_clearly(context),
+            logging_failure(source, context.run, [source.today()]),
             warehouse.open(context, source) as url,
-            logging_failure(url, source, context.run, [source.today()]),
             # Who rewrites calls would bring a file back that went meanwhile.
             held_source_lock(url, source.name),
         ):

@@ -82,12 +82,14 @@ def build_tables(source: Source) -> dg.AssetsDefinition:
         raw_calls: StoredRawCalls,
     ) -> Iterator[dg.MaterializeResult[None]]:
         config = read_config(context, LoadConfig)
+        days = days_of_run(context)
         with (
             failing_clearly(context),
+            logging_failure(source, context.run, days),
             warehouse.open(context, source) as url,
             held_source_lock(url, source.name),
         ):
-            outcome = _load(context, source, config, url, raw_calls)
+            outcome = _load(context, source, config, raw_calls, url=url, days=days)
             if outcome.refusals:
                 _record_one_by_one(context, outcome.loaded)
             else:
@@ -113,44 +115,47 @@ def _load(
     context: dg.AssetExecutionContext,
     source: Source,
     config: LoadConfig,
-    url: str,
     raw_calls: StoredRawCalls,
+    *,
+    url: str,
+    days: list[date],
 ) -> _Outcome:
-    """Load the run's days, but for those whose newest answer was refused in this very run."""
+    """Load the run's days, but for those whose newest answer was refused in this very run.
+
+    Those done are taken out of `days`.
+    """
     # DuckDB, Arrow and the database's driver: 0.4 s, which loading the code location need not pay.
     from callkeeper_assets.warehouse.loader import load_days, log_failure  # noqa: PLC0415
 
     account, run_id = build_account(source), context.run.run_id
     outcome = _Outcome()
-    days = days_of_run(context)
     total = len(days)
     wanted: Sequence[date] = tuple(days)
-    with logging_failure(url, source, context.run, days):
-        for attempt in range(_ATTEMPTS):
-            outdated: list[date] = []
-            for result in load_days(
-                url,
-                account,
-                _read_days(source, raw_calls, wanted, first_run_id(context.run), outcome),
-                tables=source.tables,
-                filters=source.filters,
-                run_id=run_id,
-                force=config.force,
-                guard=Guard(max_lost_share=source.max_lost_share),
-            ):
-                if isinstance(result, LoadedDay):
-                    outcome.loaded.append(result)
-                elif result.is_outdated and attempt + 1 < _ATTEMPTS:
-                    # Another run has fetched and loaded it meanwhile: its raw calls are newer too.
-                    outdated.append(result.day)
-                    continue
-                else:
-                    outcome.refusals.append(result.reason)
-                days.remove(result.day)
-                progress.report("loaded", total - len(days), total)
-            wanted = outdated
-            if not wanted:
-                break
+    for attempt in range(_ATTEMPTS):
+        outdated: list[date] = []
+        for result in load_days(
+            url,
+            account,
+            _read_days(source, raw_calls, wanted, first_run_id(context.run), outcome),
+            tables=source.tables,
+            filters=source.filters,
+            run_id=run_id,
+            force=config.force,
+            guard=Guard(max_lost_share=source.max_lost_share),
+        ):
+            if isinstance(result, LoadedDay):
+                outcome.loaded.append(result)
+            elif result.is_outdated and attempt + 1 < _ATTEMPTS:
+                # Another run has fetched and loaded it meanwhile: its raw calls are newer too.
+                outdated.append(result.day)
+                continue
+            else:
+                outcome.refusals.append(result.reason)
+            days.remove(result.day)
+            progress.report("loaded", total - len(days), total)
+        wanted = outdated
+        if not wanted:
+            break
     outcome.loaded.sort(key=lambda one: one.day)
     for day, reason in outcome.kept_back.items():
         # The loader logs the days that it refuses itself; these it has never seen.

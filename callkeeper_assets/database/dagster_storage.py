@@ -14,7 +14,8 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 from dagster_postgres import DagsterPostgresStorage
 
 from callkeeper_assets.database.event_log import BatchingEventLogStorage
-from callkeeper_assets.database.url import connect, database_url
+from callkeeper_assets.database.locks import Lock
+from callkeeper_assets.database.url import database_url
 from callkeeper_assets.runs.storage import LockingRunStorage
 
 if TYPE_CHECKING:
@@ -46,10 +47,10 @@ def _schema_to_oneself(url: str) -> Iterator[bool]:
 
     Yields whether its tables are there: Dagster takes a tenth of a second to find that out.
     """
-    with connect(url, autocommit=True) as connection:
-        connection.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
-        connection.execute(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
-        found = connection.execute(
+    with Lock(url, "the making of Dagster's tables") as lock:
+        lock.wait(_LOCK)
+        lock.connection.execute(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
+        found = lock.connection.execute(
             "SELECT count(*) FROM pg_tables WHERE schemaname = %s AND tablename = ANY(%s)",
             (SCHEMA, list(_MAIN_TABLES)),
         ).fetchone()

@@ -6,7 +6,9 @@ asks here; nobody else reads the variable.
 
 import os
 import threading
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, unquote, urlsplit
 
@@ -17,15 +19,30 @@ from callkeeper_assets.home import configured_database_url, home
 if TYPE_CHECKING:
     import psycopg
 
+    from callkeeper_assets.database.connection import Connection
+
 # MERGE came with 15.
 OLDEST_VERSION: Final = 15
 _SCHEME: Final = "postgresql"
-_CONNECT_TIMEOUT_SEC: Final = 10
+# What the URL does not say. A connection that a firewall has forgotten is noticed within a minute,
+# and kept from being forgotten: a load may be silent for long while days are fetched.
+_PARAMETERS: Final = {
+    "connect_timeout": 10,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+}
 _VERSION_FACTOR: Final = 10_000
 
+# What is known to be no pooler, or one that keeps sessions apart: a process asks once.
+_direct: set[str] = set()
 _embedded: dict[Path, EmbeddedPostgres] = {}
 _embedded_guard = threading.Lock()
 
+NAME_THE_SERVER: Final = (
+    "Put the address and port of PostgreSQL itself (as a rule 5432) into CALLKEEPER_DATABASE_URL, "
+    "not the pooler's: locks and settings of a session are relied on."
+)
 # What libpq says, and what helps. Its texts are all there is: a connection that fails has no code.
 _REMEDIES: Final = (
     ("password authentication failed", "Check the user and the password in the URL."),
@@ -33,6 +50,8 @@ _REMEDIES: Final = (
     ("does not exist", "Create it (createdb, createuser), or correct the name in the URL."),
     ("no pg_hba.conf entry", "Allow this machine in the server's pg_hba.conf."),
     ("SSL", "Check sslmode in the URL against what the server offers."),
+    ("unsupported startup parameter", NAME_THE_SERVER),
+    ("statement pooling", NAME_THE_SERVER),
     ("too many clients", "Raise max_connections, or end idle sessions."),
 )
 _UNREACHABLE: Final = "Check that the server runs, and the host and port in the URL."
@@ -146,15 +165,29 @@ def _check_encoding(connection: "psycopg.Connection[tuple[object, ...]]") -> Non
         )
 
 
-def build_conninfo(url: str, *, application_name: str = "callkeeper") -> str:
+def build_conninfo(
+    url: str,
+    *,
+    application_name: str = "callkeeper",
+    parameters: Mapping[str, str | int] = MappingProxyType({}),
+) -> str:
     """Return what libpq connects by, for any driver over it.
 
     Texts come and go in UTF-8, whatever the shell (PGCLIENTENCODING), role or database say.
+
+    Args:
+        url: as `database_url` returns it; what it says counts before `parameters`.
+        application_name: by which an administrator sees the connection.
+        parameters: more of libpq's.
     """
     from psycopg.conninfo import make_conninfo  # noqa: PLC0415 -- as `connect`
 
-    timeout = {} if "connect_timeout=" in url else {"connect_timeout": _CONNECT_TIMEOUT_SEC}
-    return make_conninfo(url, client_encoding="UTF8", application_name=application_name, **timeout)
+    unsaid = {
+        name: value
+        for name, value in {**_PARAMETERS, **parameters}.items()
+        if f"{name}=" not in url
+    }
+    return make_conninfo(url, client_encoding="UTF8", application_name=application_name, **unsaid)
 
 
 def explain_failure(url: str, error: Exception) -> DatabaseError:
@@ -168,28 +201,41 @@ def explain_failure(url: str, error: Exception) -> DatabaseError:
 
 
 def connect(
-    url: str | None = None, *, autocommit: bool = False
-) -> "psycopg.Connection[tuple[object, ...]]":
+    url: str | None = None,
+    *,
+    autocommit: bool = False,
+    parameters: Mapping[str, str | int] = MappingProxyType({}),
+) -> "Connection":
     """Connect to the database (psycopg 3), and check that it will do.
 
     Args:
         url: as `database_url` returns it; None asks it.
         autocommit: whether each statement is a transaction of its own.
+        parameters: more of libpq's.
 
     Raises:
-        DatabaseError: no connection, wrong password, no such database, too old a server, or a
-            database of another encoding than UTF-8.
+        DatabaseError: no connection, wrong password, no such database, too old a server, a
+            database of another encoding than UTF-8, or a pooler that shares sessions.
     """
     import psycopg  # noqa: PLC0415 -- 0.1 s, which a command without a database need not pay
 
+    from callkeeper_assets.database.connection import Connection  # noqa: PLC0415
+    from callkeeper_assets.database.pooler import check_pooler  # noqa: PLC0415
+
     target = database_url() if url is None else url
     try:
-        connection = psycopg.connect(build_conninfo(target), autocommit=autocommit)
+        connection = Connection.connect(
+            build_conninfo(target, parameters=parameters), autocommit=autocommit
+        )
     except psycopg.Error as error:
         raise explain_failure(target, error) from None
+    connection.place = describe(target)
     try:
         check_version(connection)
         _check_encoding(connection)
+        if target not in _direct:
+            check_pooler(connection, target)
+            _direct.add(target)
     except DatabaseError:
         connection.close()
         raise

@@ -13,6 +13,7 @@ from datetime import date
 from pathlib import Path
 from typing import Final
 
+from callkeeper_assets.database.locks import check_locks
 from callkeeper_assets.home import home
 from callkeeper_assets.personal_data.searching import read_payloads
 from callkeeper_assets.personal_data.targets import Connection
@@ -99,6 +100,7 @@ def rewrite_raw_days(
             if version == "stored":
                 done.days.add(day)
             if not is_dry:
+                check_locks()
                 store.rewrite(replace_payloads(calls, after), details, version)
 
 
@@ -120,6 +122,7 @@ def rewrite_payloads(
         if call_id is not None:
             done.call_ids.add(call_id)
         if not is_dry:
+            check_locks()
             write_body(session, account_id, row_id, *after)
 
 

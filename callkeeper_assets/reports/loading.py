@@ -133,7 +133,7 @@ def _batches(days: Iterable[RawDay]) -> Iterator[_RawBatch]:
 
 
 def _prepare(
-    connection: Connection, account: Account, reports: Sequence[Report]
+    url: str, connection: Connection, account: Account, reports: Sequence[Report]
 ) -> tuple[list[Report], list[RefusedReport]]:
     """Make the reports' tables; a report whose table cannot be its own is refused alone."""
     good: list[Report] = []
@@ -141,7 +141,7 @@ def _prepare(
     for report in reports:
         try:
             for table in report.structure:
-                prepare_table(connection, table, f"{account.name}/{report.name}")
+                prepare_table(url, connection, table, f"{account.name}/{report.name}")
             good.append(report)
         except StructureError as error:
             reason = f"The report '{report.name}' is not built: {error}"
@@ -184,7 +184,7 @@ def load_reports(
     with ExitStack() as stack:
         connection = stack.enter_context(connect(url, autocommit=True))
         stack.enter_context(_explained())
-        good, refused = _prepare(connection, account, reports)
+        good, refused = _prepare(url, connection, account, reports)
         books = Books(connection, account_id, good)
         books.write_refusals(refused, run_id, first.read_at, day=first.days[0].day)
         yield from refused

@@ -15,6 +15,7 @@ from psycopg import sql
 from callkeeper_assets.reports.definition import ColumnType, ReportTable
 from callkeeper_assets.reports.errors import StructureError
 from callkeeper_assets.reports.names import ACCOUNT_COLUMN
+from callkeeper_assets.warehouse.changes import PATIENCE, change_patiently
 
 Connection = psycopg.Connection[Any]
 
@@ -86,21 +87,28 @@ class _Found:
     key: frozenset[str]
 
 
-def prepare_table(connection: Connection, table: ReportTable, made_by: str) -> None:
+def prepare_table(url: str, connection: Connection, table: ReportTable, made_by: str) -> None:
     """Make the table if there is none; add columns that it lacks, widen types without a loss.
 
     A column that the report no longer has is left as it is.
 
     Args:
-        connection: in autocommit.
+        url: of the database.
+        connection: to it, in autocommit.
         table: as a report wants it.
         made_by: `source/report`.
 
     Raises:
         StructureError: the table is not a report's, or would lose something; nothing was changed.
+        UnavailableError: others have it open for minutes.
     """
+    change_patiently(url, [table.name], lambda: _prepare(connection, table, made_by))
+
+
+def _prepare(connection: Connection, table: ReportTable, made_by: str) -> None:
     with connection.transaction():
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+        connection.execute(PATIENCE)
         found = _find(connection, table)
         if found is None:
             _create(connection, table, made_by)

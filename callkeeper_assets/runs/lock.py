@@ -9,12 +9,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from callkeeper_assets.database.url import connect
-
-if TYPE_CHECKING:
-    import psycopg
+from callkeeper_assets.database.errors import LockLostError
+from callkeeper_assets.database.locks import Lock
 
 # Advisory locks have two numbers; this first one keeps runs apart from all other locks.
 _CLASS: Final = 0x434B5256
@@ -26,7 +24,7 @@ _BETWEEN_LOOKS_SEC: Final = 0.1
 class _Hold:
     """A run's lock in this process: one connection, however many hold it."""
 
-    connection: "psycopg.Connection[tuple[object, ...]]"
+    lock: Lock
     holders: int
 
 
@@ -38,23 +36,21 @@ def _lock_number(run_id: str) -> int:
     return int.from_bytes(hashlib.sha256(run_id.encode()).digest()[:4], "big", signed=True)
 
 
-def _take_run_lock(url: str, run_id: str) -> "psycopg.Connection[tuple[object, ...]]":
-    connection = connect(url, autocommit=True)
+def _take_run_lock(url: str, run_id: str) -> Lock:
+    lock = Lock(url, f"run {run_id}")
     try:
         # Waits while somebody marks the run as ended, for some milliseconds.
-        connection.execute("SELECT pg_advisory_lock_shared(%s, %s)", (_CLASS, _lock_number(run_id)))
+        lock.wait(_CLASS, _lock_number(run_id), shared=True)
     except BaseException:
-        connection.close()
+        lock.close()
         raise
-    return connection
+    return lock
 
 
-def _is_alive(connection: "psycopg.Connection[tuple[object, ...]]") -> bool:
-    import psycopg  # noqa: PLC0415 -- 0.1 s, which a command without a database need not pay
-
+def _is_held(lock: Lock) -> bool:
     try:
-        connection.execute("SELECT 1")
-    except psycopg.Error:
+        lock.check()
+    except LockLostError:
         return False
     return True
 
@@ -72,9 +68,9 @@ def held_run_lock(url: str, run_id: str) -> Iterator[None]:
     hold = _holds.get(run_id)
     if hold is None:
         hold = _holds[run_id] = _Hold(_take_run_lock(url, run_id), 0)
-    elif not _is_alive(hold.connection):
-        hold.connection.close()
-        hold.connection = _take_run_lock(url, run_id)
+    elif not _is_held(hold.lock):
+        hold.lock.close()
+        hold.lock = _take_run_lock(url, run_id)
     hold.holders += 1
     try:
         yield
@@ -82,7 +78,7 @@ def held_run_lock(url: str, run_id: str) -> Iterator[None]:
         hold.holders -= 1
         if not hold.holders:
             del _holds[run_id]
-            hold.connection.close()
+            hold.lock.close()
 
 
 @contextmanager
@@ -94,11 +90,8 @@ def tried_run_lock_alone(url: str, run_id: str) -> Iterator[bool]:
     Raises:
         DatabaseError: The database cannot be reached.
     """
-    with connect(url, autocommit=True) as connection:
-        row = connection.execute(
-            "SELECT pg_try_advisory_lock(%s, %s)", (_CLASS, _lock_number(run_id))
-        ).fetchone()
-        yield row is not None and bool(row[0])
+    with Lock(url, f"run {run_id}") as lock:
+        yield lock.attempt(_CLASS, _lock_number(run_id))
 
 
 def is_run_gone(url: str, run_id: str, patience_sec: float) -> bool:
@@ -134,9 +127,8 @@ def held_source_lock(url: str, source: str) -> Iterator[None]:
     Raises:
         DatabaseError: The database cannot be reached.
     """
-    with connect(url, autocommit=True) as connection:
-        key = (_SOURCE_CLASS, _lock_number(source))
-        connection.execute("SELECT pg_advisory_lock_shared(%s, %s)", key)
+    with _open_source_lock(url, source) as lock:
+        lock.wait(*_source_key(source), shared=True)
         yield
 
 
@@ -154,10 +146,16 @@ def held_source_lock_alone(
     Raises:
         DatabaseError: The database cannot be reached.
     """
-    with connect(url, autocommit=True) as connection:
-        key = (_SOURCE_CLASS, _lock_number(source))
-        row = connection.execute("SELECT pg_try_advisory_lock(%s, %s)", key).fetchone()
-        if row is None or not row[0]:
+    with _open_source_lock(url, source) as lock:
+        if not lock.attempt(*_source_key(source)):
             say_waiting()
-            connection.execute("SELECT pg_advisory_lock(%s, %s)", key)
+            lock.wait(*_source_key(source))
         yield
+
+
+def _open_source_lock(url: str, source: str) -> Lock:
+    return Lock(url, f"source '{source}'")
+
+
+def _source_key(source: str) -> tuple[int, int]:
+    return _SOURCE_CLASS, _lock_number(source)

@@ -12,6 +12,7 @@ from typing import Final
 import duckdb
 import pyarrow as pa
 
+from callkeeper_assets.database.locks import check_locks
 from callkeeper_assets.warehouse.call_sql import read_sql
 from callkeeper_assets.warehouse.dimensions import DATES, DIMENSIONS, Dimension
 from callkeeper_assets.warehouse.errors import DuplicateRowError, WarehouseError
@@ -70,6 +71,8 @@ class DimensionRows:
         COPY costs least, but ends at a row that another load has made meanwhile: INSERT leaves
         such rows out.
         """
+        # They are committed before the batch, and may be a person's who is being forgotten.
+        check_locks()
         try:
             self._session.copy(table, rows)
             return rows.select(["id"])

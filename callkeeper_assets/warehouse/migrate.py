@@ -11,6 +11,8 @@ import psycopg
 from psycopg import sql
 
 from callkeeper_assets.database import connect, describe
+from callkeeper_assets.database.locks import Lock
+from callkeeper_assets.warehouse.changes import PATIENCE, change_patiently
 from callkeeper_assets.warehouse.errors import SchemaError
 from callkeeper_assets.warehouse.tables import TABLES
 
@@ -28,16 +30,18 @@ def ensure_schema(url: str) -> None:
     Raises:
         DatabaseError: the database cannot be reached, or is too old.
         SchemaError: the database's schema is newer than this program, or cannot be changed.
+        UnavailableError: others have its tables open for minutes.
     """
     with connect(url, autocommit=True) as connection:
         if _revision(connection) == HEAD:
             return
-        connection.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
-        revision = _revision(connection)
+    with Lock(url, "the tables' migration") as lock:
+        lock.wait(_LOCK)
+        revision = _revision(lock.connection)
         if revision != HEAD:
             _check_known(url, revision)
-            _upgrade(url)
-            _describe_tables(connection)
+            change_patiently(url, TABLES, lambda: _upgrade(url))
+            _describe_tables(lock.connection)
 
 
 def _revision(connection: _Connection) -> str | None:
@@ -77,9 +81,12 @@ def _upgrade(url: str) -> None:
     config.set_main_option("script_location", str(files("callkeeper_assets.warehouse.migrations")))
     try:
         with engine.begin() as connection:
+            connection.exec_driver_sql(PATIENCE)
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
     except sqlalchemy.exc.DBAPIError as error:
+        if isinstance(error.orig, psycopg.errors.LockNotAvailable):
+            raise error.orig from None
         text = str(error.orig).partition("\n")[0]
         raise SchemaError(
             f"The tables could not be brought to schema {HEAD} in {describe(url)}: {text}. Nothing "

@@ -14,7 +14,11 @@ import adbc_driver_manager as adbc
 import adbc_driver_postgresql
 import pyarrow as pa
 
+# Arrow's own reader turns the driver's errors into OSError, without what the server said.
+from adbc_driver_manager._reader import AdbcRecordBatchReader
+
 from callkeeper_assets.database import build_conninfo, explain_failure
+from callkeeper_assets.database.locks import check_locks
 from callkeeper_assets.privacy.numbers import erase_numbers
 from callkeeper_assets.warehouse.arrow import INT, build_array
 from callkeeper_assets.warehouse.errors import (
@@ -136,7 +140,7 @@ class Session:
             if parameters is not None:
                 statement.bind(pa.record_batch(dict(parameters)))
             stream, _ = statement.execute_query()
-            return pa.RecordBatchReader._import_from_c(stream.address).read_all()  # noqa: SLF001
+            return AdbcRecordBatchReader._import_from_c(stream.address).read_all()  # noqa: SLF001
 
     def copy(self, table: str, rows: pa.Table, *, temporary: bool = False) -> None:
         """Append rows by binary COPY; columns by name."""
@@ -189,10 +193,11 @@ class Session:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Make the statements inside one transaction; an exception undoes them."""
+        """Make the statements inside one transaction; an exception, or a lost lock, undoes them."""
         try:
             self._connection.set_autocommit(False)
             yield
+            check_locks()
             self._connection.commit()
             self._connection.set_autocommit(True)
         except BaseException as error:

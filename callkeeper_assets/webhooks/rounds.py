@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Final
 
 from callkeeper_assets.config.source import Source
+from callkeeper_assets.database.errors import DatabaseLostError
 from callkeeper_assets.raw.store import RawStore
 from callkeeper_assets.warehouse.errors import UnavailableError
 from callkeeper_assets.warehouse.loader import Loader
@@ -20,6 +21,8 @@ from callkeeper_assets.webhooks.processing import InboxProcessor, Processed
 _MOST_ROWS: Final = 2_000
 _LEAST_ROWS: Final = 20
 _LONGEST_SEC: Final = 20.0
+# No source's fault: the database went away, or a lock that the run relies on.
+_AWAY: Final = (UnavailableError, DatabaseLostError)
 
 
 class InboxRun:
@@ -68,7 +71,7 @@ class InboxRun:
                         if one.take_some(most):
                             taken.append(one)
                 self._load([one for one in taken if one.has_part])
-        except UnavailableError as error:
+        except _AWAY as error:
             # The connection is gone, and with it the locks and what was not committed.
             for one in group:
                 self.failures.setdefault(one.source.name, error)
@@ -78,7 +81,7 @@ class InboxRun:
         """Load together what is taken; if that fails, each alone, so that only the culprit does."""
         try:
             self._load_together(processors)
-        except UnavailableError:
+        except _AWAY:
             raise
         except Exception:  # noqa: BLE001 -- it comes again, from the source that it is about
             for one in processors:
@@ -102,7 +105,7 @@ class InboxRun:
     def _noting_failure(self, processor: InboxProcessor) -> Iterator[None]:
         try:
             yield
-        except UnavailableError:
+        except _AWAY:
             raise
         except Exception as error:  # noqa: BLE001 -- whoever asks for the failures tells a bug
             self.failures[processor.source.name] = error

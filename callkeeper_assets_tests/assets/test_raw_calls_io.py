@@ -8,9 +8,12 @@ import dagster as dg
 import pytest
 
 from callkeeper_assets.assets.raw_calls_io import DayToStore, RawCallsIOManager, RawCallsStream
+from callkeeper_assets.database import connect
+from callkeeper_assets.database.errors import LockLostError
 from callkeeper_assets.raw.days import DayDetails, build_table
 from callkeeper_assets.raw.errors import StoreError
 from callkeeper_assets.raw.store import RawStore
+from callkeeper_assets.runs.lock import held_source_lock
 
 DAYS = tuple(date(2026, 1, number) for number in range(1, 11))
 
@@ -51,6 +54,28 @@ def test_each_day_is_stored_and_a_refused_one_beside_its_day(store: RawStore) ->
     refused = store.read_details("moscow", DAYS[4], "refused")
     assert refused is not None
     assert refused.refusal == "too few"
+
+
+def test_no_day_is_stored_once_the_lock_that_keeps_forget_waiting_is_gone(
+    store: RawStore, database: str
+) -> None:
+    """`forget` goes on at that moment, and the next day may bring the person back."""
+
+    def fetch() -> Iterator[DayToStore]:
+        for day in DAYS:
+            if day == DAYS[4]:
+                with connect(database, autocommit=True) as connection:
+                    connection.execute(
+                        "SELECT pg_terminate_backend(pid, 5000) FROM pg_locks WHERE database = "
+                        "(SELECT oid FROM pg_database WHERE datname = current_database()) "
+                        "AND locktype = 'advisory'"
+                    )
+            yield make_day(day)
+
+    stream = RawCallsStream(fetch(), held_source_lock(database, "moscow"))
+    with pytest.raises(LockLostError, match="The lock of source 'moscow' has gone"):
+        RawCallsIOManager().handle_output(dg.build_output_context(), stream)
+    assert not [day for day in DAYS[4:] if day in store.list_days("moscow")]
 
 
 def test_a_day_that_cannot_be_stored_fails_the_step_after_the_days_before_it(

@@ -99,7 +99,7 @@ def test_every_word_of_sql_that_is_not_reserved_can_name_a_table_and_a_column(
         for (word,) in words:
             assert find_table_name_problem(word) is None, word
             assert find_column_name_problem(word) is None, word
-            prepare_table(connection, table(word, word, {word: ("id", "bigint")}), "a/b")
+            prepare_table(database, connection, table(word, word, {word: ("id", "bigint")}), "a/b")
             # As a person would write it.
             connection.execute(f"SELECT {word} FROM {word} WHERE {word} = 1".encode())
 

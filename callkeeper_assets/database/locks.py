@@ -1,0 +1,166 @@
+"""Connections that hold advisory locks, and the look after them before each commit.
+
+A lock of a session is gone when its connection is: a failover, a firewall, an administrator or a
+machine that vanished may end it, while the work which relies on it goes on over other connections.
+So everything that commits asks here first, by a round trip for each lock that this process holds.
+"""
+
+import os
+import threading
+from typing import TYPE_CHECKING, Final, Self
+
+from callkeeper_assets.database.errors import DatabaseLostError, LockLostError
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    import psycopg
+
+    from callkeeper_assets.database.connection import Connection
+
+# A lock is waited for, and held, as long as it takes: hours, without a statement.
+_WITHOUT_END: Final = (
+    "statement_timeout",
+    "lock_timeout",
+    "idle_session_timeout",
+    "idle_in_transaction_session_timeout",
+)
+_SINCE_17: Final = "transaction_timeout"
+_VERSION_17: Final = 170_000
+# A machine that vanished keeps a lock no longer than a minute; by the system's default two hours.
+# Never of a connection that moves rows: it would end one whose server takes its time to read.
+_USER_TIMEOUT_MS: Final = 60_000
+_KEEPALIVES: Final = {
+    "tcp_keepalives_idle": 30,
+    "tcp_keepalives_interval": 10,
+    "tcp_keepalives_count": 3,
+    "tcp_user_timeout": _USER_TIMEOUT_MS,
+}
+
+_held: "set[Lock]" = set()
+
+
+class Lock:
+    """A connection for advisory locks of a session; they go when it is closed, or is gone.
+
+    While one is held, nothing is committed by this process if it is gone. Used by one thread,
+    looked after by any.
+
+    Raises:
+        DatabaseError: The database cannot be reached.
+        DatabaseLostError: It went away, or ended a wait.
+    """
+
+    def __init__(self, url: str, what: str) -> None:
+        """Connect.
+
+        Args:
+            url: Of the database.
+            what: Whose lock it is for, as the error says: `the run …`.
+        """
+        from callkeeper_assets.database.url import connect  # noqa: PLC0415 -- it looks here
+
+        self._what = what
+        self._guard = threading.Lock()
+        self._connection = connect(
+            url, autocommit=True, parameters={"tcp_user_timeout": _USER_TIMEOUT_MS}
+        )
+        try:
+            self._execute(_build_settings(self._connection))
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: "TracebackType | None",
+    ) -> None:
+        """Close the connection, as a connection's own context is left."""
+        with self._guard:
+            _held.discard(self)
+            self._connection.__exit__(kind, error, trace)
+
+    @property
+    def connection(self) -> "Connection":
+        """For what is done under the lock, and has to end with it."""
+        return self._connection
+
+    def wait(self, *key: int, shared: bool = False) -> None:
+        """Wait until the lock of one number or two is ours, alone or together with others."""
+        self._lock("pg_advisory_lock_shared" if shared else "pg_advisory_lock", key)
+        # Not while it waits: who looks after it would wait with it.
+        _held.add(self)
+
+    def attempt(self, *key: int) -> bool:
+        """Take the lock alone if nobody has it; return whether it is ours."""
+        is_ours = self._lock("pg_try_advisory_lock", key)
+        if is_ours:
+            _held.add(self)
+        return is_ours
+
+    def check(self) -> None:
+        """See that the connection, and with it what it has locked, is still there.
+
+        Raises:
+            LockLostError: It is not.
+        """
+        try:
+            with self._guard:
+                if self in _held:  # another thread may have let go of it meanwhile
+                    self._execute("SELECT 1")
+        except DatabaseLostError as error:
+            raise LockLostError(
+                f"The lock of {self._what} has gone, since its connection was ended. {error} "
+                "Somebody else may be doing the same by now, so nothing more is stored. If this "
+                "comes again, find out what ends connections that are idle: a firewall, a "
+                "failover, an administrator."
+            ) from None
+
+    def close(self) -> None:
+        """Close the connection; its locks go."""
+        with self._guard:
+            _held.discard(self)
+            self._connection.close()
+
+    def _lock(self, function: str, key: tuple[int, ...]) -> bool:
+        places = ", ".join(["%s"] * len(key))
+        return self._execute(f"SELECT {function}({places})", key)
+
+    def _execute(self, statement: str, values: tuple[int, ...] = ()) -> bool:
+        """Run a statement; return whether the first column of its first row, if any, is true."""
+        import psycopg  # noqa: PLC0415 -- 0.1 s, which a command without a database need not pay
+
+        from callkeeper_assets.database.connection import explain_loss  # noqa: PLC0415
+
+        try:
+            cursor = self._connection.execute(statement.encode(), values or None)
+            row = cursor.fetchone() if cursor.description else None
+        except psycopg.OperationalError as error:
+            raise explain_loss(self._connection.place, error) from None
+        return row is not None and bool(row[0])
+
+
+def check_locks() -> None:
+    """See that this process still has the locks that it took; before each commit.
+
+    Raises:
+        LockLostError: One of them has gone.
+    """
+    for lock in tuple(_held):
+        lock.check()
+
+
+def _build_settings(connection: "psycopg.Connection[tuple[object, ...]]") -> str:
+    names = list(_WITHOUT_END)
+    if connection.info.server_version >= _VERSION_17:
+        names.append(_SINCE_17)
+    settings = {**dict.fromkeys(names, 0), **_KEEPALIVES}
+    return "; ".join(f"SET {name} = {value}" for name, value in settings.items())
+
+
+os.register_at_fork(after_in_child=_held.clear)
