@@ -14,7 +14,8 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 from dagster_postgres import DagsterPostgresStorage
 
 from callkeeper_assets.database.event_log import BatchingEventLogStorage
-from callkeeper_assets.database.url import connect, database_url
+from callkeeper_assets.database.settings import build_options
+from callkeeper_assets.database.url import check_writable, connect, database_url
 from callkeeper_assets.runs.storage import LockingRunStorage
 
 if TYPE_CHECKING:
@@ -31,29 +32,32 @@ _RECYCLE_SEC = 3600
 _MOST_CONNECTIONS = 20
 
 
-def storage_url(url: str) -> str:
-    """Return the URL by which Dagster's tables are found: with its search path, and in UTF-8."""
+def storage_url(url: str, server_version: int = 0) -> str:
+    """Return the URL by which Dagster's tables are found: search path, UTF-8, our settings."""
     parts = urlsplit(url)
     query = dict(parse_qsl(parts.query))
     query["client_encoding"] = "UTF8"
-    query["options"] = f"{query.get('options', '')} -c search_path={SCHEMA}".strip()
+    options = build_options(query.get("options", ""), server_version=server_version)
+    query["options"] = f"{options} -c search_path={SCHEMA}"
     return urlunsplit(parts._replace(query=urlencode(query, quote_via=quote)))
 
 
 @contextmanager
-def _schema_to_oneself(url: str) -> Iterator[bool]:
+def _schema_to_oneself(url: str) -> Iterator[tuple[bool, int]]:
     """Make the schema, and hold it: Dagster's own creation of tables fails when processes race.
 
-    Yields whether its tables are there: Dagster takes a tenth of a second to find that out.
+    Yields whether its tables are there, which Dagster takes a tenth of a second to find out, and
+    the server's version.
     """
     with connect(url, autocommit=True) as connection:
+        check_writable(connection)
         connection.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
         connection.execute(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
         found = connection.execute(
             "SELECT count(*) FROM pg_tables WHERE schemaname = %s AND tablename = ANY(%s)",
             (SCHEMA, list(_MAIN_TABLES)),
         ).fetchone()
-        yield found == (len(_MAIN_TABLES),)
+        yield found == (len(_MAIN_TABLES),), connection.info.server_version
 
 
 class CallKeeperStorage(DagsterPostgresStorage):
@@ -78,9 +82,11 @@ class CallKeeperStorage(DagsterPostgresStorage):
         # Read by Dagster at each event of a run: how many materializations it writes at once.
         os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", _EVENTS_AT_ONCE)
         url = database_url()
-        with _schema_to_oneself(url) as is_complete:
+        with _schema_to_oneself(url) as (is_complete, server_version):
             storage = cls(
-                storage_url(url), should_autocreate_tables=not is_complete, inst_data=inst_data
+                storage_url(url, server_version),
+                should_autocreate_tables=not is_complete,
+                inst_data=inst_data,
             )
         storage._use_ours(url)
         storage._keep_connections()

@@ -12,6 +12,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from callkeeper_assets.database.embedded import EmbeddedPostgres
 from callkeeper_assets.database.errors import DatabaseError
+from callkeeper_assets.database.settings import SET_NEWER, build_options
 from callkeeper_assets.home import configured_database_url, home
 
 if TYPE_CHECKING:
@@ -146,15 +147,44 @@ def _check_encoding(connection: "psycopg.Connection[tuple[object, ...]]") -> Non
         )
 
 
+def check_writable(connection: "psycopg.Connection[tuple[object, ...]]") -> None:
+    """Refuse a database that takes no writing; who only reads need not ask.
+
+    Raises:
+        DatabaseError: its role, database or server is read-only, or it is a standby.
+    """
+    info = connection.info
+    where = f"The PostgreSQL at {info.user}@{info.host}:{info.port}/{info.dbname}"
+    if info.parameter_status("in_hot_standby") == "on":
+        raise DatabaseError(
+            f"{where} is a standby: nothing can be written to it. Name the primary server in "
+            f"CALLKEEPER_DATABASE_URL; of several hosts, target_session_attrs=read-write finds it."
+        )
+    if info.parameter_status("default_transaction_read_only") == "on":
+        raise DatabaseError(
+            f"{where} takes no writing: default_transaction_read_only is on, for the role, the "
+            f"database or the server. Providers set it when a disk is nearly full: look at that "
+            f"first; then ALTER ROLE {info.user} RESET default_transaction_read_only; or the same "
+            f"for the database."
+        )
+
+
 def build_conninfo(url: str, *, application_name: str = "callkeeper") -> str:
     """Return what libpq connects by, for any driver over it.
 
-    Texts come and go in UTF-8, whatever the shell (PGCLIENTENCODING), role or database say.
+    Texts come and go in UTF-8, and the settings are ours, whatever the shell (PGCLIENTENCODING),
+    role or database say.
     """
-    from psycopg.conninfo import make_conninfo  # noqa: PLC0415 -- as `connect`
+    from psycopg.conninfo import conninfo_to_dict, make_conninfo  # noqa: PLC0415 -- as `connect`
 
-    timeout = {} if "connect_timeout=" in url else {"connect_timeout": _CONNECT_TIMEOUT_SEC}
-    return make_conninfo(url, client_encoding="UTF8", application_name=application_name, **timeout)
+    given = conninfo_to_dict(url)
+    return make_conninfo(
+        url,
+        client_encoding="UTF8",
+        application_name=application_name,
+        connect_timeout=given.get("connect_timeout") or _CONNECT_TIMEOUT_SEC,
+        options=build_options(str(given.get("options") or "")),
+    )
 
 
 def explain_failure(url: str, error: Exception) -> DatabaseError:
@@ -184,7 +214,9 @@ def connect(
 
     target = database_url() if url is None else url
     try:
-        connection = psycopg.connect(build_conninfo(target), autocommit=autocommit)
+        connection = psycopg.connect(build_conninfo(target), autocommit=True)
+        connection.execute(SET_NEWER)
+        connection.autocommit = autocommit
     except psycopg.Error as error:
         raise explain_failure(target, error) from None
     try:

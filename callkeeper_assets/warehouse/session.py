@@ -15,6 +15,7 @@ import adbc_driver_postgresql
 import pyarrow as pa
 
 from callkeeper_assets.database import build_conninfo, explain_failure
+from callkeeper_assets.database.settings import SET_NEWER
 from callkeeper_assets.privacy.numbers import erase_numbers
 from callkeeper_assets.warehouse.arrow import INT, build_array
 from callkeeper_assets.warehouse.errors import (
@@ -95,6 +96,11 @@ class Session:
             self._connection = adbc.AdbcConnection(self._database)
         except adbc.Error as error:
             raise explain_failure(url, error) from None
+        try:
+            self.query(SET_NEWER)
+        except BaseException:
+            self.close()
+            raise
 
     def __enter__(self) -> Self:
         return self
