@@ -77,12 +77,14 @@ def _read_by_dagster(url: str, names: list[str]) -> dict[str, str]:
     set_dagster_home()
     with dg.DagsterInstance.get() as instance:
         found: list[dict[str, str]] = []
-        parts: tuple[Any, ...] = (
-            instance.run_storage.connect,
-            instance.event_log_storage._connect,
-            instance.schedule_storage.connect,
-        )
-        for connecting in parts:
+        run_storage: Any = instance.run_storage
+        event_log_storage: Any = instance.event_log_storage
+        schedule_storage: Any = instance.schedule_storage
+        for connecting in (
+            run_storage.connect,
+            event_log_storage._connect,
+            schedule_storage.connect,
+        ):
             with connecting() as connection:
                 shown = {name: connection.exec_driver_sql(f"SHOW {name}") for name in names}
                 found.append({name: str(row.scalar_one()) for name, row in shown.items()})
