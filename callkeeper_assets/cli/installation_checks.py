@@ -74,9 +74,10 @@ def _judge_settings(differing: dict[str, str], user: str) -> Finding:
     return _find(
         "settings",
         "bad",
-        f"set otherwise than loads need it, and our own connections could not change it: {named}. "
-        f"A pooler that ignores `options` does that: name the server itself in "
-        f"CALLKEEPER_DATABASE_URL. Or, if they are the role's: {resets}",
+        f"not as loads need it, although each connection asks for it: {named}. A pooler that "
+        f"ignores `options`, or a trigger on login, does that: name the server itself in "
+        f"CALLKEEPER_DATABASE_URL, and have the trigger leave {user} alone. Of a role's own "
+        f"settings: {resets}",
     )
 
 

@@ -34,6 +34,10 @@ _REMEDIES: Final = (
     ("does not exist", "Create it (createdb, createuser), or correct the name in the URL."),
     ("no pg_hba.conf entry", "Allow this machine in the server's pg_hba.conf."),
     ("SSL", "Check sslmode in the URL against what the server offers."),
+    (
+        "unsupported startup parameter",
+        "A pooler (PgBouncer) stands before the server; name the server itself in the URL.",
+    ),
     ("too many clients", "Raise max_connections, or end idle sessions."),
 )
 _UNREACHABLE: Final = "Check that the server runs, and the host and port in the URL."
