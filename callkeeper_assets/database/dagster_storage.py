@@ -15,7 +15,7 @@ from dagster_postgres import DagsterPostgresStorage
 
 from callkeeper_assets.database.event_log import BatchingEventLogStorage
 from callkeeper_assets.database.settings import build_options
-from callkeeper_assets.database.url import check_writable, connect, database_url
+from callkeeper_assets.database.url import STORAGE_LOCK, check_writable, connect, database_url
 from callkeeper_assets.runs.storage import LockingRunStorage
 
 if TYPE_CHECKING:
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 # People who read the warehouse see its tables in `public`, and none of Dagster's.
 SCHEMA = "dagster"
-# Any number that no other lock of this database has.
-_LOCK = 7_164_022_201
 # By these Dagster tells whether its runs', events' and schedules' tables have been made.
 _MAIN_TABLES = ("runs", "instance_info", "event_logs", "jobs")
 _EVENTS_AT_ONCE = "1000"
@@ -51,7 +49,7 @@ def _schema_to_oneself(url: str) -> Iterator[tuple[bool, int]]:
     """
     with connect(url, autocommit=True) as connection:
         check_writable(connection)
-        connection.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
+        connection.execute("SELECT pg_advisory_lock(%s)", (STORAGE_LOCK,))
         connection.execute(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
         found = connection.execute(
             "SELECT count(*) FROM pg_tables WHERE schemaname = %s AND tablename = ANY(%s)",

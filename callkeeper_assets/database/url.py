@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 # MERGE came with 15.
 OLDEST_VERSION: Final = 15
+# Held by who opens Dagster's storage, and by who moves the database. Any number that no other lock
+# of this database has.
+STORAGE_LOCK: Final = 7_164_022_201
 _SCHEME: Final = "postgresql"
 _CONNECT_TIMEOUT_SEC: Final = 10
 _VERSION_FACTOR: Final = 10_000
