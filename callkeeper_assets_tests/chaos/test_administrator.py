@@ -4,8 +4,11 @@ Each command runs as a process, two reports side by side, a receiver with its we
 form gives the role all settings at once, the long one each by itself, and an older server.
 """
 
-from collections.abc import Callable, Mapping
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -15,6 +18,7 @@ from zoneinfo import ZoneInfo
 import psycopg
 import pytest
 
+from callkeeper_assets.database.url import STORAGE_LOCK
 from callkeeper_assets.simulator.running import RunningSimulator, run_simulator
 from callkeeper_assets_tests.chaos.facts import describe_difference, read_days, tell_days
 from callkeeper_assets_tests.chaos.installation import Ended, Installation
@@ -39,6 +43,13 @@ _PERIOD: Final = ("--from", str(FIRST), "--to", str(LAST))
 _REPORTS: Final = ("everything", "clients")
 _FIRST_KEPT: Final = date(2026, 1, 11)
 _SEARCHER: Final = Searcher(write(NATIONAL) for write in WRITINGS)
+
+_WAITING: Final = """
+    SELECT 1 FROM pg_locks AS l JOIN pg_database AS d ON d.oid = l.database
+    WHERE d.datname = current_database() AND l.locktype = 'advisory' AND NOT l.granted
+"""
+_WAIT_SEC: Final = 0.1
+_PATIENCE_SEC: Final = 60.0
 
 
 @dataclass
@@ -75,12 +86,39 @@ class World:
         return int(number)
 
 
+@contextmanager
+def _lock_held_for_a_while(owner: Installation) -> Iterator[None]:
+    """Hold what each command needs first, until one has waited longer than the role may."""
+
+    def hold() -> None:
+        with owner.connect() as connection:
+            connection.execute("SELECT pg_advisory_lock(%s)", (STORAGE_LOCK,))
+            is_held.set()
+            deadline = time.monotonic() + _PATIENCE_SEC
+            while time.monotonic() < deadline and not has_ended.is_set():
+                found = connection.execute(_WAITING).fetchone()
+                time.sleep(_WAIT_SEC)
+                if found:
+                    break
+
+    is_held, has_ended = threading.Event(), threading.Event()
+    with ThreadPoolExecutor() as pool:
+        holding = pool.submit(hold)
+        is_held.wait(_PATIENCE_SEC)
+        try:
+            yield
+        finally:
+            has_ended.set()
+            holding.result()
+
+
 def _check(world: World) -> None:
     world.run("check", _SOURCE)
 
 
 def _load(world: World) -> None:
-    world.run("load", _SOURCE, *_PERIOD)
+    with _lock_held_for_a_while(world.owner):
+        world.run("load", _SOURCE, *_PERIOD)
     world.check_calls()
 
 
