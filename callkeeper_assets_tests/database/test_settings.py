@@ -2,8 +2,12 @@
 
 import asyncio
 import os
+import threading
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -14,10 +18,14 @@ import pytest
 
 from callkeeper_assets.database import DatabaseError, build_conninfo, connect
 from callkeeper_assets.home import set_dagster_home
+from callkeeper_assets.reports.definition import Report
+from callkeeper_assets.warehouse.records import Account
 from callkeeper_assets.warehouse.session import Session
 from callkeeper_assets.webhooks.connections import Connections
 from callkeeper_assets_tests.database.administrator import FIRST_VERSIONS, SETTINGS, role_with
 from callkeeper_assets_tests.other_servers import serve
+from callkeeper_assets_tests.reports.building import build_all
+from callkeeper_assets_tests.warehouse.raw_days import DAY, MAIN, call, day_of
 
 NEEDED: Final = {
     "quote_all_identifiers": "off",
@@ -148,6 +156,28 @@ def test_the_role_s_setting_is_another_one(database: str, name: str) -> None:
                 row = connection.execute(f"SHOW {name}".encode()).fetchone()
                 value = str(row[0]) if row else ""
     assert value != NEEDED[name]
+
+
+def test_reports_side_by_side_do_not_fail_each_other_where_serializable_is_the_rule(
+    database: str,
+) -> None:
+    """Locks keep apart what must be; PostgreSQL would end one of two that touch the same pages."""
+    report = Report("as_json", fields=(("id", "id"),))
+    accounts = [replace(MAIN, name=f"source_{n}") for n in range(4)]
+    days = [
+        day_of(DAY + timedelta(days=n), [call(100 * n + m) for m in range(20)]) for n in range(10)
+    ]
+    barrier = threading.Barrier(len(accounts))
+    with role_with(database, {"default_transaction_isolation": "serializable"}) as url:
+        for account in accounts:
+            build_all(url, days[:1], report, account=account)
+
+        def work(account: Account) -> int:
+            barrier.wait()
+            return sum(len(build_all(url, [day], report, account=account)) for day in days)
+
+        with ThreadPoolExecutor() as pool:
+            assert list(pool.map(work, accounts)) == [len(days)] * len(accounts)
 
 
 def test_what_the_url_and_the_shell_ask_for_stays(
