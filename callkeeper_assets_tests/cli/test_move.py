@@ -60,7 +60,7 @@ def simulator() -> Iterator[RunningSimulator]:
 def embedded(simulator: RunningSimulator) -> Installation:
     """An installation that has worked with the embedded database."""
     folder = Path(os.environ["CALLKEEPER_TESTS_FOLDER"]) / uuid.uuid4().hex
-    made = Installation(home=folder / "home", defs=folder / "defs", database="")
+    made = Installation(home=folder, defs=folder / "defs", database="")
     made.add_source(simulator.base_url)
     file = made.defs / SOURCE / "defs.yaml"
     file.write_text(file.read_text() + REPORT)

@@ -40,15 +40,23 @@ def role_with(database: str, settings: Mapping[str, str]) -> Iterator[str]:
     parts, role = urlsplit(database), f"role_{uuid.uuid4().hex}"
     owner, name = sql.Identifier(role), sql.Identifier(parts.path[1:])
     with psycopg.connect(database, autocommit=True) as connection:
+        version = connection.info.server_version
         connection.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD 'secret'").format(owner))
         connection.execute(sql.SQL("ALTER DATABASE {} OWNER TO {}").format(name, owner))
         for setting, value in settings.items():
-            if FIRST_VERSIONS.get(setting, 0) <= connection.info.server_version:
+            if FIRST_VERSIONS.get(setting, 0) <= version:
                 connection.execute(
                     sql.SQL("ALTER ROLE {} SET {} = {}").format(
                         owner, sql.Identifier(setting), sql.Literal(value)
                     )
                 )
+        # As the server has them: one that is not set would prove nothing.
+        given = connection.execute(
+            "SELECT unnest(setconfig) FROM pg_db_role_setting WHERE setrole = %s::regrole", (role,)
+        ).fetchall()
+    assert {setting.partition("=")[0].lower() for (setting,) in given} == {
+        name.lower() for name in settings
+    } - ({name for name, first in FIRST_VERSIONS.items() if first > version})
     netloc = f"{role}:secret@{parts.netloc.rpartition('@')[2]}"
     yield parts._replace(netloc=netloc).geturl()
     with psycopg.connect(database, autocommit=True) as connection:
