@@ -6,7 +6,14 @@ from typing import Final
 
 from callkeeper_assets.cli.findings import Finding, State
 from callkeeper_assets.database.errors import DatabaseError
-from callkeeper_assets.database.url import connect, database_url, describe, is_embedded
+from callkeeper_assets.database.settings import find_differing
+from callkeeper_assets.database.url import (
+    check_writable,
+    connect,
+    database_url,
+    describe,
+    is_embedded,
+)
 from callkeeper_assets.home import home, project_root, raw_url, set_dagster_home
 
 SUBJECT: Final = "installation"
@@ -37,6 +44,9 @@ def check_database() -> list[Finding]:
     try:
         url = database_url()
         with connect(url, autocommit=True) as connection:
+            check_writable(connection)
+            differing = find_differing(connection)
+            user = connection.info.user
             version = connection.info.parameter_status("server_version") or "?"
             from callkeeper_assets.warehouse.migrate import HEAD, VERSION_TABLE  # noqa: PLC0415
 
@@ -53,8 +63,22 @@ def check_database() -> list[Finding]:
     number = version.partition(" ")[0]
     return [
         _find("database", "good", f"{describe(url)} (PostgreSQL {number}, {kind})"),
+        *([_judge_settings(differing, user)] if differing else []),
         _judge_schema(revision, HEAD),
     ]
+
+
+def _judge_settings(differing: dict[str, str], user: str) -> Finding:
+    named = ", ".join(f"{name} = {value}" for name, value in differing.items())
+    resets = " ".join(f"ALTER ROLE {user} RESET {name};" for name in differing)
+    return _find(
+        "settings",
+        "bad",
+        f"not as loads need it, although each connection asks for it: {named}. A pooler that "
+        f"ignores `options`, or a trigger on login, does that: name the server itself in "
+        f"CALLKEEPER_DATABASE_URL, and have the trigger leave {user} alone. Of a role's own "
+        f"settings: {resets}",
+    )
 
 
 def _judge_schema(revision: str | None, head: str) -> Finding:

@@ -22,6 +22,7 @@ from callkeeper_assets.cli.forget import forget
 from callkeeper_assets.cli.history import history
 from callkeeper_assets.cli.inbox import inbox
 from callkeeper_assets.cli.load import load
+from callkeeper_assets.cli.move import move
 from callkeeper_assets.cli.protect import protect
 from callkeeper_assets.cli.rebuild import rebuild
 from callkeeper_assets.cli.reconcile import reconcile
@@ -60,6 +61,7 @@ _COMMANDS = (
     export,
     protect,
     rebuild,
+    move,
     webhooks,
     inbox,
     simulate,

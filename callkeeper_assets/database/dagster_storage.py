@@ -15,7 +15,8 @@ from dagster_postgres import DagsterPostgresStorage
 
 from callkeeper_assets.database.event_log import BatchingEventLogStorage
 from callkeeper_assets.database.locks import Lock
-from callkeeper_assets.database.url import database_url
+from callkeeper_assets.database.settings import build_options
+from callkeeper_assets.database.url import STORAGE_LOCK, check_writable, database_url
 from callkeeper_assets.runs.storage import LockingRunStorage
 
 if TYPE_CHECKING:
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 
 # People who read the warehouse see its tables in `public`, and none of Dagster's.
 SCHEMA = "dagster"
-# Any number that no other lock of this database has.
-_LOCK = 7_164_022_201
 # By these Dagster tells whether its runs', events' and schedules' tables have been made.
 _MAIN_TABLES = ("runs", "instance_info", "event_logs", "jobs")
 _EVENTS_AT_ONCE = "1000"
@@ -32,29 +31,33 @@ _RECYCLE_SEC = 3600
 _MOST_CONNECTIONS = 20
 
 
-def storage_url(url: str) -> str:
-    """Return the URL by which Dagster's tables are found: with its search path, and in UTF-8."""
+def storage_url(url: str, server_version: int = 0) -> str:
+    """Return the URL by which Dagster's tables are found: search path, UTF-8, our settings."""
     parts = urlsplit(url)
     query = dict(parse_qsl(parts.query))
     query["client_encoding"] = "UTF8"
-    query["options"] = f"{query.get('options', '')} -c search_path={SCHEMA}".strip()
+    options = build_options(query.get("options", ""), server_version=server_version)
+    query["options"] = f"{options} -c search_path={SCHEMA}"
     return urlunsplit(parts._replace(query=urlencode(query, quote_via=quote)))
 
 
 @contextmanager
-def _schema_to_oneself(url: str) -> Iterator[bool]:
+def _schema_to_oneself(url: str) -> Iterator[tuple[bool, int]]:
     """Make the schema, and hold it: Dagster's own creation of tables fails when processes race.
 
-    Yields whether its tables are there: Dagster takes a tenth of a second to find that out.
+    Yields whether its tables are there, which Dagster takes a tenth of a second to find out, and
+    the server's version.
     """
     with Lock(url, "the making of Dagster's tables") as lock:
-        lock.wait(_LOCK)
-        lock.connection.execute(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
-        found = lock.connection.execute(
+        connection = lock.connection
+        check_writable(connection)
+        lock.wait(STORAGE_LOCK)
+        connection.execute(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
+        found = connection.execute(
             "SELECT count(*) FROM pg_tables WHERE schemaname = %s AND tablename = ANY(%s)",
             (SCHEMA, list(_MAIN_TABLES)),
         ).fetchone()
-        yield found == (len(_MAIN_TABLES),)
+        yield found == (len(_MAIN_TABLES),), connection.info.server_version
 
 
 class CallKeeperStorage(DagsterPostgresStorage):
@@ -79,9 +82,11 @@ class CallKeeperStorage(DagsterPostgresStorage):
         # Read by Dagster at each event of a run: how many materializations it writes at once.
         os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", _EVENTS_AT_ONCE)
         url = database_url()
-        with _schema_to_oneself(url) as is_complete:
+        with _schema_to_oneself(url) as (is_complete, server_version):
             storage = cls(
-                storage_url(url), should_autocreate_tables=not is_complete, inst_data=inst_data
+                storage_url(url, server_version),
+                should_autocreate_tables=not is_complete,
+                inst_data=inst_data,
             )
         storage._use_ours(url)
         storage._keep_connections()

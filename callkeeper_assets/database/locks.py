@@ -14,28 +14,15 @@ from callkeeper_assets.database.errors import DatabaseLostError, LockLostError
 if TYPE_CHECKING:
     from types import TracebackType
 
-    import psycopg
-
     from callkeeper_assets.database.connection import Connection
 
-# A lock is waited for, and held, as long as it takes: hours, without a statement.
-_WITHOUT_END: Final = (
-    "statement_timeout",
-    "lock_timeout",
-    "idle_session_timeout",
-    "idle_in_transaction_session_timeout",
-)
-_SINCE_17: Final = "transaction_timeout"
-_VERSION_17: Final = 170_000
 # A machine that vanished keeps a lock no longer than a minute; by the system's default two hours.
 # Never of a connection that moves rows: it would end one whose server takes its time to read.
 _USER_TIMEOUT_MS: Final = 60_000
-_KEEPALIVES: Final = {
-    "tcp_keepalives_idle": 30,
-    "tcp_keepalives_interval": 10,
-    "tcp_keepalives_count": 3,
-    "tcp_user_timeout": _USER_TIMEOUT_MS,
-}
+_OF_THE_SERVER: Final = (
+    "SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3; "
+    f"SET tcp_user_timeout = {_USER_TIMEOUT_MS}"
+)
 
 _held: "set[Lock]" = set()
 
@@ -66,7 +53,7 @@ class Lock:
             url, autocommit=True, parameters={"tcp_user_timeout": _USER_TIMEOUT_MS}
         )
         try:
-            self._execute(_build_settings(self._connection))
+            self._execute(_OF_THE_SERVER)
         except BaseException:
             self.close()
             raise
@@ -153,14 +140,6 @@ def check_locks() -> None:
     """
     for lock in tuple(_held):
         lock.check()
-
-
-def _build_settings(connection: "psycopg.Connection[tuple[object, ...]]") -> str:
-    names = list(_WITHOUT_END)
-    if connection.info.server_version >= _VERSION_17:
-        names.append(_SINCE_17)
-    settings = {**dict.fromkeys(names, 0), **_KEEPALIVES}
-    return "; ".join(f"SET {name} = {value}" for name, value in settings.items())
 
 
 os.register_at_fork(after_in_child=_held.clear)

@@ -14,6 +14,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from callkeeper_assets.database.embedded import EmbeddedPostgres
 from callkeeper_assets.database.errors import DatabaseError
+from callkeeper_assets.database.settings import SET_NEWER, build_options
 from callkeeper_assets.home import configured_database_url, home
 
 if TYPE_CHECKING:
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 # MERGE came with 15.
 OLDEST_VERSION: Final = 15
+# Held by who opens Dagster's storage, and by who moves the database. Any number that no other lock
+# of this database has.
+STORAGE_LOCK: Final = 7_164_022_201
 _SCHEME: Final = "postgresql"
 # What the URL does not say. A connection that a firewall has forgotten is noticed within a minute,
 # and kept from being forgotten: a load may be silent for long while days are fetched.
@@ -165,6 +169,28 @@ def _check_encoding(connection: "psycopg.Connection[tuple[object, ...]]") -> Non
         )
 
 
+def check_writable(connection: "psycopg.Connection[tuple[object, ...]]") -> None:
+    """Refuse a database that takes no writing; who only reads need not ask.
+
+    Raises:
+        DatabaseError: its role, database or server is read-only, or it is a standby.
+    """
+    info = connection.info
+    where = f"The PostgreSQL at {info.user}@{info.host}:{info.port}/{info.dbname}"
+    if info.parameter_status("in_hot_standby") == "on":
+        raise DatabaseError(
+            f"{where} is a standby: nothing can be written to it. Name the primary server in "
+            f"CALLKEEPER_DATABASE_URL; of several hosts, target_session_attrs=read-write finds it."
+        )
+    if info.parameter_status("default_transaction_read_only") == "on":
+        raise DatabaseError(
+            f"{where} takes no writing: default_transaction_read_only is on, for the role, the "
+            f"database or the server. Providers set it when a disk is nearly full: look at that "
+            f"first; then ALTER ROLE {info.user} RESET default_transaction_read_only; or the same "
+            f"for the database."
+        )
+
+
 def build_conninfo(
     url: str,
     *,
@@ -173,21 +199,27 @@ def build_conninfo(
 ) -> str:
     """Return what libpq connects by, for any driver over it.
 
-    Texts come and go in UTF-8, whatever the shell (PGCLIENTENCODING), role or database say.
+    Texts come and go in UTF-8, and the settings are ours, whatever the shell (PGCLIENTENCODING),
+    role or database say.
 
     Args:
         url: as `database_url` returns it; what it says counts before `parameters`.
         application_name: by which an administrator sees the connection.
         parameters: more of libpq's.
     """
-    from psycopg.conninfo import make_conninfo  # noqa: PLC0415 -- as `connect`
+    from psycopg.conninfo import conninfo_to_dict, make_conninfo  # noqa: PLC0415 -- as `connect`
 
+    given = conninfo_to_dict(url)
     unsaid = {
-        name: value
-        for name, value in {**_PARAMETERS, **parameters}.items()
-        if f"{name}=" not in url
+        name: value for name, value in {**_PARAMETERS, **parameters}.items() if name not in given
     }
-    return make_conninfo(url, client_encoding="UTF8", application_name=application_name, **unsaid)
+    return make_conninfo(
+        url,
+        client_encoding="UTF8",
+        application_name=application_name,
+        options=build_options(str(given.get("options") or "")),
+        **unsaid,
+    )
 
 
 def explain_failure(url: str, error: Exception) -> DatabaseError:
@@ -225,8 +257,10 @@ def connect(
     target = database_url() if url is None else url
     try:
         connection = Connection.connect(
-            build_conninfo(target, parameters=parameters), autocommit=autocommit
+            build_conninfo(target, parameters=parameters), autocommit=True
         )
+        connection.execute(SET_NEWER)
+        connection.autocommit = autocommit
     except psycopg.Error as error:
         raise explain_failure(target, error) from None
     connection.place = describe(target)

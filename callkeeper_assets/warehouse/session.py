@@ -19,6 +19,7 @@ from adbc_driver_manager._reader import AdbcRecordBatchReader
 
 from callkeeper_assets.database import build_conninfo, explain_failure
 from callkeeper_assets.database.locks import check_locks
+from callkeeper_assets.database.settings import SET_NEWER
 from callkeeper_assets.privacy.numbers import erase_numbers
 from callkeeper_assets.warehouse.arrow import INT, build_array
 from callkeeper_assets.warehouse.errors import (
@@ -99,6 +100,11 @@ class Session:
             self._connection = adbc.AdbcConnection(self._database)
         except adbc.Error as error:
             raise explain_failure(url, error) from None
+        try:
+            self.query(SET_NEWER)
+        except BaseException:
+            self.close()
+            raise
 
     def __enter__(self) -> Self:
         return self

@@ -9,6 +9,7 @@ from typing import Any, Final, Self
 import psycopg
 
 from callkeeper_assets.database import build_conninfo
+from callkeeper_assets.database.settings import SET_NEWER
 
 # A sender waits meanwhile, and local disk is near.
 STATEMENT_MS: Final = 4_000
@@ -30,6 +31,7 @@ async def _open(url: str) -> Connection:
         build_conninfo(url, application_name="callkeeper webhooks"), autocommit=True
     )
     try:
+        await connection.execute(SET_NEWER)
         for setting in _SETTINGS.items():
             await connection.execute("SELECT set_config(%s, %s, false)", setting)
     except BaseException:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from callkeeper_assets.api.names import ApiName
+from callkeeper_assets.database import connect
 from callkeeper_assets.simulator.running import RunningSimulator, run_simulator
 from callkeeper_assets.simulator.settings import AccountSettings, AnswerSettings
 from callkeeper_assets_tests.cli.conftest import KEY, Done, callkeeper, write_source
@@ -34,6 +35,24 @@ def test_all_is_well_with_a_good_installation() -> None:
     assert _find(done, "installation", "tables") == ("good", "none yet; the first load makes them")
     assert _find(done, "installation", "database")[0] == "good"
     assert _find(done, "installation", "raw calls")[0] == "good"
+
+
+@pytest.mark.usefixtures("main_office")
+def test_a_setting_that_our_connections_cannot_make_their_own_is_named(database: str) -> None:
+    """A trigger on login has the last word, as a pooler has that ignores what is asked for."""
+    with connect(database, autocommit=True) as connection:
+        connection.execute(
+            "CREATE FUNCTION strict() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN "
+            "PERFORM set_config('statement_timeout', '30s', false); "
+            "PERFORM set_config('idle_session_timeout', '10min', false); END $$"
+        )
+        connection.execute("CREATE EVENT TRIGGER strict ON login EXECUTE FUNCTION strict()")
+    done = callkeeper("check", "--json")
+    assert done.code == 1
+    state, text = _find(done, "installation", "settings")
+    assert state == "bad"
+    assert "asks for it: idle_session_timeout = 10min, statement_timeout = 30s. A pooler" in text
+    assert "ALTER ROLE callkeeper RESET statement_timeout;" in text
 
 
 @pytest.mark.usefixtures("main_office")

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import parse_qsl, urlsplit
 
 import dagster as dg
 import pytest
@@ -81,11 +82,13 @@ def test_the_instance_is_what_dagster_yaml_says_with_no_variable_set(home: Path)
 
 
 def test_options_that_a_url_has_already_are_kept() -> None:
-    url = "postgresql://u:p%40@h:5432/d?sslmode=require&options=-c%20statement_timeout%3D9s"
-    assert storage_url(url) == (
-        "postgresql://u:p%40@h:5432/d?sslmode=require"
-        "&options=-c%20statement_timeout%3D9s%20-c%20search_path%3Ddagster&client_encoding=UTF8"
-    )
+    url = "postgresql://u:p%40@h:5432/d?sslmode=require&options=-c%20work_mem%3D9MB"
+    made = urlsplit(storage_url(url))
+    assert (made.netloc, made.path) == ("u:p%40@h:5432", "/d")
+    query = dict(parse_qsl(made.query))
+    assert (query["sslmode"], query["client_encoding"]) == ("require", "UTF8")
+    assert query["options"].startswith("-c work_mem=9MB -c ")
+    assert query["options"].endswith(" -c search_path=dagster")
 
 
 _DAYS = dg.DailyPartitionsDefinition("2026-01-01", end_date="2026-01-04")

