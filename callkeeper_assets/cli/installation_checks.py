@@ -8,6 +8,7 @@ from callkeeper_assets.cli.findings import Finding, State
 from callkeeper_assets.database.errors import DatabaseError
 from callkeeper_assets.database.url import connect, database_url, describe, is_embedded
 from callkeeper_assets.home import home, project_root, raw_url, set_dagster_home
+from callkeeper_assets.zone_rules import list_rules
 
 SUBJECT: Final = "installation"
 
@@ -27,6 +28,15 @@ def check_dagster_home() -> Finding:
         f"There is no {file}: Dagster would keep its runs elsewhere. Copy dagster.yaml from the "
         f"project there, or unset DAGSTER_HOME (it is {project_root()} then).",
     )
+
+
+def check_zone_rules() -> Finding:
+    """Say by which rules of time zones days begin here, and what else is installed."""
+    first, *others = list_rules()
+    text = f"rules of {first}"
+    if others:
+        text += f"; not used: {'; '.join(map(str, others))}"
+    return _find("time zones", "good", text)
 
 
 def check_database() -> list[Finding]:
