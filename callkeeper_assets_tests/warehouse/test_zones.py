@@ -102,5 +102,3 @@ def test_days_around_one_that_never_was_are_loaded_whole(database: str) -> None:
         "JOIN general_dates d ON d.id = f.dates_id ORDER BY call_id"
     )
     assert rows(database, found) == [(29, days[0], 23), (31, days[2], 0)]
-    booked = rows(database, "SELECT day, calls FROM callkeeper_days ORDER BY day")
-    assert booked == [(days[0], 1), (never, 0), (days[2], 1)]
