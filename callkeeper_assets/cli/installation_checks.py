@@ -7,6 +7,7 @@ from typing import Final
 from callkeeper_assets.cli.findings import Finding, State
 from callkeeper_assets.database.errors import DatabaseError
 from callkeeper_assets.database.url import connect, database_url, describe, is_embedded
+from callkeeper_assets.file_locks import find_lock_problem
 from callkeeper_assets.home import home, project_root, raw_url, set_dagster_home
 from callkeeper_assets.zone_rules import list_rules
 
@@ -28,6 +29,12 @@ def check_dagster_home() -> Finding:
         f"There is no {file}: Dagster would keep its runs elsewhere. Copy dagster.yaml from the "
         f"project there, or unset DAGSTER_HOME (it is {project_root()} then).",
     )
+
+
+def check_home() -> Finding:
+    """Try a file lock where processes keep themselves apart by some."""
+    problem = find_lock_problem(home())
+    return _find("home", "bad" if problem else "good", problem or f"{home()}, file locks work")
 
 
 def check_zone_rules() -> Finding:
