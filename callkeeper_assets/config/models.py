@@ -138,7 +138,11 @@ class FilterAttributes(_Attributes):
 
     field: str = Field(description="A column of the table, or a path in the raw call.")
     op: FilterOp = Field(description="How the field is compared with the value.")
-    value: Any = Field(default=None, description="What to compare with; a list for in and not_in.")
+    value: Any = Field(
+        default=None,
+        description="What to compare with; a list for in and not_in. A date is a whole day of the "
+        "source's time zone.",
+    )
 
 
 class RefreshAttributes(_Attributes):

@@ -167,6 +167,11 @@ class _PrefixStore(MemoryFileSystem):
     store: ClassVar[dict[str, Any]] = {}
     pseudo_dirs: ClassVar[list[str]] = [""]
 
+    @classmethod
+    def _strip_protocol(cls, path: str) -> str:
+        stripped: str = super()._strip_protocol(path.replace("prefixes://", "memory://"))
+        return stripped
+
     def find(
         self,
         path: str,

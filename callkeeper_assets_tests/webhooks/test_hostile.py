@@ -150,7 +150,7 @@ def test_who_comes_when_all_connections_are_taken_gets_that_of_the_longest_idle(
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(2048, hard) if hard > 0 else 2048, hard))
     kept: list[http.client.HTTPConnection] = []
     try:
-        kept += [_open_kept(receiver, "/health") for _ in range(_MOST_CONNECTIONS)]
+        kept += [_open_kept(receiver, "/health") for _ in range(_MOST_CONNECTIONS + 20)]
         assert receiver.post({"id": 4}) == 200
         first, *_, last = (connection.sock for connection in kept)
         first.settimeout(5)
