@@ -160,7 +160,7 @@ def test_a_writer_killed_at_any_moment_leaves_a_whole_day(tmp_path: Path) -> Non
         assert {len(value) for value in calls.column("payload").to_pylist()} == {calls.num_rows}
 
 
-class _PrefixStore(MemoryFileSystem):
+class _PrefixStore(MemoryFileSystem):  # type: ignore[misc]  # fsspec has no types
     """An object store to which a folder is a prefix of names, as it lists them."""
 
     protocol = "prefixes"
