@@ -9,10 +9,15 @@ every `defs.yaml` names, is here as well.
 
 from typing import TYPE_CHECKING
 
+from callkeeper_assets.zone_rules import use_newest_rules
+
 if TYPE_CHECKING:
     from callkeeper_assets.source import CallKeeperSource
 
 __all__ = ["CallKeeperSource"]
+
+# Before any zone is read: by Dagster's daemon and web server, too, which import the storage here.
+use_newest_rules()
 
 
 def __getattr__(name: str) -> object:

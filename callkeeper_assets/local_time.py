@@ -1,8 +1,9 @@
 """Days of a time zone on the time line: where they begin, and on which one a moment lies.
 
 The one place that knows: what is asked of the source, what is stored and what is deleted are bound
-by the same instants. Computed by zoneinfo; a database's own table of time zones may be of another
-year, or lack the name, so that no statement may name a zone: it is given bounds in UTC.
+by the same instants. Computed by zoneinfo, from the newest rules at hand (`zone_rules`); a
+database's own table of time zones may be of another year, or lack the name, so that no statement
+may name a zone: it is given bounds in UTC.
 """
 
 from collections.abc import Iterable
@@ -24,13 +25,36 @@ class Segment:
     offset_minutes: int
 
 
+def find_change(before: datetime, after: datetime, zone: ZoneInfo) -> datetime:
+    """Return the first instant, to the second, at which a clock that was changed shows it.
+
+    Args:
+        before: When it was not changed yet, UTC, whole seconds.
+        after: When it was.
+        zone: The zone.
+    """
+    offset = before.astimezone(zone).utcoffset()
+    while after - before > _SECOND:
+        middle = (before + (after - before) / 2).replace(microsecond=0)
+        if middle.astimezone(zone).utcoffset() == offset:
+            before = middle
+        else:
+            after = middle
+    return after
+
+
 def day_start(day: date, zone: ZoneInfo) -> datetime:
     """Return when the day begins, in UTC.
 
     Of two midnights the first; where the clock skips midnight, the very instant of the skip. So
     days never overlap and leave no gap; one that a zone skipped as a whole is empty.
     """
-    return datetime.combine(day, time.min, zone).astimezone(UTC)
+    midnight = datetime.combine(day, time.min, zone)
+    start = midnight.astimezone(UTC)
+    if start.astimezone(zone).replace(tzinfo=None) == midnight.replace(tzinfo=None):
+        return start
+    # By the clock as it was before the skip; by the one after it, the skip is still to come.
+    return find_change(midnight.replace(fold=1).astimezone(UTC), start, zone)
 
 
 def find_day(moment: datetime, zone: ZoneInfo) -> date:
@@ -70,12 +94,6 @@ def split_day(day: date, zone: ZoneInfo) -> list[Segment]:
     first, last = _offset_minutes(start, zone), _offset_minutes(end - _SECOND, zone)
     if first == last or start == end:
         return [Segment(day, start, end, first)]
-    # Clocks were changed at 00:01, too: halve the day down to the second.
-    before, change = start, end - _SECOND
-    while change - before > _SECOND:
-        middle = (before + (change - before) / 2).replace(microsecond=0)
-        if _offset_minutes(middle, zone) == first:
-            before = middle
-        else:
-            change = middle
+    # Clocks were changed at 00:01, too: not by the hour.
+    change = find_change(start, end - _SECOND, zone)
     return [Segment(day, start, change, first), Segment(day, change, end, last)]

@@ -66,3 +66,39 @@ def test_a_change_at_any_second_parts_the_day_there(second: int) -> None:
     segments = split_day(date(2026, 5, 4), zone)
     assert [one.offset_minutes for one in segments] == [300, 360]
     assert segments[0].ends_at == change.replace(tzinfo=UTC)
+
+
+@pytest.mark.parametrize("minutes", [-14, -5, -1, 1, 7, 14])
+def test_a_change_of_less_than_a_quarter_of_an_hour_parts_the_day(minutes: int) -> None:
+    change = datetime(2026, 5, 4, 10, 17)  # noqa: DTZ001 -- UTC, by make_zone's word
+    later = timedelta(hours=5, minutes=minutes)
+    zone = make_zone("Made/Up", timedelta(hours=5), {change: later})
+    first, last = split_day(date(2026, 5, 4), zone)
+    assert (first.offset_minutes, last.offset_minutes) == (300, 300 + minutes)
+    assert first.ends_at == last.starts_at == change.replace(tzinfo=UTC)
+    assert last.ends_at == datetime(2026, 5, 5, tzinfo=UTC) - later
+
+
+@pytest.mark.parametrize("before_midnight_sec", [1, 59, 60, 600, 1800, 3599])
+def test_a_day_whose_midnight_is_skipped_begins_with_the_skip(before_midnight_sec: int) -> None:
+    """Not at what would have been midnight: that is later, and the moments between are no day's."""
+    skip = datetime(2026, 5, 3, 19) - timedelta(seconds=before_midnight_sec)  # noqa: DTZ001
+    zone = make_zone("Made/Up", timedelta(hours=5), {skip: timedelta(hours=6)})
+    day, start = date(2026, 5, 4), skip.replace(tzinfo=UTC)
+    assert day_start(day, zone) == start
+    assert [find_day(start + timedelta(seconds=s), zone) for s in (-1, 0, 1)] == [
+        day - _DAY,
+        day,
+        day,
+    ]
+    assert [one.offset_minutes for one in split_day(day, zone)] == [360]
+    assert split_day(day - _DAY, zone)[-1].ends_at == start
+
+
+def test_a_day_that_never_was_has_no_length_and_its_neighbours_adjoin() -> None:
+    apia, never = ZoneInfo("Pacific/Apia"), date(2011, 12, 30)
+    window = window_of_day(never, apia)
+    assert window.seconds == 0
+    assert window_of_day(never - _DAY, apia).end == window.start
+    assert window_of_day(never + _DAY, apia).start == window.end
+    assert window_of_day(never + _DAY, apia).seconds == 24 * 3600

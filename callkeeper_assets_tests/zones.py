@@ -1,9 +1,15 @@
-"""Time zones that no table of zones has, for tests: what a server knows must not matter."""
+"""Time zones that no table of zones has, for tests: what a server knows must not matter.
+
+And tables of zones that no system has: what is installed beside the newest must not matter either.
+"""
 
 import io
+import shutil
 import struct
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from importlib.resources import files
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 _NAME = b"TST\0"
@@ -23,3 +29,17 @@ def make_zone(
     for each in offsets:
         content += struct.pack(">lbb", int(each.total_seconds()), 0, 0)
     return ZoneInfo.from_file(io.BytesIO(content + _NAME), key=key)
+
+
+def install_rules(folder: Path, version: str | None, **zones: str) -> Path:
+    """Make a system's files: by name a zone, whose rules are those of another one."""
+    package = Path(str(files("tzdata") / "zoneinfo"))
+    for name, rules in {"UTC": "UTC", **zones}.items():
+        path = folder / name.replace("__", "/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(package / rules, path)
+    if version:
+        lines = [f"# version {version}", "Z Etc/UTC 0 - UTC", "L Etc/UTC UTC"]
+        lines += [f"L Etc/UTC {name.replace('__', '/')}" for name in zones]
+        (folder / "tzdata.zi").write_text("\n".join(lines) + "\n")
+    return folder

@@ -8,6 +8,7 @@ registered once, where they are read from the configuration.
 import logging
 import re
 import threading
+from collections.abc import Collection
 from typing import Final
 from urllib.parse import quote, quote_plus
 
@@ -42,11 +43,20 @@ def register_secret(secret: str) -> None:
         _secret_pattern = re.compile("|".join(map(re.escape, longest_first)), re.IGNORECASE)
 
 
-def redact(text: str) -> str:
+def redact(text: str, call_ids: Collection[int] = ()) -> str:
     """Return the text with keys, registered secrets and phone numbers masked.
 
     Masks too much rather than too little: any number of 10 to 15 digits counts as a phone number.
+
+    Args:
+        text: The text.
+        call_ids: What the text is known to name: it stays, though it has a number's length.
     """
+    if call_ids:
+        named = re.compile(rf"(?<![0-9])({'|'.join(map(str, call_ids))})(?![0-9])")
+        # Every other part is an id.
+        parts = named.split(text)
+        return "".join(part if at % 2 else redact(part) for at, part in enumerate(parts))
     if _secret_pattern is not None:
         text = _secret_pattern.sub(MASK, text)
     text = _KEY_PARAMETER.sub(rf"\1{MASK}", text)
@@ -54,12 +64,17 @@ def redact(text: str) -> str:
     return hide_numbers(text, MASK)
 
 
-def excerpt(text: str, length: int = 200) -> str:
+def excerpt(text: str, length: int = 200, call_ids: Collection[int] = ()) -> str:
     """Return the redacted text on one line, no longer than `length` characters.
 
     Redacted before it is cut: half a key at the cut would not be recognised as one.
+
+    Args:
+        text: The text.
+        length: How many characters are returned at most.
+        call_ids: As for `redact`.
     """
-    line = " ".join(redact(text).split())
+    line = " ".join(redact(text, call_ids).split())
     return line if len(line) <= length else line[: length - 1] + "…"
 
 

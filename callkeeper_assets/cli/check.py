@@ -25,7 +25,9 @@ def check(
         SUBJECT,
         check_dagster_home,
         check_database,
+        check_home,
         check_raw_store,
+        check_zone_rules,
     )
     from callkeeper_assets.cli.privacy_checks import check_privacy  # noqa: PLC0415
     from callkeeper_assets.cli.selection import (  # noqa: PLC0415
@@ -41,7 +43,8 @@ def check(
     database = check_database()
     # Of the embedded one that is yet to be made there is one finding, of tables none.
     has_database = len(database) > 1
-    findings = [check_dagster_home(), *database, check_raw_store()]
+    installation = [check_dagster_home(), check_home(), check_zone_rules()]
+    findings = [*installation, *database, check_raw_store()]
     if not source and not has_sources():
         findings.append(Finding(SUBJECT, "sources", "warning", explain_no_source()))
     else:

@@ -14,7 +14,9 @@ from callkeeper_assets.database.url import (
     describe,
     is_embedded,
 )
+from callkeeper_assets.file_locks import find_lock_problem
 from callkeeper_assets.home import home, project_root, raw_url, set_dagster_home
+from callkeeper_assets.zone_rules import list_rules
 
 SUBJECT: Final = "installation"
 
@@ -34,6 +36,21 @@ def check_dagster_home() -> Finding:
         f"There is no {file}: Dagster would keep its runs elsewhere. Copy dagster.yaml from the "
         f"project there, or unset DAGSTER_HOME (it is {project_root()} then).",
     )
+
+
+def check_home() -> Finding:
+    """Try a file lock where processes keep themselves apart by some."""
+    problem = find_lock_problem(home())
+    return _find("home", "bad" if problem else "good", problem or f"{home()}, file locks work")
+
+
+def check_zone_rules() -> Finding:
+    """Say by which rules of time zones days begin here, and what else is installed."""
+    first, *others = list_rules()
+    text = f"rules of {first}"
+    if others:
+        text += f"; not used: {'; '.join(map(str, others))}"
+    return _find("time zones", "good", text)
 
 
 def check_database() -> list[Finding]:

@@ -21,6 +21,7 @@ from callkeeper_assets.cli.children import start_child, stop_children
 from callkeeper_assets.cli.console import print_error, print_note
 from callkeeper_assets.cli.exits import FAILED
 from callkeeper_assets.cli.supervisor import Service, Supervisor, read_tail
+from callkeeper_assets.file_locks import find_lock_problem
 from callkeeper_assets.home import home
 
 _LOCATION: Final = "callkeeper_assets"
@@ -76,9 +77,12 @@ def held_alone(path: Path, what: str) -> Iterator[None]:
     """Hold a lock file; two daemons on one home would run every schedule twice.
 
     Raises:
-        SystemExit: Another process holds it; that is said.
+        SystemExit: Another process holds it, or locks mean nothing there; that is said.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    problem = find_lock_problem(path.parent)
+    if problem:
+        print_error(problem)
+        raise SystemExit(FAILED)
     with path.open("a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

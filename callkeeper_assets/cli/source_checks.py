@@ -5,7 +5,7 @@ With a good key also at which address the API answers, and whether it heeds what
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Final
 
 from callkeeper_assets.api.client import CallKeeperClient
@@ -19,6 +19,7 @@ from callkeeper_assets.cli.window_checks import check_windows, find_known_day
 from callkeeper_assets.config.errors import MissingSecretError
 from callkeeper_assets.config.loading import BrokenSource, load_sources
 from callkeeper_assets.config.source import Source
+from callkeeper_assets.zone_rules import find_difference, list_rules
 
 # A person waits for the answer.
 _TIMEOUT_SEC: Final = 10.0
@@ -66,13 +67,45 @@ def _check_source(source: Source, has_database: bool) -> list[Finding]:
         f"{len(source.tables)} tables from {first} on, {source.time_zone.key}, refresh "
         f"{source.refresh.cron}",
     )
+    offline = [configuration, *_judge_zone(source, first)]
     try:
         key = source.read_api_key()
     except MissingSecretError as error:
-        return [configuration, Finding(source.name, "key", "bad", str(error))]
+        return [*offline, Finding(source.name, "key", "bad", str(error))]
     register_secret(key)
     known_day = find_known_day(source) if has_database else None
-    return [configuration, *_ask_source(source, key, known_day)]
+    return [*offline, *_ask_source(source, key, known_day)]
+
+
+def _judge_zone(source: Source, first: date) -> list[Finding]:
+    """Warn where other rules on this machine have another clock, from the first day to next year's.
+
+    Whoever reads the tables on this machine may go by those: a BI tool, or PostgreSQL.
+    """
+    zone = source.time_zone
+    since = datetime.combine(first, time.min, UTC)
+    until = datetime(source.today().year + 2, 1, 1, tzinfo=UTC)
+    found = []
+    ours, *others = list_rules()
+    for other in others:
+        apart = find_difference(zone.key, other, since, until)
+        if apart:
+            text = (
+                f"{zone.key} is {_describe_offset(apart.by_first)} from "
+                f"{apart.since:%Y-%m-%d %H:%M} UTC on by the rules used here ({ours}), and "
+                f"{_describe_offset(apart.by_second)} by {other}. Days here are right; what goes "
+                f"by the others shows other times: update them. Days from then on that were loaded "
+                f"by other rules have to be loaded again: callkeeper load {source.name} --from DAY "
+                f"--to DAY."
+            )
+            found.append(Finding(source.name, "time zone", "warning", text))
+    return found
+
+
+def _describe_offset(offset: timedelta) -> str:
+    minutes = round(offset.total_seconds() / 60)
+    sign = "-" if minutes < 0 else "+"
+    return f"UTC{sign}{abs(minutes) // 60:02}:{abs(minutes) % 60:02}"
 
 
 def _ask_source(source: Source, key: str, known_day: date | None) -> list[Finding]:

@@ -24,6 +24,8 @@ def webhooks(
         describe_broken,
     )
     from callkeeper_assets.cli.serving import WebAddress, find_port_problem  # noqa: PLC0415
+    from callkeeper_assets.file_locks import find_lock_problem  # noqa: PLC0415
+    from callkeeper_assets.home import home  # noqa: PLC0415
     from callkeeper_assets.webhooks.server import run_receiver  # noqa: PLC0415
 
     sources, refused = choose_sources([])
@@ -39,6 +41,9 @@ def webhooks(
     if problem:
         print_error(f"{problem}. Choose another: callkeeper webhooks --port {port + 1}")
         raise typer.Exit(FAILED)
+    problem = find_lock_problem(home())
+    if problem:
+        print_error(f"{problem} Until then no spool keeps webhooks while the database is away.")
     try:
         run_receiver(host, port, sources)
     except KeyboardInterrupt:

@@ -9,7 +9,6 @@ change only with a line in the changelog.
 import re
 from datetime import date
 from typing import Annotated, Any, Literal
-from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
@@ -23,6 +22,7 @@ from callkeeper_assets.reports.names import REPORT_NAME_PATTERN, find_report_nam
 from callkeeper_assets.warehouse.call_fields import WEBHOOK_FIELDS
 from callkeeper_assets.warehouse.filters import FilterOp
 from callkeeper_assets.warehouse.tables import SELECTABLE_TABLES
+from callkeeper_assets.zone_rules import list_zone_names
 
 # CallKeeper's keys: 32 hexadecimal characters, older ones 16 letters and digits.
 # A token made at random has small letters, capitals and digits, or is hexadecimal: what looks so is
@@ -52,14 +52,12 @@ def _check_variable(value: str) -> str:
 
 
 def _check_zone(value: str) -> str:
-    try:
-        ZoneInfo(value)
-    except (OSError, ValueError, KeyError):
-        suggestion = suggest_name(value, sorted(available_timezones()))
+    if value not in list_zone_names():
+        suggestion = suggest_name(value, sorted(list_zone_names()))
         raise ValueError(
             f"there is no time zone '{value}'.{suggestion} Allowed: names of the IANA list, such "
             "as Europe/Moscow."
-        ) from None
+        )
     return value
 
 
@@ -140,7 +138,11 @@ class FilterAttributes(_Attributes):
 
     field: str = Field(description="A column of the table, or a path in the raw call.")
     op: FilterOp = Field(description="How the field is compared with the value.")
-    value: Any = Field(default=None, description="What to compare with; a list for in and not_in.")
+    value: Any = Field(
+        default=None,
+        description="What to compare with; a list for in and not_in. A date is a whole day of the "
+        "source's time zone.",
+    )
 
 
 class RefreshAttributes(_Attributes):

@@ -17,6 +17,7 @@ from typing import Self
 from callkeeper_assets.database.cluster import NAME, SETTINGS, Cluster, open_cluster
 from callkeeper_assets.database.errors import DatabaseError
 from callkeeper_assets.database.postmaster import find_postmaster, start_postmaster, stop_postmaster
+from callkeeper_assets.file_locks import find_lock_problem
 
 
 @contextmanager
@@ -32,6 +33,13 @@ def _explained(home: Path) -> Iterator[None]:
         ) from error
     except OSError as error:
         raise DatabaseError(f"The embedded database in {home} cannot be used: {error}.") from error
+
+
+def _refuse_without_locks(home: Path) -> None:
+    """Raise where the server's users cannot be counted: one that ends would stop it for all."""
+    problem = find_lock_problem(home)
+    if problem:
+        raise DatabaseError(f"The embedded database in {home} cannot be used. {problem}")
 
 
 def _lock(path: Path, operation: int) -> int:
@@ -107,6 +115,8 @@ class EmbeddedPostgres:
                 if found is not None and found.is_ready and found.pid == self._pid:
                     return self._url
             self._home.mkdir(parents=True, exist_ok=True)
+            if self._use is None:
+                _refuse_without_locks(self._home)
             with self._alone():
                 cluster = open_cluster(self._home.resolve(), self._settings, sync=self._sync)
                 password = cluster.password

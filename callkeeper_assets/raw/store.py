@@ -216,9 +216,7 @@ class RawStore:
         Raises:
             StoreError: The place cannot be reached.
         """
-        with self._said(self._root, "listed"):
-            found: list[str] = self._files.find(self._root)
-        return sorted(found)
+        return sorted(self._find(self._root))
 
     def name(self, path: str) -> str:
         """Return the path of a file that was listed here as it is below the store's root."""
@@ -234,10 +232,20 @@ class RawStore:
 
     def _list(self, source: str) -> dict[str, int]:
         """Return the paths of a source's files, with their sizes in bytes."""
-        root = f"{self._root}/{source}"
-        with self._said(root, "listed"):
-            found: dict[str, dict[str, Any]] = self._files.find(root, detail=True)
-        return {path: details["size"] for path, details in found.items()}
+        return {
+            path: details["size"] for path, details in self._find(f"{self._root}/{source}").items()
+        }
+
+    def _find(self, folder: str) -> dict[str, dict[str, Any]]:
+        """Return what lies below a folder, by path.
+
+        Where a folder is but a prefix of names, a store may list what begins alike as well: `main`
+        would have the days of `main_2`, and retention would delete them.
+        """
+        with self._said(folder, "listed"):
+            found: dict[str, dict[str, Any]] = self._files.find(folder, detail=True)
+        inside = f"{folder.rstrip('/')}/"
+        return {path: one for path, one in found.items() if path.startswith(inside)}
 
     def measure_old(self, source: str, first_kept: date) -> dict[str, int]:
         """Return the files of a source's days before a day, of all versions, and their bytes.

@@ -29,11 +29,13 @@ class CallFilter:
     ) -> None:
         self._duck = duck
         self._conditions = {
-            one.name: build_condition(FILTERED_TABLE, one.filters) for one in reports if one.filters
+            one.name: build_condition(FILTERED_TABLE, one.filters, zone)
+            for one in reports
+            if one.filters
         }
         filters = [each for one in reports for each in one.filters]
         # All of them, for the raw fields that they ask for; what they keep is not looked at.
-        plan = plan_load((DATES, CALLS, FACTS), {FILTERED_TABLE: filters})
+        plan = plan_load((DATES, CALLS, FACTS), {FILTERED_TABLE: filters}, zone)
         self._transformer = Transformer(duck, zone, plan)
 
     def find_passing(self, days: Sequence[RawDay]) -> Mapping[str, frozenset[int]]:

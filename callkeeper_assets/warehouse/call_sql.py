@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import Final
+from zoneinfo import ZoneInfo
 
 from callkeeper_assets.warehouse.call_fields import CALL_FIELDS, CallField
 from callkeeper_assets.warehouse.dimensions import CALLS, DATES, DIMENSIONS, FACTS, UNKNOWN_ID
@@ -56,23 +57,25 @@ def _both(first: Condition, second: Condition) -> Condition:
     return Condition(f"({first.sql}) AND ({second.sql})", (*first.values, *second.values))
 
 
-def _date_condition(filters: Sequence[Filter]) -> Condition:
+def _date_condition(filters: Sequence[Filter], zone: ZoneInfo) -> Condition:
     """Build the condition on general_dates, whose columns a call gets from its minute."""
     by_column = [f for f in filters if is_column(DATES, f)]
-    condition = build_condition(DATES, [f for f in filters if not is_column(DATES, f)])
+    condition = build_condition(DATES, [f for f in filters if not is_column(DATES, f)], zone)
     if not by_column:
         return condition
-    inner = build_condition(DATES, by_column)
+    inner = build_condition(DATES, by_column, zone)
     minutes = "WITH minutes AS (SELECT DISTINCT local_minute AS id FROM call_values)"
     selected = f"SELECT id FROM ({minutes} {read_sql('dates')}) WHERE {inner.sql}"
     return _both(condition, Condition(f"local_minute IN ({selected})", inner.values))
 
 
-def plan_load(tables: tuple[str, ...], filters: Mapping[str, Sequence[Filter]]) -> Plan:
+def plan_load(
+    tables: tuple[str, ...], filters: Mapping[str, Sequence[Filter]], zone: ZoneInfo
+) -> Plan:
     """Put tables and filters together.
 
     A row of facts needs its call, so facts pass the filters of both. Rows of dimensions are made
-    for the calls that the finest chosen table keeps.
+    for the calls that the finest chosen table keeps. Days in filters are those of the zone.
 
     Raises:
         FilterError: a filter cannot be meant.
@@ -81,13 +84,13 @@ def plan_load(tables: tuple[str, ...], filters: Mapping[str, Sequence[Filter]]) 
     def condition(table: str) -> Condition:
         if table not in tables:
             return Condition("false")
-        return build_condition(table, filters.get(table, ()))
+        return build_condition(table, filters.get(table, ()), zone)
 
     keep_calls = condition(CALLS)
     keep_facts = _both(keep_calls, condition(FACTS))
     finest = keep_facts if FACTS in tables else keep_calls if CALLS in tables else _PASS_ALL
     parts = [(keep_calls, "{} AS keep_calls"), (keep_facts, "{} AS keep_facts")]
-    dates = _date_condition(filters.get(DATES, ())) if DATES in tables else Condition("false")
+    dates = _date_condition(filters.get(DATES, ()), zone) if DATES in tables else Condition("false")
     minute = f"CASE WHEN {{}} THEN local_minute ELSE {UNKNOWN_ID} END AS dates_id"
     parts.append((_both(finest, dates), minute))
     for dimension in DIMENSIONS:

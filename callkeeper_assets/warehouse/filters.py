@@ -2,16 +2,19 @@
 
 A filter's field is a column of its table (for facts, of callkeeper_calls too: the same call), or
 a path in the raw call. A missing value equals nothing: `ne` and `not_in` hold for it, every other
-comparison does not.
+comparison does not. A date is a whole day of the source's zone, so that `le` takes that day in and
+`gt` leaves it out; a time without a zone is of the source's clock.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from difflib import get_close_matches
 from typing import Final, Literal, get_args
+from zoneinfo import ZoneInfo
 
+from callkeeper_assets.local_time import day_start
 from callkeeper_assets.warehouse.call_fields import FIELDS_BY_PATH
 from callkeeper_assets.warehouse.dimensions import CALLS, DATES, DIMENSIONS, FACTS
 from callkeeper_assets.warehouse.errors import FilterError
@@ -32,7 +35,8 @@ FilterOp = Literal[
     "not_null",
 ]
 
-Kind = Literal["number", "text", "boolean", "date", "moment", "raw"]
+# A moment is on the time line; a clock's time says nothing of its zone.
+Kind = Literal["number", "text", "boolean", "date", "moment", "clock", "raw"]
 
 _SYMBOLS: Final[Mapping[str, str]] = {
     "eq": "=",
@@ -52,7 +56,7 @@ _KINDS: Final[Mapping[ColumnType, Kind]] = {
     "bytea": "text",
     "uuid": "text",
     "date": "date",
-    "timestamp without time zone": "moment",
+    "timestamp without time zone": "clock",
     "timestamp with time zone": "moment",
 }
 _WANTED: Final[Mapping[Kind, str]] = {
@@ -61,10 +65,14 @@ _WANTED: Final[Mapping[Kind, str]] = {
     "boolean": "true or false",
     "date": "a date (2026-01-31)",
     "moment": "a date or a time (2026-01-31 or 2026-01-31 12:00:00)",
+    "clock": "a date or a time (2026-01-31 or 2026-01-31 12:00:00)",
     "raw": "a text or a number",
 }
 # What DuckDB compares exactly has 38 digits, ten of them a fraction; no field has as many.
 _TOO_LARGE: Final = 10**28
+# Days as the calendar's ends mean always and never; theirs have no bounds in UTC.
+_FIRST_DAY: Final = date(2, 1, 1)
+_LAST_DAY: Final = date(9998, 12, 31)
 # Made by the load itself, so unknown when a filter is asked.
 _UNFILTERED: Final = frozenset({"id", "account_id", "calls_id", "origin", "loaded_at"})
 
@@ -206,13 +214,67 @@ def raw_field_names(filters: Mapping[str, Sequence[Filter]]) -> tuple[str, ...]:
     return tuple(sorted(names))
 
 
-def _read_value(value: object, kind: Kind) -> object:
-    """Return a value as DuckDB compares it: a number exactly, a time read by the rules here."""
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return Decimal(str(value))
-    if isinstance(value, str) and kind in {"date", "moment"}:
-        return date.fromisoformat(value) if kind == "date" else datetime.fromisoformat(value)
-    return value
+def _read_number(value: object) -> object:
+    """Return a number as DuckDB compares it exactly; another value as it is."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return Decimal(str(value)) if is_number else value
+
+
+def _read_day(value: object) -> date | None:
+    """Return the day, if a value is one and no time."""
+    if isinstance(value, str):
+        try:
+            return date.fromisoformat(value)
+        except ValueError:
+            return None
+    return value if isinstance(value, date) and not isinstance(value, datetime) else None
+
+
+def _read_time(value: object, kind: Kind, zone: ZoneInfo) -> datetime:
+    moment = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
+    if kind == "clock" and not moment.tzinfo:
+        return moment
+    try:
+        if kind == "clock":
+            return moment.astimezone(zone).replace(tzinfo=None)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=zone)).astimezone(UTC)
+    except OverflowError:
+        # At an end of the calendar, written to mean never or always: some hours do not matter.
+        return moment.replace(tzinfo=None if kind == "clock" else UTC)
+
+
+def _begin(day: date, kind: Kind, zone: ZoneInfo) -> datetime:
+    return day_start(day, zone) if kind == "moment" else datetime.combine(day, time.min)
+
+
+def _compare_time(
+    expression: str, op: FilterOp, value: object, kind: Kind, zone: ZoneInfo
+) -> Condition:
+    """Hold a moment, or a clock's time, against a day or a time, by eq, lt, le, gt or ge."""
+    day = _read_day(value)
+    if day is None:
+        return Condition(f"{expression} {_SYMBOLS[op]} ?", (_read_time(value, kind, zone),))
+    day = min(max(day, _FIRST_DAY), _LAST_DAY)
+    start, end = (_begin(one, kind, zone) for one in (day, day + timedelta(days=1)))
+    match op:
+        case "lt" | "ge":
+            return Condition(f"{expression} {_SYMBOLS[op]} ?", (start,))
+        case "le":
+            return Condition(f"{expression} < ?", (end,))
+        case "gt":
+            return Condition(f"{expression} >= ?", (end,))
+        case _:
+            return Condition(f"({expression} >= ? AND {expression} < ?)", (start, end))
+
+
+def _build_on_time(
+    f: Filter, expression: str, kind: Kind, zone: ZoneInfo, values: tuple[object, ...]
+) -> Condition:
+    op: FilterOp = "eq" if f.op in {"ne", "in", "not_in"} else f.op
+    parts = [_compare_time(expression, op, value, kind, zone) for value in values]
+    sql = f"coalesce({' OR '.join(part.sql for part in parts)}, false)"
+    bound = tuple(each for part in parts for each in part.values)
+    return Condition(f"NOT {sql}" if f.op in {"ne", "not_in"} else sql, bound)
 
 
 def _build_raw_operand(f: Filter, values: tuple[object, ...]) -> tuple[str, tuple[object, ...]]:
@@ -225,17 +287,20 @@ def _build_raw_operand(f: Filter, values: tuple[object, ...]) -> tuple[str, tupl
         return expression, tuple(str(value) for value in values)
     if f.value is not None:
         expression = f"try_cast({expression} AS DECIMAL(38, 10))"
-    return expression, tuple(_read_value(value, "raw") for value in values)
+    return expression, tuple(_read_number(value) for value in values)
 
 
-def _build_one(table: str, f: Filter) -> Condition:
+def _build_one(table: str, f: Filter, zone: ZoneInfo) -> Condition:
     values = tuple(f.value) if isinstance(f.value, list | tuple) else (f.value,)
     column = _columns(table).get(f.field)
     if column is None:
         expression, values = _build_raw_operand(f, values)
     else:
-        expression = f'"{column[0]}"'
-        values = tuple(_read_value(value, column[1]) for value in values)
+        name, kind = column
+        expression = f'"{name}"'
+        if kind in {"moment", "clock"} and f.value is not None:
+            return _build_on_time(f, expression, kind, zone, values)
+        values = tuple((_read_day(v) or v) if kind == "date" else _read_number(v) for v in values)
     match f.op:
         case "is_null":
             return Condition(f"{expression} IS NULL")
@@ -250,15 +315,20 @@ def _build_one(table: str, f: Filter) -> Condition:
             return Condition(f"coalesce({expression} {_SYMBOLS[f.op]} ?, false)", values)
 
 
-def build_condition(table: str, filters: Sequence[Filter]) -> Condition:
+def build_condition(table: str, filters: Sequence[Filter], zone: ZoneInfo) -> Condition:
     """Return the condition under which a transformed call passes the table's filters.
+
+    Args:
+        table: The table.
+        filters: All must hold.
+        zone: The source's, whose days and clock they mean.
 
     Raises:
         FilterError: as `check_filter`.
     """
     for f in filters:
         check_filter(table, f)
-    parts = [_build_one(table, f) for f in filters]
+    parts = [_build_one(table, f, zone) for f in filters]
     return Condition(
         " AND ".join(part.sql for part in parts) or "true",
         tuple(value for part in parts for value in part.values),

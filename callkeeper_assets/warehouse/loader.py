@@ -250,7 +250,7 @@ class Loader:
         within: Within | None = None,
     ) -> Iterator[LoadedDay | RefusedDay]:
         """As `load_days`."""
-        plan = plan_load(check_selection(tables), filters)
+        plan = plan_load(check_selection(tables), filters, account.time_zone)
         load = _Load(
             self.session,
             self._duck,
@@ -291,9 +291,10 @@ class Loader:
         As `load_days` with the origin `webhook`, for a fraction of its work for each source. Each
         part is a transaction; yields its place and each of its days once that is committed.
         """
-        plan = plan_load(check_selection(tables), filters)
+        zone = parts[0].account.time_zone
+        plan = plan_load(check_selection(tables), filters, zone)
         joined = JointBatch(self._duck, parts)
-        batch = Transformer(self._duck, parts[0].account.time_zone, plan).transform(joined.days)
+        batch = Transformer(self._duck, zone, plan).transform(joined.days)
         joined.show(batch)
         rows = DimensionRows(self.session, self._duck)
         with rows.kept():

@@ -104,7 +104,7 @@ def reconcile_days(
     """
     reconciliation = _Reconciliation(run_id, mode, guard, settled_before)
     if mode != "heal":
-        plan = plan_load(check_selection(tables), filters)
+        plan = plan_load(check_selection(tables), filters, account.time_zone)
         yield from _compare_only(url, account, days, plan, reconciliation)
         return
     compared: dict[date, ComparedDay] = {}

@@ -126,7 +126,8 @@ class Transformer:
             raise BadDataError(
                 f"{raw.num_rows - calls} calls lie outside their day in {self._zone.key} "
                 f"(days {days[0].day} to {days[-1].day}; call ids {outside[:5]}). "
-                f"Was the source's time_zone changed? Load these days from the source again."
+                f"Was the source's time_zone changed, or its rules? Load these days from the "
+                f"source again."
             )
         if ids != calls:
             leave_out_collisions(self._duck, frame, "collisions_of_batch", collisions)

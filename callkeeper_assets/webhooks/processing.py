@@ -340,8 +340,8 @@ class InboxProcessor:
     def _reject(self, told: Told, error: str) -> None:
         """Reject a payload; others of its call wait on, one of them has the last word now."""
         # DuckDB's own errors repeat what they were given: the call, with its phone numbers.
-        reason = f"the tables do not take it: {excerpt(error)}"
         call = told.call
+        reason = f"the tables do not take it: {excerpt(error, call_ids=[call.call_id])}"
         self._settle(
             [Verdict(told.row, "rejected", reason, call.call_id, call.event, call.called_at)]
         )

@@ -15,8 +15,9 @@ from uvicorn.protocols.http.httptools_impl import (
     RequestResponseCycle,
 )
 
-# A proxy in front that reuses connections has to give them up first.
-KEEP_ALIVE_SEC: Final = 15
+# A proxy in front that reuses connections, for 60 to 90 s as a rule, has to give them up first:
+# else it sends a webhook into one that was closed meanwhile.
+KEEP_ALIVE_SEC: Final = 120
 _HEAD_SEC: Final = 10.0
 _BODY_SEC: Final = 20.0
 _LINGER_SEC: Final = 2.0
@@ -36,8 +37,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._deadline = math.inf
         self._head_size = 0
         self._has_begun = False
-        # Between an answer that was given here and the next request.
-        self._is_idle = False
+        # Between an answer and the next request; else None.
+        self.idle_until: float | None = None
         # What comes is thrown away.
         self._is_deaf = False
         self._is_refused = False
@@ -49,15 +50,31 @@ class BoundedProtocol(HttpToolsProtocol):
         """Begin, unless there are too many."""
         super().connection_made(transport)
         self._deadline = self.loop.time() + _HEAD_SEC
-        if len(self.connections) > _MOST_CONNECTIONS:
+        if len(self.connections) > _MOST_CONNECTIONS and not self._make_room():
             transport.close()
+
+    def _make_room(self) -> bool:
+        """Close the connection that has been idle for longest; return whether there is one.
+
+        Whoever is here to send a webhook is not turned away for those who have sent theirs.
+        """
+        idle = [
+            one
+            for one in self.connections
+            if isinstance(one, BoundedProtocol)
+            and one.idle_until
+            and not one.transport.is_closing()
+        ]
+        if idle:
+            min(idle, key=lambda one: one.idle_until or math.inf).transport.close()
+        return bool(idle)
 
     def data_received(self, data: bytes) -> None:
         """Take bytes in; the first ones of a request start its time."""
         if self._is_deaf:
             return
-        if self._is_idle or self._deadline == math.inf:
-            self._is_idle = False
+        if self.idle_until or self._deadline == math.inf:
+            self.idle_until = None
             self._deadline = self.loop.time() + _HEAD_SEC
         super().data_received(data)
 
@@ -87,6 +104,12 @@ class BoundedProtocol(HttpToolsProtocol):
         """The request is whole: it is our turn."""
         super().on_message_complete()
         self._end_message()
+
+    def on_response_complete(self) -> None:
+        """The application has answered: uvicorn's own clock counts to the next request."""
+        super().on_response_complete()
+        if not self._has_begun:
+            self.idle_until = self.loop.time() + KEEP_ALIVE_SEC
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 -- uvicorn's
         """Answer what is no HTTP, or has too large a head."""
@@ -119,8 +142,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def _await_request(self) -> None:
         """Give the next request its time to begin."""
         if not self._has_begun:
-            self._is_idle = True
-            self._deadline = self.loop.time() + KEEP_ALIVE_SEC
+            self._deadline = self.idle_until = self.loop.time() + KEEP_ALIVE_SEC
 
     def _grow_head(self, size: int) -> None:
         self._head_size += size

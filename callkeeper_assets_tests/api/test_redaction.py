@@ -53,6 +53,17 @@ def test_times_addresses_and_run_ids_stay(text: str) -> None:
     assert redact(text) == text
 
 
+@pytest.mark.parametrize("call_id", [4123456789, 89161234567, 12])
+def test_the_ids_that_a_text_is_known_to_name_stay_and_nothing_else(call_id: int) -> None:
+    text = f"call {call_id}, [{call_id}], of 9161234567, 1{call_id}0, api_key=0123abcd"
+    found = excerpt(text, call_ids=[call_id, 7])
+    assert f"call {call_id}, [{call_id}], of ***, " in found
+    assert "0123abcd" not in found
+    if call_id > 10**9:
+        assert f"1{call_id}0" not in found
+        assert excerpt(text).startswith("call ***, [***], of ***, ***")
+
+
 def test_an_excerpt_is_redacted_before_it_is_cut() -> None:
     text = "x" * 190 + " " + KEY
     assert excerpt(text) == "x" * 190 + " ***"

@@ -70,6 +70,7 @@ class Installation:
     defs: Path
     database: str
     variables: dict[str, str] = field(default_factory=dict)
+    python: str = sys.executable
 
     @property
     def environment(self) -> Mapping[str, str]:
@@ -117,7 +118,7 @@ class Installation:
     def start(self, module: str, *arguments: str) -> subprocess.Popen[str]:
         """Start a Python module, as `callkeeper_assets.cli.main`, in a session of its own."""
         return subprocess.Popen(
-            [sys.executable, "-m", module, *arguments],
+            [self.python, "-m", module, *arguments],
             cwd=project_root(),
             env=self.environment,
             stdin=subprocess.DEVNULL,

@@ -4,12 +4,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from tzdata import IANA_VERSION
 
 from callkeeper_assets.api.names import ApiName
 from callkeeper_assets.database import connect
 from callkeeper_assets.simulator.running import RunningSimulator, run_simulator
 from callkeeper_assets.simulator.settings import AccountSettings, AnswerSettings
 from callkeeper_assets_tests.cli.conftest import KEY, Done, callkeeper, write_source
+from callkeeper_assets_tests.zones import install_rules
 
 WRONG_KEY = "ffffffffffffffffffffffffffffffff"
 OLD_KEY = "Zz34567890abcdeF"
@@ -166,3 +168,26 @@ def test_a_dagster_home_without_its_file_is_said(
     done = callkeeper("check", "--json")
     assert done.code == 1
     assert _find(done, "installation", "dagster")[0] == "bad"
+
+
+def test_a_zone_that_other_rules_on_the_machine_have_otherwise_is_a_warning(
+    defs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rules of 2025, as Debian 12 has: an hour off in Vancouver since 2026-11-01."""
+    zones = {"America__Vancouver": "America/Los_Angeles", "Europe__Moscow": "Europe/Moscow"}
+    system = install_rules(tmp_path / "zoneinfo", "2025b", **zones)
+    monkeypatch.setenv("PYTHONTZPATH", str(system))
+    write_source(defs, "far_west", "time_zone: America/Vancouver")
+    write_source(defs, "main_office")
+    done = callkeeper("check", "--json")
+    state, text = _find(done, "installation", "time zones")
+    assert state == "good"
+    assert f"rules of {IANA_VERSION}, the package tzdata" in text
+    assert f"not used: 2025b, the system's files in {system}" in text
+    state, text = _find(done, "far_west", "time zone")
+    assert state == "warning"
+    assert "America/Vancouver is UTC-07:00 from 2026-11-01 09:00 UTC on" in text
+    assert f"UTC-08:00 by 2025b, the system's files in {system}." in text
+    assert "callkeeper load far_west --from DAY --to DAY" in text
+    whats = [one["what"] for one in done.document()["findings"] if one["subject"] == "main_office"]
+    assert "time zone" not in whats

@@ -168,6 +168,15 @@ ALLOWED_ATTRIBUTES = (
                 "Allowed: names of the IANA list, such as Europe/Moscow."
             ),
         ),
+        # They are in the system's folder: another zone on each machine, a name that the next lacks.
+        ("time_zone: localtime", "time_zone: there is no time zone 'localtime'."),
+        ("time_zone: posixrules", "time_zone: there is no time zone 'posixrules'."),
+        ("time_zone: Factory", "time_zone: there is no time zone 'Factory'."),
+        (
+            "time_zone: posix/Europe/Moscow",
+            "time_zone: there is no time zone 'posix/Europe/Moscow'",
+        ),
+        ("time_zone: right/UTC", "time_zone: there is no time zone 'right/UTC'."),
         ("start_date: 01.02.2026", "start_date: must be a day of the calendar, written 2026-01-3"),
         ("start_date: 20260201", "start_date: must be text; in quotes if it looks like a number"),
         ("start_date: 2026-02-30", "start_date: must be a day of the calendar, written 2026-01-3"),

@@ -6,8 +6,12 @@ import signal
 import time
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Any, ClassVar
 
+import fsspec
+import msgspec
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
 from callkeeper_assets.raw.days import DayDetails, build_table
 from callkeeper_assets.raw.errors import MissingDayError, StoreError, UnreadableDayError
@@ -154,3 +158,47 @@ def test_a_writer_killed_at_any_moment_leaves_a_whole_day(tmp_path: Path) -> Non
         calls, details = store.read("moscow", DAY)
         assert calls.num_rows == int(details.run_id)
         assert {len(value) for value in calls.column("payload").to_pylist()} == {calls.num_rows}
+
+
+class _PrefixStore(MemoryFileSystem):  # type: ignore[misc]  # fsspec has no types
+    """An object store to which a folder is a prefix of names, as it lists them."""
+
+    protocol = "prefixes"
+    store: ClassVar[dict[str, Any]] = {}
+    pseudo_dirs: ClassVar[list[str]] = [""]
+
+    @classmethod
+    def _strip_protocol(cls, path: str) -> str:
+        stripped: str = super()._strip_protocol(path.replace("prefixes://", "memory://"))
+        return stripped
+
+    def find(
+        self,
+        path: str,
+        maxdepth: int | None = None,
+        withdirs: bool = False,
+        detail: bool = False,
+        **_: object,
+    ) -> Any:  # noqa: ANN401 -- as fsspec
+        found = super().find("", maxdepth, withdirs, detail=True)
+        listed = {name: one for name, one in found.items() if name.startswith(path)}
+        return listed if detail else sorted(listed)
+
+
+def test_a_neighbours_files_are_not_listed_where_a_folder_is_a_prefix_of_names() -> None:
+    """Retention deletes what it lists: `moscow` must not take in `moscow_2`, nor a root another."""
+    fsspec.register_implementation("prefixes", _PrefixStore, clobber=True)
+    store = RawStore("prefixes://bucket/raw")
+    neighbours = [store, RawStore("prefixes://bucket/raw_old")]
+    for source in ("moscow", "moscow_2"):
+        for one in neighbours:
+            details = msgspec.structs.replace(make_details(), source=source)
+            one.write(build_table([1], [1769806800], [b"{}"]), details)
+    own = [store.locate("moscow", DAY)]
+    assert store.list_days("moscow") == {DAY}
+    assert list(store.measure_old("moscow", date(2026, 3, 1))) == own
+    assert store.list_files() == [*own, store.locate("moscow_2", DAY)]
+    for path in store.measure_old("moscow", date(2026, 3, 1)):
+        store.delete(path)
+    assert store.list_days("moscow") == set()
+    assert store.list_days("moscow_2") == {DAY}

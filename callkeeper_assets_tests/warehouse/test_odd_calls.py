@@ -314,7 +314,7 @@ def test_tables_and_reports_agree_on_doubled_keys_and_numbers_as_text_or_not(
         )
     with open_duckdb() as duck:
         day = raw_day(DAY, [(n, moment_of(DAY, n), one) for n, one in enumerate(payloads)])
-        plan = plan_load(SELECTABLE_TABLES, {})
+        plan = plan_load(SELECTABLE_TABLES, {}, MOSCOW)
         frame = Transformer(duck, MOSCOW, plan).transform([day]).frame
         rows = duck.sql(f"FROM {frame} ORDER BY call_id").to_arrow_table().to_pylist()
     columns = {"ga_clientid": "clientids_clientid", "ya_clientid": "clientids_userid"}

@@ -19,7 +19,7 @@ from callkeeper_assets_tests.warehouse.raw_days import DAY, MOSCOW, call, day_of
 def transform_days(*days: RawDay, zone: ZoneInfo = MOSCOW) -> tuple[Batch, list[dict[str, Any]]]:
     """Return the batch and its calls, by id."""
     with open_duckdb() as duck:
-        batch = Transformer(duck, zone, plan_load(SELECTABLE_TABLES, {})).transform(days)
+        batch = Transformer(duck, zone, plan_load(SELECTABLE_TABLES, {}, zone)).transform(days)
         found = duck.sql(f"FROM {batch.frame} ORDER BY call_id").to_arrow_table().to_pylist()
     return batch, found
 

@@ -5,10 +5,12 @@ server knows, with rules of its own.
 """
 
 from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from callkeeper_assets.database import connect
+from callkeeper_assets.local_time import day_start
 from callkeeper_assets.warehouse.loader import Account, load_days
 from callkeeper_assets.warehouse.queries import unsettled_days
 from callkeeper_assets.warehouse.retention import OldCalls
@@ -82,3 +84,21 @@ def test_retention_finds_days_that_only_calls_tell_of(database: str, account: Ac
         done = [(number, total) for number, total, _ in old.delete_days("retention")]
     assert done == [(1, 2), (2, 2)]
     assert rows(database, "SELECT count(*) FROM callkeeper_calls") == [(0,)]
+
+
+def test_days_around_one_that_never_was_are_loaded_whole(database: str) -> None:
+    """Samoa went from the evening of 2011-12-29 to the morning of the 31st."""
+    zone = ZoneInfo("Pacific/Apia")
+    account = Account("apia", "Apia", zone)
+    never = date(2011, 12, 30)
+    days = [never - timedelta(days=1), never, never + timedelta(days=1)]
+    skip = day_start(never, zone)
+    moments = {days[0]: [skip - timedelta(seconds=1)], never: [], days[2]: [skip]}
+    loads = [raw_day(day, [(day.day, moment, "{}") for moment in moments[day]]) for day in days]
+    load_all(database, loads, account)
+    found = (
+        "SELECT call_id, simple_date, hour FROM callkeeper_calls_facts f "
+        "JOIN callkeeper_calls c ON c.id = f.calls_id "
+        "JOIN general_dates d ON d.id = f.dates_id ORDER BY call_id"
+    )
+    assert rows(database, found) == [(29, days[0], 23), (31, days[2], 0)]

@@ -3,6 +3,7 @@
 import contextlib
 import http.client
 import re
+import resource
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from callkeeper_assets.webhooks.protocol import _MOST_CONNECTIONS, KEEP_ALIVE_SEC
 from callkeeper_assets_tests.webhooks.installation import Installation, Receiver, url_of
 
 # Of a connection that sends nothing, or slowly: 10 s for a head and 20 s for a body, and a moment.
@@ -114,6 +116,52 @@ def test_what_is_sent_too_early_is_not_answered_for_another(
                 answer += chunk
                 connection.settimeout(_BODY_SEC if answer.startswith(b"HTTP/1.1 100") else 2)
     assert re.findall(rb"HTTP/1.1 (\d{3}) ", answer) == statuses
+
+
+def _open_kept(receiver: Receiver, path: str) -> http.client.HTTPConnection:
+    """Open a connection, and use it once."""
+    connection = http.client.HTTPConnection("127.0.0.1", receiver.port, timeout=10)
+    connection.request("GET", path)
+    connection.getresponse().read()
+    return connection
+
+
+def test_an_idle_connection_is_kept_for_longer_than_proxies_keep_theirs(
+    receiver: Receiver,
+) -> None:
+    """A proxy that gives it up later than the receiver sends a webhook into a closed one."""
+    assert KEEP_ALIVE_SEC > 90
+    kept = [_open_kept(receiver, path) for path in ("/health", f"{url_of('office')}?id=4")]
+    sockets = [connection.sock for connection in kept]
+    time.sleep(18)
+    for connection in kept:
+        connection.request("GET", "/health")
+        assert connection.getresponse().status == 200
+    assert [connection.sock for connection in kept] == sockets
+    for connection in kept:
+        connection.close()
+
+
+def test_who_comes_when_all_connections_are_taken_gets_that_of_the_longest_idle(
+    receiver: Receiver,
+) -> None:
+    """Idle ones are kept for long: they may not keep anybody out."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(2048, hard) if hard > 0 else 2048, hard))
+    kept: list[http.client.HTTPConnection] = []
+    try:
+        kept += [_open_kept(receiver, "/health") for _ in range(_MOST_CONNECTIONS + 20)]
+        assert receiver.post({"id": 4}) == 200
+        first, *_, last = (connection.sock for connection in kept)
+        first.settimeout(5)
+        assert first.recv(1) == b""
+        last.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            last.recv(1)
+    finally:
+        for connection in kept:
+            connection.close()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_a_connection_is_used_again_and_again(receiver: Receiver) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from callkeeper_assets.raw.store import RawStore
 from callkeeper_assets.warehouse import loader as loader_module
-from callkeeper_assets.warehouse.errors import UnavailableError
+from callkeeper_assets.warehouse.errors import BadDataError, UnavailableError
 from callkeeper_assets.warehouse.filters import Filter
 from callkeeper_assets.webhooks import processing, rounds
 from callkeeper_assets_tests.warehouse.raw_days import DAY, moment_of, row, rows
@@ -206,6 +206,23 @@ def test_why_the_tables_do_not_take_a_payload_is_told_without_its_phone_numbers(
     [(call_id, state, reason)] = office.states()
     assert (call_id, state) == (7, "rejected")
     assert "Could not convert string 'phone2: ***' to INT32" in str(reason)
+
+
+def test_why_the_tables_do_not_take_a_payload_names_the_call_whatever_its_length(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An id of ten digits looks like a phone number."""
+    call_id = 4123456789
+
+    def fail(*_: object) -> None:
+        raise BadDataError(f"of the call {call_id} (phone2 9161234567): no")
+
+    monkeypatch.setattr(loader_module, "write_log", fail)
+    office.receive(payload(call_id))
+    office.process()
+    [(found, state, reason)] = office.states()
+    assert (found, state) == (call_id, "rejected")
+    assert f"of the call {call_id} (phone2 ***): no" in str(reason)
 
 
 def test_what_is_not_stored_is_not_processed(
