@@ -1,4 +1,4 @@
-"""The oldest versions that `pyproject.toml` allows are installed, and load a month of days.
+"""The oldest versions that `pyproject.toml` allows are installed, and load some days.
 
 In an environment of its own, from the package index as pip is configured; what depends on the
 packages named there may be newer, as it is for whoever installs this among old packages.
