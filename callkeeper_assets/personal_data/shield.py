@@ -20,15 +20,17 @@ from callkeeper_assets.api.unified_calls import HASHED_IDS, identify_call_of_fir
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.database import connect
 from callkeeper_assets.personal_data.settings import note_setting
-from callkeeper_assets.privacy.process import ProcessEndedError, ProtectorProcess
+from callkeeper_assets.privacy.process import ProcessEndedError, ProtectorPool
 from callkeeper_assets.privacy.rewriting import NOTHING, Eraser, NotJsonError, Protector, Scope
 from callkeeper_assets.privacy.rule import Rule
 from callkeeper_assets.raw.days import UnusableRow
 from callkeeper_assets.warehouse.forgotten_calls import read_forgotten_calls
 
 _DIGITS: Final = re.compile(rb"\d")
-# From so many days on, a process of its own for the rule is worth its start.
-_DAYS_FOR_A_PROCESS: Final = 4
+# From so many days on, processes of its own for the rule are worth their start. Two keep up with
+# what a load does beside them.
+_DAYS_FOR_PROCESSES: Final = 4
+_PROCESSES: Final = 2
 
 ProtectAll = Callable[[Sequence[bytes]], list[bytes | None]]
 
@@ -54,11 +56,11 @@ class Shield:
         Args:
             days: How many are going to pass.
         """
-        if not self.protector.rule.is_active or days < _DAYS_FOR_A_PROCESS:
+        if not self.protector.rule.is_active or days < _DAYS_FOR_PROCESSES:
             yield partial(self._pass_day, self.protector.protect_all)
             return
-        with ProtectorProcess(self.protector.rule) as process:
-            yield partial(self._pass_day, process.protect_all)
+        with ProtectorPool(self.protector.rule, _PROCESSES) as pool:
+            yield partial(self._pass_day, pool.protect_all)
 
     def _pass_day(self, protect_all: ProtectAll, fetched: DayOfCalls) -> DayOfCalls:
         try:

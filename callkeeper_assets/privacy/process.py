@@ -1,6 +1,6 @@
-"""A rule applied in a process of its own: it costs a load no time where a second processor is idle.
+"""A rule applied in processes of its own: it costs a load little time where a processor is idle.
 
-In Python one thread of a process works at a time, and a load's own process is busy. The process is
+In Python one thread of a process works at a time, and a load's own process is busy. Each process is
 `python -m callkeeper_assets.privacy.process`; it gets the rule, key included, and calls on its
 standard input, and ends with it. A message is its length (8 bytes, big-endian) and MessagePack.
 """
@@ -10,7 +10,8 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
-from threading import Lock
+from contextlib import ExitStack
+from queue import SimpleQueue
 from typing import IO, Final, Self, cast
 
 import msgspec
@@ -27,14 +28,13 @@ class ProcessEndedError(Exception):
 
 
 class ProtectorProcess:
-    """`Protector.protect_all` elsewhere; for several threads, which wait for each other.
+    """`Protector.protect_all` elsewhere; for one thread at a time.
 
     Args:
         rule: The source's.
     """
 
     def __init__(self, rule: Rule) -> None:
-        self._lock = Lock()
         self._process = subprocess.Popen(  # noqa: S603 -- this module
             [sys.executable, "-m", __name__], stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
@@ -60,27 +60,55 @@ class ProtectorProcess:
         Raises:
             ProcessEndedError: The process is gone.
         """
-        with self._lock:
-            try:
-                _send(self._to, payloads)
-                return msgspec.msgpack.decode(_receive(self._from), type=list[bytes | None])
-            except (OSError, EOFError):
-                code = self._process.wait(_PATIENCE_SEC)
-                raise ProcessEndedError(
-                    f"The process that applies the rule of privacy ended too early (code {code}; "
-                    "-9 is said where memory ran out)."
-                ) from None
+        try:
+            _send(self._to, payloads)
+            return msgspec.msgpack.decode(_receive(self._from), type=list[bytes | None])
+        except (OSError, EOFError):
+            code = self._process.wait(_PATIENCE_SEC)
+            raise ProcessEndedError(
+                f"The process that applies the rule of privacy ended too early (code {code}; "
+                "-9 is said where memory ran out)."
+            ) from None
 
     def close(self) -> None:
         """End the process."""
-        with self._lock:
-            try:
-                self._to.close()
-                self._process.wait(_PATIENCE_SEC)
-            except (OSError, subprocess.TimeoutExpired):
-                self._process.kill()
-                self._process.wait()
-            self._from.close()
+        try:
+            self._to.close()
+            self._process.wait(_PATIENCE_SEC)
+        except (OSError, subprocess.TimeoutExpired):
+            self._process.kill()
+            self._process.wait()
+        self._from.close()
+
+
+class ProtectorPool:
+    """Some of these processes, for several threads; a thread waits if all are busy.
+
+    Args:
+        rule: The source's.
+        processes: How many.
+    """
+
+    def __init__(self, rule: Rule, processes: int) -> None:
+        self._idle: SimpleQueue[ProtectorProcess] = SimpleQueue()
+        with ExitStack() as stack:
+            for _ in range(processes):
+                self._idle.put(stack.enter_context(ProtectorProcess(rule)))
+            self._all = stack.pop_all()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._all.close()
+
+    def protect_all(self, payloads: Sequence[bytes]) -> list[bytes | None]:
+        """As `ProtectorProcess.protect_all`."""
+        process = self._idle.get()
+        try:
+            return process.protect_all(payloads)
+        finally:
+            self._idle.put(process)
 
 
 def _send(file: IO[bytes], message: object) -> None:

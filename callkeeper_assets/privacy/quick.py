@@ -50,6 +50,9 @@ _decode = msgspec.json.Decoder(float_hook=lambda text: msgspec.Raw(text.encode()
 _encode = msgspec.json.Encoder().encode
 
 
+_Take = Callable[[dict[str, Any]], Collection[Any]]
+
+
 @dataclass
 class _Object:
     """What is known of one object of a call.
@@ -80,8 +83,8 @@ class _Shape:
     personal: tuple[tuple[str, Kind], ...]
     objects: tuple[tuple[str, _Object], ...]
     identities: tuple[str, ...]
-    take_varying: Callable[[dict[str, Any]], Collection[Any]]
-    take: Callable[[dict[str, Any]], Collection[Any]]
+    take_varying: _Take
+    take: _Take
     undeclared: tuple[str, ...]
     is_usual: bool
 
@@ -310,7 +313,7 @@ def _look_at_usual(seen: _Seen) -> None:
         if type(one) is str and one in doubtful:
             seen.rest.append(one)
         elif not seen.values.is_harmless(one):
-            _put_rest(one, seen)
+            _put_all((one,), seen)
 
 
 def _list_others(values: list[Any], known: set[object]) -> list[Any]:
@@ -328,25 +331,18 @@ def _look_at_identities(values: Iterable[Any], seen: _Seen) -> None:
     """Have those ids searched that are more than digits."""
     for value in values:
         if type(value) is not int and not (type(value) is str and value.isdecimal()):
-            _put_rest(value, seen)
+            _put_all((value,), seen)
 
 
 def _put_all(values: Iterable[Any], seen: _Seen) -> None:
+    """Have values searched, whatever they are but objects."""
     for value in values:
         if type(value) is str:
             seen.rest.append(value)
-        elif value is not None:
-            _put_rest(value, seen)
-
-
-def _put_rest(value: object, seen: _Seen) -> None:
-    """Have a value searched, whatever it is but an object."""
-    if type(value) is str:
-        seen.rest.append(value)
-    elif type(value) is int:
-        seen.rest.append(str(value))
-    elif value is not None and type(value) is not bool:
-        _put_all(_flatten((value,)), seen)
+        elif type(value) is int:
+            seen.rest.append(str(value))
+        elif value is not None and type(value) is not bool:
+            _put_all(_flatten((value,)), seen)
 
 
 def _flatten(values: Iterable[Any]) -> list[Any]:
@@ -370,7 +366,7 @@ def _read_value(value: Any) -> Any:  # noqa: ANN401
     return bytes(value).decode() if isinstance(value, msgspec.Raw) else value
 
 
-def _build_take(names: Sequence[str]) -> Callable[[dict[str, Any]], Collection[Any]]:
+def _build_take(names: Sequence[str]) -> _Take:
     """Return what gives the values of so many names as a collection."""
     if not names:
         return lambda _: ()
