@@ -25,6 +25,9 @@ def find_lock_problem(folder: Path) -> str | None:
             except BlockingIOError:
                 return None
         cause = "a file that is locked can be locked once more"
+    except PermissionError:
+        # Who may not write there has another problem, which is told where it is.
+        return None
     except OSError as error:
         cause = str(error.strerror or error)
     finally:

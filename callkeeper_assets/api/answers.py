@@ -36,6 +36,9 @@ class _Result(msgspec.Struct):
 
 _decode_result = msgspec.json.Decoder(_Result).decode
 _decode_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+# As MySQL has no date, and as PHP writes that one.
+_NO_DATE = ("0000-00-00", "-0001-11-30")
 
 
 def _raw_calls(body: bytes) -> list[msgspec.Raw] | None:
@@ -53,10 +56,18 @@ def _raw_calls(body: bytes) -> list[msgspec.Raw] | None:
             result = _decode_result(body)
             raws = None if result.status == "fail" else list_rows(result.result)
     except msgspec.ValidationError:
-        return None
+        raws = _list_numbered(body)
     if raws and len(raws) == 1 and find_failure_of(raws[0]) is not None:
         return None
     return raws
+
+
+def _list_numbered(body: bytes) -> list[msgspec.Raw] | None:
+    """Return the records of a bare list that PHP has written as an object of numbers."""
+    try:
+        return list_rows(_decode_object(body))
+    except msgspec.ValidationError:
+        return None
 
 
 def read_calls(body: bytes) -> KeyedCalls | Trouble:
@@ -96,7 +107,7 @@ def read_user_info(body: bytes, zone: ZoneInfo) -> UserInfo | Trouble:
         reason = find_failure(answer)
         return unusable("no paid_till") if reason is None else trouble_of_reason(reason)
     paid_till = str(answer["paid_till"] or "").strip()
-    if not paid_till or paid_till.startswith("0000-00-00"):
+    if not paid_till.strip("0") or paid_till.startswith(_NO_DATE):
         return UserInfo(paid_till=None)
     try:
         moment = datetime.fromisoformat(paid_till)

@@ -31,6 +31,8 @@ _REPORT: Final = "The source has changed its answer, or base_url is wrong: repor
 
 def find_failure(answer: object) -> str | None:
     """Return the failure's reason, if the decoded answer is one."""
+    if isinstance(answer, dict) and len(answer) == 1 and next(iter(answer)).isdecimal():
+        answer = list(answer.values())  # see `list_rows`
     if isinstance(answer, list) and len(answer) == 1:
         answer = answer[0]
     if not isinstance(answer, dict) or "id" in answer:

@@ -65,15 +65,25 @@ def check_database() -> list[Finding]:
             differing = find_differing(connection)
             user = connection.info.user
             version = connection.info.parameter_status("server_version") or "?"
-            from callkeeper_assets.warehouse.migrate import HEAD, VERSION_TABLE  # noqa: PLC0415
+            from callkeeper_assets.warehouse.errors import SchemaError  # noqa: PLC0415
+            from callkeeper_assets.warehouse.migrate import (  # noqa: PLC0415
+                HEAD,
+                VERSION_TABLE,
+                check_not_elsewhere,
+            )
 
             row = connection.execute("SELECT to_regclass(%s)", (VERSION_TABLE,)).fetchone()
-            revision = None
+            revision, tables = None, None
             if row and row[0]:
                 found = connection.execute(
                     f"SELECT version_num FROM {VERSION_TABLE}"  # noqa: S608 -- a constant
                 ).fetchone()
                 revision = str(found[0]) if found else None
+            else:
+                try:
+                    check_not_elsewhere(connection, url)
+                except SchemaError as error:
+                    tables = _find("tables", "bad", str(error))
     except DatabaseError as error:
         return [_find("database", "bad", str(error))]
     kind = "embedded" if is_embedded() else "yours"
@@ -81,7 +91,7 @@ def check_database() -> list[Finding]:
     return [
         _find("database", "good", f"{describe(url)} (PostgreSQL {number}, {kind})"),
         *([_judge_settings(differing, user)] if differing else []),
-        _judge_schema(revision, HEAD),
+        tables or _judge_schema(revision, HEAD),
     ]
 
 

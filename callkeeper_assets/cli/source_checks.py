@@ -171,7 +171,10 @@ def judge_payment(source: Source, paid_till: datetime | None, now: datetime) -> 
     if paid_till is None:
         text = f"{source.api_key_env} is good; the source does not say until when it is paid"
         return Finding(source.name, "key", "good", text)
-    day = paid_till.astimezone(source.time_zone).date()
+    try:
+        day = paid_till.astimezone(source.time_zone).date()
+    except OverflowError:
+        day = paid_till.date()  # at an end of the calendar, which means never or always
     if paid_till < now:
         text = f"the account was paid until {day}, which is past. Pay it in CallKeeper's cabinet."
         return Finding(source.name, "key", "warning", text)

@@ -19,7 +19,10 @@ from callkeeper_assets.config.problems import Location, Problem
 _MAX_DEPTH = 8
 
 _TIMESTAMP_TAG = "tag:yaml.org,2002:timestamp"
-_NUMBER_TAGS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+_FLOAT_TAG = "tag:yaml.org,2002:float"
+_NUMBER_TAGS = ("tag:yaml.org,2002:int", _FLOAT_TAG)
+_DIGITS = re.compile("[0-9]")
+_MOST_FLOAT_DIGITS = 15
 # Octal numbers begin with a 0, others have a letter; times of day have a colon.
 _UNLIKE_NUMBER = re.compile(r"[-+]?0[0-9xb_]|.*[:_]", re.IGNORECASE)
 
@@ -83,6 +86,12 @@ def _find_odd_numbers(node: yaml.Node, location: Location) -> Iterator[Problem]:
     elif isinstance(node, yaml.SequenceNode) and len(location) < _MAX_DEPTH:
         for index, item in enumerate(node.value):
             yield from _find_odd_numbers(item, (*location, index))
+    elif node.tag == _FLOAT_TAG and len(_DIGITS.findall(node.value)) > _MOST_FLOAT_DIGITS:
+        yield Problem(
+            location,
+            f"has more digits than a number with a fraction keeps ({_MOST_FLOAT_DIGITS}): put it "
+            "in quotes if it is a text, leave the fraction out if it is a whole number.",
+        )
     elif node.tag in _NUMBER_TAGS and _UNLIKE_NUMBER.match(node.value):
         yield Problem(
             location,

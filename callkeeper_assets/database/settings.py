@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 SETTINGS: Final = {
     # ADBC tells types by the text of their functions' names as it connects.
     "quote_all_identifiers": "off",
+    # A role's own, or a schema named like it, would hide the tables or make them anew elsewhere.
+    "search_path": "public",
     # psycopg reads no other forms.
     "DateStyle": "ISO, MDY",
     "IntervalStyle": "postgres",

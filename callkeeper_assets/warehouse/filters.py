@@ -15,6 +15,7 @@ from typing import Final, Literal, get_args
 from zoneinfo import ZoneInfo
 
 from callkeeper_assets.local_time import day_start
+from callkeeper_assets.privacy.numbers import hide_numbers
 from callkeeper_assets.warehouse.call_fields import FIELDS_BY_PATH
 from callkeeper_assets.warehouse.dimensions import CALLS, DATES, DIMENSIONS, FACTS
 from callkeeper_assets.warehouse.errors import FilterError
@@ -140,11 +141,21 @@ def _is_moment(text: str, kind: Kind) -> bool:
     return True
 
 
+def _show(value: object) -> str:
+    """Return a wrong value for an error, but nothing that could be a phone number."""
+    shown = hide_numbers(repr(value))
+    return f"the number {shown}: put it in quotes" if type(value) is int else shown
+
+
 def _list_problem(f: Filter, kind: Kind) -> str | None:
     if not isinstance(f.value, list | tuple) or not f.value:
         return f"{f.op} takes a list of at least one value"
-    wrong = next((v for v in f.value if not _fits(v, kind)), None)
-    return None if wrong is None else f"each value has to be {_WANTED[kind]}, not {wrong!r}"
+    for value in f.value:
+        if value is None:
+            return "a value of the list is empty; for a missing one use is_null or not_null"
+        if not _fits(value, kind):
+            return f"each value has to be {_WANTED[kind]}, not {_show(value)}"
+    return None
 
 
 def _operand_problem(f: Filter, kind: Kind) -> str | None:
@@ -156,10 +167,10 @@ def _operand_problem(f: Filter, kind: Kind) -> str | None:
     if f.op in {"contains", "starts_with"}:
         wanted = "text only" if kind not in {"text", "raw"} else "a text"
         is_right = wanted == "a text" and isinstance(f.value, str)
-        return None if is_right else f"{f.op} works on {wanted}, not {f.value!r}"
+        return None if is_right else f"{f.op} works on {wanted}, not {_show(f.value)}"
     if f.value is None:
         return f"{f.op} takes a value: {_WANTED[kind]}; for a missing one use is_null"
-    return None if _fits(f.value, kind) else f"it has to be {_WANTED[kind]}, not {f.value!r}"
+    return None if _fits(f.value, kind) else f"it has to be {_WANTED[kind]}, not {_show(f.value)}"
 
 
 def _unknown_field(table: str, f: Filter, columns: Mapping[str, object]) -> FilterError:

@@ -21,6 +21,12 @@ VERSION_TABLE: Final = "callkeeper_alembic_version"
 HEAD: Final = "0008"
 _LOCK: Final = 0x636B_0001
 
+_ELSEWHERE: Final = """
+    SELECT n.nspname FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+    WHERE c.relname = %s AND c.relkind = 'r' AND n.nspname <> 'public'
+    ORDER BY 1
+"""
+
 _Connection = psycopg.Connection[tuple[object, ...]]
 
 
@@ -40,6 +46,8 @@ def ensure_schema(url: str) -> None:
         revision = _revision(lock.connection)
         if revision != HEAD:
             _check_known(url, revision)
+            if revision is None:
+                check_not_elsewhere(lock.connection, url)
             change_patiently(url, TABLES, lambda: _upgrade(url))
             _describe_tables(lock.connection)
 
@@ -52,6 +60,22 @@ def _revision(connection: _Connection) -> str | None:
     except psycopg.errors.UndefinedTable:
         return None
     return None if row is None else str(row[0])
+
+
+def check_not_elsewhere(connection: _Connection, url: str) -> None:
+    """See that no other schema has the tables: a second installation would begin beside them.
+
+    Raises:
+        SchemaError: one has.
+    """
+    row = connection.execute(_ELSEWHERE, (VERSION_TABLE,)).fetchone()
+    if row is not None:
+        raise SchemaError(
+            f"The tables in {describe(url)} are in the schema {row[0]}, and belong into public. "
+            f"Move each of them: ALTER TABLE {row[0]}.{VERSION_TABLE} SET SCHEMA public; likewise "
+            f"callkeeper_… and general_…, sequences with them. If they are another "
+            f"installation's, name another database in CALLKEEPER_DATABASE_URL."
+        )
 
 
 def _check_known(url: str, revision: str | None) -> None:

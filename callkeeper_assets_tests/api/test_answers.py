@@ -49,6 +49,12 @@ def test_a_list_of_which_php_took_members_out_is_a_list() -> None:
     body = b'{"result": {"0": {"id":1,"date_timestamp":5}, "2": {"id":3,"date_timestamp":7}}}'
     assert _times(body) == {1: 5, 3: 7}
     assert _times(b'{"result": {"7": {"id":3,"date_timestamp":7}}}') == {3: 7}
+    assert _times(b'{"0": {"id":1,"date_timestamp":5}, "2": {"id":3,"date_timestamp":7}}') == {
+        1: 5,
+        3: 7,
+    }
+    for none in (b'{"result": {"0": %s}}', b'{"0": %s}'):
+        assert _times(none % b'{"status": "fail", "reason": "no rows found"}') == {}
     other = _trouble(b'{"result": {"a": {"id":1,"date_timestamp":5}}}')
     assert "neither calls nor a failure" in other.came_back
 
@@ -132,12 +138,16 @@ def test_the_account_is_read_in_every_shape(shape: str) -> None:
     assert read_user_info(body, MOSCOW) == UserInfo(datetime(2018, 6, 30, 21, tzinfo=UTC))
 
 
+# The zero date of MySQL, as PHP's DateTime writes it.
+PHP_ZERO = b'"-0001-11-30 00:00:00"'
+
+
 def test_paid_till_may_be_missing_its_offset_or_its_value_but_not_be_nonsense() -> None:
     info = read_user_info(b'{"paid_till": "2018-07-01 00:00:00"}', MOSCOW)
     assert isinstance(info, UserInfo)
     assert info.paid_till is not None
     assert info.paid_till.utcoffset() == timedelta(hours=3)
-    for none in (b'""', b"null", b'"0000-00-00 00:00:00"', b'"0000-00-00"', b"0"):
+    for none in (b'""', b"null", b'"0000-00-00 00:00:00"', b'"0000-00-00"', b"0", b'"0"', PHP_ZERO):
         assert read_user_info(b'{"paid_till": %s}' % none, MOSCOW) == UserInfo(None)
     nonsense = read_user_info(b'{"paid_till": "never"}', MOSCOW)
     assert isinstance(nonsense, Trouble)

@@ -99,6 +99,15 @@ def test_a_short_retry_after_is_obeyed_and_a_long_one_does_not_hang(connect_to: 
     assert "asked again after 3600 s, longer than the 0 s that are waited for" in text
 
 
+def test_a_retry_after_that_nobody_can_read_is_none(connect_to: ConnectTo) -> None:
+    for told in ("soon", "-1", "1.5", "Mon, 05 Jan 2026 00:00:00 +99999999999999999999"):
+        client, source = connect_to(
+            lambda _, told=told: json_answer({}, 429, Retry_After=told), retry=QUICK
+        )
+        _fail(client, RetryLaterError)
+        assert len(source.asked) == 1 + QUICK.retries
+
+
 @pytest.mark.parametrize("told", ["0", "00", "Wed, 21 Oct 2015 07:28:00 GMT"])
 def test_a_retry_after_that_has_passed_does_not_spend_the_tries_at_once(
     connect_to: ConnectTo, told: str

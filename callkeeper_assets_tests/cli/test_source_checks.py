@@ -1,6 +1,6 @@
 """What `check` says of the day until which an account is paid."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,8 @@ NOW = datetime(2026, 3, 10, 12, 0, tzinfo=UTC)
     [
         (None, "good"),
         (datetime(2026, 4, 1, tzinfo=UTC), "good"),
+        (datetime(9999, 12, 31, 23, 59, tzinfo=UTC), "good"),
+        (datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=3))), "warning"),
         (datetime(2026, 3, 24, 12, 0, tzinfo=UTC), "good"),
         (datetime(2026, 3, 24, 11, 59, tzinfo=UTC), "warning"),
         (datetime(2026, 3, 10, 12, 0, tzinfo=UTC), "warning"),

@@ -295,6 +295,18 @@ def test_a_mistake_is_named_by_line_with_what_is_allowed(
     assert problem.startswith(f"4: {expected}"), problem
 
 
+@pytest.mark.parametrize(
+    "number", ["12345678901234567.0", "-1234567890.1234567", "1.000000000000000"]
+)
+def test_a_fraction_of_more_digits_than_it_keeps_is_refused(
+    write_source: WriteSource, number: str
+) -> None:
+    """An id that it would be compared with may be its neighbour's."""
+    text = f"filters: {{callkeeper_calls: [{{field: call_id, op: eq, value: {number}}}]}}"
+    (problem,) = refusal(write_source(f"{text}\n"))
+    assert "filters.callkeeper_calls[0].value: has more digits than a number" in problem
+
+
 @pytest.mark.parametrize("number", ["0755", "2:30", "1_000", "0x1F", "-012", "1:30.5", "0b11"])
 def test_a_number_that_yaml_reads_as_another_one_is_refused(
     write_source: WriteSource, number: str

@@ -29,6 +29,7 @@ SETTINGS: Final[Mapping[str, str]] = {
     # Longer than ADBC's first query: nothing can be said before it that an older server knows.
     "transaction_timeout": "200ms",
     "standard_conforming_strings": "off",
+    "search_path": "nowhere",
 }
 # Not there before.
 FIRST_VERSIONS: Final = {"transaction_timeout": 170_000}

@@ -45,9 +45,13 @@ NEEDED: Final = {
     "idle_session_timeout": "0",
     "transaction_timeout": "0",
     "standard_conforming_strings": "on",
+    "search_path": "public",
 }
-# Its own, shorter than a sender's patience.
-_RECEIVERS: Final = {"statement_timeout": "4s", "lock_timeout": "100ms"}
+_OWN: Final = {
+    # Shorter than a sender's patience.
+    "receiver": {"statement_timeout": "4s", "lock_timeout": "100ms"},
+    "dagster": {"search_path": "dagster"},
+}
 
 
 def _read_by_psycopg(url: str, names: list[str]) -> dict[str, str]:
@@ -139,9 +143,8 @@ def test_every_connection_sets_for_itself_what_it_needs(any_database: str, reade
         version = connection.info.server_version
     names = [name for name in SETTINGS if FIRST_VERSIONS.get(name, 0) <= version]
     with role_with(any_database, SETTINGS) as url:
-        assert READERS[reader](url, names) == {name: NEEDED[name] for name in names} | (
-            _RECEIVERS if reader == "receiver" else {}
-        )
+        own = _OWN.get(reader, {})
+        assert READERS[reader](url, names) == {name: NEEDED[name] for name in names} | own
 
 
 def test_reports_side_by_side_do_not_fail_each_other_where_serializable_is_the_rule(

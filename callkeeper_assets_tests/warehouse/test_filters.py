@@ -158,7 +158,23 @@ def test_a_time_is_of_the_sources_clock_unless_it_names_a_zone(
         (FACTS, Filter("status", "eq"), r"eq takes a value: a text; for a missing one use is_null"),
         (FACTS, Filter("status", "is_null", 1), r"is_null takes no value"),
         (FACTS, Filter("status", "in", "success"), r"takes a list of at least one value"),
-        (FACTS, Filter("status", "in", ["a", 1]), r"each value has to be a text, not 1"),
+        (FACTS, Filter("status", "in", ["a", 1]), r"a text, not the number 1: put it in quotes"),
+        (FACTS, Filter("status", "in", ["a", None]), r"is empty; for a missing one use is_null"),
+        (
+            "callkeeper_calls",
+            Filter("called_at", "not_in", [date(2026, 3, 2), None]),
+            r"a value .* is empty",
+        ),
+        (
+            "callkeeper_calls",
+            Filter("client_phone", "eq", 79261234567),
+            r"number \*\*\*: put it in quotes",
+        ),
+        (
+            "callkeeper_calls",
+            Filter("client_phone", "contains", 79261234567),
+            r"a text, not the number \*\*\*",
+        ),
         (FACTS, Filter("called_at", "lt", "noon"), r"has to be a date or a time"),
         (FACTS, Filter("is_final", "eq", 1), r"has to be true or false"),
         (FACTS, Filter("status", "like", "x"), r"has the op 'like'\. Allowed are: eq, ne"),  # type: ignore[arg-type]

@@ -42,6 +42,26 @@ def test_the_migrated_database_is_what_the_tables_declare(database: str) -> None
     assert found == declared
 
 
+def test_tables_that_lie_in_another_schema_are_named_not_made_anew(database: str) -> None:
+    ensure_schema(database)
+    with psycopg.connect(database) as connection:
+        connection.execute("CREATE SCHEMA bi")
+        connection.execute(f"ALTER TABLE {VERSION_TABLE} SET SCHEMA bi")
+    with pytest.raises(SchemaError, match=r"are in the schema bi, .* SET SCHEMA public"):
+        ensure_schema(database)
+
+
+def test_a_schema_named_like_the_role_hides_nothing(database: str) -> None:
+    """PostgreSQL's own search path begins with it."""
+    with psycopg.connect(database) as connection:
+        connection.execute("CREATE SCHEMA AUTHORIZATION CURRENT_USER")
+    ensure_schema(database)
+    (schema,) = rows(
+        database, f"SELECT schemaname FROM pg_tables WHERE tablename = '{VERSION_TABLE}'"
+    )
+    assert schema == ("public",)
+
+
 def test_the_declared_keys_are_the_primary_keys(database: str) -> None:
     ensure_schema(database)
     found = rows(
