@@ -1,8 +1,10 @@
 """What every test gets: an environment of its own, and a real PostgreSQL if it asks for one.
 
 Fixtures: `home` (a new, empty CALLKEEPER_HOME), `postgres_server` (one server for the whole run,
-shared by its parallel workers), `database` (a new, empty database, in force for the test).
-Fixtures of one part of the project belong in that part's folder.
+shared by its parallel workers), `database` (a new database with the newest schema and no rows, in
+force for the test), `make_database` (as many as a test or a module wants). A schema is made once in
+a run: databases are copies of a template; tests of migration and of a first start choose the empty
+one, see `template`. Fixtures of one part of the project belong in that part's folder.
 """
 
 import os
@@ -15,9 +17,10 @@ from pathlib import Path
 
 import pytest
 
-from callkeeper_assets.database import EmbeddedPostgres, connect
+from callkeeper_assets.database import EmbeddedPostgres
 from callkeeper_assets.database.cluster import SETTINGS
 from callkeeper_assets.database.postmaster import stop_postmaster
+from callkeeper_assets_tests.templates import Databases, MakeDatabase, Template
 
 # Set by the process that starts the run, inherited by its parallel workers.
 _RUN_FOLDER = "CALLKEEPER_TESTS_FOLDER"
@@ -82,15 +85,26 @@ def postgres_server() -> Iterator[EmbeddedPostgres]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def make_database(postgres_server: EmbeddedPostgres) -> Iterator[MakeDatabase]:
+    """A function that makes a database like a template, and drops it when its context ends."""
+    yield Databases(postgres_server.start()).make
+
+
+@pytest.fixture(scope="session")
+def template() -> Template:
+    """What `database` holds; a folder or a module whose tests need another has its own fixture.
+
+    A single test says `@pytest.mark.parametrize("template", [Template.EMPTY])`.
+    """
+    return Template.WAREHOUSE
+
+
 @pytest.fixture
-def database(postgres_server: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The URL of a new, empty database, which is CALLKEEPER_DATABASE_URL during the test."""
-    server = postgres_server.start()
-    name = f"test_{uuid.uuid4().hex}"
-    with connect(server, autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}"')
-    url = f"{server.rpartition('/')[0]}/{name}"
-    monkeypatch.setenv("CALLKEEPER_DATABASE_URL", url)
-    yield url
-    with connect(server, autocommit=True) as connection:
-        connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+def database(
+    make_database: MakeDatabase, template: Template, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[str]:
+    """The URL of a new database without rows, CALLKEEPER_DATABASE_URL during the test."""
+    with make_database(template) as url:
+        monkeypatch.setenv("CALLKEEPER_DATABASE_URL", url)
+        yield url

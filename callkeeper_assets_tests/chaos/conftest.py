@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from callkeeper_assets.database import EmbeddedPostgres, connect
 from callkeeper_assets.simulator.running import RunningSimulator, run_simulator
 from callkeeper_assets.simulator.settings import AccountSettings
 from callkeeper_assets_tests.chaos.installation import KEY, SOURCE, Installation
 from callkeeper_assets_tests.chaos.rounds import FIRST, LAST, Round, begin_round
+from callkeeper_assets_tests.templates import MakeDatabase, Template
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -40,20 +40,14 @@ def simulator() -> Iterator[RunningSimulator]:
 
 @pytest.fixture(scope="module")
 def installation(
-    simulator: RunningSimulator, postgres_server: EmbeddedPostgres
+    simulator: RunningSimulator, make_database: MakeDatabase
 ) -> Iterator[Installation]:
     """An installation with the account as its source, and a database of its own."""
-    server = postgres_server.start()
     folder = Path(os.environ["CALLKEEPER_TESTS_FOLDER"]) / uuid.uuid4().hex
-    name = f"chaos_{folder.name}"
-    with connect(server, autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}"')
-    url = f"{server.rpartition('/')[0]}/{name}"
-    made = Installation(home=folder / "home", defs=folder / "defs", database=url)
-    made.add_source(simulator.base_url)
-    yield made
-    with connect(server, autocommit=True) as connection:
-        connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+    with make_database(Template.INSTALLATION) as url:
+        made = Installation(home=folder / "home", defs=folder / "defs", database=url)
+        made.add_source(simulator.base_url)
+        yield made
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ import pytest
 
 from callkeeper_assets.simulator.running import RunningSimulator, run_simulator
 from callkeeper_assets.simulator.settings import AccountSettings
+from callkeeper_assets_tests.templates import Template
 
 KEY = "0123456789abcdef0123456789abcdef"
 ZONE = "Europe/Moscow"
@@ -129,3 +130,9 @@ def main_office(
     monkeypatch.setenv("MAIN_OFFICE_API_KEY", KEY)
     write_source(defs, "main_office", f"base_url: {simulator.base_url}", f"time_zone: {ZONE}")
     return simulator
+
+
+@pytest.fixture(scope="session")
+def template() -> Template:
+    """Commands start runs: Dagster's tables are needed, too."""
+    return Template.INSTALLATION

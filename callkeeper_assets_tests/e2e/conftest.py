@@ -7,6 +7,7 @@ import pytest
 
 from callkeeper_assets.api.names import ApiName
 from callkeeper_assets_tests.chaos.installation import Installation
+from callkeeper_assets_tests.templates import Template
 
 
 @pytest.fixture(params=get_args(ApiName))
@@ -20,3 +21,9 @@ def api(request: pytest.FixtureRequest) -> ApiName:
 def installation(home: Path, database: str) -> Installation:
     """An installation without a source yet, and a new, empty database."""
     return Installation(home=home / "home", defs=home / "defs", database=database)
+
+
+@pytest.fixture(scope="session")
+def template() -> Template:
+    """Commands start runs: Dagster's tables are needed, too."""
+    return Template.INSTALLATION
