@@ -17,9 +17,11 @@ from pathlib import Path
 
 import pytest
 
+from callkeeper_assets.api.names import ApiName
 from callkeeper_assets.database import EmbeddedPostgres
 from callkeeper_assets.database.cluster import SETTINGS
 from callkeeper_assets.database.postmaster import stop_postmaster
+from callkeeper_assets_tests.extent import APIS, IS_LONG
 from callkeeper_assets_tests.templates import Databases, MakeDatabase, Template
 
 # Set by the process that starts the run, inherited by its parallel workers.
@@ -47,6 +49,13 @@ def pytest_configure(config: pytest.Config) -> None:
         folder = Path(tempfile.mkdtemp(prefix="callkeeper-tests-"))
         folder.chmod(0o755)
         os.environ[_RUN_FOLDER] = str(folder)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the long forms unless somebody asked for them."""
+    left_out = [] if IS_LONG else [one for one in items if one.get_closest_marker("chaos")]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in left_out]
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -77,6 +86,13 @@ def home(monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+@pytest.fixture(params=APIS)
+def api(request: pytest.FixtureRequest) -> ApiName:
+    """CallKeeper's API that the test's source uses."""
+    name: ApiName = request.param
+    return name
+
+
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[EmbeddedPostgres]:
     """The run's server: the first worker that asks starts it, the last one stops it."""
@@ -86,9 +102,9 @@ def postgres_server() -> Iterator[EmbeddedPostgres]:
 
 
 @pytest.fixture(scope="session")
-def make_database(postgres_server: EmbeddedPostgres) -> Iterator[MakeDatabase]:
+def make_database(postgres_server: EmbeddedPostgres) -> MakeDatabase:
     """A function that makes a database like a template, and drops it when its context ends."""
-    yield Databases(postgres_server.start()).make
+    return Databases(postgres_server.start()).make
 
 
 @pytest.fixture(scope="session")

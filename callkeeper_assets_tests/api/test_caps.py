@@ -23,6 +23,7 @@ from callkeeper_assets.simulator.running import run_simulator
 from callkeeper_assets.simulator.settings import AccountSettings, AnswerSettings
 from callkeeper_assets_tests.api.conftest import KEY, QUICK, ConnectTo
 from callkeeper_assets_tests.api.fake_source import Answer, Asked, calls_answer, run_fake_source
+from callkeeper_assets_tests.extent import examples
 
 DAY = date(2026, 1, 5)
 DAYS = [DAY + timedelta(days=n) for n in range(6)]
@@ -158,7 +159,7 @@ def _capped(times: dict[int, int], cap: int, *, keeps_newest: bool) -> Callable[
     return answer
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(15), deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     quarters=st.lists(st.integers(0, 3 * 96 - 1), max_size=80),
     cap=st.integers(10, 40),

@@ -22,6 +22,7 @@ from callkeeper_assets_tests.api.fake_source import (
     run_fake_source,
 )
 from callkeeper_assets_tests.api.test_windows import ZONES
+from callkeeper_assets_tests.extent import examples
 
 DAY = date(2026, 1, 5)
 WINDOW = window_of_day(DAY, ZoneInfo("Europe/Moscow"))
@@ -136,7 +137,7 @@ def test_neither_reading_of_the_bounds_loses_or_doubles_a_call(
     assert [i for day in days for i in day.call_ids] == list(TIMES)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(
     zone=st.sampled_from(ZONES),
     first=st.dates(date(1996, 1, 1), date(2036, 12, 31)),

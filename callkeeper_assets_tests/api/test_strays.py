@@ -26,6 +26,7 @@ from callkeeper_assets.simulator.settings import AccountSettings, AnswerSettings
 from callkeeper_assets_tests.api.conftest import KEY, QUICK, ConnectTo
 from callkeeper_assets_tests.api.fake_source import Answer, Asked, calls_answer, json_answer
 from callkeeper_assets_tests.api.test_unified import call, failure, read_path
+from callkeeper_assets_tests.extent import examples
 
 DAY = date(2026, 1, 5)
 MOSCOW = ZoneInfo("Europe/Moscow")
@@ -127,7 +128,7 @@ def test_a_zone_with_summer_time_is_named_on_the_day_of_its_change(day: date) ->
         assert "as if the bounds were read in Europe/Berlin" in _fail(client, day)
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(30), deadline=None, suppress_health_check=list(HealthCheck))
 @example(api="callkeeper", calls_per_day=2, seed=0, bounds="heeded", bounds_zone="UTC+03:00")
 @given(
     api=st.sampled_from(APIS),

@@ -24,6 +24,7 @@ from callkeeper_assets_tests.api.conftest import ConnectTo
 from callkeeper_assets_tests.api.fake_source import Answer, Asked, calls_answer, json_answer
 from callkeeper_assets_tests.api.keying import key_payloads
 from callkeeper_assets_tests.api.test_unified import DAY, START, call, read_path
+from callkeeper_assets_tests.extent import examples
 
 # A number that must be in no reason, wherever the source puts it.
 PHONE = "79161234567"
@@ -179,7 +180,7 @@ anything: st.SearchStrategy[Any] = st.recursive(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=list(HealthCheck))
 @given(records=st.lists(anything, max_size=5))
 @pytest.mark.parametrize("api", ["callkeeper", "ckct"])
 def test_nothing_that_json_can_say_ends_an_answer_or_is_lost(

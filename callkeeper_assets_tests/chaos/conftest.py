@@ -1,7 +1,6 @@
 """One simulated account and one installation for all tests of a module; each test changes facts.
 
-The long forms (marker `chaos`) run when this folder is asked for and `SHORT` is not set:
-`make chaos`. `make test` and `make chaos SHORT=1` leave them out.
+The long forms (marker `chaos`) are `make chaos`'s; see `callkeeper_assets_tests/extent.py`.
 """
 
 import os
@@ -16,18 +15,6 @@ from callkeeper_assets.simulator.settings import AccountSettings
 from callkeeper_assets_tests.chaos.installation import KEY, SOURCE, Installation
 from callkeeper_assets_tests.chaos.rounds import FIRST, LAST, Round, begin_round
 from callkeeper_assets_tests.templates import MakeDatabase, Template
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the long forms unless somebody asked for them."""
-    here = Path(__file__).parent
-    paths = (Path(argument.partition("::")[0]).resolve() for argument in config.args)
-    is_asked_for = any(path == here or here in path.parents for path in paths)
-    if is_asked_for and not os.environ.get("SHORT"):
-        return
-    long_forms = [item for item in items if item.get_closest_marker("chaos")]
-    config.hook.pytest_deselected(items=long_forms)
-    items[:] = [item for item in items if item not in long_forms]
 
 
 @pytest.fixture(scope="module")

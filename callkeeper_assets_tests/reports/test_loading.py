@@ -17,6 +17,7 @@ from callkeeper_assets.reports.outcomes import BuiltDay, RefusedReport
 from callkeeper_assets.warehouse.errors import BadDataError, UnavailableError, WarehouseError
 from callkeeper_assets.warehouse.migrate import ensure_schema
 from callkeeper_assets.warehouse.records import RawDay
+from callkeeper_assets_tests.extent import examples
 from callkeeper_assets_tests.reports.building import (
     build,
     build_all,
@@ -435,7 +436,9 @@ def _read(url: str) -> Iterator[list[tuple[object, ...]]]:
 
 
 @settings(
-    suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=15
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    deadline=None,
+    max_examples=examples(15),
 )
 @given(_STATES)
 def test_any_order_of_loads_ends_as_one_clean_load_of_the_last_states(

@@ -17,6 +17,7 @@ from callkeeper_assets.warehouse.discrepancies import NUMBERS, ComparedDay, Mode
 from callkeeper_assets.warehouse.loader import Account, RawDay
 from callkeeper_assets.warehouse.reconciliation import reconcile_days
 from callkeeper_assets.warehouse.tables import SELECTABLE_TABLES
+from callkeeper_assets_tests.extent import examples
 from callkeeper_assets_tests.warehouse.raw_days import (
     DAY,
     MOSCOW,
@@ -164,7 +165,9 @@ def reconcile(url: str, name: str, source: Side, mode: Mode, run_id: str) -> set
 
 
 @settings(
-    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(15),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(states=st.tuples(SIDES, SIDES, SIDES), modes=MODES)
 def test_found_is_what_differs_and_healing_leaves_every_other_row(

@@ -19,6 +19,7 @@ from callkeeper_assets.warehouse.records import Deleted
 from callkeeper_assets.warehouse.retention import PLACES, OldCalls
 from callkeeper_assets.warehouse.session import DIMENSIONS_LOCK, LOCK_CLASS
 from callkeeper_assets.warehouse.tables import TABLES
+from callkeeper_assets_tests.extent import examples
 from callkeeper_assets_tests.warehouse.raw_days import (
     DAY,
     MAIN,
@@ -122,7 +123,9 @@ _calls = st.lists(
 
 
 @settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(25),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(
     given_days=st.lists(st.tuples(_calls, _calls), min_size=1, max_size=4),

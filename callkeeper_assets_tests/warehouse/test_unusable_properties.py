@@ -24,6 +24,7 @@ from callkeeper_assets.warehouse.loader import Account, RawDay
 from callkeeper_assets.warehouse.reconciliation import reconcile_days
 from callkeeper_assets.warehouse.tables import SELECTABLE_TABLES
 from callkeeper_assets_tests.api.keying import key_payloads
+from callkeeper_assets_tests.extent import examples
 from callkeeper_assets_tests.raw.test_store import DAY, make_details
 from callkeeper_assets_tests.reports.building import build_all, fetch
 from callkeeper_assets_tests.warehouse.raw_days import MOSCOW, call, load_all, moment_of
@@ -70,7 +71,9 @@ def _store(store: RawStore, records: Sequence[object]) -> RawDay:
 
 
 @settings(
-    max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(8),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(calls=CALLS, wrong=st.lists(WRONG, min_size=1, max_size=6), rng=st.randoms())
 def test_an_answer_with_unusable_records_loads_as_one_without(
