@@ -96,4 +96,4 @@ def _make_dagster_tables(url: str) -> None:
         environment.setenv("CALLKEEPER_DATABASE_URL", url)
         # Opening the storage sets it; set here, it is unset afterwards.
         environment.setenv("DAGSTER_EVENT_BATCH_SIZE", "1000")
-        CallKeeperStorage.from_config_value(None, {}).dispose()
+        CallKeeperStorage.from_config_value(None, {})
