@@ -154,7 +154,7 @@ class Intake:
             except InboxAwayError as error:
                 self._note_loss(error)
             else:
-                self._metrics.repeats += repeats
+                self._metrics.repeats.inc(repeats)
                 return
         try:
             async with self._spool_alone:
@@ -178,7 +178,7 @@ class Intake:
             if not deliveries:
                 return
             try:
-                self._metrics.repeats += await self.inbox.store(deliveries)
+                self._metrics.repeats.inc(await self.inbox.store(deliveries))
             except InboxAwayError as error:
                 self._note_loss(error)
                 # Were it for what is in the spool, this would go round and round.
