@@ -24,7 +24,7 @@ from callkeeper_assets.warehouse.records import Account, Deleted
 from callkeeper_assets.warehouse.retention import OldCalls
 from callkeeper_assets.warehouse.session import explain_error
 from callkeeper_assets.warehouse.vacuum import vacuum_tables
-from callkeeper_assets.webhooks.old_spool import drop_old_payloads
+from callkeeper_assets.webhooks.spool import drop_old_payloads
 
 Connection = psycopg.Connection[Any]
 

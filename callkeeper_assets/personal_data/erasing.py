@@ -22,7 +22,7 @@ from callkeeper_assets.personal_data.rewriting import (
     rewrite_raw_days,
 )
 from callkeeper_assets.personal_data.searching import PayloadHit, SourceHits
-from callkeeper_assets.personal_data.targets import Connection, Target, make_account
+from callkeeper_assets.personal_data.targets import Connection, Target, make_account_of
 from callkeeper_assets.privacy.rewriting import Eraser, NotJsonError, Scope
 from callkeeper_assets.raw.store import RawStore
 from callkeeper_assets.reports.structure import CALL_COLUMN, DAY_COLUMN, REPORT_COLUMN
@@ -91,7 +91,7 @@ class Erasure:
 
         Those of requests that did not come to their end are among them.
         """
-        account_id = make_account(self.connection, self.target)
+        account_id = make_account_of(self.connection, self.target)
         calls = _gather_calls(hits)
         with self.connection.transaction():
             noted = {**vars(self.request), "account_id": account_id, "found": Jsonb(dict(found))}
@@ -108,7 +108,7 @@ class Erasure:
             WarehouseError: The database went away, or refuses; the command ends it when run again.
             StoreError: The raw calls' place cannot be reached.
         """
-        account_id = make_account(self.connection, self.target)
+        account_id = make_account_of(self.connection, self.target)
         for path in hits.unfinished:
             self.store.delete(path)
         done = self._rewrite(account_id, {one.call_id: one.scope for one in calls.values()}, hits)
@@ -140,7 +140,7 @@ class Erasure:
 
     def finish(self) -> None:
         """Note that all is erased."""
-        account_id = make_account(self.connection, self.target)
+        account_id = make_account_of(self.connection, self.target)
         self.connection.execute(_FINISH, {"account_id": account_id})
 
     def _rewrite(self, account_id: int, scopes: Mapping[int, Scope], hits: SourceHits) -> Rewritten:
