@@ -59,8 +59,8 @@ class SourceScaffolder(dg.Scaffolder[dg.Model]):
         """Write the file.
 
         Raises:
-            SystemExit: The folder's name cannot be a source's, or another form is asked for; said as
-                `dg` says its own errors, without a traceback.
+            SystemExit: The folder's name cannot be a source's, or another form is asked for; said
+                as `dg` says its own errors, without a traceback.
         """
         name = request.target_path.name
         problem = find_name_problem(name)

@@ -128,9 +128,7 @@ def test_where_the_wheel_does_not_fit_the_machines_own_postgresql_serves(
 
 
 @pytest.mark.usefixtures("no_wheel")
-def test_the_usual_folders_are_looked_through_for_the_newest(
-    home: Path, tmp_path: Path
-) -> None:
+def test_the_usual_folders_are_looked_through_for_the_newest(home: Path, tmp_path: Path) -> None:
     found = {"postgresql/15": find_root(15), "postgresql/16": find_root(16)}
     for name, root in found.items():
         (tmp_path / "lib" / name).parent.mkdir(parents=True, exist_ok=True)
