@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 
     from callkeeper_assets.database.connection import Connection
 
-# Held by who opens Dagster's storage, and by who moves the database. Any number that no other lock
-# of this database has.
-STORAGE_LOCK: Final = 7_164_022_201
 _SCHEME: Final = "postgresql"
 # What the URL does not say. A connection that a firewall has forgotten is noticed within a minute,
 # and kept from being forgotten: a load may be silent for long while days are fetched.
