@@ -23,14 +23,11 @@ from callkeeper_assets.assets.record_checks import (
 )
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.raw.days import DayDetails
+from callkeeper_assets.warehouse.dimensions import CALLS, FACTS
 from callkeeper_assets.warehouse.records import LoadedDay
 
 if TYPE_CHECKING:
     from callkeeper_assets.warehouse.checks import Violations
-
-CALLS: Final = "callkeeper_calls"
-FACTS: Final = "callkeeper_calls_facts"
-
 
 _Judge = Callable[[str, LoadedDay], Verdict]
 

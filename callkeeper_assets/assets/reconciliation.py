@@ -17,6 +17,7 @@ from callkeeper_assets.api.errors import CallKeeperError
 from callkeeper_assets.api.records import DayOfCalls
 from callkeeper_assets.assets.account import build_account
 from callkeeper_assets.assets.config import RECONCILIATION_SCHEMA, ReconciliationConfig, read_config
+from callkeeper_assets.assets.day_chart import draw_trend
 from callkeeper_assets.assets.day_events import (
     DayVerdict,
     log_materializations,
@@ -24,7 +25,6 @@ from callkeeper_assets.assets.day_events import (
     log_verdicts,
 )
 from callkeeper_assets.assets.day_metadata import describe_counts
-from callkeeper_assets.assets.discrepancy_chart import draw_trend
 from callkeeper_assets.assets.failures import RETRY_POLICY, failing_clearly, logging_failure
 from callkeeper_assets.assets.fetching import Judgement, name_pool
 from callkeeper_assets.assets.partitions import build_partitions, days_of_run

@@ -15,7 +15,7 @@ from callkeeper_assets.assets.account import build_account
 from callkeeper_assets.assets.config import LOAD_SCHEMA, LoadConfig, read_config
 from callkeeper_assets.assets.day_checks import build_check_specs, log_checks
 from callkeeper_assets.assets.day_events import log_materializations
-from callkeeper_assets.assets.day_metadata import add_day_metadata, describe_counts
+from callkeeper_assets.assets.day_metadata import describe_counts
 from callkeeper_assets.assets.failures import (
     RETRY_POLICY,
     failing_clearly,
@@ -35,6 +35,7 @@ from callkeeper_assets.assets.table_specs import (
     build_table_spec,
 )
 from callkeeper_assets.config.source import Source
+from callkeeper_assets.dagster_ext.steps import add_day_metadata
 from callkeeper_assets.raw.days import DayDetails
 from callkeeper_assets.runs import progress
 from callkeeper_assets.runs.lock import held_source_lock

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import dagster as dg
 
+from callkeeper_assets.assets.day_chart import draw_losses
 from callkeeper_assets.assets.day_events import (
     DayVerdict,
     Verdict,
@@ -20,7 +21,6 @@ from callkeeper_assets.assets.day_events import (
     log_verdicts,
 )
 from callkeeper_assets.assets.failures import RETRY_POLICY, failing_clearly
-from callkeeper_assets.assets.loss_chart import draw_losses
 from callkeeper_assets.assets.partitions import build_partitions, days_of_run
 from callkeeper_assets.assets.resources import RawCallsResource, WarehouseResource
 from callkeeper_assets.assets.signatures import with_known_signature

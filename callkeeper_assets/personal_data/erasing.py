@@ -8,13 +8,12 @@ person, and the tables follow by the code that fills them.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
-from functools import cache
-from importlib.resources import files
 from typing import Final
 
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
+from callkeeper_assets.database.sql_files import read_sql_of
 from callkeeper_assets.personal_data.reloading import Reloader
 from callkeeper_assets.personal_data.rewriting import (
     Rewritten,
@@ -50,11 +49,7 @@ _FINISH: Final = """
     WHERE account_id = %(account_id)s AND finished_at IS NULL
 """
 
-
-@cache
-def read_sql(name: str) -> bytes:
-    """Return the text of `sql/<name>.sql`."""
-    return (files("callkeeper_assets.personal_data") / "sql" / f"{name}.sql").read_bytes()
+read_sql = read_sql_of("callkeeper_assets.personal_data")
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from typing import Final
 import psycopg
 
 from callkeeper_assets.database import connect
+from callkeeper_assets.database.locks import REPORTS_LOCK, lock_transaction
 from callkeeper_assets.reports.books import Books
 from callkeeper_assets.reports.definition import Report
 from callkeeper_assets.reports.errors import StructureError
@@ -34,7 +35,6 @@ from callkeeper_assets.warehouse.session import Session, explain_error
 # Of one transaction; ten reports of so many calls are some tens of megabytes of rows.
 _BATCH_CALLS: Final = 5_000
 _BATCH_DAYS: Final = 31
-_LOCK_CLASS: Final = 0x636C
 
 
 class _Load:
@@ -58,9 +58,7 @@ class _Load:
         """Replace the batch's days, in one transaction."""
         counts: dict[Part, dict[str, RowCounts]] = defaultdict(dict)
         with self._connection.transaction():
-            self._connection.execute(
-                "SELECT pg_advisory_xact_lock(%s, %s)", (_LOCK_CLASS, self._account_id)
-            )
+            lock_transaction(self._connection, REPORTS_LOCK, self._account_id)
             for table, stage in batch.stages.items():
                 self._merge_table(batch, table, stage, counts)
             self._merge_rejects(batch)

@@ -9,7 +9,7 @@ import pytest
 
 from callkeeper_assets.api.names import ApiName
 from callkeeper_assets.assets import build_shared_definitions, build_source_definitions
-from callkeeper_assets.assets.loss_chart import draw_losses
+from callkeeper_assets.assets.day_chart import draw_losses
 from callkeeper_assets.assets.webhook_audit import judge_day
 from callkeeper_assets.cli.status import _describe_audit
 from callkeeper_assets.config.source import Source, Webhook
@@ -19,7 +19,7 @@ from callkeeper_assets.simulator.running import RunningSimulator
 from callkeeper_assets.webhooks.audit import AuditedDay, DayLoss, Hook, LostWebhook
 from callkeeper_assets.webhooks.audit_log import audit_statuses
 from callkeeper_assets_tests.assets.conftest import FIRST, LAST, Loader
-from callkeeper_assets_tests.assets.test_discrepancy_chart import find_bars, read_picture
+from callkeeper_assets_tests.assets.test_day_chart import find_bars, read_picture
 from callkeeper_assets_tests.simulator.receiver import Receiver, run_receiver
 from callkeeper_assets_tests.webhooks.inbox_of import Office
 

@@ -9,8 +9,8 @@ from urllib.parse import parse_qsl, urlsplit
 import dagster as dg
 import pytest
 
+from callkeeper_assets.dagster_ext.storage import storage_url
 from callkeeper_assets.database import connect
-from callkeeper_assets.database.dagster_storage import storage_url
 from callkeeper_assets.home import project_root, set_dagster_home
 from callkeeper_assets_tests.templates import Template
 
@@ -19,7 +19,7 @@ _RACE = """
 import os, sys
 import dagster as dg
 import dagster_postgres
-import callkeeper_assets.database.dagster_storage
+import callkeeper_assets.dagster_ext.storage
 children = []
 for _ in range(6):
     child = os.fork()
