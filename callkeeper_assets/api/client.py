@@ -68,7 +68,8 @@ class CallKeeperClient:
         role: Whose calls are asked for, where the API knows roles.
         base_url: The API's address; its usual one if left out.
         time_zone: Whose calendar days are fetched.
-        parallel_days: Days fetched side by side; also the most requests under way with this key.
+        parallel_days: Days fetched side by side, and so the most requests under way. That no other
+            step uses the key meanwhile is the pool's matter (`assets.fetching.name_pool`).
         timeout_sec: How long the source may be silent; a whole answer may take five times as long.
         retry: How patiently failed requests are repeated.
         key_name: Where the key is configured, for the remedy in errors.

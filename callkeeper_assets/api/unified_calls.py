@@ -23,8 +23,6 @@ from callkeeper_assets.api.calls import (
 )
 from callkeeper_assets.api.splitting import read_fields
 
-# At and above it are ids that are no service's own.
-DERIVED_IDS: Final = 5_000_000_000_000_000
 CALLTRACKING_IDS: Final = 4_000_000_000_000_000
 HASHED_IDS: Final = 5_000_000_000_000_000
 # As many as there are up to JavaScript's largest whole number.

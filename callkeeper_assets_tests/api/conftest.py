@@ -7,7 +7,6 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from callkeeper_assets.api import limits
 from callkeeper_assets.api.client import CallKeeperClient
 from callkeeper_assets.api.session import RetryPolicy
 from callkeeper_assets_tests.api.fake_source import Answer, Asked, FakeSource, run_fake_source
@@ -16,12 +15,6 @@ KEY = "0123456789abcdef0123456789abcdef"
 QUICK = RetryPolicy(first_pause_sec=0.001, longest_pause_sec=0.002, longest_retry_after_sec=0.5)
 
 ConnectTo = Callable[..., tuple[CallKeeperClient, FakeSource]]
-
-
-@pytest.fixture(autouse=True)
-def own_limits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Limits hold for a key as long as the process lives: one test's must not slow another's."""
-    monkeypatch.setattr(limits, "_limits", {})
 
 
 @pytest.fixture
