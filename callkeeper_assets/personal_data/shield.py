@@ -16,13 +16,13 @@ from callkeeper_assets.api.calls import UnusableRecord
 from callkeeper_assets.api.errors import RetryLaterError
 from callkeeper_assets.api.records import DayOfCalls
 from callkeeper_assets.api.redaction import register_secret
-from callkeeper_assets.api.unified_calls import HASHED_IDS, identify_call_of_first_reading
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.database import connect
 from callkeeper_assets.personal_data.settings import note_setting
 from callkeeper_assets.privacy.process import ProcessEndedError, ProtectorPool
 from callkeeper_assets.privacy.rewriting import NOTHING, Eraser, NotJsonError, Protector, Scope
 from callkeeper_assets.privacy.rule import Rule
+from callkeeper_assets.raw.call_ids import HASHED_IDS, identify_call_of_first_reading
 from callkeeper_assets.raw.days import UnusableRow
 from callkeeper_assets.warehouse.forgotten_calls import read_forgotten_calls
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
-from callkeeper_assets.api.unified_calls import HASHED_IDS, identify_call
+from callkeeper_assets.raw.call_ids import HASHED_IDS, identify_call
 from callkeeper_assets.raw.errors import UnreadableDayError
 from callkeeper_assets.reading import READING
 

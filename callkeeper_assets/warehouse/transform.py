@@ -13,6 +13,7 @@ import duckdb
 import pyarrow as pa
 
 from callkeeper_assets.local_time import Segment, split_day
+from callkeeper_assets.raw.call_ids import HASHED_IDS
 from callkeeper_assets.warehouse.arrow import DAY, INT, MOMENT, build_array
 from callkeeper_assets.warehouse.call_sql import (
     Plan,
@@ -20,7 +21,7 @@ from callkeeper_assets.warehouse.call_sql import (
     build_transformation,
     read_sql,
 )
-from callkeeper_assets.warehouse.collisions import HASHED_IDS, leave_out_collisions
+from callkeeper_assets.warehouse.collisions import leave_out_collisions
 from callkeeper_assets.warehouse.errors import BadDataError
 from callkeeper_assets.warehouse.examination import Examiner, Seen
 from callkeeper_assets.warehouse.records import Collision, RawDay

@@ -13,13 +13,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from callkeeper_assets.api import unified_calls
 from callkeeper_assets.api.answers import read_calls
 from callkeeper_assets.api.calls import ELSEWHERE, KeyedCalls
 from callkeeper_assets.api.errors import BadDataError, RetryLaterError
 from callkeeper_assets.api.names import ApiName
 from callkeeper_assets.api.troubles import Trouble
 from callkeeper_assets.api.unified_answers import read_page
+from callkeeper_assets.raw import call_ids
 from callkeeper_assets_tests.api.conftest import ConnectTo
 from callkeeper_assets_tests.api.fake_source import Answer, Asked, calls_answer, json_answer
 from callkeeper_assets_tests.api.keying import key_payloads
@@ -399,7 +399,7 @@ def test_of_two_calls_whose_hash_collides_the_lesser_keeps_it_in_any_order(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Which one came first must not decide, within an answer or between two."""
-    monkeypatch.setattr(unified_calls, "_HASHES", 1)
+    monkeypatch.setattr(call_ids, "_HASHES", 1)
     rows = [
         _imported(one) for one in ("12000000000000345", "9000000000000345", "22000000000000345")
     ]
