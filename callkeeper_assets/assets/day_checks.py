@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Final
 
 import dagster as dg
 
-from callkeeper_assets.assets.account import build_account
 from callkeeper_assets.assets.day_events import DayVerdict, Verdict, log_verdicts
 from callkeeper_assets.assets.record_checks import (
     DESCRIPTIONS,
@@ -132,7 +131,7 @@ def _build_judges(
 
     scope = (
         url,
-        build_account(source),
+        source.account,
         min(day.day for day in loaded),
         max(day.day for day in loaded),
     )

@@ -116,7 +116,7 @@ def _audit_days(
     host = urlsplit(receiver).hostname if receiver else None
     for day in days:
         try:
-            calls, _ = store.read(source.name, day)
+            calls = store.read(source.name, day).calls
         except MissingDayError:
             continue
         ids, payloads = calls.column("call_id").to_pylist(), calls.column("payload").to_pylist()

@@ -10,8 +10,8 @@ from callkeeper_assets.warehouse.checks import (
     check_keys_unique,
     count_rows,
 )
-from callkeeper_assets.warehouse.loader import Account
 from callkeeper_assets.warehouse.queries import source_statuses, unsettled_days
+from callkeeper_assets.warehouse.records import Account
 from callkeeper_assets_tests.warehouse.raw_days import DAY, MAIN, MOSCOW, call, day_of, load_all
 
 NEXT_DAY = DAY + timedelta(days=1)

@@ -10,10 +10,9 @@ from datetime import date, timedelta
 import pytest
 
 from callkeeper_assets.raw import call_ids
-from callkeeper_assets.raw.days import build_table
+from callkeeper_assets.raw.days import Day, build_table
 from callkeeper_assets.warehouse.history import read_history
-from callkeeper_assets.warehouse.loader import LoadedDay, RawDay
-from callkeeper_assets.warehouse.records import Collision
+from callkeeper_assets.warehouse.records import Collision, LoadedDay
 from callkeeper_assets_tests.api.keying import key_payloads
 from callkeeper_assets_tests.warehouse.raw_days import DAY, MAIN, MOSCOW, load_all, moment_of, rows
 
@@ -28,7 +27,7 @@ def _one_hash() -> Iterator[None]:
         yield
 
 
-def _day(day: date, *universal_ids: object, service: str = "import", own: int = 0) -> RawDay:
+def _day(day: date, *universal_ids: object, service: str = "import", own: int = 0) -> Day:
     """A day of the unified API, as a load stores it: one call a minute."""
     payloads = [
         json.dumps(
@@ -44,7 +43,7 @@ def _day(day: date, *universal_ids: object, service: str = "import", own: int = 
     found = key_payloads("ckct", payloads)
     calls = sorted((epoch, call_id, bytes(raw)) for call_id, (epoch, raw) in found.items())
     table = build_table([one[1] for one in calls], [one[0] for one in calls], [c[2] for c in calls])
-    return RawDay(day, table)
+    return Day(day, table)
 
 
 def _held(url: str) -> list[tuple[object, ...]]:

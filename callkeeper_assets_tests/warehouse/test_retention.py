@@ -12,10 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from callkeeper_assets.database import connect
-from callkeeper_assets.warehouse.loader import Account
 from callkeeper_assets.warehouse.migrate import ensure_schema
 from callkeeper_assets.warehouse.orphan_rows import count_orphans, delete_orphans
-from callkeeper_assets.warehouse.records import Deleted
+from callkeeper_assets.warehouse.records import Account, Deleted
 from callkeeper_assets.warehouse.retention import PLACES, OldCalls
 from callkeeper_assets.warehouse.session import DIMENSIONS_LOCK, LOCK_CLASS
 from callkeeper_assets.warehouse.tables import TABLES
