@@ -7,9 +7,8 @@ Written in batches: one by one, those of a year would take longer than its load.
 import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date
-from typing import Any, NamedTuple
+from typing import Any
 
 import dagster as dg
 
@@ -22,42 +21,32 @@ from dagster._core.definitions.asset_checks.asset_check_evaluation import (
 from dagster._core.events import AssetObservationData, StepMaterializationData
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """What a check says of one day."""
+def log_verdicts(
+    context: dg.AssetExecutionContext,
+    verdicts: Sequence[tuple[dg.AssetCheckKey, date, dg.AssetCheckResult]],
+) -> None:
+    """Log what checks say of days, each for the newest materialization of its day: log that before.
 
-    passed: bool
-    text: str
-    metadata: Mapping[str, Any]
-    severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.ERROR
-
-
-class DayVerdict(NamedTuple):
-    """A check's verdict on a day."""
-
-    check: dg.AssetCheckKey
-    day: date
-    verdict: Verdict
-
-
-def log_verdicts(context: dg.AssetExecutionContext, verdicts: Sequence[DayVerdict]) -> None:
-    """Log verdicts, each for the newest materialization of its day: log that before."""
+    A result's own asset and day are not asked for: they are beside it.
+    """
     if not verdicts:
         return
     storage = context.instance.event_log_storage
-    days = {one.day.isoformat() for one in verdicts}
+    days = {day.isoformat() for _, day, _ in verdicts}
     newest = {
         key: storage.get_latest_storage_id_by_partition(
             key, dg.DagsterEventType.ASSET_MATERIALIZATION, days
         )
-        for key in {one.check.asset_key for one in verdicts}
+        for key in {check.asset_key for check, _, _ in verdicts}
     }
     evaluations = [
         _build_evaluation(
-            one,
-            _build_target(context, newest[one.check.asset_key].get(one.day.isoformat())),
+            check,
+            day,
+            result,
+            _build_target(context, newest[check.asset_key].get(day.isoformat())),
         )
-        for one in verdicts
+        for check, day, result in verdicts
     ]
     _store(
         context,
@@ -107,16 +96,19 @@ def _build_target(
 
 
 def _build_evaluation(
-    one: DayVerdict, target: TargetMaterialization | None
+    check: dg.AssetCheckKey,
+    day: date,
+    result: dg.AssetCheckResult,
+    target: TargetMaterialization | None,
 ) -> dg.AssetCheckEvaluation:
     return dg.AssetCheckEvaluation(
-        asset_key=one.check.asset_key,
-        check_name=one.check.name,
-        partition=one.day.isoformat(),
-        passed=one.verdict.passed,
-        severity=one.verdict.severity,
-        description=one.verdict.text or None,
-        metadata=one.verdict.metadata,
+        asset_key=check.asset_key,
+        check_name=check.name,
+        partition=day.isoformat(),
+        passed=result.passed,
+        severity=result.severity,
+        description=result.description or None,
+        metadata=result.metadata,
         target_materialization_data=target,
     )
 

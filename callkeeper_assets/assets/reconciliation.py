@@ -15,7 +15,6 @@ import dagster as dg
 
 from callkeeper_assets.assets.config import RECONCILIATION_SCHEMA, ReconciliationConfig, read_config
 from callkeeper_assets.assets.day_events import (
-    DayVerdict,
     log_materializations,
     log_observations,
     log_verdicts,
@@ -266,7 +265,7 @@ def _record(step: _Step, url: str, outcome: _Outcome) -> None:
     log_verdicts(
         context,
         [
-            DayVerdict(
+            (
                 check,
                 day,
                 judge_check(source, step.mode, day, check.name, findings.get(check.name)),
