@@ -5,48 +5,35 @@ Written in batches: one by one, those of a year would take longer than its load.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date
-from typing import Any, NamedTuple
+from typing import Any
 
 import dagster as dg
 
 from callkeeper_assets.dagster_ext.steps import name_checked_materialization, store_step_events
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """What a check says of one day."""
+def log_verdicts(
+    context: dg.AssetExecutionContext,
+    verdicts: Sequence[tuple[dg.AssetCheckKey, date, dg.AssetCheckResult]],
+) -> None:
+    """Log what checks say of days, each for the newest materialization of its day: log that before.
 
-    passed: bool
-    text: str
-    metadata: Mapping[str, Any]
-    severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.ERROR
-
-
-class DayVerdict(NamedTuple):
-    """A check's verdict on a day."""
-
-    check: dg.AssetCheckKey
-    day: date
-    verdict: Verdict
-
-
-def log_verdicts(context: dg.AssetExecutionContext, verdicts: Sequence[DayVerdict]) -> None:
-    """Log verdicts, each for the newest materialization of its day: log that before."""
+    A result's own asset and day are not asked for: they are beside it.
+    """
     if not verdicts:
         return
     storage = context.instance.event_log_storage
-    days = {one.day.isoformat() for one in verdicts}
+    days = {day.isoformat() for _, day, _ in verdicts}
     newest = {
         key: storage.get_latest_storage_id_by_partition(
             key, dg.DagsterEventType.ASSET_MATERIALIZATION, days
         )
-        for key in {one.check.asset_key for one in verdicts}
+        for key in {check.asset_key for check, _, _ in verdicts}
     }
     evaluations = [
-        _build_evaluation(context, one, newest[one.check.asset_key].get(one.day.isoformat()))
-        for one in verdicts
+        _build_evaluation(context, check, day, result, newest[check.asset_key].get(day.isoformat()))
+        for check, day, result in verdicts
     ]
     store_step_events(context, ((each, _describe_evaluation(each)) for each in evaluations))
 
@@ -74,17 +61,21 @@ def log_observations(
 
 
 def _build_evaluation(
-    context: dg.AssetExecutionContext, one: DayVerdict, materialization: int | None
+    context: dg.AssetExecutionContext,
+    check: dg.AssetCheckKey,
+    day: date,
+    result: dg.AssetCheckResult,
+    materialization: int | None,
 ) -> dg.AssetCheckEvaluation:
     """Build a result for a day, of the materialization with that number in the event log."""
     return dg.AssetCheckEvaluation(
-        asset_key=one.check.asset_key,
-        check_name=one.check.name,
-        partition=one.day.isoformat(),
-        passed=one.verdict.passed,
-        severity=one.verdict.severity,
-        description=one.verdict.text or None,
-        metadata=one.verdict.metadata,
+        asset_key=check.asset_key,
+        check_name=check.name,
+        partition=day.isoformat(),
+        passed=result.passed,
+        severity=result.severity,
+        description=result.description or None,
+        metadata=result.metadata,
         target_materialization_data=(
             None
             if materialization is None

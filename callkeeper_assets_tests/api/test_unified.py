@@ -268,7 +268,7 @@ def test_a_full_account_is_learned_and_costs_no_page_twice() -> None:
     account = AccountSettings(key=KEY, name="m", calls_per_day=1000, rhythm="flat")
     now = datetime(2026, 6, 1, tzinfo=UTC)
     with run_simulator([account], now=now) as sim, open_client(sim, parallel_days=1) as client:
-        requests = [client.fetch_day(DAY + timedelta(days=n)).requests for n in range(5)]
+        requests = [client.fetch_day(DAY + timedelta(days=n)).details.requests for n in range(5)]
     assert sum(requests[1:]) <= 4 * 4
     assert max(requests[2:]) <= 4
 

@@ -5,12 +5,11 @@ from dataclasses import replace
 from datetime import date, timedelta
 
 import dagster as dg
-import pyarrow as pa
 import pytest
 
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.database.url import connect
-from callkeeper_assets.raw.days import DayDetails
+from callkeeper_assets.raw.days import Day
 from callkeeper_assets.raw.store import RawStore
 from callkeeper_assets.simulator.running import RunningSimulator
 from callkeeper_assets.warehouse.filters import Filter
@@ -224,7 +223,7 @@ def test_a_day_that_another_run_loads_meanwhile_ends_as_the_newer_answer_has_it(
     real = RawStore.read
     overtaken: list[date] = []
 
-    def read(store: RawStore, name: str, day: date) -> tuple[pa.Table, DayDetails]:
+    def read(store: RawStore, name: str, day: date) -> Day:
         found = real(store, name, day)
         if not overtaken:
             overtaken.append(day)

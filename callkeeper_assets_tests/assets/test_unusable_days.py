@@ -147,5 +147,5 @@ def test_only_a_day_on_which_most_disagree_is_warned_of(differing: int, *, passe
     assert verdict.passed == passed
     assert verdict.severity.name == "WARN"
     if not passed:
-        assert "Of 100 calls of 2026-03-02 that were compared, 51 have" in verdict.text
-        assert "mostly by +3.00 h" in verdict.text
+        assert "Of 100 calls of 2026-03-02 that were compared, 51 have" in str(verdict.description)
+        assert "mostly by +3.00 h" in str(verdict.description)

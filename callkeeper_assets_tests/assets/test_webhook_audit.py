@@ -162,8 +162,8 @@ def test_the_check_says_what_to_do(
     verdict = judge_day(audited, day)
     assert not verdict.passed
     assert verdict.severity == dg.AssetCheckSeverity[severity]
-    assert words in verdict.text
-    assert "callkeeper_lost_webhooks names all of them" in verdict.text
+    assert words in str(verdict.description)
+    assert "callkeeper_lost_webhooks names all of them" in str(verdict.description)
 
 
 def test_a_day_whose_calls_list_no_webhooks_is_not_audited_and_says_so(audited: Source) -> None:
@@ -171,8 +171,11 @@ def test_a_day_whose_calls_list_no_webhooks_is_not_audited_and_says_so(audited: 
     verdict = judge_day(audited, AuditedDay(FROM, 0, (), is_listed=False))
     assert not verdict.passed
     assert verdict.severity == dg.AssetCheckSeverity.WARN
-    assert verdict.text.startswith("Not audited: the source's answers list no webhooks.")
-    assert verdict.metadata == {"audit": "not audited: the source's answers list no webhooks"}
+    assert str(verdict.description).startswith(
+        "Not audited: the source's answers list no webhooks."
+    )
+    audit = dg.MetadataValue.text("not audited: the source's answers list no webhooks")
+    assert verdict.metadata == {"audit": audit}
     assert judge_day(audited, AuditedDay(FROM, 0, (), is_listed=None)).passed
 
 

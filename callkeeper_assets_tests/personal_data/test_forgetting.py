@@ -62,7 +62,7 @@ def list_places(office: Office, number: str = NUMBER) -> list[str]:
                 if any(has_number(text, number) for text in texts):
                     found.append(table)
     for day in office.store.list_days(office.source.name):
-        calls, _ = office.store.read(office.source.name, day)
+        calls = office.store.read(office.source.name, day).calls
         if any(has_number(text, number) for text in calls["payload"].to_pylist()):
             found.append(str(day))
     return sorted(set(found))

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from callkeeper_assets.warehouse.loader import Account, RawDay
+from callkeeper_assets.raw.days import Day
+from callkeeper_assets.warehouse.records import Account
 from callkeeper_assets_tests.extent import examples
 from callkeeper_assets_tests.warehouse.raw_days import (
     DAY,
@@ -115,7 +116,7 @@ def test_any_sequence_of_loads_ends_like_a_clean_load(
     assert orphans == (0,)
 
 
-def raw_days(state: dict[int, Calls]) -> Iterator[RawDay]:
+def raw_days(state: dict[int, Calls]) -> Iterator[Day]:
     """Turn a state into raw days; a call's minute follows from its id, so that it stays."""
     for day, calls in sorted(state.items()):
         yield raw_day(

@@ -13,9 +13,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from callkeeper_assets.raw.days import Day
 from callkeeper_assets.warehouse.discrepancies import NUMBERS, ComparedDay, Mode
-from callkeeper_assets.warehouse.loader import Account, RawDay
 from callkeeper_assets.warehouse.reconciliation import reconcile_days
+from callkeeper_assets.warehouse.records import Account
 from callkeeper_assets.warehouse.tables import SELECTABLE_TABLES
 from callkeeper_assets_tests.extent import examples
 from callkeeper_assets_tests.warehouse.raw_days import (
@@ -50,7 +51,7 @@ SIDES = st.tuples(*[calls_of(n) for n in range(len(DAYS))]).map(
 MODES: st.SearchStrategy[list[Mode]] = st.lists(st.sampled_from(["note", "look"]), max_size=3)
 
 
-def as_days(side: Side) -> list[RawDay]:
+def as_days(side: Side) -> list[Day]:
     """Return a side as the source sends it; a call's minute is its own, whoever else is there."""
     return [
         raw_day(

@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from callkeeper_assets.personal_data.shield import Shield
 from callkeeper_assets.privacy.rewriting import Eraser, Protector
 from callkeeper_assets.privacy.rule import Rule
-from callkeeper_assets.raw.days import add_unusable, build_table
+from callkeeper_assets.raw.days import Day, add_unusable, build_table
 from callkeeper_assets.raw.store import RawStore
 from callkeeper_assets.reports.definition import Report
 from callkeeper_assets.warehouse.discrepancies import ComparedDay
-from callkeeper_assets.warehouse.loader import Account, RawDay
 from callkeeper_assets.warehouse.reconciliation import reconcile_days
+from callkeeper_assets.warehouse.records import Account
 from callkeeper_assets.warehouse.tables import SELECTABLE_TABLES
 from callkeeper_assets_tests.api.keying import key_payloads
 from callkeeper_assets_tests.extent import examples
@@ -59,7 +59,7 @@ def accounts() -> Iterator[Account]:
     return (Account(f"source_{n}", "Source", MOSCOW) for n in range(10_000))
 
 
-def _store(store: RawStore, records: Sequence[object]) -> RawDay:
+def _store(store: RawStore, records: Sequence[object]) -> Day:
     """Store an answer as a load does, and read the day back as a load does."""
     found = key_payloads("callkeeper", [json.dumps(one).encode() for one in records])
     rows = sorted((epoch, call_id, bytes(raw)) for call_id, (epoch, raw) in found.items())
@@ -67,7 +67,7 @@ def _store(store: RawStore, records: Sequence[object]) -> RawDay:
     unusable = _SHIELD.pass_unusable(found.unusable.values())
     assert len({one.payload for one in unusable}) == len(unusable)
     store.write(add_unusable(calls, unusable), make_details())
-    return RawDay(DAY, store.read("moscow", DAY)[0])
+    return Day(DAY, store.read("moscow", DAY).calls)
 
 
 @settings(
