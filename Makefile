@@ -42,7 +42,8 @@ bench: .venv/installed-dev ## speed and memory, beside other loaders; results in
 	$(RUN) callkeeper_assets_tests.benchmarks
 
 chaos: .venv/installed-dev ## kills and faults at every step, the long form
-	LONG=$(if $(SHORT),,1) $(RUN) pytest callkeeper_assets_tests/chaos callkeeper_assets_tests/assets/test_cut_connections.py
+	LONG=$(if $(SHORT),,1) $(RUN) pytest $(addprefix callkeeper_assets_tests/,chaos \
+		assets/test_cut_connections.py webhooks/test_away.py)
 
 lock: ## pin requirements anew (needs uv)
 	printf 'hatchling\neditables\n' | $(COMPILE) pyproject.toml - --output-file requirements.txt

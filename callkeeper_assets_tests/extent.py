@@ -5,6 +5,7 @@ examples, every test that asks for an API runs on both, and tests marked `chaos`
 """
 
 import os
+from collections.abc import Iterable
 from typing import Final, get_args
 
 import pytest
@@ -22,3 +23,10 @@ each_api: Final = pytest.mark.parametrize("api", _APIS)
 def examples(number: int) -> int:
     """Return how many examples a property test gets: `number`, or ten times as many."""
     return number * 10 if IS_LONG else number
+
+
+def one_of(steps: Iterable[str], chosen: str) -> list[object]:
+    """Return a test's parameters, of which all but the chosen one are for the long form."""
+    return [
+        step if step == chosen else pytest.param(step, marks=pytest.mark.chaos) for step in steps
+    ]

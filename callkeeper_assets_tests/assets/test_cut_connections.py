@@ -5,6 +5,7 @@ And a lock that goes away while the rest stays: the work that relies on it stops
 
 import re
 from collections.abc import Callable, Iterator
+from typing import Final
 
 import pytest
 
@@ -39,6 +40,15 @@ def proxy(database: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
         yield running
 
 
+# One of each kind; the others are for the long form.
+_SHORT: Final = ((COPY, "before"), (COMMIT, "answering"), (LOCK_OF_ACCOUNT, "answering"))
+_CUTS: Final = [
+    pytest.param(mark, moment, marks=() if (mark, moment) in _SHORT else pytest.mark.chaos)
+    for mark in (READ, COPY, COMMIT, LOCK_OF_SOURCE, LOCK_OF_ACCOUNT)
+    for moment in ("before", "answering")
+]
+
+
 def _end_locks(database: str) -> None:
     """End the connections that hold locks of runs and sources, as an administrator may."""
     with connect(database, autocommit=True) as connection:
@@ -50,8 +60,7 @@ def _end_locks(database: str) -> None:
     assert ended
 
 
-@pytest.mark.parametrize("moment", ["before", "answering"])
-@pytest.mark.parametrize("mark", [READ, COPY, COMMIT, LOCK_OF_SOURCE, LOCK_OF_ACCOUNT])
+@pytest.mark.parametrize(("mark", "moment"), _CUTS)
 def test_a_connection_cut_at_any_statement_is_told_logged_and_mended_by_the_next_load(
     source: Source,
     loader: Loader,

@@ -22,6 +22,7 @@ from callkeeper_assets_tests.chaos.rounds import (
     Round,
     kill,
 )
+from callkeeper_assets_tests.extent import one_of
 from callkeeper_assets_tests.waiting import wait_until
 
 # The first transaction holds so many days (the loader's own measure).
@@ -85,7 +86,7 @@ def finish(round_: Round, *, left: int) -> None:
     check_log(round_, DAYS)
 
 
-@pytest.mark.parametrize("step", _STEPS)
+@pytest.mark.parametrize("step", one_of(_STEPS, "has healed and not logged"))
 def test_a_reconciliation_killed_when_it(step: str, round_: Round) -> None:
     with hold(round_.installation, _STEPS[step]) as held:
         worker = start(round_.installation)
@@ -98,6 +99,7 @@ def test_a_reconciliation_killed_when_it(step: str, round_: Round) -> None:
     round_.check_burial(run_id)
 
 
+@pytest.mark.chaos
 def test_a_reconciliation_killed_between_two_transactions_keeps_the_first(round_: Round) -> None:
     row = f"SELECT 1 FROM callkeeper_days WHERE day = '{DAYS[_FIRST_BATCH + 1]}' FOR UPDATE"
     with hold(round_.installation, row) as held:
@@ -113,6 +115,7 @@ def test_a_reconciliation_killed_between_two_transactions_keeps_the_first(round_
     round_.check_burial(run_id)
 
 
+@pytest.mark.chaos
 def test_a_reconciliation_killed_when_all_is_healed_and_dagster_is_not_told(
     round_: Round,
 ) -> None:
@@ -132,6 +135,7 @@ def test_a_reconciliation_killed_when_all_is_healed_and_dagster_is_not_told(
     round_.check_burial(run_id)
 
 
+@pytest.mark.chaos
 def test_a_reconciliation_killed_while_it_fetches_has_changed_whole_days_of_raw_calls_alone(
     round_: Round, simulator: RunningSimulator
 ) -> None:

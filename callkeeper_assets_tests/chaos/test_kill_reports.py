@@ -12,6 +12,7 @@ from callkeeper_assets.simulator.running import RunningSimulator
 from callkeeper_assets_tests.chaos.holds import hold, wait_for_servers_end_of_it
 from callkeeper_assets_tests.chaos.installation import SOURCE, Installation
 from callkeeper_assets_tests.chaos.rounds import DAYS, FIRST, LAST, kill
+from callkeeper_assets_tests.extent import one_of
 
 # Of each table: its days, and what it holds of each.
 State = list[dict[Any, tuple[Any, ...]]]
@@ -105,13 +106,7 @@ def built(installation: Installation, states: object) -> Installation:
     return installation
 
 
-@pytest.mark.parametrize(
-    "step",
-    [
-        step if step == _LAST_STEP else pytest.param(step, marks=pytest.mark.chaos)
-        for step in _WAITS
-    ],
-)
+@pytest.mark.parametrize("step", one_of(_WAITS, _LAST_STEP))
 def test_a_report_killed_when_it(
     step: str,
     built: Installation,
@@ -133,6 +128,7 @@ def test_a_report_killed_when_it(
     ]
 
 
+@pytest.mark.chaos
 def test_a_report_killed_between_two_transactions_keeps_the_first(
     built: Installation,
     states: tuple[State, State],

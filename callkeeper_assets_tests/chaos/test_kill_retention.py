@@ -15,6 +15,7 @@ from callkeeper_assets_tests.chaos.facts import Days, describe_difference, read_
 from callkeeper_assets_tests.chaos.holds import hold, wait_for_servers_end_of_it
 from callkeeper_assets_tests.chaos.installation import SOURCE, Installation
 from callkeeper_assets_tests.chaos.rounds import DAYS, FIRST, LAST, ZONE, tell
+from callkeeper_assets_tests.extent import one_of
 from callkeeper_assets_tests.waiting import wait_until
 
 # All but the last three days go.
@@ -91,7 +92,7 @@ def _now(installation: Installation) -> datetime:
     return moment
 
 
-@pytest.mark.parametrize("step", _STEPS)
+@pytest.mark.parametrize("step", one_of(_STEPS, "deletes rows of dimensions"))
 def test_a_retention_killed_when_it(
     loaded: Installation, simulator: RunningSimulator, step: str
 ) -> None:
@@ -106,6 +107,7 @@ def test_a_retention_killed_when_it(
     _finish(loaded, calls, began)
 
 
+@pytest.mark.chaos
 def test_a_retention_that_loses_the_database_says_how_things_stand(
     loaded: Installation, simulator: RunningSimulator
 ) -> None:

@@ -1,5 +1,7 @@
 """Kill -9 of the embedded PostgreSQL in the middle of a load: the next command starts it again."""
 
+from typing import Final
+
 import pytest
 
 from callkeeper_assets.simulator.running import RunningSimulator
@@ -8,6 +10,12 @@ from callkeeper_assets_tests.chaos.facts import describe_difference, read_days
 from callkeeper_assets_tests.chaos.holds import hold
 from callkeeper_assets_tests.chaos.installation import SOURCE, Installation
 from callkeeper_assets_tests.chaos.rounds import FIRST, LAST, ZONE, begin_round, tell
+from callkeeper_assets_tests.extent import one_of
+
+_STATEMENTS: Final = (
+    "LOCK TABLE callkeeper_loads IN EXCLUSIVE MODE",
+    "LOCK TABLE callkeeper_calls IN ACCESS EXCLUSIVE MODE",
+)
 
 
 @pytest.fixture(scope="module")
@@ -24,13 +32,7 @@ def embedded(installation: Installation) -> Installation:
     return made
 
 
-@pytest.mark.parametrize(
-    "statement",
-    [
-        "LOCK TABLE callkeeper_loads IN EXCLUSIVE MODE",
-        "LOCK TABLE callkeeper_calls IN ACCESS EXCLUSIVE MODE",
-    ],
-)
+@pytest.mark.parametrize("statement", one_of(_STATEMENTS, _STATEMENTS[0]))
 def test_a_load_whose_server_is_killed_says_so_and_the_next_mends_it(
     embedded: Installation, simulator: RunningSimulator, statement: str
 ) -> None:

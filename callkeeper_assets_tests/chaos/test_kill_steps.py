@@ -15,6 +15,7 @@ from callkeeper_assets.simulator.running import RunningSimulator
 from callkeeper_assets_tests.chaos.holds import hold, wait_for_servers_end_of_it
 from callkeeper_assets_tests.chaos.installation import SOURCE, Installation
 from callkeeper_assets_tests.chaos.rounds import DAYS, FIRST, LAST, Round, begin_round, kill
+from callkeeper_assets_tests.extent import one_of
 from callkeeper_assets_tests.waiting import wait_until
 
 # The first transaction of a load holds so many days (the loader's own measure).
@@ -44,6 +45,7 @@ def _hanging_from(simulator: RunningSimulator, position: int) -> Iterator[None]:
         account.set_answers(max_calls=None)
 
 
+@pytest.mark.chaos
 def test_a_load_killed_while_it_fetches_keeps_whole_days_and_is_mended(
     loaded: Installation, simulator: RunningSimulator
 ) -> None:
@@ -65,7 +67,7 @@ def test_a_load_killed_while_it_fetches_keeps_whole_days_and_is_mended(
     round_.check_burial(run_id)
 
 
-@pytest.mark.parametrize("step", _STEPS)
+@pytest.mark.parametrize("step", one_of(_STEPS, "has merged and not logged"))
 def test_a_load_killed_when_it(step: str, round_: Round) -> None:
     with hold(round_.installation, _STEPS[step]) as held:
         worker = round_.installation.start_worker(FIRST, LAST)
@@ -78,6 +80,7 @@ def test_a_load_killed_when_it(step: str, round_: Round) -> None:
     round_.check_burial(run_id)
 
 
+@pytest.mark.chaos
 def test_a_load_killed_between_two_transactions_keeps_the_first(round_: Round) -> None:
     in_second = DAYS[_FIRST_BATCH + 1]
     row = f"SELECT 1 FROM callkeeper_days WHERE day = '{in_second}' FOR UPDATE"
@@ -93,6 +96,7 @@ def test_a_load_killed_between_two_transactions_keeps_the_first(round_: Round) -
     round_.check_burial(run_id)
 
 
+@pytest.mark.chaos
 def test_a_load_killed_when_all_is_loaded_and_dagster_is_not_told(round_: Round) -> None:
     installation = round_.installation
     row = f"SELECT 1 FROM callkeeper_days WHERE day = '{LAST}' FOR UPDATE"
@@ -110,6 +114,7 @@ def test_a_load_killed_when_all_is_loaded_and_dagster_is_not_told(round_: Round)
     round_.check_burial(run_id)
 
 
+@pytest.mark.chaos
 def test_a_load_whose_command_is_killed_ends_by_itself_and_says_so(round_: Round) -> None:
     installation = round_.installation
     with hold(installation, "LOCK TABLE callkeeper_loads IN EXCLUSIVE MODE") as held:

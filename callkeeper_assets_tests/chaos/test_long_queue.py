@@ -78,6 +78,7 @@ def _burying_all_the_time(
         janitor.join()
 
 
+@pytest.mark.chaos
 @pytest.mark.e2e
 @pytest.mark.timeout(600)
 def test_runs_that_left_the_queue_ten_minutes_after_they_came_succeed(

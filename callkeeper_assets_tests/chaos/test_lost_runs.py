@@ -51,6 +51,7 @@ def test_a_killed_run_is_failed_soon_and_run_again(
     assert runs.installation.query(loaded, again) != [(0,)]
 
 
+@pytest.mark.chaos
 @pytest.mark.e2e
 @pytest.mark.timeout(600)
 def test_a_run_that_is_lost_again_is_not_run_for_ever(

@@ -27,6 +27,7 @@ def _cut_power(dev: Dev) -> None:
             os.kill(pid, number)
 
 
+@pytest.mark.chaos
 @pytest.mark.e2e
 @pytest.mark.timeout(600)
 def test_a_run_of_a_machine_that_went_down_is_run_again_when_it_is_up(

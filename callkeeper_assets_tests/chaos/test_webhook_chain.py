@@ -161,6 +161,7 @@ def _run_chaos(installation: Installation, account: Account, kills: int) -> Inst
     return installation
 
 
+@pytest.mark.chaos
 @pytest.mark.timeout(600)
 def test_ten_kills_of_receiver_run_and_server_lose_and_double_no_call(
     installation: Installation, account: tuple[RunningSimulator, Account]

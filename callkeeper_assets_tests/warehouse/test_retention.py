@@ -122,7 +122,7 @@ _calls = st.lists(
 
 
 @settings(
-    max_examples=examples(25),
+    max_examples=examples(8),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

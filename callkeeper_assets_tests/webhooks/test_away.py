@@ -158,6 +158,7 @@ def test_a_disk_without_any_room_is_unhealthy_until_there_is_some(
     assert rows == [*((n,) for n in range(30) if statuses[n] == 200), (101,)]
 
 
+@pytest.mark.chaos
 def test_kills_at_random_moments_lose_and_double_nothing(installation: Installation) -> None:
     """Of the receiver, and by turns with the database away, so that some die while draining."""
     moments = random.Random(11)  # noqa: S311 -- not a secret

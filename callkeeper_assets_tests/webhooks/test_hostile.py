@@ -183,7 +183,7 @@ def test_a_connection_is_used_again_and_again(receiver: Receiver) -> None:
 
 
 @settings(
-    max_examples=examples(150),
+    max_examples=examples(50),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
@@ -207,7 +207,7 @@ _lines = st.lists(
 
 
 @settings(
-    max_examples=examples(150),
+    max_examples=examples(50),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
