@@ -26,7 +26,10 @@ class Delivery(msgspec.Struct, frozen=True, array_like=True, gc=False):
         source: Its name; the account is looked up when it is stored.
         receipt: 16 bytes, unlike any other's anywhere.
         received_at: UTC.
-        reason: Why it is rejected at once; None if it is to be processed.
+        body: As received; the query where that has the fields.
+        event: `hook_event`, shortened; None if there is none.
+        call_id: None if none can be read.
+        reason: Why it cannot be read, and is rejected at once; None if it is to be processed.
     """
 
     source: str
@@ -34,9 +37,9 @@ class Delivery(msgspec.Struct, frozen=True, array_like=True, gc=False):
     received_at: datetime
     format: Format
     body: bytes
-    event: str | None
-    call_id: int | None
-    reason: str | None
+    event: str | None = None
+    call_id: int | None = None
+    reason: str | None = None
 
     @property
     def digest(self) -> str:

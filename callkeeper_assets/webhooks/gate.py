@@ -15,8 +15,8 @@ from callkeeper_assets.config.errors import MissingSecretError
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.privacy.rewriting import Protector
 from callkeeper_assets.privacy.rule import Rule
-from callkeeper_assets.webhooks.payload import Payload
-from callkeeper_assets.webhooks.protection import protect_payload
+from callkeeper_assets.webhooks.delivery import Delivery
+from callkeeper_assets.webhooks.protection import protect_delivery
 
 _logger = logging.getLogger(__name__)
 
@@ -37,9 +37,9 @@ class Sender:
     fields: Mapping[str, str]
     protector: Protector
 
-    def protect(self, payload: Payload) -> Payload:
+    def protect(self, delivery: Delivery) -> Delivery:
         """Return a payload of its as it may be written."""
-        return protect_payload(payload, self.protector, self.fields)
+        return protect_delivery(delivery, self.protector, self.fields)
 
 
 class Gate:

@@ -6,13 +6,16 @@ committed is then unknown, and does not matter, since storing a delivery again c
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from itertools import accumulate
 from typing import Any, Final, TypeVar
 
 import psycopg
+from msgspec.structs import replace
 from psycopg.errors import LockNotAvailable
 
 from callkeeper_assets.database import DatabaseError, connect, database_url, describe
+from callkeeper_assets.privacy.rewriting import Eraser, Scope
 from callkeeper_assets.privacy.rule import Rule
 from callkeeper_assets.privacy.settings import note_setting
 from callkeeper_assets.warehouse.accounts import FIND_ACCOUNTS, MAKE_ACCOUNT
@@ -25,14 +28,23 @@ from callkeeper_assets.webhooks.connections import (
     waiting_for_locks,
 )
 from callkeeper_assets.webhooks.delivery import Delivery
-from callkeeper_assets.webhooks.forgotten import ForgottenCalls
 from callkeeper_assets.webhooks.inbox_queries import read_sql
+from callkeeper_assets.webhooks.protection import erase_body
 
 # So many groups are stored at the same time: while one waits for its commit, another is sent.
 STORES_AT_ONCE: Final = 2
 _IMPATIENT: Final = f"connect_timeout=3&tcp_user_timeout={STATEMENT_MS}"
 # For a server that does not even say that it gave up.
 _LONGEST_SEC: Final = 8.0
+
+_NEWLY_FORGOTTEN: Final = """
+    SELECT a.name, f.call_id, f.scope, f.forgotten_at
+    FROM callkeeper_forgotten_calls AS f
+    JOIN general_accounts AS a USING (account_id)
+    WHERE f.forgotten_at >= %(since)s
+"""
+# A transaction that noted calls may be seen later than one that began after it.
+_OVERLAP: Final = timedelta(minutes=5)
 
 _Result = TypeVar("_Result")
 
@@ -53,6 +65,45 @@ def _prepare_database(rules: Mapping[str, Rule]) -> str:
     return url
 
 
+class _ForgottenCalls:
+    """The forgotten calls of all sources: their webhooks are stored without the person.
+
+    Asked for when the database is reached, then every few seconds. What comes in between is stored
+    as it came, and processing takes the person out of it.
+
+    Args:
+        renamed: By source, the names under which its account sends fields.
+    """
+
+    def __init__(self, renamed: Mapping[str, Mapping[str, str]]) -> None:
+        self._erasers = {name: Eraser(fields) for name, fields in renamed.items()}
+        self._scopes: dict[tuple[str, int], Scope] = {}
+        self._since = datetime.min.replace(tzinfo=UTC)
+
+    async def look(self, connection: Connection) -> None:
+        """Learn which calls were forgotten since the last look."""
+        found = await connection.execute(_NEWLY_FORGOTTEN, {"since": self._since})
+        newest = self._since
+        for name, call_id, scope, forgotten_at in await found.fetchall():
+            self._scopes[name, call_id] = scope
+            newest = max(newest, forgotten_at - _OVERLAP)
+        self._since = newest
+
+    def erase(self, deliveries: Sequence[Delivery]) -> Sequence[Delivery]:
+        """Return deliveries as they may be stored."""
+        return [self._erase(one) for one in deliveries] if self._scopes else deliveries
+
+    def _erase(self, delivery: Delivery) -> Delivery:
+        if delivery.call_id is None:
+            return delivery
+        scope = self._scopes.get((delivery.source, delivery.call_id))
+        if scope is None:
+            return delivery
+        eraser = self._erasers.get(delivery.source) or Eraser()
+        form, body = erase_body(delivery.format, delivery.body, eraser, scope)
+        return replace(delivery, format=form, body=body)
+
+
 class Inbox:
     """The database's side of the intake.
 
@@ -68,7 +119,7 @@ class Inbox:
     ) -> None:
         self._rules = rules or {}
         self._connections: Connections | None = None
-        self._forgotten = ForgottenCalls(renamed or {})
+        self._forgotten = _ForgottenCalls(renamed or {})
 
     @property
     def is_connected(self) -> bool:

@@ -134,9 +134,14 @@ class Row:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What came of a payload; `reason` says why it changed nothing, or why it is rejected."""
+    """What came of a payload; `reason` says why it changed nothing, or why it is rejected.
 
-    row: Row
+    Attributes:
+        came_at: When it had come last, when it was read.
+    """
+
+    row_id: int
+    came_at: datetime
     state: Literal["processed", "rejected", "hint"]
     reason: str | None
     call_id: int | None
@@ -179,13 +184,13 @@ def write_verdicts(
         _VERDICTS,
         {
             "account_id": _number(account_id),
-            "id": as_list(build_array([one.row.id for one in verdicts], BIGINT)),
+            "id": as_list(build_array([one.row_id for one in verdicts], BIGINT)),
             "state": as_list(build_array([one.state for one in verdicts], TEXT)),
             "reason": as_list(build_array([one.reason for one in verdicts], TEXT)),
             "call_id": as_list(build_array([one.call_id for one in verdicts], BIGINT)),
             "event": as_list(build_array([one.event for one in verdicts], TEXT)),
             "called_at": as_list(build_array([one.called_at for one in verdicts], MOMENT)),
-            "came_at": as_list(build_array([one.row.came_at for one in verdicts], MOMENT)),
+            "came_at": as_list(build_array([one.came_at for one in verdicts], MOMENT)),
             "at": build_array([at], MOMENT),
         },
     )

@@ -5,11 +5,13 @@ Pure, and fast: this runs for each request while the sender waits. The whole cal
 """
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Final
 
 import msgspec
 
 from callkeeper_assets.raw.call_ids import read_call_id
+from callkeeper_assets.webhooks.delivery import Delivery
 from callkeeper_assets.webhooks.document import (
     Document,
     Format,
@@ -23,24 +25,6 @@ from callkeeper_assets.webhooks.document import (
 _LONGEST_EVENT: Final = 200
 
 _encode = msgspec.json.Encoder().encode
-
-
-class Payload(msgspec.Struct, frozen=True, gc=False):
-    """One request's content.
-
-    Attributes:
-        body: As received; the query where that has the fields. Of a call that is told by both, in
-            part, the JSON of all of it.
-        event: `hook_event`, shortened; None if there is none.
-        call_id: None if none can be read.
-        reason: Why it cannot be read; None if it can.
-    """
-
-    format: Format
-    body: bytes
-    event: str | None = None
-    call_id: int | None = None
-    reason: str | None = None
 
 
 def choose_format(content_type: str, body: bytes) -> Format:
@@ -60,19 +44,29 @@ def read_event(document: Document, fields: Mapping[str, str]) -> str | None:
     return value.replace("\0", "")[:_LONGEST_EVENT]
 
 
-def read_payload(
-    content_type: str, query: bytes, body: bytes, fields: Mapping[str, str]
-) -> Payload:
+def read_delivery(
+    content_type: str,
+    query: bytes,
+    body: bytes,
+    fields: Mapping[str, str],
+    *,
+    source: str,
+    receipt: bytes,
+    received_at: datetime,
+) -> Delivery:
     """Read what a request brought.
 
     The query stands in for a body without fields. A body with fields that does not say which call
-    they are of is completed by a query that does.
+    they are of is completed by a query that does: then it is the JSON of all of it.
 
     Args:
         content_type: As the header has it; empty if there is none.
         query: The URL's, as received.
         body: Of a GET only where it has no query.
         fields: By path in a raw call, the name under which this account sends the value.
+        source: Its name.
+        receipt: This request's.
+        received_at: UTC.
     """
     form: Format
     if query and is_hollow(body):
@@ -82,7 +76,7 @@ def read_payload(
     try:
         document = read_document(form, body)
     except UnreadableError as error:
-        return Payload(form, body, reason=str(error))
+        return Delivery(source, receipt, received_at, form, body, reason=str(error))
     call_id = _read_id(document, fields)
     if call_id is None and query and form != "query":
         more = _read_query(query)
@@ -90,7 +84,8 @@ def read_payload(
             document = {**more, **document, **_keep_id(more, fields)}
             form, body = "json", _encode(document)
             call_id = _read_id(document, fields)
-    return Payload(form, body, read_event(document, fields), call_id)
+    event = read_event(document, fields)
+    return Delivery(source, receipt, received_at, form, body, event, call_id)
 
 
 def _read_id(document: Document, fields: Mapping[str, str]) -> int | None:

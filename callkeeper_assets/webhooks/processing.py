@@ -8,7 +8,7 @@ told of long ago and has not, is left to it. What is processed, and its rows, co
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
-from typing import Final
+from typing import Final, Literal
 
 import duckdb
 
@@ -26,7 +26,6 @@ from callkeeper_assets.warehouse.records import LoadedDay
 from callkeeper_assets.warehouse.session import Session
 from callkeeper_assets.webhooks.call_tracking import Hint, guess_days, read_hint
 from callkeeper_assets.webhooks.document import UnreadableError, read_document
-from callkeeper_assets.webhooks.forgotten_told import ForgottenTold, read_forgotten_told
 from callkeeper_assets.webhooks.inbox_rows import (
     Row,
     Verdict,
@@ -35,8 +34,8 @@ from callkeeper_assets.webhooks.inbox_rows import (
     write_hints,
     write_verdicts,
 )
-from callkeeper_assets.webhooks.last_words import Told, group_by_call, read_told
-from callkeeper_assets.webhooks.raw_call import UnusablePayloadError
+from callkeeper_assets.webhooks.last_words import Teller, group_by_call, leave_to_source
+from callkeeper_assets.webhooks.raw_call import RawCall, UnusablePayloadError
 
 # A clock that is a little fast is nobody's mistake; a call of next week is.
 _FUTURE: Final = timedelta(days=1)
@@ -48,8 +47,6 @@ _NOR_A_HINT: Final = (
 _NEVER: Final = datetime.min.replace(tzinfo=UTC)
 
 SUPERSEDED: Final = "another webhook says more of this call"
-TOLD_BY_SOURCE: Final = "the source's own record of this call is there"
-TOO_LATE: Final = "the source did not show this call within the grace period"
 TOO_EARLY: Final = "the call is older than the source's start_date"
 NOT_TOLD_BY_SOURCE: Final = (
     "it is call tracking's and names no call; the statistics API does not tell of such calls, "
@@ -58,26 +55,8 @@ NOT_TOLD_BY_SOURCE: Final = (
 TOO_OLD: Final = "the call is older than what the source's retention keeps"
 
 
-@dataclass(frozen=True)
-class _Word:
-    """The last word on a call, and the payloads that wait for it."""
-
-    best: Told
-    waiting: tuple[Told, ...]
-
-    def judge(self, best: str | None) -> list[Verdict]:
-        """Return the verdicts on the waiting payloads; `best` is why the last word is not used."""
-        return [
-            Verdict(
-                one.row,
-                "processed",
-                best if one is self.best else SUPERSEDED,
-                one.call.call_id,
-                one.call.event,
-                one.call.called_at,
-            )
-            for one in self.waiting
-        ]
+# What payloads tell of one call, the last word first.
+_Words = list[RawCall]
 
 
 @dataclass
@@ -125,8 +104,10 @@ class InboxProcessor:
         self._account = source.account
         self.account_id = find_account(self._session, self._account).account_id
         self.processed = Processed()
-        self._wanted: dict[date, list[_Word]] = {}
-        self._forgotten = ForgottenTold(self._session, self.account_id, {}, {})
+        self._wanted: dict[date, list[_Words]] = {}
+        self._teller = Teller(self._session, self.account_id, self._webhook.fields, {})
+        # Rows that wait, of what was taken last.
+        self._waiting: set[int] = set()
         self._hinted_at: dict[date, datetime] = {}
 
     def take_some(self, most: int) -> bool:
@@ -143,16 +124,17 @@ class InboxProcessor:
         waiting = read_waiting(self._session, self.account_id, most)
         if not waiting:
             return False
-        self._forgotten = read_forgotten_told(self._session, self.account_id, self._webhook.fields)
-        self._forgotten.erase_bodies(waiting)
+        self._waiting = {row.id for row in waiting}
+        self._teller = Teller.open(self._session, self.account_id, self._webhook.fields)
+        self._teller.erase_bodies(waiting)
         first = min(row.received_at for row in waiting)
         self.processed.oldest = min(first, self.processed.oldest or first)
         self._hinted_at = {}
-        words, verdicts = self._take_apart(waiting)
-        wanted, not_needed = self._leave_to_source(words)
+        calls, verdicts = self._take_apart(waiting)
+        wanted, not_needed = self._leave_to_source(calls)
         self.processed.not_needed += len(not_needed)
-        for word, reason in not_needed:
-            verdicts += word.judge(reason)
+        for words, reason in not_needed:
+            verdicts += self._judge(words, reason)
         write_hints(self._session, self.account_id, self._hinted_at)
         self._settle(verdicts)
         self._wanted = wanted
@@ -170,12 +152,13 @@ class InboxProcessor:
 
     def settle_part(self, batch: BatchAtCommit) -> None:
         """Settle what is loaded, in the transaction that loads it."""
-        settled = [one for day in batch.batch.days for one in _judge(self._wanted[day])]
+        settled = [one for day in batch.batch.days for one in self._judge_day(day)]
         write_verdicts(batch.session, self.account_id, settled, batch.started_at)
 
     def note_loaded(self, day: LoadedDay) -> None:
         """Count a day that is loaded; it is not taken any more."""
-        self._count(_judge(self._wanted.pop(day.day)))
+        self._count(self._judge_day(day.day))
+        del self._wanted[day.day]
         self.processed.days.append(day)
 
     def load_alone(self) -> None:
@@ -184,8 +167,19 @@ class InboxProcessor:
         Raises:
             UnavailableError: The database went away.
         """
-        wanted, self._wanted = self._wanted, {}
-        self._load(wanted)
+        try:
+            load_together(self._loader, [self], self._run_id)
+        except (BadDataError, duckdb.Error) as error:
+            left = [(day, words) for day in sorted(self._wanted) for words in self._wanted[day]]
+            self._wanted = {}
+            if len(left) == 1:
+                self._reject(left[0][1][0], str(error))
+                return
+            middle = len(left) // 2
+            for half in (left[:middle], left[middle:]):
+                for day, words in half:
+                    self._wanted.setdefault(day, []).append(words)
+                self.load_alone()
 
     def _settle(self, verdicts: Sequence[Verdict]) -> None:
         """Settle payloads that change nothing in the tables."""
@@ -198,40 +192,41 @@ class InboxProcessor:
         self.processed.rejected += sum(one.state == "rejected" for one in verdicts)
         self.processed.hints += sum(one.state == "hint" for one in verdicts)
 
-    def _take_apart(self, waiting: Sequence[Row]) -> tuple[list[_Word], list[Verdict]]:
+    def _take_apart(self, waiting: Sequence[Row]) -> tuple[list[_Words], list[Verdict]]:
         """Find the last word on each call, and the payloads that can be no call."""
-        fresh, verdicts = [], []
-        for row in waiting:
-            told = self._read(row)
-            if isinstance(told, Told):
-                fresh.append(told)
-            else:
-                verdicts.append(told)
-        ids = sorted({one.call.call_id for one in fresh})
-        waits = {row.id for row in waiting}
-        # One that has come again is among both.
+        read = [self._read(row) for row in waiting]
+        verdicts = [one for one in read if isinstance(one, Verdict)]
+        calls = [one for one in read if isinstance(one, RawCall)]
+        ids = sorted({call.call_id for call in calls})
         older = [
             self._read(row)
             for row in read_processed(self._session, self.account_id, ids)
-            if row.id not in waits
+            # One that has come again is among both.
+            if row.id not in self._waiting
         ]
-        known = [told for told in older if isinstance(told, Told)]
-        words = [
-            _Word(best=told[0], waiting=tuple(one for one in told if one.row.id in waits))
-            for told in group_by_call((*fresh, *known)).values()
-        ]
-        return words, verdicts
+        known = [one for one in older if isinstance(one, RawCall)]
+        return group_by_call((*calls, *known)), verdicts
 
-    def _read(self, row: Row) -> "Told | Verdict":
+    def _read(self, row: Row) -> "RawCall | Verdict":
         try:
-            told = self._forgotten.erase(read_told(row, self._webhook.fields))
+            call = self._teller.read_call(row)
         except UnusablePayloadError as error:
             return self._judge_unusable(row, str(error))
-        call = told.call
         if call.called_at > datetime.now(UTC) + _FUTURE:
             reason = f"the call's time lies in the future: {call.called_at:%Y-%m-%d %H:%M:%S} UTC"
-            return Verdict(row, "rejected", reason, call.call_id, call.event, call.called_at)
-        return told
+            return _build_verdict(call, "rejected", reason)
+        return call
+
+    def _judge(self, words: _Words, reason: str | None = None) -> list[Verdict]:
+        """Return the verdicts on those that wait; `reason`: why the last word is not used."""
+        return [
+            _build_verdict(one, "processed", reason if one is words[0] else SUPERSEDED)
+            for one in words
+            if one.row_id in self._waiting
+        ]
+
+    def _judge_day(self, day: date) -> list[Verdict]:
+        return [verdict for words in self._wanted[day] for verdict in self._judge(words)]
 
     def _judge_unusable(self, row: Row, reason: str) -> Verdict:
         """Judge a payload that can be no call: at best it hints at one."""
@@ -243,11 +238,12 @@ class InboxProcessor:
         if hint is None:
             if self.source.takes_hints and row.call_id is None:
                 reason += _NOR_A_HINT
-            return Verdict(row, "rejected", reason, row.call_id, row.event)
+            return Verdict(row.id, row.came_at, "rejected", reason, row.call_id, row.event)
         if not self.source.takes_hints:
-            return Verdict(row, "rejected", NOT_TOLD_BY_SOURCE, row.call_id, row.event)
+            reason = NOT_TOLD_BY_SOURCE
+            return Verdict(row.id, row.came_at, "rejected", reason, row.call_id, row.event)
         self._note_hint(row, hint)
-        return Verdict(row, "hint", None, row.call_id, row.event)
+        return Verdict(row.id, row.came_at, "hint", None, row.call_id, row.event)
 
     def _note_hint(self, row: Row, hint: Hint) -> None:
         first, last = self.source.first_day(self.source.today()), self.source.today()
@@ -256,32 +252,32 @@ class InboxProcessor:
                 self._hinted_at[day] = max(row.came_at, self._hinted_at.get(day, _NEVER))
 
     def _leave_to_source(
-        self, words: Iterable[_Word]
-    ) -> tuple[dict[date, list[_Word]], list[tuple[_Word, str | None]]]:
+        self, calls: Iterable[_Words]
+    ) -> tuple[dict[date, list[_Words]], list[tuple[_Words, str | None]]]:
         """Part the calls, by day, from those that webhooks have no more say on, with the reason."""
-        by_day: dict[date, list[_Word]] = {}
-        not_needed: list[tuple[_Word, str | None]] = []
-        for word in words:
-            if word.best not in word.waiting:
-                not_needed.append((word, None))
+        by_day: dict[date, list[_Words]] = {}
+        not_needed: list[tuple[_Words, str | None]] = []
+        for words in calls:
+            if words[0].row_id not in self._waiting:
+                not_needed.append((words, None))
                 continue
-            day = find_day(word.best.call.called_at, self.source.time_zone)
-            by_day.setdefault(day, []).append(word)
-        wanted: dict[date, list[_Word]] = {}
+            day = find_day(words[0].called_at, self.source.time_zone)
+            by_day.setdefault(day, []).append(words)
+        wanted: dict[date, list[_Words]] = {}
         loaded = read_newest_fetches(self._session, self.account_id, by_day) if by_day else {}
-        for day, told in by_day.items():
+        for day, of_day in by_day.items():
             judge = self._find_judge(day, loaded)
-            for word in told:
-                reason = judge(word)
+            for words in of_day:
+                reason = judge(words[0])
                 if reason is None:
-                    wanted.setdefault(day, []).append(word)
+                    wanted.setdefault(day, []).append(words)
                 else:
-                    not_needed.append((word, reason))
+                    not_needed.append((words, reason))
         return wanted, not_needed
 
     def _find_judge(
         self, day: date, loaded: Mapping[date, datetime | None]
-    ) -> Callable[[_Word], str | None]:
+    ) -> Callable[[RawCall], str | None]:
         """Return what says why a call of the day is left to the source, or None.
 
         An answer that is stored and not loaded yet (that run was killed, or is about to) shows in
@@ -298,64 +294,47 @@ class InboxProcessor:
         loaded_at = loaded.get(day, _NEVER)
         if loaded_at is not None and loaded_at < details.fetched_at:
             return lambda _: None
-        last_moment = self.source.webhooks_stay_from(details.fetched_at)
+        stay_from = self.source.webhooks_stay_from(details.fetched_at)
+        return lambda call: leave_to_source(call, ids, stay_from)
 
-        def judge(word: _Word) -> str | None:
-            if word.best.call.call_id in ids:
-                return TOLD_BY_SOURCE
-            is_late = last_moment is not None and word.best.call.called_at < last_moment
-            return TOO_LATE if is_late else None
-
-        return judge
-
-    def _load(self, wanted: Mapping[date, Sequence[_Word]]) -> None:
-        if not wanted:
-            return
-        verdicts = {day: _judge(words) for day, words in wanted.items()}
-
-        def settle(batch: BatchAtCommit) -> None:
-            settled = [verdict for day in batch.batch.days for verdict in verdicts[day]]
-            write_verdicts(batch.session, self.account_id, settled, batch.started_at)
-
-        try:
-            for result in self._loader.load(
-                self._account,
-                [_build_day(day, wanted[day]) for day in sorted(wanted)],
-                tables=self.source.tables,
-                filters=self.source.filters,
-                run_id=self._run_id,
-                origin="webhook",
-                within=settle,
-            ):
-                self._count(verdicts[result.day])
-                wanted = {day: words for day, words in wanted.items() if day != result.day}
-                if isinstance(result, LoadedDay):
-                    self.processed.days.append(result)
-        except (BadDataError, duckdb.Error) as error:
-            for part in _halve(wanted):
-                self._load(part)
-            if sum(map(len, wanted.values())) == 1:
-                self._reject(next(iter(wanted.values()))[0].best, str(error))
-
-    def _reject(self, told: Told, error: str) -> None:
+    def _reject(self, call: RawCall, error: str) -> None:
         """Reject a payload; others of its call wait on, one of them has the last word now."""
         # DuckDB's own errors repeat what they were given: the call, with its phone numbers.
-        call = told.call
         reason = f"the tables do not take it: {excerpt(error, call_ids=[call.call_id])}"
-        self._settle(
-            [Verdict(told.row, "rejected", reason, call.call_id, call.event, call.called_at)]
-        )
+        self._settle([_build_verdict(call, "rejected", reason)])
 
 
-def _judge(words: Iterable[_Word]) -> list[Verdict]:
-    """Return the verdicts on calls that are loaded."""
-    return [verdict for word in words for verdict in word.judge(None)]
+def load_together(loader: Loader, processors: Sequence[InboxProcessor], run_id: str) -> None:
+    """Load what these have taken: of sources with tables, filters and time zone in common.
+
+    Raises:
+        BadDataError: The tables do not take a call; nothing of its source's is loaded.
+        UnavailableError: The database went away.
+    """
+    processors = [one for one in processors if one.has_part]
+    if not processors:
+        return
+    source = processors[0].source
+    for place, day in loader.load_together(
+        [one.build_part() for one in processors],
+        lambda place, batch: processors[place].settle_part(batch),
+        tables=source.tables,
+        filters=source.filters,
+        run_id=run_id,
+    ):
+        processors[place].note_loaded(day)
 
 
-def _build_day(day: date, words: Sequence[_Word]) -> Day:
-    calls = sorted(
-        (word.best.call for word in words), key=lambda call: (call.called_at, call.call_id)
+def _build_verdict(
+    call: RawCall, state: Literal["processed", "rejected"], reason: str | None
+) -> Verdict:
+    return Verdict(
+        call.row_id, call.came_at, state, reason, call.call_id, call.event, call.called_at
     )
+
+
+def _build_day(day: date, of_day: Sequence[_Words]) -> Day:
+    calls = sorted((words[0] for words in of_day), key=lambda call: (call.called_at, call.call_id))
     return Day(
         day,
         build_table(
@@ -364,16 +343,3 @@ def _build_day(day: date, words: Sequence[_Word]) -> Day:
             [call.payload for call in calls],
         ),
     )
-
-
-def _halve(wanted: Mapping[date, Sequence[_Word]]) -> list[dict[date, Sequence[_Word]]]:
-    """Part calls into two halves; one alone is not parted."""
-    calls = [(day, word) for day in sorted(wanted) for word in wanted[day]]
-    middle = len(calls) // 2
-    halves: list[dict[date, Sequence[_Word]]] = []
-    for part in (calls[:middle], calls[middle:]) if middle else ():
-        by_day: dict[date, list[_Word]] = {}
-        for day, word in part:
-            by_day.setdefault(day, []).append(word)
-        halves.append(dict(by_day))
-    return halves

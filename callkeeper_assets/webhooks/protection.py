@@ -13,12 +13,13 @@ from msgspec.structs import replace
 
 from callkeeper_assets.privacy.numbers import erase_numbers
 from callkeeper_assets.privacy.rewriting import Eraser, NotJsonError, Protector, Scope
+from callkeeper_assets.webhooks.delivery import Delivery
 from callkeeper_assets.webhooks.document import (
     Format,
     UnreadableError,
     read_document,
 )
-from callkeeper_assets.webhooks.payload import Payload, read_event
+from callkeeper_assets.webhooks.payload import read_event
 
 # Digits in a way that no pattern looks for: half of another encoding, or escaped one by one.
 _OPAQUE: Final = re.compile(rb"\x00|\\u003[0-9]|%3[0-9]")
@@ -27,30 +28,40 @@ _DIGIT: Final = re.compile(rb"[0-9]")
 _encode = msgspec.json.Encoder().encode
 
 
-def protect_payload(payload: Payload, protector: Protector, fields: Mapping[str, str]) -> Payload:
+def protect_delivery(
+    delivery: Delivery, protector: Protector, fields: Mapping[str, str]
+) -> Delivery:
     """Return a payload as it may be written.
 
     Args:
-        payload: As received.
+        delivery: As received.
         protector: Applies the source's rule; it must know `fields`.
         fields: By path in a raw call, the name under which this account sends the value.
     """
     if not protector.rule.is_active:
-        return payload
-    if payload.reason is not None:
-        return replace(payload, body=protect_unreadable(payload.body, protector))
-    try:
-        after = protector.protect(_encode(read_document(payload.format, payload.body)))
-    except (UnreadableError, NotJsonError):
-        return replace(payload, body=protect_unreadable(payload.body, protector))
+        return delivery
+    after = None
+    if delivery.reason is None:
+        after = _protect_document(delivery.format, delivery.body, protector)
+    if after is None:
+        return replace(delivery, body=protect_unreadable(delivery.body, protector))
     event = read_event(read_document("json", after), fields)
-    return replace(payload, format="json", body=after, event=event)
+    return replace(delivery, format="json", body=after, event=event)
 
 
 def protect_body(form: Format, body: bytes, protector: Protector) -> tuple[Format, bytes]:
-    """As `protect_payload`, of a body that is stored already."""
-    protected = protect_payload(Payload(form, body), protector, {})
-    return protected.format, protected.body
+    """As `protect_delivery`, of a body that is stored already."""
+    if not protector.rule.is_active:
+        return form, body
+    after = _protect_document(form, body, protector)
+    return (form, protect_unreadable(body, protector)) if after is None else ("json", after)
+
+
+def _protect_document(form: Format, body: bytes, protector: Protector) -> bytes | None:
+    try:
+        return protector.protect(_encode(read_document(form, body)))
+    except (UnreadableError, NotJsonError):
+        return None
 
 
 def read_as_json(form: Format, body: bytes) -> bytes | None:

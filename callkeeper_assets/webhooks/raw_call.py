@@ -32,6 +32,8 @@ _ADDRESSES: Final = tuple(path for path in FIELDS_BY_PATH["ip"].paths if path.en
 # macros.sql.
 _CHANGING: Final = (1, 2, 707)
 
+_NEVER: Final = datetime.min.replace(tzinfo=UTC)
+
 _encode = msgspec.json.Encoder().encode
 
 
@@ -41,13 +43,15 @@ class UnusablePayloadError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class RawCall:
-    """One call.
+    """A call as one payload tells of it.
 
     Attributes:
         called_at: UTC.
         event: `hook_event`, as the inbox has it.
         payload: The call's JSON.
         is_final: Whether its status can no longer change; None if it names none.
+        row_id: The payload's in the inbox; 0 for one that is not from there.
+        came_at: When the payload came last.
     """
 
     call_id: int
@@ -55,6 +59,8 @@ class RawCall:
     event: str | None
     payload: bytes
     is_final: bool | None = None
+    row_id: int = 0
+    came_at: datetime = _NEVER
 
 
 def build_raw_call(form: Format, body: bytes, fields: Mapping[str, str]) -> RawCall:

@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
 
@@ -22,8 +23,8 @@ from starlette.types import Receive, Scope, Send
 
 from callkeeper_assets.database import DatabaseError, database_url
 from callkeeper_assets.webhooks.access_log import AccessLog
-from callkeeper_assets.webhooks.delivery import Delivery, number_receipts
-from callkeeper_assets.webhooks.gate import Gate
+from callkeeper_assets.webhooks.delivery import number_receipts
+from callkeeper_assets.webhooks.gate import Gate, Sender
 from callkeeper_assets.webhooks.inbox_queries import (
     HintedDay,
     Waiting,
@@ -32,8 +33,7 @@ from callkeeper_assets.webhooks.inbox_queries import (
 )
 from callkeeper_assets.webhooks.intake import Intake
 from callkeeper_assets.webhooks.metrics import Metrics
-from callkeeper_assets.webhooks.payload import read_payload
-from callkeeper_assets.webhooks.request import Request
+from callkeeper_assets.webhooks.payload import read_delivery
 
 # By status; the numbers are HTTP's own.
 TEXTS: Final = {
@@ -47,6 +47,36 @@ TEXTS: Final = {
 # The two that nearly all send stand first.
 METHODS: Final = (b"POST", b"GET", b"PUT", b"DELETE")
 _METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+
+
+@dataclass(slots=True)
+class Request:
+    """One request; all but the head comes later.
+
+    Attributes:
+        headers: Names in small letters.
+        parts: Of the body.
+        size: Bytes of the body so far; at last of what is kept.
+        sender: None while it is not let in.
+        status: With which it is answered whatever its body; 0 if it is let in.
+    """
+
+    method: bytes = b""
+    query: bytes = b""
+    headers: list[tuple[bytes, bytes]] = field(default_factory=list)
+    parts: list[bytes] = field(default_factory=list)
+    size: int = 0
+    sender: Sender | None = None
+    status: int = 0
+    started: float = field(default_factory=time.perf_counter)
+
+    def find_header(self, wanted: bytes) -> str:
+        """Return the first header of a name, empty if there is none."""
+        for name, value in self.headers:
+            if name == wanted:
+                return value.decode("latin-1")
+        return ""
+
 
 Answer = Callable[[Request, int], None]
 
@@ -85,27 +115,22 @@ class Receiver:
         if sender is None:
             answer(request, request.status)
             return
-        payload = read_payload(
+        delivery = read_delivery(
             request.find_header(b"content-type"),
             request.query,
             # A GET's call is in its query; who sends it a body alone means that.
             b"" if request.method == b"GET" and request.query else b"".join(request.parts),
             sender.fields,
+            source=sender.name,
+            receipt=next(self._receipts),
+            received_at=datetime.now(UTC),
         )
-        request.size = len(payload.body)
-        payload = sender.protect(payload)
-        delivery = Delivery(
-            sender.name,
-            next(self._receipts),
-            datetime.now(UTC),
-            payload.format,
-            payload.body,
-            payload.event,
-            payload.call_id,
-            payload.reason,
+        request.size = len(delivery.body)
+        status = 200 if delivery.reason is None else 400
+        self._intake.keep(
+            sender.protect(delivery),
+            lambda is_kept: answer(request, status if is_kept else 503),
         )
-        status = 200 if payload.reason is None else 400
-        self._intake.keep(delivery, lambda is_kept: answer(request, status if is_kept else 503))
 
     def note(self, request: Request, status: int) -> None:
         """Count and log a request that is answered."""

@@ -15,7 +15,7 @@ from callkeeper_assets.database.errors import DatabaseLostError
 from callkeeper_assets.raw.store import RawStore
 from callkeeper_assets.warehouse.errors import UnavailableError
 from callkeeper_assets.warehouse.loader import Loader
-from callkeeper_assets.webhooks.processing import InboxProcessor, Processed
+from callkeeper_assets.webhooks.processing import InboxProcessor, Processed, load_together
 
 # Of one round: so many bodies are in memory at once, and at least so many of each source.
 _MOST_ROWS: Final = 2_000
@@ -70,7 +70,7 @@ class InboxRun:
                     with self._noting_failure(one):
                         if one.take_some(most):
                             taken.append(one)
-                self._load([one for one in taken if one.has_part])
+                self._load(taken)
         except _AWAY as error:
             # The connection is gone, and with it the locks and what was not committed.
             for one in group:
@@ -80,26 +80,13 @@ class InboxRun:
     def _load(self, processors: Sequence[InboxProcessor]) -> None:
         """Load together what is taken; if that fails, each alone, so that only the culprit does."""
         try:
-            self._load_together(processors)
+            load_together(self._loader, processors, self._run_id)
         except _AWAY:
             raise
         except Exception:  # noqa: BLE001 -- it comes again, from the source that it is about
             for one in processors:
                 with self._noting_failure(one):
                     one.load_alone()
-
-    def _load_together(self, processors: Sequence[InboxProcessor]) -> None:
-        if not processors:
-            return
-        source = processors[0].source
-        for place, day in self._loader.load_together(
-            [one.build_part() for one in processors],
-            lambda place, batch: processors[place].settle_part(batch),
-            tables=source.tables,
-            filters=source.filters,
-            run_id=self._run_id,
-        ):
-            processors[place].note_loaded(day)
 
     @contextmanager
     def _noting_failure(self, processor: InboxProcessor) -> Iterator[None]:

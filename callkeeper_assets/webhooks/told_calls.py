@@ -5,6 +5,7 @@ not. Here nothing is written: the calls are read from the inbox beside the day's
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from typing import Final
@@ -16,9 +17,8 @@ from callkeeper_assets.raw.errors import MissingDayError, UnreadableDayError
 from callkeeper_assets.raw.store import RawStore
 from callkeeper_assets.warehouse.account_row import find_account_id
 from callkeeper_assets.warehouse.session import Session
-from callkeeper_assets.webhooks.forgotten_told import read_forgotten_told
-from callkeeper_assets.webhooks.inbox_rows import Row, read_received
-from callkeeper_assets.webhooks.last_words import Told, group_by_call, read_told
+from callkeeper_assets.webhooks.inbox_rows import read_received
+from callkeeper_assets.webhooks.last_words import Teller, group_by_call, leave_to_source
 from callkeeper_assets.webhooks.raw_call import RawCall, UnusablePayloadError
 
 # A webhook does not come before its call, but clocks differ.
@@ -49,7 +49,7 @@ def add_told_calls(url: str, source: Source, day: Day) -> Day:
     told = [
         call
         for call in _read_last_words(url, source, *came)
-        if max(start, stay_from) <= call.called_at < end and call.call_id not in known
+        if start <= call.called_at < end and leave_to_source(call, known, stay_from) is None
     ]
     if not told:
         return day
@@ -88,19 +88,15 @@ def read_days_of_reports(
 def _read_last_words(
     url: str, source: Source, since: datetime, until: datetime
 ) -> Iterator[RawCall]:
+    assert source.webhook is not None  # noqa: S101 -- its calls stay for no time otherwise
+    calls: list[RawCall] = []
     with Session(url) as session:
         account_id = find_account_id(session, source.account)
-        rows = read_received(session, account_id, since, until) if account_id else []
-        fields = source.webhook.fields if source.webhook else {}
-        forgotten = read_forgotten_told(session, account_id, fields) if account_id else None
-    for told in group_by_call(_read_usable(rows, source)).values():
-        yield (forgotten.erase(told[0]) if forgotten else told[0]).call
-
-
-def _read_usable(rows: list[Row], source: Source) -> Iterator[Told]:
-    assert source.webhook is not None  # noqa: S101 -- its calls stay for no time otherwise
-    for row in rows:
-        try:
-            yield read_told(row, source.webhook.fields)
-        except UnusablePayloadError:
-            continue
+        if account_id is None:
+            return
+        teller = Teller.open(session, account_id, source.webhook.fields)
+        for row in read_received(session, account_id, since, until):
+            with suppress(UnusablePayloadError):
+                calls.append(teller.read_call(row))
+    for words in group_by_call(calls):
+        yield words[0]

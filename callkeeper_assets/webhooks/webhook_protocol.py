@@ -12,8 +12,7 @@ from urllib.parse import unquote_to_bytes
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from callkeeper_assets.webhooks.protocol import BoundedProtocol
-from callkeeper_assets.webhooks.receiver import METHODS, TEXTS, Receiver
-from callkeeper_assets.webhooks.request import Request
+from callkeeper_assets.webhooks.receiver import METHODS, TEXTS, Receiver, Request
 
 _LARGEST_BODY: Final = 1024 * 1024
 _PREFIX: Final = b"/webhooks/"

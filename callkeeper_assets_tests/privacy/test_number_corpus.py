@@ -15,8 +15,7 @@ from callkeeper_assets.privacy.rewriting import Protector, decode
 from callkeeper_assets.privacy.rule import Rule, hash_number
 from callkeeper_assets.privacy.seeking import Seeker
 from callkeeper_assets.warehouse.call_fields import FIELDS_BY_PATH
-from callkeeper_assets.webhooks.payload import read_payload
-from callkeeper_assets.webhooks.protection import protect_payload
+from callkeeper_assets.webhooks.protection import protect_delivery
 from callkeeper_assets_tests.privacy.number_corpus import (
     MANY,
     NUMBERS,
@@ -30,6 +29,7 @@ from callkeeper_assets_tests.privacy.number_corpus import (
     put,
 )
 from callkeeper_assets_tests.warehouse.raw_days import call
+from callkeeper_assets_tests.webhooks.inbox_of import read_payload
 
 KEY: Final = b"a key of some length"
 RULES: Final = (
@@ -136,7 +136,7 @@ def test_webhooks_of_all_content_types_lose_it(rule: Rule) -> None:
             ("", form, b""),
             ("", twice, b""),
         ):
-            payload = protect_payload(read_payload(content, query, body, {}), protector, {})
+            payload = protect_delivery(read_payload(content, query, body, {}), protector, {})
             assert payload.reason is None
             assert not is_in(number, payload.body.decode()), (name, content, payload.body)
 

@@ -19,6 +19,9 @@ from callkeeper_assets.warehouse.migrate import ensure_schema
 from callkeeper_assets.warehouse.records import Account
 from callkeeper_assets.warehouse.session import Session
 from callkeeper_assets.warehouse.tables import SELECTABLE_TABLES
+from callkeeper_assets.webhooks.delivery import Delivery
+from callkeeper_assets.webhooks.document import Format
+from callkeeper_assets.webhooks.payload import read_delivery
 from callkeeper_assets.webhooks.processing import Processed
 from callkeeper_assets.webhooks.rounds import InboxRun
 from callkeeper_assets_tests.warehouse.raw_days import (
@@ -74,6 +77,28 @@ def answered(call_id: int, *, minute: int = 0, **fields: object) -> Call:
         date=f"{at:%Y-%m-%d %H:%M:%S}",
         date_timestamp=int(at.timestamp()),
         **{"tags": "from the API", **fields},
+    )
+
+
+def build_delivery(
+    form: Format,
+    body: bytes,
+    event: str | None = None,
+    call_id: int | None = None,
+    reason: str | None = None,
+) -> Delivery:
+    """Return a delivery of the office's."""
+    at = datetime(2026, 11, 1, tzinfo=UTC)
+    return Delivery("office", b"receipt", at, form, body, event, call_id, reason)
+
+
+def read_payload(
+    content_type: str, query: bytes, body: bytes, fields: Mapping[str, str]
+) -> Delivery:
+    """Read what a request brought to the office, as the receiver does."""
+    at = datetime(2026, 11, 1, tzinfo=UTC)
+    return read_delivery(
+        content_type, query, body, fields, source="office", receipt=b"receipt", received_at=at
     )
 
 

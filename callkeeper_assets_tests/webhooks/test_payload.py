@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from callkeeper_assets.webhooks.document import DEEPEST, Format, read_document, read_value
-from callkeeper_assets.webhooks.payload import Payload, read_payload
+from callkeeper_assets_tests.webhooks.inbox_of import build_delivery, read_payload
 
 JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
@@ -59,7 +59,7 @@ def test_json_form_and_query_are_read_whatever_their_label(
 ) -> None:
     payload = read_payload(content_type, query, body, {})
     kept = query if form == "query" else body
-    assert payload == Payload(form, kept, "Call is over", 77)  # type: ignore[arg-type]
+    assert payload == build_delivery(form, kept, "Call is over", 77)  # type: ignore[arg-type]
 
 
 def test_a_multipart_form_is_a_form() -> None:
@@ -69,7 +69,7 @@ def test_a_multipart_form_is_a_form() -> None:
         b"--xyz--\r\n"
     )
     payload = read_payload("multipart/form-data; boundary=xyz", b"", body, {})
-    assert payload == Payload("form", body, "Call is over", 77)
+    assert payload == build_delivery("form", body, "Call is over", 77)
 
 
 @pytest.mark.parametrize(
@@ -134,13 +134,13 @@ def test_an_unusable_id_does_not_make_a_body_unreadable(value: object, call_id: 
 
 def test_numbers_that_no_computer_holds_are_kept_as_text() -> None:
     body = b'{"id": 5, "x": 1e999, "y": ' + b"9" * 400 + b"}"
-    assert read_payload(JSON, b"", body, {}) == Payload("json", body, None, 5)
+    assert read_payload(JSON, b"", body, {}) == build_delivery("json", body, None, 5)
 
 
 def test_id_and_event_are_found_under_the_accounts_own_names() -> None:
     fields = {"id": "my_id", "hook_event": "kind.name"}
     body = _dump({"my_id": "9", "id": 1, "kind": {"name": "over"}})
-    assert read_payload(JSON, b"", body, fields) == Payload("json", body, "over", 9)
+    assert read_payload(JSON, b"", body, fields) == build_delivery("json", body, "over", 9)
 
 
 def test_an_event_is_fit_for_every_store() -> None:
@@ -164,7 +164,7 @@ def test_a_call_that_is_told_partly_by_the_query_is_kept_whole() -> None:
     payload = read_payload(FORM, b"key=77", b"site=b", {"id": "key"})
     assert (payload.call_id, json.loads(payload.body)) == (77, {"key": "77", "site": "b"})
     for useless in (b"utm=1", b"%FF=1", b"id=x"):
-        assert read_payload(FORM, useless, b"site=b", {}) == Payload("form", b"site=b")
+        assert read_payload(FORM, useless, b"site=b", {}) == build_delivery("form", b"site=b")
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,9 @@ import pytest
 from callkeeper_assets.privacy.numbers import has_number
 from callkeeper_assets.privacy.rewriting import Eraser, Protector
 from callkeeper_assets.privacy.rule import Rule
-from callkeeper_assets.webhooks.payload import Payload, read_payload
-from callkeeper_assets.webhooks.protection import erase_body, protect_payload
+from callkeeper_assets.webhooks.delivery import Delivery
+from callkeeper_assets.webhooks.protection import erase_body, protect_delivery
+from callkeeper_assets_tests.webhooks.inbox_of import build_delivery, read_payload
 
 NUMBER = "79161234567"
 FIELDS = {"phone2": "who"}
@@ -17,9 +18,9 @@ PROTECTOR = Protector(Rule("mask", "mask", "mask", "mask", "mask"), FIELDS)
 CALL = {"id": 5, "hook_event": f"from {NUMBER}", "who": f"+{NUMBER}", "uip": "203.0.113.17"}
 
 
-def receive(body: bytes, content_type: str = "application/json") -> Payload:
+def receive(body: bytes, content_type: str = "application/json") -> Delivery:
     """Read a body as the receiver does, and protect it."""
-    return protect_payload(read_payload(content_type, b"", body, FIELDS), PROTECTOR, FIELDS)
+    return protect_delivery(read_payload(content_type, b"", body, FIELDS), PROTECTOR, FIELDS)
 
 
 @pytest.mark.parametrize(
@@ -38,7 +39,7 @@ def test_a_readable_body_is_kept_as_json_without_numbers(body: bytes) -> None:
     assert not has_number(payload.body.decode(), NUMBER)
     assert b"203.0.113.17" not in payload.body
     assert payload.event is None or not has_number(payload.event, NUMBER)
-    again = protect_payload(Payload(payload.format, payload.body), PROTECTOR, FIELDS)
+    again = protect_delivery(build_delivery(payload.format, payload.body), PROTECTOR, FIELDS)
     assert again.body == payload.body
 
 
@@ -65,8 +66,8 @@ def test_an_unreadable_body_has_nothing_that_looks_like_a_number(body: bytes) ->
 def test_a_body_is_written_anew_under_a_rule_and_kept_as_received_without() -> None:
     body = b'{ "id": 5,  "attempt": 1.0, "phone2": "+79161234567", "phone2": null }'
     assert receive(body).body == b'{"id":5,"attempt":1.0,"phone2":null}'
-    assert protect_payload(read_payload("", b"", body, {}), Protector(Rule()), {}).body == body
-    keeping = protect_payload(read_payload("", b"", b"a=79161234567", {}), Protector(Rule()), {})
+    assert protect_delivery(read_payload("", b"", body, {}), Protector(Rule()), {}).body == body
+    keeping = protect_delivery(read_payload("", b"", b"a=79161234567", {}), Protector(Rule()), {})
     assert (keeping.format, keeping.body) == ("form", b"a=79161234567")
 
 
