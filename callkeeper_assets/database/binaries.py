@@ -79,8 +79,8 @@ def _of_machine(account: Account | None) -> list[Programs]:
     if named := shutil.which("postgres"):
         candidates.append(Path(named))
     if named := shutil.which("pg_config"):
-        folder = run_as(None, [named, "--bindir"]).stdout.strip()
-        candidates.append(Path(folder) / "postgres")
+        with suppress(DatabaseError):  # it does not run here
+            candidates.append(Path(run_as(None, [named, "--bindir"]).stdout.strip()) / "postgres")
     found = []
     for postgres in {path.resolve() for path in candidates}:
         beside = [postgres.with_name(name) for name in ("initdb", "pg_dump")]

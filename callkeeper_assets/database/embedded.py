@@ -93,14 +93,6 @@ class EmbeddedPostgres:
         finally:
             os.close(descriptor)
 
-    @property
-    def is_running(self) -> bool:
-        """Whether the server takes connections, whoever started it."""
-        data = (self._home / "postgres").resolve() / "data"
-        with _explained(self._home):
-            found = find_postmaster(data)
-        return found is not None and found.is_ready
-
     def start(self) -> str:
         """Use the server from now on, starting it if need be; return its URL.
 

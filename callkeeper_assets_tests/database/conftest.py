@@ -28,6 +28,12 @@ sys.stdin.read()
 User = subprocess.Popen[str]
 
 
+def is_running(home: Path) -> bool:
+    """Whether the home's server takes connections, whoever started it."""
+    found = find_postmaster((home / "postgres").resolve() / "data")
+    return found is not None and found.is_ready
+
+
 def kill_server(home: Path, how: int) -> None:
     """End the home's server by a signal; return when it is gone."""
     found = find_postmaster(home / "postgres" / "data")

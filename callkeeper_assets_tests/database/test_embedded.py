@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from callkeeper_assets.database import DatabaseError, EmbeddedPostgres, connect
-from callkeeper_assets_tests.database.conftest import User, kill_server
+from callkeeper_assets_tests.database.conftest import User, is_running, kill_server
 
 
 def _url_of(user: User) -> str:
@@ -31,9 +31,9 @@ def test_two_that_start_at_once_share_a_server_which_the_last_one_stops(
     first, second = start_user(home), start_user(home)
     assert _url_of(first) == _url_of(second) != ""
     _leave(first)
-    assert EmbeddedPostgres(home).is_running
+    assert is_running(home)
     _leave(second)
-    assert not EmbeddedPostgres(home).is_running
+    assert not is_running(home)
 
 
 def test_a_killed_user_is_not_counted_and_its_server_serves_the_next(
@@ -43,11 +43,11 @@ def test_a_killed_user_is_not_counted_and_its_server_serves_the_next(
     url = _url_of(killed)
     killed.kill()
     killed.wait()
-    assert EmbeddedPostgres(made_home).is_running
+    assert is_running(made_home)
     with EmbeddedPostgres(made_home, sync=False) as server:
         assert server.start() == url
         connect(url).close()
-    assert not server.is_running
+    assert not is_running(made_home)
 
 
 def test_data_survives_when_server_and_users_are_killed_together(made_home: Path) -> None:
@@ -82,7 +82,7 @@ def test_a_pid_file_that_names_nobody_or_another_program_is_no_obstacle(
         server.start()
     data = made_home / "postgres" / "data"
     (data / "postmaster.pid").write_text(content.format(pid=os.getpid(), data=data))
-    assert not server.is_running
+    assert not is_running(made_home)
     with server:
         connect(server.start()).close()
 
@@ -150,4 +150,4 @@ def test_a_deleted_home_does_not_disturb_the_end_of_its_users(made_home: Path) -
     kill_server(made_home, signal.SIGINT)
     shutil.rmtree(made_home)
     server.stop()
-    assert not server.is_running
+    assert not is_running(made_home)

@@ -18,6 +18,7 @@ from callkeeper_assets.database import (
     is_embedded,
     normalise,
 )
+from callkeeper_assets_tests.database.conftest import is_running
 
 
 @pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg2"])
@@ -62,7 +63,7 @@ def test_an_empty_variable_means_the_embedded_database(
     server = EmbeddedPostgres(home)
     assert server.start() == url
     server.stop()
-    assert server.is_running, "this process uses it until its end"
+    assert is_running(home), "this process uses it until its end"
 
 
 def test_an_unreachable_server_is_named_with_host_port_and_user() -> None:
