@@ -12,6 +12,7 @@ import psycopg
 from callkeeper_assets.database import connect
 from callkeeper_assets.reports.definition import Report
 from callkeeper_assets.reports.outcomes import RefusedReport
+from callkeeper_assets.warehouse.load_log import LogHead, LogRow, insert_rows
 from callkeeper_assets.warehouse.records import Account, RowCounts
 from callkeeper_assets.warehouse.tables import SELECTABLE_TABLES
 
@@ -38,13 +39,6 @@ _WRITE_DAYS = """
     FROM unnest(%(reports)s::text[], %(days)s::date[], %(definitions)s::text[], %(calls)s::int[])
     ON CONFLICT (account_id, report, day) DO UPDATE
     SET definition = excluded.definition, calls = excluded.calls, built_at = excluded.built_at
-"""
-_WRITE_LOG = """
-    INSERT INTO callkeeper_loads (
-        account_id, run_id, started_at, table_name, day, rows_added, rows_updated, rows_deleted,
-        error, report, origin, finished_at
-    )
-    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, 'api', clock_timestamp())
 """
 # Built before the day was last loaded, from another definition, or never.
 _STALE = """
@@ -142,15 +136,12 @@ class Books:
         started_at: datetime,
     ) -> None:
         """Log what was done to each table of each report's day."""
-        self._write_log(
-            [
-                (table, day, c.added, c.updated, c.deleted, None, report)
-                for (report, day), tables in counts.items()
-                for table, c in tables.items()
-            ],
-            run_id,
-            started_at,
-        )
+        rows = [
+            LogRow(table, day, of_table, report=report)
+            for (report, day), tables in counts.items()
+            for table, of_table in tables.items()
+        ]
+        insert_rows(self._connection, self._head(run_id, started_at), rows)
 
     def write_refusals(
         self,
@@ -160,15 +151,13 @@ class Books:
         day: date | None = None,
     ) -> None:
         """Log why reports were not built; what is refused for any day is logged under `day`."""
-        rows = [(None, one.day or day, 0, 0, 0, one.reason, one.report) for one in refused]
-        self._write_log(rows, run_id, started_at)
+        rows = [
+            LogRow(None, one.day or day, error=one.reason, report=one.report) for one in refused
+        ]
+        insert_rows(self._connection, self._head(run_id, started_at), rows)
 
-    def _write_log(
-        self, rows: Collection[tuple[object, ...]], run_id: str, started_at: datetime
-    ) -> None:
-        head = (self._account_id, run_id, started_at)
-        with self._connection.cursor() as cursor:
-            cursor.executemany(_WRITE_LOG, [(*head, *row) for row in rows])
+    def _head(self, run_id: str, started_at: datetime) -> LogHead:
+        return LogHead(self._account_id, run_id, "api", started_at)
 
 
 def find_stale_days(url: str, account: Account, report: Report) -> list[date]:
