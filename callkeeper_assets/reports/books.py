@@ -9,12 +9,10 @@ from typing import Any, Final
 
 import psycopg
 
-from callkeeper_assets.database import connect
 from callkeeper_assets.reports.definition import Report
 from callkeeper_assets.reports.outcomes import RefusedReport
 from callkeeper_assets.warehouse.load_log import LogHead, LogRow, insert_rows
-from callkeeper_assets.warehouse.records import Account, RowCounts
-from callkeeper_assets.warehouse.tables import SELECTABLE_TABLES
+from callkeeper_assets.warehouse.records import RowCounts
 
 _FRESH = """
     SELECT r.report
@@ -39,21 +37,6 @@ _WRITE_DAYS = """
     FROM unnest(%(reports)s::text[], %(days)s::date[], %(definitions)s::text[], %(calls)s::int[])
     ON CONFLICT (account_id, report, day) DO UPDATE
     SET definition = excluded.definition, calls = excluded.calls, built_at = excluded.built_at
-"""
-# Built before the day was last loaded, from another definition, or never.
-_STALE = """
-    SELECT d.day
-    FROM callkeeper_days AS d
-    JOIN general_accounts AS a ON a.account_id = d.account_id AND a.name = %(name)s
-    LEFT JOIN callkeeper_report_days AS b
-        ON b.account_id = d.account_id AND b.day = d.day AND b.report = %(report)s
-    WHERE b.definition IS DISTINCT FROM %(definition)s
-        OR EXISTS (
-            SELECT FROM callkeeper_loads AS l
-            WHERE l.account_id = d.account_id AND l.day = d.day AND l.error IS NULL
-                AND l.table_name = ANY(%(tables)s) AND l.finished_at > b.built_at
-        )
-    ORDER BY d.day
 """
 # An index has no room for longer ones.
 _MOST_LETTERS_OF_FIELD: Final = 400
@@ -158,22 +141,3 @@ class Books:
 
     def _head(self, run_id: str, started_at: datetime) -> LogHead:
         return LogHead(self._account_id, run_id, "api", started_at)
-
-
-def find_stale_days(url: str, account: Account, report: Report) -> list[date]:
-    """Return the loaded days for which a report has to be built, or built again, sorted.
-
-    Those are: days never built, or built from another definition; days whose calls were loaded
-    after they were built, by a refresh, a reconciliation that healed them or a webhook.
-    """
-    with connect(url) as connection:
-        found: psycopg.Cursor[Any] = connection.execute(
-            _STALE,
-            {
-                "name": account.name,
-                "report": report.name,
-                "definition": report.digest,
-                "tables": list(SELECTABLE_TABLES),
-            },
-        )
-        return [day for (day,) in found.fetchall()]
