@@ -104,25 +104,36 @@ def build_raw_calls(source: Source) -> dg.AssetsDefinition:
             if days[0] < source.first_day(source.today()):
                 raise BeyondHistoryError(source=source, day=days[0])
             fetching = open_fetching(context, source, store, guard, url)
-            days[:] = _days_to_fetch(fetching, days)
-            total, others = len(days), other_days_of_run(context)
-            metadata: dict[date, dict[str, Any]] = {}
-            with fetching.open(callkeeper, days) as fetched:
-                for day in store_days(store, fetched):
-                    described = {day.day: fetching.describe(day)}
-                    if day.day in others:
-                        # Dagster would not: it knows of the run's range only.
-                        log_materializations(context, context.asset_key, described)
-                    else:
-                        metadata |= described
-                    days.remove(day.day)
-                    progress.report("fetched", total - len(days), total)
-            if fetching.error:
-                raise fetching.error
-            add_day_metadata(context, context.asset_key, metadata)
+            _fetch_and_store(fetching, callkeeper, days)
         context.log.info("Raw calls are below %s.", store.url)
 
     return raw_calls
+
+
+def _fetch_and_store(fetching: Fetching, callkeeper: CallKeeperResource, days: list[date]) -> None:
+    """Fetch the days, store and record each as it comes; those done are taken out of `days`.
+
+    Raises:
+        CallKeeperError: What the source said, once the days before are stored.
+        RawError: The store cannot be read or written.
+    """
+    context = fetching.context
+    days[:] = _days_to_fetch(fetching, days)
+    total, others = len(days), other_days_of_run(context)
+    metadata: dict[date, dict[str, Any]] = {}
+    with fetching.open(callkeeper, days) as fetched:
+        for day in store_days(fetching.store, fetched):
+            described = {day.day: fetching.describe(day)}
+            if day.day in others:
+                # Dagster would not: it knows of the run's range only.
+                log_materializations(context, context.asset_key, described)
+            else:
+                metadata |= described
+            days.remove(day.day)
+            progress.report("fetched", total - len(days), total)
+    if fetching.error:
+        raise fetching.error
+    add_day_metadata(context, context.asset_key, metadata)
 
 
 def _days_to_fetch(fetching: Fetching, days: list[date]) -> list[date]:

@@ -104,12 +104,11 @@ def build_reconciliation(source: Source) -> dg.AssetsDefinition:
             warehouse.open(context, source) as url,
             held_source_lock(url, source.name),
         ):
-            store = raw_store.open_store()
-            fetching = step.open_fetching(url, store)
+            fetching = step.open_fetching(url, raw_store.open_store())
             outcome = _reconcile(step, fetching, callkeeper, url, days)
             _record(step, url, outcome)
             # The tables are healed, and so are the reports that are made from the same calls.
-            problems = refresh_reports(context, source, url, store, outcome.changed)
+            problems = refresh_reports(context, source, url, fetching.store, outcome.changed)
             if fetching.error:
                 raise fetching.error
         problems += outcome.refusals.values()

@@ -91,8 +91,8 @@ def plan_report_refresh(source: Source, report: Report, *, today: date) -> list[
         WarehouseError: The database's schema cannot be brought to this version.
     """
     # The database's driver, which loading the code location need not pay for.
-    from callkeeper_assets.reports.books import find_stale_days  # noqa: PLC0415
     from callkeeper_assets.warehouse.migrate import ensure_schema  # noqa: PLC0415
+    from callkeeper_assets.warehouse.queries import stale_days_of_report  # noqa: PLC0415
 
     url = database_url()
     ensure_schema(url)
@@ -100,6 +100,6 @@ def plan_report_refresh(source: Source, report: Report, *, today: date) -> list[
         today=today,
         overlap_days=report.overlap_days,
         first_day=source.start_date,
-        stale=find_stale_days(url, source.account, report),
+        stale=stale_days_of_report(url, source.name, report.name, report.digest),
         stored=RawStore(raw_url()).list_days(source.name),
     )

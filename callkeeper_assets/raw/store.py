@@ -161,11 +161,6 @@ class RawStore:
         content = self._read(path)
         return None if content is None else decode_day(content, name=path, columns=[])[1]
 
-    def read_call_ids(self, source: str, day: date) -> set[int]:
-        """Return the ids of a day's calls; none where there is no file."""
-        found = self.look_up(source, day)
-        return found[0] if found else set()
-
     def look_up(
         self, source: str, day: date, version: Version = "stored"
     ) -> "tuple[set[int], DayDetails] | None":

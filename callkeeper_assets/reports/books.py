@@ -9,11 +9,10 @@ from typing import Any, Final
 
 import psycopg
 
-from callkeeper_assets.database import connect
 from callkeeper_assets.reports.definition import Report
 from callkeeper_assets.reports.outcomes import RefusedReport
-from callkeeper_assets.warehouse.records import Account, RowCounts
-from callkeeper_assets.warehouse.tables import SELECTABLE_TABLES
+from callkeeper_assets.warehouse.load_log import LogHead, LogRow, insert_rows
+from callkeeper_assets.warehouse.records import RowCounts
 
 _FRESH = """
     SELECT r.report
@@ -38,28 +37,6 @@ _WRITE_DAYS = """
     FROM unnest(%(reports)s::text[], %(days)s::date[], %(definitions)s::text[], %(calls)s::int[])
     ON CONFLICT (account_id, report, day) DO UPDATE
     SET definition = excluded.definition, calls = excluded.calls, built_at = excluded.built_at
-"""
-_WRITE_LOG = """
-    INSERT INTO callkeeper_loads (
-        account_id, run_id, started_at, table_name, day, rows_added, rows_updated, rows_deleted,
-        error, report, origin, finished_at
-    )
-    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, 'api', clock_timestamp())
-"""
-# Built before the day was last loaded, from another definition, or never.
-_STALE = """
-    SELECT d.day
-    FROM callkeeper_days AS d
-    JOIN general_accounts AS a ON a.account_id = d.account_id AND a.name = %(name)s
-    LEFT JOIN callkeeper_report_days AS b
-        ON b.account_id = d.account_id AND b.day = d.day AND b.report = %(report)s
-    WHERE b.definition IS DISTINCT FROM %(definition)s
-        OR EXISTS (
-            SELECT FROM callkeeper_loads AS l
-            WHERE l.account_id = d.account_id AND l.day = d.day AND l.error IS NULL
-                AND l.table_name = ANY(%(tables)s) AND l.finished_at > b.built_at
-        )
-    ORDER BY d.day
 """
 # An index has no room for longer ones.
 _MOST_LETTERS_OF_FIELD: Final = 400
@@ -142,15 +119,12 @@ class Books:
         started_at: datetime,
     ) -> None:
         """Log what was done to each table of each report's day."""
-        self._write_log(
-            [
-                (table, day, c.added, c.updated, c.deleted, None, report)
-                for (report, day), tables in counts.items()
-                for table, c in tables.items()
-            ],
-            run_id,
-            started_at,
-        )
+        rows = [
+            LogRow(table, day, of_table, report=report)
+            for (report, day), tables in counts.items()
+            for table, of_table in tables.items()
+        ]
+        insert_rows(self._connection, self._head(run_id, started_at), rows)
 
     def write_refusals(
         self,
@@ -160,31 +134,10 @@ class Books:
         day: date | None = None,
     ) -> None:
         """Log why reports were not built; what is refused for any day is logged under `day`."""
-        rows = [(None, one.day or day, 0, 0, 0, one.reason, one.report) for one in refused]
-        self._write_log(rows, run_id, started_at)
+        rows = [
+            LogRow(None, one.day or day, error=one.reason, report=one.report) for one in refused
+        ]
+        insert_rows(self._connection, self._head(run_id, started_at), rows)
 
-    def _write_log(
-        self, rows: Collection[tuple[object, ...]], run_id: str, started_at: datetime
-    ) -> None:
-        head = (self._account_id, run_id, started_at)
-        with self._connection.cursor() as cursor:
-            cursor.executemany(_WRITE_LOG, [(*head, *row) for row in rows])
-
-
-def find_stale_days(url: str, account: Account, report: Report) -> list[date]:
-    """Return the loaded days for which a report has to be built, or built again, sorted.
-
-    Those are: days never built, or built from another definition; days whose calls were loaded
-    after they were built, by a refresh, a reconciliation that healed them or a webhook.
-    """
-    with connect(url) as connection:
-        found: psycopg.Cursor[Any] = connection.execute(
-            _STALE,
-            {
-                "name": account.name,
-                "report": report.name,
-                "definition": report.digest,
-                "tables": list(SELECTABLE_TABLES),
-            },
-        )
-        return [day for (day,) in found.fetchall()]
+    def _head(self, run_id: str, started_at: datetime) -> LogHead:
+        return LogHead(self._account_id, run_id, "api", started_at)

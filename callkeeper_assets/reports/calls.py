@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from callkeeper_assets.warehouse.arrow import list_values
 from callkeeper_assets.warehouse.call_fields import FIELD_TREE, FieldTree
-from callkeeper_assets.warehouse.errors import BadDataError
+from callkeeper_assets.warehouse.errors import NotJsonCallError
 from callkeeper_assets.warehouse.odd_calls import is_misplaced, read_call
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def read_calls(day: date, calls: "pa.Table") -> Iterator[Call]:
         calls: columns call_id, called_at, payload.
 
     Raises:
-        BadDataError: a payload is no JSON.
+        NotJsonCallError: a payload is none.
     """
     ids: Sequence[int] = calls["call_id"].to_pylist()
     moments: Sequence[datetime] = list_values(calls["called_at"])
@@ -59,10 +59,7 @@ def read_calls(day: date, calls: "pa.Table") -> Iterator[Call]:
         try:
             document = _decode(payload)
         except (ValueError, RecursionError):
-            raise BadDataError(
-                f"The raw calls of {day} hold one that is not JSON (call {call_id}). Load the day "
-                f"again from the source."
-            ) from None
+            raise NotJsonCallError(day, call_id) from None
         yield Call(call_id, called_at.isoformat(), document)
 
 

@@ -155,14 +155,15 @@ class DimensionRows:
         found = self._session.query(
             "SELECT id FROM general_dates WHERE id = ANY($1)", {"ids": as_list(missing["id"])}
         )
+        self._duck.register("missing", missing)
         self._duck.register("found", found)
-        self._duck.execute("INSERT INTO known_dates SELECT id, false FROM found")
-        self._duck.execute(f"CREATE OR REPLACE TEMP TABLE minutes AS {read_sql('missing_minutes')}")
-        rows = self._duck.sql(f"{read_sql('dates')} ORDER BY id").to_arrow_table()
-        if rows.num_rows:
-            self._duck.register("made", self._add_rows(DATES, rows))
-            self._duck.execute("INSERT INTO known_dates SELECT id, true FROM made")
         self._duck.execute(
-            "INSERT INTO known_dates SELECT id, false FROM minutes "
-            "WHERE id NOT IN (SELECT id FROM known_dates)"
+            "CREATE OR REPLACE TEMP TABLE minutes AS "
+            "FROM missing WHERE id NOT IN (SELECT id FROM found)"
+        )
+        rows = self._duck.sql(f"{read_sql('dates')} ORDER BY id").to_arrow_table()
+        made = self._add_rows(DATES, rows) if rows.num_rows else rows
+        self._duck.register("made", made)
+        self._duck.execute(
+            "INSERT INTO known_dates SELECT id, id IN (SELECT id FROM made) FROM missing"
         )

@@ -3,6 +3,8 @@
 Texts are for the person on duty: what was tried, what came back, what to do; no phone number.
 """
 
+from datetime import date
+
 
 class WarehouseError(Exception):
     """The warehouse could not do what was asked."""
@@ -14,6 +16,16 @@ class SchemaError(WarehouseError):
 
 class BadDataError(WarehouseError):
     """What was to be loaded breaks the loader's contract: abort, asking again does not help."""
+
+
+class NotJsonCallError(BadDataError):
+    """A call of the raw calls is no JSON."""
+
+    def __init__(self, day: date, call_id: int) -> None:
+        super().__init__(
+            f"The raw calls of {day} hold one that is not JSON (call {call_id}). Load the day "
+            f"again from the source."
+        )
 
 
 class UnavailableError(WarehouseError):

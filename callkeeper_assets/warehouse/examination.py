@@ -20,7 +20,7 @@ from callkeeper_assets.warehouse.call_fields import (
     object_paths,
 )
 from callkeeper_assets.warehouse.call_sql import read_sql
-from callkeeper_assets.warehouse.errors import BadDataError
+from callkeeper_assets.warehouse.errors import NotJsonCallError
 from callkeeper_assets.warehouse.odd_calls import NUMBER_PATTERN, OBJECT_PATTERN, rewrite_call
 
 # The objects of more calls are those of so many, in the hope that all are alike.
@@ -91,7 +91,7 @@ class Examiner:
         """Return the calls as they can be read, and what they hold.
 
         Raises:
-            BadDataError: one is no JSON.
+            NotJsonCallError: one is no JSON.
         """
         seen = Seen()
         try:
@@ -167,7 +167,7 @@ def _rewrite(raw: pa.Table, is_odd: Sequence[bool], seen: Seen) -> pa.Table:
     """Return the calls, odd ones rewritten; note where no object is.
 
     Raises:
-        BadDataError: an odd one is no JSON.
+        NotJsonCallError: an odd one is no JSON.
     """
     payloads = raw["payload"].to_pylist()
     for row, is_one in enumerate(is_odd):
@@ -176,10 +176,7 @@ def _rewrite(raw: pa.Table, is_odd: Sequence[bool], seen: Seen) -> pa.Table:
         try:
             payloads[row], misplaced = rewrite_call(payloads[row] or "")
         except (ValueError, RecursionError):
-            raise BadDataError(
-                f"The raw calls of {raw['day'][row]} hold one that is not JSON (call "
-                f"{raw['call_id'][row]}). Load the day again from the source."
-            ) from None
+            raise NotJsonCallError(raw["day"][row].as_py(), raw["call_id"][row].as_py()) from None
         if misplaced:
             seen.unknown.setdefault(raw["day"][row].as_py(), set()).update(misplaced)
     return raw.set_column(

@@ -1,12 +1,15 @@
-"""The loader's books: callkeeper_loads and callkeeper_days.
+"""The load log: callkeeper_loads, whoever loads, and what is remembered of days, callkeeper_days.
 
-Written in the transaction that loads the days, so that they say what happened.
+Written in the transaction that loads the days, so that they say what happened: over the loader's
+connection, or over that of reports, which is another driver's.
 """
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from typing import Any, Final, NamedTuple
 
+import psycopg
 import pyarrow as pa
 
 from callkeeper_assets.reading import READING
@@ -36,6 +39,26 @@ _NEWEST = """
 """
 
 
+# Over psycopg. What a report is built from was not fetched for it.
+_INSERT: Final = """
+    INSERT INTO callkeeper_loads (
+        table_name, day, rows_added, rows_updated, rows_deleted, error, report,
+        account_id, run_id, origin, started_at, finished_at
+    )
+    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, clock_timestamp())
+"""
+
+
+class LogRow(NamedTuple):
+    """What became of a table, and a day; of no table where an error is told."""
+
+    table: str | None
+    day: date | None
+    counts: RowCounts = RowCounts()
+    error: str | None = None
+    report: str | None = None
+
+
 @dataclass(frozen=True)
 class LogHead:
     """What all rows of one batch have in common."""
@@ -57,15 +80,15 @@ def write_log(
     Of what webhooks told, which comes all day long, just the tables that it changed. A day that is
     outdated is loaded anew, and logged then.
     """
-    rows: list[tuple[str | None, date, int, int, int, str | None]] = []
+    rows: list[LogRow] = []
     for result in results:
         if isinstance(result, RefusedDay):
             if not result.is_outdated:
-                rows.append((None, result.day, 0, 0, 0, result.reason))
+                rows.append(LogRow(None, result.day, error=result.reason))
             continue
-        for table, c in result.counts.items():
-            if head.origin == "api" or c != RowCounts():
-                rows.append((table, result.day, c.added, c.updated, c.deleted, None))
+        for table, counts in result.counts.items():
+            if head.origin == "api" or counts != RowCounts():
+                rows.append(LogRow(table, result.day, counts))
     _write(session, head, rows, fetched_at)
 
 
@@ -88,7 +111,31 @@ def read_newest_fetches(
 
 def write_failure(session: Session, head: LogHead, days: Collection[date], error: str) -> None:
     """Log that days were not loaded."""
-    _write(session, head, [(None, day, 0, 0, 0, error) for day in sorted(days)], {})
+    _write(session, head, [LogRow(None, day, error=error) for day in sorted(days)], {})
+
+
+def insert_rows(
+    connection: "psycopg.Connection[Any]", head: LogHead, rows: Collection[LogRow]
+) -> None:
+    """Log rows over psycopg, as of now."""
+    own = (head.account_id, head.run_id, head.origin, head.started_at)
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            _INSERT,
+            [
+                (
+                    one.table,
+                    one.day,
+                    one.counts.added,
+                    one.counts.updated,
+                    one.counts.deleted,
+                    one.error,
+                    one.report,
+                    *own,
+                )
+                for one in rows
+            ],
+        )
 
 
 def write_days(
@@ -110,27 +157,27 @@ def write_days(
 def _write(
     session: Session,
     head: LogHead,
-    rows: Sequence[tuple[str | None, date, int, int, int, str | None]],
+    rows: Sequence[LogRow],
     fetched_at: Mapping[date, datetime | None],
 ) -> None:
-    tables, days, added, updated, deleted, errors = zip(*rows, strict=True) if rows else [()] * 6
     count = len(rows)
+    fetched = [fetched_at.get(one.day) if one.day else None for one in rows]
     session.copy(
         "callkeeper_loads",
         pa.table(
             {
                 "account_id": build_array([head.account_id] * count, INT),
-                "table_name": build_array(tables, TEXT),
-                "day": build_array(days, DAY),
+                "table_name": build_array([one.table for one in rows], TEXT),
+                "day": build_array([one.day for one in rows], DAY),
                 "origin": build_array([head.origin] * count, TEXT),
-                "rows_added": build_array(added, INT),
-                "rows_updated": build_array(updated, INT),
-                "rows_deleted": build_array(deleted, INT),
+                "rows_added": build_array([one.counts.added for one in rows], INT),
+                "rows_updated": build_array([one.counts.updated for one in rows], INT),
+                "rows_deleted": build_array([one.counts.deleted for one in rows], INT),
                 "started_at": build_array([head.started_at] * count, MOMENT),
                 "finished_at": build_array([datetime.now(UTC)] * count, MOMENT),
                 "run_id": build_array([head.run_id] * count, TEXT),
-                "error": build_array(errors, TEXT),
-                "fetched_at": build_array([fetched_at.get(day) for day in days], MOMENT),
+                "error": build_array([one.error for one in rows], TEXT),
+                "fetched_at": build_array(fetched, MOMENT),
             }
         ),
     )

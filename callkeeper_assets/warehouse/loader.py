@@ -129,23 +129,9 @@ class _Load:
             self._merger.read_existing(batch)
             refused = self._find_refused(batch)
             self._merger.note_days(batch, refused, self._account)
-            left = [day for day in batch.days if day not in refused]
-            changes: Sequence[Change] = ()
-            days = [LoadedDay(day) for day in left]
-            if self._writes:
-                if made is None:
-                    self._rows.resolve(self._tables)
-                    made = count_new_rows(self._duck, self._tables)
-                changes = self._merger.plan()
-                days = count_batch(self._duck, batch, self._tables, changes, left, new_rows=made)
+            changes, days = self._plan(batch, refused, made)
             with self._session.transaction():
-                results: list[LoadedDay | RefusedDay] = [
-                    *(self._write(head, changes, days) if self._writes else days),
-                    *refused.values(),
-                ]
-                results.sort(key=lambda result: result.day)
-                if self._writes:
-                    write_log(self._session, head, results, batch.fetched_at)
+                results = self._write(head, batch, changes, days, refused)
                 if self._within:
                     self._within(
                         BatchAtCommit(
@@ -161,12 +147,37 @@ class _Load:
         self._duck.execute(f"DROP TABLE {batch.frame}")
         return results
 
+    def _plan(
+        self, batch: Batch, refused: Collection[date], made: NewRows | None
+    ) -> tuple[Sequence[Change], list[LoadedDay]]:
+        """Find what is to be written, and what will be said of the days; make dimensions' rows."""
+        loaded = [day for day in batch.days if day not in refused]
+        if not self._writes:
+            return (), [LoadedDay(day) for day in loaded]
+        if made is None:
+            self._rows.resolve(self._tables)
+            made = count_new_rows(self._duck, self._tables)
+        changes = self._merger.plan()
+        return changes, count_batch(self._duck, batch, self._tables, changes, loaded, new_rows=made)
+
     def _write(
-        self, head: LogHead, changes: Sequence[Change], days: list[LoadedDay]
-    ) -> list[LoadedDay]:
-        """Write the batch's changes, and what is remembered of its days."""
-        self._merger.write(changes, head.started_at)
-        return self._note_days(days) if days and self._origin == "api" else days
+        self,
+        head: LogHead,
+        batch: Batch,
+        changes: Sequence[Change],
+        days: list[LoadedDay],
+        refused: Mapping[date, RefusedDay],
+    ) -> list[LoadedDay | RefusedDay]:
+        """Write the changes, what is remembered of the days, and the log; return it by day."""
+        if self._writes:
+            self._merger.write(changes, head.started_at)
+            if days and self._origin == "api":
+                days = self._note_days(days)
+        results: list[LoadedDay | RefusedDay] = [*days, *refused.values()]
+        results.sort(key=lambda result: result.day)
+        if self._writes:
+            write_log(self._session, head, results, batch.fetched_at)
+        return results
 
     def _find_refused(self, batch: Batch) -> dict[date, RefusedDay]:
         """Return the days that stay as they are: outdated ones, and those that the guard refuses.

@@ -15,6 +15,7 @@ from callkeeper_assets.reading import READING
 from callkeeper_assets.warehouse.call_sql import read_sql
 from callkeeper_assets.warehouse.discrepancies import DayTrend
 from callkeeper_assets.warehouse.records import RowCounts
+from callkeeper_assets.warehouse.tables import SELECTABLE_TABLES
 
 if TYPE_CHECKING:
     import psycopg
@@ -91,6 +92,21 @@ _RECONCILIATIONS = """
     LEFT JOIN callkeeper_discrepancies AS d ON d.account_id = a.account_id
     WHERE a.name = ANY(%(names)s)
     GROUP BY a.name, a.account_id
+"""
+# Built before the day was last loaded, from another definition, or never.
+_STALE_OF_REPORT = """
+    SELECT d.day
+    FROM callkeeper_days AS d
+    JOIN general_accounts AS a ON a.account_id = d.account_id AND a.name = %(name)s
+    LEFT JOIN callkeeper_report_days AS b
+        ON b.account_id = d.account_id AND b.day = d.day AND b.report = %(report)s
+    WHERE b.definition IS DISTINCT FROM %(definition)s
+        OR EXISTS (
+            SELECT FROM callkeeper_loads AS l
+            WHERE l.account_id = d.account_id AND l.day = d.day AND l.error IS NULL
+                AND l.table_name = ANY(%(tables)s) AND l.finished_at > b.built_at
+        )
+    ORDER BY d.day
 """
 
 
@@ -216,6 +232,21 @@ def read_discrepancy_trend(url: str, account_name: str, first: date, last: date)
     """Return the days of [first, last] on which something differed, sorted."""
     values = {"name": account_name, "first": first, "last": last}
     return [DayTrend(*row) for row in _fetch(url, _DISCREPANCY_TREND, values)]
+
+
+def stale_days_of_report(url: str, account_name: str, report: str, definition: str) -> list[date]:
+    """Return the loaded days for which a report has to be built, or built again, sorted.
+
+    Those are: days never built, or built from another definition; days whose calls were loaded
+    after they were built, by a refresh, a reconciliation that healed them or a webhook.
+    """
+    values: dict[str, object] = {
+        "name": account_name,
+        "report": report,
+        "definition": definition,
+        "tables": list(SELECTABLE_TABLES),
+    }
+    return [row[0] for row in _fetch(url, _STALE_OF_REPORT, values)]
 
 
 def _fetch(

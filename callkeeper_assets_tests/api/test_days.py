@@ -64,6 +64,24 @@ def test_a_days_calls_are_sorted_and_their_payloads_are_the_very_bytes(
     assert before <= day.details.fetched_at <= datetime.now(UTC)
 
 
+def test_a_day_counts_as_fetched_from_its_first_request_on_however_long_it_takes(
+    connect_to: ConnectTo,
+) -> None:
+    """A webhook that comes meanwhile may be of a call that no answer of the day shows."""
+    asked_at: list[datetime] = []
+
+    def answer(asked: Asked) -> Answer:
+        asked_at.append(datetime.now(UTC))
+        if len(asked_at) == 1:
+            return failure_answer("temporary", status=503)
+        return _one_call(asked)
+
+    client, _ = connect_to(answer)
+    day = client.fetch_day(FIRST)
+    assert len(asked_at) == day.details.requests == 2
+    assert day.details.fetched_at <= asked_at[0]
+
+
 def test_days_come_in_the_order_asked_for_whatever_order_they_are_answered_in(
     connect_to: ConnectTo,
 ) -> None:

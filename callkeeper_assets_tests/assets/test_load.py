@@ -12,6 +12,7 @@ from callkeeper_assets.database.url import connect
 from callkeeper_assets.raw.days import Day
 from callkeeper_assets.raw.store import RawStore
 from callkeeper_assets.simulator.running import RunningSimulator
+from callkeeper_assets.warehouse import migrate
 from callkeeper_assets.warehouse.filters import Filter
 from callkeeper_assets_tests.assets.conftest import (
     FIRST,
@@ -52,6 +53,21 @@ def test_a_ranged_run_gives_each_day_its_own_metadata_and_checks(
         assert sorted(map(str, checks)) == DAYS
         assert all(evaluation.passed for evaluation in checks.values())
         assert loader.current_days(source, table, name) == DAYS
+
+
+def test_a_run_looks_at_the_schema_once_however_many_steps_it_has(
+    source: Source, loader: Loader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, looked_at = migrate.ensure_schema, list[str]()
+
+    def ensure_schema(url: str) -> None:
+        looked_at.append(url)
+        real(url)
+
+    monkeypatch.setattr(migrate, "ensure_schema", ensure_schema)
+    for runs in (1, 2):
+        assert loader.load(source).success
+        assert len(looked_at) == runs
 
 
 @each_api

@@ -9,6 +9,7 @@ from callkeeper_assets.config.source import Source
 from callkeeper_assets.raw.store import RawStore
 from callkeeper_assets.simulator.running import RunningSimulator
 from callkeeper_assets_tests.assets.conftest import FIRST, Loader, describe_failure
+from callkeeper_assets_tests.raw.stored import stored_ids
 
 pytestmark = pytest.mark.parametrize("api", ["callkeeper"], indirect=True)
 CHECK = "no_calls_lost"
@@ -29,7 +30,7 @@ def test_a_day_that_loses_a_fifth_is_kept_beside_and_told_by_a_check(
     source: Source, loader: Loader, simulator: RunningSimulator, store: RawStore
 ) -> None:
     assert _load(source, loader)
-    before = store.read_call_ids(source.name, FIRST)
+    before = stored_ids(store, source.name, FIRST)
     simulator.account("moscow").remove(FIRST, 12)
     assert _load(source, loader)
     assert loader.checks(source, "callkeeper_calls", CHECK)[DAY].passed
@@ -60,13 +61,13 @@ def test_what_shrinks_little_by_little_is_refused_and_force_ends_it(
     refused = loader.load(source, FIRST, FIRST)
     assert not refused.success
     assert "30 of 60 calls are gone" in describe_failure(refused)
-    assert len(store.read_call_ids(source.name, FIRST)) == 42
+    assert len(stored_ids(store, source.name, FIRST)) == 42
     kept = store.look_up(source.name, FIRST, "replaced")
     assert kept is not None
     assert len(kept[0]) == 60
 
     assert _load(source, loader, force=True)
-    assert len(store.read_call_ids(source.name, FIRST)) == 30
+    assert len(stored_ids(store, source.name, FIRST)) == 30
     assert store.list_days(source.name, "replaced") == set()
     assert loader.checks(source, "callkeeper_calls", CHECK)[DAY].passed
     account.remove(FIRST, 5)

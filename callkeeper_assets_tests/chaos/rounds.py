@@ -12,6 +12,7 @@ from callkeeper_assets.raw.store import RawStore
 from callkeeper_assets.simulator.running import RunningSimulator
 from callkeeper_assets_tests.chaos.facts import Days, describe_difference, read_days, tell_days
 from callkeeper_assets_tests.chaos.installation import SOURCE, Ended, Installation
+from callkeeper_assets_tests.raw.stored import stored_ids
 
 ZONE: Final = ZoneInfo("Europe/Moscow")
 # More than the days of one transaction, so that a load commits twice.
@@ -58,7 +59,7 @@ class Round:
     def _check_raw_calls(self) -> None:
         store = RawStore(str(self.installation.home / "raw"))
         for day in DAYS:
-            ids = store.read_call_ids(SOURCE, day)
+            ids = stored_ids(store, SOURCE, day)
             assert ids in (self.old[day].keys(), self.new[day].keys()), day
 
     def mend(self) -> Ended:

@@ -23,6 +23,7 @@ from callkeeper_assets_tests.chaos.rounds import (
     kill,
 )
 from callkeeper_assets_tests.extent import one_of
+from callkeeper_assets_tests.raw.stored import stored_ids
 from callkeeper_assets_tests.waiting import wait_until
 
 # The first transaction holds so many days (the loader's own measure).
@@ -148,7 +149,7 @@ def test_a_reconciliation_killed_while_it_fetches_has_changed_whole_days_of_raw_
     try:
         worker = start(round_.installation)
         wait_until(
-            lambda: store.read_call_ids(SOURCE, DAYS[9]) == round_.new[DAYS[9]].keys(),
+            lambda: stored_ids(store, SOURCE, DAYS[9]) == round_.new[DAYS[9]].keys(),
             "the day before the hanging one is stored",
         )
         run_id = kill(worker)

@@ -16,6 +16,7 @@ from callkeeper_assets_tests.chaos.holds import hold, wait_for_servers_end_of_it
 from callkeeper_assets_tests.chaos.installation import SOURCE, Installation
 from callkeeper_assets_tests.chaos.rounds import DAYS, FIRST, LAST, Round, begin_round, kill
 from callkeeper_assets_tests.extent import one_of
+from callkeeper_assets_tests.raw.stored import stored_ids
 from callkeeper_assets_tests.waiting import wait_until
 
 # The first transaction of a load holds so many days (the loader's own measure).
@@ -55,7 +56,7 @@ def test_a_load_killed_while_it_fetches_keeps_whole_days_and_is_mended(
         store = RawStore(str(loaded.home / "raw"))
         worker = loaded.start_worker(FIRST, LAST)
         wait_until(
-            lambda: store.read_call_ids(SOURCE, DAYS[9]) == round_.new[DAYS[9]].keys(),
+            lambda: stored_ids(store, SOURCE, DAYS[9]) == round_.new[DAYS[9]].keys(),
             "the day before the hanging one is stored",
         )
         run_id = kill(worker)

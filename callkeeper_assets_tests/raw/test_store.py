@@ -16,6 +16,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 from callkeeper_assets.raw.days import DayDetails, build_table
 from callkeeper_assets.raw.errors import MissingDayError, StoreError, UnreadableDayError
 from callkeeper_assets.raw.store import RawStore
+from callkeeper_assets_tests.raw.stored import stored_ids
 
 DAY = date(2026, 1, 31)
 
@@ -58,7 +59,7 @@ def test_a_day_without_calls_is_a_file_too(tmp_path: Path) -> None:
     store = RawStore(str(tmp_path))
     store.write(build_table([], [], []), make_details())
     assert len(store.read("moscow", DAY)) == 0
-    assert store.read_call_ids("moscow", DAY) == set()
+    assert stored_ids(store, "moscow", DAY) == set()
 
 
 def test_a_day_that_was_never_fetched_says_what_to_type(tmp_path: Path) -> None:
@@ -127,7 +128,7 @@ def test_an_object_store_works_like_a_folder() -> None:
     store = RawStore("memory://callkeeper-raw")
     store.write(build_table([7], [1769806800], [b'{"id": 7}']), make_details())
     store.refuse(build_table([], [], []), make_details(refusal="empty"))
-    assert store.read_call_ids("moscow", DAY) == {7}
+    assert stored_ids(store, "moscow", DAY) == {7}
     assert store.read_details("moscow", DAY, "refused") is not None
 
 

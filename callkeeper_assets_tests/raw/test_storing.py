@@ -12,6 +12,7 @@ from callkeeper_assets.raw.days import Day, DayDetails, build_table
 from callkeeper_assets.raw.errors import StoreError
 from callkeeper_assets.raw.store import RawStore, store_days
 from callkeeper_assets.runs.lock import held_source_lock
+from callkeeper_assets_tests.raw.stored import stored_ids
 
 DAYS = tuple(date(2026, 1, number) for number in range(1, 11))
 
@@ -42,7 +43,7 @@ def make_day(day: date, refusal: str = "") -> Day:
 def test_each_day_is_stored_and_a_refused_one_beside_its_day(store: RawStore) -> None:
     days = [make_day(day, "too few" if day == DAYS[4] else "") for day in DAYS]
     assert list(store_days(store, days)) == days
-    stored = {day: store.read_call_ids("moscow", day) for day in DAYS}
+    stored = {day: stored_ids(store, "moscow", day) for day in DAYS}
     assert stored == {day: set() if day == DAYS[4] else {day.day} for day in DAYS}
     refused = store.read_details("moscow", DAYS[4], "refused")
     assert refused is not None
@@ -88,7 +89,7 @@ def test_a_day_that_cannot_be_stored_fails_the_step_after_the_days_before_it(
 
     with pytest.raises(StoreError, match=r"could not be written: .*2027-01-01.*CALLKEEPER_RAW_URL"):
         list(store_days(store, fetch()))
-    assert [store.read_call_ids("moscow", day) for day in DAYS[:5]] == [{1}, {2}, {3}, {4}, {5}]
+    assert [stored_ids(store, "moscow", day) for day in DAYS[:5]] == [{1}, {2}, {3}, {4}, {5}]
     assert len(handed) < 10  # it does not go on fetching
 
 
@@ -99,4 +100,4 @@ def test_days_that_are_being_stored_when_the_source_fails_are_stored(store: RawS
 
     with pytest.raises(ConnectionError, match="the source went away"):
         list(store_days(store, fetch()))
-    assert all(store.read_call_ids("moscow", day) for day in DAYS)
+    assert all(stored_ids(store, "moscow", day) for day in DAYS)

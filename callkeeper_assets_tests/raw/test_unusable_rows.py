@@ -13,6 +13,7 @@ from callkeeper_assets.raw.days import (
     replace_payloads,
 )
 from callkeeper_assets.raw.store import VERSIONS, RawStore
+from callkeeper_assets_tests.raw.stored import stored_ids
 from callkeeper_assets_tests.raw.test_store import DAY, make_details
 
 ROWS = [
@@ -38,10 +39,10 @@ def test_who_reads_calls_does_not_see_them(tmp_path: Path) -> None:
     assert calls.column_names == ["call_id", "called_at", "payload"]
     assert calls["call_id"].to_pylist() == [1, 12]
     assert calls["called_at"].null_count == 0
-    assert store.read_call_ids("moscow", DAY) == {1, 12}
+    assert stored_ids(store, "moscow", DAY) == {1, 12}
     assert store.read_unusable("moscow", DAY) == ROWS
     assert len(_write(tmp_path, _calls()).read("moscow", DAY)) == 0
-    assert store.read_call_ids("moscow", DAY) == set()
+    assert stored_ids(store, "moscow", DAY) == set()
     assert store.read_unusable("moscow", DAY) == ROWS
 
 

@@ -12,11 +12,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from callkeeper_assets.raw.days import Day
-from callkeeper_assets.reports.books import find_stale_days
 from callkeeper_assets.reports.definition import ColumnType, Report
 from callkeeper_assets.reports.outcomes import BuiltDay, RefusedReport
 from callkeeper_assets.warehouse.errors import BadDataError, UnavailableError, WarehouseError
 from callkeeper_assets.warehouse.migrate import ensure_schema
+from callkeeper_assets.warehouse.queries import stale_days_of_report
 from callkeeper_assets_tests.extent import examples
 from callkeeper_assets_tests.reports.building import (
     build,
@@ -45,6 +45,11 @@ TALKS = Report(
         table("talk_tags", "id tag", {"id": ("^id", "bigint"), "tag": ("@", "text")}, "tags[]"),
     ),
 )
+
+
+def find_stale_days(url: str, report: Report) -> list[date]:
+    """Return the days that the report has to be built for."""
+    return stale_days_of_report(url, MAIN.name, report.name, report.digest)
 
 
 def test_a_second_load_writes_nothing(database: str) -> None:
@@ -278,15 +283,15 @@ def test_days_are_stale_when_never_built_changed_in_definition_or_loaded_since(
     days = [day_of(DAY + timedelta(days=n), [call(n + 1)]) for n in range(4)]
     load_all(database, days)
     dates = [day.day for day in days]
-    assert find_stale_days(database, MAIN, AS_JSON) == dates
+    assert find_stale_days(database, AS_JSON) == dates
     build_all(database, days[:3], AS_JSON)
-    assert find_stale_days(database, MAIN, AS_JSON) == dates[3:]
+    assert find_stale_days(database, AS_JSON) == dates[3:]
     load_all(database, days[1:2])
-    assert find_stale_days(database, MAIN, AS_JSON) == [dates[1], dates[3]]
+    assert find_stale_days(database, AS_JSON) == [dates[1], dates[3]]
     changed = Report("as_json", fields=(("id", "id"),))
-    assert find_stale_days(database, MAIN, changed) == dates
+    assert find_stale_days(database, changed) == dates
     build_all(database, days, changed)
-    assert find_stale_days(database, MAIN, changed) == []
+    assert find_stale_days(database, changed) == []
 
 
 def test_a_call_that_is_no_json_fails_and_its_batch_leaves_no_trace(database: str) -> None:
