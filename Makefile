@@ -1,6 +1,7 @@
 # One word for each task; each makes .venv first if it is missing or the requirements changed.
 # Needs Python 3.11 or newer, make, and a package index as pip is configured for.
-# Another Python: make PYTHON=/path/to/python3.12. Short forms of long tasks: SHORT=1.
+# Another Python: make PYTHON=/path/to/python3.12. Short forms of long tasks: SHORT=1. All tests in
+# their long form: make test LONG=1.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -17,7 +18,7 @@ WORKERS ?= auto
 # No package index may be named in a committed file. pip, unlike uv, wants the extras pinned by name.
 COMPILE := uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 	--no-strip-extras --no-emit-index-url --no-header --no-annotate
-export SHORT
+export SHORT LONG
 
 .PHONY: help install demo test lint bench chaos lock clean
 
@@ -29,7 +30,7 @@ install: .venv/installed ## .venv with the callkeeper command: .venv/bin/callkee
 demo: .venv/installed ## two simulated accounts, a month of calls, from API to tables
 	$(RUN) callkeeper_assets.cli.main demo $(ARGS)
 
-test: .venv/installed-dev ## all tests but the long ones
+test: .venv/installed-dev ## all tests but the long ones; with LONG=1 those too
 	$(RUN) pytest -n $(WORKERS) --dist worksteal callkeeper_assets_tests
 
 lint: .venv/installed-dev ## style and types
@@ -41,7 +42,7 @@ bench: .venv/installed-dev ## speed and memory, beside other loaders; results in
 	$(RUN) callkeeper_assets_tests.benchmarks
 
 chaos: .venv/installed-dev ## kills and faults at every step, the long form
-	$(RUN) pytest callkeeper_assets_tests/chaos callkeeper_assets_tests/assets/test_cut_connections.py
+	LONG=$(if $(SHORT),,1) $(RUN) pytest callkeeper_assets_tests/chaos callkeeper_assets_tests/assets/test_cut_connections.py
 
 lock: ## pin requirements anew (needs uv)
 	printf 'hatchling\neditables\n' | $(COMPILE) pyproject.toml - --output-file requirements.txt

@@ -20,11 +20,11 @@ from callkeeper_assets.database.locks import check_locks
 from callkeeper_assets.raw.errors import StoreError
 from callkeeper_assets.raw.store import RawStore
 from callkeeper_assets.warehouse.orphan_rows import count_orphans, delete_orphans
-from callkeeper_assets.warehouse.records import Account, Deleted
+from callkeeper_assets.warehouse.records import Deleted
 from callkeeper_assets.warehouse.retention import OldCalls
 from callkeeper_assets.warehouse.session import explain_error
 from callkeeper_assets.warehouse.vacuum import vacuum_tables
-from callkeeper_assets.webhooks.old_spool import drop_old_payloads
+from callkeeper_assets.webhooks.spool import drop_old_payloads
 
 Connection = psycopg.Connection[Any]
 
@@ -70,7 +70,7 @@ def _clear_warehouse(
     report: Progress,
 ) -> None:
     """Delete, as the run given, or count."""
-    account = Account(source.name, source.caption, source.time_zone)
+    account = source.account
     old = OldCalls(connection, account, retained.first_kept)
     if old.account_id is None:
         return

@@ -7,7 +7,6 @@ Dagster. Here is only what Dagster's tools want: the class that `type:` names, a
 from datetime import UTC, datetime
 from typing import Self
 
-import click
 import dagster as dg
 from pydantic import BaseModel
 
@@ -60,8 +59,8 @@ class SourceScaffolder(dg.Scaffolder[dg.Model]):
         """Write the file.
 
         Raises:
-            click.ClickException: The folder's name cannot be a source's, or another form is asked
-                for; `dg` prints it without a traceback.
+            SystemExit: The folder's name cannot be a source's, or another form is asked for; said
+                as `dg` says its own errors, without a traceback.
         """
         name = request.target_path.name
         problem = find_name_problem(name)
@@ -71,7 +70,7 @@ class SourceScaffolder(dg.Scaffolder[dg.Model]):
             if not any(request.target_path.iterdir()):
                 # `dg` has made the folder already; empty, it would only be in the way.
                 request.target_path.rmdir()
-            raise click.ClickException(problem)
+            raise SystemExit(f"Error: {problem}")
         text = _TEMPLATE.format(
             schema=locate_from(request.target_path),
             type=request.type_name,

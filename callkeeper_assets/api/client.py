@@ -5,16 +5,20 @@ are fetched side by side and handed out in order, a bounded number of them held 
 """
 
 import threading
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections import Counter, deque
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, date, datetime
-from typing import Self, cast
+from typing import Protocol, Self, cast
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
+import msgspec
+
+from callkeeper_assets.api.calls import UnusableRecord
 from callkeeper_assets.api.day_reader import DayReader, ReadDay, SourceApi, WindowFailedError
 from callkeeper_assets.api.errors import AbortError, CallKeeperError
+from callkeeper_assets.api.local_times import compare_local_times
 from callkeeper_assets.api.names import (
     BASE_URLS,
     CHECK_ANSWERS_FROM,
@@ -22,40 +26,50 @@ from callkeeper_assets.api.names import (
     Role,
     list_addresses,
 )
-from callkeeper_assets.api.records import DayOfCalls, UserInfo
+from callkeeper_assets.api.records import UserInfo
 from callkeeper_assets.api.redaction import redact
 from callkeeper_assets.api.session import Errand, RetryPolicy, SourceSession
 from callkeeper_assets.api.statistics_api import StatisticsApi
 from callkeeper_assets.api.troubles import Trouble
 from callkeeper_assets.api.unified_api import UnifiedApi
 from callkeeper_assets.api.windows import Window, window_of_day
-
-Prepare = Callable[[DayOfCalls], DayOfCalls]
-
-
-def _as_it_came(fetched: DayOfCalls) -> DayOfCalls:
-    return fetched
+from callkeeper_assets.raw.days import Day, DayDetails, UnusableRow, build_table
 
 
-def _day_of_calls(day: date, window: Window, read: ReadDay, errand: Errand) -> DayOfCalls:
-    start, end = window.start, window.end
-    rows = sorted(
+def _calls_inside(window: Window, read: ReadDay) -> list[tuple[int, int, msgspec.Raw]]:
+    """Return time, id and JSON text of the day's calls, by time, then id."""
+    return sorted(
         (epoch, call_id, raw)
         for call_id, (epoch, raw) in read.calls.items()
-        if start <= epoch < end
+        if window.start <= epoch < window.end
     )
-    return DayOfCalls(
-        day=day,
-        call_ids=[call_id for _, call_id, _ in rows],
-        epochs=[epoch for epoch, _, _ in rows],
-        payloads=[bytes(raw) for _, _, raw in rows],
-        window_from=datetime.fromtimestamp(start, UTC),
-        window_to=datetime.fromtimestamp(end, UTC),
-        requests=errand.requests,
-        fetched_at=errand.started_at,
-        strays=tuple(sorted(call_id for call_id in read.strays if call_id not in read.calls)),
-        unusable=tuple(read.calls.unusable.values()),
-    )
+
+
+class Passage(Protocol):
+    """What a day's records pass in the thread that has fetched them: what leaves may be written."""
+
+    def pass_calls(
+        self, day: date, call_ids: Sequence[int], payloads: Sequence[bytes], /
+    ) -> Sequence[bytes]:
+        """Return the calls' JSON texts, parallel to the ids, as they may be written."""
+
+    def pass_unusable(self, records: Sequence[UnusableRecord], /) -> Sequence[UnusableRow]:
+        """Return what is no call as it may be written."""
+
+
+class _Unchanged:
+    """Lets everything through as it came."""
+
+    def pass_calls(
+        self, _day: date, _call_ids: Sequence[int], payloads: Sequence[bytes]
+    ) -> Sequence[bytes]:
+        return payloads
+
+    def pass_unusable(self, records: Sequence[UnusableRecord]) -> Sequence[UnusableRow]:
+        return [
+            UnusableRow(-1 if one.call_id is None else one.call_id, one.payload, one.reason)
+            for one in records
+        ]
 
 
 class CallKeeperClient:
@@ -68,7 +82,8 @@ class CallKeeperClient:
         role: Whose calls are asked for, where the API knows roles.
         base_url: The API's address; its usual one if left out.
         time_zone: Whose calendar days are fetched.
-        parallel_days: Days fetched side by side; also the most requests under way with this key.
+        parallel_days: Days fetched side by side, and so the most requests under way. That no other
+            step uses the key meanwhile is the pool's matter (`assets.fetching.name_pool`).
         timeout_sec: How long the source may be silent; a whole answer may take five times as long.
         retry: How patiently failed requests are repeated.
         key_name: Where the key is configured, for the remedy in errors.
@@ -166,34 +181,45 @@ class CallKeeperClient:
         """Whether the API is told the zone of the bounds."""
         return isinstance(self._api, StatisticsApi)
 
-    def fetch_day(self, day: date) -> DayOfCalls:
-        """Fetch all calls of the day."""
-        return self._fetch_day(day, threading.Event())
+    def pick_call(self, day: date) -> tuple[int, int] | None:
+        """Return id and epoch seconds of a call in the middle of the day; None if it has none."""
+        window, read, _ = self._read_day(day, threading.Event())
+        calls = _calls_inside(window, read)
+        if not calls:
+            return None
+        epoch, call_id, _ = calls[len(calls) // 2]
+        return call_id, epoch
 
-    def fetch_days(
-        self, days: Iterable[date], prepare: Prepare = _as_it_came
-    ) -> Generator[DayOfCalls]:
+    def fetch_day(self, day: date, passage: Passage | None = None) -> Day:
+        """Fetch all calls of the day."""
+        return self._fetch_day(day, passage or _Unchanged(), threading.Event())
+
+    def fetch_days(self, days: Iterable[date], passage: Passage | None = None) -> Generator[Day]:
         """Fetch days side by side, from now on; they come in the order of `days`.
 
-        Each is prepared in the thread that has fetched it, while others are under way. At most
+        Each is put together in the thread that has fetched it, while others are under way. At most
         twice `parallel_days` days are held, the one last yielded included. Days before a failed one
         are yielded, then its error is raised; what else is under way is stopped then, and also when
         the generator is closed early.
+
+        Args:
+            days: In the source's time zone.
+            passage: What the records pass; nothing is changed if left out.
         """
-        fetching = self._fetch_days(days, prepare)
+        fetching = self._fetch_days(days, passage or _Unchanged())
         # What the caller does before he takes the first day goes on beside it.
         next(fetching)
-        return cast("Generator[DayOfCalls]", fetching)
+        return cast("Generator[Day]", fetching)
 
-    def _fetch_days(self, days: Iterable[date], prepare: Prepare) -> Generator[DayOfCalls | None]:
+    def _fetch_days(self, days: Iterable[date], passage: Passage) -> Generator[Day | None]:
         """Yield None when the first days are under way, then the days."""
         stop = threading.Event()
         waiting = iter(days)
-        under_way: deque[Future[DayOfCalls]] = deque()
+        under_way: deque[Future[Day]] = deque()
         executor = ThreadPoolExecutor(self._parallel_days, f"callkeeper-{self._source}")
 
-        def fetch(day: date) -> DayOfCalls:
-            return prepare(self._fetch_day(day, stop))
+        def fetch(day: date) -> Day:
+            return self._fetch_day(day, passage, stop)
 
         def top_up() -> None:
             if any(future.done() and future.exception() for future in under_way):
@@ -218,7 +244,29 @@ class CallKeeperClient:
             stop.set()
             executor.shutdown(wait=True, cancel_futures=True)
 
-    def _fetch_day(self, day: date, stop: threading.Event) -> DayOfCalls:
+    def _fetch_day(self, day: date, passage: Passage, stop: threading.Event) -> Day:
+        window, read, errand = self._read_day(day, stop)
+        rows = _calls_inside(window, read)
+        call_ids, epochs = [call_id for _, call_id, _ in rows], [epoch for epoch, _, _ in rows]
+        payloads = passage.pass_calls(day, call_ids, [bytes(raw) for _, _, raw in rows])
+        records = tuple(read.calls.unusable.values())
+        details = DayDetails(
+            source=self._source,
+            day=day,
+            time_zone=self._time_zone.key,
+            window_from=datetime.fromtimestamp(window.start, UTC),
+            window_to=datetime.fromtimestamp(window.end, UTC),
+            requests=errand.requests,
+            fetched_at=errand.started_at,
+            run_id="",
+            strays=tuple(sorted(call_id for call_id in read.strays if call_id not in read.calls)),
+            unusable=tuple(Counter(one.reason for one in records).items()),
+            local_times=None if self.has_zones else compare_local_times(epochs, payloads),
+        )
+        table = build_table(call_ids, epochs, payloads)
+        return Day(day, table, details, passage.pass_unusable(records))
+
+    def _read_day(self, day: date, stop: threading.Event) -> tuple[Window, ReadDay, Errand]:
         errand = Errand(stop)
         window = window_of_day(day, self._time_zone)
         try:
@@ -226,7 +274,7 @@ class CallKeeperClient:
         except WindowFailedError as failed:
             asked, trouble = failed.window, failed.trouble
         else:
-            return _day_of_calls(day, window, read, errand)
+            return window, read, errand
         # Not in the block above: an error carries no context (see `errors`).
         raise self._error(trouble, self._describe(asked, f" for {day}"), errand)
 

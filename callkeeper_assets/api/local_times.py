@@ -7,33 +7,18 @@ is true of all of them.
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
 
 from callkeeper_assets.api.unified_calls import read_local_date
+from callkeeper_assets.raw.days import LocalTimes
 
 # Of a day, spread over it: some 2 µs each.
 _MOST_COMPARED: Final = 200
 # A call is noted when it begins here and when it is ordered there.
 _TOLERANCE_SEC: Final = 90
 _ROUNDED_TO_SEC: Final = 60
-
-
-@dataclass(frozen=True)
-class TimeComparison:
-    """What came of it.
-
-    Attributes:
-        compared: Calls with a believable offset that were looked at.
-        differing: Of these, those whose `callTime` is another time.
-        difference_sec: The commonest of their differences: `callTime` less `localDate` − offset.
-    """
-
-    compared: int
-    differing: int
-    difference_sec: int
 
 
 class _Local(msgspec.Struct, gc=False):
@@ -45,7 +30,7 @@ class _Local(msgspec.Struct, gc=False):
 _decode = msgspec.json.Decoder(_Local).decode
 
 
-def compare_local_times(epochs: Sequence[int], payloads: Sequence[bytes]) -> TimeComparison | None:
+def compare_local_times(epochs: Sequence[int], payloads: Sequence[bytes]) -> LocalTimes | None:
     """Compare calls of the unified API, two parallel lists; None if nothing can be compared."""
     differences = []
     step = max(1, -(-len(payloads) // _MOST_COMPARED))
@@ -66,4 +51,6 @@ def compare_local_times(epochs: Sequence[int], payloads: Sequence[bytes]) -> Tim
         if abs(one) > _TOLERANCE_SEC
     )
     [(difference, _)] = differing.most_common(1) or [(0, 0)]
-    return TimeComparison(len(differences), differing.total(), difference)
+    return LocalTimes(
+        compared=len(differences), differing=differing.total(), difference_sec=difference
+    )

@@ -1,4 +1,4 @@
-"""HTTP with one source: one keep-alive session, time-outs, bounded retries, a limit per key.
+"""HTTP with one source: one keep-alive session, time-outs, bounded retries.
 
 The only module that sees requests. Nothing that leaves it holds a URL with the key: its failures
 are `Trouble`s, and urllib3's own log of URLs is filtered.
@@ -22,7 +22,6 @@ import urllib3
 
 from callkeeper_assets.api.bodies import is_no_calls, is_of_unified_api, read_reason
 from callkeeper_assets.api.errors import AbortError, RetryLaterError
-from callkeeper_assets.api.limits import limit_of_key
 from callkeeper_assets.api.redaction import RedactingFilter, excerpt, register_secret
 from callkeeper_assets.api.troubles import (
     OK,
@@ -165,7 +164,6 @@ class SourceSession:
         self._addresses = tuple(addresses)
         self._timeout_sec = timeout_sec
         self._retry = retry
-        self._limit = limit_of_key(api_key, at_most)
         self._http = requests.Session()
         self._http.headers["User-Agent"] = "callkeeper-assets"
         # PHP answers requests of one session cookie one after another.
@@ -253,8 +251,7 @@ class SourceSession:
         """Send to the first address at which an API answers; of none, what the first said."""
         first = None
         for address in self._addresses:
-            with self._limit.slot():
-                reply = self._send(f"{address}{target}", parameters, stop)
+            reply = self._send(f"{address}{target}", parameters, stop)
             if isinstance(reply, Trouble) or reply.is_of_an_api:
                 if first and not isinstance(reply, Trouble):
                     others = [each for each in self._addresses if each != address]

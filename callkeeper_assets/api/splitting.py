@@ -5,10 +5,9 @@ it; so is what is nested deeply. Slow, and for such answers alone. An answer tha
 not taken for a whole one.
 """
 
-import json
 import re
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -68,19 +67,3 @@ def split_records(body: bytes, name: bytes) -> list[msgspec.Raw] | None:
     except _CutError:
         return None
     return records or None
-
-
-def _refuse(word: str) -> None:
-    # NaN and its like are Python's, not JSON's: DuckDB would refuse the call.
-    raise ValueError(word)
-
-
-def read_fields(record: msgspec.Raw, names: tuple[str, ...]) -> dict[str, Any] | None:
-    """Return fields of a record that msgspec cannot read; None if it is no object, or no JSON."""
-    try:
-        document = json.loads(bytes(record), parse_constant=_refuse)
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(document, dict):
-        return None
-    return {name: document.get(name) for name in names}

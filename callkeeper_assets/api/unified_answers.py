@@ -22,11 +22,12 @@ from callkeeper_assets.api.bodies import (
     part_garbled,
     unusable,
 )
-from callkeeper_assets.api.calls import KeyedCalls, read_call_id
+from callkeeper_assets.api.calls import KeyedCalls
 from callkeeper_assets.api.redaction import MASK
 from callkeeper_assets.api.splitting import split_records
 from callkeeper_assets.api.troubles import Trouble, trouble_of_reason
 from callkeeper_assets.api.unified_calls import key_unified_calls
+from callkeeper_assets.raw.call_ids import read_call_id
 
 
 @dataclass(frozen=True, slots=True)

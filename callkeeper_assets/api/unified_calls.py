@@ -1,14 +1,11 @@
 """The id and the time of each call of the unified API, read from its JSON text.
 
-A callback's id is CallKeeper's own, as in the statistics API. Call tracking counts anew: its ids
-are moved to where no callback's is, and end in the own id. Any other has its universal id alone,
-too long for a JavaScript number: its id is a hash. A call's time is `callTime`; of one without it
-`localDate` less the client's offset tells the day, then `cbOrderDate`.
+Ids are made in `raw.call_ids`. A call's time is `callTime`; of one without it `localDate` less the
+client's offset tells the day, then `cbOrderDate`.
 """
 
 import re
 from collections.abc import Iterable
-from hashlib import blake2b
 from typing import Any, Final
 
 import msgspec
@@ -18,35 +15,21 @@ from callkeeper_assets.api.calls import (
     KeyedCalls,
     describe_record,
     describe_value,
-    read_call_id,
     read_moment,
 )
-from callkeeper_assets.api.splitting import read_fields
+from callkeeper_assets.raw.call_ids import (
+    UnifiedKey,
+    find_service_id,
+    hash_universal_id,
+    read_call_id,
+    read_fields,
+    read_unified_key,
+    read_universal_id,
+)
 
-# At and above it are ids that are no service's own.
-DERIVED_IDS: Final = 5_000_000_000_000_000
-CALLTRACKING_IDS: Final = 4_000_000_000_000_000
-HASHED_IDS: Final = 5_000_000_000_000_000
-# As many as there are up to JavaScript's largest whole number.
-_HASHES: Final = 2**53 - 1 - HASHED_IDS
-# The first reading made ids of the last digits of a universal id.
-_FORMER_IDS: Final = 8_000_000_000_000_000
-_FORMERLY_KEPT: Final = 1_000_000_000_000_000
-# What a service's column of the call may hold: beyond lie the others' ids.
-_OWN_CALLBACKS: Final = CALLTRACKING_IDS
-_OWN_CALLTRACKING: Final = HASHED_IDS - CALLTRACKING_IDS
-_MOST_DIGITS: Final = 40
 _OFFSET: Final = re.compile(r"([+-])(\d\d):?(\d\d)")
 _QUARTER_MIN: Final = 15
 _OFFSETS_MIN: Final = range(-12 * 60, 14 * 60 + 1)
-
-
-class _Key(msgspec.Struct, gc=False):
-    serviceType: Any = None  # noqa: N815 - the API's name
-    cbCallId: Any = None  # noqa: N815
-    ctCallId: Any = None  # noqa: N815
-    universalId: Any = None  # noqa: N815
-    callTime: Any = None  # noqa: N815
 
 
 class _Times(msgspec.Struct, gc=False):
@@ -57,54 +40,8 @@ class _Times(msgspec.Struct, gc=False):
     cbOrderDate: Any = None  # noqa: N815
 
 
-_decode_key = msgspec.json.Decoder(_Key).decode
+_decode_key = msgspec.json.Decoder(UnifiedKey).decode
 _decode_times = msgspec.json.Decoder(_Times).decode
-
-
-def _own_id(value: object, limit: int) -> int | None:
-    """Return a service's id; a 0 and an empty text are none."""
-    number = read_call_id(value)
-    return number if number and number < limit else None
-
-
-def _service_id(key: _Key) -> int | None:
-    if key.serviceType == "callback":
-        return _own_id(key.cbCallId, _OWN_CALLBACKS)
-    if key.serviceType == "calltracking":
-        own = _own_id(key.ctCallId, _OWN_CALLTRACKING)
-        return own and own + CALLTRACKING_IDS
-    return None
-
-
-def identify_call(payload: bytes) -> int | None:
-    """Return the id of a call of the unified API from its JSON text; None if it tells none."""
-    key = _read_key(msgspec.Raw(payload))
-    if key is None:
-        return None
-    universal_id = read_universal_id(key.universalId)
-    return _service_id(key) or (hash_universal_id(universal_id) if universal_id else None)
-
-
-def identify_call_of_first_reading(payload: bytes) -> int | None:
-    """Return the id that an imported call had by the first reading: not its alone."""
-    key = _read_key(msgspec.Raw(payload))
-    universal_id = read_universal_id(key.universalId) if key else ""
-    return _FORMER_IDS + int(universal_id) % _FORMERLY_KEPT if universal_id else None
-
-
-def read_universal_id(value: object) -> str:
-    """Return a universal id, the same for a number and for its digits; empty if it is none."""
-    if isinstance(value, bool) or not isinstance(value, int | str):
-        return ""
-    digits = str(value).strip().lstrip("0")
-    is_one = digits.isdecimal() and digits.isascii() and len(digits) <= _MOST_DIGITS
-    return digits if is_one else ""
-
-
-def hash_universal_id(universal_id: str) -> int:
-    """Return the id of a call that has its universal id alone."""
-    digest = blake2b(universal_id.encode(), digest_size=16).digest()
-    return HASHED_IDS + int.from_bytes(digest) % _HASHES
 
 
 def _read_call_time(value: object) -> int | None:
@@ -144,18 +81,13 @@ def _read_times(raw: msgspec.Raw) -> _Times:
         return _Times(**(read_fields(raw, _Times.__struct_fields__) or {}))
 
 
-def _read_key(raw: msgspec.Raw) -> _Key | None:
-    fields = read_fields(raw, _Key.__struct_fields__)
-    return None if fields is None else _Key(**fields)
-
-
-def _key_oddly(calls: KeyedCalls, raw: msgspec.Raw, key: _Key | None) -> None:
+def _key_oddly(calls: KeyedCalls, raw: msgspec.Raw, key: UnifiedKey | None) -> None:
     """Put a call whose id or time is not where most have it, or set it aside."""
-    key = key or _read_key(raw)
+    key = key or read_unified_key(raw)
     if key is None:
         calls.set_aside(raw, describe_record(raw))
         return
-    call_id, universal_id = _service_id(key), ""
+    call_id, universal_id = find_service_id(key), ""
     if call_id is None:
         universal_id = read_universal_id(key.universalId)
         if not universal_id:
@@ -179,7 +111,7 @@ def _key_oddly(calls: KeyedCalls, raw: msgspec.Raw, key: _Key | None) -> None:
         calls[call_id] = (epoch, raw)
 
 
-def _explain_time(key: _Key, times: _Times) -> str:
+def _explain_time(key: UnifiedKey, times: _Times) -> str:
     local = describe_value(times.localDate)
     if read_moment(times.localDate) is not None:
         local = f"without a believable timezoneOffset ({describe_value(times.timezoneOffset)})"
@@ -201,7 +133,7 @@ def key_unified_calls(raws: Iterable[msgspec.Raw]) -> KeyedCalls:
         except (ValueError, RecursionError):
             _key_oddly(calls, raw, None)
             continue
-        call_id, epoch = _service_id(key), read_moment(key.callTime)
+        call_id, epoch = find_service_id(key), read_moment(key.callTime)
         if call_id is None or epoch is None:
             _key_oddly(calls, raw, key)
         else:

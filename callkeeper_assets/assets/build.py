@@ -10,7 +10,6 @@ from callkeeper_assets.assets.janitor import build_janitor
 from callkeeper_assets.assets.jobs import build_jobs
 from callkeeper_assets.assets.protection import build_protection
 from callkeeper_assets.assets.raw_calls import build_raw_calls
-from callkeeper_assets.assets.raw_calls_io import RawCallsIOManager
 from callkeeper_assets.assets.reconciliation import build_reconciliation
 from callkeeper_assets.assets.reconciliation_job import build_reconciliation_job
 from callkeeper_assets.assets.report_jobs import build_report_jobs
@@ -65,7 +64,6 @@ def build_shared_definitions(sources: Sequence[Source]) -> dg.Definitions:
             "callkeeper": CallKeeperResource(),
             "raw_store": RawCallsResource(),
             "warehouse": WarehouseResource(),
-            "raw_calls_io": RawCallsIOManager(),
         },
         # A run's steps are one chain: a process for each would only cost its start.
         executor=dg.in_process_executor,

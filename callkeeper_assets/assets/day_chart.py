@@ -1,7 +1,8 @@
-"""Draws bars by day as an SVG inside Markdown, for Dagster's UI.
+"""Two charts by day for Dagster's UI, as an SVG inside Markdown: discrepancies, lost webhooks.
 
-The picture brings its own light ground: an image cannot see whether the page around it is light or
-dark. Drawn by hand: a plotting library would cost a run seconds, and this is bars.
+Dagster's own plots show one number of each run's; these, two numbers of each day. The picture
+brings its own light ground: an image cannot see whether the page around it is light or dark. Drawn
+by hand: a plotting library would cost a run seconds, and this is bars.
 """
 
 import base64
@@ -11,17 +12,16 @@ from datetime import date, timedelta
 from html import escape
 from typing import Final
 
-_WIDTH: Final = 760
-_HEIGHT: Final = 300
-# The plot's edges inside the picture.
-_LEFT: Final = 58
-_RIGHT: Final = 740
-_TOP: Final = 74
-_BOTTOM: Final = 250
+from callkeeper_assets.warehouse.discrepancies import DayTrend
+from callkeeper_assets.webhooks.audit import DayLoss, rate_loss
 
-_GROUND: Final = "#ffffff"
-_INK: Final = "#1f2937"
-_FAINT: Final = "#d1d5db"
+# On a day with fewer webhooks one that is lost is no rate.
+_FEW_SENT: Final = 10
+
+# The picture, and the plot's edges inside it.
+_WIDTH, _HEIGHT = 760, 300
+_LEFT, _RIGHT, _TOP, _BOTTOM = 58, 740, 74, 250
+_GROUND, _INK, _FAINT = "#ffffff", "#1f2937", "#d1d5db"
 # Told apart by their lightness, too: also without seeing red and green.
 _COLOURS: Final = ("#7cb5ec", "#c2410c")
 
@@ -31,7 +31,7 @@ _MOST_IN_FULL: Final = 100_000
 
 
 @dataclass(frozen=True)
-class DayBar:
+class _DayBar:
     """One day's bar: up to `low` in the first colour, from there to `high` in the second."""
 
     day: date
@@ -40,61 +40,114 @@ class DayBar:
 
 
 @dataclass(frozen=True)
-class DayChart:
-    """What stands around the bars.
+class _Chart:
+    """A chart of a period, whose bars are in order of their days; days without one are left out.
 
     Attributes:
-        title: Above them.
-        name: What the picture is in one or two words, where it cannot be seen.
-        axis: What is counted.
-        legend: What each of the two colours is.
-        nothing: Said in the place of bars.
-        unit: Behind the axis' numbers.
+        title: above the bars.
+        name: what the picture is in one or two words, where it cannot be seen.
+        words: what it shows.
+        axis: what is counted.
+        legend: what each of the two colours is.
+        nothing: said in the place of bars.
+        unit: behind the axis' numbers.
     """
 
+    first: date
+    last: date
+    bars: Sequence[_DayBar]
     title: str
     name: str
+    words: str
     axis: str
     legend: tuple[str, str]
     nothing: str
     unit: str = ""
 
 
-def draw_days(chart: DayChart, bars: Sequence[DayBar], first: date, last: date, words: str) -> str:
-    """Return Markdown with the picture, and the same in words.
+def draw_trend(days: Sequence[DayTrend], first: date, last: date) -> str:
+    """Return Markdown with the picture of a period's discrepancies, and the same in words.
 
     Args:
-        chart: what stands around.
-        bars: of days inside the period, in order; days without one are left out.
+        days: those on which something differed, in order, inside the period.
         first: the period's first day.
         last: its last day.
-        words: what the picture shows.
     """
-    svg = "".join(_draw(chart, bars, first, last, f"{chart.name}: {words}"))
+    found, healed = sum(day.found for day in days), sum(day.healed for day in days)
+    return _draw(
+        _Chart(
+            first,
+            last,
+            [_DayBar(day.day, day.healed, day.found) for day in days],
+            title="Discrepancies by day of the call",
+            name="Discrepancies by day",
+            words=f"{found:,} found from {first} to {last}, {healed:,} healed, "
+            f"{found - healed:,} open",
+            axis="calls × parameters",
+            legend=(f"found and healed: {healed:,}", f"found and still open: {found - healed:,}"),
+            nothing="Nothing differed.",
+        )
+    )
+
+
+def draw_losses(days: Sequence[DayLoss], first: date, last: date) -> str:
+    """Return Markdown with the picture of the rate at which webhooks are lost, and in words.
+
+    Args:
+        days: those on which webhooks were sent, in order, inside the period.
+        first: the period's first day.
+        last: its last day.
+    """
+    sent, lost = sum(day.sent for day in days), sum(day.lost for day in days)
+    rates = [(day, 100 * rate_loss(day.sent, day.lost)) for day in days]
+    return _draw(
+        _Chart(
+            first,
+            last,
+            [
+                _DayBar(day.day, low=percent if day.sent < _FEW_SENT else 0.0, high=percent)
+                for day, percent in rates
+                if percent
+            ],
+            title="Webhooks lost, by day of the call",
+            name="Webhooks lost by day",
+            words=f"{lost:,} of {sent:,} sent from {first} to {last} are lost "
+            f"({rate_loss(sent, lost):.2%})",
+            axis="lost, of those sent",
+            legend=(f"of fewer than {_FEW_SENT} sent", f"of {_FEW_SENT} and more"),
+            nothing="No webhook was lost.",
+            unit="%",
+        )
+    )
+
+
+def _draw(chart: _Chart) -> str:
+    shown = f"{chart.name}: {chart.words}"
+    svg = "".join(_draw_parts(chart, shown))
     encoded = base64.b64encode(svg.encode()).decode()
-    return f"![{chart.name}: {words}](data:image/svg+xml;base64,{encoded})\n\n{words}."
+    return f"![{shown}](data:image/svg+xml;base64,{encoded})\n\n{chart.words}."
 
 
-def _draw(
-    chart: DayChart, bars: Sequence[DayBar], first: date, last: date, title: str
-) -> Iterator[str]:
-    most = max((bar.high for bar in bars), default=0)
+def _draw_parts(chart: _Chart, shown: str) -> Iterator[str]:
+    most = max((bar.high for bar in chart.bars), default=0)
     step = _step(most)
     top = step * max(-int(-most // step), 1)
-    width = (_RIGHT - _LEFT) / ((last - first).days + 1)
+    width = (_RIGHT - _LEFT) / ((chart.last - chart.first).days + 1)
     yield (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{_HEIGHT}" '
         f'viewBox="0 0 {_WIDTH} {_HEIGHT}" font-family="sans-serif" font-size="12" '
-        f'fill="{_INK}" role="img"><title>{escape(title)}</title>'
+        f'fill="{_INK}" role="img"><title>{escape(shown)}</title>'
         f'<rect width="{_WIDTH}" height="{_HEIGHT}" rx="6" fill="{_GROUND}" stroke="{_FAINT}"/>'
         f'<text x="16" y="26" font-size="16" font-weight="bold">{escape(chart.title)}</text>'
     )
-    yield from _draw_legend(chart)
+    for x, colour, text in zip((_LEFT, _LEFT + 190), _COLOURS, chart.legend, strict=True):
+        yield f'<rect x="{x}" y="43" width="12" height="12" fill="{colour}"/>'
+        yield _text(x + 18, 53, text, "start")
     yield from _draw_values(chart, top, step)
-    yield from _draw_axis(first, last, width)
-    for bar in bars:
-        yield from _draw_bar(bar, _LEFT + width * (bar.day - first).days, width, top)
-    if not bars:
+    yield from _draw_axis(chart.first, chart.last, width)
+    for bar in chart.bars:
+        yield from _draw_bar(bar, _LEFT + width * (bar.day - chart.first).days, width, top)
+    if not chart.bars:
         yield _text((_LEFT + _RIGHT) / 2, (_TOP + _BOTTOM) / 2, chart.nothing)
     yield "</svg>"
 
@@ -103,7 +156,7 @@ def _text(x: float, y: float, text: str, anchor: str = "middle") -> str:
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'
 
 
-def _draw_values(chart: DayChart, top: int, step: int) -> Iterator[str]:
+def _draw_values(chart: _Chart, top: int, step: int) -> Iterator[str]:
     for value in range(0, top + 1, step):
         y = _y(value, top)
         colour = _INK if value == 0 else _FAINT
@@ -127,13 +180,7 @@ def _draw_axis(first: date, last: date, width: float) -> Iterator[str]:
     yield _text((_LEFT + _RIGHT) / 2, _BOTTOM + 39, f"day ({first} to {last})")
 
 
-def _draw_legend(chart: DayChart) -> Iterator[str]:
-    for x, colour, text in zip((_LEFT, _LEFT + 190), _COLOURS, chart.legend, strict=True):
-        yield f'<rect x="{x}" y="43" width="12" height="12" fill="{colour}"/>'
-        yield _text(x + 18, 53, text, "start")
-
-
-def _draw_bar(bar: DayBar, x: float, width: float, top: int) -> Iterator[str]:
+def _draw_bar(bar: _DayBar, x: float, width: float, top: int) -> Iterator[str]:
     """Draw both parts, one on the other; a bar of one in a thousand can still be seen."""
     base, middle = _y(0, top), _y(bar.low, top)
     for low, high, colour in (

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import dagster as dg
 
-from callkeeper_assets.assets.account import build_account
-from callkeeper_assets.assets.day_events import DayVerdict, Verdict, log_verdicts
+from callkeeper_assets.assets.day_events import log_verdicts
 from callkeeper_assets.assets.record_checks import (
     DESCRIPTIONS,
     RECORDS_USABLE,
@@ -23,16 +22,13 @@ from callkeeper_assets.assets.record_checks import (
 )
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.raw.days import DayDetails
+from callkeeper_assets.warehouse.dimensions import CALLS, FACTS
 from callkeeper_assets.warehouse.records import LoadedDay
 
 if TYPE_CHECKING:
     from callkeeper_assets.warehouse.checks import Violations
 
-CALLS: Final = "callkeeper_calls"
-FACTS: Final = "callkeeper_calls_facts"
-
-
-_Judge = Callable[[str, LoadedDay], Verdict]
+_Judge = Callable[[str, LoadedDay], dg.AssetCheckResult]
 
 _MOST_FIELDS: Final = 20
 _DESCRIPTIONS: Final = {
@@ -98,7 +94,7 @@ def log_checks(
     log_verdicts(
         context,
         [
-            DayVerdict(key, day.day, judges[key.name](key.asset_key.path[-1], day))
+            (key, day.day, judges[key.name](key.asset_key.path[-1], day))
             for key in sorted(wanted)
             for day in loaded
         ],
@@ -132,7 +128,7 @@ def _build_judges(
 
     scope = (
         url,
-        build_account(source),
+        source.account,
         min(day.day for day in loaded),
         max(day.day for day in loaded),
     )
@@ -165,14 +161,15 @@ def _build_violations_judge(violations: "Iterable[Violations]", remedy: str) -> 
     for one in violations:
         found.setdefault((one.table, one.day), []).append(one)
 
-    def judge(table: str, day: LoadedDay) -> Verdict:
+    def judge(table: str, day: LoadedDay) -> dg.AssetCheckResult:
         broken = found.get((table, day.day), []) + found.get((table, None), [])
         rows = sum(one.count for one in broken)
         if not rows:
-            return Verdict(passed=True, text="", metadata={"rows": 0})
-        return Verdict(
+            return dg.AssetCheckResult(passed=True, metadata={"rows": 0})
+        return dg.AssetCheckResult(
             passed=False,
-            text="; ".join(f"{one.rule}: {one.count} rows" for one in broken) + f". {remedy}",
+            description="; ".join(f"{one.rule}: {one.count} rows" for one in broken)
+            + f". {remedy}",
             metadata={
                 "rows": rows,
                 "sample": dg.MetadataValue.json({one.rule: list(one.sample) for one in broken}),
@@ -184,7 +181,7 @@ def _build_violations_judge(violations: "Iterable[Violations]", remedy: str) -> 
 
 
 def _build_count_judge(counts: Mapping[date, Mapping[str, int]], source: str) -> _Judge:
-    def judge(table: str, day: LoadedDay) -> Verdict:
+    def judge(table: str, day: LoadedDay) -> dg.AssetCheckResult:
         expected, rows = day.rows[table], counts.get(day.day, {}).get(table, 0)
         filtered = day.raw_calls - expected
         text = f"{rows} rows, {day.raw_calls} raw calls, of which filters leave out {filtered}"
@@ -194,9 +191,9 @@ def _build_count_judge(counts: Mapping[date, Mapping[str, int]], source: str) ->
             else f": {expected} rows were expected. Something else writes to the table; "
             f"load the day again: callkeeper load {source} --from {day.day} --to {day.day}"
         )
-        return Verdict(
+        return dg.AssetCheckResult(
             passed=rows == expected,
-            text=f"{text}{remedy}.",
+            description=f"{text}{remedy}.",
             metadata={"rows": rows, "raw_calls": day.raw_calls, "filtered": filtered},
         )
 
@@ -204,14 +201,14 @@ def _build_count_judge(counts: Mapping[date, Mapping[str, int]], source: str) ->
 
 
 def _build_loss_judge(source: Source, fetched: Mapping[date, DayDetails]) -> _Judge:
-    def judge(_: str, day: LoadedDay) -> Verdict:
+    def judge(_: str, day: LoadedDay) -> dg.AssetCheckResult:
         details = fetched[day.day]
         numbers = {"lost_calls": details.lost, "most_calls": details.most_calls}
         if not details.lost:
-            return Verdict(passed=True, text="", metadata=numbers)
-        return Verdict(
+            return dg.AssetCheckResult(passed=True, metadata=numbers)
+        return dg.AssetCheckResult(
             passed=False,
-            text=(
+            description=(
                 f"{details.lost} of {details.most_calls} calls that the source once sent are gone "
                 f"from what it sends; max_lost_share ({source.max_lost_share:.0%}) lets that pass. "
                 f"The day as it was lies beside its raw calls, as {day.day}.parquet.replaced. Look "
@@ -225,29 +222,31 @@ def _build_loss_judge(source: Source, fetched: Mapping[date, DayDetails]) -> _Ju
     return judge
 
 
-def _judge_fields(_: str, day: LoadedDay) -> Verdict:
+def _judge_fields(_: str, day: LoadedDay) -> dg.AssetCheckResult:
     unknown = day.unknown_fields
     if not unknown:
-        return Verdict(passed=True, text="", metadata={"unknown_fields": 0})
+        return dg.AssetCheckResult(passed=True, metadata={"unknown_fields": 0})
     shown = ", ".join(unknown[:_MOST_FIELDS])
     more = f" and {len(unknown) - _MOST_FIELDS} more" if len(unknown) > _MOST_FIELDS else ""
-    return Verdict(
+    return dg.AssetCheckResult(
         passed=False,
-        text=f"Fields unknown to the documentation: {shown}{more}. They are kept in raw calls.",
+        description=(
+            f"Fields unknown to the documentation: {shown}{more}. They are kept in raw calls."
+        ),
         metadata={"unknown_fields": len(unknown), "fields": list(unknown[:_MOST_FIELDS])},
         severity=dg.AssetCheckSeverity.WARN,
     )
 
 
-def _judge_values(_: str, day: LoadedDay) -> Verdict:
+def _judge_values(_: str, day: LoadedDay) -> dg.AssetCheckResult:
     unusable = sorted(day.unusable_values.items(), key=lambda one: (-one[1], one[0]))
     count = sum(day.unusable_values.values())
     if not count:
-        return Verdict(passed=True, text="", metadata={"unusable_values": 0})
+        return dg.AssetCheckResult(passed=True, metadata={"unusable_values": 0})
     shown = ", ".join(f"{name} {number}" for name, number in unusable[:_MOST_FIELDS])
-    return Verdict(
+    return dg.AssetCheckResult(
         passed=False,
-        text=(
+        description=(
             f"Values that are no whole number in plain digits, or no time: {shown}. They are NULL "
             "in their columns; raw calls have them as received."
         ),

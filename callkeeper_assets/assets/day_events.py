@@ -4,66 +4,38 @@ A ranged run would store a check's result for no day, and one materialization fo
 Written in batches: one by one, those of a year would take longer than its load.
 """
 
-import logging
-import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from datetime import date
-from typing import Any, NamedTuple
+from typing import Any
 
 import dagster as dg
 
-# Not exported, and without it Dagster's UI takes a day's result for outdated.
-from dagster._core.definitions.asset_checks.asset_check_evaluation import (
-    AssetCheckEvaluationTargetMaterializationData as TargetMaterialization,
-)
-
-# Not exported either: what an event of the kind carries.
-from dagster._core.events import AssetObservationData, StepMaterializationData
+from callkeeper_assets.dagster_ext.steps import name_checked_materialization, store_step_events
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """What a check says of one day."""
+def log_verdicts(
+    context: dg.AssetExecutionContext,
+    verdicts: Sequence[tuple[dg.AssetCheckKey, date, dg.AssetCheckResult]],
+) -> None:
+    """Log what checks say of days, each for the newest materialization of its day: log that before.
 
-    passed: bool
-    text: str
-    metadata: Mapping[str, Any]
-    severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.ERROR
-
-
-class DayVerdict(NamedTuple):
-    """A check's verdict on a day."""
-
-    check: dg.AssetCheckKey
-    day: date
-    verdict: Verdict
-
-
-def log_verdicts(context: dg.AssetExecutionContext, verdicts: Sequence[DayVerdict]) -> None:
-    """Log verdicts, each for the newest materialization of its day: log that before."""
+    A result's own asset and day are not asked for: they are beside it.
+    """
     if not verdicts:
         return
     storage = context.instance.event_log_storage
-    days = {one.day.isoformat() for one in verdicts}
+    days = {day.isoformat() for _, day, _ in verdicts}
     newest = {
         key: storage.get_latest_storage_id_by_partition(
             key, dg.DagsterEventType.ASSET_MATERIALIZATION, days
         )
-        for key in {one.check.asset_key for one in verdicts}
+        for key in {check.asset_key for check, _, _ in verdicts}
     }
     evaluations = [
-        _build_evaluation(
-            one,
-            _build_target(context, newest[one.check.asset_key].get(one.day.isoformat())),
-        )
-        for one in verdicts
+        _build_evaluation(context, check, day, result, newest[check.asset_key].get(day.isoformat()))
+        for check, day, result in verdicts
     ]
-    _store(
-        context,
-        dg.DagsterEventType.ASSET_CHECK_EVALUATION,
-        ((each, _describe_evaluation(each)) for each in evaluations),
-    )
+    store_step_events(context, ((each, _describe_evaluation(each)) for each in evaluations))
 
 
 def log_materializations(
@@ -74,11 +46,7 @@ def log_materializations(
         dg.AssetMaterialization(asset_key=key, partition=day.isoformat(), metadata=metadata)
         for day, metadata in days.items()
     ]
-    _store(
-        context,
-        dg.DagsterEventType.ASSET_MATERIALIZATION,
-        ((StepMaterializationData(each), f"Materialized {key.to_user_string()}.") for each in made),
-    )
+    store_step_events(context, ((each, f"Materialized {key.to_user_string()}.") for each in made))
 
 
 def log_observations(
@@ -89,35 +57,30 @@ def log_observations(
         dg.AssetObservation(asset_key=key, partition=day.isoformat(), metadata=metadata)
         for day, metadata in days.items()
     ]
-    _store(
-        context,
-        dg.DagsterEventType.ASSET_OBSERVATION,
-        ((AssetObservationData(each), f"Observed {key.to_user_string()}.") for each in seen),
-    )
-
-
-def _build_target(
-    context: dg.AssetExecutionContext, storage_id: int | None
-) -> TargetMaterialization | None:
-    if storage_id is None:
-        return None
-    return TargetMaterialization(
-        storage_id=storage_id, run_id=context.run.run_id, timestamp=time.time()
-    )
+    store_step_events(context, ((each, f"Observed {key.to_user_string()}.") for each in seen))
 
 
 def _build_evaluation(
-    one: DayVerdict, target: TargetMaterialization | None
+    context: dg.AssetExecutionContext,
+    check: dg.AssetCheckKey,
+    day: date,
+    result: dg.AssetCheckResult,
+    materialization: int | None,
 ) -> dg.AssetCheckEvaluation:
+    """Build a result for a day, of the materialization with that number in the event log."""
     return dg.AssetCheckEvaluation(
-        asset_key=one.check.asset_key,
-        check_name=one.check.name,
-        partition=one.day.isoformat(),
-        passed=one.verdict.passed,
-        severity=one.verdict.severity,
-        description=one.verdict.text or None,
-        metadata=one.verdict.metadata,
-        target_materialization_data=target,
+        asset_key=check.asset_key,
+        check_name=check.name,
+        partition=day.isoformat(),
+        passed=result.passed,
+        severity=result.severity,
+        description=result.description or None,
+        metadata=result.metadata,
+        target_materialization_data=(
+            None
+            if materialization is None
+            else name_checked_materialization(context, materialization)
+        ),
     )
 
 
@@ -127,33 +90,3 @@ def _describe_evaluation(evaluation: dg.AssetCheckEvaluation) -> str:
         f"Asset check '{evaluation.check_name}' on '{evaluation.asset_key.to_user_string()}' "
         f"{outcome} for {evaluation.partition}."
     )
-
-
-def _store(
-    context: dg.AssetExecutionContext,
-    kind: dg.DagsterEventType,
-    events: "Iterable[tuple[Any, str]]",
-) -> None:
-    """Store events of one kind, each with its message, as `context.log_event` would build them."""
-    step_key = context.get_step_execution_context().step.key
-    entries = [
-        dg.EventLogEntry(  # type: ignore[no-untyped-call]
-            error_info=None,
-            level=logging.INFO,
-            user_message="",
-            run_id=context.run.run_id,
-            timestamp=time.time(),
-            step_key=step_key,
-            job_name=context.job_name,
-            dagster_event=dg.DagsterEvent(
-                event_type_value=kind.value,
-                job_name=context.job_name,
-                step_key=step_key,
-                message=message,
-                event_specific_data=data,
-            ),
-        )
-        for data, message in events
-    ]
-    if entries:
-        context.instance.event_log_storage.store_event_batch(entries)

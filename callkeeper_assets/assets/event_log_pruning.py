@@ -13,7 +13,7 @@ import dagster as dg
 
 from callkeeper_assets.assets.webhook_inbox import NAME as INBOX_JOB
 from callkeeper_assets.config.errors import ConfigError
-from callkeeper_assets.database.event_log import BatchingEventLogStorage
+from callkeeper_assets.dagster_ext.event_log import BatchingEventLogStorage
 
 NAME: Final = "event_log_pruning"
 # What holds where the environment says nothing.

@@ -12,7 +12,6 @@ from typing import Final, TypeAlias
 import dagster as dg
 
 from callkeeper_assets.api.errors import CallKeeperError, RetryLaterError
-from callkeeper_assets.assets.account import build_account
 from callkeeper_assets.config.errors import ConfigError
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.database.errors import DatabaseError, DatabaseLostError
@@ -59,7 +58,7 @@ def logging_failure(
             from callkeeper_assets.warehouse.loader import log_failure  # noqa: PLC0415
 
             days = list(days_left[:1])
-            log_failure(database_url(), build_account(source), days, run.run_id, str(error))
+            log_failure(database_url(), source.account, days, run.run_id, str(error))
         raise
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from datetime import date
 from functools import cache
-from typing import TYPE_CHECKING
 
 import dagster as dg
 
@@ -11,18 +10,13 @@ from callkeeper_assets.assets.partitions import build_range_tags
 from callkeeper_assets.assets.watch import list_watch_keys
 from callkeeper_assets.assets.webhook_audit import NAME as AUDIT
 from callkeeper_assets.config.source import Source
+from callkeeper_assets.dagster_ext.steps import AssetJob
 from callkeeper_assets.database.url import database_url
 from callkeeper_assets.home import raw_url
 from callkeeper_assets.raw.store import RawStore
 from callkeeper_assets.runs.burial import SOURCE_TAG
 from callkeeper_assets.runs.refresh_plan import DayRange, plan_refresh
 from callkeeper_assets.runs.report_plan import plan_rebuild
-
-if TYPE_CHECKING:
-    # What `dg.define_asset_job` returns, which has no public name.
-    from dagster._core.definitions.unresolved_asset_job_definition import (
-        UnresolvedAssetJobDefinition,
-    )
 
 
 def name_load_job(source: str) -> str:
@@ -54,7 +48,7 @@ def _build_refresh_job(
     assets: tuple[str, ...],
     without: tuple[dg.AssetCheckKey, ...],
     overlap_days: int,
-) -> "UnresolvedAssetJobDefinition":
+) -> AssetJob:
     return dg.define_asset_job(
         name_refresh_job(name),
         selection=_select(name, assets, without),
@@ -66,7 +60,7 @@ def _build_refresh_job(
     )
 
 
-def build_refresh_job(source: Source) -> "UnresolvedAssetJobDefinition":
+def build_refresh_job(source: Source) -> AssetJob:
     """Build the job that reads a source's recent days again; the same one each time."""
     return _build_refresh_job(
         source.name,

@@ -4,10 +4,8 @@ A run fetches its days side by side and writes each as it comes, so memory does 
 period. A step that Dagster runs again in the same run goes on where it stopped.
 """
 
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from datetime import date
+from typing import Any
 
 import dagster as dg
 
@@ -18,14 +16,13 @@ from callkeeper_assets.assets.failures import (
     failing_clearly,
     logging_failure,
 )
-from callkeeper_assets.assets.fetching import Judgement, name_pool
+from callkeeper_assets.assets.fetching import Fetching, name_pool, open_fetching
 from callkeeper_assets.assets.partitions import (
     build_partitions,
     days_of_run,
     first_run_id,
     other_days_of_run,
 )
-from callkeeper_assets.assets.raw_calls_io import DayToStore, RawCallsStream
 from callkeeper_assets.assets.resources import (
     CallKeeperResource,
     RawCallsResource,
@@ -35,8 +32,8 @@ from callkeeper_assets.assets.signatures import with_known_signature
 from callkeeper_assets.assets.table_specs import RAW_CALLS_SCHEMA
 from callkeeper_assets.config.errors import ConfigError
 from callkeeper_assets.config.source import Source
-from callkeeper_assets.database.url import database_url
-from callkeeper_assets.raw.store import RawStore
+from callkeeper_assets.dagster_ext.steps import add_day_metadata
+from callkeeper_assets.raw.store import store_days
 from callkeeper_assets.runs import progress
 from callkeeper_assets.runs.lock import held_source_lock
 from callkeeper_assets.warehouse.records import Guard
@@ -81,7 +78,6 @@ def build_raw_calls(source: Source) -> dg.AssetsDefinition:
         },
         partitions_def=build_partitions(source),
         backfill_policy=dg.BackfillPolicy.single_run(),
-        io_manager_key="raw_calls_io",
         pool=name_pool(source),
         retry_policy=RETRY_POLICY,
         config_schema=LOAD_SCHEMA,
@@ -92,105 +88,54 @@ def build_raw_calls(source: Source) -> dg.AssetsDefinition:
         callkeeper: CallKeeperResource,
         raw_store: RawCallsResource,
         warehouse: WarehouseResource,
-    ) -> RawCallsStream:
+    ) -> None:
         is_forced = read_config(context, LoadConfig).force
         guard = None if is_forced else Guard(max_lost_share=source.max_lost_share)
         with failing_clearly(context):
             store = raw_store.open_store()
         days = days_of_run(context)
-        fetched = _fetch(_Fetch(context, source, store, guard), callkeeper, warehouse, days)
-        return RawCallsStream(fetched, _hold_source(context, source, days))
+        with (
+            failing_clearly(context),
+            logging_failure(source, context.run, days),
+            warehouse.open(context, source) as url,
+            # Nobody rewrites the source's calls until the last day that is fetched is stored.
+            held_source_lock(url, source.name),
+        ):
+            if days[0] < source.first_day(source.today()):
+                raise BeyondHistoryError(source=source, day=days[0])
+            fetching = open_fetching(context, source, store, guard, url)
+            days[:] = _days_to_fetch(fetching, days)
+            total, others = len(days), other_days_of_run(context)
+            metadata: dict[date, dict[str, Any]] = {}
+            with fetching.open(callkeeper, days) as fetched:
+                for day in store_days(store, fetched):
+                    described = {day.day: fetching.describe(day)}
+                    if day.day in others:
+                        # Dagster would not: it knows of the run's range only.
+                        log_materializations(context, context.asset_key, described)
+                    else:
+                        metadata |= described
+                    days.remove(day.day)
+                    progress.report("fetched", total - len(days), total)
+            if fetching.error:
+                raise fetching.error
+            add_day_metadata(context, context.asset_key, metadata)
+        context.log.info("Raw calls are below %s.", store.url)
 
     return raw_calls
 
 
-@dataclass(frozen=True)
-class _Fetch:
-    """One run's fetching: see `Judgement`, which it becomes when the database is there."""
-
-    context: dg.AssetExecutionContext
-    source: Source
-    store: RawStore
-    guard: Guard | None
-
-    def open_judgement(self, url: str) -> Judgement:
-        from callkeeper_assets.personal_data.shield import open_shield  # noqa: PLC0415
-
-        shield = open_shield(url, self.source)
-        return Judgement(self.context, self.source, self.store, self.guard, shield)
-
-
-@contextmanager
-def _hold_source(
-    context: dg.AssetExecutionContext, source: Source, days: list[date]
-) -> Iterator[None]:
-    """Let nobody rewrite the source's calls until the last day that is fetched is stored."""
-    with (
-        failing_clearly(context),
-        logging_failure(source, context.run, days),
-        held_source_lock(database_url(), source.name),
-    ):
-        yield
-
-
-def _fetch(
-    fetch: _Fetch,
-    callkeeper: CallKeeperResource,
-    warehouse: WarehouseResource,
-    days: list[date],
-) -> Iterator[DayToStore]:
-    """Fetch the run's days, in order; those that this run has already stored are not asked again.
-
-    Those done are taken out of `days`.
-
-    Raises:
-        dagster.Failure: What the source, the store or the configuration said.
-    """
-    source, context = fetch.source, fetch.context
-    others = other_days_of_run(context)
-    with (
-        failing_clearly(context),
-        logging_failure(source, context.run, days),
-        warehouse.open(context, source) as url,
-    ):
-        judgement = fetch.open_judgement(url)
-        if days[0] < source.first_day(source.today()):
-            raise BeyondHistoryError(source=source, day=days[0])
-        days[:] = _days_to_fetch(judgement, days)
-        total = len(days)
-        with (
-            callkeeper.open_client(source) as client,
-            judgement.shield.passing(total) as prepare,
-            closing(client.fetch_days(tuple(days), prepare)) as answers,
-        ):
-            for fetched in answers:
-                day = judgement.judge(fetched)
-                if fetched.day not in others:
-                    context.add_asset_metadata(
-                        judgement.describe(day), partition_key=fetched.day.isoformat()
-                    )
-                yield day
-                if fetched.day in others:
-                    log_materializations(
-                        context, context.asset_key, {fetched.day: judgement.describe(day)}
-                    )
-                days.remove(fetched.day)
-                progress.report("fetched", total - len(days), total)
-
-
-def _days_to_fetch(judgement: Judgement, days: list[date]) -> list[date]:
+def _days_to_fetch(fetching: Fetching, days: list[date]) -> list[date]:
     """Leave out the days that an earlier try of this run has stored."""
-    run = judgement.context.run
-    run_id = first_run_id(run)
-    if judgement.context.retry_number == 0 and run_id == run.run_id:
+    context = fetching.context
+    run_id = first_run_id(context.run)
+    if context.retry_number == 0 and run_id == context.run.run_id:
         return days
     stored = {
         day
         for day in days
-        if (details := judgement.store.read_details(judgement.source.name, day))
+        if (details := fetching.store.read_details(fetching.source.name, day))
         and details.run_id == run_id
     }
-    judgement.context.log.info(
-        "%d of %d days were fetched by an earlier try.", len(stored), len(days)
-    )
+    context.log.info("%d of %d days were fetched by an earlier try.", len(stored), len(days))
     return [day for day in days if day not in stored]

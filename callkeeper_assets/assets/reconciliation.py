@@ -5,30 +5,25 @@ calls and heals the tables, by the loader that loads. A dry run, and `heal: fals
 they are. Days that are done are recorded, each with its checks, also when others fail.
 """
 
-from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, closing, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any, Final
 
 import dagster as dg
 
-from callkeeper_assets.api.errors import CallKeeperError
-from callkeeper_assets.api.records import DayOfCalls
-from callkeeper_assets.assets.account import build_account
 from callkeeper_assets.assets.config import RECONCILIATION_SCHEMA, ReconciliationConfig, read_config
+from callkeeper_assets.assets.day_chart import draw_trend
 from callkeeper_assets.assets.day_events import (
-    DayVerdict,
     log_materializations,
     log_observations,
     log_verdicts,
 )
 from callkeeper_assets.assets.day_metadata import describe_counts
-from callkeeper_assets.assets.discrepancy_chart import draw_trend
 from callkeeper_assets.assets.failures import RETRY_POLICY, failing_clearly, logging_failure
-from callkeeper_assets.assets.fetching import Judgement, name_pool
+from callkeeper_assets.assets.fetching import Fetching, name_pool, open_fetching
 from callkeeper_assets.assets.partitions import build_partitions, days_of_run
-from callkeeper_assets.assets.raw_calls_io import DayToStore, store_days
 from callkeeper_assets.assets.reconciliation_checks import (
     Finding,
     build_reconciliation_checks,
@@ -43,13 +38,14 @@ from callkeeper_assets.assets.resources import (
 )
 from callkeeper_assets.assets.signatures import with_known_signature
 from callkeeper_assets.config.source import Source
+from callkeeper_assets.raw.days import Day
 from callkeeper_assets.raw.errors import RawError
-from callkeeper_assets.raw.store import RawStore
+from callkeeper_assets.raw.store import RawStore, store_days
 from callkeeper_assets.runs import progress
 from callkeeper_assets.runs.lock import held_source_lock
 from callkeeper_assets.warehouse.dimensions import CALLS, FACTS
 from callkeeper_assets.warehouse.discrepancies import ComparedDay, Mode
-from callkeeper_assets.warehouse.records import Guard, LoadedDay, RawDay, RefusedDay, RowCounts
+from callkeeper_assets.warehouse.records import Guard, LoadedDay, RefusedDay, RowCounts
 
 NAME: Final = "reconciliation"
 _TREND_DAYS: Final = 90
@@ -108,13 +104,14 @@ def build_reconciliation(source: Source) -> dg.AssetsDefinition:
             warehouse.open(context, source) as url,
             held_source_lock(url, source.name),
         ):
-            judgement = step.open_judgement(url, raw_store.open_store())
-            outcome = _reconcile(step, judgement, callkeeper, url, days)
+            store = raw_store.open_store()
+            fetching = step.open_fetching(url, store)
+            outcome = _reconcile(step, fetching, callkeeper, url, days)
             _record(step, url, outcome)
             # The tables are healed, and so are the reports that are made from the same calls.
-            problems = refresh_reports(context, source, url, judgement.store, outcome.changed)
-            if outcome.error:
-                raise outcome.error
+            problems = refresh_reports(context, source, url, store, outcome.changed)
+            if fetching.error:
+                raise fetching.error
         problems += outcome.refusals.values()
         if problems:
             raise dg.Failure("\n".join(problems), allow_retries=False)
@@ -143,11 +140,9 @@ class _Step:
             return None
         return Guard(max_lost_share=self.source.max_lost_share, command="reconcile")
 
-    def open_judgement(self, url: str, store: RawStore) -> Judgement:
-        from callkeeper_assets.personal_data.shield import open_shield  # noqa: PLC0415
-
-        shield = open_shield(url, self.source, notes_setting=self.mode == "heal")
-        return Judgement(self.context, self.source, store, self.guard, shield)
+    def open_fetching(self, url: str, store: RawStore) -> Fetching:
+        notes = self.mode == "heal"
+        return open_fetching(self.context, self.source, store, self.guard, url, notes_setting=notes)
 
     def choose_days(self) -> list[date]:
         """Return the run's days that the source can still give; say which are left alone."""
@@ -179,7 +174,6 @@ class _Outcome:
     findings: dict[date, dict[str, Finding]] = field(default_factory=dict)
     changed: dict[date, LoadedDay] = field(default_factory=dict)
     refusals: dict[date, str] = field(default_factory=dict)
-    error: Exception | None = None
 
     def add(self, day: ComparedDay) -> None:
         self.metadata[day.day], self.findings[day.day] = summarise_day(day)
@@ -188,7 +182,7 @@ class _Outcome:
 
 
 def _reconcile(
-    step: _Step, judgement: Judgement, callkeeper: CallKeeperResource, url: str, days: list[date]
+    step: _Step, fetching: Fetching, callkeeper: CallKeeperResource, url: str, days: list[date]
 ) -> _Outcome:
     """Reconcile the days; those done are taken out of `days`."""
     # DuckDB, Arrow and the database's driver: 0.4 s, which loading the code location need not pay.
@@ -196,16 +190,12 @@ def _reconcile(
     from callkeeper_assets.warehouse.reconciliation import reconcile_days  # noqa: PLC0415
 
     source, run_id = step.source, step.context.run.run_id
-    account, total, outcome = build_account(source), len(days), _Outcome()
-    with (
-        callkeeper.open_client(source) as client,
-        judgement.shield.passing(total) as prepare,
-        closing(client.fetch_days(tuple(days), prepare)) as answers,
-    ):
+    account, total, outcome = source.account, len(days), _Outcome()
+    with fetching.open(callkeeper, days) as fetched:
         results = reconcile_days(
             url,
             account,
-            _keep_days(answers, judgement, step.mode, outcome, total),
+            _keep_days(fetched, fetching, step.mode, outcome, total),
             tables=source.tables,
             filters=source.filters,
             run_id=run_id,
@@ -229,38 +219,21 @@ def _reconcile(
     return outcome
 
 
-def _judge_days(
-    answers: Iterable[DayOfCalls], judgement: Judgement, outcome: _Outcome
-) -> Iterator[DayToStore]:
-    """Judge days; an error ends them, and is raised after those before it are reconciled."""
-    try:
-        yield from map(judgement.judge, answers)
-    except (CallKeeperError, RawError) as error:
-        outcome.error = error
-
-
 def _keep_days(
-    answers: Iterable[DayOfCalls],
-    judgement: Judgement,
-    mode: Mode,
-    outcome: _Outcome,
-    total: int,
-) -> Iterator[RawDay]:
+    days: Iterator[Day], fetching: Fetching, mode: Mode, outcome: _Outcome, total: int
+) -> Iterator[Day]:
     """Keep days as raw calls, if healing is on, and pass on those that the guard lets pass."""
-    days = _judge_days(answers, judgement, outcome)
     if mode == "heal":
-        days = store_days(judgement.store, days)
+        days = store_days(fetching.store, days)
     try:
         for done, day in enumerate(days, start=1):
-            details = day.details
             progress.report("fetched", done, total)
-            if details.refusal:
-                outcome.refusals[details.day] = details.refusal
+            if day.details.refusal:
+                outcome.refusals[day.day] = day.details.refusal
             else:
-                stay_from = judgement.source.webhooks_stay_from(details.fetched_at)
-                yield RawDay(details.day, day.calls, stay_from, details.fetched_at)
+                yield day
     except RawError as error:
-        outcome.error = error
+        fetching.error = error
 
 
 def _record(step: _Step, url: str, outcome: _Outcome) -> None:
@@ -292,7 +265,7 @@ def _record(step: _Step, url: str, outcome: _Outcome) -> None:
     log_verdicts(
         context,
         [
-            DayVerdict(
+            (
                 check,
                 day,
                 judge_check(source, step.mode, day, check.name, findings.get(check.name)),

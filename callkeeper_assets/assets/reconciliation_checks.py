@@ -11,7 +11,6 @@ from typing import Any, Final
 
 import dagster as dg
 
-from callkeeper_assets.assets.day_events import Verdict
 from callkeeper_assets.assets.day_metadata import describe_counts
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.warehouse.dimensions import FACTS
@@ -84,12 +83,12 @@ def find_by_check(discrepancies: Sequence[Discrepancy]) -> dict[str, Finding]:
 
 def judge_check(
     source: Source, mode: Mode, day: date, name: str, finding: Finding | None
-) -> Verdict:
+) -> dg.AssetCheckResult:
     """Say what a check found on a day, and what to do."""
     if finding is None:
-        return Verdict(passed=True, text="", metadata={"found": 0, "healed": 0, "left": 0})
+        return dg.AssetCheckResult(passed=True, metadata={"found": 0, "healed": 0, "left": 0})
     what = _describe(name)
-    metadata = {
+    metadata: dict[str, Any] = {
         "found": finding.found,
         "healed": finding.found - finding.left,
         "left": finding.left,
@@ -98,11 +97,11 @@ def judge_check(
     }
     if not finding.left:
         text = f"{what}: {_count(finding.found)}, all healed. Nothing has to be done."
-        return Verdict(
-            passed=False, text=text, metadata=metadata, severity=dg.AssetCheckSeverity.WARN
+        return dg.AssetCheckResult(
+            passed=False, description=text, metadata=metadata, severity=dg.AssetCheckSeverity.WARN
         )
     text = f"{what}: {_count(finding.found)}, {finding.left} left. {_remedy(source, mode, day)}"
-    return Verdict(passed=False, text=text, metadata=metadata)
+    return dg.AssetCheckResult(passed=False, description=text, metadata=metadata)
 
 
 def _describe(name: str) -> str:

@@ -8,7 +8,6 @@ from typing import Final
 
 import dagster as dg
 
-from callkeeper_assets.assets.day_events import Verdict
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.raw.days import DayDetails
 from callkeeper_assets.warehouse.records import LoadedDay
@@ -28,7 +27,9 @@ DESCRIPTIONS: Final = {
 _MOST_SHOWN: Final = 20
 
 
-def judge_records(source: Source, day: LoadedDay, details: DayDetails | None) -> Verdict:
+def judge_records(
+    source: Source, day: LoadedDay, details: DayDetails | None
+) -> dg.AssetCheckResult:
     """Say what came for a day and is no call, and which calls were left out for their id."""
     reasons = dict(details.unusable) if details else {}
     count = sum(reasons.values())
@@ -48,9 +49,9 @@ def judge_records(source: Source, day: LoadedDay, details: DayDetails | None) ->
             f"{len(day.collisions)} calls have an id that another call holds, and are not in the "
             f"tables: universalId {shown}. They are in raw calls; report it"
         )
-    return Verdict(
+    return dg.AssetCheckResult(
         passed=not texts,
-        text=". ".join(texts),
+        description=". ".join(texts),
         metadata={
             "unusable_records": count,
             "collisions": len(day.collisions),
@@ -60,15 +61,15 @@ def judge_records(source: Source, day: LoadedDay, details: DayDetails | None) ->
     )
 
 
-def judge_times(day: LoadedDay, details: DayDetails | None) -> Verdict:
+def judge_times(day: LoadedDay, details: DayDetails | None) -> dg.AssetCheckResult:
     """Say whether most of a day's calls were at another time than their clients' clocks showed."""
     found = details.local_times if details else None
     if found is None:
-        return Verdict(passed=True, text="", metadata={"compared": 0})
+        return dg.AssetCheckResult(passed=True, metadata={"compared": 0})
     is_common = 2 * found.differing > found.compared
-    return Verdict(
+    return dg.AssetCheckResult(
         passed=not is_common,
-        text=(
+        description=(
             f"Of {found.compared} calls of {day.day} that were compared, {found.differing} have a "
             f"callTime that is not localDate less timezoneOffset, mostly by "
             f"{found.difference_sec / 3600:+.2f} h. The account's times may not be UTC: calls of "

@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING, Any, Final
 import dagster as dg
 
 from callkeeper_assets.assets.day_events import (
-    DayVerdict,
-    Verdict,
     log_materializations,
     log_verdicts,
 )
@@ -44,7 +42,7 @@ def record_report(
     log_verdicts(
         context,
         [
-            DayVerdict(dg.AssetCheckKey(key, name), one.day, judges[name](one))
+            (dg.AssetCheckKey(key, name), one.day, judges[name](one))
             for name in list_report_checks(report)
             for one in built
         ],
@@ -63,18 +61,18 @@ def _describe_day(one: "BuiltDay") -> dict[str, Any]:
     }
 
 
-def _judge_values(one: "BuiltDay") -> Verdict:
+def _judge_values(one: "BuiltDay") -> dg.AssetCheckResult:
     if not one.rejects:
-        return Verdict(passed=True, text="", metadata={"rejects": 0})
+        return dg.AssetCheckResult(passed=True, metadata={"rejects": 0})
     sample = [
         {"call_id": e.call_id, "table": e.table, "column": e.column, "reason": e.reason}
         for e in one.sample
     ]
     first = one.sample[0]
     where = f"{first.table}.{first.column}" if first.column else first.table
-    return Verdict(
+    return dg.AssetCheckResult(
         passed=False,
-        text=(
+        description=(
             f"{one.rejects} values do not fit and keep their rows out. The first: call "
             f"{first.call_id}, {where}: {first.reason}. All of them, with their values, are in "
             f"callkeeper_rejects."
@@ -88,13 +86,13 @@ def _judge_values(one: "BuiltDay") -> Verdict:
     )
 
 
-def _judge_fields(one: "BuiltDay") -> Verdict:
+def _judge_fields(one: "BuiltDay") -> dg.AssetCheckResult:
     new = one.new_fields
     if not new:
-        return Verdict(passed=True, text="", metadata={"new_fields": 0})
-    return Verdict(
+        return dg.AssetCheckResult(passed=True, metadata={"new_fields": 0})
+    return dg.AssetCheckResult(
         passed=False,
-        text=(
+        description=(
             f"{len(new)} fields that no day before had: {', '.join(new[:_MOST_SHOWN])}. They are "
             f"in raw calls, and reports may ask for them."
         ),

@@ -5,7 +5,6 @@ from datetime import date
 
 import dagster as dg
 
-from callkeeper_assets.assets.account import build_account
 from callkeeper_assets.assets.partitions import build_range_tags
 from callkeeper_assets.assets.report_specs import name_report_key
 from callkeeper_assets.config.source import Source
@@ -101,6 +100,6 @@ def plan_report_refresh(source: Source, report: Report, *, today: date) -> list[
         today=today,
         overlap_days=report.overlap_days,
         first_day=source.start_date,
-        stale=find_stale_days(url, build_account(source), report),
+        stale=find_stale_days(url, source.account, report),
         stored=RawStore(raw_url()).list_days(source.name),
     )

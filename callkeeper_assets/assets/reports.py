@@ -12,17 +12,15 @@ from typing import TYPE_CHECKING, Final
 
 import dagster as dg
 
-from callkeeper_assets.assets.account import build_account
 from callkeeper_assets.assets.failures import RETRY_POLICY, failing_clearly, logging_failure
 from callkeeper_assets.assets.partitions import build_partitions, days_of_run
-from callkeeper_assets.assets.raw_calls_io import StoredRawCalls
 from callkeeper_assets.assets.report_days import record_report
 from callkeeper_assets.assets.report_specs import (
     build_report_checks,
     build_report_spec,
     name_report_key,
 )
-from callkeeper_assets.assets.resources import WarehouseResource
+from callkeeper_assets.assets.resources import RawCallsResource, WarehouseResource
 from callkeeper_assets.assets.signatures import with_known_signature
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.raw.store import RawStore
@@ -39,7 +37,6 @@ _MOST_SHOWN: Final = 20
 def build_reports(source: Source) -> dg.AssetsDefinition:
     """Build the multi-asset of a source's reports; it must have some."""
     partitions = build_partitions(source)
-    raw_calls_key = dg.AssetKey([source.name, "raw_calls"])
 
     @dg.multi_asset(
         name=f"{source.name}__reports",
@@ -49,7 +46,6 @@ def build_reports(source: Source) -> dg.AssetsDefinition:
             for report in source.reports
             for check in build_report_checks(source, report, partitions)
         ],
-        ins={"raw_calls": dg.AssetIn(key=raw_calls_key, input_manager_key="raw_calls_io")},
         can_subset=True,
         backfill_policy=dg.BackfillPolicy.single_run(),
         retry_policy=RETRY_POLICY,
@@ -57,8 +53,8 @@ def build_reports(source: Source) -> dg.AssetsDefinition:
     @with_known_signature
     def reports(
         context: dg.AssetExecutionContext,
+        raw_store: RawCallsResource,
         warehouse: WarehouseResource,
-        raw_calls: StoredRawCalls,
     ) -> Iterator[dg.MaterializeResult[None]]:
         chosen = [
             report
@@ -72,7 +68,8 @@ def build_reports(source: Source) -> dg.AssetsDefinition:
             warehouse.open(context, source) as url,
             held_source_lock(url, source.name),
         ):
-            problems = _build(context, source, chosen, url=url, store=raw_calls.store, days=days)
+            store = raw_store.open_store()
+            problems = _build(context, source, chosen, url=url, store=store, days=days)
         if problems:
             raise dg.Failure("\n".join(problems), allow_retries=False)
         yield from ()
@@ -124,7 +121,7 @@ def _build(
     from callkeeper_assets.warehouse.loader import log_failure  # noqa: PLC0415
     from callkeeper_assets.webhooks.told_calls import read_days_of_reports  # noqa: PLC0415
 
-    account, outcome = build_account(source), _Outcome()
+    account, outcome = source.account, _Outcome()
     wanted, total = tuple(days), len(days)
     results = load_reports(
         url,

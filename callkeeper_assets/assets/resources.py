@@ -5,6 +5,7 @@ One instance of each serves all sources: a source's own settings come with the c
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -61,6 +62,14 @@ class RawCallsResource(dg.ConfigurableResource[None]):
         return RawStore(raw_url())
 
 
+# Steps of a run are a chain in one process: what the first one found is not looked up again.
+@lru_cache(maxsize=1)
+def _ensure_schema(url: str, _run_id: str) -> None:
+    from callkeeper_assets.warehouse.migrate import ensure_schema  # noqa: PLC0415
+
+    ensure_schema(url)
+
+
 class WarehouseResource(dg.ConfigurableResource[None]):
     """The PostgreSQL of the star schema, by `CALLKEEPER_DATABASE_URL`."""
 
@@ -76,8 +85,6 @@ class WarehouseResource(dg.ConfigurableResource[None]):
             WarehouseError: Its schema cannot be brought to this version.
             dagster.Failure: The run has been marked as ended.
         """
-        from callkeeper_assets.warehouse.migrate import ensure_schema  # noqa: PLC0415
-
         url = database_url()
         with held_run_lock(url, context.run.run_id):
             # While the database was away there was no lock, and the run was taken for dead.
@@ -91,5 +98,5 @@ class WarehouseResource(dg.ConfigurableResource[None]):
             if SOURCE_TAG not in context.run.tags:
                 names = ", ".join(source.name for source in sources)
                 context.instance.add_run_tags(context.run.run_id, {SOURCE_TAG: names})
-            ensure_schema(url)
+            _ensure_schema(url, context.run.run_id)
             yield url

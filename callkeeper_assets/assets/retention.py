@@ -15,7 +15,7 @@ from callkeeper_assets.assets.failures import RETRY_POLICY, failing_clearly, log
 from callkeeper_assets.assets.resources import RawCallsResource, WarehouseResource
 from callkeeper_assets.assets.signatures import with_known_signature
 from callkeeper_assets.config.source import Source
-from callkeeper_assets.database.event_log import BatchingEventLogStorage
+from callkeeper_assets.dagster_ext.event_log import BatchingEventLogStorage
 from callkeeper_assets.home import home
 from callkeeper_assets.runs import progress
 from callkeeper_assets.runs.burial import SOURCE_TAG

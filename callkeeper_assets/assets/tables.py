@@ -11,11 +11,10 @@ from typing import Any, Final
 
 import dagster as dg
 
-from callkeeper_assets.assets.account import build_account
 from callkeeper_assets.assets.config import LOAD_SCHEMA, LoadConfig, read_config
 from callkeeper_assets.assets.day_checks import build_check_specs, log_checks
 from callkeeper_assets.assets.day_events import log_materializations
-from callkeeper_assets.assets.day_metadata import add_day_metadata, describe_counts
+from callkeeper_assets.assets.day_metadata import describe_counts
 from callkeeper_assets.assets.failures import (
     RETRY_POLICY,
     failing_clearly,
@@ -27,18 +26,19 @@ from callkeeper_assets.assets.partitions import (
     first_run_id,
     other_days_of_run,
 )
-from callkeeper_assets.assets.raw_calls_io import StoredRawCalls
-from callkeeper_assets.assets.resources import WarehouseResource
+from callkeeper_assets.assets.resources import RawCallsResource, WarehouseResource
 from callkeeper_assets.assets.signatures import with_known_signature
 from callkeeper_assets.assets.table_specs import (
     build_column_lineage,
     build_table_spec,
 )
 from callkeeper_assets.config.source import Source
-from callkeeper_assets.raw.days import DayDetails
+from callkeeper_assets.dagster_ext.steps import add_day_metadata
+from callkeeper_assets.raw.days import Day, DayDetails
+from callkeeper_assets.raw.store import RawStore
 from callkeeper_assets.runs import progress
 from callkeeper_assets.runs.lock import held_source_lock
-from callkeeper_assets.warehouse.records import Guard, LoadedDay, RawDay
+from callkeeper_assets.warehouse.records import Guard, LoadedDay
 from callkeeper_assets.warehouse.tables import TABLES
 
 # A day may be fetched by another run between being read and being loaded, but not time and again.
@@ -63,13 +63,11 @@ class _Outcome:
 def build_tables(source: Source) -> dg.AssetsDefinition:
     """Build the multi-asset of a source's selected tables."""
     partitions = build_partitions(source)
-    raw_calls_key = dg.AssetKey([source.name, "raw_calls"])
 
     @dg.multi_asset(
         name=f"{source.name}__tables",
         specs=[build_table_spec(source, TABLES[name], partitions) for name in source.tables],
         check_specs=build_check_specs(source, partitions),
-        ins={"raw_calls": dg.AssetIn(key=raw_calls_key, input_manager_key="raw_calls_io")},
         can_subset=True,
         backfill_policy=dg.BackfillPolicy.single_run(),
         retry_policy=RETRY_POLICY,
@@ -78,8 +76,8 @@ def build_tables(source: Source) -> dg.AssetsDefinition:
     @with_known_signature
     def tables(
         context: dg.AssetExecutionContext,
+        raw_store: RawCallsResource,
         warehouse: WarehouseResource,
-        raw_calls: StoredRawCalls,
     ) -> Iterator[dg.MaterializeResult[None]]:
         config = read_config(context, LoadConfig)
         days = days_of_run(context)
@@ -89,7 +87,8 @@ def build_tables(source: Source) -> dg.AssetsDefinition:
             warehouse.open(context, source) as url,
             held_source_lock(url, source.name),
         ):
-            outcome = _load(context, source, config, raw_calls, url=url, days=days)
+            store = raw_store.open_store()
+            outcome = _load(context, source, config, store, url=url, days=days)
             if outcome.refusals:
                 _record_one_by_one(context, outcome.loaded)
             else:
@@ -115,7 +114,7 @@ def _load(
     context: dg.AssetExecutionContext,
     source: Source,
     config: LoadConfig,
-    raw_calls: StoredRawCalls,
+    store: RawStore,
     *,
     url: str,
     days: list[date],
@@ -125,37 +124,36 @@ def _load(
     Those done are taken out of `days`.
     """
     # DuckDB, Arrow and the database's driver: 0.4 s, which loading the code location need not pay.
-    from callkeeper_assets.warehouse.loader import load_days, log_failure  # noqa: PLC0415
+    from callkeeper_assets.warehouse.loader import Loader, log_failure  # noqa: PLC0415
 
-    account, run_id = build_account(source), context.run.run_id
+    account, run_id = source.account, context.run.run_id
     outcome = _Outcome()
     total = len(days)
     wanted: Sequence[date] = tuple(days)
-    for attempt in range(_ATTEMPTS):
-        outdated: list[date] = []
-        for result in load_days(
-            url,
-            account,
-            _read_days(source, raw_calls, wanted, first_run_id(context.run), outcome),
-            tables=source.tables,
-            filters=source.filters,
-            run_id=run_id,
-            force=config.force,
-            guard=Guard(max_lost_share=source.max_lost_share),
-        ):
-            if isinstance(result, LoadedDay):
-                outcome.loaded.append(result)
-            elif result.is_outdated and attempt + 1 < _ATTEMPTS:
-                # Another run has fetched and loaded it meanwhile: its raw calls are newer too.
-                outdated.append(result.day)
-                continue
-            else:
-                outcome.refusals.append(result.reason)
-            days.remove(result.day)
-            progress.report("loaded", total - len(days), total)
-        wanted = outdated
-        if not wanted:
-            break
+    attempts = _ATTEMPTS
+    with Loader(url) as loader:
+        while wanted:
+            attempts -= 1
+            outdated: list[date] = []
+            for result in loader.load(
+                account,
+                _read_days(source, store, wanted, first_run_id(context.run), outcome),
+                tables=source.tables,
+                filters=source.filters,
+                run_id=run_id,
+                guard=None if config.force else Guard(max_lost_share=source.max_lost_share),
+            ):
+                if isinstance(result, LoadedDay):
+                    outcome.loaded.append(result)
+                elif result.is_outdated and attempts:
+                    # Another run has fetched and loaded it meanwhile: its raw calls are newer too.
+                    outdated.append(result.day)
+                    continue
+                else:
+                    outcome.refusals.append(result.reason)
+                days.remove(result.day)
+                progress.report("loaded", total - len(days), total)
+            wanted = outdated
     outcome.loaded.sort(key=lambda one: one.day)
     for day, reason in outcome.kept_back.items():
         # The loader logs the days that it refuses itself; these it has never seen.
@@ -167,21 +165,26 @@ def _load(
 
 def _read_days(
     source: Source,
-    raw_calls: StoredRawCalls,
+    store: RawStore,
     days: Iterable[date],
     run_id: str,
     outcome: _Outcome,
-) -> Iterator[RawDay]:
+) -> Iterator[Day]:
     """Read the days, but note those whose answer this run refused as kept back, with why."""
     for day in days:
-        refusal = source.find_retention_problem(day) or raw_calls.read_refusal(day, run_id)
+        refusal = source.find_retention_problem(day) or _read_refusal(source, store, day, run_id)
         if refusal:
             outcome.kept_back[day] = refusal
             continue
-        calls, details = raw_calls.read_day(day)
-        fetched_at = details.fetched_at
-        outcome.fetched[day] = details
-        yield RawDay(day, calls, source.webhooks_stay_from(fetched_at), fetched_at)
+        read = store.read(source.name, day)
+        outcome.fetched[day] = read.details
+        yield read
+
+
+def _read_refusal(source: Source, store: RawStore, day: date, run_id: str) -> str:
+    """Say why this run's answer for the day was not stored; empty if it was."""
+    details = store.read_details(source.name, day, "refused")
+    return details.refusal if details and details.run_id == run_id else ""
 
 
 def _log_totals(context: dg.AssetExecutionContext, loaded: Iterable[LoadedDay]) -> None:

@@ -13,7 +13,6 @@ from typing import Any, Final
 import dagster as dg
 
 from callkeeper_assets.assets.day_checks import name_main_table
-from callkeeper_assets.assets.day_events import Verdict
 from callkeeper_assets.assets.failures import failing_clearly
 from callkeeper_assets.assets.resources import WarehouseResource
 from callkeeper_assets.config.source import Source
@@ -69,7 +68,7 @@ def build_watch_checks(source: Source) -> dg.AssetChecksDefinition:
                     check_name=key.name,
                     passed=verdict.passed,
                     severity=verdict.severity,
-                    description=verdict.text,
+                    description=verdict.description,
                     metadata=verdict.metadata,
                 )
 
@@ -107,7 +106,7 @@ def build_watch(sources: Sequence[Source]) -> dg.SensorDefinition:
             name = f"{source.name}/{key.name}"
             # Dagster takes a result for outdated once the asset is materialized after it.
             now_said[name] = (
-                f"{newest.get(key.asset_key, 0)} {verdict.severity.value} {verdict.text}"
+                f"{newest.get(key.asset_key, 0)} {verdict.severity.value} {verdict.description}"
             )
             if said.get(name) != now_said[name]:
                 events.append(_build_evaluation(key, verdict))
@@ -120,10 +119,14 @@ def build_watch(sources: Sequence[Source]) -> dg.SensorDefinition:
     return source_watch
 
 
-_NOTHING_LOADED: Final = Verdict(passed=True, text="Nothing is loaded yet.", metadata={})
+_NOTHING_LOADED: Final = dg.AssetCheckResult(
+    passed=True, description="Nothing is loaded yet.", metadata={}
+)
 
 
-def _judge(url: str, sources: Sequence[Source], now: datetime) -> dict[str, dict[str, Verdict]]:
+def _judge(
+    url: str, sources: Sequence[Source], now: datetime
+) -> dict[str, dict[str, dg.AssetCheckResult]]:
     """Judge each source of which something is loaded: verdicts by check."""
     from callkeeper_assets.warehouse.queries import newest_days  # noqa: PLC0415
 
@@ -138,7 +141,7 @@ def _judge(url: str, sources: Sequence[Source], now: datetime) -> dict[str, dict
     }
 
 
-def _judge_freshness(source: Source, newest_day: date, now: datetime) -> Verdict:
+def _judge_freshness(source: Source, newest_day: date, now: datetime) -> dg.AssetCheckResult:
     found = judge_freshness(source, newest_day, now)
     metadata: dict[str, Any] = {
         "newest_day": found.newest_day.isoformat(),
@@ -146,11 +149,11 @@ def _judge_freshness(source: Source, newest_day: date, now: datetime) -> Verdict
     }
     text = f"The newest day loaded is {found.newest_day}"
     if found.missing_since is None:
-        return Verdict(passed=True, text=f"{text}.", metadata=metadata)
+        return dg.AssetCheckResult(passed=True, description=f"{text}.", metadata=metadata)
     since = found.missing_since.astimezone(source.time_zone)
-    return Verdict(
+    return dg.AssetCheckResult(
         passed=False,
-        text=(
+        description=(
             f"{text}: {found.due_day} is due and missing, no refresh has brought a newer day since "
             f"{since:%Y-%m-%d %H:%M} ({source.time_zone.key}). See why the last runs failed, or "
             f"whether the schedule {source.name}_refresh is stopped; then: callkeeper refresh "
@@ -161,18 +164,20 @@ def _judge_freshness(source: Source, newest_day: date, now: datetime) -> Verdict
     )
 
 
-def _judge_settled(url: str, source: Source, now: datetime) -> Verdict:
+def _judge_settled(url: str, source: Source, now: datetime) -> dg.AssetCheckResult:
     from callkeeper_assets.warehouse.queries import settled_calls  # noqa: PLC0415
 
     before = source.settled_before(source.today(now))
     count, ids = settled_calls(url, source.name, source.time_zone, before, _MOST_SHOWN)
     if not count:
-        return Verdict(passed=True, text="Every older call is final.", metadata={"calls": 0})
+        return dg.AssetCheckResult(
+            passed=True, description="Every older call is final.", metadata={"calls": 0}
+        )
     shown = f": {', '.join(map(str, ids))}" if ids else ""
     shown += ", …" if ids and count > len(ids) else ""
-    return Verdict(
+    return dg.AssetCheckResult(
         passed=False,
-        text=(
+        description=(
             f"{count} calls before {before} are still planned, in progress or waiting for their "
             f"status{shown}. They count as settled as they are: their days are not read again for "
             f"them, and reconciliation compares them. Look them up in CallKeeper's cabinet; "
@@ -195,12 +200,14 @@ def _find_materializations(
     return found
 
 
-def _build_evaluation(key: dg.AssetCheckKey, verdict: Verdict) -> dg.AssetCheckEvaluation:
+def _build_evaluation(
+    key: dg.AssetCheckKey, verdict: dg.AssetCheckResult
+) -> dg.AssetCheckEvaluation:
     return dg.AssetCheckEvaluation(
         asset_key=key.asset_key,
         check_name=key.name,
         passed=verdict.passed,
         severity=verdict.severity,
-        description=verdict.text,
+        description=verdict.description,
         metadata=verdict.metadata,
     )

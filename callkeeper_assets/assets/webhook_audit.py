@@ -13,14 +13,12 @@ from urllib.parse import urlsplit
 
 import dagster as dg
 
+from callkeeper_assets.assets.day_chart import draw_losses
 from callkeeper_assets.assets.day_events import (
-    DayVerdict,
-    Verdict,
     log_materializations,
     log_verdicts,
 )
 from callkeeper_assets.assets.failures import RETRY_POLICY, failing_clearly
-from callkeeper_assets.assets.loss_chart import draw_losses
 from callkeeper_assets.assets.partitions import build_partitions, days_of_run
 from callkeeper_assets.assets.resources import RawCallsResource, WarehouseResource
 from callkeeper_assets.assets.signatures import with_known_signature
@@ -116,7 +114,7 @@ def _audit_days(
     host = urlsplit(receiver).hostname if receiver else None
     for day in days:
         try:
-            calls, _ = store.read(source.name, day)
+            calls = store.read(source.name, day).calls
         except MissingDayError:
             continue
         ids, payloads = calls.column("call_id").to_pylist(), calls.column("payload").to_pylist()
@@ -144,7 +142,7 @@ def _record(
     log_verdicts(
         context,
         [
-            DayVerdict(check, day.day, judge_day(source, day))
+            (check, day.day, judge_day(source, day))
             for check in sorted(context.selected_asset_check_keys)
             for day in audited
         ],
@@ -170,12 +168,12 @@ def _build_trend(source: Source, url: str) -> dg.MarkdownMetadataValue:
     return dg.MetadataValue.md(draw_losses(read_losses(url, source.name, first, last), first, last))
 
 
-def judge_day(source: Source, day: AuditedDay) -> Verdict:
+def judge_day(source: Source, day: AuditedDay) -> dg.AssetCheckResult:
     """Say what the audit of a day found, and what to do."""
     if day.is_listed is False:
-        return Verdict(
+        return dg.AssetCheckResult(
             passed=False,
-            text=(
+            description=(
                 f"{NOT_AUDITED[0].upper()}{NOT_AUDITED[1:]}. Whether any was lost is not known; "
                 "ask CallKeeper's support for `hooks` in the API's answers. `webhooks_arrive` of "
                 "callkeeper_calls warns when none comes at all."
@@ -185,13 +183,13 @@ def judge_day(source: Source, day: AuditedDay) -> Verdict:
         )
     counts = {"sent": day.sent, "lost": day.lost, "refused": day.refused}
     if not day.found:
-        return Verdict(passed=True, text="", metadata=counts)
+        return dg.AssetCheckResult(passed=True, metadata=counts)
     shown = sorted(day.found, key=lambda one: one.is_held)[:_MOST_SHOWN]
     answers = Counter(_name_answer(one) for one in day.found)
     said = ", ".join(f"{count} × {answer}" for answer, count in answers.most_common())
-    return Verdict(
+    return dg.AssetCheckResult(
         passed=False,
-        text=(
+        description=(
             f"Of {day.sent} webhooks that CallKeeper says it sent, {day.lost} are not in the inbox "
             f"and {day.refused} were refused; it saw: {said}. {_remedy(source, day)}"
         ),

@@ -13,9 +13,9 @@ import dagster as dg
 from callkeeper_assets.assets.failures import failing_clearly
 from callkeeper_assets.assets.resources import WarehouseResource
 from callkeeper_assets.config.source import Source
+from callkeeper_assets.warehouse.dimensions import CALLS
 
 NAME: Final = "webhooks_arrive"
-CALLS: Final = "callkeeper_calls"
 
 # So many calls without a webhook are no chance: a source sends two for each.
 _MOST_CALLS: Final = 4

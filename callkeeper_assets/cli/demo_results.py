@@ -1,9 +1,9 @@
 """What the demo shows at its end: what is loaded, where, and a first question of a BI tool."""
 
-from importlib.resources import files
 from pathlib import Path
 
 from callkeeper_assets.cli.console import build_table, print_table, print_text
+from callkeeper_assets.database.sql_files import read_sql_of
 from callkeeper_assets.database.url import connect
 from callkeeper_assets.home import raw_url
 from callkeeper_assets.warehouse.tables import TABLES
@@ -22,8 +22,8 @@ def print_loaded() -> None:
 
 def print_first_question() -> None:
     """Print a query as a BI tool would send it, and what comes back."""
-    query = (files("callkeeper_assets.cli") / "sql" / "demo_cities.sql").read_text("utf-8")
-    print_text(query)
+    query = read_sql_of("callkeeper_assets.cli")("demo_cities")
+    print_text(f"{query}\n")
     columns = ("City", "Calls", "Success, %", "Mean talk, s")
     table = build_table(*columns, numeric=columns[1:])
     with connect(autocommit=True) as connection:

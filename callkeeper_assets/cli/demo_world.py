@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from importlib.resources import files
 from typing import Final
 from zoneinfo import ZoneInfo
 
+from callkeeper_assets.database.sql_files import read_sql_of
 from callkeeper_assets.database.url import connect, database_url
 from callkeeper_assets.home import home, project_root
 from callkeeper_assets.simulator.account import Account
@@ -181,13 +181,15 @@ def break_rows(source: str, day: date) -> int:
     Raises:
         DatabaseError: The database cannot be reached.
     """
+    read_sql = read_sql_of("callkeeper_assets.cli")
     with connect() as connection:
         found = connection.execute(
-            (files("callkeeper_assets.cli") / "sql" / "demo_calls_of_day.sql").read_bytes(),
+            read_sql("demo_calls_of_day"),
             {"source": source, "day": day, "count": _BROKEN},
         ).fetchall()
         for position, (account_id, call) in enumerate(found):
             action = "delete" if position % 2 else "change"
-            query = files("callkeeper_assets.cli") / "sql" / f"demo_{action}_call.sql"
-            connection.execute(query.read_bytes(), {"account_id": account_id, "id": call})
+            connection.execute(
+                read_sql(f"demo_{action}_call"), {"account_id": account_id, "id": call}
+            )
     return len(found)

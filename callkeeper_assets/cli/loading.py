@@ -1,7 +1,6 @@
 """What `load`, `refresh` and `demo` share: run the workers, show them, tell what they did."""
 
 from collections.abc import Sequence
-from importlib.resources import files
 
 from callkeeper_assets.api.redaction import register_secret
 from callkeeper_assets.cli.console import print_error, print_json, print_note
@@ -10,6 +9,7 @@ from callkeeper_assets.cli.progress import open_progress
 from callkeeper_assets.cli.summary import Place, build_document, print_place, print_summary
 from callkeeper_assets.cli.workers import InterruptedRunError, Outcome, Task, run_tasks
 from callkeeper_assets.config.source import Source
+from callkeeper_assets.database.sql_files import read_sql_of
 from callkeeper_assets.database.url import connect, database_url, describe
 from callkeeper_assets.home import raw_url
 
@@ -74,7 +74,7 @@ def count_calls(outcomes: Sequence[Outcome]) -> dict[str, int]:
 
     A source whose runs have no days is left out.
     """
-    query = (files("callkeeper_assets.cli") / "sql" / "count_calls.sql").read_bytes()
+    query = read_sql_of("callkeeper_assets.cli")("count_calls")
     counts: dict[str, int] = {}
     with connect(autocommit=True) as connection:
         for outcome in outcomes:

@@ -46,7 +46,7 @@ def _check_key(source: Source, rule: Rule) -> Finding | None:
 
 def _check_setting(source: Source, rule: Rule, *, has_database: bool) -> Finding | None:
     # Arrow and the driver, which a check without privacy settings need not pay for.
-    from callkeeper_assets.personal_data.settings import (  # noqa: PLC0415
+    from callkeeper_assets.privacy.settings import (  # noqa: PLC0415
         has_calls,
         read_newest_setting,
     )

@@ -14,11 +14,11 @@ from callkeeper_assets.cli.console import (
 )
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.home import raw_url
+from callkeeper_assets.raw.days import Day
 from callkeeper_assets.raw.errors import MissingDayError
 from callkeeper_assets.raw.store import RawStore
 from callkeeper_assets.reports.definition import Report
 from callkeeper_assets.reports.preview import Preview, PreviewTable, preview_report
-from callkeeper_assets.warehouse.records import RawDay
 
 _MOST_ROWS: Final = 10
 _MOST_REJECTS: Final = 5
@@ -45,11 +45,11 @@ def show_preview(source: Source, report: Report, first: date, last: date, *, as_
     return found.days > 0
 
 
-def _read_stored(store: RawStore, source: str, first: date, last: date) -> Iterator[RawDay]:
+def _read_stored(store: RawStore, source: str, first: date, last: date) -> Iterator[Day]:
     for number in range((last - first).days + 1):
         day = first + timedelta(days=number)
         try:
-            yield RawDay(day, store.read(source, day)[0])
+            yield store.read(source, day)
         except MissingDayError:
             continue
 

@@ -21,6 +21,7 @@ from callkeeper_assets.cli.children import start_child, stop_children
 from callkeeper_assets.cli.console import print_error, print_note
 from callkeeper_assets.cli.exits import FAILED
 from callkeeper_assets.cli.supervisor import Service, Supervisor, read_tail
+from callkeeper_assets.dagster_ext import DAEMON_MODULE
 from callkeeper_assets.file_locks import find_lock_problem
 from callkeeper_assets.home import home
 
@@ -124,7 +125,7 @@ def serve(address: WebAddress, receiver: WebAddress | None, greet: Callable[[], 
         supervisor.start(
             Service(
                 "The daemon",
-                ("-m", "dagster._daemon", "run", "-w", str(workspace)),
+                ("-m", DAEMON_MODULE, "run", "-w", str(workspace)),
                 logs / "daemon.log",
             )
         )

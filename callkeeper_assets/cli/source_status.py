@@ -4,11 +4,11 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from importlib.resources import files
 from typing import Final, cast
 
 from callkeeper_assets.config.loading import BrokenSource
 from callkeeper_assets.config.source import Source
+from callkeeper_assets.database.sql_files import read_sql_of
 from callkeeper_assets.database.url import connect, database_url, describe, is_embedded
 from callkeeper_assets.home import home
 from callkeeper_assets.runs.freshness import Freshness, judge_freshness
@@ -28,6 +28,7 @@ from callkeeper_assets.webhooks.inbox_queries import (
 )
 
 _AUDITED: Final = timedelta(days=30)
+_read_sql = read_sql_of("callkeeper_assets.cli")
 
 
 @dataclass(frozen=True)
@@ -159,7 +160,7 @@ def _look_at(url: str) -> tuple[int, bool]:
 
 
 def _read_last_loads(url: str, names: Sequence[str]) -> dict[str, LastLoad]:
-    query = (files("callkeeper_assets.cli") / "sql" / "last_loads.sql").read_bytes()
+    query = _read_sql("last_loads")
     with connect(url, autocommit=True) as connection:
         rows = connection.execute(query, (list(names),)).fetchall()
     found: dict[str, LastLoad] = {}

@@ -53,12 +53,9 @@ def check_windows(source: Source, client: CallKeeperClient, known_day: date | No
     """Check one source, whose key is good; `known_day` is one that must have calls."""
     try:
         for day in _list_days(source, known_day):
-            fetched = client.fetch_day(day)
-            if fetched.call_ids:
-                middle = len(fetched) // 2
-                return _check_call(
-                    source, client, day, fetched.call_ids[middle], fetched.epochs[middle]
-                )
+            picked = client.pick_call(day)
+            if picked is not None:
+                return _check_call(source, client, day, *picked)
             if day == known_day:
                 text = (
                     f"the tables hold calls of {day}, and the source sends none for it. "

@@ -9,12 +9,12 @@ from datetime import date
 
 from callkeeper_assets.config.models import SourceAttributes
 from callkeeper_assets.config.problems import Problem
+from callkeeper_assets.warehouse.dimensions import CALLS, DATES, FACTS
 from callkeeper_assets.warehouse.errors import FilterError
 from callkeeper_assets.warehouse.filters import Filter, check_filter
 
-_FACTS = "callkeeper_calls_facts"
 # The facts' rows are found by these two; any other dimension can be left at "unknown".
-_FACTS_NEED = ("callkeeper_calls", "general_dates")
+_FACTS_NEED = (CALLS, DATES)
 
 
 def find_table_problems(attributes: SourceAttributes) -> Iterator[Problem]:
@@ -25,11 +25,11 @@ def find_table_problems(attributes: SourceAttributes) -> Iterator[Problem]:
             again = len(tables) - 1 - tables[::-1].index(table)
             yield Problem(("attributes", "tables", again), f"'{table}' is chosen twice: keep one.")
     missing = [table for table in _FACTS_NEED if table not in tables]
-    if _FACTS in tables and missing:
+    if FACTS in tables and missing:
         yield Problem(
-            ("attributes", "tables", tables.index(_FACTS)),
-            f"'{_FACTS}' cannot be loaded without {' and '.join(missing)}: add to tables, or leave "
-            f"'{_FACTS}' out.",
+            ("attributes", "tables", tables.index(FACTS)),
+            f"'{FACTS}' cannot be loaded without {' and '.join(missing)}: add to tables, or leave "
+            f"'{FACTS}' out.",
         )
 
 

@@ -19,11 +19,9 @@ from callkeeper_assets.reports.names import (
     find_field_name_problem,
     find_table_name_problem,
 )
+from callkeeper_assets.warehouse.dimensions import FACTS
 from callkeeper_assets.warehouse.errors import FilterError
 from callkeeper_assets.warehouse.filters import Filter, check_filter
-
-# Its filters may name the columns of calls too.
-_FILTERED = "callkeeper_calls_facts"
 
 
 def _find_path_problem(path: str) -> str | None:
@@ -111,7 +109,8 @@ def _find_structure_problems(report: ReportAttributes, location: Location) -> It
 def _find_filter_problems(report: ReportAttributes, location: Location) -> Iterator[Problem]:
     for index, item in enumerate(report.filters):
         try:
-            check_filter(_FILTERED, Filter(field=item.field, op=item.op, value=item.value))
+            # Its filters may name the columns of calls too.
+            check_filter(FACTS, Filter(field=item.field, op=item.op, value=item.value))
         except FilterError as error:
             yield Problem((*location, "filters", index), str(error))
 

@@ -18,6 +18,7 @@ from callkeeper_assets.local_time import day_start, find_day
 from callkeeper_assets.privacy.rule import KEEP_ALL, Rule
 from callkeeper_assets.reports.definition import Report
 from callkeeper_assets.warehouse.filters import Filter
+from callkeeper_assets.warehouse.records import Account
 
 
 @dataclass(frozen=True)
@@ -198,12 +199,15 @@ class Source:
         """By path in a raw call, the name under which its webhooks have the value."""
         return self.webhook.fields if self.webhook else {}
 
-    def webhooks_stay_from(self, fetched_at: datetime) -> datetime | None:
-        """Since when calls of webhooks stay that an answer does not show; None: none stays.
+    @property
+    def account(self) -> Account:
+        """The source as the warehouse knows it."""
+        grace = self.webhook.grace if self.webhook else None
+        return Account(self.name, self.caption, self.time_zone, grace)
 
-        Counted from the answer, not from now: it could not have shown what came after it.
-        """
-        return fetched_at - self.webhook.grace if self.webhook else None
+    def webhooks_stay_from(self, fetched_at: datetime) -> datetime | None:
+        """As `Account.webhooks_stay_from`."""
+        return self.account.webhooks_stay_from(fetched_at)
 
     def _read_secret(self, attribute: SecretAttribute, variable: str) -> str:
         secret = os.environ.get(variable, "").strip()

@@ -4,10 +4,10 @@ Add here what concerns reaching and running the server. Tables, migrations and S
 here: they are the warehouse's. Stays light to import: drivers are loaded where they are used.
 """
 
+from callkeeper_assets.database.binaries import OLDEST_VERSION
 from callkeeper_assets.database.embedded import EmbeddedPostgres
 from callkeeper_assets.database.errors import DatabaseError
 from callkeeper_assets.database.url import (
-    OLDEST_VERSION,
     build_conninfo,
     check_version,
     connect,

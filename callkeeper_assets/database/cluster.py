@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from callkeeper_assets.database.binaries import SYSTEM_FOLDER, Programs, find_programs
 from callkeeper_assets.database.errors import DatabaseError
@@ -45,6 +46,9 @@ SETTINGS: Mapping[str, str] = {
     "log_min_error_statement": "panic",
     "log_error_verbosity": "terse",
 }
+# Since when `initdb --set` is there, and PostgreSQL's own rules for letters.
+_INITDB_SETS: Final = 16
+_BUILTIN_LOCALE: Final = 17
 
 
 @dataclass(frozen=True)
@@ -119,6 +123,17 @@ def _new_folder(link: Path, account: Account | None) -> Path:
     return folder
 
 
+def _letter_rules(major: int) -> list[str]:
+    """Return what `initdb` of that version is told of letters' order and case.
+
+    PostgreSQL's own rules where it has some: a machine's locales differ, and change with its
+    updates. Older versions order by code too, and ask the machine only what a letter's case is.
+    """
+    if major < _BUILTIN_LOCALE:
+        return ["--locale", "C", "--lc-ctype", "C.UTF-8"]
+    return ["--locale", "C", "--locale-provider", "builtin", "--builtin-locale", "C.UTF-8"]
+
+
 def _make(cluster: Cluster, settings: Mapping[str, str], *, sync: bool) -> None:
     """Make the data folder, with the empty database in it, under another name; then rename it."""
     making = cluster.folder / "data.new"
@@ -137,15 +152,17 @@ def _make(cluster: Cluster, settings: Mapping[str, str], *, sync: bool) -> None:
         os.chown(for_initdb, cluster.account.uid, cluster.account.gid)
     command: list[str | Path] = [cluster.programs.path("initdb"), "--pgdata", making]
     command += ["--username", NAME, "--pwfile", for_initdb, "--auth", "scram-sha-256"]
-    # PostgreSQL's own rules for letters: a machine's locales differ, and change with its updates.
-    command += ["--encoding", "UTF8", "--locale", "C"]
-    command += ["--locale-provider", "builtin", "--builtin-locale", "C.UTF-8"]
+    command += ["--encoding", "UTF8", *_letter_rules(cluster.programs.major)]
     command += [] if sync else ["--no-sync"]
-    for name, value in settings.items():
+    written = cluster.programs.major >= _INITDB_SETS
+    for name, value in settings.items() if written else ():
         command += ["--set", f"{name}={value}"]
     made = run_as(cluster.account, command)
     for_initdb.unlink()
     if made.returncode == 0:
+        if not written:
+            with (making / "postgresql.conf").open("a") as file:
+                file.writelines(f"{name} = '{value}'\n" for name, value in settings.items())
         server = cluster.programs.path("postgres")
         single_user: list[str | Path] = [server, "--single", "-D", making, "postgres"]
         made = run_as(cluster.account, single_user, text=f"CREATE DATABASE {NAME};\n")

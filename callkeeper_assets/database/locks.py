@@ -7,12 +7,14 @@ So everything that commits asks here first, by a round trip for each lock that t
 
 import os
 import threading
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from callkeeper_assets.database.errors import DatabaseLostError, LockLostError
 
 if TYPE_CHECKING:
     from types import TracebackType
+
+    import psycopg
 
     from callkeeper_assets.database.connection import Connection
 
@@ -23,6 +25,21 @@ _OF_THE_SERVER: Final = (
     "SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3; "
     f"SET tcp_user_timeout = {_USER_TIMEOUT_MS}"
 )
+
+# The keys of all our locks, so that no two are one. Of two numbers, what is kept and whose: the
+# calls of an account, its reports, a run by its id's hash, a source by its name's.
+CALLS_LOCK: Final = 0x636B
+REPORTS_LOCK: Final = 0x636C
+RUN_LOCK: Final = 0x434B5256
+SOURCE_LOCK: Final = 0x434B5253
+# Of reports that are no account's alone: their tables.
+REPORT_TABLES_LOCK: Final = (REPORTS_LOCK, 0)
+# Of one number, which is none of those above: the tables' migration; rows of dimensions that no
+# fact refers to yet, held shared by who uses them and alone by who deletes them; Dagster's storage,
+# held by who makes or moves it.
+MIGRATION_LOCK: Final = 0x636B_0001
+DIMENSIONS_LOCK: Final = 0x636B_0003
+STORAGE_LOCK: Final = 7_164_022_201
 
 _held: "set[Lock]" = set()
 
@@ -130,6 +147,15 @@ class Lock:
         except psycopg.OperationalError as error:
             raise explain_loss(self._connection.place, error) from None
         return row is not None and bool(row[0])
+
+
+def lock_transaction(connection: "psycopg.Connection[Any]", *key: int | None) -> None:
+    """Wait until the lock of one number or two is the transaction's, to its end.
+
+    Without one of its numbers it is nobody's, and not waited for.
+    """
+    places = ", ".join(["%s"] * len(key))
+    connection.execute(f"SELECT pg_advisory_xact_lock({places})".encode(), key)
 
 
 def check_locks() -> None:

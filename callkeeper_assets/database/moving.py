@@ -19,7 +19,8 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from callkeeper_assets.database.binaries import find_programs
 from callkeeper_assets.database.embedded import EmbeddedPostgres
 from callkeeper_assets.database.errors import DatabaseError
-from callkeeper_assets.database.url import STORAGE_LOCK, check_writable, connect, describe
+from callkeeper_assets.database.locks import STORAGE_LOCK
+from callkeeper_assets.database.url import check_writable, connect, describe
 
 _Connection = psycopg.Connection[tuple[object, ...]]
 

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, unquote, urlsplit
 
+from callkeeper_assets.database.binaries import OLDEST_VERSION
 from callkeeper_assets.database.embedded import EmbeddedPostgres
 from callkeeper_assets.database.errors import DatabaseError
 from callkeeper_assets.database.settings import SET_NEWER, build_options
@@ -22,11 +23,6 @@ if TYPE_CHECKING:
 
     from callkeeper_assets.database.connection import Connection
 
-# MERGE came with 15.
-OLDEST_VERSION: Final = 15
-# Held by who opens Dagster's storage, and by who moves the database. Any number that no other lock
-# of this database has.
-STORAGE_LOCK: Final = 7_164_022_201
 _SCHEME: Final = "postgresql"
 # What the URL does not say. A connection that a firewall has forgotten is noticed within a minute,
 # and kept from being forgotten: a load may be silent for long while days are fetched.

@@ -22,19 +22,19 @@ from callkeeper_assets.personal_data.rewriting import (
     rewrite_raw_days,
 )
 from callkeeper_assets.personal_data.searching import list_searched_tables
-from callkeeper_assets.personal_data.settings import note_applied, note_setting
 from callkeeper_assets.personal_data.shield import read_rule
-from callkeeper_assets.personal_data.targets import Connection, Target, make_account
+from callkeeper_assets.personal_data.targets import Connection, Target, make_account_of
 from callkeeper_assets.privacy.rewriting import Protector
+from callkeeper_assets.privacy.settings import note_applied, note_setting
 from callkeeper_assets.raw.store import RawStore
 from callkeeper_assets.reports.structure import DAY_COLUMN, REPORT_COLUMN
 from callkeeper_assets.runs.lock import held_source_lock_alone
+from callkeeper_assets.warehouse.accounts import find_account_by_name
 from callkeeper_assets.warehouse.migrate import ensure_schema
 from callkeeper_assets.warehouse.session import Session
 from callkeeper_assets.webhooks.document import Format
 from callkeeper_assets.webhooks.protection import protect_body
 
-_ACCOUNT: Final = "SELECT account_id FROM general_accounts WHERE name = %s"
 _WEBHOOK_CALLS: Final = """
     SELECT call_id FROM callkeeper_calls WHERE account_id = %(account_id)s AND origin = 'webhook'
 """
@@ -99,8 +99,7 @@ def apply_privacy(
     ensure_schema(url)
     rule = read_rule(source)
     with connect(url, autocommit=True) as connection:
-        row = connection.execute(_ACCOUNT, (source.name,)).fetchone()
-        account_id = int(str(row[0])) if row else None
+        account_id = find_account_by_name(connection, source.name)
         target = Target(source.name, account_id, source, rule)
         if is_dry:
             done = _rewrite(url, connection, store, target, is_dry=True)
@@ -121,7 +120,7 @@ def _apply(
 ) -> Applied:
     source = target.source
     assert source is not None  # noqa: S101 -- it was asked for by its name
-    account_id = make_account(connection, target)
+    account_id = make_account_of(connection, target)
     target = Target(target.name, account_id, source, target.rule)
     setting = target.rule.setting
     note_setting(connection, source.name, target.rule)

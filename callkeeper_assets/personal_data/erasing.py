@@ -8,13 +8,12 @@ person, and the tables follow by the code that fills them.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
-from functools import cache
-from importlib.resources import files
 from typing import Final
 
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
+from callkeeper_assets.database.sql_files import read_sql_of
 from callkeeper_assets.personal_data.reloading import Reloader
 from callkeeper_assets.personal_data.rewriting import (
     Rewritten,
@@ -22,7 +21,7 @@ from callkeeper_assets.personal_data.rewriting import (
     rewrite_raw_days,
 )
 from callkeeper_assets.personal_data.searching import PayloadHit, SourceHits
-from callkeeper_assets.personal_data.targets import Connection, Target, make_account
+from callkeeper_assets.personal_data.targets import Connection, Target, make_account_of
 from callkeeper_assets.privacy.rewriting import Eraser, NotJsonError, Scope
 from callkeeper_assets.raw.store import RawStore
 from callkeeper_assets.reports.structure import CALL_COLUMN, DAY_COLUMN, REPORT_COLUMN
@@ -50,11 +49,7 @@ _FINISH: Final = """
     WHERE account_id = %(account_id)s AND finished_at IS NULL
 """
 
-
-@cache
-def read_sql(name: str) -> bytes:
-    """Return the text of `sql/<name>.sql`."""
-    return (files("callkeeper_assets.personal_data") / "sql" / f"{name}.sql").read_bytes()
+read_sql = read_sql_of("callkeeper_assets.personal_data")
 
 
 @dataclass(frozen=True)
@@ -91,7 +86,7 @@ class Erasure:
 
         Those of requests that did not come to their end are among them.
         """
-        account_id = make_account(self.connection, self.target)
+        account_id = make_account_of(self.connection, self.target)
         calls = _gather_calls(hits)
         with self.connection.transaction():
             noted = {**vars(self.request), "account_id": account_id, "found": Jsonb(dict(found))}
@@ -108,7 +103,7 @@ class Erasure:
             WarehouseError: The database went away, or refuses; the command ends it when run again.
             StoreError: The raw calls' place cannot be reached.
         """
-        account_id = make_account(self.connection, self.target)
+        account_id = make_account_of(self.connection, self.target)
         for path in hits.unfinished:
             self.store.delete(path)
         done = self._rewrite(account_id, {one.call_id: one.scope for one in calls.values()}, hits)
@@ -140,7 +135,7 @@ class Erasure:
 
     def finish(self) -> None:
         """Note that all is erased."""
-        account_id = make_account(self.connection, self.target)
+        account_id = make_account_of(self.connection, self.target)
         self.connection.execute(_FINISH, {"account_id": account_id})
 
     def _rewrite(self, account_id: int, scopes: Mapping[int, Scope], hits: SourceHits) -> Rewritten:

@@ -12,12 +12,13 @@ from typing import Final
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.local_time import find_day
 from callkeeper_assets.personal_data.targets import Connection
+from callkeeper_assets.raw.days import Day
 from callkeeper_assets.raw.errors import MissingDayError, UnreadableDayError
 from callkeeper_assets.raw.store import RawStore
 from callkeeper_assets.reports.loading import load_reports
 from callkeeper_assets.reports.outcomes import BuiltDay
 from callkeeper_assets.warehouse.loader import Loader
-from callkeeper_assets.warehouse.records import Account, Guard, LoadedDay, RawDay
+from callkeeper_assets.warehouse.records import Guard, LoadedDay
 from callkeeper_assets.webhooks.rounds import InboxRun
 from callkeeper_assets.webhooks.told_calls import read_days_of_reports
 
@@ -91,13 +92,9 @@ class Reloader:
         self._build_reports(sorted(loaded | of_calls), outcome)
         return outcome
 
-    @property
-    def _account(self) -> Account:
-        return Account(self.source.name, self.source.caption, self.source.time_zone)
-
     def _load_days(self, loader: Loader, days: list[date], outcome: Reloaded) -> None:
         results = loader.load(
-            self._account,
+            self.source.account,
             self._read_days(days, outcome),
             tables=self.source.tables,
             filters=self.source.filters,
@@ -110,17 +107,14 @@ class Reloader:
             else:
                 outcome.problems.append(result.reason)
 
-    def _read_days(self, days: Iterable[date], outcome: Reloaded) -> Iterator[RawDay]:
+    def _read_days(self, days: Iterable[date], outcome: Reloaded) -> Iterator[Day]:
         for day in days:
             try:
-                calls, details = self.store.read(self.source.name, day)
+                yield self.store.read(self.source.name, day)
             except MissingDayError:
                 continue
             except UnreadableDayError as error:
                 outcome.problems.append(str(error))
-                continue
-            stay_from = self.source.webhooks_stay_from(details.fetched_at)
-            yield RawDay(day, calls, stay_from, details.fetched_at)
 
     def _process_again(self, loader: Loader, values: dict[str, object], outcome: Reloaded) -> None:
         """Have webhooks' calls told again: nobody else tells of them."""
@@ -141,7 +135,7 @@ class Reloader:
         unreadable: dict[date, str] = {}
         results = load_reports(
             self.url,
-            self._account,
+            self.source.account,
             read_days_of_reports(self.url, self.store, self.source, days, unreadable),
             reports=self.source.reports,
             configured=self.source.reports,

@@ -24,8 +24,7 @@ from callkeeper_assets.warehouse.session import Session
 from callkeeper_assets.webhooks.document import Format
 from callkeeper_assets.webhooks.inbox import Inbox
 from callkeeper_assets.webhooks.inbox_rows import write_body
-from callkeeper_assets.webhooks.spool import Spool
-from callkeeper_assets.webhooks.spool_file import SUFFIX
+from callkeeper_assets.webhooks.spool import Spool, list_files
 
 # Call id and JSON text of a raw call -> its new text.
 RewriteCall = Callable[[int, bytes], bytes]
@@ -140,17 +139,13 @@ def drain_spool(renamed: Mapping[str, Mapping[str, str]]) -> bool:
     Raises:
         InboxAwayError: The database went away.
     """
-    if not _list_spooled():
+    if not list_files(spool_folder()):
         return True
     asyncio.run(_drain_left(renamed))
     until = time.monotonic() + _DRAIN_PATIENCE_SEC
-    while _list_spooled() and time.monotonic() < until:
+    while list_files(spool_folder()) and time.monotonic() < until:
         time.sleep(0.2)
-    return not _list_spooled()
-
-
-def _list_spooled() -> list[Path]:
-    return sorted(spool_folder().glob(f"*{SUFFIX}"))
+    return not list_files(spool_folder())
 
 
 async def _drain_left(renamed: Mapping[str, Mapping[str, str]]) -> None:
@@ -158,10 +153,9 @@ async def _drain_left(renamed: Mapping[str, Mapping[str, str]]) -> None:
     try:
         spool.take_over()
         await inbox.connect()
-        while (found := spool.read(_AT_ONCE)) is not None:
-            file, deliveries, position = found
+        while deliveries := spool.read(_AT_ONCE):
             await inbox.store(deliveries)
-            file.forget(len(deliveries), position)
+            spool.forget_read()
     finally:
         await inbox.close()
         spool.close()

@@ -24,7 +24,7 @@ from callkeeper_assets.warehouse.dimensions import CALLS
 from callkeeper_assets.warehouse.tables import TABLES
 from callkeeper_assets.webhooks.document import Format
 from callkeeper_assets.webhooks.protection import read_as_json
-from callkeeper_assets.webhooks.spool_file import read_spooled
+from callkeeper_assets.webhooks.spool import read_spooled
 
 # Its bodies are bytes; they are searched one by one.
 _INBOX: Final = "callkeeper_webhooks"

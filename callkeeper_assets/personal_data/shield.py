@@ -7,22 +7,21 @@ calls pass through untouched.
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
+from datetime import date
 from hashlib import blake2b
 from typing import Final
 
 from callkeeper_assets.api.calls import UnusableRecord
 from callkeeper_assets.api.errors import RetryLaterError
-from callkeeper_assets.api.records import DayOfCalls
 from callkeeper_assets.api.redaction import register_secret
-from callkeeper_assets.api.unified_calls import HASHED_IDS, identify_call_of_first_reading
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.database import connect
-from callkeeper_assets.personal_data.settings import note_setting
 from callkeeper_assets.privacy.process import ProcessEndedError, ProtectorPool
 from callkeeper_assets.privacy.rewriting import NOTHING, Eraser, NotJsonError, Protector, Scope
 from callkeeper_assets.privacy.rule import Rule
+from callkeeper_assets.privacy.settings import note_setting
+from callkeeper_assets.raw.call_ids import HASHED_IDS, identify_call_of_first_reading
 from callkeeper_assets.raw.days import UnusableRow
 from callkeeper_assets.warehouse.forgotten_calls import read_forgotten_calls
 
@@ -50,27 +49,17 @@ class Shield:
     forgotten: Mapping[int, Scope]
 
     @contextmanager
-    def passing(self, days: int) -> Iterator[Callable[[DayOfCalls], DayOfCalls]]:
-        """Give what turns a fetched day's calls into what may be written of them.
+    def passing(self, days: int) -> Iterator["Passage"]:
+        """Give what turns fetched days' records into what may be written of them.
 
         Args:
             days: How many are going to pass.
         """
         if not self.protector.rule.is_active or days < _DAYS_FOR_PROCESSES:
-            yield partial(self._pass_day, self.protector.protect_all)
+            yield Passage(self, self.protector.protect_all)
             return
         with ProtectorPool(self.protector.rule, _PROCESSES) as pool:
-            yield partial(self._pass_day, pool.protect_all)
-
-    def _pass_day(self, protect_all: ProtectAll, fetched: DayOfCalls) -> DayOfCalls:
-        try:
-            passed = self.pass_calls(fetched.call_ids, fetched.payloads, protect_all)
-            return replace(fetched, payloads=passed)
-        except ProcessEndedError as error:
-            raise RetryLaterError(
-                f"{fetched.day} is not stored: {error} Free memory, or set parallel_days lower, "
-                "and run it again."
-            ) from None
+            yield Passage(self, pool.protect_all)
 
     def pass_calls(
         self, call_ids: Sequence[int], payloads: Sequence[bytes], protect_all: ProtectAll
@@ -105,6 +94,38 @@ class Shield:
         except NotJsonError:
             payload = NOTHING
         return UnusableRow(key, self.protector.protect_record(payload), record.reason)
+
+
+@dataclass(frozen=True)
+class Passage:
+    """The shield as fetched days pass it (see `api.client.Passage`).
+
+    Attributes:
+        protect_all: applies the rule, here or in processes of its own.
+    """
+
+    shield: Shield
+    protect_all: ProtectAll
+
+    def pass_calls(
+        self, day: date, call_ids: Sequence[int], payloads: Sequence[bytes]
+    ) -> list[bytes]:
+        """Return the calls' JSON as it may be written; parallel to `call_ids`.
+
+        Raises:
+            RetryLaterError: A process that applies the rule has ended.
+        """
+        try:
+            return self.shield.pass_calls(call_ids, payloads, self.protect_all)
+        except ProcessEndedError as error:
+            raise RetryLaterError(
+                f"{day} is not stored: {error} Free memory, or set parallel_days lower, and run "
+                "it again."
+            ) from None
+
+    def pass_unusable(self, records: Iterable[UnusableRecord]) -> list[UnusableRow]:
+        """Return what is no call as it may be written."""
+        return self.shield.pass_unusable(records)
 
 
 def name_record(record: UnusableRecord, eraser: Eraser) -> int:

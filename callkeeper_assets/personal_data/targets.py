@@ -15,7 +15,7 @@ from callkeeper_assets.personal_data.shield import read_rule
 from callkeeper_assets.privacy.rule import KEEP_ALL, Rule, hash_number
 from callkeeper_assets.privacy.seeking import Seeker
 from callkeeper_assets.raw.store import RawStore
-from callkeeper_assets.webhooks.inbox_queries import read_sql
+from callkeeper_assets.warehouse.accounts import find_account_by_name, make_account
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -72,13 +72,11 @@ def list_targets(
     ]
 
 
-def make_account(connection: Connection, target: Target) -> int:
+def make_account_of(connection: Connection, target: Target) -> int:
     """Return a target's account, made if it has none yet."""
     if target.account_id is not None:
         return target.account_id
-    connection.execute(read_sql("account"), {"name": target.name})
-    row = connection.execute(
-        "SELECT account_id FROM general_accounts WHERE name = %s", (target.name,)
-    ).fetchone()
-    assert row is not None  # noqa: S101 -- made above
-    return int(row[0])
+    make_account(connection, target.name)
+    account_id = find_account_by_name(connection, target.name)
+    assert account_id is not None  # noqa: S101 -- made above
+    return account_id

@@ -28,7 +28,7 @@ from callkeeper_assets.reports.structure import CALL_COLUMN, DAY_COLUMN, REPORT_
 from callkeeper_assets.warehouse.dimensions import CALLS
 from callkeeper_assets.warehouse.tables import TABLES
 from callkeeper_assets.webhooks.document import Format
-from callkeeper_assets.webhooks.spool_file import SUFFIX, read_spooled
+from callkeeper_assets.webhooks.spool import is_spool_file, read_spooled
 
 INBOX: Final = "callkeeper_webhooks"
 # Folders of the home that hold what was received, or given out.
@@ -164,7 +164,7 @@ class Verifier:
         for folder in FOLDERS:
             for file in sorted((home() / folder).rglob("*")):
                 name = f"{folder}/{file.relative_to(home() / folder)}"
-                if not file.is_file() or file.suffix == SUFFIX:
+                if not file.is_file() or is_spool_file(file):
                     continue
                 if may_hold(self.tail, _read_text(_read_file(file))):
                     yield Trace(name, ("file", name))

@@ -1,4 +1,4 @@
-"""A day of raw calls as an Arrow table, and as the bytes of a Parquet file.
+"""A day of calls on its way from the source to the tables, and as the bytes of a Parquet file.
 
 One row a call; columns `call_id` (int64), `called_at` (timestamp, UTC) and `payload` (the JSON
 text of the call, byte for byte as received), ordered by time, then id. A day with records that
@@ -9,12 +9,13 @@ costs a process 0.7 s and more.
 
 from array import array
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
-from callkeeper_assets.api.unified_calls import HASHED_IDS, identify_call
+from callkeeper_assets.raw.call_ids import HASHED_IDS, identify_call
 from callkeeper_assets.raw.errors import UnreadableDayError
 from callkeeper_assets.reading import READING
 
@@ -49,8 +50,8 @@ class LocalTimes(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         compared: Calls with a believable offset that were looked at.
-        differing: Of these, those whose own time is another one.
-        difference_sec: By how much mostly: the call's time less the client's.
+        differing: Of these, those whose `callTime` is another time.
+        difference_sec: The commonest of their differences: `callTime` less `localDate` − offset.
     """
 
     compared: int
@@ -68,8 +69,13 @@ class DayDetails(msgspec.Struct, frozen=True, kw_only=True):
         window_from: Start of the window that was asked for, UTC.
         window_to: Its end, UTC.
         requests: HTTP requests that it took.
-        fetched_at: When the last answer came, UTC.
-        run_id: The Dagster run, of a re-executed run the first one.
+        fetched_at: When the first request for the day was sent, UTC. The answer shows whatever the
+            source had until then; what came later may be missing from it. So the grace of webhooks
+            is counted from this moment, wherever it is counted (`Account.webhooks_stay_from`): a
+            webhook that came while the day was being fetched is never taken for one that the source
+            has left out.
+        run_id: The Dagster run, of a re-executed run the first one; empty until a step takes the
+            day over.
         refusal: Why the guard did not let the answer replace the day; empty if it did.
         most_calls: The most calls that the day ever had, since it was fetched with `--force`; 0 in
             files of versions that did not count.
@@ -94,6 +100,51 @@ class DayDetails(msgspec.Struct, frozen=True, kw_only=True):
     strays: tuple[int, ...] = ()
     unusable: tuple[tuple[str, int], ...] = ()
     local_times: LocalTimes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """One day of a source's calls: what is fetched, stored, read back and loaded.
+
+    The client makes it of answers, the store of a file, the inbox of what webhooks told of.
+
+    Attributes:
+        day: In the source's time zone.
+        calls: Columns call_id (int64), called_at (timestamp[us, UTC]) and payload (text: the call's
+            JSON); one row a call, each inside the day, by time, then id.
+        fetched: How it was fetched; None where the source was not asked.
+        unusable: What came beside its calls and is none; a day that is read back has it not.
+    """
+
+    day: date
+    calls: "pa.Table"
+    fetched: DayDetails | None = None
+    unusable: Sequence[UnusableRow] = ()
+
+    def __len__(self) -> int:
+        return int(self.calls.num_rows)
+
+    @property
+    def details(self) -> DayDetails:
+        """How it was fetched.
+
+        Raises:
+            ValueError: The source was not asked.
+        """
+        if self.fetched is None:
+            raise ValueError(f"{self.day} was not fetched")
+        return self.fetched
+
+    @property
+    def fetched_at(self) -> datetime | None:
+        """As in its details; None where the source was not asked."""
+        return self.fetched.fetched_at if self.fetched else None
+
+    @property
+    def call_ids(self) -> list[int]:
+        """Its calls' ids, in their order."""
+        ids: list[int] = self.calls.column("call_id").to_pylist()
+        return ids
 
 
 def build_table(

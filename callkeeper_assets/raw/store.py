@@ -8,15 +8,20 @@ the day as it was before it lost more calls than a handful and a fifth.
 import os
 import re
 import uuid
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
+from callkeeper_assets.database.locks import check_locks
 from callkeeper_assets.raw.days import (
+    Day,
     DayDetails,
     UnusableRow,
+    add_unusable,
     decode_day,
     encode_day,
     list_unusable,
@@ -41,6 +46,7 @@ _UNFINISHED: Final = re.compile(r"\.\d{4}-\d\d-\d\d\.parquet.*\.[0-9a-f]{32}")
 _ANY_FILE: Final = re.compile(
     r"\.?(\d{4}-\d\d-\d\d)\.parquet(\.refused|\.replaced)?(\.[0-9a-f]{32})?"
 )
+_WRITERS: Final = 2
 
 
 class RawStore:
@@ -107,10 +113,8 @@ class RawStore:
         """Keep an answer that the guard did not let replace the day, beside the day's file."""
         self.rewrite(calls, details, "refused")
 
-    def read(
-        self, source: str, day: date, version: Version = "stored"
-    ) -> "tuple[pa.Table, DayDetails]":
-        """Read a day's calls, or those of what lies beside it.
+    def read(self, source: str, day: date, version: Version = "stored") -> Day:
+        """Read a day with its calls, or what lies beside it.
 
         Raises:
             MissingDayError: There is no file for it.
@@ -118,7 +122,7 @@ class RawStore:
             StoreError: The place cannot be reached.
         """
         stored, details = self.read_stored(source, day, version)
-        return take_calls(stored), details
+        return Day(day, take_calls(stored), details)
 
     def read_unusable(self, source: str, day: date) -> list[UnusableRow]:
         """Return what came for a day and cannot be used as calls; none where there is no file.
@@ -308,6 +312,39 @@ class RawStore:
                 f"place that CALLKEEPER_RAW_URL names ({self.url}): its permissions, free space "
                 f"and credentials."
             ) from error
+
+
+def _store_day(store: RawStore, day: Day) -> None:
+    check_locks()
+    content = add_unusable(day.calls, day.unusable)
+    if day.details.refusal:
+        store.refuse(content, day.details)
+    else:
+        store.write(content, day.details)
+
+
+def store_days(store: RawStore, days: Iterable[Day]) -> Iterator[Day]:
+    """Store each day as it comes, and pass it on when it is; each is complete or not there.
+
+    One whose details name a refusal is kept beside the stored day. Days are stored in threads, a
+    few ahead of which the next are fetched: compressing and waiting for the disk need not keep the
+    source waiting. When fetching fails, the days before are stored.
+
+    Raises:
+        StoreError: The store cannot be written.
+        LockLostError: A lock that this process relies on has gone.
+    """
+    with ThreadPoolExecutor(_WRITERS, "raw-calls") as pool:
+        under_way: deque[tuple[Day, Future[None]]] = deque()
+        for day in days:
+            under_way.append((day, pool.submit(_store_day, store, day)))
+            if len(under_way) > _WRITERS:
+                stored, future = under_way.popleft()
+                future.result()
+                yield stored
+        for stored, future in under_way:
+            future.result()
+            yield stored
 
 
 def _replace_local(path: Path, content: bytes) -> None:

@@ -9,7 +9,6 @@ at a time; loads of other sources, and of the star schema, are not waited for.
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from itertools import chain
 from typing import Final
@@ -17,6 +16,8 @@ from typing import Final
 import psycopg
 
 from callkeeper_assets.database import connect
+from callkeeper_assets.database.locks import REPORTS_LOCK, lock_transaction
+from callkeeper_assets.raw.days import Day
 from callkeeper_assets.reports.books import Books
 from callkeeper_assets.reports.definition import Report
 from callkeeper_assets.reports.errors import StructureError
@@ -27,14 +28,13 @@ from callkeeper_assets.reports.rows import JSON_TABLE
 from callkeeper_assets.reports.staging import Batch, Builder
 from callkeeper_assets.reports.structure import Connection, prepare_table
 from callkeeper_assets.warehouse.account_row import find_account
-from callkeeper_assets.warehouse.migrate import ensure_schema
-from callkeeper_assets.warehouse.records import Account, RawDay, RowCounts
+from callkeeper_assets.warehouse.batches import group_days
+from callkeeper_assets.warehouse.records import Account, RowCounts
 from callkeeper_assets.warehouse.session import Session, explain_error
 
 # Of one transaction; ten reports of so many calls are some tens of megabytes of rows.
 _BATCH_CALLS: Final = 5_000
 _BATCH_DAYS: Final = 31
-_LOCK_CLASS: Final = 0x636C
 
 
 class _Load:
@@ -58,9 +58,7 @@ class _Load:
         """Replace the batch's days, in one transaction."""
         counts: dict[Part, dict[str, RowCounts]] = defaultdict(dict)
         with self._connection.transaction():
-            self._connection.execute(
-                "SELECT pg_advisory_xact_lock(%s, %s)", (_LOCK_CLASS, self._account_id)
-            )
+            lock_transaction(self._connection, REPORTS_LOCK, self._account_id)
             for table, stage in batch.stages.items():
                 self._merge_table(batch, table, stage, counts)
             self._merge_rejects(batch)
@@ -104,34 +102,6 @@ def _explained() -> Iterator[None]:
         raise explain_error(error.sqlstate or "", text, "take the rows of reports") from None
 
 
-@dataclass
-class _RawBatch:
-    """Days read for one transaction; what is loaded after `read_at` may not be in them."""
-
-    read_at: datetime
-    days: list[RawDay] = field(default_factory=list)
-    calls: int = 0
-
-    def has_room(self, day: RawDay) -> bool:
-        """Whether a day still fits."""
-        return self.calls + day.calls.num_rows <= _BATCH_CALLS and len(self.days) < _BATCH_DAYS
-
-
-def _batches(days: Iterable[RawDay]) -> Iterator[_RawBatch]:
-    iterator = iter(days)
-    batch = _RawBatch(datetime.now(UTC))
-    while True:
-        read_at = datetime.now(UTC)
-        day = next(iterator, None)
-        if batch.days and (day is None or not batch.has_room(day)):
-            yield batch
-            batch = _RawBatch(read_at)
-        if day is None:
-            return
-        batch.days.append(day)
-        batch.calls += day.calls.num_rows
-
-
 def _prepare(
     url: str, connection: Connection, account: Account, reports: Sequence[Report]
 ) -> tuple[list[Report], list[RefusedReport]]:
@@ -152,7 +122,7 @@ def _prepare(
 def load_reports(
     url: str,
     account: Account,
-    days: Iterable[RawDay],
+    days: Iterable[Day],
     *,
     reports: Sequence[Report],
     configured: Sequence[Report],
@@ -161,7 +131,7 @@ def load_reports(
     """Build reports for days; yields what came of each report's day once it is committed.
 
     Args:
-        url: of the database; its schema is brought up to date before.
+        url: of the database, whose schema is this version's.
         account: the source.
         days: in their order, each once; read lazily, a day ahead of the batch that is yielded.
         reports: what to build.
@@ -174,19 +144,19 @@ def load_reports(
         UnavailableError: it went away; nothing of the batch is stored.
         WarehouseError: it refuses; nothing of the batch is stored.
     """
-    ensure_schema(url)
     with Session(url) as session:
         account_id = find_account(session, account).account_id
-    batches = _batches(days)
-    first = next(batches, None)
+    groups = ((read_at, group) for read_at, group in group_days(days, _BATCH_CALLS) if group)
+    first = next(groups, None)
     if first is None:
         return
+    first_read_at, (first_day, *_) = first
     with ExitStack() as stack:
         connection = stack.enter_context(connect(url, autocommit=True))
         stack.enter_context(_explained())
         good, refused = _prepare(url, connection, account, reports)
         books = Books(connection, account_id, good)
-        books.write_refusals(refused, run_id, first.read_at, day=first.days[0].day)
+        books.write_refusals(refused, run_id, first_read_at, day=first_day.day)
         yield from refused
         if not good:
             return
@@ -195,6 +165,6 @@ def load_reports(
         passing: CallFilter | None = None
         if any(report.filters for report in good):
             passing = stack.enter_context(open_filter(account.time_zone, good))
-        for raw in chain([first], batches):
-            passed = passing.find_passing(raw.days) if passing else {}
-            yield from load.merge(builder.build(raw.days, passed), raw.read_at)
+        for read_at, group in chain([first], groups):
+            passed = passing.find_passing(group) if passing else {}
+            yield from load.merge(builder.build(group, passed), read_at)

@@ -10,11 +10,11 @@ from zoneinfo import ZoneInfo
 
 import duckdb
 
+from callkeeper_assets.raw.days import Day
 from callkeeper_assets.reports.definition import Report
 from callkeeper_assets.warehouse.call_sql import plan_load
 from callkeeper_assets.warehouse.dimensions import CALLS, DATES, FACTS
 from callkeeper_assets.warehouse.filters import build_condition
-from callkeeper_assets.warehouse.records import RawDay
 from callkeeper_assets.warehouse.transform import Transformer, open_duckdb
 
 # What reports' filters may name columns of: facts, and with them calls.
@@ -38,7 +38,7 @@ class CallFilter:
         plan = plan_load((DATES, CALLS, FACTS), {FILTERED_TABLE: filters}, zone)
         self._transformer = Transformer(duck, zone, plan)
 
-    def find_passing(self, days: Sequence[RawDay]) -> Mapping[str, frozenset[int]]:
+    def find_passing(self, days: Sequence[Day]) -> Mapping[str, frozenset[int]]:
         """Return, by report with filters, the ids of the days' calls that pass.
 
         Raises:

@@ -8,11 +8,11 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from callkeeper_assets.raw.days import Day
 from callkeeper_assets.reports.definition import Report
 from callkeeper_assets.reports.merge import StagedRow
 from callkeeper_assets.reports.rows import JSON_TABLE, Reject
 from callkeeper_assets.reports.staging import Builder
-from callkeeper_assets.warehouse.records import RawDay
 
 
 @dataclass
@@ -70,7 +70,7 @@ def _plan(report: Report) -> dict[str, tuple[PreviewTable, Callable[[StagedRow],
 
 
 def preview_report(
-    report: Report, zone: ZoneInfo, days: Iterable[RawDay], *, most_rows: int
+    report: Report, zone: ZoneInfo, days: Iterable[Day], *, most_rows: int
 ) -> Preview:
     """Build a report's first rows.
 
@@ -104,7 +104,7 @@ def preview_report(
 
 def _open_passing(
     report: Report, zone: ZoneInfo, stack: ExitStack
-) -> "Callable[[Sequence[RawDay]], Any]":
+) -> "Callable[[Sequence[Day]], Any]":
     if not report.filters:
         return lambda _: {}
     # DuckDB, which a report without filters need not pay for.

@@ -14,7 +14,6 @@ from callkeeper_assets.reports.paths import Search, UnfitValueError, compile_pat
 from callkeeper_assets.reports.values import Convert, MisfitError, encode_json, find_converter
 
 JSON_TABLE: Final = "callkeeper_reports"
-JSON_COLUMNS: Final = ("called_at", "data")
 
 # A row of PostgreSQL's index has about 2,700 bytes at most, account_id among them.
 _MOST_KEY_BYTES: Final = 2_000

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Final
 
+from callkeeper_assets.raw.days import Day
 from callkeeper_assets.reports.calls import find_undocumented, read_calls
 from callkeeper_assets.reports.definition import Report
 from callkeeper_assets.reports.merge import (
@@ -21,7 +22,7 @@ from callkeeper_assets.reports.merge import (
 )
 from callkeeper_assets.reports.outcomes import BuiltDay, RefusedReport
 from callkeeper_assets.reports.rows import JSON_TABLE, Build, Reject, Row, plan_rows
-from callkeeper_assets.warehouse.records import RawDay, RowCounts
+from callkeeper_assets.warehouse.records import RowCounts
 
 # Report, day and the fields that the documentation does not name, to those that are new.
 FindNewFields = Callable[[Report, date, Collection[str]], tuple[str, ...]]
@@ -105,7 +106,7 @@ class Builder:
         self.plans: dict[str, dict[str, Build]] = {r.name: plan_rows(r) for r in reports}
         self.targets = _plan_targets(reports, configured)
 
-    def build(self, days: Sequence[RawDay], passing: Mapping[str, frozenset[int]]) -> Batch:
+    def build(self, days: Sequence[Day], passing: Mapping[str, frozenset[int]]) -> Batch:
         """Stage days, in their order.
 
         Args:
@@ -127,9 +128,7 @@ class Builder:
                     batch.refuse(part, _describe_new_fields(report, raw.day, new))
         return batch
 
-    def _build_day(
-        self, batch: Batch, raw: RawDay, passing: Mapping[str, frozenset[int]]
-    ) -> set[str]:
+    def _build_day(self, batch: Batch, raw: Day, passing: Mapping[str, frozenset[int]]) -> set[str]:
         """Stage a day's rows; return the fields that the documentation does not name."""
         undocumented: set[str] = set()
         plans = [

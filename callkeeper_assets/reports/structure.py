@@ -12,6 +12,7 @@ from typing import Any, Final
 import psycopg
 from psycopg import sql
 
+from callkeeper_assets.database.locks import REPORT_TABLES_LOCK, lock_transaction
 from callkeeper_assets.reports.definition import ColumnType, ReportTable
 from callkeeper_assets.reports.errors import StructureError
 from callkeeper_assets.reports.names import ACCOUNT_COLUMN
@@ -52,7 +53,6 @@ _WIDER: Final[Mapping[str, tuple[str, ...]]] = {
     "bigint": ("numeric",),
     "date": ("timestamp without time zone",),
 }
-_LOCK: Final = 0x636B_0002
 
 _FIND = """
     SELECT
@@ -107,7 +107,7 @@ def prepare_table(url: str, connection: Connection, table: ReportTable, made_by:
 
 def _prepare(connection: Connection, table: ReportTable, made_by: str) -> None:
     with connection.transaction():
-        connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+        lock_transaction(connection, *REPORT_TABLES_LOCK)
         connection.execute(PATIENCE)
         found = _find(connection, table)
         if found is None:

@@ -1,8 +1,9 @@
 """Finds runs whose process is gone, marks them as failed and frees what they held.
 
-A run's process takes the run's lock before it says that it has started (`runs.storage`): one that
-has started and has no lock is dead. One whose process is on its way is left some time, which counts
-from its launch: it may have waited in the queue for hours. Dagster's daemon runs lost ones again.
+A run's process takes the run's lock before it says that it has started (`dagster_ext.storage`):
+one that has started and has no lock is dead. One whose process is on its way is left some time,
+which counts from its launch: it may have waited in the queue for hours. Dagster's daemon runs lost
+ones again.
 """
 
 import time

@@ -12,11 +12,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from callkeeper_assets.database.errors import LockLostError
-from callkeeper_assets.database.locks import Lock
+from callkeeper_assets.database.locks import RUN_LOCK, SOURCE_LOCK, Lock
 
-# Advisory locks have two numbers; this first one keeps runs apart from all other locks.
-_CLASS: Final = 0x434B5256
-_SOURCE_CLASS: Final = 0x434B5253
 _BETWEEN_LOOKS_SEC: Final = 0.1
 
 
@@ -40,7 +37,7 @@ def _take_run_lock(url: str, run_id: str) -> Lock:
     lock = Lock(url, f"run {run_id}")
     try:
         # Waits while somebody marks the run as ended, for some milliseconds.
-        lock.wait(_CLASS, _lock_number(run_id), shared=True)
+        lock.wait(RUN_LOCK, _lock_number(run_id), shared=True)
     except BaseException:
         lock.close()
         raise
@@ -91,7 +88,7 @@ def tried_run_lock_alone(url: str, run_id: str) -> Iterator[bool]:
         DatabaseError: The database cannot be reached.
     """
     with Lock(url, f"run {run_id}") as lock:
-        yield lock.attempt(_CLASS, _lock_number(run_id))
+        yield lock.attempt(RUN_LOCK, _lock_number(run_id))
 
 
 def is_run_gone(url: str, run_id: str, patience_sec: float) -> bool:
@@ -158,4 +155,4 @@ def _open_source_lock(url: str, source: str) -> Lock:
 
 
 def _source_key(source: str) -> tuple[int, int]:
-    return _SOURCE_CLASS, _lock_number(source)
+    return SOURCE_LOCK, _lock_number(source)

@@ -6,18 +6,13 @@
 from dataclasses import dataclass
 from datetime import date
 
+from callkeeper_assets.warehouse.accounts import FIND_ACCOUNT, MAKE_ACCOUNT, number_parameters
 from callkeeper_assets.warehouse.arrow import DAY, INT, TEXT, build_array
 from callkeeper_assets.warehouse.records import Account
 from callkeeper_assets.warehouse.session import Session
 
-_FIND = "SELECT account_id FROM general_accounts WHERE name = $1"
-_MAKE = """
-    WITH next AS (SELECT nextval(pg_get_serial_sequence('general_accounts', 'id')) AS id)
-    INSERT INTO general_accounts (id, account_id, caption, service, enabled, status, name)
-    SELECT id, id, $2, 'CallKeeper', true, 'new', $1 FROM next
-    ON CONFLICT (name) DO NOTHING
-    RETURNING account_id
-"""
+_FIND = number_parameters(FIND_ACCOUNT, ["name"])
+_MAKE = number_parameters(MAKE_ACCOUNT, ["name", "caption"])
 _UPDATE = """
     UPDATE general_accounts
     SET caption = $2,

@@ -7,11 +7,10 @@ filters. Only vetted names are put in; filters' values are bound.
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
 from typing import Final
 from zoneinfo import ZoneInfo
 
+from callkeeper_assets.database.sql_files import read_sql_of
 from callkeeper_assets.warehouse.call_fields import CALL_FIELDS, CallField
 from callkeeper_assets.warehouse.dimensions import CALLS, DATES, DIMENSIONS, FACTS, UNKNOWN_ID
 from callkeeper_assets.warehouse.filters import (
@@ -23,17 +22,9 @@ from callkeeper_assets.warehouse.filters import (
 )
 from callkeeper_assets.warehouse.odd_calls import OBJECT_PATTERN
 
+read_sql = read_sql_of("callkeeper_assets.warehouse")
+
 _PASS_ALL: Final = Condition("true")
-
-
-@cache
-def read_sql(name: str) -> str:
-    """Return the text of `sql/<name>.sql`, without comments at its beginning."""
-    text = (files("callkeeper_assets.warehouse") / "sql" / f"{name}.sql").read_text("utf-8")
-    lines = text.splitlines()
-    while lines and lines[0].startswith("--"):
-        lines.pop(0)
-    return "\n".join(lines).strip()
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ import psycopg
 
 from callkeeper_assets.database import connect
 from callkeeper_assets.local_time import split_day
+from callkeeper_assets.warehouse.accounts import find_account_by_name
 from callkeeper_assets.warehouse.call_sql import read_sql
 from callkeeper_assets.warehouse.dimensions import CALLS, FACTS
 from callkeeper_assets.warehouse.records import Account
@@ -147,14 +148,12 @@ def _days(first: date, last: date) -> list[date]:
 
 def _scope(connection: _Connection, account: Account, first: date, last: date) -> dict[str, object]:
     """Return the values that bound a check; empty if the warehouse does not know the source."""
-    row = connection.execute(
-        "SELECT account_id FROM general_accounts WHERE name = %s", (account.name,)
-    ).fetchone()
-    if row is None:
+    account_id = find_account_by_name(connection, account.name)
+    if account_id is None:
         return {}
     segments = [s for day in _days(first, last) for s in split_day(day, account.time_zone)]
     return {
-        "account_id": row[0],
+        "account_id": account_id,
         "first": first,
         "last": last,
         "starts_at": segments[0].starts_at,

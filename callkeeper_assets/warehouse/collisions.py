@@ -6,15 +6,12 @@ met, and must not become one in silence. Callbacks and calls of call tracking ha
 
 from collections.abc import Sequence
 from datetime import date
-from typing import Final
 
 import duckdb
 
+from callkeeper_assets.raw.call_ids import HASHED_IDS
 from callkeeper_assets.warehouse.call_sql import read_sql
 from callkeeper_assets.warehouse.records import Collision
-
-# From here on an id is a hash (`api.unified_calls`).
-HASHED_IDS: Final = 5_000_000_000_000_000
 
 
 def leave_out_collisions(

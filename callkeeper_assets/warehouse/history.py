@@ -14,11 +14,11 @@ import psycopg
 
 from callkeeper_assets.database import connect
 from callkeeper_assets.local_time import find_day
+from callkeeper_assets.warehouse.accounts import find_account_by_name
 from callkeeper_assets.warehouse.call_sql import read_sql
 
 EventKind = Literal["load", "webhook", "lost", "found", "healed", "gone"]
 
-_ACCOUNT: Final = "SELECT account_id FROM general_accounts WHERE name = %s"
 _BY_UNIVERSAL_ID: Final = """
     SELECT call_id FROM callkeeper_calls
     WHERE account_id = %(account_id)s AND ltrim(trim(universal_id), '0') = %(universal_id)s
@@ -102,11 +102,11 @@ def read_history(url: str, source: str, zone: ZoneInfo, call_id: int) -> CallHis
         call_id: the call's id in CallKeeper, or its id over all services.
     """
     with connect(url) as connection:
-        account = connection.execute(_ACCOUNT, (source,)).fetchone()
-        if account is None:
+        account_id = find_account_by_name(connection, source)
+        if account_id is None:
             return None
-        call_id = _find_call_id(connection, int(str(account[0])), call_id)
-        scope: dict[str, object] = {"account_id": account[0], "call_id": call_id}
+        call_id = _find_call_id(connection, account_id, call_id)
+        scope: dict[str, object] = {"account_id": account_id, "call_id": call_id}
         row = connection.execute(read_sql("history_call").encode(), scope).fetchone()
         present = None if row is None else PresentCall(*row)  # type: ignore[arg-type]
         events = [

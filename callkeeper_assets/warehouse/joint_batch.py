@@ -13,8 +13,9 @@ import duckdb
 import pyarrow as pa
 
 from callkeeper_assets.local_time import split_day
+from callkeeper_assets.raw.days import Day
 from callkeeper_assets.warehouse.arrow import BIGINT, INT, build_array
-from callkeeper_assets.warehouse.records import Account, RawDay
+from callkeeper_assets.warehouse.records import Account
 from callkeeper_assets.warehouse.transform import Batch
 
 _FRAME: Final = "part_frame"
@@ -25,7 +26,7 @@ class Part:
     """Calls of one source, each on one of the days."""
 
     account: Account
-    days: Sequence[RawDay]
+    days: Sequence[Day]
 
 
 class JointBatch:
@@ -47,7 +48,7 @@ class JointBatch:
             by_day.setdefault(day.day, []).append(day.calls.set_column(0, "call_id", numbers))
             places += [place] * count
             ids += day.calls["call_id"].to_pylist()
-        self.days = [RawDay(day, pa.concat_tables(by_day[day])) for day in sorted(by_day)]
+        self.days = [Day(day, pa.concat_tables(by_day[day])) for day in sorted(by_day)]
         numbered = {
             "number": build_array(range(len(ids)), BIGINT),
             "place": build_array(places, INT),
@@ -72,11 +73,9 @@ class JointBatch:
             )
             zone = part.account.time_zone
             yield Batch(
-                days=tuple(day.day for day in part.days),
+                fetched_at={day.day: day.fetched_at for day in part.days},
                 frame=_FRAME,
                 segments=[one for day in part.days for one in split_day(day.day, zone)],
-                webhooks_stay_from={day.day: day.webhooks_stay_from for day in part.days},
-                fetched_at={day.day: day.fetched_at for day in part.days},
             )
 
 
@@ -91,7 +90,7 @@ def part_counts(
     return by_place
 
 
-def _walk(parts: Sequence[Part]) -> Iterator[tuple[int, RawDay]]:
+def _walk(parts: Sequence[Part]) -> Iterator[tuple[int, Day]]:
     for place, part in enumerate(parts):
         for day in part.days:
             yield place, day

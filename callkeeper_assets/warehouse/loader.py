@@ -14,7 +14,13 @@ from typing import Final, Self
 
 import duckdb
 
-from callkeeper_assets.warehouse.account_row import AccountRow, find_account, update_account
+from callkeeper_assets.raw.days import Day
+from callkeeper_assets.warehouse.account_row import (
+    AccountRow,
+    find_account,
+    find_account_id,
+    update_account,
+)
 from callkeeper_assets.warehouse.batch_counts import (
     NewRows,
     count_batch,
@@ -22,7 +28,7 @@ from callkeeper_assets.warehouse.batch_counts import (
     credit_account,
 )
 from callkeeper_assets.warehouse.batches import group_days
-from callkeeper_assets.warehouse.call_sql import Plan, plan_load
+from callkeeper_assets.warehouse.call_sql import plan_load
 from callkeeper_assets.warehouse.dimension_rows import DimensionRows
 from callkeeper_assets.warehouse.filters import Filter
 from callkeeper_assets.warehouse.guard import find_refusal
@@ -34,16 +40,14 @@ from callkeeper_assets.warehouse.load_log import (
     write_failure,
     write_log,
 )
-from callkeeper_assets.warehouse.merge import Merger
+from callkeeper_assets.warehouse.merge import Change, Merger
 from callkeeper_assets.warehouse.migrate import ensure_schema
 from callkeeper_assets.warehouse.records import (
     Account,
     Guard,
     LoadedDay,
     Origin,
-    RawDay,
     RefusedDay,
-    RowCounts,
 )
 from callkeeper_assets.warehouse.selection import check_selection
 from callkeeper_assets.warehouse.session import Session
@@ -54,18 +58,8 @@ from callkeeper_assets.warehouse.transform import (
     segment_table,
 )
 
-__all__ = [
-    "Account",
-    "Guard",
-    "LoadedDay",
-    "RawDay",
-    "RefusedDay",
-    "RowCounts",
-    "load_days",
-    "log_failure",
-]
-
 _DEFAULT_GUARD: Final = Guard()
+_NOBODY: Final = 0
 
 
 @dataclass(frozen=True)
@@ -101,24 +95,26 @@ class _Load:
         session: Session,
         duck: duckdb.DuckDBPyConnection,
         account: Account,
-        plan: Plan,
+        tables: tuple[str, ...],
         *,
         run_id: str,
         origin: Origin,
         guard: Guard | None,
         within: Within | None,
         rows: DimensionRows,
+        writes: bool = True,
     ) -> None:
         self._session = session
         self._account = account
-        self._tables = plan.tables
+        self._tables = tables
         self._run_id = run_id
         self._origin = origin
         self._guard = guard
         self._within = within
         self._duck = duck
         self._rows = rows
-        self._row: AccountRow = find_account(session, account)
+        self._writes = writes
+        self._row = find_account(session, account) if writes else _look_for(session, account)
         self._merger = Merger(session, self._duck, self._row.account_id, origin)
 
     def merge(self, batch: Batch, made: NewRows | None = None) -> list[LoadedDay | RefusedDay]:
@@ -132,20 +128,24 @@ class _Load:
         with self._session.lock(self._row.account_id), self._rows.kept():
             self._merger.read_existing(batch)
             refused = self._find_refused(batch)
-            if made is None:
-                self._rows.resolve(self._tables)
-                made = count_new_rows(self._duck, self._tables)
-            self._merger.note_days(batch, refused)
-            changes = self._merger.plan()
-            loaded = [day for day in batch.days if day not in refused]
-            days = count_batch(self._duck, batch, self._tables, changes, loaded, new_rows=made)
+            self._merger.note_days(batch, refused, self._account)
+            left = [day for day in batch.days if day not in refused]
+            changes: Sequence[Change] = ()
+            days = [LoadedDay(day) for day in left]
+            if self._writes:
+                if made is None:
+                    self._rows.resolve(self._tables)
+                    made = count_new_rows(self._duck, self._tables)
+                changes = self._merger.plan()
+                days = count_batch(self._duck, batch, self._tables, changes, left, new_rows=made)
             with self._session.transaction():
-                self._merger.write(changes, head.started_at)
-                if loaded and self._origin == "api":
-                    days = self._note_days(days)
-                results: list[LoadedDay | RefusedDay] = [*days, *refused.values()]
+                results: list[LoadedDay | RefusedDay] = [
+                    *(self._write(head, changes, days) if self._writes else days),
+                    *refused.values(),
+                ]
                 results.sort(key=lambda result: result.day)
-                write_log(self._session, head, results, batch.fetched_at)
+                if self._writes:
+                    write_log(self._session, head, results, batch.fetched_at)
                 if self._within:
                     self._within(
                         BatchAtCommit(
@@ -160,6 +160,13 @@ class _Load:
                     )
         self._duck.execute(f"DROP TABLE {batch.frame}")
         return results
+
+    def _write(
+        self, head: LogHead, changes: Sequence[Change], days: list[LoadedDay]
+    ) -> list[LoadedDay]:
+        """Write the batch's changes, and what is remembered of its days."""
+        self._merger.write(changes, head.started_at)
+        return self._note_days(days) if days and self._origin == "api" else days
 
     def _find_refused(self, batch: Batch) -> dict[date, RefusedDay]:
         """Return the days that stay as they are: outdated ones, and those that the guard refuses.
@@ -180,7 +187,12 @@ class _Load:
         judged = [
             day for day in batch.days if day not in newest or newest[day] != batch.fetched_at[day]
         ]
-        return find_refused(self._merger, self._account, judged, self._guard) | outdated
+        refused = {
+            balance.day: RefusedDay(balance.day, reason)
+            for balance in self._merger.weigh_days(judged)
+            if (reason := find_refusal(self._account.name, balance, self._guard)) is not None
+        }
+        return refused | outdated
 
     def _note_days(self, days: list[LoadedDay]) -> list[LoadedDay]:
         account_id = self._row.account_id
@@ -202,30 +214,21 @@ def _explain_outdated(
     )
 
 
-def find_refused(
-    merger: Merger, account: Account, days: Collection[date], guard: Guard | None
-) -> dict[date, RefusedDay]:
-    """Return the days of the batch that must not be replaced; none without a guard."""
-    refused: dict[date, RefusedDay] = {}
-    if guard is None:
-        return refused
-    for balance in merger.weigh_days(days):
-        reason = find_refusal(account.name, balance, guard)
-        if reason is not None:
-            refused[balance.day] = RefusedDay(balance.day, reason)
-    return refused
+def _look_for(session: Session, account: Account) -> AccountRow:
+    """Return the source's row, without making one: no row has the number of one that is not."""
+    return AccountRow(find_account_id(session, account) or _NOBODY, is_new=False)
 
 
 class Loader:
     """Loads days of sources, one source after another, over one connection; close it after use.
 
+    The schema must be this version's (`migrate.ensure_schema`).
+
     Raises:
         DatabaseError: the database cannot be reached, or is too old.
-        SchemaError: its schema is newer than this program.
     """
 
     def __init__(self, url: str) -> None:
-        ensure_schema(url)
         self.session = Session(url)
         self._duck = open_duckdb()
 
@@ -239,34 +242,59 @@ class Loader:
     def load(
         self,
         account: Account,
-        days: Iterable[RawDay],
+        days: Iterable[Day],
         *,
         tables: Collection[str],
         filters: Mapping[str, Sequence[Filter]],
         run_id: str,
         origin: Origin = "api",
-        force: bool = False,
-        guard: Guard = _DEFAULT_GUARD,
+        guard: Guard | None = _DEFAULT_GUARD,
         within: Within | None = None,
+        writes: bool = True,
     ) -> Iterator[LoadedDay | RefusedDay]:
-        """As `load_days`."""
+        """Replace days of a source in the warehouse; yield each one's outcome once it is committed.
+
+        Days may come in any order, each once. A day that the guard refuses does not stop others.
+
+        Args:
+            account: the source.
+            days: read lazily, at most two batches ahead of what is yielded.
+            tables: chosen ones; rows of tables that are not chosen any more are deleted.
+            filters: by table.
+            run_id: goes into the load log.
+            origin: who told. What webhooks told of is merged call by call: the days' other calls
+                stay as they are, and a call that the source itself has told of is left out.
+            guard: how much of a day may vanish; None does without, as webhooks always do.
+            within: is called with each batch before it commits.
+            writes: whether anything is written by the load itself. If not, all but the writing is
+                done, no row is made for an unknown source, and the days that are yielded say
+                nothing but that the guard would let them be replaced.
+
+        Raises:
+            SelectionError: the tables do not go together.
+            FilterError: a filter cannot be meant.
+            BadDataError: a call lies outside its day, or is not JSON; nothing of its batch is
+                stored.
+            UnavailableError: the database went away; nothing of the batch is stored.
+        """
         plan = plan_load(check_selection(tables), filters, account.time_zone)
         load = _Load(
             self.session,
             self._duck,
             account,
-            plan,
+            plan.tables,
             run_id=run_id,
             origin=origin,
-            guard=None if force or origin == "webhook" else guard,
+            guard=None if origin == "webhook" else guard,
             within=within,
             rows=DimensionRows(self.session, self._duck),
+            writes=writes,
         )
         transformer = Transformer(self._duck, account.time_zone, plan)
         with ThreadPoolExecutor(1, "transform") as thread:
             try:
                 ahead: Future[Batch] | None = None
-                for batch in group_days(days):
+                for _, batch in group_days(days):
                     following = thread.submit(transformer.transform, batch) if batch else None
                     if ahead is not None and (following or ahead.done()):
                         yield from load.merge(ahead.result())
@@ -288,7 +316,7 @@ class Loader:
     ) -> Iterator[tuple[int, LoadedDay]]:
         """Merge what webhooks told of sources that have tables, filters and time zone in common.
 
-        As `load_days` with the origin `webhook`, for a fraction of its work for each source. Each
+        As `load` with the origin `webhook`, for a fraction of its work for each source. Each
         part is a transaction; yields its place and each of its days once that is committed.
         """
         zone = parts[0].account.time_zone
@@ -305,7 +333,7 @@ class Loader:
                     self.session,
                     self._duck,
                     parts[place].account,
-                    plan,
+                    plan.tables,
                     run_id=run_id,
                     origin="webhook",
                     guard=None,
@@ -318,64 +346,11 @@ class Loader:
         self._duck.execute(f"DROP TABLE {batch.frame}")
 
 
-def load_days(
-    url: str,
-    account: Account,
-    days: Iterable[RawDay],
-    *,
-    tables: Collection[str],
-    filters: Mapping[str, Sequence[Filter]],
-    run_id: str,
-    origin: Origin = "api",
-    force: bool = False,
-    guard: Guard = _DEFAULT_GUARD,
-    within: Within | None = None,
-) -> Iterator[LoadedDay | RefusedDay]:
-    """Replace days of a source in the warehouse; yields each day's outcome once it is committed.
-
-    Days may come in any order, each once. A day that the guard refuses does not stop the others.
-    The schema is brought up to date before.
-
-    Args:
-        url: of the database.
-        account: the source.
-        days: read lazily, at most two batches ahead of what is yielded.
-        tables: chosen ones; rows of tables that are not chosen any more are deleted.
-        filters: by table.
-        run_id: goes into the load log.
-        origin: who told. What webhooks told of is merged call by call: the days' other calls stay
-            as they are, and a call that the source itself has told of is left out.
-        force: do without the guard.
-        guard: how much of a day may vanish.
-        within: is called with each batch before it commits.
-
-    Raises:
-        SelectionError: the tables do not go together.
-        FilterError: a filter cannot be meant.
-        BadDataError: a call lies outside its day, or is not JSON; nothing of its batch is stored.
-        DatabaseError: the database cannot be reached, or is too old.
-        SchemaError: its schema is newer than this program.
-        UnavailableError: it went away; nothing of the batch is stored.
-    """
-    check_selection(tables)  # before a database is looked for
-    with Loader(url) as loader:
-        yield from loader.load(
-            account,
-            days,
-            tables=tables,
-            filters=filters,
-            run_id=run_id,
-            origin=origin,
-            force=force,
-            guard=guard,
-            within=within,
-        )
-
-
 def log_failure(
     url: str, account: Account, days: Collection[date], run_id: str, error: str
 ) -> None:
     """Put a row with the error into callkeeper_loads for each day."""
+    # What failed may be that the schema is newer: then nothing is written into it.
     ensure_schema(url)
     with Session(url) as session:
         row = find_account(session, account)

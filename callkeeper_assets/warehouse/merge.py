@@ -18,7 +18,7 @@ from callkeeper_assets.warehouse.call_sql import read_sql
 from callkeeper_assets.warehouse.collisions import leave_out_collisions
 from callkeeper_assets.warehouse.dimensions import CALLS, DIMENSIONS, FACTS
 from callkeeper_assets.warehouse.guard import DayBalance
-from callkeeper_assets.warehouse.records import Origin
+from callkeeper_assets.warehouse.records import Account, Origin
 from callkeeper_assets.warehouse.session import Session, as_list
 from callkeeper_assets.warehouse.tables import TABLES
 from callkeeper_assets.warehouse.transform import Batch
@@ -182,15 +182,14 @@ class Merger:
             balances.append(DayBalance(day, last, sent.get(day, 0), held, gone, most))
         return balances
 
-    def note_days(self, batch: Batch, refused: Collection[date]) -> None:
+    def note_days(self, batch: Batch, refused: Collection[date], account: Account) -> None:
         """Say which days are refused, and from when on calls of webhooks stay: relation `days`."""
         days = batch.days
+        stay_from = [account.webhooks_stay_from(batch.fetched_at[day]) for day in days]
         table = {
             "day": build_array(days, DAY),
             "is_refused": build_array([day in refused for day in days], INT),
-            "webhooks_stay_from": build_array(
-                [batch.webhooks_stay_from[day] for day in days], MOMENT
-            ),
+            "webhooks_stay_from": build_array(stay_from, MOMENT),
         }
         self._duck.register("days", pa.table(table))
 

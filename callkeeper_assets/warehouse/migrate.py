@@ -11,7 +11,7 @@ import psycopg
 from psycopg import sql
 
 from callkeeper_assets.database import connect, describe
-from callkeeper_assets.database.locks import Lock
+from callkeeper_assets.database.locks import MIGRATION_LOCK, Lock
 from callkeeper_assets.warehouse.changes import PATIENCE, change_patiently
 from callkeeper_assets.warehouse.errors import SchemaError
 from callkeeper_assets.warehouse.tables import TABLES
@@ -19,7 +19,6 @@ from callkeeper_assets.warehouse.tables import TABLES
 VERSION_TABLE: Final = "callkeeper_alembic_version"
 # The newest migration's revision; a test compares it with the folder.
 HEAD: Final = "0008"
-_LOCK: Final = 0x636B_0001
 
 _ELSEWHERE: Final = """
     SELECT n.nspname FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
@@ -42,7 +41,7 @@ def ensure_schema(url: str) -> None:
         if _revision(connection) == HEAD:
             return
     with Lock(url, "the tables' migration") as lock:
-        lock.wait(_LOCK)
+        lock.wait(MIGRATION_LOCK)
         revision = _revision(lock.connection)
         if revision != HEAD:
             _check_known(url, revision)

@@ -13,9 +13,9 @@ from typing import Any, Final
 import psycopg
 from psycopg import sql
 
+from callkeeper_assets.database.locks import DIMENSIONS_LOCK, lock_transaction
 from callkeeper_assets.warehouse.dimensions import DATES, DIMENSIONS, FACTS, UNKNOWN_ID
 from callkeeper_assets.warehouse.records import Deleted
-from callkeeper_assets.warehouse.session import DIMENSIONS_LOCK
 
 Connection = psycopg.Connection[Any]
 
@@ -26,7 +26,6 @@ _ROWS: Final = 50_000
 _PATIENCE: Final = "SET LOCAL lock_timeout = '2s'"
 _ATTEMPTS: Final = 20
 _PAUSE_SEC: Final = 3.0
-_LOCK: Final = "SELECT pg_advisory_xact_lock(%s)"
 _COUNT: Final = """
     SELECT count(*), coalesce(sum(pg_column_size(ROW(d.*))), 0)::bigint
     FROM {table} AS d
@@ -104,7 +103,7 @@ def _delete(connection: Connection, table: str, begin: int) -> Deleted | None:
         try:
             with connection.transaction():
                 connection.execute(_PATIENCE)
-                connection.execute(_LOCK, (DIMENSIONS_LOCK,))
+                lock_transaction(connection, DIMENSIONS_LOCK)
                 # Before the rows go: a kill between must not leave loads with ids that are gone.
                 connection.execute(_COUNT_DELETION)
                 row = connection.execute(_compose(_DELETE, table), places).fetchone()

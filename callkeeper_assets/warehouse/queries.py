@@ -19,13 +19,6 @@ from callkeeper_assets.warehouse.records import RowCounts
 if TYPE_CHECKING:
     import psycopg
 
-_LOADED_DAYS = """
-    SELECT d.day
-    FROM callkeeper_days AS d
-    JOIN general_accounts AS a ON a.account_id = d.account_id
-    WHERE a.name = %(name)s
-    ORDER BY d.day
-"""
 _OUTDATED_DAYS = """
     SELECT d.day
     FROM callkeeper_days AS d
@@ -190,11 +183,6 @@ def settled_calls(
         }
         ids = _all(connection.execute(_SETTLED_IDS, {**scope, **bounds}))
     return sum(days.values()), tuple(row[0] for row in ids)
-
-
-def loaded_days(url: str, account_name: str) -> list[date]:
-    """Return the days of a source that are in the warehouse, sorted."""
-    return [row[0] for row in _fetch(url, _LOADED_DAYS, {"name": account_name})]
 
 
 def outdated_days(url: str, account_name: str) -> list[date]:

@@ -5,12 +5,9 @@ Used by the loader and by whoever calls it; imports nothing heavy.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime
-from typing import TYPE_CHECKING, Final, Literal
+from datetime import date, datetime, timedelta
+from typing import Final, Literal
 from zoneinfo import ZoneInfo
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 Origin = Literal["api", "webhook"]
 
@@ -19,31 +16,28 @@ HANDFUL: Final = 5
 
 
 @dataclass(frozen=True)
-class RawDay:
-    """All calls of one day of a source, as received.
+class Account:
+    """The source that is loaded; found in general_accounts by its name.
 
     Attributes:
-        day: in the source's time zone.
-        calls: columns call_id (int64), called_at (timestamp[us, UTC]) and payload (string: the
-            call's JSON); one row a call, each inside the day.
-        webhooks_stay_from: calls that only a webhook told of stay if they are not older than this,
-            although they are not among `calls`: the source may show them later. None: none stays.
-        fetched_at: when the source answered; None if it was not asked.
+        webhook_grace: how long a call that only a webhook told of waits for the source to show it;
+            None of a source that takes no webhooks.
     """
-
-    day: date
-    calls: "pa.Table"
-    webhooks_stay_from: datetime | None = None
-    fetched_at: datetime | None = None
-
-
-@dataclass(frozen=True)
-class Account:
-    """The source that is loaded; found in general_accounts by its name."""
 
     name: str
     caption: str
     time_zone: ZoneInfo
+    webhook_grace: timedelta | None = None
+
+    def webhooks_stay_from(self, fetched_at: datetime | None) -> datetime | None:
+        """Since when calls of webhooks stay that an answer does not show; None: none stays.
+
+        Counted from when the answer was asked for, not from now: it could not have shown what came
+        after that.
+        """
+        if fetched_at is None or self.webhook_grace is None:
+            return None
+        return fetched_at - self.webhook_grace
 
 
 @dataclass(frozen=True)
@@ -100,7 +94,7 @@ class Collision:
 
 @dataclass(frozen=True)
 class LoadedDay:
-    """A day that is in the warehouse now.
+    """A day that is in the warehouse now; all but `day` is empty where nothing was written.
 
     Attributes:
         raw_calls: calls the source sent, before filters.
@@ -114,11 +108,11 @@ class LoadedDay:
     """
 
     day: date
-    raw_calls: int
-    rows: Mapping[str, int]
-    counts: Mapping[str, RowCounts]
-    non_final: int
-    unknown_fields: tuple[str, ...]
+    raw_calls: int = 0
+    rows: Mapping[str, int] = field(default_factory=dict)
+    counts: Mapping[str, RowCounts] = field(default_factory=dict)
+    non_final: int = 0
+    unknown_fields: tuple[str, ...] = ()
     unconfirmed: Mapping[str, int] = field(default_factory=dict)
     unusable_values: Mapping[str, int] = field(default_factory=dict)
     collisions: tuple[Collision, ...] = ()

@@ -15,10 +15,11 @@ from typing import Any, Final, LiteralString
 import psycopg
 from psycopg import sql
 
+from callkeeper_assets.database.locks import CALLS_LOCK, lock_transaction
 from callkeeper_assets.local_time import day_start, find_day
+from callkeeper_assets.warehouse.accounts import find_account_by_name
 from callkeeper_assets.warehouse.dimensions import CALLS, FACTS
 from callkeeper_assets.warehouse.records import Account, Deleted
-from callkeeper_assets.warehouse.session import LOCK_CLASS
 
 Connection = psycopg.Connection[Any]
 
@@ -30,8 +31,6 @@ _DAY_BOUNDS: Final = "day BETWEEN %(first)s AND %(last)s"
 _MOMENT_BOUNDS: Final = "called_at >= %(since)s AND called_at < %(until)s"
 _RECEIVED: Final = "coalesce(called_at, received_at) < %(until)s"
 
-_FIND_ACCOUNT: Final = "SELECT account_id FROM general_accounts WHERE name = %s"
-_LOCK: Final = "SELECT pg_advisory_xact_lock(%s, %s)"
 _COUNT: Final = """
     SELECT count(*), coalesce(sum(pg_column_size(ROW(t.*))), 0)::bigint
     FROM {table} AS t
@@ -127,8 +126,7 @@ class OldCalls:
         self._connection = connection
         self._zone = account.time_zone
         self._first_kept = first_kept
-        found = connection.execute(_FIND_ACCOUNT, (account.name,)).fetchone()
-        self.account_id: int | None = found[0] if found else None
+        self.account_id = find_account_by_name(connection, account.name)
         tables = [name for (name,) in connection.execute(_REPORT_TABLES).fetchall()]
         self._places = (
             *(
@@ -218,7 +216,7 @@ class OldCalls:
     @contextmanager
     def _transaction(self) -> Iterator[None]:
         with self._connection.transaction():
-            self._connection.execute(_LOCK, (LOCK_CLASS, self.account_id))
+            lock_transaction(self._connection, CALLS_LOCK, self.account_id)
             yield
 
     def _bounds(self, first: date, last: date) -> dict[str, object]:

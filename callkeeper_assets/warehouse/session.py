@@ -18,7 +18,7 @@ import pyarrow as pa
 from adbc_driver_manager._reader import AdbcRecordBatchReader
 
 from callkeeper_assets.database import build_conninfo, explain_failure
-from callkeeper_assets.database.locks import check_locks
+from callkeeper_assets.database.locks import CALLS_LOCK, DIMENSIONS_LOCK, check_locks
 from callkeeper_assets.database.settings import SET_NEWER
 from callkeeper_assets.privacy.numbers import erase_numbers
 from callkeeper_assets.warehouse.arrow import INT, build_array
@@ -41,12 +41,6 @@ _DATA = "22"
 _MISSING_TABLE = ("42P01", "42703")
 # Classes of SQLSTATE: connection, resources, operator's intervention, rollback of a transaction.
 _TRANSIENT = ("08", "53", "57", "40", "55")
-
-# First half of the advisory locks' keys: "ck", so that other programs' locks are not ours.
-LOCK_CLASS = 0x636B
-# Of a single number, which is none of those: held shared by who uses rows of dimensions that no
-# fact refers to yet, and alone by who deletes such rows.
-DIMENSIONS_LOCK = 0x636B_0003
 
 
 def as_list(values: pa.Array | pa.ChunkedArray) -> pa.Array:
@@ -176,7 +170,7 @@ class Session:
     @contextmanager
     def lock(self, account_id: int) -> Iterator[None]:
         """Keep every other writer of the source's calls waiting."""
-        with self._hold("", f"({LOCK_CLASS}, {account_id})"):
+        with self._hold("", f"({CALLS_LOCK}, {account_id})"):
             yield
 
     @contextmanager

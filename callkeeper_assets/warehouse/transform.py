@@ -13,6 +13,8 @@ import duckdb
 import pyarrow as pa
 
 from callkeeper_assets.local_time import Segment, split_day
+from callkeeper_assets.raw.call_ids import HASHED_IDS
+from callkeeper_assets.raw.days import Day
 from callkeeper_assets.warehouse.arrow import DAY, INT, MOMENT, build_array
 from callkeeper_assets.warehouse.call_sql import (
     Plan,
@@ -20,10 +22,10 @@ from callkeeper_assets.warehouse.call_sql import (
     build_transformation,
     read_sql,
 )
-from callkeeper_assets.warehouse.collisions import HASHED_IDS, leave_out_collisions
+from callkeeper_assets.warehouse.collisions import leave_out_collisions
 from callkeeper_assets.warehouse.errors import BadDataError
 from callkeeper_assets.warehouse.examination import Examiner, Seen
-from callkeeper_assets.warehouse.records import Collision, RawDay
+from callkeeper_assets.warehouse.records import Collision
 
 _RAW_COLUMNS = ("call_id", "called_at", "payload")
 
@@ -36,22 +38,25 @@ class Batch:
         frame: name of the table of the transformed calls, whether a table of the warehouse keeps
             them or not; call_id is unique.
         segments: of the days, in order.
-        webhooks_stay_from: by day, see `RawDay`; so `fetched_at`.
+        fetched_at: of each of the days, as in its details; None where the source was not asked.
         unknown_fields: by day, sorted.
         unusable_values: by day, how many values of a field could not be read, by the field's name.
         collisions: by day, calls that were left out, for another one has their id.
         has_hashed_ids: whether such ids can be among them: others are not looked at.
     """
 
-    days: tuple[date, ...]
+    fetched_at: dict[date, datetime | None]
     frame: str
     segments: list[Segment]
-    webhooks_stay_from: dict[date, datetime | None]
-    fetched_at: dict[date, datetime | None]
     unknown_fields: dict[date, tuple[str, ...]] = field(default_factory=dict)
     unusable_values: dict[date, dict[str, int]] = field(default_factory=dict)
     collisions: dict[date, tuple[Collision, ...]] = field(default_factory=dict)
     has_hashed_ids: bool = False
+
+    @property
+    def days(self) -> tuple[date, ...]:
+        """The days, as they came."""
+        return tuple(self.fetched_at)
 
 
 class Transformer:
@@ -65,7 +70,7 @@ class Transformer:
         self._plan = plan
         self._count = 0
 
-    def transform(self, days: Sequence[RawDay]) -> Batch:
+    def transform(self, days: Sequence[Day]) -> Batch:
         """Transform days.
 
         Raises:
@@ -81,11 +86,9 @@ class Transformer:
             self._run(frame, raw, segments, seen)
         largest_id, collisions = self._check_frame(frame, raw, days)
         return Batch(
-            days=tuple(day.day for day in days),
+            fetched_at={day.day: day.fetched_at for day in days},
             frame=frame,
             segments=segments,
-            webhooks_stay_from={day.day: day.webhooks_stay_from for day in days},
-            fetched_at={day.day: day.fetched_at for day in days},
             unknown_fields={day: tuple(sorted(names)) for day, names in seen.unknown.items()},
             unusable_values=self._count_unread(frame, raw, seen),
             collisions=collisions,
@@ -106,7 +109,7 @@ class Transformer:
         return bool(found.fetchall()[0][0])
 
     def _check_frame(
-        self, frame: str, raw: pa.Table, days: Sequence[RawDay]
+        self, frame: str, raw: pa.Table, days: Sequence[Day]
     ) -> tuple[int, dict[date, tuple[Collision, ...]]]:
         """Refuse calls outside their day; of a call on two days keep the later day's.
 
@@ -160,7 +163,7 @@ def open_duckdb() -> duckdb.DuckDBPyConnection:
     return connection
 
 
-def _with_day(raw: RawDay) -> pa.Table:
+def _with_day(raw: Day) -> pa.Table:
     calls = raw.calls.select(_RAW_COLUMNS)
     return calls.append_column("day", build_array([raw.day] * calls.num_rows, DAY))
 

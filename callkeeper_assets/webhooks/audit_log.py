@@ -10,6 +10,7 @@ from datetime import date, datetime
 from typing import Any
 
 from callkeeper_assets.database import connect
+from callkeeper_assets.warehouse.accounts import make_account
 from callkeeper_assets.webhooks.audit import AuditedDay, DayLoss, HeldPayload
 from callkeeper_assets.webhooks.inbox_queries import read_sql
 
@@ -46,7 +47,7 @@ def read_held(url: str, name: str, call_ids: Collection[int]) -> dict[int, list[
 def write_audit(url: str, name: str, days: Sequence[AuditedDay], run_id: str) -> None:
     """Bring the books of these days to what was found; makes the source's account if need be."""
     with connect(url) as connection:
-        connection.execute(read_sql("account"), {"name": name})
+        make_account(connection, name)
         for day in days:
             values: dict[str, object] = {
                 "name": name,

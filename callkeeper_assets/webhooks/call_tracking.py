@@ -11,7 +11,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from callkeeper_assets.api.calls import read_call_id
+from callkeeper_assets.raw.call_ids import read_call_id
 from callkeeper_assets.webhooks.document import Document, read_value
 
 # Those of the vendor's list that no webhook of a callback has.

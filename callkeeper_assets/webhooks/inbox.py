@@ -13,8 +13,9 @@ import psycopg
 from psycopg.errors import LockNotAvailable
 
 from callkeeper_assets.database import DatabaseError, connect, database_url, describe
-from callkeeper_assets.personal_data.settings import note_setting
 from callkeeper_assets.privacy.rule import Rule
+from callkeeper_assets.privacy.settings import note_setting
+from callkeeper_assets.warehouse.accounts import FIND_ACCOUNTS, MAKE_ACCOUNT
 from callkeeper_assets.warehouse.errors import WarehouseError
 from callkeeper_assets.warehouse.migrate import ensure_schema
 from callkeeper_assets.webhooks.connections import (
@@ -32,7 +33,6 @@ STORES_AT_ONCE: Final = 2
 _IMPATIENT: Final = f"connect_timeout=3&tcp_user_timeout={STATEMENT_MS}"
 # For a server that does not even say that it gave up.
 _LONGEST_SEC: Final = 8.0
-_FIND: Final = "SELECT name, account_id FROM general_accounts WHERE name = ANY(%(names)s)"
 
 _Result = TypeVar("_Result")
 
@@ -195,6 +195,6 @@ async def _find_accounts(connection: Connection, accounts: dict[str, int], names
     # A first load may be making the same account.
     async with waiting_for_locks(connection):
         for name in missing:
-            await connection.execute(read_sql("account"), {"name": name})
-        found = await connection.execute(_FIND, {"names": missing})
+            await connection.execute(MAKE_ACCOUNT, {"name": name, "caption": name})
+        found = await connection.execute(FIND_ACCOUNTS, {"names": missing})
         accounts.update(dict(await found.fetchall()))

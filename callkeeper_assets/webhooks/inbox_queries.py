@@ -7,13 +7,14 @@ process it does not belong here.
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from functools import cache
-from importlib.resources import files
 from typing import Any, Literal
 
 from callkeeper_assets.database import connect
+from callkeeper_assets.database.sql_files import read_sql_of
 
 State = Literal["new", "processed", "hint", "rejected"]
+
+read_sql = read_sql_of("callkeeper_assets.webhooks")
 
 
 @dataclass(frozen=True)
@@ -90,12 +91,6 @@ class Silence:
 
     last_at: datetime | None
     calls_since: int
-
-
-@cache
-def read_sql(name: str) -> bytes:
-    """Return the text of `sql/<name>.sql`."""
-    return (files("callkeeper_assets.webhooks") / "sql" / f"{name}.sql").read_bytes()
 
 
 def list_waiting(url: str) -> list[Waiting]:

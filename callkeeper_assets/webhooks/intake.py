@@ -19,7 +19,6 @@ from callkeeper_assets.webhooks.delivery import Delivery
 from callkeeper_assets.webhooks.inbox import STORES_AT_ONCE, Inbox, InboxAwayError
 from callkeeper_assets.webhooks.metrics import Metrics
 from callkeeper_assets.webhooks.spool import Spool
-from callkeeper_assets.webhooks.spool_file import SpoolFile
 
 _logger = logging.getLogger(__name__)
 
@@ -155,7 +154,7 @@ class Intake:
             except InboxAwayError as error:
                 self._note_loss(error)
             else:
-                self._metrics.repeats += repeats
+                self._metrics.repeats.inc(repeats)
                 return
         try:
             async with self._spool_alone:
@@ -175,30 +174,29 @@ class Intake:
     async def _drain_some(self) -> None:
         """Move the spool's next deliveries into the inbox."""
         async with self._spool_alone:
-            found = await self._read_spool()
-            if found is None:
+            deliveries = await self._read_spool()
+            if not deliveries:
                 return
-            file, deliveries, position = found
             try:
-                self._metrics.repeats += await self.inbox.store(deliveries)
+                self._metrics.repeats.inc(await self.inbox.store(deliveries))
             except InboxAwayError as error:
                 self._note_loss(error)
                 # Were it for what is in the spool, this would go round and round.
                 self._drain_from = time.monotonic() + _LONGEST_PAUSE_SEC
                 return
-            file.forget(len(deliveries), position)
+            self._spool.forget_read()
             if not self._spool.waiting:
                 # Removes the files.
                 await self._read_spool()
                 _logger.info("The spool is drained: all of it is in the inbox.")
 
-    async def _read_spool(self) -> tuple[SpoolFile, list[Delivery], int] | None:
+    async def _read_spool(self) -> list[Delivery]:
         try:
             return await asyncio.to_thread(self._spool.read, _MOST_DRAINED_AT_ONCE)
         except (OSError, msgspec.DecodeError) as error:
             _logger.error("The spool cannot be read: %s. Its files stay.", error)  # noqa: TRY400
             self._drain_from = time.monotonic() + _UNREADABLE_PAUSE_SEC
-            return None
+            return []
 
     # The connection, and what others left.
 

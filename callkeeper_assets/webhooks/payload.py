@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from callkeeper_assets.api.calls import read_call_id
+from callkeeper_assets.raw.call_ids import read_call_id
 from callkeeper_assets.webhooks.document import (
     Document,
     Format,

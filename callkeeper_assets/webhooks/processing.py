@@ -15,14 +15,14 @@ import duckdb
 from callkeeper_assets.api.redaction import excerpt
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.local_time import find_day
-from callkeeper_assets.raw.days import build_table
+from callkeeper_assets.raw.days import Day, build_table
 from callkeeper_assets.raw.store import RawStore
 from callkeeper_assets.warehouse.account_row import find_account
 from callkeeper_assets.warehouse.errors import BadDataError
 from callkeeper_assets.warehouse.joint_batch import Part
 from callkeeper_assets.warehouse.load_log import read_newest_fetches
 from callkeeper_assets.warehouse.loader import BatchAtCommit, Loader
-from callkeeper_assets.warehouse.records import Account, LoadedDay, RawDay
+from callkeeper_assets.warehouse.records import LoadedDay
 from callkeeper_assets.warehouse.session import Session
 from callkeeper_assets.webhooks.call_tracking import Hint, guess_days, read_hint
 from callkeeper_assets.webhooks.document import UnreadableError, read_document
@@ -122,7 +122,7 @@ class InboxProcessor:
         self.source = source
         self._store = store
         self._run_id = run_id
-        self._account = Account(source.name, source.caption, source.time_zone)
+        self._account = source.account
         self.account_id = find_account(self._session, self._account).account_id
         self.processed = Processed()
         self._wanted: dict[date, list[_Word]] = {}
@@ -352,11 +352,11 @@ def _judge(words: Iterable[_Word]) -> list[Verdict]:
     return [verdict for word in words for verdict in word.judge(None)]
 
 
-def _build_day(day: date, words: Sequence[_Word]) -> RawDay:
+def _build_day(day: date, words: Sequence[_Word]) -> Day:
     calls = sorted(
         (word.best.call for word in words), key=lambda call: (call.called_at, call.call_id)
     )
-    return RawDay(
+    return Day(
         day,
         build_table(
             [call.call_id for call in calls],

@@ -11,7 +11,8 @@ from typing import Final
 
 import msgspec
 
-from callkeeper_assets.api.calls import key_calls, read_call_id
+from callkeeper_assets.api.calls import key_calls
+from callkeeper_assets.raw.call_ids import read_call_id
 from callkeeper_assets.warehouse.call_fields import FIELDS_BY_PATH
 from callkeeper_assets.webhooks.document import (
     Document,

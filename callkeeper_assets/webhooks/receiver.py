@@ -24,7 +24,12 @@ from callkeeper_assets.database import DatabaseError, database_url
 from callkeeper_assets.webhooks.access_log import AccessLog
 from callkeeper_assets.webhooks.delivery import Delivery, number_receipts
 from callkeeper_assets.webhooks.gate import Gate
-from callkeeper_assets.webhooks.inbox_queries import list_hinted_days, list_waiting
+from callkeeper_assets.webhooks.inbox_queries import (
+    HintedDay,
+    Waiting,
+    list_hinted_days,
+    list_waiting,
+)
 from callkeeper_assets.webhooks.intake import Intake
 from callkeeper_assets.webhooks.metrics import Metrics
 from callkeeper_assets.webhooks.payload import read_payload
@@ -108,7 +113,7 @@ class Receiver:
         name, size = "", 0
         if request.sender is not None:
             name, size = request.sender.name, request.size
-        self._metrics.requests[name, status] += 1
+        self._metrics.count_request(name, status)
         self._metrics.seconds.observe(seconds)
         self._log.write(name, status, size, seconds)
 
@@ -138,18 +143,20 @@ class Receiver:
 
     async def _show_metrics(self, _request: AsgiRequest) -> Response:
         metrics = self._metrics
-        metrics.spooled = self._intake.spooled
-        metrics.is_database_reachable = self._intake.inbox.is_connected
+        metrics.spooled.set(self._intake.spooled)
+        metrics.is_database_reachable.set(self._intake.inbox.is_connected)
         await asyncio.to_thread(self._count_waiting)
         return Response(metrics.render(), media_type=_METRICS_TYPE)
 
     def _count_waiting(self) -> None:
         """Count by a connection of its own: with a great backlog it takes its time."""
-        self._metrics.waiting, self._metrics.hinted = [], Counter()
-        if not self._intake.inbox.is_connected:
-            return
-        with contextlib.suppress(DatabaseError, psycopg.Error):
-            url = database_url()
-            waiting, hinted = list_waiting(url), list_hinted_days(url)
-            self._metrics.waiting = [(one.source, one.payloads, one.oldest) for one in waiting]
-            self._metrics.hinted = Counter(one.source for one in hinted)
+        waiting: list[Waiting] = []
+        hinted: list[HintedDay] = []
+        if self._intake.inbox.is_connected:
+            with contextlib.suppress(DatabaseError, psycopg.Error):
+                url = database_url()
+                waiting, hinted = list_waiting(url), list_hinted_days(url)
+        self._metrics.set_waiting(
+            [(one.source, one.payloads, one.oldest) for one in waiting],
+            Counter(one.source for one in hinted),
+        )

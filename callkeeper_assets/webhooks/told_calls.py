@@ -5,60 +5,54 @@ not. Here nothing is written: the calls are read from the inbox beside the day's
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import date, datetime, timedelta
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.local_time import day_start
-from callkeeper_assets.raw.days import build_table
+from callkeeper_assets.raw.days import Day, build_table
 from callkeeper_assets.raw.errors import MissingDayError, UnreadableDayError
 from callkeeper_assets.raw.store import RawStore
 from callkeeper_assets.warehouse.account_row import find_account_id
-from callkeeper_assets.warehouse.records import Account, RawDay
 from callkeeper_assets.warehouse.session import Session
 from callkeeper_assets.webhooks.forgotten_told import read_forgotten_told
 from callkeeper_assets.webhooks.inbox_rows import Row, read_received
 from callkeeper_assets.webhooks.last_words import Told, group_by_call, read_told
 from callkeeper_assets.webhooks.raw_call import RawCall, UnusablePayloadError
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-
 # A webhook does not come before its call, but clocks differ.
 _EARLIEST: Final = timedelta(hours=1)
 
 
-def add_told_calls(
-    url: str, source: Source, day: date, calls: "pa.Table", fetched_at: datetime
-) -> "pa.Table":
-    """Return a day's raw calls with those that only webhooks have told of, by time and id.
+def add_told_calls(url: str, source: Source, day: Day) -> Day:
+    """Return a day, as it was fetched, with the calls that only webhooks have told of.
 
     Args:
         url: of the database.
         source: takes webhooks or not.
-        day: in the source's time zone.
-        calls: the day's raw calls: columns call_id, called_at, payload.
-        fetched_at: when they were fetched.
+        day: of raw calls.
 
     Raises:
         DatabaseError: it cannot be reached.
         UnavailableError: it went away.
     """
-    stay_from = source.webhooks_stay_from(fetched_at)
-    start, end = (day_start(one, source.time_zone) for one in (day, day + timedelta(days=1)))
+    stay_from = source.account.webhooks_stay_from(day.fetched_at)
+    first, last = day.day, day.day + timedelta(days=1)
+    start, end = (day_start(one, source.time_zone) for one in (first, last))
     if source.webhook is None or stay_from is None or stay_from >= end:
-        return calls
+        return day
     # Without an end, each day of years that a refresh left within its grace would cost a look at
     # all that ever came after it. What comes even later has the next refresh read the day again.
     came = (start - _EARLIEST, end + source.webhook.grace)
-    known = set(calls["call_id"].to_pylist())
+    known = set(day.call_ids)
     told = [
         call
         for call in _read_last_words(url, source, *came)
         if max(start, stay_from) <= call.called_at < end and call.call_id not in known
     ]
     if not told:
-        return calls
+        return day
     import pyarrow as pa  # noqa: PLC0415 -- most sources take no webhooks
 
     added = build_table(
@@ -66,13 +60,14 @@ def add_told_calls(
         [int(call.called_at.timestamp()) for call in told],
         [call.payload for call in told],
     )
-    both = pa.concat_tables([calls.select(added.column_names), added], promote_options="permissive")
-    return both.sort_by([("called_at", "ascending"), ("call_id", "ascending")])
+    tables = [day.calls.select(added.column_names), added]
+    both = pa.concat_tables(tables, promote_options="permissive")
+    return replace(day, calls=both.sort_by([("called_at", "ascending"), ("call_id", "ascending")]))
 
 
 def read_days_of_reports(
     url: str, store: RawStore, source: Source, days: Sequence[date], unreadable: dict[date, str]
-) -> Iterator[RawDay]:
+) -> Iterator[Day]:
     """Read the days' calls; put days whose raw calls cannot be read into `unreadable`, with why.
 
     The one place where a report's calls come from: raw calls, and what only webhooks told of yet.
@@ -83,8 +78,7 @@ def read_days_of_reports(
             unreadable[day] = problem
             continue
         try:
-            calls, details = store.read(source.name, day)
-            yield RawDay(day, add_told_calls(url, source, day, calls, details.fetched_at))
+            yield add_told_calls(url, source, store.read(source.name, day))
         except MissingDayError:
             unreadable[day] = ""
         except UnreadableDayError as error:
@@ -95,9 +89,7 @@ def _read_last_words(
     url: str, source: Source, since: datetime, until: datetime
 ) -> Iterator[RawCall]:
     with Session(url) as session:
-        account_id = find_account_id(
-            session, Account(source.name, source.caption, source.time_zone)
-        )
+        account_id = find_account_id(session, source.account)
         rows = read_received(session, account_id, since, until) if account_id else []
         fields = source.webhook.fields if source.webhook else {}
         forgotten = read_forgotten_told(session, account_id, fields) if account_id else None

@@ -7,9 +7,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from callkeeper_assets.api import limits
 from callkeeper_assets.api.client import CallKeeperClient
 from callkeeper_assets.api.session import RetryPolicy
+from callkeeper_assets.raw.days import Day
 from callkeeper_assets_tests.api.fake_source import Answer, Asked, FakeSource, run_fake_source
 
 KEY = "0123456789abcdef0123456789abcdef"
@@ -18,10 +18,14 @@ QUICK = RetryPolicy(first_pause_sec=0.001, longest_pause_sec=0.002, longest_retr
 ConnectTo = Callable[..., tuple[CallKeeperClient, FakeSource]]
 
 
-@pytest.fixture(autouse=True)
-def own_limits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Limits hold for a key as long as the process lives: one test's must not slow another's."""
-    monkeypatch.setattr(limits, "_limits", {})
+def payloads_of(day: Day) -> list[bytes]:
+    """Return the JSON text of each call of a day."""
+    return [text.encode() for text in day.calls["payload"].to_pylist()]
+
+
+def epochs_of(day: Day) -> list[int]:
+    """Return the time of each call of a day: seconds since 1970."""
+    return [int(moment.timestamp()) for moment in day.calls["called_at"].to_pylist()]
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ from callkeeper_assets.simulator.running import run_simulator
 from callkeeper_assets.simulator.settings import AccountSettings, AnswerSettings
 from callkeeper_assets_tests.api.conftest import KEY, QUICK, ConnectTo
 from callkeeper_assets_tests.api.fake_source import Answer, Asked, calls_answer, run_fake_source
+from callkeeper_assets_tests.extent import examples
 
 DAY = date(2026, 1, 5)
 DAYS = [DAY + timedelta(days=n) for n in range(6)]
@@ -60,7 +61,7 @@ def test_a_cap_loses_no_call_and_is_remembered(api: ApiName, keeps: str, cap: in
         for day in client.fetch_days(DAYS):
             truth = account.truth(day.day, day.day, api=api).calls
             assert sorted(day.call_ids) == sorted(one["call_id"] for one in truth)  # type: ignore[type-var]
-            requests.append(day.requests)
+            requests.append(day.details.requests)
     assert max(requests[1:]) <= 9, requests
 
 
@@ -70,14 +71,14 @@ def test_a_cap_of_five_thousand_newest_calls_loses_none() -> None:
         assert [len(day) for day in days] == [12_000] * 2
         assert account.truth(DAY, DAY, has_calls=False).count == 12_000
     # Seven found the cap, and their answers are used; then eight windows of three hours.
-    assert days[0].requests == 9
-    assert days[1].requests == 8
+    assert days[0].details.requests == 9
+    assert days[1].details.requests == 8
 
 
 def test_a_normal_account_pays_nothing() -> None:
     """An answer has the calls of the seconds beside the day as well."""
     with _open("callkeeper", 495, parallel_days=4) as (client, account):
-        assert all(day.requests == 1 for day in client.fetch_days(DAYS))
+        assert all(day.details.requests == 1 for day in client.fetch_days(DAYS))
         assert account.requests["getCallsInfo"] == len(DAYS)
 
 
@@ -90,8 +91,8 @@ def test_a_large_account_pays_one_check_for_each_answer_larger_than_any_before(
         # Days differ by the calls of the second after midnight.
         assert account.requests["getCallsInfo"] <= len(DAYS) + 2 * 2
         account.add(DAY, 5)
-        assert client.fetch_day(DAY).requests == 3
-        assert client.fetch_day(DAY).requests == 1
+        assert client.fetch_day(DAY).details.requests == 3
+        assert client.fetch_day(DAY).details.requests == 1
 
 
 def test_calls_that_come_while_an_answer_is_checked_are_no_cap(connect_to: ConnectTo) -> None:
@@ -112,8 +113,8 @@ def test_calls_that_come_while_an_answer_is_checked_are_no_cap(connect_to: Conne
 
     client, source = connect_to(answer, check_answers_from=500)
     day = client.fetch_day(DAY)
-    assert (len(day), day.requests, len(source.asked)) == (504, 4, 4)
-    assert client.fetch_day(DAY).requests == 4
+    assert (len(day), day.details.requests, len(source.asked)) == (504, 4, 4)
+    assert client.fetch_day(DAY).details.requests == 4
 
 
 def test_the_setting_says_from_which_size_on(connect_to: ConnectTo) -> None:
@@ -158,7 +159,7 @@ def _capped(times: dict[int, int], cap: int, *, keeps_newest: bool) -> Callable[
     return answer
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(15), deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     quarters=st.lists(st.integers(0, 3 * 96 - 1), max_size=80),
     cap=st.integers(10, 40),

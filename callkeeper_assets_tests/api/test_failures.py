@@ -181,7 +181,7 @@ def test_no_rows_found_is_an_empty_day_with_whatever_status(
 ) -> None:
     client, _ = connect_to(lambda _: failure_answer("No rows found", status))
     day = client.fetch_day(DAY)
-    assert (len(day), list(day), day.requests) == (0, [], 1)
+    assert (len(day), day.call_ids, day.details.requests) == (0, [], 1)
 
 
 def test_no_rows_found_with_a_servers_error_is_an_error(connect_to: ConnectTo) -> None:

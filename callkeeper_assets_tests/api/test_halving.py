@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from callkeeper_assets.api.client import CallKeeperClient
 from callkeeper_assets.api.errors import AbortError, RetryLaterError
 from callkeeper_assets.api.windows import window_of_day
-from callkeeper_assets_tests.api.conftest import KEY, ConnectTo
+from callkeeper_assets_tests.api.conftest import KEY, ConnectTo, epochs_of
 from callkeeper_assets_tests.api.fake_source import (
     Answer,
     Asked,
@@ -22,6 +22,7 @@ from callkeeper_assets_tests.api.fake_source import (
     run_fake_source,
 )
 from callkeeper_assets_tests.api.test_windows import ZONES
+from callkeeper_assets_tests.extent import examples
 
 DAY = date(2026, 1, 5)
 WINDOW = window_of_day(DAY, ZoneInfo("Europe/Moscow"))
@@ -59,10 +60,10 @@ def test_a_window_refused_for_its_size_is_halved(connect_to: ConnectTo, refusal:
     client, source = connect_to(_refuse_over(3, refusal))
     day = client.fetch_day(DAY)
     assert day.call_ids == OF_THE_DAY
-    assert day.epochs == [TIMES[i] for i in OF_THE_DAY]
+    assert epochs_of(day) == [TIMES[i] for i in OF_THE_DAY]
     answered = [asked for asked in source.asked if asked.end - asked.start <= 3 * 3600 + 2]
     assert len(answered) == 8
-    assert day.requests == len(source.asked)
+    assert day.details.requests == len(source.asked)
 
 
 def test_a_window_that_times_out_is_halved_at_once(connect_to: ConnectTo) -> None:
@@ -98,7 +99,7 @@ def test_a_window_whose_answer_comes_in_drops_is_halved(connect_to: ConnectTo) -
 
 def test_the_next_day_starts_with_the_window_that_was_answered(connect_to: ConnectTo) -> None:
     client, source = connect_to(_refuse_over(1, REFUSALS["413"]))
-    requests = [client.fetch_day(DAY + timedelta(days=i)).requests for i in range(5)]
+    requests = [client.fetch_day(DAY + timedelta(days=i)).details.requests for i in range(5)]
     # 24, 12, 6, 3, 1.5 h are refused once; then every other day tries 1.5 h again.
     assert requests == [5 + 32, 32, 1 + 32, 32, 1 + 32]
     assert sum(requests) == len(source.asked)
@@ -136,7 +137,7 @@ def test_neither_reading_of_the_bounds_loses_or_doubles_a_call(
     assert [i for day in days for i in day.call_ids] == list(TIMES)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(
     zone=st.sampled_from(ZONES),
     first=st.dates(date(1996, 1, 1), date(2036, 12, 31)),

@@ -23,9 +23,10 @@ from callkeeper_assets.api.windows import window_of_day
 from callkeeper_assets.simulator.account import Account
 from callkeeper_assets.simulator.running import run_simulator
 from callkeeper_assets.simulator.settings import AccountSettings, AnswerSettings
-from callkeeper_assets_tests.api.conftest import KEY, QUICK, ConnectTo
+from callkeeper_assets_tests.api.conftest import KEY, QUICK, ConnectTo, payloads_of
 from callkeeper_assets_tests.api.fake_source import Answer, Asked, calls_answer, json_answer
 from callkeeper_assets_tests.api.test_unified import call, failure, read_path
+from callkeeper_assets_tests.extent import examples
 
 DAY = date(2026, 1, 5)
 MOSCOW = ZoneInfo("Europe/Moscow")
@@ -127,7 +128,7 @@ def test_a_zone_with_summer_time_is_named_on_the_day_of_its_change(day: date) ->
         assert "as if the bounds were read in Europe/Berlin" in _fail(client, day)
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(30), deadline=None, suppress_health_check=list(HealthCheck))
 @example(api="callkeeper", calls_per_day=2, seed=0, bounds="heeded", bounds_zone="UTC+03:00")
 @given(
     api=st.sampled_from(APIS),
@@ -164,7 +165,7 @@ def test_no_call_of_a_small_account_is_lost_without_an_error(
         try:
             for fetched in client.fetch_days(days):
                 found[fetched.day] = sorted(fetched.call_ids)
-                kept.update(one.call_id for one in fetched.unusable)
+                kept.update(one.key for one in fetched.unusable)
         except BadDataError:
             assert (bounds, bounds_zone) != ("heeded", "")
             return
@@ -206,9 +207,9 @@ def test_a_single_call_that_comes_with_every_window_is_named_and_blocks_no_year(
     client, _ = connect_to(_account(*_calls(20), always=(odd,)))
     days = list(client.fetch_days(DAY + timedelta(days=n) for n in range(365)))
     assert sum(len(day) for day in days) == 20 + 1
-    assert {day.day for day in days if not day.strays} == {DAY + timedelta(days=40)}
-    assert days[0].strays == (777,)
-    assert days[0].requests == 2
+    assert {day.day for day in days if not day.details.strays} == {DAY + timedelta(days=40)}
+    assert days[0].details.strays == (777,)
+    assert days[0].details.requests == 2
     assert days[40].call_ids == [777]
 
 
@@ -226,9 +227,9 @@ def test_a_few_calls_chosen_by_the_time_of_ordering_are_named(connect_to: Connec
 
     client, _ = connect_to(answer)
     day = client.fetch_day(DAY)
-    assert (len(day), day.strays) == (300, (500, 501))
+    assert (len(day), day.details.strays) == (300, (500, 501))
     # No other window has them: they are kept aside, and listed.
-    assert [(one.call_id, one.reason) for one in day.unusable] == [
+    assert [(one.key, one.reason) for one in day.unusable] == [
         (500, ORDERED_HERE),
         (501, ORDERED_HERE),
     ]
@@ -267,8 +268,8 @@ def test_a_call_without_a_time_of_its_own_is_no_proof(connect_to: ConnectTo) -> 
 
     client, _ = connect_to(answer, api="ckct")
     day = client.fetch_day(DAY)
-    assert (day.call_ids, day.strays) == ([5], ())
-    assert [record.call_id for record in day.unusable] == [9]
+    assert (day.call_ids, day.details.strays) == ([5], ())
+    assert [record.key for record in day.unusable] == [9]
 
 
 def test_calls_of_the_second_on_either_side_are_no_strays(connect_to: ConnectTo) -> None:
@@ -279,5 +280,5 @@ def test_calls_of_the_second_on_either_side_are_no_strays(connect_to: ConnectTo)
     ]
     client, source = connect_to(_account(*_calls(5), *beside))
     day = client.fetch_day(DAY)
-    assert (len(day), day.strays, len(source.asked)) == (5, (), 1)
-    assert json.loads(day.payloads[0])["id"] == 1
+    assert (len(day), day.details.strays, len(source.asked)) == (5, (), 1)
+    assert json.loads(payloads_of(day)[0])["id"] == 1

@@ -25,6 +25,7 @@ from callkeeper_assets.simulator.running import RunningSimulator, run_simulator
 from callkeeper_assets.simulator.settings import AccountSettings, AnswerSettings
 from callkeeper_assets_tests.api.conftest import KEY, QUICK, ConnectTo
 from callkeeper_assets_tests.api.fake_source import Answer, Asked, json_answer, run_fake_source
+from callkeeper_assets_tests.extent import examples
 
 DAY = date(2026, 3, 2)
 START = int(datetime(2026, 3, 1, 21, tzinfo=UTC).timestamp())
@@ -199,7 +200,7 @@ class MovingList:
         return json_answer(rows)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     calls=st.integers(0, 45),
     moves=st.lists(st.tuples(st.booleans(), st.integers(0, 60)), max_size=14),
@@ -267,7 +268,7 @@ def test_a_full_account_is_learned_and_costs_no_page_twice() -> None:
     account = AccountSettings(key=KEY, name="m", calls_per_day=1000, rhythm="flat")
     now = datetime(2026, 6, 1, tzinfo=UTC)
     with run_simulator([account], now=now) as sim, open_client(sim, parallel_days=1) as client:
-        requests = [client.fetch_day(DAY + timedelta(days=n)).requests for n in range(5)]
+        requests = [client.fetch_day(DAY + timedelta(days=n)).details.requests for n in range(5)]
     assert sum(requests[1:]) <= 4 * 4
     assert max(requests[2:]) <= 4
 

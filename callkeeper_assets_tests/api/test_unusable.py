@@ -13,17 +13,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from callkeeper_assets.api import unified_calls
 from callkeeper_assets.api.answers import read_calls
 from callkeeper_assets.api.calls import ELSEWHERE, KeyedCalls
 from callkeeper_assets.api.errors import BadDataError, RetryLaterError
 from callkeeper_assets.api.names import ApiName
 from callkeeper_assets.api.troubles import Trouble
 from callkeeper_assets.api.unified_answers import read_page
-from callkeeper_assets_tests.api.conftest import ConnectTo
+from callkeeper_assets.raw import call_ids
+from callkeeper_assets_tests.api.conftest import ConnectTo, payloads_of
 from callkeeper_assets_tests.api.fake_source import Answer, Asked, calls_answer, json_answer
 from callkeeper_assets_tests.api.keying import key_payloads
 from callkeeper_assets_tests.api.test_unified import DAY, START, call, read_path
+from callkeeper_assets_tests.extent import examples
 
 # A number that must be in no reason, wherever the source puts it.
 PHONE = "79161234567"
@@ -179,7 +180,7 @@ anything: st.SearchStrategy[Any] = st.recursive(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=list(HealthCheck))
 @given(records=st.lists(anything, max_size=5))
 @pytest.mark.parametrize("api", ["callkeeper", "ckct"])
 def test_nothing_that_json_can_say_ends_an_answer_or_is_lost(
@@ -331,7 +332,7 @@ def test_a_derived_time_outside_what_was_asked_for_is_told_and_not_dropped(
     client, _ = connect_to(_one_page(rows), api="ckct")
     day = client.fetch_day(DAY)
     assert day.call_ids == [1]
-    assert [(one.call_id, one.reason) for one in day.unusable] == [(2, ELSEWHERE)]
+    assert [(one.key, one.reason) for one in day.unusable] == [(2, ELSEWHERE)]
     # It is a call, if not of that day: alone it does not fail the day.
     client, _ = connect_to(_one_page(rows[1:2]), api="ckct")
     day = client.fetch_day(DAY)
@@ -344,7 +345,7 @@ def test_a_record_with_a_time_of_its_own_takes_the_place_of_a_derived_one(
     rows = [call(1, callTime="", cbOrderDate="2026-02-20 10:00:00"), call(1)]
     client, _ = connect_to(_one_page(rows), api="ckct")
     day = client.fetch_day(DAY)
-    assert (day.call_ids, day.unusable) == ([1], ())
+    assert (day.call_ids, day.unusable) == ([1], [])
 
 
 def _imported(universal_id: object, duration: int = 0) -> dict[str, object]:
@@ -399,7 +400,7 @@ def test_of_two_calls_whose_hash_collides_the_lesser_keeps_it_in_any_order(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Which one came first must not decide, within an answer or between two."""
-    monkeypatch.setattr(unified_calls, "_HASHES", 1)
+    monkeypatch.setattr(call_ids, "_HASHES", 1)
     rows = [
         _imported(one) for one in ("12000000000000345", "9000000000000345", "22000000000000345")
     ]
@@ -433,4 +434,4 @@ def test_a_day_keeps_its_calls_whatever_stands_between_them(connect_to: ConnectT
     assert day.call_ids == list(range(1, 60))
     assert len(day.unusable) == len({text for text, _ in WRONG})
     assert day.day == date(2026, 3, 2)
-    assert msgspec.json.decode(day.payloads[0]) == {"id": 1, "date_timestamp": START + 1}
+    assert msgspec.json.decode(payloads_of(day)[0]) == {"id": 1, "date_timestamp": START + 1}

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import dagster as dg
@@ -37,13 +37,6 @@ def simulator() -> Iterator[RunningSimulator]:
     account = AccountSettings(key=KEY, name="moscow", calls_per_day=60, rhythm="flat")
     with run_simulator([account]) as running:
         yield running
-
-
-@pytest.fixture(params=get_args(ApiName))
-def api(request: pytest.FixtureRequest) -> ApiName:
-    """Each of CallKeeper's APIs: what is built on a source knows neither."""
-    name: ApiName = request.param
-    return name
 
 
 @pytest.fixture

@@ -5,12 +5,11 @@ from dataclasses import replace
 from datetime import date, timedelta
 
 import dagster as dg
-import pyarrow as pa
 import pytest
 
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.database.url import connect
-from callkeeper_assets.raw.days import DayDetails
+from callkeeper_assets.raw.days import Day
 from callkeeper_assets.raw.store import RawStore
 from callkeeper_assets.simulator.running import RunningSimulator
 from callkeeper_assets.warehouse.filters import Filter
@@ -21,6 +20,7 @@ from callkeeper_assets_tests.assets.conftest import (
     Loader,
     describe_failure,
 )
+from callkeeper_assets_tests.extent import each_api
 
 DAYS = ["2026-01-10", "2026-01-11", "2026-01-12"]
 Count = Callable[[str], int]
@@ -54,6 +54,7 @@ def test_a_ranged_run_gives_each_day_its_own_metadata_and_checks(
         assert loader.current_days(source, table, name) == DAYS
 
 
+@each_api
 def test_a_second_load_reports_no_change(source: Source, loader: Loader) -> None:
     loader.load(source)
     assert loader.load(source).success
@@ -64,6 +65,7 @@ def test_a_second_load_reports_no_change(source: Source, loader: Loader) -> None
     } == {(0, 0, 0)}
 
 
+@each_api
 def test_changes_at_the_source_are_counted_on_their_day(
     source: Source, loader: Loader, simulator: RunningSimulator
 ) -> None:
@@ -132,6 +134,7 @@ def test_a_changed_filter_needs_no_new_download(
     assert sum(one.metadata["filtered"].value for one in checks.values()) == 180 - successes
 
 
+@each_api
 def test_new_fields_of_the_source_are_a_warning_that_names_them(
     source: Source, loader: Loader, simulator: RunningSimulator
 ) -> None:
@@ -144,6 +147,7 @@ def test_new_fields_of_the_source_are_a_warning_that_names_them(
     assert all(one.metadata["fields"].value for one in checks.values())
 
 
+@each_api
 def test_values_that_cannot_be_read_are_a_warning_that_counts_them_by_field(
     source: Source, loader: Loader, simulator: RunningSimulator
 ) -> None:
@@ -182,6 +186,7 @@ def test_an_unset_key_says_which_variable_and_file(
     assert "defs/moscow/defs.yaml" in text
 
 
+@each_api
 def test_a_wrong_key_says_what_the_source_said(
     source: Source, loader: Loader, simulator: RunningSimulator
 ) -> None:
@@ -218,7 +223,7 @@ def test_a_day_that_another_run_loads_meanwhile_ends_as_the_newer_answer_has_it(
     real = RawStore.read
     overtaken: list[date] = []
 
-    def read(store: RawStore, name: str, day: date) -> tuple[pa.Table, DayDetails]:
+    def read(store: RawStore, name: str, day: date) -> Day:
         found = real(store, name, day)
         if not overtaken:
             overtaken.append(day)

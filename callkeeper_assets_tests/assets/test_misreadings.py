@@ -11,11 +11,13 @@ import pytest
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.simulator.running import RunningSimulator
 from callkeeper_assets_tests.assets.conftest import FIRST, LAST, Loader, describe_failure
+from callkeeper_assets_tests.extent import each_api
 
 _NOW = datetime(2026, 3, 1, tzinfo=UTC)
 Count = Callable[[str], int]
 
 
+@each_api
 @pytest.mark.parametrize(
     ("switches", "said"),
     [

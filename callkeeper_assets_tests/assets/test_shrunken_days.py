@@ -93,7 +93,7 @@ def test_calls_that_come_back_clear_what_was_kept(
 ) -> None:
     account = simulator.account("moscow")
     assert _load(source, loader)
-    before = store.read(source.name, FIRST)[0]
+    before = store.read(source.name, FIRST).calls
     account.remove(FIRST, 15)
     assert _load(source, loader)
     assert store.list_days(source.name, "replaced") == {FIRST}

@@ -14,12 +14,14 @@ from callkeeper_assets.raw.store import RawStore
 from callkeeper_assets.simulator.running import RunningSimulator
 from callkeeper_assets.warehouse.records import LoadedDay
 from callkeeper_assets_tests.assets.conftest import FIRST, LAST, Loader
+from callkeeper_assets_tests.extent import each_api
 from callkeeper_assets_tests.raw.test_store import make_details
 from callkeeper_assets_tests.warehouse.raw_days import DAY, rows
 
 DAYS = [str(FIRST + timedelta(days=n)) for n in range(3)]
 
 
+@each_api
 def test_the_other_calls_are_loaded_and_what_is_no_call_is_kept_counted_and_named(
     source: Source, loader: Loader, simulator: RunningSimulator, database: str
 ) -> None:
@@ -145,5 +147,5 @@ def test_only_a_day_on_which_most_disagree_is_warned_of(differing: int, *, passe
     assert verdict.passed == passed
     assert verdict.severity.name == "WARN"
     if not passed:
-        assert "Of 100 calls of 2026-03-02 that were compared, 51 have" in verdict.text
-        assert "mostly by +3.00 h" in verdict.text
+        assert "Of 100 calls of 2026-03-02 that were compared, 51 have" in str(verdict.description)
+        assert "mostly by +3.00 h" in str(verdict.description)

@@ -10,7 +10,6 @@ import pytest
 
 from callkeeper_assets.assets import build_shared_definitions, build_source_definitions
 from callkeeper_assets.assets import watch as watch_module
-from callkeeper_assets.assets.day_events import Verdict
 from callkeeper_assets.assets.watch import FRESH, SETTLED
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.database.url import connect
@@ -40,7 +39,7 @@ class _Watch:
         self._loader, self._source, self._patch = loader, source, patch
         self._cursor: str | None = None
 
-    def tick(self, now: datetime) -> Mapping[str, Verdict]:
+    def tick(self, now: datetime) -> Mapping[str, dg.AssetCheckEvaluation]:
         """Let it tick; return what it reports, by check, as Dagster's UI gets it."""
         self._patch.setattr(watch_module, "_now", lambda: now)
         context = dg.build_sensor_context(instance=self._loader.instance, cursor=self._cursor)
@@ -52,8 +51,7 @@ class _Watch:
         for event in result.asset_events:
             assert isinstance(event, dg.AssetCheckEvaluation)
             self._loader.instance.report_runless_asset_event(event)
-            text = event.description or ""
-            found[event.check_name] = Verdict(event.passed, text, {}, event.severity)
+            found[event.check_name] = event
         return found
 
 
@@ -77,14 +75,14 @@ def test_an_old_day_loaded_today_makes_no_table_fresh(
     late = watch.tick(NIGHT + timedelta(days=1))[FRESH]
     assert not late.passed
     assert late.severity is dg.AssetCheckSeverity.WARN
-    assert "2026-01-13 is due and missing" in late.text
-    assert "since 2026-01-13 05:00 (Europe/Moscow)" in late.text
+    assert "2026-01-13 is due and missing" in str(late.description)
+    assert "since 2026-01-13 05:00 (Europe/Moscow)" in str(late.description)
     loader.load(source, date(2026, 1, 2), date(2026, 1, 2))
     again = watch.tick(NIGHT + timedelta(days=1, minutes=1))[FRESH]
-    assert (again.passed, again.text) == (False, late.text)
+    assert (again.passed, again.description) == (False, late.description)
     longer = watch.tick(NIGHT + timedelta(days=2))[FRESH]
     assert longer.severity is dg.AssetCheckSeverity.ERROR
-    assert "since 2026-01-13 05:00" in longer.text
+    assert "since 2026-01-13 05:00" in str(longer.description)
     loader.load(source, date(2026, 1, 14), date(2026, 1, 14))
     assert watch.tick(NIGHT + timedelta(days=2, minutes=1))[FRESH].passed
 
@@ -122,9 +120,9 @@ def test_calls_that_stay_open_are_named_after_the_setting(
     named = watch.tick(noon + timedelta(days=after + 1))[SETTLED]
     assert not named.passed
     assert named.severity is dg.AssetCheckSeverity.WARN
-    assert "2 calls before 2026-01-06" in named.text
-    assert all(str(call_id) in named.text for (call_id,) in ids)
-    assert "settle_after_days in" in named.text
+    assert "2 calls before 2026-01-06" in str(named.description)
+    assert all(str(call_id) in str(named.description) for (call_id,) in ids)
+    assert "settle_after_days in" in str(named.description)
 
 
 def test_a_person_can_start_them_too(source: Source, loader: Loader) -> None:

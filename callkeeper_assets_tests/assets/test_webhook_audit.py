@@ -9,7 +9,7 @@ import pytest
 
 from callkeeper_assets.api.names import ApiName
 from callkeeper_assets.assets import build_shared_definitions, build_source_definitions
-from callkeeper_assets.assets.loss_chart import draw_losses
+from callkeeper_assets.assets.day_chart import draw_losses
 from callkeeper_assets.assets.webhook_audit import judge_day
 from callkeeper_assets.cli.status import _describe_audit
 from callkeeper_assets.config.source import Source, Webhook
@@ -19,7 +19,7 @@ from callkeeper_assets.simulator.running import RunningSimulator
 from callkeeper_assets.webhooks.audit import AuditedDay, DayLoss, Hook, LostWebhook
 from callkeeper_assets.webhooks.audit_log import audit_statuses
 from callkeeper_assets_tests.assets.conftest import FIRST, LAST, Loader
-from callkeeper_assets_tests.assets.test_discrepancy_chart import find_bars, read_picture
+from callkeeper_assets_tests.assets.test_day_chart import find_bars, read_picture
 from callkeeper_assets_tests.simulator.receiver import Receiver, run_receiver
 from callkeeper_assets_tests.webhooks.inbox_of import Office
 
@@ -162,8 +162,8 @@ def test_the_check_says_what_to_do(
     verdict = judge_day(audited, day)
     assert not verdict.passed
     assert verdict.severity == dg.AssetCheckSeverity[severity]
-    assert words in verdict.text
-    assert "callkeeper_lost_webhooks names all of them" in verdict.text
+    assert words in str(verdict.description)
+    assert "callkeeper_lost_webhooks names all of them" in str(verdict.description)
 
 
 def test_a_day_whose_calls_list_no_webhooks_is_not_audited_and_says_so(audited: Source) -> None:
@@ -171,8 +171,11 @@ def test_a_day_whose_calls_list_no_webhooks_is_not_audited_and_says_so(audited: 
     verdict = judge_day(audited, AuditedDay(FROM, 0, (), is_listed=False))
     assert not verdict.passed
     assert verdict.severity == dg.AssetCheckSeverity.WARN
-    assert verdict.text.startswith("Not audited: the source's answers list no webhooks.")
-    assert verdict.metadata == {"audit": "not audited: the source's answers list no webhooks"}
+    assert str(verdict.description).startswith(
+        "Not audited: the source's answers list no webhooks."
+    )
+    audit = dg.MetadataValue.text("not audited: the source's answers list no webhooks")
+    assert verdict.metadata == {"audit": audit}
     assert judge_day(audited, AuditedDay(FROM, 0, (), is_listed=None)).passed
 
 

@@ -18,6 +18,7 @@ from callkeeper_assets.raw.store import RawStore
 from callkeeper_assets.runs.burial import SOURCE_TAG
 from callkeeper_assets.runs.lock import held_run_lock
 from callkeeper_assets_tests.assets.conftest import Loader, describe_failure
+from callkeeper_assets_tests.extent import each_api
 from callkeeper_assets_tests.warehouse.raw_days import rows
 from callkeeper_assets_tests.webhooks.inbox_of import Office, payload
 
@@ -89,6 +90,7 @@ def materializations(instance: dg.DagsterInstance, source: Source) -> list[Mappi
     ]
 
 
+@each_api
 def test_one_run_processes_all_sources_and_tells_each_table_s_day(inbox: Inbox) -> None:
     kazan, moscow = inbox.sources
     inbox.receive(kazan, recent_payload(1), {"hook_event": "Call is over"})

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import Final
 from zoneinfo import ZoneInfo
 
+from callkeeper_assets.dagster_ext import DAEMON_MODULE
 from callkeeper_assets.database import connect
 from callkeeper_assets_tests.benchmarks.contenders import (
     OVERLAP_DAYS,
@@ -90,7 +91,7 @@ def measure_daemon(stand: Stand, sources: int) -> Section:
     home.mkdir()
     shutil.copy(ROOT / "dagster.yaml", home)
     environment = {**contender.environment(), "DAGSTER_HOME": str(home)}
-    command = [sys.executable, "-m", "dagster._daemon", "run", "-w", str(ROOT / "workspace.yaml")]
+    command = [sys.executable, "-m", DAEMON_MODULE, "run", "-w", str(ROOT / "workspace.yaml")]
     server = stand.watched["server"]
     log = contender.folder / "daemon.log"
     with log.open("wb") as output:

@@ -1,7 +1,6 @@
 """One simulated account and one installation for all tests of a module; each test changes facts.
 
-The long forms (marker `chaos`) run when this folder is asked for and `SHORT` is not set:
-`make chaos`. `make test` and `make chaos SHORT=1` leave them out.
+The long forms (marker `chaos`) are `make chaos`'s; see `callkeeper_assets_tests/extent.py`.
 """
 
 import os
@@ -11,23 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from callkeeper_assets.database import EmbeddedPostgres, connect
 from callkeeper_assets.simulator.running import RunningSimulator, run_simulator
 from callkeeper_assets.simulator.settings import AccountSettings
 from callkeeper_assets_tests.chaos.installation import KEY, SOURCE, Installation
 from callkeeper_assets_tests.chaos.rounds import FIRST, LAST, Round, begin_round
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the long forms unless somebody asked for them."""
-    here = Path(__file__).parent
-    paths = (Path(argument.partition("::")[0]).resolve() for argument in config.args)
-    is_asked_for = any(path == here or here in path.parents for path in paths)
-    if is_asked_for and not os.environ.get("SHORT"):
-        return
-    long_forms = [item for item in items if item.get_closest_marker("chaos")]
-    config.hook.pytest_deselected(items=long_forms)
-    items[:] = [item for item in items if item not in long_forms]
+from callkeeper_assets_tests.templates import MakeDatabase, Template
 
 
 @pytest.fixture(scope="module")
@@ -40,20 +27,14 @@ def simulator() -> Iterator[RunningSimulator]:
 
 @pytest.fixture(scope="module")
 def installation(
-    simulator: RunningSimulator, postgres_server: EmbeddedPostgres
+    simulator: RunningSimulator, make_database: MakeDatabase
 ) -> Iterator[Installation]:
     """An installation with the account as its source, and a database of its own."""
-    server = postgres_server.start()
     folder = Path(os.environ["CALLKEEPER_TESTS_FOLDER"]) / uuid.uuid4().hex
-    name = f"chaos_{folder.name}"
-    with connect(server, autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}"')
-    url = f"{server.rpartition('/')[0]}/{name}"
-    made = Installation(home=folder / "home", defs=folder / "defs", database=url)
-    made.add_source(simulator.base_url)
-    yield made
-    with connect(server, autocommit=True) as connection:
-        connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+    with make_database(Template.INSTALLATION) as url:
+        made = Installation(home=folder / "home", defs=folder / "defs", database=url)
+        made.add_source(simulator.base_url)
+        yield made
 
 
 @pytest.fixture(scope="module")

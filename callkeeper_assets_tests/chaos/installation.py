@@ -19,6 +19,7 @@ import psycopg
 
 from callkeeper_assets.database import EmbeddedPostgres
 from callkeeper_assets.home import project_root
+from callkeeper_assets_tests.warm import WarmPopen
 
 SOURCE: Final = "moscow"
 KEY: Final = "0123456789abcdef0123456789abcdef"
@@ -117,7 +118,7 @@ class Installation:
 
     def start(self, module: str, *arguments: str) -> subprocess.Popen[str]:
         """Start a Python module, as `callkeeper_assets.cli.main`, in a session of its own."""
-        return subprocess.Popen(
+        return WarmPopen(
             [self.python, "-m", module, *arguments],
             cwd=project_root(),
             env=self.environment,

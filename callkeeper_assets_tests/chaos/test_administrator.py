@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo
 import psycopg
 import pytest
 
-from callkeeper_assets.database.url import STORAGE_LOCK
+from callkeeper_assets.database.locks import STORAGE_LOCK
 from callkeeper_assets.simulator.running import RunningSimulator, run_simulator
 from callkeeper_assets_tests.chaos.facts import describe_difference, read_days, tell_days
 from callkeeper_assets_tests.chaos.installation import Ended, Installation

@@ -18,7 +18,7 @@ from callkeeper_assets.simulator.running import run_simulator
 from callkeeper_assets.simulator.settings import AccountSettings
 from callkeeper_assets_tests.chaos.installation import KEY, SOURCE, Installation
 
-_FLOOR = re.compile(r"([\w.\-]+(?:\[\w+\])?)>=([\w.]+)(,<[\w.]+)?")
+_FLOOR = re.compile(r"([\w.\-]+(?:\[\w+\])?)>=([\w.]+)(,<[\w.]+)?(; .+)?")
 
 
 def list_floors() -> list[str]:
@@ -26,7 +26,7 @@ def list_floors() -> list[str]:
     project = tomllib.loads((project_root() / "pyproject.toml").read_text("utf-8"))["project"]
     found = [_FLOOR.fullmatch(one) for one in project["dependencies"]]
     assert all(found), "a requirement without an oldest version"
-    return [f"{one[1]}=={one[2]}" for one in found if one]
+    return [f"{one[1]}=={one[2]}{one[4] or ''}" for one in found if one]
 
 
 @pytest.fixture(scope="module")

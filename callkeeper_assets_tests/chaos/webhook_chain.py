@@ -116,7 +116,7 @@ class WebhookChain:
             return False
         spool = self._installation.home / "spool"
         waiting = "SELECT count(*) FROM callkeeper_webhooks WHERE state = 'new'"
-        return not list(spool.glob("*.spool")) and self._installation.query(waiting) == [(0,)]
+        return not list(spool.glob("*.sqlite")) and self._installation.query(waiting) == [(0,)]
 
     def _ask_health(self) -> dict[str, object] | None:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)

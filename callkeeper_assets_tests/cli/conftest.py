@@ -1,24 +1,38 @@
-"""A simulated account, a source for it, and the command as a user types it: as a process."""
+"""A simulated account, a source for it, and the command as a user types it: as a process.
+
+`callkeeper` runs one to its end, from a process that has imported everything (see `warm`);
+`started` starts one cold, for tests of how it begins and how it is ended.
+"""
 
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 import pytest
 
 from callkeeper_assets.simulator.running import RunningSimulator, run_simulator
 from callkeeper_assets.simulator.settings import AccountSettings
+from callkeeper_assets_tests.templates import Template
+from callkeeper_assets_tests.warm import WarmPopen
 
 KEY = "0123456789abcdef0123456789abcdef"
 ZONE = "Europe/Moscow"
 CALLS_PER_DAY = 30
+
+
+_PIPES: Final[Any] = {
+    "stdin": subprocess.DEVNULL,
+    "stdout": subprocess.PIPE,
+    "stderr": subprocess.PIPE,
+    "text": True,
+}
 
 
 @dataclass(frozen=True)
@@ -46,7 +60,7 @@ def days_ago(days: int) -> str:
 
 def callkeeper(*arguments: str, timeout: float = 120) -> Done:
     """Run a command to its end."""
-    with started(*arguments) as process:
+    with _ended_at_last(WarmPopen(_command(arguments), **_PIPES)) as process:
         out, err = process.communicate(timeout=timeout)
     return Done(process.returncode, out, err)
 
@@ -54,13 +68,16 @@ def callkeeper(*arguments: str, timeout: float = 120) -> Done:
 @contextmanager
 def started(*arguments: str) -> Iterator["subprocess.Popen[str]"]:
     """Start a command; kill it if the test has not ended it."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "callkeeper_assets.cli.main", *arguments],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    with _ended_at_last(subprocess.Popen(_command(arguments), **_PIPES)) as process:
+        yield process
+
+
+def _command(arguments: Sequence[str]) -> list[str]:
+    return [sys.executable, "-m", "callkeeper_assets.cli.main", *arguments]
+
+
+@contextmanager
+def _ended_at_last(process: "subprocess.Popen[str]") -> Iterator["subprocess.Popen[str]"]:
     with process:
         try:
             yield process
@@ -129,3 +146,9 @@ def main_office(
     monkeypatch.setenv("MAIN_OFFICE_API_KEY", KEY)
     write_source(defs, "main_office", f"base_url: {simulator.base_url}", f"time_zone: {ZONE}")
     return simulator
+
+
+@pytest.fixture(scope="session")
+def template() -> Template:
+    """Commands start runs: Dagster's tables are needed, too."""
+    return Template.INSTALLATION

@@ -20,6 +20,7 @@ from callkeeper_assets_tests.cli.conftest import (
     today,
     write_source,
 )
+from callkeeper_assets_tests.templates import Template
 from callkeeper_assets_tests.waiting import wait_until
 
 pytestmark = pytest.mark.e2e
@@ -27,9 +28,10 @@ pytestmark = pytest.mark.e2e
 WRONG_KEY = "ffffffffffffffffffffffffffffffff"
 
 
+@pytest.mark.parametrize("template", [Template.EMPTY])
 @pytest.mark.usefixtures("database")
 def test_days_are_loaded_refreshed_and_told(main_office: RunningSimulator) -> None:
-    """One story, as each of its steps takes seconds."""
+    """One story from a database without tables on, as each of its steps takes seconds."""
     account = main_office.account("main")
     loaded = callkeeper("load", "main_office", "--from", days_ago(5), "--to", days_ago(0), "--json")
     assert loaded.code == 0, loaded.err

@@ -6,8 +6,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from callkeeper_assets.warehouse.loader import Account, log_failure
+from callkeeper_assets.warehouse.loader import log_failure
 from callkeeper_assets.warehouse.migrate import ensure_schema
+from callkeeper_assets.warehouse.records import Account
 from callkeeper_assets_tests.cli.conftest import ZONE, callkeeper, today
 from callkeeper_assets_tests.warehouse.raw_days import call, day_of, load_all
 

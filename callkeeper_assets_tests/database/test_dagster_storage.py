@@ -9,16 +9,17 @@ from urllib.parse import parse_qsl, urlsplit
 import dagster as dg
 import pytest
 
+from callkeeper_assets.dagster_ext.storage import storage_url
 from callkeeper_assets.database import connect
-from callkeeper_assets.database.dagster_storage import storage_url
 from callkeeper_assets.home import project_root, set_dagster_home
+from callkeeper_assets_tests.templates import Template
 
 # The processes are forked when everything is imported, so that they reach the database together.
 _RACE = """
 import os, sys
 import dagster as dg
 import dagster_postgres
-import callkeeper_assets.database.dagster_storage
+import callkeeper_assets.dagster_ext.storage
 children = []
 for _ in range(6):
     child = os.fork()
@@ -33,6 +34,12 @@ for _ in range(6):
     children.append(child)
 sys.exit(max(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children))
 """
+
+
+@pytest.fixture(scope="session")
+def template() -> Template:
+    """No table yet: who opens the storage first makes them."""
+    return Template.EMPTY
 
 
 def _tables() -> dict[str, int]:

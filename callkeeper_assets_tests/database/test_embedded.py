@@ -4,7 +4,6 @@ import os
 import shutil
 import signal
 import socket
-import time
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -12,8 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from callkeeper_assets.database import DatabaseError, EmbeddedPostgres, connect
-from callkeeper_assets.database.postmaster import find_postmaster
-from callkeeper_assets_tests.database.conftest import User
+from callkeeper_assets_tests.database.conftest import User, kill_server
 
 
 def _url_of(user: User) -> str:
@@ -25,14 +23,6 @@ def _leave(user: User) -> None:
     """Let a user end by itself."""
     user.communicate("", timeout=30)
     assert user.returncode == 0
-
-
-def _kill_server(home: Path, how: int) -> None:
-    found = find_postmaster(home / "postgres" / "data")
-    assert found is not None
-    os.kill(found.pid, how)
-    while find_postmaster(home / "postgres" / "data"):
-        time.sleep(0.01)
 
 
 def test_two_that_start_at_once_share_a_server_which_the_last_one_stops(
@@ -64,7 +54,7 @@ def test_data_survives_when_server_and_users_are_killed_together(made_home: Path
     with EmbeddedPostgres(made_home, sync=False) as server:
         with connect(server.start()) as connection:
             connection.execute("CREATE TABLE kept AS SELECT 'Привет' AS word")
-        _kill_server(made_home, signal.SIGKILL)
+        kill_server(made_home, signal.SIGKILL)
         # The same process, and the same call, as a daemon makes that outlived its database.
         with connect(server.start()) as connection:
             row = connection.execute("SELECT lower(word) FROM kept").fetchone()
@@ -78,7 +68,7 @@ def test_a_killed_server_is_started_again_at_its_port_although_it_had_clients(
     with EmbeddedPostgres(made_home, sync=False) as server:
         url = server.start()
         clients = [connect(url) for _ in range(8)]
-        _kill_server(made_home, signal.SIGKILL)
+        kill_server(made_home, signal.SIGKILL)
         assert server.start() == url
         for client in clients:
             client.close()
@@ -157,7 +147,7 @@ def test_the_log_shows_no_statement_and_no_value(made_home: Path) -> None:
 def test_a_deleted_home_does_not_disturb_the_end_of_its_users(made_home: Path) -> None:
     server = EmbeddedPostgres(made_home, sync=False)
     server.start()
-    _kill_server(made_home, signal.SIGINT)
+    kill_server(made_home, signal.SIGINT)
     shutil.rmtree(made_home)
     server.stop()
     assert not server.is_running

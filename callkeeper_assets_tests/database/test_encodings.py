@@ -9,8 +9,8 @@ import psycopg
 import pytest
 import sqlalchemy
 
+from callkeeper_assets.dagster_ext.storage import storage_url
 from callkeeper_assets.database import DatabaseError, connect
-from callkeeper_assets.database.dagster_storage import storage_url
 from callkeeper_assets.warehouse.session import Session
 from callkeeper_assets.webhooks.connections import Connections
 from callkeeper_assets_tests.warehouse.raw_days import DAY, call, day_of, load_all

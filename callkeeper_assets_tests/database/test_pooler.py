@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from callkeeper_assets.cli.installation_checks import check_database
+from callkeeper_assets.dagster_ext.storage import CallKeeperStorage
 from callkeeper_assets.database import DatabaseError, connect
-from callkeeper_assets.database.dagster_storage import CallKeeperStorage
 from callkeeper_assets_tests.database.pooler import Order, run_pgbouncer, run_pooler
 from callkeeper_assets_tests.warehouse.raw_days import DAY, call, day_of, load_all
 

@@ -66,7 +66,7 @@ def do_everything(installation: Installation, ids: tuple[int, int, int]) -> tupl
     """
     ended = [installation.load(FIRST, LAST, "office")]
     printed = send(installation, build_payloads(ids), away=True)
-    spooled = sorted((installation.home / "spool").glob("*.spool"))
+    spooled = sorted((installation.home / "spool").glob("*.sqlite"))
     printed += send(installation, build_payloads(ids)[:3], away=False)
     words = (
         ("inbox", "office", "--process"),

@@ -12,6 +12,7 @@ from callkeeper_assets.simulator.running import run_simulator
 from callkeeper_assets.simulator.settings import AccountSettings
 from callkeeper_assets_tests.chaos.installation import Installation
 from callkeeper_assets_tests.chaos.three_loads import check_three_loads
+from callkeeper_assets_tests.extent import each_api
 
 # Berlin's clocks skip an hour on March 30; Chatham's (12:45 from Greenwich) and Santiago's, at
 # midnight, go back on the first weekend of April.
@@ -42,6 +43,7 @@ _SOURCES: Final[dict[str, tuple[str, str, dict[str, Any]]]] = {
 }
 
 
+@each_api
 def test_loads_are_exact_and_write_only_what_changed_in_every_zone_and_reading(
     installation: Installation, api: ApiName
 ) -> None:

@@ -19,7 +19,7 @@ from callkeeper_assets.simulator.running import run_simulator
 from callkeeper_assets.simulator.settings import AccountSettings
 from callkeeper_assets.warehouse.dimensions import DATES, DIMENSIONS
 from callkeeper_assets.webhooks.delivery import Delivery
-from callkeeper_assets.webhooks.spool_file import SUFFIX, SpoolFile
+from callkeeper_assets.webhooks.spool import Spool
 from callkeeper_assets_tests.chaos.installation import KEY, SOURCE, Installation
 from callkeeper_assets_tests.e2e.secret_search import Searcher
 
@@ -150,7 +150,7 @@ def world(installation: Installation) -> Iterator[World]:
         now = datetime.now(UTC)
         _receive(installation, _webhook(900_003, now, "+79995550200"), now)
         assert installation.run("inbox", "--process").code == 0
-        spool = SpoolFile.create(installation.home / "spool" / f"left{SUFFIX}")
+        spool = Spool(installation.home / "spool")
         bodies = [(spooled, long_ago), ("+79995550201", datetime.now(UTC))]
         spool.append(
             [

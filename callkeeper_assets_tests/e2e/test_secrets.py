@@ -30,6 +30,7 @@ from callkeeper_assets.simulator.settings import AccountSettings, AnswerSettings
 from callkeeper_assets_tests.chaos.holds import hold, wait_for_servers_end_of_it
 from callkeeper_assets_tests.chaos.installation import Ended, Installation
 from callkeeper_assets_tests.e2e.secret_search import Searcher
+from callkeeper_assets_tests.extent import each_api
 from callkeeper_assets_tests.waiting import wait_until
 
 FIRST, LAST = date(2026, 1, 10), date(2026, 1, 12)
@@ -284,6 +285,7 @@ def _find_newer_files(since: float) -> list[Path]:
     ]
 
 
+@each_api
 def test_no_key_is_anywhere_after_success_and_every_failure(
     installation: Installation, home: Path, postgres_server: object, api: ApiName
 ) -> None:

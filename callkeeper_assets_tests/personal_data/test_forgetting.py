@@ -25,6 +25,7 @@ from callkeeper_assets.raw.store import RawStore
 from callkeeper_assets.runs.lock import held_source_lock
 from callkeeper_assets.warehouse.migrate import ensure_schema
 from callkeeper_assets.warehouse.tables import TABLES
+from callkeeper_assets_tests.extent import examples
 from callkeeper_assets_tests.privacy.writings import WRITINGS
 from callkeeper_assets_tests.waiting import wait_until
 from callkeeper_assets_tests.warehouse.raw_days import DAY, Call, moment_of, rows
@@ -61,7 +62,7 @@ def list_places(office: Office, number: str = NUMBER) -> list[str]:
                 if any(has_number(text, number) for text in texts):
                     found.append(table)
     for day in office.store.list_days(office.source.name):
-        calls, _ = office.store.read(office.source.name, day)
+        calls = office.store.read(office.source.name, day).calls
         if any(has_number(text, number) for text in calls["payload"].to_pylist()):
             found.append(str(day))
     return sorted(set(found))
@@ -249,7 +250,7 @@ _CASE = st.tuples(_ROLES, st.sampled_from(WRITINGS[:10]), st.sampled_from(["api"
 
 
 @settings(
-    max_examples=12,
+    max_examples=examples(12),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

@@ -78,7 +78,7 @@ def list_texts(office: Office) -> dict[str, list[str]]:
                     elif isinstance(value, str | dict | list):
                         texts.setdefault(table, []).append(str(value))
     for day in office.store.list_days(office.source.name):
-        calls, _ = office.store.read(office.source.name, day)
+        calls = office.store.read(office.source.name, day).calls
         texts.setdefault("raw", []).extend(calls["payload"].to_pylist())
     return texts
 
@@ -180,8 +180,8 @@ def test_a_number_in_a_name_or_under_a_name_that_stands_twice_is_gone(office: Of
     twice = call.replace('"phone2": null', f'"phone2": "+{NUMBER}", "phone2": null')
     assert twice != call
     office.load_answer([answered(2, minute=1, phone2=OTHER, note={NUMBER: "asked for"})])
-    day, details = office.store.read(office.source.name, DAY)
-    office.store.write(replace_payloads(day, [twice.encode()]), details)
+    day = office.store.read(office.source.name, DAY)
+    office.store.write(replace_payloads(day.calls, [twice.encode()]), day.details)
     told = json.dumps(payload(8, phone2=None))
     office.receive(
         told.replace('"phone2": null', f'"phone2": "8{NUMBER[1:]}", "phone2": null').encode(),

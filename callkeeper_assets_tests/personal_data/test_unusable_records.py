@@ -51,10 +51,10 @@ def office(database: str, tmp_path: Path) -> Office:
 def _fetch(office: Office, *payloads: bytes) -> None:
     """Store a day as a load does: one call of another client, and these records."""
     office.load_answer([answered(1, phone2="+79031112233")])
-    calls, details = office.store.read(office.source.name, DAY)
+    day = office.store.read(office.source.name, DAY)
     shield = open_shield(office.url, office.source)
     rows = shield.pass_unusable(_records(*payloads))
-    office.store.write(add_unusable(calls, rows), details)
+    office.store.write(add_unusable(day.calls, rows), day.details)
 
 
 def _stored(office: Office) -> str:

@@ -6,14 +6,13 @@ import signal
 import subprocess
 import sys
 import time
-from datetime import UTC, date, datetime
+from datetime import date
 from itertools import islice
 
 import pytest
 
 from callkeeper_assets.api.errors import RetryLaterError
-from callkeeper_assets.api.records import DayOfCalls
-from callkeeper_assets.personal_data.shield import Shield
+from callkeeper_assets.personal_data.shield import Passage, Shield
 from callkeeper_assets.privacy.process import ProcessEndedError, ProtectorProcess
 from callkeeper_assets.privacy.rewriting import Eraser, Protector
 from callkeeper_assets.privacy.rule import Rule
@@ -27,12 +26,6 @@ def _list_calls() -> list[bytes]:
     texts = ["again", *(text for _, _, text in islice(list_writings(), 0, None, 40))]
     documents = [put(call(5, phone2="+79161234567"), "tags", text) for text in texts]
     return [*(json.dumps(one).encode() for one in documents), b'{"id": 1', b"[]"]
-
-
-def _as_fetched(calls: list[bytes]) -> DayOfCalls:
-    ids = list(range(1, 1 + len(calls)))
-    moment = datetime(2026, 3, 1, 21, tzinfo=UTC)
-    return DayOfCalls(date(2026, 3, 2), ids, [0] * len(ids), calls, moment, moment, 1, moment)
 
 
 def _is_alive(pid: int) -> bool:
@@ -70,19 +63,22 @@ def test_a_process_that_was_killed_fails_the_day_in_words() -> None:
     calls = _list_calls()
     shield = Shield(Protector(rule), Eraser(), {})
     with ProtectorProcess(rule) as process:
+        passage = Passage(shield, process.protect_all)
         os.kill(process.pid, signal.SIGKILL)
         with pytest.raises(ProcessEndedError, match=r"code -9; -9 is said where memory ran out"):
             process.protect_all(calls)
         with pytest.raises(RetryLaterError, match=r"2026-03-02 is not stored: .* run it again"):
-            shield._pass_day(process.protect_all, _as_fetched(calls))
+            passage.pass_calls(date(2026, 3, 2), range(len(calls)), calls)
 
 
 def test_few_days_pass_without_a_process_and_many_with_one() -> None:
-    fetched = _as_fetched(_list_calls())
+    calls = _list_calls()
+    given = (date(2026, 3, 2), range(1, 1 + len(calls)), calls)
     shield = Shield(Protector(RULES[1]), Eraser(), {1: "client"})
     with shield.passing(3) as few, shield.passing(4) as many:
-        assert few(fetched) == many(fetched) != fetched
-        assert b"79161234567" not in many(fetched).payloads[0]
+        passed = many.pass_calls(*given)
+        assert few.pass_calls(*given) == passed != calls
+        assert b"79161234567" not in passed[0]
 
 
 def test_the_process_ends_with_who_started_it_and_is_deaf_to_an_interrupt() -> None:

@@ -46,17 +46,18 @@ def test_payloads_come_back_byte_for_byte(tmp_path: Path) -> None:
     store.write(
         build_table([1, 2, 3], [1769806800, 1769806800, 1769893199], payloads), make_details()
     )
-    calls, details = store.read("moscow", DAY)
+    day = store.read("moscow", DAY)
+    calls = day.calls
     assert [value.encode() for value in calls.column("payload").to_pylist()] == payloads
     assert calls.column("call_id").to_pylist() == [1, 2, 3]
     assert calls.column("called_at").to_pylist()[2] == datetime(2026, 1, 31, 20, 59, 59, tzinfo=UTC)
-    assert details == make_details()
+    assert day.details == make_details()
 
 
 def test_a_day_without_calls_is_a_file_too(tmp_path: Path) -> None:
     store = RawStore(str(tmp_path))
     store.write(build_table([], [], []), make_details())
-    assert store.read("moscow", DAY)[0].num_rows == 0
+    assert len(store.read("moscow", DAY)) == 0
     assert store.read_call_ids("moscow", DAY) == set()
 
 
@@ -73,7 +74,7 @@ def test_a_refused_answer_lies_beside_the_day_until_a_good_one_comes(tmp_path: P
     store = RawStore(str(tmp_path))
     store.write(build_table([1], [1769806800], [b"{}"]), make_details("first"))
     store.refuse(build_table([], [], []), make_details("second", refusal="too few"))
-    assert store.read("moscow", DAY)[1].run_id == "first"
+    assert store.read("moscow", DAY).details.run_id == "first"
     refused = store.read_details("moscow", DAY, "refused")
     assert refused is not None
     assert (refused.run_id, refused.refusal) == ("second", "too few")
@@ -155,9 +156,9 @@ def test_a_writer_killed_at_any_moment_leaves_a_whole_day(tmp_path: Path) -> Non
         assert writer.pid is not None
         os.kill(writer.pid, signal.SIGKILL)
         writer.join()
-        calls, details = store.read("moscow", DAY)
-        assert calls.num_rows == int(details.run_id)
-        assert {len(value) for value in calls.column("payload").to_pylist()} == {calls.num_rows}
+        day = store.read("moscow", DAY)
+        assert len(day) == int(day.details.run_id)
+        assert {len(value) for value in day.calls.column("payload").to_pylist()} == {len(day)}
 
 
 class _PrefixStore(MemoryFileSystem):  # type: ignore[misc]  # fsspec has no types

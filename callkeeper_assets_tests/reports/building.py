@@ -5,10 +5,12 @@ from typing import Any
 
 import psycopg
 
+from callkeeper_assets.raw.days import Day
 from callkeeper_assets.reports.definition import ColumnType, Report, ReportColumn, ReportTable
 from callkeeper_assets.reports.loading import load_reports
 from callkeeper_assets.reports.outcomes import BuiltDay, Outcome
-from callkeeper_assets.warehouse.records import Account, RawDay
+from callkeeper_assets.warehouse.migrate import ensure_schema
+from callkeeper_assets.warehouse.records import Account
 from callkeeper_assets_tests.warehouse.raw_days import MAIN
 
 
@@ -29,13 +31,14 @@ def table(
 
 def build(
     url: str,
-    days: Iterable[RawDay],
+    days: Iterable[Day],
     *reports: Report,
     account: Account = MAIN,
     configured: Sequence[Report] | None = None,
     run_id: str = "run",
 ) -> list[Outcome]:
     """Build reports for days."""
+    ensure_schema(url)
     return list(
         load_reports(
             url, account, days, reports=reports, configured=configured or reports, run_id=run_id
@@ -44,7 +47,7 @@ def build(
 
 
 def build_all(
-    url: str, days: Iterable[RawDay], *reports: Report, account: Account = MAIN
+    url: str, days: Iterable[Day], *reports: Report, account: Account = MAIN
 ) -> list[BuiltDay]:
     """Build reports of which none may be refused."""
     outcomes = build(url, days, *reports, account=account)

@@ -11,12 +11,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from callkeeper_assets.raw.days import Day
 from callkeeper_assets.reports.books import find_stale_days
 from callkeeper_assets.reports.definition import ColumnType, Report
 from callkeeper_assets.reports.outcomes import BuiltDay, RefusedReport
 from callkeeper_assets.warehouse.errors import BadDataError, UnavailableError, WarehouseError
 from callkeeper_assets.warehouse.migrate import ensure_schema
-from callkeeper_assets.warehouse.records import RawDay
+from callkeeper_assets_tests.extent import examples
 from callkeeper_assets_tests.reports.building import (
     build,
     build_all,
@@ -354,7 +355,7 @@ def _wait_for_blocked(url: str, blocker: int) -> int:
 def test_a_reader_sees_a_day_whole_while_it_is_replaced(database: str) -> None:
     """Each version of the day has the same talk in all of its rows, and its own number of rows."""
 
-    def version(n: int) -> list[RawDay]:
+    def version(n: int) -> list[Day]:
         return [day_of(DAY, [call(c, duration2_sec=n, tags=["t"]) for c in range(100 + n % 3)])]
 
     build_all(database, version(0), AS_JSON, TALKS)
@@ -418,7 +419,7 @@ _STATES = st.lists(
 )
 
 
-def _make(day: date, calls: list[tuple[int, object, list[str]]]) -> RawDay:
+def _make(day: date, calls: list[tuple[int, object, list[str]]]) -> Day:
     # A call lies on one day: its id says which.
     offset = 0 if day == DAY else 100
     return day_of(day, [call(c + offset, duration2_sec=t, tags=g) for c, t, g in calls])
@@ -435,7 +436,9 @@ def _read(url: str) -> Iterator[list[tuple[object, ...]]]:
 
 
 @settings(
-    suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=15
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    deadline=None,
+    max_examples=examples(15),
 )
 @given(_STATES)
 def test_any_order_of_loads_ends_as_one_clean_load_of_the_last_states(

@@ -16,6 +16,7 @@ from callkeeper_assets.simulator.deliveries import Delivery
 from callkeeper_assets.simulator.running import RunningSimulator
 from callkeeper_assets.simulator.settings import AccountSettings
 from callkeeper_assets.simulator.webhook_settings import EVENTS
+from callkeeper_assets_tests.extent import examples
 from callkeeper_assets_tests.simulator.conftest import DAY, KEY, NOW
 from callkeeper_assets_tests.simulator.receiver import Receiver, Reply, run_receiver
 
@@ -154,7 +155,9 @@ def test_the_same_script_sends_the_same_and_another_seed_does_not() -> None:
 
 
 @settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(25),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(
     shares=st.tuples(*[st.sampled_from([0.0, 0.3, 1.0])] * 3),

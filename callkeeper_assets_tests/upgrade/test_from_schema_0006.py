@@ -23,6 +23,7 @@ from callkeeper_assets.config.loading import load_sources
 from callkeeper_assets.database.url import connect
 from callkeeper_assets.raw.store import RawStore
 from callkeeper_assets_tests.cli.conftest import callkeeper, started
+from callkeeper_assets_tests.templates import Template
 
 _STORED: Final = Path(__file__).parent / "schema_0006"
 _FIRST, _LAST = date(2026, 1, 10), date(2026, 1, 12)
@@ -86,6 +87,12 @@ class Installation:
     def last_load(self) -> int:
         """Return the newest row of the load log."""
         return int(self.fetch("SELECT max(id) FROM callkeeper_loads")[0][0])
+
+
+@pytest.fixture(scope="session")
+def template() -> Template:
+    """No table yet: the stored installation brings its own."""
+    return Template.EMPTY
 
 
 @pytest.fixture

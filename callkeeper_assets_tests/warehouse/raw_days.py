@@ -1,10 +1,11 @@
 """Raw calls for the warehouse's tests: small, typed builders, no simulator.
 
-A call is a plain dictionary in the API's shape; `day_of` puts calls into a `RawDay`.
+A call is a plain dictionary in the API's shape; `day_of` puts calls into a `Day`.
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -12,12 +13,16 @@ from zoneinfo import ZoneInfo
 import psycopg
 import pyarrow as pa
 
+from callkeeper_assets.raw.days import Day, DayDetails
 from callkeeper_assets.warehouse.filters import Filter
-from callkeeper_assets.warehouse.loader import Account, LoadedDay, RawDay, RefusedDay, load_days
+from callkeeper_assets.warehouse.loader import Loader
+from callkeeper_assets.warehouse.migrate import ensure_schema
+from callkeeper_assets.warehouse.records import Account, LoadedDay, RefusedDay
 from callkeeper_assets.warehouse.tables import SELECTABLE_TABLES
 
 MOSCOW = ZoneInfo("Europe/Moscow")
-MAIN = Account("main_office", "Main office", MOSCOW)
+# Calls of webhooks stay from the very moment on at which a day was fetched.
+MAIN = Account("main_office", "Main office", MOSCOW, timedelta(0))
 DAY = date(2026, 3, 2)
 
 Call = dict[str, Any]
@@ -72,10 +77,10 @@ def call(call_id: int, **fields: object) -> Call:
     }
 
 
-def raw_day(day: date, calls: Iterable[tuple[int, datetime, str]]) -> RawDay:
+def raw_day(day: date, calls: Iterable[tuple[int, datetime, str]]) -> Day:
     """Return a day of (call_id, called_at, payload)."""
     rows = list(calls)
-    return RawDay(
+    return Day(
         day,
         pa.table(
             {
@@ -87,7 +92,7 @@ def raw_day(day: date, calls: Iterable[tuple[int, datetime, str]]) -> RawDay:
     )
 
 
-def day_of(day: date, calls: Sequence[Call], zone: ZoneInfo = MOSCOW) -> RawDay:
+def day_of(day: date, calls: Sequence[Call], zone: ZoneInfo = MOSCOW) -> Day:
     """Return a day with one call a minute."""
     return raw_day(
         day,
@@ -98,9 +103,36 @@ def day_of(day: date, calls: Sequence[Call], zone: ZoneInfo = MOSCOW) -> RawDay:
     )
 
 
+def fetched(day: Day, at: datetime) -> Day:
+    """Return the day as one that the source was asked for at that moment."""
+    details = DayDetails(
+        source=MAIN.name,
+        day=day.day,
+        time_zone=MOSCOW.key,
+        window_from=moment_of(day.day, 0),
+        window_to=moment_of(day.day, 24 * 60),
+        requests=1,
+        fetched_at=at,
+        run_id="run",
+    )
+    return replace(day, fetched=details)
+
+
+def load_days(
+    url: str,
+    account: Account,
+    days: Iterable[Day],
+    **options: Any,  # noqa: ANN401 -- the loader's own
+) -> Iterator[LoadedDay | RefusedDay]:
+    """Load days over a connection of their own, into tables that are made if need be."""
+    ensure_schema(url)
+    with Loader(url) as loader:
+        yield from loader.load(account, days, **options)
+
+
 def load(
     url: str,
-    days: Iterable[RawDay],
+    days: Iterable[Day],
     account: Account = MAIN,
     *,
     tables: Sequence[str] = SELECTABLE_TABLES,
@@ -110,14 +142,20 @@ def load(
     """Load days with everything chosen and nothing filtered, unless told otherwise."""
     return list(
         load_days(
-            url, account, days, tables=tables, filters=filters or {}, run_id="run", force=force
+            url,
+            account,
+            days,
+            tables=tables,
+            filters=filters or {},
+            run_id="run",
+            **({"guard": None} if force else {}),
         )
     )
 
 
 def load_all(
     url: str,
-    days: Iterable[RawDay],
+    days: Iterable[Day],
     account: Account = MAIN,
     *,
     tables: Sequence[str] = SELECTABLE_TABLES,

@@ -9,27 +9,25 @@ from datetime import date, timedelta
 
 import pytest
 
-from callkeeper_assets.api import unified_calls
-from callkeeper_assets.raw.days import build_table
-from callkeeper_assets.warehouse import collisions
+from callkeeper_assets.raw import call_ids
+from callkeeper_assets.raw.days import Day, build_table
 from callkeeper_assets.warehouse.history import read_history
-from callkeeper_assets.warehouse.loader import LoadedDay, RawDay
-from callkeeper_assets.warehouse.records import Collision
+from callkeeper_assets.warehouse.records import Collision, LoadedDay
 from callkeeper_assets_tests.api.keying import key_payloads
 from callkeeper_assets_tests.warehouse.raw_days import DAY, MAIN, MOSCOW, load_all, moment_of, rows
 
 NEXT = DAY + timedelta(days=1)
-FIRST_ID = unified_calls.HASHED_IDS
+FIRST_ID = call_ids.HASHED_IDS
 
 
 @pytest.fixture
 def _one_hash() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(unified_calls, "_HASHES", 1)
+        patch.setattr(call_ids, "_HASHES", 1)
         yield
 
 
-def _day(day: date, *universal_ids: object, service: str = "import", own: int = 0) -> RawDay:
+def _day(day: date, *universal_ids: object, service: str = "import", own: int = 0) -> Day:
     """A day of the unified API, as a load stores it: one call a minute."""
     payloads = [
         json.dumps(
@@ -45,7 +43,7 @@ def _day(day: date, *universal_ids: object, service: str = "import", own: int = 
     found = key_payloads("ckct", payloads)
     calls = sorted((epoch, call_id, bytes(raw)) for call_id, (epoch, raw) in found.items())
     table = build_table([one[1] for one in calls], [one[0] for one in calls], [c[2] for c in calls])
-    return RawDay(day, table)
+    return Day(day, table)
 
 
 def _held(url: str) -> list[tuple[object, ...]]:
@@ -113,10 +111,6 @@ def test_history_finds_a_call_by_its_universal_id(database: str) -> None:
     for number in (12000000000000345, 12000000000000345):
         found = read_history(database, MAIN.name, MOSCOW, number)
         assert found is not None
-        assert found.call_id == unified_calls.hash_universal_id(str(number))
+        assert found.call_id == call_ids.hash_universal_id(str(number))
         assert found.present is not None
     assert read_history(database, MAIN.name, MOSCOW, 99 * 10**30) is None
-
-
-def test_the_tables_know_where_hashed_ids_begin() -> None:
-    assert collisions.HASHED_IDS == unified_calls.HASHED_IDS

@@ -5,8 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from callkeeper_assets.warehouse.guard import DayBalance, find_refusal
-from callkeeper_assets.warehouse.loader import LoadedDay
-from callkeeper_assets.warehouse.records import Guard
+from callkeeper_assets.warehouse.records import Guard, LoadedDay
 from callkeeper_assets_tests.warehouse.raw_days import DAY, call, day_of, load, row
 
 

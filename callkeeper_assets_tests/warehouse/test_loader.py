@@ -3,15 +3,16 @@
 import json
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
 import psycopg
 import pytest
 
+from callkeeper_assets.raw.days import Day
 from callkeeper_assets.warehouse.errors import BadDataError, SelectionError, UnavailableError
 from callkeeper_assets.warehouse.filters import Filter
-from callkeeper_assets.warehouse.loader import Account, RawDay, RefusedDay, load_days, log_failure
+from callkeeper_assets.warehouse.loader import log_failure
+from callkeeper_assets.warehouse.records import Account, RefusedDay
 from callkeeper_assets.warehouse.tables import SELECTABLE_TABLES, TABLES
 from callkeeper_assets_tests.warehouse.raw_days import (
     DAY,
@@ -20,8 +21,10 @@ from callkeeper_assets_tests.warehouse.raw_days import (
     call,
     changes,
     day_of,
+    fetched,
     load,
     load_all,
+    load_days,
     moment_of,
     raw_day,
     row,
@@ -294,7 +297,7 @@ def test_a_value_of_any_length_finds_its_row_again(database: str) -> None:
 def test_days_are_taken_lazily_and_told_as_they_are_committed(database: str) -> None:
     taken: list[date] = []
 
-    def endless() -> Iterator[RawDay]:
+    def endless() -> Iterator[Day]:
         for n in range(1000):
             day = DAY + timedelta(days=n)
             taken.append(day)
@@ -357,7 +360,7 @@ def test_a_batch_is_merged_while_the_next_ones_days_are_waited_for(
     order: list[tuple[str, date]] = []
     dates = [DAY + timedelta(days=number) for number in range(9)]
 
-    def answer() -> Iterator[RawDay]:
+    def answer() -> Iterator[Day]:
         for number, day in enumerate(dates):
             order.append(("asked for", day))
             # The second batch's days, and the first of a third.
@@ -378,10 +381,8 @@ def test_a_batch_is_merged_while_the_next_ones_days_are_waited_for(
 def test_an_answer_that_is_older_than_the_loaded_one_changes_nothing(database: str) -> None:
     """Another run may fetch and load a day after this one has read it."""
     earlier = datetime(2026, 3, 3, 5, tzinfo=UTC)
-    older = replace(day_of(DAY, [call(1, duration_sec=1)]), fetched_at=earlier)
-    newer = replace(
-        day_of(DAY, [call(1, duration_sec=2)]), fetched_at=earlier + timedelta(minutes=1)
-    )
+    older = fetched(day_of(DAY, [call(1, duration_sec=1)]), earlier)
+    newer = fetched(day_of(DAY, [call(1, duration_sec=2)]), earlier + timedelta(minutes=1))
     load_all(database, [newer])
     before = row_versions(database)
     (outdated,) = load(database, [older])

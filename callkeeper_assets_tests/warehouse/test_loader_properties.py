@@ -12,7 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from callkeeper_assets.warehouse.loader import Account, RawDay
+from callkeeper_assets.raw.days import Day
+from callkeeper_assets.warehouse.records import Account
+from callkeeper_assets_tests.extent import examples
 from callkeeper_assets_tests.warehouse.raw_days import (
     DAY,
     MOSCOW,
@@ -86,7 +88,9 @@ def accounts() -> Iterator[Account]:
 
 
 @settings(
-    max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(8),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(loads=LOADS)
 def test_any_sequence_of_loads_ends_like_a_clean_load(
@@ -112,7 +116,7 @@ def test_any_sequence_of_loads_ends_like_a_clean_load(
     assert orphans == (0,)
 
 
-def raw_days(state: dict[int, Calls]) -> Iterator[RawDay]:
+def raw_days(state: dict[int, Calls]) -> Iterator[Day]:
     """Turn a state into raw days; a call's minute follows from its id, so that it stays."""
     for day, calls in sorted(state.items()):
         yield raw_day(

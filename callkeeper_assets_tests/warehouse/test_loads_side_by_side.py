@@ -6,8 +6,9 @@ from datetime import timedelta
 
 import psycopg
 
-from callkeeper_assets.warehouse.loader import Account, RawDay
+from callkeeper_assets.raw.days import Day
 from callkeeper_assets.warehouse.migrate import ensure_schema
+from callkeeper_assets.warehouse.records import Account
 from callkeeper_assets_tests.warehouse.raw_days import (
     DAY,
     MAIN,
@@ -22,7 +23,7 @@ from callkeeper_assets_tests.warehouse.raw_days import (
 CALLS, FACTS = "callkeeper_calls", "callkeeper_calls_facts"
 
 
-def shared_days(first_id: int) -> list[RawDay]:
+def shared_days(first_id: int) -> list[Day]:
     """Days whose dimension rows every source wants, in another order of calls for each."""
     return [
         day_of(

@@ -12,7 +12,14 @@ import pytest
 from callkeeper_assets.warehouse.errors import SchemaError
 from callkeeper_assets.warehouse.migrate import HEAD, VERSION_TABLE, ensure_schema
 from callkeeper_assets.warehouse.tables import TABLES
+from callkeeper_assets_tests.templates import Template
 from callkeeper_assets_tests.warehouse.raw_days import rows
+
+
+@pytest.fixture(scope="session")
+def template() -> Template:
+    """No table yet: each test migrates by itself."""
+    return Template.EMPTY
 
 
 def test_the_migrated_database_is_what_the_tables_declare(database: str) -> None:

@@ -15,6 +15,7 @@ from callkeeper_assets.reports.values import MisfitError, find_converter
 from callkeeper_assets.warehouse.call_sql import plan_load
 from callkeeper_assets.warehouse.tables import SELECTABLE_TABLES
 from callkeeper_assets.warehouse.transform import Transformer, open_duckdb
+from callkeeper_assets_tests.extent import examples
 from callkeeper_assets_tests.warehouse.raw_days import DAY, MOSCOW, call, moment_of, raw_day
 from callkeeper_assets_tests.warehouse.test_transform import transform, transform_payloads
 
@@ -295,7 +296,7 @@ _SENT = st.one_of(
 ).map(lambda sent: sent if sent != "-0" else "0")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(calls=st.lists(st.lists(st.tuples(_KEYS, _SENT, st.booleans()), max_size=7), max_size=6))
 def test_tables_and_reports_agree_on_doubled_keys_and_numbers_as_text_or_not(
     calls: list[list[tuple[str, str, bool]]],

@@ -4,17 +4,18 @@ Days are small and made by hand; the whole way from the source is tested in `ass
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import psycopg
 import pytest
 
+from callkeeper_assets.raw.days import Day
 from callkeeper_assets.warehouse.discrepancies import ComparedDay, Mode
 from callkeeper_assets.warehouse.filters import Filter
-from callkeeper_assets.warehouse.loader import Guard, RawDay, RefusedDay
+from callkeeper_assets.warehouse.migrate import ensure_schema
 from callkeeper_assets.warehouse.reconciliation import reconcile_days
+from callkeeper_assets.warehouse.records import Guard, RefusedDay
 from callkeeper_assets.warehouse.tables import SELECTABLE_TABLES
 from callkeeper_assets_tests.warehouse.raw_days import (
     DAY,
@@ -26,6 +27,7 @@ from callkeeper_assets_tests.warehouse.raw_days import (
     raw_day,
     rows,
 )
+from callkeeper_assets_tests.warehouse.raw_days import fetched as fetched_at
 
 NEXT = DAY + timedelta(days=1)
 FOUND = tuple[int, str, str, str | None, str | None, bool]
@@ -33,7 +35,7 @@ FOUND = tuple[int, str, str, str | None, str | None, bool]
 
 def reconcile(
     url: str,
-    days: Sequence[RawDay],
+    days: Sequence[Day],
     *,
     mode: Mode = "heal",
     run_id: str = "reconciliation",
@@ -42,6 +44,7 @@ def reconcile(
     guard: Guard | None = None,
 ) -> list[ComparedDay]:
     """Reconcile days, of which none may be refused."""
+    ensure_schema(url)
     results = list(
         reconcile_days(
             url,
@@ -237,10 +240,10 @@ def test_calls_of_webhooks_are_no_discrepancies_until_their_grace_is_over(databa
     change(database, "UPDATE callkeeper_calls SET origin = 'webhook' WHERE call_id IN (1, 2)")
     set_fact(database, 1, "duration_sec = NULL")
     answer = day_of(DAY, [call(1), call(3)])
-    early = replace(answer, webhooks_stay_from=moment_of(DAY, 0))
+    early = fetched_at(answer, moment_of(DAY, 0))
     results = reconcile(database, [early], mode="look")
     assert (found(results), results[0].calls, results[0].waiting) == ([], 1, 2)
-    late = replace(answer, webhooks_stay_from=moment_of(DAY, 2))
+    late = fetched_at(answer, moment_of(DAY, 2))
     results = reconcile(database, [late], mode="look")
     assert [one[:3] for one in found(results)] == [
         (1, "duration_sec", "differs"),

@@ -13,10 +13,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from callkeeper_assets.raw.days import Day
 from callkeeper_assets.warehouse.discrepancies import NUMBERS, ComparedDay, Mode
-from callkeeper_assets.warehouse.loader import Account, RawDay
 from callkeeper_assets.warehouse.reconciliation import reconcile_days
+from callkeeper_assets.warehouse.records import Account
 from callkeeper_assets.warehouse.tables import SELECTABLE_TABLES
+from callkeeper_assets_tests.extent import examples
 from callkeeper_assets_tests.warehouse.raw_days import (
     DAY,
     MOSCOW,
@@ -49,7 +51,7 @@ SIDES = st.tuples(*[calls_of(n) for n in range(len(DAYS))]).map(
 MODES: st.SearchStrategy[list[Mode]] = st.lists(st.sampled_from(["note", "look"]), max_size=3)
 
 
-def as_days(side: Side) -> list[RawDay]:
+def as_days(side: Side) -> list[Day]:
     """Return a side as the source sends it; a call's minute is its own, whoever else is there."""
     return [
         raw_day(
@@ -164,7 +166,9 @@ def reconcile(url: str, name: str, source: Side, mode: Mode, run_id: str) -> set
 
 
 @settings(
-    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(15),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(states=st.tuples(SIDES, SIDES, SIDES), modes=MODES)
 def test_found_is_what_differs_and_healing_leaves_every_other_row(

@@ -12,13 +12,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from callkeeper_assets.database import connect
-from callkeeper_assets.warehouse.loader import Account
+from callkeeper_assets.database.locks import CALLS_LOCK, DIMENSIONS_LOCK
 from callkeeper_assets.warehouse.migrate import ensure_schema
 from callkeeper_assets.warehouse.orphan_rows import count_orphans, delete_orphans
-from callkeeper_assets.warehouse.records import Deleted
+from callkeeper_assets.warehouse.records import Account, Deleted
 from callkeeper_assets.warehouse.retention import PLACES, OldCalls
-from callkeeper_assets.warehouse.session import DIMENSIONS_LOCK, LOCK_CLASS
 from callkeeper_assets.warehouse.tables import TABLES
+from callkeeper_assets_tests.extent import examples
 from callkeeper_assets_tests.warehouse.raw_days import (
     DAY,
     MAIN,
@@ -122,7 +122,9 @@ _calls = st.lists(
 
 
 @settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(25),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(
     given_days=st.lists(st.tuples(_calls, _calls), min_size=1, max_size=4),
@@ -242,7 +244,7 @@ def test_a_day_waits_for_a_load_of_the_source_and_rows_for_any_load(database: st
     ):
         old = OldCalls(connection, MAIN, DAY + timedelta(days=1))
         for key, work in (
-            (f"({LOCK_CLASS}, {old.account_id})", lambda: list(old.delete_days("run"))),
+            (f"({CALLS_LOCK}, {old.account_id})", lambda: list(old.delete_days("run"))),
             (f"({DIMENSIONS_LOCK})", lambda: list(delete_orphans(connection))),
         ):
             other.execute(f"SELECT pg_advisory_lock_shared{key}".encode())

@@ -8,15 +8,15 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from callkeeper_assets.local_time import split_day
+from callkeeper_assets.raw.days import Day
 from callkeeper_assets.warehouse.call_sql import plan_load
 from callkeeper_assets.warehouse.errors import BadDataError
-from callkeeper_assets.warehouse.records import RawDay
 from callkeeper_assets.warehouse.tables import SELECTABLE_TABLES
 from callkeeper_assets.warehouse.transform import Batch, Transformer, open_duckdb
 from callkeeper_assets_tests.warehouse.raw_days import DAY, MOSCOW, call, day_of, moment_of, raw_day
 
 
-def transform_days(*days: RawDay, zone: ZoneInfo = MOSCOW) -> tuple[Batch, list[dict[str, Any]]]:
+def transform_days(*days: Day, zone: ZoneInfo = MOSCOW) -> tuple[Batch, list[dict[str, Any]]]:
     """Return the batch and its calls, by id."""
     with open_duckdb() as duck:
         batch = Transformer(duck, zone, plan_load(SELECTABLE_TABLES, {}, zone)).transform(days)

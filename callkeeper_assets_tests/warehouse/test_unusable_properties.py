@@ -16,14 +16,15 @@ from hypothesis import strategies as st
 from callkeeper_assets.personal_data.shield import Shield
 from callkeeper_assets.privacy.rewriting import Eraser, Protector
 from callkeeper_assets.privacy.rule import Rule
-from callkeeper_assets.raw.days import add_unusable, build_table
+from callkeeper_assets.raw.days import Day, add_unusable, build_table
 from callkeeper_assets.raw.store import RawStore
 from callkeeper_assets.reports.definition import Report
 from callkeeper_assets.warehouse.discrepancies import ComparedDay
-from callkeeper_assets.warehouse.loader import Account, RawDay
 from callkeeper_assets.warehouse.reconciliation import reconcile_days
+from callkeeper_assets.warehouse.records import Account
 from callkeeper_assets.warehouse.tables import SELECTABLE_TABLES
 from callkeeper_assets_tests.api.keying import key_payloads
+from callkeeper_assets_tests.extent import examples
 from callkeeper_assets_tests.raw.test_store import DAY, make_details
 from callkeeper_assets_tests.reports.building import build_all, fetch
 from callkeeper_assets_tests.warehouse.raw_days import MOSCOW, call, load_all, moment_of
@@ -58,7 +59,7 @@ def accounts() -> Iterator[Account]:
     return (Account(f"source_{n}", "Source", MOSCOW) for n in range(10_000))
 
 
-def _store(store: RawStore, records: Sequence[object]) -> RawDay:
+def _store(store: RawStore, records: Sequence[object]) -> Day:
     """Store an answer as a load does, and read the day back as a load does."""
     found = key_payloads("callkeeper", [json.dumps(one).encode() for one in records])
     rows = sorted((epoch, call_id, bytes(raw)) for call_id, (epoch, raw) in found.items())
@@ -66,11 +67,13 @@ def _store(store: RawStore, records: Sequence[object]) -> RawDay:
     unusable = _SHIELD.pass_unusable(found.unusable.values())
     assert len({one.payload for one in unusable}) == len(unusable)
     store.write(add_unusable(calls, unusable), make_details())
-    return RawDay(DAY, store.read("moscow", DAY)[0])
+    return Day(DAY, store.read("moscow", DAY).calls)
 
 
 @settings(
-    max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(8),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(calls=CALLS, wrong=st.lists(WRONG, min_size=1, max_size=6), rng=st.randoms())
 def test_an_answer_with_unusable_records_loads_as_one_without(

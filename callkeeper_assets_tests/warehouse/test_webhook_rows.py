@@ -5,9 +5,10 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from callkeeper_assets.raw.days import Day
 from callkeeper_assets.warehouse.filters import Filter
-from callkeeper_assets.warehouse.loader import LoadedDay, RawDay, RefusedDay, load_days
 from callkeeper_assets.warehouse.queries import unsettled_days
+from callkeeper_assets.warehouse.records import LoadedDay, RefusedDay
 from callkeeper_assets.warehouse.tables import SELECTABLE_TABLES
 from callkeeper_assets_tests.warehouse.raw_days import (
     DAY,
@@ -17,8 +18,10 @@ from callkeeper_assets_tests.warehouse.raw_days import (
     call,
     changes,
     day_of,
+    fetched,
     load,
     load_all,
+    load_days,
     moment_of,
     row,
     rows,
@@ -50,10 +53,10 @@ def tell(
     return [result for result in results if isinstance(result, LoadedDay)]
 
 
-def answer(calls: Sequence[Call], stays_from: datetime | None) -> RawDay:
+def answer(calls: Sequence[Call], stays_from: datetime | None) -> Day:
     """The source's answer for the day."""
     day = day_of(DAY, calls)
-    return RawDay(day.day, day.calls, stays_from)
+    return fetched(day, stays_from) if stays_from else day
 
 
 def test_a_webhooks_call_has_its_facts_dimensions_and_log_rows(database: str) -> None:

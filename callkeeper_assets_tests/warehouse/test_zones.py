@@ -11,11 +11,19 @@ import pytest
 
 from callkeeper_assets.database import connect
 from callkeeper_assets.local_time import day_start
-from callkeeper_assets.warehouse.loader import Account, load_days
 from callkeeper_assets.warehouse.queries import unsettled_days
+from callkeeper_assets.warehouse.records import Account
 from callkeeper_assets.warehouse.retention import OldCalls
 from callkeeper_assets.warehouse.tables import SELECTABLE_TABLES
-from callkeeper_assets_tests.warehouse.raw_days import DAY, call, day_of, load_all, raw_day, rows
+from callkeeper_assets_tests.warehouse.raw_days import (
+    DAY,
+    call,
+    day_of,
+    load_all,
+    load_days,
+    raw_day,
+    rows,
+)
 from callkeeper_assets_tests.zones import make_zone
 
 # Every server takes Europe/London for 0 or 1 hour from UTC.

@@ -7,31 +7,25 @@ from pathlib import Path
 
 import pytest
 
-from callkeeper_assets.database import EmbeddedPostgres, connect
+from callkeeper_assets_tests.templates import MakeDatabase, Template
 from callkeeper_assets_tests.webhooks.installation import Installation, Receiver
 
 
-def _make(server: EmbeddedPostgres) -> Iterator[Installation]:
-    url = server.start()
-    folder = Path(os.environ["CALLKEEPER_TESTS_FOLDER"]) / uuid.uuid4().hex
-    name = f"webhooks_{folder.name}"
-    with connect(url, autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}"')
-    yield Installation(folder, f"{url.rpartition('/')[0]}/{name}")
-    with connect(url, autocommit=True) as connection:
-        connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+def _make(make_database: MakeDatabase) -> Iterator[Installation]:
+    with make_database(Template.INSTALLATION) as url:
+        yield Installation(Path(os.environ["CALLKEEPER_TESTS_FOLDER"]) / uuid.uuid4().hex, url)
 
 
 @pytest.fixture
-def installation(postgres_server: EmbeddedPostgres) -> Iterator[Installation]:
+def installation(make_database: MakeDatabase) -> Iterator[Installation]:
     """The test's own."""
-    yield from _make(postgres_server)
+    yield from _make(make_database)
 
 
 @pytest.fixture(scope="module")
-def shared_installation(postgres_server: EmbeddedPostgres) -> Iterator[Installation]:
+def shared_installation(make_database: MakeDatabase) -> Iterator[Installation]:
     """The module's."""
-    yield from _make(postgres_server)
+    yield from _make(make_database)
 
 
 @pytest.fixture(scope="module")

@@ -11,17 +11,24 @@ from zoneinfo import ZoneInfo
 import psycopg
 
 from callkeeper_assets.config.source import Reconciliation, Refresh, Source, Webhook
-from callkeeper_assets.raw.days import DayDetails, build_table
+from callkeeper_assets.raw.days import Day, DayDetails, build_table
 from callkeeper_assets.raw.store import RawStore
 from callkeeper_assets.warehouse.account_row import find_account
-from callkeeper_assets.warehouse.loader import Loader, RawDay, load_days
+from callkeeper_assets.warehouse.loader import Loader
 from callkeeper_assets.warehouse.migrate import ensure_schema
 from callkeeper_assets.warehouse.records import Account
 from callkeeper_assets.warehouse.session import Session
 from callkeeper_assets.warehouse.tables import SELECTABLE_TABLES
 from callkeeper_assets.webhooks.processing import Processed
 from callkeeper_assets.webhooks.rounds import InboxRun
-from callkeeper_assets_tests.warehouse.raw_days import DAY, MOSCOW, Call, call, moment_of
+from callkeeper_assets_tests.warehouse.raw_days import (
+    DAY,
+    MOSCOW,
+    Call,
+    call,
+    load_days,
+    moment_of,
+)
 
 OVER, PROCESSING = "Call is over", "Call is processing"
 
@@ -81,7 +88,7 @@ class Office:
     @property
     def account(self) -> Account:
         """The source as the warehouse knows it."""
-        return Account(self.source.name, self.source.caption, MOSCOW)
+        return self.source.account
 
     def receive(
         self, *bodies: Mapping[str, Any] | bytes, form: str = "json", at: datetime | None = None
@@ -117,7 +124,7 @@ class Office:
         """Process all that waits."""
         return process_together([self], run_id)[0]
 
-    def store_answer(self, calls: Sequence[Call], fetched_at: datetime | None = None) -> RawDay:
+    def store_answer(self, calls: Sequence[Call], fetched_at: datetime | None = None) -> Day:
         """Store the API's answer for the day, as the step `raw_calls` does."""
         ordered = sorted(calls, key=lambda one: (one["date_timestamp"], one["id"]))
         table = build_table(
@@ -126,8 +133,9 @@ class Office:
             [json.dumps(one).encode() for one in ordered],
         )
         fetched_at = fetched_at or moment_of(DAY, 24 * 60)
-        self.store.write(table, details_of(self.source.name, fetched_at))
-        return RawDay(DAY, table, self.source.webhooks_stay_from(fetched_at), fetched_at)
+        details = details_of(self.source.name, fetched_at)
+        self.store.write(table, details)
+        return Day(DAY, table, details)
 
     def load_answer(self, calls: Sequence[Call], fetched_at: datetime | None = None) -> None:
         """Store the API's answer for the day and load it, as a refresh does."""
@@ -140,7 +148,7 @@ class Office:
                 tables=self.source.tables,
                 filters=self.source.filters,
                 run_id="refresh",
-                force=True,
+                guard=None,
             )
         )
 

@@ -21,6 +21,7 @@ import psycopg
 from callkeeper_assets.cli.serving import find_free_port
 from callkeeper_assets.database import connect
 from callkeeper_assets_tests.waiting import wait_until
+from callkeeper_assets_tests.warm import WarmPopen
 
 TOKENS: Final = {"office": "office-token-0123456789", "clinic": "clinic-token-0123456789"}
 _DEFS: Final = """\
@@ -164,14 +165,17 @@ class Installation:
 
     def callkeeper(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         """Run a command to its end."""
-        return subprocess.run(
-            [sys.executable, "-m", "callkeeper_assets.cli.main", *arguments],
+        command = [sys.executable, "-m", "callkeeper_assets.cli.main", *arguments]
+        with WarmPopen(
+            command,
             env=self.environment,
-            capture_output=True,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            check=False,
-            timeout=120,
-        )
+        ) as process:
+            out, err = process.communicate(timeout=120)
+        return subprocess.CompletedProcess(command, process.returncode, out, err)
 
     @contextmanager
     def receiving(
@@ -192,13 +196,13 @@ class Installation:
         log = self.home / f"receiver-{port}.log"
         command = [sys.executable, "-m", "callkeeper_assets.cli.main", "webhooks"]
         with log.open("ab") as output:
-            process = subprocess.Popen(
+            process: WarmPopen[bytes] = WarmPopen(
                 [*command, "--port", str(port)],
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                preexec_fn=before,  # noqa: PLW1509 -- a limit is set, and no more
+                preexec_fn=before,
             )
         receiver = Receiver(process, port, log)
         try:

@@ -19,6 +19,7 @@ from callkeeper_assets.raw.store import RawStore
 from callkeeper_assets.warehouse.errors import UnavailableError
 from callkeeper_assets.warehouse.filters import Filter
 from callkeeper_assets.warehouse.session import Session
+from callkeeper_assets_tests.extent import examples
 from callkeeper_assets_tests.warehouse.raw_days import Call
 from callkeeper_assets_tests.webhooks.inbox_of import (
     OVER,
@@ -191,7 +192,9 @@ def held(office: Office) -> list[tuple[Any, ...]]:
 )
 @given(steps=STEPS, filters=st.sampled_from(FILTERS), refresh_first=st.booleans())
 @settings(
-    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(12),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 def test_the_tables_end_as_after_a_clean_load_of_the_same_facts(
     one_database: Office,

@@ -14,8 +14,8 @@ from callkeeper_assets_tests.waiting import wait_until
 from callkeeper_assets_tests.webhooks.installation import PATIENCE_SEC, Installation, Receiver
 from callkeeper_assets_tests.webhooks.posting import Posting
 
-# Of a file, in bytes; enough for a receiver's log.
-_SMALL = 20_000
+# Of a file, in bytes; enough for a receiver's log, and for a spool that has hardly anything.
+_SMALL = 60_000
 
 
 def _wait_until_drained(receiver: Receiver) -> None:
@@ -97,7 +97,7 @@ def test_a_full_disk_is_503_and_what_was_kept_before_stays(installation: Install
     with installation.receiving(before=_limit_files) as receiver:
         with installation.database_away():
             receiver.wait_for_database("away")
-            documents = [{"id": n, "x": "y" * 3000} for n in range(12)]
+            documents = [{"id": n, "x": "y" * 3000} for n in range(20)]
             statuses = [receiver.post(document) for document in documents]
             assert set(statuses) == {200, 503}
             answer = receiver.health()
@@ -117,10 +117,10 @@ def test_a_full_disk_is_503_and_what_was_kept_before_stays(installation: Install
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 64 kB."""
+    """A file system of 256 kB."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)]
+    command = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)]
     if subprocess.run(command, capture_output=True, check=False).returncode:
         pytest.skip("a small disk can be mounted by root alone")
     yield folder
@@ -132,7 +132,7 @@ def test_a_disk_without_any_room_is_unhealthy_until_there_is_some(
 ) -> None:
     installation.spool.symlink_to(small_disk)
     filler = small_disk / "filler"
-    filler.write_bytes(b"x" * 32_000)
+    filler.write_bytes(b"x" * 100_000)
     with installation.receiving() as receiver:
         with installation.database_away():
             receiver.wait_for_database("away")

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from callkeeper_assets.webhooks.protocol import _MOST_CONNECTIONS, KEEP_ALIVE_SEC
+from callkeeper_assets_tests.extent import examples
 from callkeeper_assets_tests.webhooks.installation import Installation, Receiver, url_of
 
 # Of a connection that sends nothing, or slowly: 10 s for a head and 20 s for a body, and a moment.
@@ -182,7 +183,9 @@ def test_a_connection_is_used_again_and_again(receiver: Receiver) -> None:
 
 
 @settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(150),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(body=st.binary(max_size=3000), content_type=st.sampled_from(["application/json", "x", ""]))
 def test_any_body_is_kept_byte_for_byte(
@@ -204,7 +207,9 @@ _lines = st.lists(
 
 
 @settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(150),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(
     start=st.sampled_from([b"POST /webhooks/office/x HTTP/1.1", b"GET / HTTP/1.0", b"PRI * HTTP/2"])

@@ -19,6 +19,7 @@ from callkeeper_assets.webhooks.inbox_queries import (
     list_entries,
     replay_rejected,
 )
+from callkeeper_assets_tests.extent import examples
 from callkeeper_assets_tests.waiting import wait_until
 from callkeeper_assets_tests.webhooks.installation import PATIENCE_SEC
 
@@ -89,7 +90,9 @@ def test_a_repeat_does_not_wait_for_the_end_of_a_run_that_holds_the_row(database
 
 
 @settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(25),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(
     st.lists(

@@ -8,7 +8,7 @@ import pytest
 
 from callkeeper_assets.raw.store import RawStore
 from callkeeper_assets.webhooks.told_calls import add_told_calls
-from callkeeper_assets_tests.warehouse.raw_days import DAY, moment_of
+from callkeeper_assets_tests.warehouse.raw_days import DAY, fetched, moment_of
 from callkeeper_assets_tests.webhooks.inbox_of import (
     OVER,
     PROCESSING,
@@ -28,9 +28,8 @@ def office(database: str, tmp_path: Path) -> Office:
 
 def told(office: Office, fetched_at: datetime = EVENING) -> list[tuple[int, str | None]]:
     """Return each call's id and, of those that webhooks told of, the event."""
-    calls, details = office.store.read(office.source.name, DAY)
-    both = add_told_calls(office.url, office.source, DAY, calls, fetched_at)
-    assert details.day == DAY
+    day = fetched(office.store.read(office.source.name, DAY), fetched_at)
+    both = add_told_calls(office.url, office.source, day).calls
     return [
         (row["call_id"], json.loads(row["payload"]).get("hook_event")) for row in both.to_pylist()
     ]

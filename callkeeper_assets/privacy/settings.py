@@ -10,7 +10,7 @@ from typing import Any, Final
 import psycopg
 
 from callkeeper_assets.privacy.rule import Rule
-from callkeeper_assets.webhooks.inbox_queries import read_sql
+from callkeeper_assets.warehouse.accounts import make_account
 
 _Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -81,7 +81,7 @@ def note_setting(connection: _Connection, source: str, rule: Rule) -> None:
     if newest.setting == rule.setting if newest else not rule.is_active:
         return
     # Before the first load there is no account yet, and no older call either.
-    connection.execute(read_sql("account"), {"name": source})
+    make_account(connection, source)
     connection.execute(_NOTE, {"name": source, "setting": rule.setting})
 
 

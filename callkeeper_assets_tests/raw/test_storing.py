@@ -1,31 +1,28 @@
-"""The IO manager of raw calls: days are stored while others are fetched; no failure is lost."""
+"""Days are stored while others are fetched; no failure is lost."""
 
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
 
-import dagster as dg
 import pytest
 
-from callkeeper_assets.assets.raw_calls_io import DayToStore, RawCallsIOManager, RawCallsStream
 from callkeeper_assets.database import connect
 from callkeeper_assets.database.errors import LockLostError
-from callkeeper_assets.raw.days import DayDetails, build_table
+from callkeeper_assets.raw.days import Day, DayDetails, build_table
 from callkeeper_assets.raw.errors import StoreError
-from callkeeper_assets.raw.store import RawStore
+from callkeeper_assets.raw.store import RawStore, store_days
 from callkeeper_assets.runs.lock import held_source_lock
 
 DAYS = tuple(date(2026, 1, number) for number in range(1, 11))
 
 
 @pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RawStore:
-    """The store that the IO manager uses."""
-    monkeypatch.setenv("CALLKEEPER_RAW_URL", str(tmp_path))
+def store(tmp_path: Path) -> RawStore:
+    """An empty store."""
     return RawStore(str(tmp_path))
 
 
-def make_day(day: date, refusal: str = "") -> DayToStore:
+def make_day(day: date, refusal: str = "") -> Day:
     """A fetched day with one call, whose id is the day's number."""
     start = datetime(day.year, day.month, day.day, tzinfo=UTC)
     details = DayDetails(
@@ -39,16 +36,12 @@ def make_day(day: date, refusal: str = "") -> DayToStore:
         run_id="run",
         refusal=refusal,
     )
-    return DayToStore(build_table([day.day], [int(start.timestamp())], [b"{}"]), details)
-
-
-def hand_over(days: Iterator[DayToStore]) -> None:
-    """Give days to the IO manager, as a step does."""
-    RawCallsIOManager().handle_output(dg.build_output_context(), RawCallsStream(days))
+    return Day(day, build_table([day.day], [int(start.timestamp())], [b"{}"]), details)
 
 
 def test_each_day_is_stored_and_a_refused_one_beside_its_day(store: RawStore) -> None:
-    hand_over(make_day(day, "too few" if day == DAYS[4] else "") for day in DAYS)
+    days = [make_day(day, "too few" if day == DAYS[4] else "") for day in DAYS]
+    assert list(store_days(store, days)) == days
     stored = {day: store.read_call_ids("moscow", day) for day in DAYS}
     assert stored == {day: set() if day == DAYS[4] else {day.day} for day in DAYS}
     refused = store.read_details("moscow", DAYS[4], "refused")
@@ -61,7 +54,7 @@ def test_no_day_is_stored_once_the_lock_that_keeps_forget_waiting_is_gone(
 ) -> None:
     """`forget` goes on at that moment, and the next day may bring the person back."""
 
-    def fetch() -> Iterator[DayToStore]:
+    def fetch() -> Iterator[Day]:
         for day in DAYS:
             if day == DAYS[4]:
                 with connect(database, autocommit=True) as connection:
@@ -72,9 +65,11 @@ def test_no_day_is_stored_once_the_lock_that_keeps_forget_waiting_is_gone(
                     )
             yield make_day(day)
 
-    stream = RawCallsStream(fetch(), held_source_lock(database, "moscow"))
-    with pytest.raises(LockLostError, match="The lock of source 'moscow' has gone"):
-        RawCallsIOManager().handle_output(dg.build_output_context(), stream)
+    with (
+        pytest.raises(LockLostError, match="The lock of source 'moscow' has gone"),
+        held_source_lock(database, "moscow"),
+    ):
+        list(store_days(store, fetch()))
     assert not [day for day in DAYS[4:] if day in store.list_days("moscow")]
 
 
@@ -86,22 +81,22 @@ def test_a_day_that_cannot_be_stored_fails_the_step_after_the_days_before_it(
     newer = [day.replace(year=2027) for day in DAYS]
     handed: list[date] = []
 
-    def fetch() -> Iterator[DayToStore]:
+    def fetch() -> Iterator[Day]:
         for day in [*DAYS[:5], *newer]:
             handed.append(day)
             yield make_day(day)
 
     with pytest.raises(StoreError, match=r"could not be written: .*2027-01-01.*CALLKEEPER_RAW_URL"):
-        hand_over(fetch())
+        list(store_days(store, fetch()))
     assert [store.read_call_ids("moscow", day) for day in DAYS[:5]] == [{1}, {2}, {3}, {4}, {5}]
     assert len(handed) < 10  # it does not go on fetching
 
 
 def test_days_that_are_being_stored_when_the_source_fails_are_stored(store: RawStore) -> None:
-    def fetch() -> Iterator[DayToStore]:
+    def fetch() -> Iterator[Day]:
         yield from map(make_day, DAYS)
         raise ConnectionError("the source went away")
 
     with pytest.raises(ConnectionError, match="the source went away"):
-        hand_over(fetch())
+        list(store_days(store, fetch()))
     assert all(store.read_call_ids("moscow", day) for day in DAYS)

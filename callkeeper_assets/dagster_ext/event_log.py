@@ -2,8 +2,8 @@
 
 A historic load of a year plans, materializes and checks 365 days of each table. Dagster writes
 materializations in batches if asked to, but plans and check results one by one, each in three
-transactions: more time than the load itself. This class adds just those two batches; each does in
-SQL what Dagster does event by event.
+transactions: more time than the load itself. Here are just those two batches, in Dagster's tables,
+which it does not export, and by its storage's own methods, which it does not promise to keep.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import sqlalchemy as sa
-
-# Dagster exports neither the tables nor the status by which it keeps check results.
 from dagster._core.storage.asset_check_execution_record import (
     AssetCheckExecutionRecordStatus as Status,
 )

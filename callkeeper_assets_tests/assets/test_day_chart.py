@@ -7,7 +7,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from callkeeper_assets.assets.discrepancy_chart import draw_trend
+from callkeeper_assets.assets.day_chart import draw_trend
 from callkeeper_assets.warehouse.discrepancies import DayTrend
 
 FIRST, LAST = date(2026, 1, 1), date(2026, 3, 31)

@@ -1,0 +1,12 @@
+"""All that is used of Dagster without Dagster's promise to keep it: a room of its own.
+
+Add here what imports from `dagster._…`, touches an underscored attribute of Dagster's objects, or
+overrides a method of a class that Dagster does not mean to be extended; behind a function or class
+of ours, whose docstring says why. The rest of the product uses what `dagster` exports.
+What Dagster has to keep is listed in `callkeeper_assets_tests/dagster_ext/test_contract.py`, which
+says on a newer Dagster what broke.
+"""
+
+# Its script `dagster-daemon` names an interpreter in its first line, which has no room for a long
+# path; the module behind it is not public.
+DAEMON_MODULE = "dagster._daemon"

@@ -1,0 +1,218 @@
+"""What `dagster.yaml` names: Dagster's storage in the warehouse's PostgreSQL, and its runs' logs.
+
+Every process of Dagster's finds both without a variable being set, and no URL with a password is
+passed from process to process. Private of Dagster: `DagsterPostgresStorage` keeps its storages in
+attributes, of which ours replace two; `PostgresRunStorage.handle_run_event`, which every change of
+a run's status passes, is overridden; `LocalComputeLogManager` is exported nowhere.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final, Self
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
+
+import dagster as dg
+from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
+from dagster_postgres import DagsterPostgresStorage, PostgresRunStorage
+
+from callkeeper_assets.dagster_ext.event_log import BatchingEventLogStorage
+from callkeeper_assets.database.locks import STORAGE_LOCK, Lock
+from callkeeper_assets.database.settings import build_options
+from callkeeper_assets.database.url import check_writable, database_url
+from callkeeper_assets.home import home
+from callkeeper_assets.runs.burial import build_rerun_tags
+from callkeeper_assets.runs.lock import held_run_lock, is_run_gone, tried_run_lock_alone
+
+if TYPE_CHECKING:
+    from dagster._serdes import ConfigurableClassData
+
+# People who read the warehouse see its tables in `public`, and none of Dagster's.
+SCHEMA = "dagster"
+# By these Dagster tells whether its runs', events' and schedules' tables have been made.
+_MAIN_TABLES = ("runs", "instance_info", "event_logs", "jobs")
+_EVENTS_AT_ONCE = "1000"
+_RECYCLE_SEC = 3600
+_MOST_CONNECTIONS = 20
+_RUN_ENDS: Final = {
+    dg.DagsterEventType.RUN_SUCCESS,
+    dg.DagsterEventType.RUN_FAILURE,
+    dg.DagsterEventType.RUN_CANCELED,
+}
+_RUN_UNDER_WAY: Final = {dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED}
+# The server's, to notice that a process which was killed this moment has gone.
+_GONE_PATIENCE_SEC: Final = 2.0
+
+
+def storage_url(url: str, server_version: int = 0) -> str:
+    """Return the URL by which Dagster's tables are found: search path, UTF-8, our settings."""
+    parts = urlsplit(url)
+    query = dict(parse_qsl(parts.query))
+    query["client_encoding"] = "UTF8"
+    options = build_options(query.get("options", ""), server_version=server_version)
+    query["options"] = f"{options} -c search_path={SCHEMA}"
+    return urlunsplit(parts._replace(query=urlencode(query, quote_via=quote)))
+
+
+@contextmanager
+def _schema_to_oneself(url: str) -> Iterator[tuple[bool, int]]:
+    """Make the schema, and hold it: Dagster's own creation of tables fails when processes race.
+
+    Yields whether its tables are there, which Dagster takes a tenth of a second to find out, and
+    the server's version.
+    """
+    with Lock(url, "the making of Dagster's tables") as lock:
+        connection = lock.connection
+        check_writable(connection)
+        lock.wait(STORAGE_LOCK)
+        connection.execute(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
+        found = connection.execute(
+            "SELECT count(*) FROM pg_tables WHERE schemaname = %s AND tablename = ANY(%s)",
+            (SCHEMA, list(_MAIN_TABLES)),
+        ).fetchone()
+        yield found == (len(_MAIN_TABLES),), connection.info.server_version
+
+
+class RunEndedError(RuntimeError):
+    """A run was marked as ended before its process came to start it."""
+
+
+class LockingRunStorage(PostgresRunStorage):
+    """The runs; a process that starts one here holds its lock.
+
+    It takes the lock before it says that it has started, and holds it to the end, so that a run
+    under way without its lock is dead; and the end frees the run's keys.
+    """
+
+    def __init__(self, postgres_url: str, url: str, free_keys: Callable[[str], None]) -> None:
+        """Open the storage, whose tables are there.
+
+        Args:
+            postgres_url: Of Dagster's tables.
+            url: Of the database, for locks.
+            free_keys: Frees what a run holds of its pools.
+        """
+        self._url = url
+        self._free_keys = free_keys
+        self._holds: dict[str, ExitStack] = {}
+        super().__init__(postgres_url, should_autocreate_tables=False)
+
+    def handle_run_event(
+        self, run_id: str, event: dg.DagsterEvent, update_timestamp: datetime | None = None
+    ) -> None:
+        """Change a run's status by an event.
+
+        Raises:
+            RunEndedError: It says that the run has started, and the run has ended.
+        """
+        if event.event_type == dg.DagsterEventType.RUN_START:
+            self._hold(run_id)
+        super().handle_run_event(run_id, event, update_timestamp)
+        # Not before: a run without its lock must not look like one that is under way.
+        if event.event_type in _RUN_ENDS:
+            self._let_go(run_id)
+
+    def expect_failure(self, run_id: str) -> None:
+        """Mark a run as lost if it is to fail and its own process cannot be who says so.
+
+        Dagster's code server notices that a process it started was killed, and its daemon that one
+        never started. To be called before the failure is stored: who runs lost runs again reads it.
+        """
+        if run_id in self._holds:
+            return
+        run = self._get_run_by_id(run_id)
+        # Who is cancelled, or stopped since it took too long, is not lost.
+        if run is None or run.status not in _RUN_UNDER_WAY:
+            return
+        tags = build_rerun_tags(run)
+        if tags and is_run_gone(self._url, run_id, _GONE_PATIENCE_SEC):
+            self.add_run_tags(run_id, tags)
+
+    def _hold(self, run_id: str) -> None:
+        with ExitStack() as hold:
+            hold.enter_context(held_run_lock(self._url, run_id))
+            run = self._get_run_by_id(run_id)
+            if run is not None and run.is_finished:
+                raise RunEndedError(
+                    f"Run {run_id} was marked as {run.status.value} before its process had "
+                    "started. Nothing was done; if it was lost, it is run again."
+                )
+            self._holds[run_id] = hold.pop_all()
+
+    def _let_go(self, run_id: str) -> None:
+        hold = self._holds.pop(run_id, None)
+        if hold is not None:
+            with hold:
+                self._free_keys(run_id)
+            return
+        # Somebody else ended it. While its process lives it may use its keys: the janitor looks.
+        with tried_run_lock_alone(self._url, run_id) as is_gone:
+            if is_gone:
+                self._free_keys(run_id)
+
+
+class CallKeeperStorage(DagsterPostgresStorage):
+    """Runs, events and schedules, in the schema `dagster` of the database in use."""
+
+    @classmethod
+    def config_type(cls) -> dict[str, Any]:
+        """Take no configuration: the database's URL is the environment's."""
+        return {}
+
+    @classmethod
+    def from_config_value(
+        cls,
+        inst_data: "ConfigurableClassData | None",
+        config_value: Mapping[str, Any],  # noqa: ARG003 -- empty, Dagster's signature
+    ) -> Self:
+        """Open the storage; the first process of all makes its tables.
+
+        Raises:
+            DatabaseError: the database cannot be used.
+        """
+        # Read by Dagster at each event of a run: how many materializations it writes at once.
+        os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", _EVENTS_AT_ONCE)
+        url = database_url()
+        with _schema_to_oneself(url) as (is_complete, server_version):
+            storage = cls(
+                storage_url(url, server_version),
+                should_autocreate_tables=not is_complete,
+                inst_data=inst_data,
+            )
+        storage._use_ours(url)
+        storage._keep_connections()
+        return storage
+
+    def _use_ours(self, url: str) -> None:
+        runs = LockingRunStorage(self.postgres_url, url, self._free_keys)
+        self._run_storage = runs
+        self._event_log_storage = BatchingEventLogStorage(self.postgres_url, runs.expect_failure)
+
+    def _free_keys(self, run_id: str) -> None:
+        self._event_log_storage.free_concurrency_slots_for_run(run_id)
+
+    def _keep_connections(self) -> None:
+        """Use connections again: Dagster otherwise opens a new one for each event."""
+        for storage in (self._run_storage, self._event_log_storage, self._schedule_storage):
+            storage.optimize_for_webserver(
+                statement_timeout=0, pool_recycle=_RECYCLE_SEC, max_overflow=_MOST_CONNECTIONS
+            )
+
+
+class CallKeeperLogs(LocalComputeLogManager):
+    """What runs print, in `CALLKEEPER_HOME/logs`."""
+
+    @classmethod
+    def config_type(cls) -> dict[str, Any]:
+        """Take no configuration: the folder is the home's."""
+        return {}
+
+    @classmethod
+    def from_config_value(
+        cls,
+        inst_data: "ConfigurableClassData | None",
+        config_value: Mapping[str, Any],  # noqa: ARG003 -- empty, Dagster's signature
+    ) -> Self:
+        """Open the logs' folder."""
+        return cls(os.fspath(home() / "logs"), inst_data=inst_data)

@@ -1,0 +1,222 @@
+"""Processes of the product that begin with everything imported.
+
+A command and the worker that it starts spend three seconds of processor time on imports, and often
+a tenth of that on their work. Here a process that has imported all forks them. Each is a process of
+its own, the child of who started it, with its own arguments, environment, streams and exit code;
+it can be signalled and killed. What differs is how it begins, and its name in a list of processes.
+A test of how a process begins starts it cold, with `subprocess` itself.
+
+A nursery is asked through a socket. It forks twice, so that its grandchild becomes the child of who
+asked. A command gets a nursery of its own for its workers, forked before it does anything: they see
+nothing of what it did.
+"""
+
+import atexit
+import ctypes
+import importlib
+import json
+import os
+import pkgutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Mapping
+from typing import Any, AnyStr, Final, NoReturn
+
+import callkeeper_assets
+
+_COMMAND: Final = "callkeeper_assets.cli.main"
+_WORKER: Final = "callkeeper_assets.runs"
+# Imported late by the product; with its own modules these are what takes time.
+_LIBRARIES: Final = ("alembic.command", "pyarrow", "rich.console", "rich.table", "uvicorn")
+_DO_MORE_THAN_DEFINE: Final = ("__main__", "definitions", "defs", "migrations", "peers")
+# From linux/prctl.h.
+_PR_SET_PDEATHSIG: Final = 1
+_PR_SET_CHILD_SUBREAPER: Final = 36
+_LONGEST_REQUEST: Final = 1 << 17
+
+_prctl: Final = ctypes.CDLL(None).prctl
+_guard: Final = threading.Lock()
+# This process's end of the socket to its nursery, once it has one.
+_links: Final[list[socket.socket]] = []
+
+
+class WarmPopen(subprocess.Popen[AnyStr]):
+    """`subprocess.Popen` that forks a command or a worker from a nursery."""
+
+    def _execute_child(self, *given: Any) -> None:  # noqa: ANN401 -- as Python hands it on
+        arguments, preexec, folder, variables = (given[n] for n in (0, 2, 5, 6))
+        environment = dict(os.environ if variables is None else variables)
+        # What a test has its process do first has to be done in a fresh one. A command in its
+        # turn ties its workers to itself, which the nursery does as well.
+        if not _can_be_warm(arguments, environment) or (preexec and not _links):
+            super()._execute_child(*given)  # type: ignore[misc]
+            return
+        ends = given[10:16]
+        request = {
+            "parent": os.getpid(),
+            "module": arguments[2],
+            "arguments": arguments[3:],
+            "environment": environment,
+            "folder": os.fspath(folder or "."),
+            "has_own_session": bool(given[21]),
+            "is_tied": bool(preexec),
+        }
+        streams = [n if end == -1 else end for n, end in enumerate((ends[0], ends[3], ends[5]))]
+        self.pid = _ask(request, streams)
+        self._child_created = True
+        self._close_pipe_fds(*ends)  # type: ignore[attr-defined]
+
+
+def _can_be_warm(arguments: object, environment: Mapping[str, str]) -> bool:
+    if sys.platform != "linux" or not isinstance(arguments, list):
+        return False
+    is_known = arguments[:2] == [sys.executable, "-m"] and arguments[2] in (_COMMAND, _WORKER)
+    # By these Python itself begins differently.
+    return is_known and _settings_of_python(environment) == _settings_of_python(os.environ)
+
+
+def _settings_of_python(environment: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in environment.items() if name.startswith("PYTHON")}
+
+
+def _ask(request: Mapping[str, object], streams: list[int]) -> int:
+    """Have the nursery start a process; return its id."""
+    with _guard:
+        if not _links:
+            _links.append(_open_nursery())
+        # Only for as long as it takes: whoever else is orphaned is not ours to wait for.
+        _prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        try:
+            socket.send_fds(_links[0], [json.dumps(request).encode()], streams)
+            return int(_links[0].recv(32))
+        finally:
+            _prctl(_PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
+
+
+def _open_nursery() -> socket.socket:
+    """Start a process that imports everything; it ends when this one does."""
+    mine, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours = ("CALLKEEPER_", "DAGSTER_")
+    process = subprocess.Popen(
+        [sys.executable, "-m", __name__, str(its.fileno())],
+        pass_fds=[its.fileno()],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        env={name: value for name, value in os.environ.items() if not name.startswith(ours)},
+    )
+    its.close()
+
+    def close() -> None:
+        mine.close()
+        process.wait()
+
+    atexit.register(close)
+    return mine
+
+
+def _import_everything() -> None:
+    for module in pkgutil.walk_packages(callkeeper_assets.__path__, "callkeeper_assets."):
+        if not set(module.name.split(".")) & set(_DO_MORE_THAN_DEFINE):
+            importlib.import_module(module.name)
+    for name in (*_LIBRARIES, f"{_WORKER}.__main__"):
+        importlib.import_module(name)
+
+
+def _serve(link: socket.socket) -> NoReturn:
+    """Fork what is asked for until nobody can ask any more."""
+    while True:
+        message, streams, _, _ = socket.recv_fds(link, _LONGEST_REQUEST, 3)
+        if not message:
+            os._exit(0)
+        child = os.fork()
+        if child == 0:
+            if os.fork() == 0:
+                _become(json.loads(message), streams, link)
+            os._exit(0)
+        for stream in streams:
+            os.close(stream)
+        os.waitpid(child, 0)
+
+
+def _become(request: Mapping[str, Any], streams: list[int], link: socket.socket) -> NoReturn:
+    """Be the process that was asked for."""
+    while os.getppid() != request["parent"]:
+        time.sleep(0.001)
+    if request["module"] == _COMMAND:
+        _keep_nursery(streams, link)
+    for number, stream in enumerate(streams):
+        os.dup2(stream, number)
+        os.close(stream)
+    _open_streams()
+    if request["has_own_session"]:
+        os.setsid()
+    if request["is_tied"]:
+        _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    os.chdir(request["folder"])
+    os.environ.clear()
+    os.environ.update(request["environment"])
+    sys.argv = [request["module"], *request["arguments"]]
+    link.send(str(os.getpid()).encode())
+    link.close()
+    _run(request["module"])
+
+
+def _open_streams() -> None:
+    """Open Python's streams anew: whether one can be sought in is asked once."""
+    sys.stdin = open(0, encoding=sys.stdin.encoding, closefd=False)  # noqa: SIM115
+    sys.stdout = open(1, "w", encoding=sys.stdout.encoding, closefd=False)  # noqa: SIM115
+    sys.stderr = open(  # noqa: SIM115
+        2, "w", 1, encoding=sys.stderr.encoding, errors="backslashreplace", closefd=False
+    )
+
+
+def _keep_nursery(streams: list[int], link: socket.socket) -> None:
+    """Fork a nursery for this process's own children."""
+    mine, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    if os.fork() == 0:
+        for stream in (*streams, link.detach(), mine.detach()):
+            os.close(stream)
+        _serve(its)
+    its.close()
+    _links[:] = [mine]
+    subprocess.Popen = WarmPopen  # type: ignore[misc]
+
+
+def _run(module: str) -> NoReturn:
+    """Run a module as `python -m` does, and end."""
+    code: object = 0
+    try:
+        if module == _COMMAND:
+            importlib.import_module(_COMMAND).main()
+        else:
+            worker = importlib.import_module(f"{_WORKER}.__main__")
+            worker.end_process(worker.main())
+    except SystemExit as end:
+        code = end.code
+    except BaseException:  # noqa: BLE001 -- as Python does at its end
+        traceback.print_exc()
+        code = 1
+    if isinstance(code, str):
+        sys.stderr.write(f"{code}\n")
+        code = 1
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code if isinstance(code, int) else 0)
+
+
+def main() -> NoReturn:
+    """Be the nursery of the process that holds the other end of the socket named by its number."""
+    _import_everything()
+    _serve(socket.socket(fileno=int(sys.argv[1])))
+
+
+if __name__ == "__main__":
+    # Its classes must be those of the module by its name.
+    importlib.import_module("callkeeper_assets_tests.warm").main()
