@@ -7,11 +7,14 @@ Sources are read by `config.loading`, not through Dagster's tree of components: 
 
 import gc
 
+from callkeeper_assets.memory import skip_pandas
+
 # What is imported and built here lives to the end of the process: looking through all of it for
 # garbage, again and again while a hundred sources are built, takes a quarter of the time.
 gc.set_threshold(50_000, 20, 100)
+skip_pandas()
 
-import dagster as dg  # noqa: E402 -- after the setting
+import dagster as dg  # noqa: E402 -- after the settings
 
 from callkeeper_assets.assets import (  # noqa: E402
     build_shared_definitions,

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
-from callkeeper_assets.warehouse.arrow import list_values
 from callkeeper_assets.warehouse.call_fields import FIELD_TREE, FieldTree
 from callkeeper_assets.warehouse.errors import NotJsonCallError
 from callkeeper_assets.warehouse.odd_calls import is_misplaced, read_call
@@ -53,7 +52,7 @@ def read_calls(day: date, calls: "pa.Table") -> Iterator[Call]:
         NotJsonCallError: a payload is none.
     """
     ids: Sequence[int] = calls["call_id"].to_pylist()
-    moments: Sequence[datetime] = list_values(calls["called_at"])
+    moments: Sequence[datetime] = calls["called_at"].to_pylist()
     payloads: Sequence[str] = calls["payload"].to_pylist()
     for call_id, called_at, payload in zip(ids, moments, payloads, strict=True):
         try:

@@ -9,9 +9,12 @@ import os
 import sys
 from typing import NoReturn
 
-gc.set_threshold(50_000, 20, 100)
+from callkeeper_assets.memory import skip_pandas
 
-from callkeeper_assets.database.url import release_database  # noqa: E402 -- after the setting
+gc.set_threshold(50_000, 20, 100)
+skip_pandas()
+
+from callkeeper_assets.database.url import release_database  # noqa: E402 -- after the settings
 from callkeeper_assets.runs.worker import main  # noqa: E402
 
 

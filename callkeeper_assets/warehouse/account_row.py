@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import date
 
 from callkeeper_assets.warehouse.accounts import FIND_ACCOUNT, MAKE_ACCOUNT, number_parameters
-from callkeeper_assets.warehouse.arrow import DAY, INT, TEXT, build_array
 from callkeeper_assets.warehouse.records import Account
 from callkeeper_assets.warehouse.session import Session
 
@@ -36,16 +35,16 @@ class AccountRow:
 
 def find_account_id(session: Session, account: Account) -> int | None:
     """Return the source's number; None if the warehouse does not know it."""
-    found = session.query(_FIND, {"name": build_array([account.name], TEXT)})
+    found = session.query(_FIND, {"name": account.name})
     return found["account_id"][0].as_py() if found.num_rows else None
 
 
 def find_account(session: Session, account: Account) -> AccountRow:
     """Return the source's row, made if it is missing."""
-    name = {"name": build_array([account.name], TEXT)}
+    name = {"name": account.name}
     found = session.query(_FIND, name)
     if not found.num_rows:
-        made = session.query(_MAKE, {**name, "caption": build_array([account.caption], TEXT)})
+        made = session.query(_MAKE, {**name, "caption": account.caption})
         if made.num_rows:
             return AccountRow(made["account_id"][0].as_py(), is_new=True)
         found = session.query(_FIND, name)
@@ -59,9 +58,9 @@ def update_account(
     return session.execute(
         _UPDATE,
         {
-            "account_id": build_array([account_id], INT),
-            "caption": build_array([account.caption], TEXT),
-            "first": build_array([first], DAY),
-            "last": build_array([last], DAY),
+            "account_id": account_id,
+            "caption": account.caption,
+            "first": first,
+            "last": last,
         },
     )

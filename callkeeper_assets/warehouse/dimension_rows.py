@@ -16,7 +16,7 @@ from callkeeper_assets.database.locks import check_locks
 from callkeeper_assets.warehouse.call_sql import read_sql
 from callkeeper_assets.warehouse.dimensions import DATES, DIMENSIONS, Dimension
 from callkeeper_assets.warehouse.errors import DuplicateRowError, WarehouseError
-from callkeeper_assets.warehouse.session import Session, as_list
+from callkeeper_assets.warehouse.session import Session
 
 # Keys remembered between batches, in each dimension: memory must not grow with the period.
 _REMEMBERED: Final = 25_000
@@ -102,7 +102,7 @@ class DimensionRows:
             found = self._session.query(
                 f"SELECT id, key_hash FROM {dimension.table} "
                 "WHERE key_hash = ANY($1::text[]::uuid[])",
-                {"key": as_list(wanted["key"])},
+                {"key": wanted["key"]},
             )
             self._duck.register("found", found)
             self._duck.execute(f"INSERT INTO {known} SELECT key_hash, id, false FROM found")
@@ -153,7 +153,7 @@ class DimensionRows:
         if not missing.num_rows:
             return
         found = self._session.query(
-            "SELECT id FROM general_dates WHERE id = ANY($1)", {"ids": as_list(missing["id"])}
+            "SELECT id FROM general_dates WHERE id = ANY($1)", {"ids": missing["id"]}
         )
         self._duck.register("missing", missing)
         self._duck.register("found", found)

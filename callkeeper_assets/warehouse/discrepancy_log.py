@@ -14,9 +14,8 @@ from typing import Final
 
 import pyarrow as pa
 
-from callkeeper_assets.warehouse.arrow import DAY, INT, MOMENT, TEXT, build_array
 from callkeeper_assets.warehouse.call_sql import read_sql
-from callkeeper_assets.warehouse.session import Session, as_list
+from callkeeper_assets.warehouse.session import Parameters, Session
 
 _COLUMNS: Final = (
     "day",
@@ -57,17 +56,17 @@ class DiscrepancyLog:
             read_sql("log_discrepancies"),
             {
                 **self._scope(days),
-                "healed_at": build_array([healed_at], MOMENT),
-                "found_at": build_array([found_at], MOMENT),
-                **{name: as_list(found[name]) for name in _COLUMNS},
+                "healed_at": healed_at,
+                "found_at": found_at,
+                **{name: found[name] for name in _COLUMNS},
             },
         )
         self.session.execute(
             _NOTE_DAYS,
             {
-                "at": build_array([healed_at], MOMENT),
-                "account_id": build_array([self.account_id], INT),
-                "days": as_list(build_array(days, DAY)),
+                "at": healed_at,
+                "account_id": self.account_id,
+                "days": days,
             },
         )
 
@@ -79,9 +78,9 @@ class DiscrepancyLog:
         """
         return self.session.query(read_sql("run_discrepancies"), self._scope(days))
 
-    def _scope(self, days: Sequence[date]) -> dict[str, pa.Array]:
+    def _scope(self, days: Sequence[date]) -> Parameters:
         return {
-            "account_id": build_array([self.account_id], INT),
-            "run_id": build_array([self.run_id], TEXT),
-            "days": as_list(build_array(days, DAY)),
+            "account_id": self.account_id,
+            "run_id": self.run_id,
+            "days": days,
         }

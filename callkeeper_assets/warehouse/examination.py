@@ -12,7 +12,6 @@ from typing import Final
 import duckdb
 import pyarrow as pa
 
-from callkeeper_assets.warehouse.arrow import TEXT, build_array
 from callkeeper_assets.warehouse.call_fields import (
     FIELD_TREE,
     FIELDS_BY_PATH,
@@ -180,5 +179,5 @@ def _rewrite(raw: pa.Table, is_odd: Sequence[bool], seen: Seen) -> pa.Table:
         if misplaced:
             seen.unknown.setdefault(raw["day"][row].as_py(), set()).update(misplaced)
     return raw.set_column(
-        raw.schema.get_field_index("payload"), "payload", build_array(payloads, TEXT)
+        raw.schema.get_field_index("payload"), "payload", pa.array(payloads, pa.string())
     )

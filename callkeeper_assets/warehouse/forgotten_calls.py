@@ -7,7 +7,6 @@ from typing import Any, Final, NamedTuple
 import psycopg
 
 from callkeeper_assets.privacy.rewriting import Scope
-from callkeeper_assets.warehouse.arrow import INT, build_array
 from callkeeper_assets.warehouse.session import Session
 
 _Connection = psycopg.Connection[tuple[Any, ...]]
@@ -47,7 +46,7 @@ def read_forgotten_calls(connection: _Connection, source: str) -> dict[int, Scop
 
 def read_forgotten_of(session: Session, account_id: int) -> dict[int, Scope]:
     """As `read_forgotten_calls`, over a load's own connection."""
-    found = session.query(_BY_ACCOUNT, {"account_id": build_array([account_id], INT)})
+    found = session.query(_BY_ACCOUNT, {"account_id": account_id})
     ids, scopes = (column.to_pylist() for column in found.columns)
     return dict(zip(ids, scopes, strict=True))
 

@@ -14,7 +14,6 @@ import pyarrow as pa
 
 from callkeeper_assets.local_time import split_day
 from callkeeper_assets.raw.days import Day
-from callkeeper_assets.warehouse.arrow import BIGINT, INT, build_array
 from callkeeper_assets.warehouse.records import Account
 from callkeeper_assets.warehouse.transform import Batch
 
@@ -44,15 +43,15 @@ class JointBatch:
         ids: list[int] = []
         for place, day in _walk(parts):
             first, count = len(ids), day.calls.num_rows
-            numbers = build_array(range(first, first + count), BIGINT)
+            numbers = pa.array(range(first, first + count), pa.int64())
             by_day.setdefault(day.day, []).append(day.calls.set_column(0, "call_id", numbers))
             places += [place] * count
             ids += day.calls["call_id"].to_pylist()
         self.days = [Day(day, pa.concat_tables(by_day[day])) for day in sorted(by_day)]
         numbered = {
-            "number": build_array(range(len(ids)), BIGINT),
-            "place": build_array(places, INT),
-            "own_id": build_array(ids, BIGINT),
+            "number": pa.array(range(len(ids)), pa.int64()),
+            "place": pa.array(places, pa.int32()),
+            "own_id": pa.array(ids, pa.int64()),
         }
         duck.register("numbered", pa.table(numbered))
 

@@ -13,9 +13,8 @@ import psycopg
 import pyarrow as pa
 
 from callkeeper_assets.reading import READING
-from callkeeper_assets.warehouse.arrow import DAY, INT, MOMENT, TEXT, build_array, list_values
 from callkeeper_assets.warehouse.records import LoadedDay, Origin, RefusedDay, RowCounts
-from callkeeper_assets.warehouse.session import Session, as_list
+from callkeeper_assets.warehouse.session import MOMENT, Session
 
 _DAYS = """
     INSERT INTO callkeeper_days AS d (account_id, reading, day, raw_calls, non_final, most_calls)
@@ -102,11 +101,11 @@ def read_newest_fetches(
     found = session.query(
         _NEWEST,
         {
-            "account_id": build_array([account_id], INT),
-            "day": as_list(build_array(sorted(days), DAY)),
+            "account_id": account_id,
+            "day": sorted(days),
         },
     )
-    return dict(zip(list_values(found["day"]), list_values(found["fetched_at"]), strict=True))
+    return dict(zip(*(column.to_pylist() for column in found.columns), strict=True))
 
 
 def write_failure(session: Session, head: LogHead, days: Collection[date], error: str) -> None:
@@ -145,11 +144,11 @@ def write_days(
     session.execute(
         _DAYS.format(most=_MOST_FROM_NOW if is_forced else _MOST),
         {
-            "account_id": build_array([account_id], INT),
-            "reading": build_array([READING], INT),
-            "day": as_list(build_array([d.day for d in loaded], DAY)),
-            "raw_calls": as_list(build_array([d.raw_calls for d in loaded], INT)),
-            "non_final": as_list(build_array([d.non_final for d in loaded], INT)),
+            "account_id": account_id,
+            "reading": READING,
+            "day": [d.day for d in loaded],
+            "raw_calls": [d.raw_calls for d in loaded],
+            "non_final": [d.non_final for d in loaded],
         },
     )
 
@@ -166,18 +165,18 @@ def _write(
         "callkeeper_loads",
         pa.table(
             {
-                "account_id": build_array([head.account_id] * count, INT),
-                "table_name": build_array([one.table for one in rows], TEXT),
-                "day": build_array([one.day for one in rows], DAY),
-                "origin": build_array([head.origin] * count, TEXT),
-                "rows_added": build_array([one.counts.added for one in rows], INT),
-                "rows_updated": build_array([one.counts.updated for one in rows], INT),
-                "rows_deleted": build_array([one.counts.deleted for one in rows], INT),
-                "started_at": build_array([head.started_at] * count, MOMENT),
-                "finished_at": build_array([datetime.now(UTC)] * count, MOMENT),
-                "run_id": build_array([head.run_id] * count, TEXT),
-                "error": build_array([one.error for one in rows], TEXT),
-                "fetched_at": build_array(fetched, MOMENT),
+                "account_id": pa.array([head.account_id] * count, pa.int32()),
+                "table_name": pa.array([one.table for one in rows], pa.string()),
+                "day": pa.array([one.day for one in rows], pa.date32()),
+                "origin": pa.array([head.origin] * count, pa.string()),
+                "rows_added": pa.array([one.counts.added for one in rows], pa.int32()),
+                "rows_updated": pa.array([one.counts.updated for one in rows], pa.int32()),
+                "rows_deleted": pa.array([one.counts.deleted for one in rows], pa.int32()),
+                "started_at": pa.array([head.started_at] * count, MOMENT),
+                "finished_at": pa.array([datetime.now(UTC)] * count, MOMENT),
+                "run_id": pa.array([head.run_id] * count, pa.string()),
+                "error": pa.array([one.error for one in rows], pa.string()),
+                "fetched_at": pa.array(fetched, MOMENT),
             }
         ),
     )

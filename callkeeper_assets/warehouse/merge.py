@@ -13,13 +13,12 @@ import duckdb
 import pyarrow as pa
 
 from callkeeper_assets.local_time import Segment
-from callkeeper_assets.warehouse.arrow import DAY, INT, MOMENT, build_array
 from callkeeper_assets.warehouse.call_sql import read_sql
 from callkeeper_assets.warehouse.collisions import leave_out_collisions
 from callkeeper_assets.warehouse.dimensions import CALLS, DIMENSIONS, FACTS
 from callkeeper_assets.warehouse.guard import DayBalance
 from callkeeper_assets.warehouse.records import Account, Origin
-from callkeeper_assets.warehouse.session import Session, as_list
+from callkeeper_assets.warehouse.session import MOMENT, Session
 from callkeeper_assets.warehouse.tables import TABLES
 from callkeeper_assets.warehouse.transform import Batch
 
@@ -39,10 +38,6 @@ class Change:
     table: str
     action: str
     rows: int
-
-
-def _number(value: int) -> pa.Array:
-    return build_array([value], INT)
 
 
 def _runs(segments: Sequence[Segment]) -> list[tuple[datetime, datetime]]:
@@ -127,7 +122,7 @@ class Merger:
     def _find_calls(self, calls: pa.Table) -> pa.Table:
         return self._session.query(
             _existing_sql("$1", "c.call_id = ANY($2)"),
-            {"account_id": _number(self._account_id), "call_id": as_list(calls["call_id"])},
+            {"account_id": self._account_id, "call_id": calls["call_id"]},
         )
 
     def _read_days(self, batch: Batch) -> None:
@@ -154,7 +149,7 @@ class Merger:
         known = self._session.query(
             "SELECT min(call_id) AS first, max(call_id) AS last FROM callkeeper_calls "
             "WHERE account_id = $1",
-            {"account_id": _number(self._account_id)},
+            {"account_id": self._account_id},
         )
         return self._duck.sql(
             "SELECT call_id FROM frame WHERE call_id BETWEEN ? AND ? "
@@ -168,8 +163,8 @@ class Merger:
             "SELECT day, raw_calls, most_calls FROM callkeeper_days "
             "WHERE account_id = $1 AND day = ANY($2)",
             {
-                "account_id": _number(self._account_id),
-                "day": as_list(build_array(sorted(days), DAY)),
+                "account_id": self._account_id,
+                "day": sorted(days),
             },
         ).to_pylist()
         had_by_day = {row["day"]: (row["raw_calls"], row["most_calls"]) for row in had}
@@ -187,9 +182,9 @@ class Merger:
         days = batch.days
         stay_from = [account.webhooks_stay_from(batch.fetched_at[day]) for day in days]
         table = {
-            "day": build_array(days, DAY),
-            "is_refused": build_array([day in refused for day in days], INT),
-            "webhooks_stay_from": build_array(stay_from, MOMENT),
+            "day": pa.array(days, pa.date32()),
+            "is_refused": pa.array([int(day in refused) for day in days], pa.int32()),
+            "webhooks_stay_from": pa.array(stay_from, MOMENT),
         }
         self._duck.register("days", pa.table(table))
 
@@ -237,7 +232,7 @@ class Merger:
         ids = self._duck.sql(f"SELECT id FROM plan WHERE {action} = 'delete'").to_arrow_table()
         self._session.execute(
             f"DELETE FROM {table} WHERE account_id = $1 AND {column} = ANY($2)",
-            {"account_id": _number(self._account_id), "ids": as_list(ids["id"])},
+            {"account_id": self._account_id, "ids": ids["id"]},
         )
 
     def _update(self, table: str, loaded_at: datetime) -> None:

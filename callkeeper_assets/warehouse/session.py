@@ -1,27 +1,22 @@
 """One connection to PostgreSQL that speaks Arrow both ways (ADBC): statements, queries, COPY.
 
-ADBC's low level: its `dbapi` imports pandas, which costs a second a process. Values are bound as
-Arrow arrays, so that a list of 20,000 keys is one parameter.
+Values are bound as Arrow arrays, so that a list of 20,000 keys is one parameter. `pyarrow` imports
+pandas the first time it makes an array, which processes of ours prevent (`memory.skip_pandas`).
 """
 
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from types import TracebackType
-from typing import Self
+from typing import Any, Final, Self, TypeAlias
 
-import adbc_driver_manager as adbc
-import adbc_driver_postgresql
 import pyarrow as pa
-
-# Arrow's own reader turns the driver's errors into OSError, without what the server said.
-from adbc_driver_manager._reader import AdbcRecordBatchReader
+from adbc_driver_postgresql import dbapi
 
 from callkeeper_assets.database import build_conninfo, explain_failure
 from callkeeper_assets.database.locks import CALLS_LOCK, DIMENSIONS_LOCK, check_locks
 from callkeeper_assets.database.settings import SET_NEWER
 from callkeeper_assets.privacy.numbers import erase_numbers
-from callkeeper_assets.warehouse.arrow import INT, build_array
 from callkeeper_assets.warehouse.errors import (
     BadDataError,
     DuplicateRowError,
@@ -31,7 +26,11 @@ from callkeeper_assets.warehouse.errors import (
 )
 from callkeeper_assets.warehouse.tables import TABLES
 
-Parameters = Mapping[str, pa.Array]
+# In the statement's order; the names say what is what. A value is a number, a text, a day, a moment
+# (aware), a list of one of these, or a column of Arrow's for a list. What may be empty, or nothing
+# but None, needs a type: an array of one value.
+Parameters: TypeAlias = Mapping[str, Any]
+MOMENT: Final = pa.timestamp("us", "UTC")
 
 # Shorter than a phone number: a part of one that a message has cut.
 _LONG_NUMBER = re.compile(r"\+?\d{6,}")
@@ -43,15 +42,18 @@ _MISSING_TABLE = ("42P01", "42703")
 _TRANSIENT = ("08", "53", "57", "40", "55")
 
 
-def as_list(values: pa.Array | pa.ChunkedArray) -> pa.Array:
-    """Make a column one value, a list: what `unnest($1)` takes apart."""
-    if isinstance(values, pa.ChunkedArray) and not values.num_chunks:
-        # combine_chunks would make the empty array from a Python list: that imports pandas.
-        values = pa.nulls(0, values.type)
-    flat = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
-    if isinstance(flat, pa.ChunkedArray):
-        flat = flat.chunk(0)
-    return pa.ListArray.from_arrays(build_array([0, len(flat)], INT), flat)
+def _bind(parameters: Parameters) -> pa.RecordBatch:
+    """Make one row of the values; a column becomes a list, what `unnest($1)` takes apart."""
+    arrays = {}
+    for name, value in parameters.items():
+        if isinstance(value, pa.ChunkedArray):
+            column = (
+                pa.concat_arrays(value.chunks) if value.num_chunks else pa.array([], value.type)
+            )
+            arrays[name] = pa.ListArray.from_arrays(pa.array([0, len(column)], pa.int32()), column)
+        else:
+            arrays[name] = value if isinstance(value, pa.Array) else pa.array([value])
+    return pa.record_batch(arrays)
 
 
 def explain_error(
@@ -81,7 +83,7 @@ def explain_error(
     return WarehouseError(f"{said} (SQLSTATE {state}).")
 
 
-def _explain(error: adbc.Error, action: str) -> WarehouseError:
+def _explain(error: dbapi.Error, action: str) -> WarehouseError:
     return explain_error(error.sqlstate or "", str(error), action)
 
 
@@ -90,9 +92,8 @@ class Session:
 
     def __init__(self, url: str) -> None:
         try:
-            self._database = adbc_driver_postgresql.connect(build_conninfo(url))
-            self._connection = adbc.AdbcConnection(self._database)
-        except adbc.Error as error:
+            self._connection = dbapi.connect(build_conninfo(url), autocommit=True)
+        except dbapi.Error as error:
             raise explain_failure(url, error) from None
         try:
             self.query(SET_NEWER)
@@ -114,48 +115,34 @@ class Session:
     def close(self) -> None:
         """Close the connection; locks and an open transaction go with it."""
         self._connection.close()
-        self._database.close()
 
     @contextmanager
-    def _statement(self, action: str) -> Iterator[adbc.AdbcStatement]:
+    def _cursor(self, action: str) -> Iterator[dbapi.Cursor]:
         try:
-            with adbc.AdbcStatement(self._connection) as statement:
-                yield statement
-        except adbc.Error as error:
+            with self._connection.cursor() as cursor:
+                yield cursor
+        except dbapi.Error as error:
             raise _explain(error, action) from None
 
     def execute(self, sql: str, parameters: Parameters | None = None) -> int:
         """Run a statement and return how many rows it concerned."""
-        with self._statement("run a statement") as statement:
-            statement.set_sql_query(sql)
-            if parameters is not None:
-                statement.prepare()
-                statement.bind(pa.record_batch(dict(parameters)))
-            return int(statement.execute_update())
+        with self._cursor("run a statement") as cursor:
+            cursor.executemany(sql, None if parameters is None else _bind(parameters))
+            return int(cursor.rowcount)
 
     def query(self, sql: str, parameters: Parameters | None = None) -> pa.Table:
         """Run a statement and return its rows."""
-        with self._statement("answer a query") as statement:
-            statement.set_sql_query(sql)
-            if parameters is not None:
-                statement.bind(pa.record_batch(dict(parameters)))
-            stream, _ = statement.execute_query()
-            return AdbcRecordBatchReader._import_from_c(stream.address).read_all()  # noqa: SLF001
+        with self._cursor("answer a query") as cursor:
+            cursor.execute(sql, None if parameters is None else _bind(parameters))
+            # Of the cursor's ways to read it is the one for tables that keeps errors' SQLSTATE.
+            return cursor.fetch_arrow_table()
 
     def copy(self, table: str, rows: pa.Table, *, temporary: bool = False) -> None:
         """Append rows by binary COPY; columns by name."""
         if not rows.num_rows:
             return
-        with self._statement(f"take rows of {table}") as statement:
-            options = {
-                "adbc.ingest.target_table": table,
-                "adbc.ingest.mode": "adbc.ingest.mode.append",
-            }
-            if temporary:
-                options["adbc.ingest.temporary"] = "true"
-            statement.set_options(**options)
-            statement.bind_stream(rows.to_reader())
-            statement.execute_update()
+        with self._cursor(f"take rows of {table}") as cursor:
+            cursor.adbc_ingest(table, rows, mode="append", temporary=temporary)
 
     def reserve_ids(self, table: str, count: int) -> pa.Table:
         """Take so many new ids of a table, in order; they are used up even if no row gets them."""
@@ -164,7 +151,7 @@ class Session:
             "FROM generate_series(1, $1), "
             # Looked up once, not for each id.
             f"(SELECT pg_get_serial_sequence('{table}', 'id')::regclass AS name OFFSET 0) AS s",
-            {"count": build_array([count], INT)},
+            {"count": count},
         )
 
     @contextmanager
@@ -194,17 +181,18 @@ class Session:
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """Make the statements inside one transaction; an exception, or a lost lock, undoes them."""
+        connection = self._connection.adbc_connection
         try:
-            self._connection.set_autocommit(False)
+            connection.set_autocommit(False)
             yield
             check_locks()
-            self._connection.commit()
-            self._connection.set_autocommit(True)
+            connection.commit()
+            connection.set_autocommit(True)
         except BaseException as error:
             # A connection that is gone has undone them itself.
-            with suppress(adbc.Error):
-                self._connection.rollback()
-                self._connection.set_autocommit(True)
-            if isinstance(error, adbc.Error):
+            with suppress(dbapi.Error):
+                connection.rollback()
+                connection.set_autocommit(True)
+            if isinstance(error, dbapi.Error):
                 raise _explain(error, "commit") from None
             raise

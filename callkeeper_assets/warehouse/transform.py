@@ -15,7 +15,6 @@ import pyarrow as pa
 from callkeeper_assets.local_time import Segment, split_day
 from callkeeper_assets.raw.call_ids import HASHED_IDS
 from callkeeper_assets.raw.days import Day
-from callkeeper_assets.warehouse.arrow import DAY, INT, MOMENT, build_array
 from callkeeper_assets.warehouse.call_sql import (
     Plan,
     build_count_of_unread,
@@ -27,6 +26,7 @@ from callkeeper_assets.warehouse.errors import BadDataError
 from callkeeper_assets.warehouse.examination import Examiner, Seen
 from callkeeper_assets.warehouse.records import Collision
 
+_MOMENT = pa.timestamp("us", "UTC")
 _RAW_COLUMNS = ("call_id", "called_at", "payload")
 
 
@@ -165,16 +165,16 @@ def open_duckdb() -> duckdb.DuckDBPyConnection:
 
 def _with_day(raw: Day) -> pa.Table:
     calls = raw.calls.select(_RAW_COLUMNS)
-    return calls.append_column("day", build_array([raw.day] * calls.num_rows, DAY))
+    return calls.append_column("day", pa.array([raw.day] * calls.num_rows, pa.date32()))
 
 
 def segment_table(segments: list[Segment]) -> pa.Table:
     """Return segments as the relation that `sql/fields.sql` joins."""
     return pa.table(
         {
-            "day": build_array([s.day for s in segments], DAY),
-            "starts_at": build_array([s.starts_at for s in segments], MOMENT),
-            "ends_at": build_array([s.ends_at for s in segments], MOMENT),
-            "offset_minutes": build_array([s.offset_minutes for s in segments], INT),
+            "day": pa.array([s.day for s in segments], pa.date32()),
+            "starts_at": pa.array([s.starts_at for s in segments], _MOMENT),
+            "ends_at": pa.array([s.ends_at for s in segments], _MOMENT),
+            "offset_minutes": pa.array([s.offset_minutes for s in segments], pa.int32()),
         }
     )

@@ -11,17 +11,7 @@ from typing import Final, Literal
 
 import pyarrow as pa
 
-from callkeeper_assets.warehouse.arrow import (
-    BIGINT,
-    BYTES,
-    DAY,
-    INT,
-    MOMENT,
-    TEXT,
-    build_array,
-    list_values,
-)
-from callkeeper_assets.warehouse.session import Session, as_list
+from callkeeper_assets.warehouse.session import MOMENT, Session
 from callkeeper_assets.webhooks.delivery import digest_of
 from callkeeper_assets.webhooks.document import Format
 
@@ -154,7 +144,7 @@ def read_waiting(session: Session, account_id: int, most: int) -> list[Row]:
 
     Those that were processed before and have come again wait too: they may be the last word now.
     """
-    values = {"account_id": _number(account_id), "most": build_array([most], BIGINT)}
+    values = {"account_id": account_id, "most": most}
     return _read(session.query(_WAITING, values))
 
 
@@ -162,16 +152,15 @@ def read_processed(session: Session, account_id: int, call_ids: Sequence[int]) -
     """Read the payloads of calls that are processed."""
     if not call_ids:
         return []
-    ids = as_list(build_array(call_ids, BIGINT))
-    return _read(session.query(_PROCESSED, {"account_id": _number(account_id), "ids": ids}))
+    return _read(session.query(_PROCESSED, {"account_id": account_id, "ids": call_ids}))
 
 
 def read_received(session: Session, account_id: int, since: datetime, until: datetime) -> list[Row]:
     """Read the payloads of a source that came from one moment to another, but rejected ones."""
     values = {
-        "account_id": _number(account_id),
-        "since": build_array([since], MOMENT),
-        "until": build_array([until], MOMENT),
+        "account_id": account_id,
+        "since": since,
+        "until": until,
     }
     return _read(session.query(_RECEIVED, values))
 
@@ -183,15 +172,15 @@ def write_verdicts(
     session.execute(
         _VERDICTS,
         {
-            "account_id": _number(account_id),
-            "id": as_list(build_array([one.row_id for one in verdicts], BIGINT)),
-            "state": as_list(build_array([one.state for one in verdicts], TEXT)),
-            "reason": as_list(build_array([one.reason for one in verdicts], TEXT)),
-            "call_id": as_list(build_array([one.call_id for one in verdicts], BIGINT)),
-            "event": as_list(build_array([one.event for one in verdicts], TEXT)),
-            "called_at": as_list(build_array([one.called_at for one in verdicts], MOMENT)),
-            "came_at": as_list(build_array([one.came_at for one in verdicts], MOMENT)),
-            "at": build_array([at], MOMENT),
+            "account_id": account_id,
+            "id": [one.row_id for one in verdicts],
+            "state": [one.state for one in verdicts],
+            "reason": pa.array([[one.reason for one in verdicts]], pa.list_(pa.string())),
+            "call_id": pa.array([[one.call_id for one in verdicts]], pa.list_(pa.int64())),
+            "event": pa.array([[one.event for one in verdicts]], pa.list_(pa.string())),
+            "called_at": pa.array([[one.called_at for one in verdicts]], pa.list_(MOMENT)),
+            "came_at": [one.came_at for one in verdicts],
+            "at": at,
         },
     )
 
@@ -205,9 +194,9 @@ def write_hints(session: Session, account_id: int, hinted_at: Mapping[date, date
         session.execute(
             _HINTS,
             {
-                "account_id": _number(account_id),
-                "day": as_list(build_array(list(hinted_at), DAY)),
-                "hinted_at": as_list(build_array(list(hinted_at.values()), MOMENT)),
+                "account_id": account_id,
+                "day": list(hinted_at),
+                "hinted_at": list(hinted_at.values()),
             },
         )
 
@@ -217,18 +206,17 @@ def write_body(session: Session, account_id: int, row_id: int, form: Format, bod
     session.execute(
         _BODY,
         {
-            "account_id": _number(account_id),
-            "id": build_array([row_id], BIGINT),
-            "format": build_array([form], TEXT),
-            "body": build_array([body], BYTES),
-            "digest": build_array([digest_of(form, body)], TEXT),
+            "account_id": account_id,
+            "id": row_id,
+            "format": form,
+            "body": body,
+            "digest": digest_of(form, body),
         },
     )
 
 
 def _read(found: pa.Table) -> list[Row]:
-    return [Row(*values) for values in zip(*map(list_values, found.columns), strict=True)]
-
-
-def _number(value: int) -> pa.Array:
-    return build_array([value], INT)
+    return [
+        Row(*values)
+        for values in zip(*(column.to_pylist() for column in found.columns), strict=True)
+    ]

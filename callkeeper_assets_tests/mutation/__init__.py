@@ -1,0 +1,1 @@
+"""How many faults in the parts that must not be wrong the tests notice: mutation testing."""
