@@ -276,7 +276,7 @@ def _record(step: _Step, url: str, outcome: _Outcome) -> None:
 
 
 def _build_trend(source: Source, url: str) -> dg.MarkdownMetadataValue:
-    from callkeeper_assets.warehouse.queries import read_discrepancy_trend  # noqa: PLC0415
+    from callkeeper_assets.warehouse.discrepancies import read_discrepancy_trend  # noqa: PLC0415
 
     last = source.today()
     first = last - timedelta(days=_TREND_DAYS - 1)

@@ -70,7 +70,7 @@ from callkeeper_assets.warehouse.errors import WarehouseError
 from callkeeper_assets.warehouse.queries import total_run
 
 if TYPE_CHECKING:
-    from callkeeper_assets import retention
+    from callkeeper_assets.retention import Retained as RetainedPlaces
 
 _BETWEEN_LOOKS_SEC = 2.0
 _BETWEEN_INTERRUPTS_SEC = 2.0
@@ -252,7 +252,7 @@ def _build_compared(name: str, day: ComparedDay) -> Compared:
     return Compared(name, day.day, day.calls, day.non_final, day.waiting, day.discrepancies)
 
 
-def _build_retained(source: str, retained: "retention.Retained") -> Retained:
+def _build_retained(source: str, retained: "RetainedPlaces") -> Retained:
     places = tuple(PlaceTotal(name, one.rows, one.bytes) for name, one in retained.places.items())
     return Retained(source, retained.first_kept, places, tuple(sorted(retained.left)))
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Final, Literal
 
+from callkeeper_assets.database import connect
 from callkeeper_assets.warehouse.records import LoadedDay
 
 Kind = Literal["missing_in_warehouse", "missing_in_source", "differs"]
@@ -16,6 +17,15 @@ Mode = Literal["heal", "note", "look"]
 CALL_ID: Final = "call_id"
 # The numbers of a call that are compared, beside whether the call is there at all.
 NUMBERS: Final = ("duration_sec", "duration2_sec", "attempt", "asr_attempts", "playback_tick")
+
+_TREND = """
+    SELECT d.day, count(*)::int, count(d.healed_at)::int
+    FROM callkeeper_discrepancies AS d
+    JOIN general_accounts AS a ON a.account_id = d.account_id
+    WHERE a.name = %(name)s AND d.day BETWEEN %(first)s AND %(last)s
+    GROUP BY d.day
+    ORDER BY d.day
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,3 +75,10 @@ class DayTrend:
     day: date
     found: int
     healed: int
+
+
+def read_discrepancy_trend(url: str, account_name: str, first: date, last: date) -> list[DayTrend]:
+    """Return the days of [first, last] on which something differed, sorted."""
+    values = {"name": account_name, "first": first, "last": last}
+    with connect(url) as connection:
+        return [DayTrend(*row) for row in connection.execute(_TREND, values).fetchall()]

@@ -13,7 +13,6 @@ from callkeeper_assets.database import connect
 from callkeeper_assets.local_time import find_day, list_stretches
 from callkeeper_assets.reading import READING
 from callkeeper_assets.warehouse.call_sql import read_sql
-from callkeeper_assets.warehouse.discrepancies import DayTrend
 from callkeeper_assets.warehouse.records import RowCounts
 from callkeeper_assets.warehouse.tables import SELECTABLE_TABLES
 
@@ -70,14 +69,6 @@ _RUN_TOTALS = """
     WHERE run_id = %(run_id)s AND error IS NULL
     GROUP BY table_name
     ORDER BY table_name
-"""
-_DISCREPANCY_TREND = """
-    SELECT d.day, count(*)::int, count(d.healed_at)::int
-    FROM callkeeper_discrepancies AS d
-    JOIN general_accounts AS a ON a.account_id = d.account_id
-    WHERE a.name = %(name)s AND d.day BETWEEN %(first)s AND %(last)s
-    GROUP BY d.day
-    ORDER BY d.day
 """
 _RECONCILIATIONS = """
     SELECT
@@ -226,12 +217,6 @@ def total_run(url: str, run_id: str) -> dict[str, RowCounts]:
     """Return what a run did to each table, over all its days."""
     rows = _fetch(url, _RUN_TOTALS, {"run_id": run_id})
     return {table: RowCounts(added, updated, deleted) for table, added, updated, deleted in rows}
-
-
-def read_discrepancy_trend(url: str, account_name: str, first: date, last: date) -> list[DayTrend]:
-    """Return the days of [first, last] on which something differed, sorted."""
-    values = {"name": account_name, "first": first, "last": last}
-    return [DayTrend(*row) for row in _fetch(url, _DISCREPANCY_TREND, values)]
 
 
 def stale_days_of_report(url: str, account_name: str, report: str, definition: str) -> list[date]:
