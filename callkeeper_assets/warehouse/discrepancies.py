@@ -5,7 +5,7 @@ Used by the comparison and by whoever calls it; imports nothing heavy.
 
 from dataclasses import dataclass
 from datetime import date
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from callkeeper_assets.database import connect
 from callkeeper_assets.warehouse.records import LoadedDay
@@ -81,4 +81,5 @@ def read_discrepancy_trend(url: str, account_name: str, first: date, last: date)
     """Return the days of [first, last] on which something differed, sorted."""
     values = {"name": account_name, "first": first, "last": last}
     with connect(url) as connection:
-        return [DayTrend(*row) for row in connection.execute(_TREND, values).fetchall()]
+        rows: list[Any] = list(connection.execute(_TREND, values).fetchall())
+    return [DayTrend(*row) for row in rows]
