@@ -1,14 +1,10 @@
 """Processes of the product that begin with everything imported.
 
-A command and the worker that it starts spend three seconds of processor time on imports, and often
-a tenth of that on their work. Here a process that has imported all forks them. Each is a process of
-its own, the child of who started it, with its own arguments, environment, streams and exit code;
-it can be signalled and killed. What differs is how it begins, and its name in a list of processes.
-A test of how a process begins starts it cold, with `subprocess` itself.
-
-A nursery is asked through a socket. It forks twice, so that its grandchild becomes the child of who
-asked. A command gets a nursery of its own for its workers, forked before it does anything: they see
-nothing of what it did.
+A command and its worker spend three seconds of processor time on imports. Here a process that has
+imported all forks them: each is the child of who started it, with its own arguments, environment,
+streams and exit code, and can be signalled and killed; how a process begins is tested cold, with
+`subprocess`. A nursery forks twice, so that its grandchild becomes the child of who asked. Who has
+children of its own gets a nursery for them before it does anything: they see nothing of it.
 """
 
 import atexit
