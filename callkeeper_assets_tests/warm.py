@@ -1,14 +1,10 @@
 """Processes of the product that begin with everything imported.
 
-A command and the worker that it starts spend three seconds of processor time on imports, and often
-a tenth of that on their work. Here a process that has imported all forks them. Each is a process of
-its own, the child of who started it, with its own arguments, environment, streams and exit code;
-it can be signalled and killed. What differs is how it begins, and its name in a list of processes.
-A test of how a process begins starts it cold, with `subprocess` itself.
-
-A nursery is asked through a socket. It forks twice, so that its grandchild becomes the child of who
-asked. A command gets a nursery of its own for its workers, forked before it does anything: they see
-nothing of what it did.
+A command and its worker spend three seconds of processor time on imports. Here a process that has
+imported all forks them: each is the child of who started it, with its own arguments, environment,
+streams and exit code, and can be signalled and killed; how a process begins is tested cold, with
+`subprocess`. A nursery forks twice, so that its grandchild becomes the child of who asked. Who has
+children of its own gets a nursery for them before it does anything: they see nothing of it.
 """
 
 import atexit
@@ -17,6 +13,7 @@ import importlib
 import json
 import os
 import pkgutil
+import runpy
 import signal
 import socket
 import subprocess
@@ -31,8 +28,25 @@ import callkeeper_assets
 
 _COMMAND: Final = "callkeeper_assets.cli.main"
 _WORKER: Final = "callkeeper_assets.runs"
+# What `callkeeper dev` starts, and they in their turn.
+_OTHERS: Final = (
+    "callkeeper_assets.cli.dagster_preparation",
+    "dagster",
+    "dagster._daemon",
+    "dagster_webserver",
+)
 # Imported late by the product; with its own modules these are what takes time.
-_LIBRARIES: Final = ("alembic.command", "pyarrow", "rich.console", "rich.table", "uvicorn")
+_LIBRARIES: Final = (
+    "alembic.command",
+    "dagster._cli",
+    "dagster._daemon.cli",
+    "dagster._grpc.server",
+    "dagster_webserver.cli",
+    "pyarrow",
+    "rich.console",
+    "rich.table",
+    "uvicorn",
+)
 _DO_MORE_THAN_DEFINE: Final = ("__main__", "definitions", "defs", "migrations", "peers")
 # From linux/prctl.h.
 _PR_SET_PDEATHSIG: Final = 1
@@ -53,7 +67,7 @@ class WarmPopen(subprocess.Popen[AnyStr]):
         environment = dict(os.environ if variables is None else variables)
         # What a test has its process do first has to be done in a fresh one. A command in its
         # turn ties its workers to itself, which the nursery does as well.
-        if not _can_be_warm(arguments, environment) or (preexec and not _links):
+        if not _can_be_warm(arguments, environment) or given[4] or (preexec and not _links):
             super()._execute_child(*given)  # type: ignore[misc]
             return
         ends = given[10:16]
@@ -75,7 +89,9 @@ class WarmPopen(subprocess.Popen[AnyStr]):
 def _can_be_warm(arguments: object, environment: Mapping[str, str]) -> bool:
     if sys.platform != "linux" or not isinstance(arguments, list):
         return False
-    is_known = arguments[:2] == [sys.executable, "-m"] and arguments[2] in (_COMMAND, _WORKER)
+    is_known = arguments[:2] == [sys.executable, "-m"] and (
+        arguments[2] in (_COMMAND, _WORKER, *_OTHERS)
+    )
     # By these Python itself begins differently.
     return is_known and _settings_of_python(environment) == _settings_of_python(os.environ)
 
@@ -147,7 +163,7 @@ def _become(request: Mapping[str, Any], streams: list[int], link: socket.socket)
     """Be the process that was asked for."""
     while os.getppid() != request["parent"]:
         time.sleep(0.001)
-    if request["module"] == _COMMAND:
+    if request["module"] != _WORKER:
         _keep_nursery(streams, link)
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
@@ -193,9 +209,13 @@ def _run(module: str) -> NoReturn:
     try:
         if module == _COMMAND:
             importlib.import_module(_COMMAND).main()
-        else:
+        elif module == _WORKER:
             worker = importlib.import_module(f"{_WORKER}.__main__")
             worker.end_process(worker.main())
+        elif module.startswith("dagster"):
+            runpy.run_module(module, run_name="__main__", alter_sys=True)
+        else:
+            importlib.import_module(module).main()
     except SystemExit as end:
         code = end.code
     except BaseException:  # noqa: BLE001 -- as Python does at its end

@@ -31,7 +31,9 @@ def prepare_peers() -> str:
     shutil.rmtree(_FOLDER, ignore_errors=True)
     subprocess.run([sys.executable, "-m", "venv", _FOLDER], check=True)
     (_FOLDER / ".gitignore").write_text("*\n")
-    install = ["-m", "pip", "install", "--quiet", "--require-hashes", "-r", str(_REQUIREMENTS)]
+    # Not compiled beforehand: most of it is never imported, and a load's first day does the rest.
+    install = ["-m", "pip", "install", "--quiet", "--no-compile", "--require-hashes"]
+    install += ["-r", str(_REQUIREMENTS)]
     subprocess.run([str(_PYTHON), *install], check=True)
     stamp.write_text(wanted)
     return str(_PYTHON)

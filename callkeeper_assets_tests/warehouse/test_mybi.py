@@ -4,12 +4,13 @@ Its seven staging models, written anew as views, and its tests of them. Held on 
 and before the first one came.
 """
 
+from collections.abc import Iterator
 from datetime import date
 
 import pytest
 
 from callkeeper_assets.database import connect
-from callkeeper_assets.warehouse.migrate import ensure_schema
+from callkeeper_assets_tests.templates import MakeDatabase, Template
 from callkeeper_assets_tests.warehouse.raw_days import DAY, call, day_of, load_all, rows
 
 _DATES = (
@@ -41,17 +42,17 @@ _NOT_NULL = (
 )
 
 
-@pytest.fixture(params=["loaded", "empty"])
-def models(database: str, request: pytest.FixtureRequest) -> str:
+@pytest.fixture(scope="module", params=["loaded", "empty"])
+def models(make_database: MakeDatabase, request: pytest.FixtureRequest) -> Iterator[str]:
     """A database with the models, some calls or none; its URL."""
-    ensure_schema(database)
-    if request.param == "loaded":
-        place = {"country": None, "region": None, "city": None, "site": None, "visit_info": None}
-        load_all(database, [day_of(DAY, [call(n) for n in range(5)] + [call(9, **place)])])
-    with connect(database, autocommit=True) as connection:
-        for name, statement in _MODELS.items():
-            connection.execute(f"CREATE VIEW model_{name} AS {statement}".encode())
-    return database
+    with make_database(Template.WAREHOUSE) as url:
+        if request.param == "loaded":
+            place = dict.fromkeys(("country", "region", "city", "site", "visit_info"))
+            load_all(url, [day_of(DAY, [call(n) for n in range(5)] + [call(9, **place)])])
+        with connect(url, autocommit=True) as connection:
+            for name, statement in _MODELS.items():
+                connection.execute(f"CREATE VIEW model_{name} AS {statement}".encode())
+        yield url
 
 
 @pytest.mark.parametrize(("model", "column"), _NOT_NULL)
