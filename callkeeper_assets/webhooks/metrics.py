@@ -1,7 +1,15 @@
-"""What the receiver counts, for Prometheus. Names are a user's: dashboards go by them."""
+"""What the receiver counts, for Prometheus. Names are a user's: dashboards go by them.
 
-from collections.abc import Iterable, Mapping
+What is counted of each request is plain arithmetic, in the event loop's thread: the library's own
+counter and histogram, safe for threads, cost four times as much, a twelfth of the way from a
+request to the intake.
+"""
+
+from bisect import bisect_left
+from collections import Counter as Counts
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
+from itertools import accumulate
 from typing import Final
 
 from prometheus_client import (
@@ -13,9 +21,38 @@ from prometheus_client import (
     disable_created_metrics,
     generate_latest,
 )
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 _GROUPS: Final = (1, 2, 5, 10, 20, 50, 100)
 _SECONDS: Final = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+
+
+class _Requests(Collector):
+    """How many requests were answered how, and how fast."""
+
+    def __init__(self) -> None:
+        self.numbers: Counts[tuple[str, int]] = Counts()
+        self.by_range = [0] * (len(_SECONDS) + 1)
+        self.seconds = 0.0
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield both figures; the client library calls it."""
+        numbers = CounterMetricFamily(
+            "callkeeper_webhook_requests",
+            "Requests, by source (empty if it was not let in) and status answered",
+            labels=["source", "status"],
+        )
+        for (source, status), number in self.numbers.items():
+            numbers.add_metric([source, str(status)], number)
+        yield numbers
+        bounds = [*(str(float(bound)) for bound in _SECONDS), "+Inf"]
+        yield HistogramMetricFamily(
+            "callkeeper_webhook_seconds",
+            "From a request's head to its answer",
+            buckets=list(zip(bounds, accumulate(self.by_range), strict=True)),
+            sum_value=self.seconds,
+        )
 
 
 class Metrics:
@@ -25,20 +62,8 @@ class Metrics:
         # They would be as many series more, of which nobody asks.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self._registry = registry = CollectorRegistry()
-        self._requests = Counter(
-            "callkeeper_webhook_requests",
-            "Requests, by source (empty if it was not let in) and status answered",
-            ["source", "status"],
-            registry=registry,
-        )
-        # Finding one by its labels costs as much as all else of counting.
-        self._requests_of: dict[tuple[str, int], Counter] = {}
-        self.seconds = Histogram(
-            "callkeeper_webhook_seconds",
-            "From a request's head to its answer",
-            buckets=_SECONDS,
-            registry=registry,
-        )
+        self._requests = _Requests()
+        registry.register(self._requests)
         self.group_size = Histogram(
             "callkeeper_webhook_group_size",
             "Payloads stored by one commit",
@@ -76,13 +101,12 @@ class Metrics:
         )
         ProcessCollector(registry=registry)
 
-    def count_request(self, source: str, status: int) -> None:
+    def count_request(self, source: str, status: int, seconds: float) -> None:
         """Count a request that is answered; `source` is empty if it was not let in."""
-        counter = self._requests_of.get((source, status))
-        if counter is None:
-            counter = self._requests.labels(source, str(status))
-            self._requests_of[source, status] = counter
-        counter.inc()
+        requests = self._requests
+        requests.numbers[source, status] += 1
+        requests.by_range[bisect_left(_SECONDS, seconds)] += 1
+        requests.seconds += seconds
 
     def set_waiting(
         self, waiting: Iterable[tuple[str, int, datetime]], hinted: Mapping[str, int]

@@ -138,8 +138,7 @@ class Receiver:
         name, size = "", 0
         if request.sender is not None:
             name, size = request.sender.name, request.size
-        self._metrics.count_request(name, status)
-        self._metrics.seconds.observe(seconds)
+        self._metrics.count_request(name, status, seconds)
         self._log.write(name, status, size, seconds)
 
     @asynccontextmanager
