@@ -7,6 +7,7 @@ two batches, however long the period. Where days are long in coming, a batch is 
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import partial
@@ -88,7 +89,10 @@ Within = Callable[[BatchAtCommit], None]
 
 
 class _Load:
-    """The database's side of one load: merges batches, one after another."""
+    """The database's side of one load: merges batches, one after another.
+
+    Without `rows`, where those of dimensions would be made, it does all but the writing.
+    """
 
     def __init__(
         self,
@@ -101,8 +105,7 @@ class _Load:
         origin: Origin,
         guard: Guard | None,
         within: Within | None,
-        rows: DimensionRows,
-        writes: bool = True,
+        rows: DimensionRows | None,
     ) -> None:
         self._session = session
         self._account = account
@@ -113,8 +116,7 @@ class _Load:
         self._within = within
         self._duck = duck
         self._rows = rows
-        self._writes = writes
-        self._row = find_account(session, account) if writes else _look_for(session, account)
+        self._row = find_account(session, account) if rows else _look_for(session, account)
         self._merger = Merger(session, self._duck, self._row.account_id, origin)
 
     def merge(self, batch: Batch, made: NewRows | None = None) -> list[LoadedDay | RefusedDay]:
@@ -125,7 +127,8 @@ class _Load:
         head = LogHead(self._row.account_id, self._run_id, self._origin, datetime.now(UTC))
         self._duck.execute(f"CREATE OR REPLACE TEMP VIEW frame AS FROM {batch.frame}")
         self._duck.register("segments", segment_table(batch.segments))
-        with self._session.lock(self._row.account_id), self._rows.kept():
+        kept = self._rows.kept() if self._rows else nullcontext()
+        with self._session.lock(self._row.account_id), kept:
             self._merger.read_existing(batch)
             refused = self._find_refused(batch)
             self._merger.note_days(batch, refused, self._account)
@@ -152,7 +155,7 @@ class _Load:
     ) -> tuple[Sequence[Change], list[LoadedDay]]:
         """Find what is to be written, and what will be said of the days; make dimensions' rows."""
         loaded = [day for day in batch.days if day not in refused]
-        if not self._writes:
+        if self._rows is None:
             return (), [LoadedDay(day) for day in loaded]
         if made is None:
             self._rows.resolve(self._tables)
@@ -169,13 +172,13 @@ class _Load:
         refused: Mapping[date, RefusedDay],
     ) -> list[LoadedDay | RefusedDay]:
         """Write the changes, what is remembered of the days, and the log; return it by day."""
-        if self._writes:
+        if self._rows:
             self._merger.write(changes, head.started_at)
             if days and self._origin == "api":
                 days = self._note_days(days)
         results: list[LoadedDay | RefusedDay] = [*days, *refused.values()]
         results.sort(key=lambda result: result.day)
-        if self._writes:
+        if self._rows:
             write_log(self._session, head, results, batch.fetched_at)
         return results
 
@@ -298,8 +301,7 @@ class Loader:
             origin=origin,
             guard=None if origin == "webhook" else guard,
             within=within,
-            rows=DimensionRows(self.session, self._duck),
-            writes=writes,
+            rows=DimensionRows(self.session, self._duck) if writes else None,
         )
         transformer = Transformer(self._duck, account.time_zone, plan)
         with ThreadPoolExecutor(1, "transform") as thread:
