@@ -5,9 +5,10 @@ heavy: the receiver of webhooks makes accounts. What a load writes into the row,
 """
 
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import psycopg
+if TYPE_CHECKING:
+    import psycopg
 
 FIND_ACCOUNTS: Final = "SELECT name, account_id FROM general_accounts WHERE name = ANY(%(names)s)"
 FIND_ACCOUNT: Final = "SELECT account_id FROM general_accounts WHERE name = %(name)s"
