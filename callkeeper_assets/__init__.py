@@ -9,7 +9,7 @@ every `defs.yaml` names, is here as well.
 
 from typing import TYPE_CHECKING
 
-from callkeeper_assets.zone_rules import use_newest_rules
+from callkeeper_assets.local_time import use_newest_rules
 
 if TYPE_CHECKING:
     from callkeeper_assets.source import CallKeeperSource

@@ -7,7 +7,7 @@ Sources are read by `config.loading`, not through Dagster's tree of components: 
 
 import gc
 
-from callkeeper_assets.memory import skip_pandas
+from callkeeper_assets.home import skip_pandas
 
 # What is imported and built here lives to the end of the process: looking through all of it for
 # garbage, again and again while a hundred sources are built, takes a quarter of the time.

@@ -1,17 +1,20 @@
-"""Days of a time zone on the time line: where they begin, and on which one a moment lies.
+"""Days and moments of a time zone, and the rules they go by.
 
-The one place that knows: what is asked of the source, what is stored and what is deleted are bound
-by the same instants. Computed by zoneinfo, from the newest rules at hand (`zone_rules`); a
-database's own table of time zones may be of another year, or lack the name, so that no statement
-may name a zone: it is given bounds in UTC.
+A day of a source is a day of its zone: its bounds in UTC come from here, for every statement and
+every request, because a server's zone table is not Python's. Of tzdata's rules and the system's,
+the newer ones count, for the whole process.
 """
 
-from collections.abc import Iterable
+import re
+import zoneinfo
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo
 
-_DAY = timedelta(days=1)
 _SECOND = timedelta(seconds=1)
 
 
@@ -97,3 +100,156 @@ def split_day(day: date, zone: ZoneInfo) -> list[Segment]:
     # Clocks were changed at 00:01, too: not by the hour.
     change = find_change(start, end - _SECOND, zone)
     return [Segment(day, start, change, first), Segment(day, change, end, last)]
+
+
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
+
+# The table that a set brings along: its first line names the version, lines of Z and L the zones.
+_TABLE: Final = "tzdata.zi"
+_VERSION: Final = re.compile(r"(\d{4})([a-z]+)")
+# In the list, but no place's clock: it stands for a zone that nobody has set.
+_UNSET: Final = "Factory"
+# As zoneinfo found them, before it was told; with PYTHONTZPATH set, what that names.
+_SYSTEM_FOLDERS: Final = zoneinfo.TZPATH
+_DAY: Final = timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class Rules:
+    """One set of rules that is installed.
+
+    Attributes:
+        version: As its publishers count: `2026f`.
+        folder: Where it lies; None for the package `tzdata`.
+    """
+
+    version: str
+    folder: str | None
+
+    def __str__(self) -> str:
+        """Return it as an operator would look for it."""
+        where = f"the system's files in {self.folder}" if self.folder else "the package tzdata"
+        return f"{self.version}, {where}"
+
+    def open_zone(self, name: str) -> zoneinfo.ZoneInfo | None:
+        """Read a zone of this set, whichever counts; None if it lacks the name."""
+        try:
+            # A name of a source, which is one of the list: no path leads out of the folder.
+            with self._base().joinpath(*name.split("/")).open("rb") as file:
+                return zoneinfo.ZoneInfo.from_file(file, key=name)
+        except (OSError, ValueError):
+            return None
+
+    def read_table(self) -> str:
+        """Return the table that the set brings along."""
+        return self._base().joinpath(_TABLE).read_text("utf-8")
+
+    def _base(self) -> "Traversable":
+        from importlib.resources import files  # noqa: PLC0415 -- every command imports this module
+
+        return Path(self.folder) if self.folder else files("tzdata").joinpath("zoneinfo")
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Where two sets of rules part: from then on, a zone is so far from UTC by each of them."""
+
+    since: datetime
+    by_first: timedelta
+    by_second: timedelta
+
+
+def _age(rules: Rules) -> tuple[str, int, str]:
+    match = _VERSION.fullmatch(rules.version)
+    year, letters = (match[1], match[2]) if match else ("", "")
+    return year, len(letters), letters
+
+
+def _read_version(folder: str) -> str | None:
+    """Return the version of the rules in a folder; None where it is not told."""
+    for name in (_TABLE, "+VERSION"):
+        try:
+            with (Path(folder) / name).open(encoding="utf-8") as file:
+                found = _VERSION.search(file.readline())
+        except (OSError, ValueError):
+            continue
+        if found:
+            return found[0]
+    return None
+
+
+@cache
+def list_rules() -> tuple[Rules, ...]:
+    """Return what is installed, the set that counts first.
+
+    Files whose version nobody can tell are none: they might be of any year. Of two of one version
+    the package's are taken.
+    """
+    import tzdata  # noqa: PLC0415 -- a package of data; here alone
+
+    found = [Rules(tzdata.IANA_VERSION, None)]
+    for folder in _SYSTEM_FOLDERS:
+        version = _read_version(folder)
+        if version:
+            found.append(Rules(version, folder))
+    return tuple(sorted(found, key=_age, reverse=True))
+
+
+def use_newest_rules() -> None:
+    """Have zoneinfo read the newest rules alone, in this process."""
+    newest = list_rules()[0]
+    zoneinfo.reset_tzpath((newest.folder,) if newest.folder else ())
+    zoneinfo.ZoneInfo.clear_cache()
+
+
+@cache
+def list_zone_names() -> frozenset[str]:
+    """Return the names of the IANA list, those of old included.
+
+    Not what lies in a folder: there are `localtime`, which is another zone on each machine, and
+    `posix/…`, which the next machine lacks.
+    """
+    place = {"Z": 1, "L": 2}
+    lines = (line.split() for line in list_rules()[0].read_table().splitlines())
+    found = {words[place[words[0]]] for words in lines if words and words[0] in place}
+    return frozenset(found - {_UNSET})
+
+
+def _list_changes(
+    zone: zoneinfo.ZoneInfo, since: datetime, until: datetime
+) -> Iterator[tuple[datetime, timedelta]]:
+    """Yield from when on the zone is how far from UTC; the first at `since`."""
+    moment, offset = since, since.astimezone(zone).utcoffset() or timedelta()
+    yield moment, offset
+    while moment < until:
+        ahead = moment + _DAY
+        after = ahead.astimezone(zone).utcoffset() or timedelta()
+        if after != offset:
+            yield find_change(moment, ahead, zone), after
+        moment, offset = ahead, after
+
+
+@cache
+def find_difference(name: str, other: Rules, since: datetime, until: datetime) -> Difference | None:
+    """Return where another set parts from the one that counts, about one zone.
+
+    Args:
+        name: The zone's.
+        other: The other set; one that lacks the zone differs in nothing.
+        since: From when on to look, UTC.
+        until: Up to when.
+    """
+    theirs = other.open_zone(name)
+    if theirs is None:
+        return None
+    ours = zoneinfo.ZoneInfo(name)
+    changes = [set(_list_changes(zone, since, until)) for zone in (ours, theirs)]
+    apart = changes[0] ^ changes[1]
+    if not apart:
+        return None
+    first = min(moment for moment, _ in apart)
+    by_first, by_second = (
+        first.astimezone(zone).utcoffset() or timedelta() for zone in (ours, theirs)
+    )
+    return Difference(first, by_first, by_second)

@@ -12,9 +12,13 @@ from pydantic import BaseModel
 
 from callkeeper_assets.assets import build_source_definitions
 from callkeeper_assets.config.json_schema import locate_from
-from callkeeper_assets.config.loading import FILE_NAME, find_name_problem, load_source_file
+from callkeeper_assets.config.loading import (
+    FILE_NAME,
+    find_name_problem,
+    load_source_file,
+    suggest_variable,
+)
 from callkeeper_assets.config.models import SourceAttributes
-from callkeeper_assets.config.reading import suggest_variable
 
 _TEMPLATE = """\
 # yaml-language-server: $schema={schema}

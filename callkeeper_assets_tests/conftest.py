@@ -17,10 +17,9 @@ from pathlib import Path
 
 import pytest
 
-from callkeeper_assets.api.names import ApiName
-from callkeeper_assets.database import EmbeddedPostgres
-from callkeeper_assets.database.cluster import SETTINGS
-from callkeeper_assets.database.postmaster import stop_postmaster
+from callkeeper_assets.callkeeper.names import ApiName
+from callkeeper_assets.postgres import EmbeddedPostgres
+from callkeeper_assets.postgres.embedded import SETTINGS, stop_postmaster
 from callkeeper_assets_tests.extent import APIS, IS_LONG
 from callkeeper_assets_tests.templates import Databases, MakeDatabase, Template
 

@@ -12,8 +12,8 @@ from typing import Final
 import psycopg
 import pytest
 
-from callkeeper_assets.database import connect
-from callkeeper_assets.database.dagster_storage import CallKeeperStorage
+from callkeeper_assets.dagster_ext.storage import CallKeeperStorage
+from callkeeper_assets.postgres import connect
 from callkeeper_assets.warehouse.migrate import ensure_schema
 
 # Held while a template is made: workers that run side by side share them.

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from callkeeper_assets.cli import installation_checks
+from callkeeper_assets.cli import checks
 from callkeeper_assets.cli.serving import held_alone
-from callkeeper_assets.database.embedded import EmbeddedPostgres
-from callkeeper_assets.database.errors import DatabaseError
-from callkeeper_assets.file_locks import find_lock_problem
+from callkeeper_assets.home import find_lock_problem
+from callkeeper_assets.postgres.embedded import EmbeddedPostgres
+from callkeeper_assets.postgres.errors import DatabaseError
 
 
 def _refuse(*_: object) -> None:
@@ -56,7 +56,7 @@ def test_check_and_the_commands_that_need_locks_say_that_there_are_none(
     monkeypatch.setenv("CALLKEEPER_HOME", str(tmp_path))
     monkeypatch.setattr(fcntl, "flock", flock)
     remedy = "Set CALLKEEPER_HOME to a folder on a disk of this machine"
-    finding = installation_checks.check_home()
+    finding = checks.check_home()
     assert finding.state == "bad"
     with pytest.raises(SystemExit), held_alone(tmp_path / "dev.lock", "callkeeper dev"):
         raise AssertionError("it has begun")

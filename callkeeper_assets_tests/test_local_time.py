@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from callkeeper_assets.api.windows import window_of_day
+from callkeeper_assets.callkeeper.windows import window_of_day
 from callkeeper_assets.local_time import day_start, find_day, list_stretches, split_day
 from callkeeper_assets_tests.zones import make_zone
 

@@ -14,10 +14,10 @@ from zoneinfo import ZoneInfo
 import pytest
 import tzdata
 
-from callkeeper_assets.local_time import find_change
-from callkeeper_assets.zone_rules import (
+from callkeeper_assets.local_time import (
     Difference,
     Rules,
+    find_change,
     find_difference,
     list_rules,
     list_zone_names,
@@ -33,7 +33,7 @@ def _ask(folder: Path, expression: str) -> str:
         "import callkeeper_assets, zoneinfo\n"
         "from datetime import date, datetime\n"
         "from callkeeper_assets.local_time import day_start\n"
-        "from callkeeper_assets.zone_rules import list_rules\n"
+        "from callkeeper_assets.local_time import list_rules\n"
         f"print({expression})"
     )
     done = subprocess.run(

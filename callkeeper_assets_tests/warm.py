@@ -27,7 +27,7 @@ from typing import Any, AnyStr, Final, NoReturn
 import callkeeper_assets
 
 _COMMAND: Final = "callkeeper_assets.cli.main"
-_WORKER: Final = "callkeeper_assets.runs"
+_WORKER: Final = "callkeeper_assets.worker"
 # What `callkeeper dev` starts, and they in their turn.
 _OTHERS: Final = (
     "callkeeper_assets.cli.dagster_preparation",

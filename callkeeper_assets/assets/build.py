@@ -4,16 +4,12 @@ from collections.abc import Sequence
 
 import dagster as dg
 
-from callkeeper_assets.assets.client_jobs import build_client_jobs
-from callkeeper_assets.assets.event_log_pruning import build_event_log_pruning
-from callkeeper_assets.assets.janitor import build_janitor
+from callkeeper_assets.assets.housekeeping import build_event_log_pruning, build_janitor
 from callkeeper_assets.assets.jobs import build_jobs
-from callkeeper_assets.assets.protection import build_protection
+from callkeeper_assets.assets.personal_data import build_client_jobs, build_protection
 from callkeeper_assets.assets.raw_calls import build_raw_calls
-from callkeeper_assets.assets.reconciliation import build_reconciliation
-from callkeeper_assets.assets.reconciliation_job import build_reconciliation_job
-from callkeeper_assets.assets.report_jobs import build_report_jobs
-from callkeeper_assets.assets.reports import build_reports
+from callkeeper_assets.assets.reconciliation import build_reconciliation, build_reconciliation_job
+from callkeeper_assets.assets.reports import build_report_jobs, build_reports
 from callkeeper_assets.assets.resources import (
     CallKeeperResource,
     RawCallsResource,
@@ -22,10 +18,13 @@ from callkeeper_assets.assets.resources import (
 from callkeeper_assets.assets.retention import build_retention
 from callkeeper_assets.assets.tables import build_tables
 from callkeeper_assets.assets.watch import build_watch, build_watch_checks
-from callkeeper_assets.assets.webhook_audit import build_webhook_audit
-from callkeeper_assets.assets.webhook_calls import build_webhook_calls
-from callkeeper_assets.assets.webhook_check import build_webhook_check, has_webhook_check
 from callkeeper_assets.assets.webhook_inbox import build_webhook_inbox
+from callkeeper_assets.assets.webhooks import (
+    build_webhook_audit,
+    build_webhook_calls,
+    build_webhook_check,
+    has_webhook_check,
+)
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.warehouse.dimensions import CALLS
 

@@ -6,17 +6,16 @@ from functools import cache
 
 import dagster as dg
 
-from callkeeper_assets.assets.partitions import build_range_tags
+from callkeeper_assets.assets.days import build_range_tags
 from callkeeper_assets.assets.watch import list_watch_keys
-from callkeeper_assets.assets.webhook_audit import NAME as AUDIT
+from callkeeper_assets.assets.webhooks import AUDIT
+from callkeeper_assets.calls.store import RawStore
 from callkeeper_assets.config.source import Source
+from callkeeper_assets.dagster_ext.dead_runs import SOURCE_TAG
 from callkeeper_assets.dagster_ext.steps import AssetJob
-from callkeeper_assets.database.url import database_url
 from callkeeper_assets.home import raw_url
-from callkeeper_assets.raw.store import RawStore
-from callkeeper_assets.runs.burial import SOURCE_TAG
-from callkeeper_assets.runs.refresh_plan import DayRange, plan_refresh
-from callkeeper_assets.runs.report_plan import plan_rebuild
+from callkeeper_assets.plans import DayRange, plan_rebuild, plan_refresh
+from callkeeper_assets.postgres.url import database_url
 
 
 def name_load_job(source: str) -> str:

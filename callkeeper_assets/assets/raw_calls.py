@@ -1,42 +1,189 @@
-"""The asset `<source>/raw_calls`: each day's calls as received, one Parquet file a day.
+"""The asset `<source>/raw_calls`: each day's calls as received, a Parquet file a day; checks."""
 
-A run fetches its days side by side and writes each as it comes, so memory does not grow with the
-period. A step that Dagster runs again in the same run goes on where it stopped.
-"""
-
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
 from datetime import date
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 import dagster as dg
+import msgspec
 
-from callkeeper_assets.assets.config import LOAD_SCHEMA, LoadConfig, read_config
-from callkeeper_assets.assets.day_events import log_materializations
-from callkeeper_assets.assets.failures import (
-    RETRY_POLICY,
-    failing_clearly,
-    logging_failure,
-)
-from callkeeper_assets.assets.fetching import Fetching, name_pool, open_fetching
-from callkeeper_assets.assets.partitions import (
+from callkeeper_assets.assets import progress
+from callkeeper_assets.assets.days import (
+    LOAD_SCHEMA,
+    LoadConfig,
     build_partitions,
     days_of_run,
     first_run_id,
+    log_materializations,
     other_days_of_run,
+    read_config,
 )
 from callkeeper_assets.assets.resources import (
+    RETRY_POLICY,
     CallKeeperResource,
     RawCallsResource,
     WarehouseResource,
+    failing_clearly,
+    logging_failure,
+    with_known_signature,
 )
-from callkeeper_assets.assets.signatures import with_known_signature
-from callkeeper_assets.assets.table_specs import RAW_CALLS_SCHEMA
+from callkeeper_assets.assets.specs import RAW_CALLS_SCHEMA
+from callkeeper_assets.callkeeper.records import CallKeeperError
+from callkeeper_assets.calls.store import Day, DayDetails, RawError, RawStore, store_days
 from callkeeper_assets.config.errors import ConfigError
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.dagster_ext.steps import add_day_metadata
-from callkeeper_assets.raw.store import store_days
-from callkeeper_assets.runs import progress
-from callkeeper_assets.runs.lock import held_source_lock
-from callkeeper_assets.warehouse.records import Guard
+from callkeeper_assets.postgres.locks import held_source_lock
+from callkeeper_assets.warehouse.guard import DayBalance, find_refusal, is_worth_keeping
+from callkeeper_assets.warehouse.records import Guard, LoadedDay
+
+if TYPE_CHECKING:
+    from callkeeper_assets.personal_data.shield import Shield
+
+
+_MOST_NAMED: Final = 50
+
+
+def name_pool(source: Source) -> str:
+    """Name the pool that lets one step at a time use an API key; sources of one key share it."""
+    return f"callkeeper_{source.api_key_env.lower()}"
+
+
+def _name_calls(call_ids: Sequence[int]) -> str:
+    """List calls by id, a page of them at the most."""
+    shown = ", ".join(map(str, call_ids[:_MOST_NAMED]))
+    more = len(call_ids) - _MOST_NAMED
+    return f"{shown} and {more} more" if more > 0 else shown
+
+
+@dataclass
+class Fetching:
+    """One step's fetching: asks a source for days, and says which may replace stored ones.
+
+    Args:
+        context: of the step.
+        source: that is asked.
+        store: where its raw calls lie.
+        guard: how much of a day may vanish; None does without.
+        shield: what records pass before anything is written.
+
+    Attributes:
+        error: what ended it. The days before are handed out first: whoever takes them raises it
+            when they are done.
+    """
+
+    context: dg.AssetExecutionContext
+    source: Source
+    store: RawStore
+    guard: Guard | None
+    shield: "Shield"
+    error: CallKeeperError | RawError | None = None
+
+    @contextmanager
+    def open(self, callkeeper: CallKeeperResource, days: Sequence[date]) -> Iterator[Iterator[Day]]:
+        """Give the days, in order, each as soon as it is there; `error` says what ended them."""
+        with (
+            callkeeper.open_client(self.source) as client,
+            self.shield.passing(len(days)) as passage,
+            closing(client.fetch_days(tuple(days), passage)) as fetched,
+        ):
+            yield self._check_all(fetched)
+
+    def _check_all(self, fetched: Iterable[Day]) -> Iterator[Day]:
+        try:
+            yield from map(self.check, fetched)
+        except (CallKeeperError, RawError) as error:
+            self.error = error
+
+    def check(self, day: Day) -> Day:
+        """Take a fetched day over, refused if too many calls of the stored day are gone.
+
+        Raises:
+            RawError: The stored day cannot be read.
+        """
+        balance, details = self._weigh(day), day.details
+        refusal = ""
+        if self.guard:
+            refusal = find_refusal(self.source.name, balance, self.guard) or ""
+        lost = balance.lost if self.guard and is_worth_keeping(balance) else 0
+        if refusal:
+            self.context.log.warning(refusal)
+        if details.strays:
+            self.context.log.warning(
+                "%s: %d calls came that lie outside of the day that was asked for, and were left "
+                "out; their own day has them, if the source sends them for it: %s",
+                day.day,
+                len(details.strays),
+                _name_calls(details.strays),
+            )
+        taken = msgspec.structs.replace(
+            details,
+            run_id=first_run_id(self.context.run),
+            refusal=refusal,
+            most_calls=max(balance.before, balance.sent),
+            lost=lost,
+        )
+        return replace(day, fetched=taken)
+
+    def describe(self, day: Day) -> dict[str, Any]:
+        """Return what Dagster's UI shows of a day of raw calls."""
+        details = day.details
+        return {
+            "dagster/row_count": len(day),
+            "window_from": dg.MetadataValue.timestamp(details.window_from),
+            "window_to": dg.MetadataValue.timestamp(details.window_to),
+            "fetched_at": dg.MetadataValue.timestamp(details.fetched_at),
+            "requests": details.requests,
+            "unusable_records": sum(count for _, count in details.unusable),
+            "file": self.store.locate(self.source.name, details.day),
+            **({"refused": details.refusal} if details.refusal else {}),
+            **({"lost_calls": details.lost} if details.lost and not details.refusal else {}),
+            **({"calls_outside": _name_calls(details.strays)} if details.strays else {}),
+        }
+
+    def _weigh(self, fetched: Day) -> DayBalance:
+        """Compare an answer with the stored day; without a guard nothing counts but the answer."""
+        name, day, now = self.source.name, fetched.day, set(fetched.call_ids)
+        found = self.store.look_up(name, day) if self.guard else None
+        if found is None:
+            return DayBalance(day, had=0, sent=len(now), held=0, vanished=0)
+        before, details = found
+        vanished = len(before - now)
+        if details.lost:
+            kept = self.store.look_up(name, day, "replaced")
+            vanished = max(vanished, len(kept[0] - now) if kept else 0)
+        return DayBalance(
+            day=day,
+            had=len(before),
+            sent=len(now),
+            held=len(before),
+            vanished=vanished,
+            most=details.most_calls,
+        )
+
+
+def open_fetching(
+    context: dg.AssetExecutionContext,
+    source: Source,
+    store: RawStore,
+    guard: Guard | None,
+    url: str,
+    *,
+    notes_setting: bool = True,
+) -> Fetching:
+    """Prepare a step's fetching; `notes_setting`: whether what is fetched is going to be written.
+
+    Raises:
+        MissingSecretError: The key of the source's privacy rule is not in the environment.
+        DatabaseError: The database cannot be reached.
+    """
+    # The database's driver, which loading the code location need not pay for.
+    from callkeeper_assets.personal_data.shield import open_shield  # noqa: PLC0415
+
+    shield = open_shield(url, source, notes_setting=notes_setting)
+    return Fetching(context, source, store, guard, shield)
 
 
 class BeyondHistoryError(ConfigError):
@@ -150,3 +297,77 @@ def _days_to_fetch(fetching: Fetching, days: list[date]) -> list[date]:
     }
     context.log.info("%d of %d days were fetched by an earlier try.", len(stored), len(days))
     return [day for day in days if day not in stored]
+
+
+RECORDS_USABLE: Final = "records_usable"
+TIMES_AGREE: Final = "times_agree"
+DESCRIPTIONS: Final = {
+    RECORDS_USABLE: (
+        "Every record that the source sent for the day is a call in the tables, filters aside: it "
+        "has an id and a time that can be read, and an id of its own."
+    ),
+    TIMES_AGREE: (
+        "The calls' times are those that the clients' clocks showed, less their offset from UTC: "
+        "the source says nowhere in which time zone its times are."
+    ),
+}
+_MOST_SHOWN: Final = 20
+
+
+def judge_records(
+    source: Source, day: LoadedDay, details: DayDetails | None
+) -> dg.AssetCheckResult:
+    """Say what came for a day and is no call, and which calls were left out for their id."""
+    reasons = dict(details.unusable) if details else {}
+    count = sum(reasons.values())
+    texts = []
+    if count:
+        listed = "; ".join(f"{number} × {reason}" for reason, number in reasons.items())
+        texts.append(
+            f"{count} records cannot be used ({listed}). They are kept, and the day's other calls "
+            f"are loaded: callkeeper unusable {source.name} --from {day.day} --to {day.day}"
+        )
+    if day.collisions:
+        shown = ", ".join(
+            f"{one.universal_id} (call_id {one.call_id}, held by {one.held_by})"
+            for one in day.collisions[:_MOST_SHOWN]
+        )
+        texts.append(
+            f"{len(day.collisions)} calls have an id that another call holds, and are not in the "
+            f"tables: universalId {shown}. They are in raw calls; report it"
+        )
+    return dg.AssetCheckResult(
+        passed=not texts,
+        description=". ".join(texts),
+        metadata={
+            "unusable_records": count,
+            "collisions": len(day.collisions),
+            **({"reasons": reasons} if reasons else {}),
+        },
+        severity=dg.AssetCheckSeverity.WARN,
+    )
+
+
+def judge_times(day: LoadedDay, details: DayDetails | None) -> dg.AssetCheckResult:
+    """Say whether most of a day's calls were at another time than their clients' clocks showed."""
+    found = details.local_times if details else None
+    if found is None:
+        return dg.AssetCheckResult(passed=True, metadata={"compared": 0})
+    is_common = 2 * found.differing > found.compared
+    return dg.AssetCheckResult(
+        passed=not is_common,
+        description=(
+            f"Of {found.compared} calls of {day.day} that were compared, {found.differing} have a "
+            f"callTime that is not localDate less timezoneOffset, mostly by "
+            f"{found.difference_sec / 3600:+.2f} h. The account's times may not be UTC: calls of "
+            f"its nights are then on the wrong day. Ask CallKeeper's support."
+            if is_common
+            else ""
+        ),
+        metadata={
+            "compared": found.compared,
+            "differing": found.differing,
+            "difference_sec": found.difference_sec,
+        },
+        severity=dg.AssetCheckSeverity.WARN,
+    )

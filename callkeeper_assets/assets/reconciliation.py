@@ -1,11 +1,6 @@
-"""The asset `<source>/reconciliation`: days of the warehouse compared with the source, and healed.
+"""The asset `<source>/reconciliation`: days compared and corrected; checks, job, schedule."""
 
-The days are fetched anew, by the client and the guard of raw_calls; what was fetched is kept as raw
-calls and heals the tables, by the loader that loads. A dry run, and `heal: false`, leave both as
-they are. Days that are done are recorded, each with its checks, also when others fail.
-"""
-
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import date, timedelta
@@ -13,39 +8,182 @@ from typing import Any, Final
 
 import dagster as dg
 
-from callkeeper_assets.assets.config import RECONCILIATION_SCHEMA, ReconciliationConfig, read_config
-from callkeeper_assets.assets.day_chart import draw_trend
-from callkeeper_assets.assets.day_events import (
+from callkeeper_assets.assets import progress
+from callkeeper_assets.assets.charts import draw_trend
+from callkeeper_assets.assets.days import (
+    RECONCILIATION_SCHEMA,
+    ReconciliationConfig,
+    build_partitions,
+    build_range_tags,
+    days_of_run,
+    describe_counts,
     log_materializations,
     log_observations,
     log_verdicts,
+    read_config,
 )
-from callkeeper_assets.assets.day_metadata import describe_counts
-from callkeeper_assets.assets.failures import RETRY_POLICY, failing_clearly, logging_failure
-from callkeeper_assets.assets.fetching import Fetching, name_pool, open_fetching
-from callkeeper_assets.assets.partitions import build_partitions, days_of_run
-from callkeeper_assets.assets.reconciliation_checks import (
-    Finding,
-    build_reconciliation_checks,
-    judge_check,
-    summarise_day,
-)
+from callkeeper_assets.assets.raw_calls import Fetching, name_pool, open_fetching
 from callkeeper_assets.assets.reports import refresh_reports
 from callkeeper_assets.assets.resources import (
+    RETRY_POLICY,
     CallKeeperResource,
     RawCallsResource,
     WarehouseResource,
+    failing_clearly,
+    logging_failure,
+    with_known_signature,
 )
-from callkeeper_assets.assets.signatures import with_known_signature
+from callkeeper_assets.calls.store import Day, RawError, RawStore, store_days
 from callkeeper_assets.config.source import Source
-from callkeeper_assets.raw.days import Day
-from callkeeper_assets.raw.errors import RawError
-from callkeeper_assets.raw.store import RawStore, store_days
-from callkeeper_assets.runs import progress
-from callkeeper_assets.runs.lock import held_source_lock
+from callkeeper_assets.dagster_ext.dead_runs import SOURCE_TAG
+from callkeeper_assets.postgres.locks import held_source_lock
+from callkeeper_assets.reconcile.discrepancies import ComparedDay, Discrepancy, Mode
 from callkeeper_assets.warehouse.dimensions import CALLS, FACTS
-from callkeeper_assets.warehouse.discrepancies import ComparedDay, Mode
 from callkeeper_assets.warehouse.records import Guard, LoadedDay, RefusedDay, RowCounts
+
+_MOST_SHOWN: Final = 10
+
+# By check: its parameter or kind in callkeeper_discrepancies, and what passing means.
+_MISSING: Final = {
+    "missing_in_warehouse": "Every call that the source has, and no filter leaves out, is there.",
+    "missing_in_source": "Every call in the warehouse is one that the source still has.",
+}
+_NUMBERS: Final = {
+    "call_duration": ("duration_sec", "call duration"),
+    "talk_duration": ("duration2_sec", "talk duration"),
+    "attempt": ("attempt", "number of the attempt"),
+    "recognition_attempts": ("asr_attempts", "number of recognition attempts"),
+    "ivr_readings": ("playback_tick", "number of IVR readings"),
+}
+_SAMPLE: Final = dg.TableSchema(
+    columns=[
+        dg.TableColumn("call_id", "int"),
+        dg.TableColumn("warehouse", "string"),
+        dg.TableColumn("source", "string"),
+        dg.TableColumn("healed", "bool"),
+    ]
+)
+_CHECK_OF: Final = {parameter: name for name, (parameter, _) in _NUMBERS.items()}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one check found on one day; the sample shows what is left first."""
+
+    found: int
+    left: int
+    sample: tuple[Discrepancy, ...]
+
+
+def build_reconciliation_checks(
+    source: Source, key: dg.AssetKey, partitions: dg.PartitionsDefinition[str]
+) -> list[dg.AssetCheckSpec]:
+    """Build the specs of the checks that fit the source's selected tables."""
+    descriptions = dict(_MISSING)
+    if FACTS in source.tables:
+        descriptions |= {
+            name: f"The {label} of every call is that of the source (`{parameter}`)."
+            for name, (parameter, label) in _NUMBERS.items()
+        }
+    return [
+        dg.AssetCheckSpec(name=name, asset=key, description=description, partitions_def=partitions)
+        for name, description in descriptions.items()
+    ]
+
+
+def find_by_check(discrepancies: Sequence[Discrepancy]) -> dict[str, Finding]:
+    """Sort a day's discrepancies by check; checks that found nothing are left out."""
+    by_check: dict[str, list[Discrepancy]] = {}
+    for one in discrepancies:
+        by_check.setdefault(_CHECK_OF.get(one.parameter, one.kind), []).append(one)
+    return {
+        name: Finding(
+            found=len(found),
+            left=sum(not one.is_healed for one in found),
+            sample=tuple(sorted(found, key=lambda one: one.is_healed)[:_MOST_SHOWN]),
+        )
+        for name, found in by_check.items()
+    }
+
+
+def judge_check(
+    source: Source, mode: Mode, day: date, name: str, finding: Finding | None
+) -> dg.AssetCheckResult:
+    """Say what a check found on a day, and what to do."""
+    if finding is None:
+        return dg.AssetCheckResult(passed=True, metadata={"found": 0, "healed": 0, "left": 0})
+    what = _describe(name)
+    metadata: dict[str, Any] = {
+        "found": finding.found,
+        "healed": finding.found - finding.left,
+        "left": finding.left,
+        "sample": dg.MetadataValue.table([_show(one) for one in finding.sample], _SAMPLE),
+        "sample_is_cut": finding.found > len(finding.sample),
+    }
+    if not finding.left:
+        text = f"{what}: {_count(finding.found)}, all healed. Nothing has to be done."
+        return dg.AssetCheckResult(
+            passed=False, description=text, metadata=metadata, severity=dg.AssetCheckSeverity.WARN
+        )
+    text = f"{what}: {_count(finding.found)}, {finding.left} left. {_remedy(source, mode, day)}"
+    return dg.AssetCheckResult(passed=False, description=text, metadata=metadata)
+
+
+def _describe(name: str) -> str:
+    if name in _NUMBERS:
+        parameter, label = _NUMBERS[name]
+        return f"The {label} differs from the source's ({parameter})"
+    return "Missing in the warehouse" if name == "missing_in_warehouse" else "Missing at the source"
+
+
+def _count(number: int) -> str:
+    return f"{number} call{'' if number == 1 else 's'}"
+
+
+def _remedy(source: Source, mode: Mode, day: date) -> str:
+    period = f"{source.name} --from {day} --to {day}"
+    match mode:
+        case "look":
+            return f"This was a dry run. To heal: callkeeper reconcile {period}"
+        case "note":
+            return (
+                f"Healing is off (reconciliation.heal in {source.file}). To load the day anew: "
+                f"callkeeper load {period}"
+            )
+        case "heal":
+            return (
+                "Healing did not change it: something else writes to the tables, a trigger or "
+                f"another program. Find it, then: callkeeper reconcile {period}"
+            )
+
+
+def _show(one: Discrepancy) -> dg.TableRecord:
+    return dg.TableRecord(
+        {
+            "call_id": one.call_id,
+            "warehouse": one.warehouse_value,
+            "source": one.source_value,
+            "healed": one.is_healed,
+        }
+    )
+
+
+def summarise_day(day: ComparedDay) -> tuple[dict[str, Any], dict[str, Finding]]:
+    """Return what Dagster's UI shows of a day, and what each check found."""
+    findings = find_by_check(day.discrepancies)
+    found = sum(one.found for one in findings.values())
+    left = sum(one.left for one in findings.values())
+    metadata: dict[str, Any] = {
+        "found": found,
+        "healed": found - left,
+        "left": left,
+        "calls_compared": day.calls,
+        "non_final_calls": day.non_final,
+        "waiting_calls": day.waiting,
+        **describe_counts(*(day.loaded.counts.values() if day.loaded else ())),
+    }
+    return metadata, findings
+
 
 NAME: Final = "reconciliation"
 _TREND_DAYS: Final = 90
@@ -185,8 +323,8 @@ def _reconcile(
 ) -> _Outcome:
     """Reconcile the days; those done are taken out of `days`."""
     # DuckDB, Arrow and the database's driver: 0.4 s, which loading the code location need not pay.
+    from callkeeper_assets.reconcile.reconciliation import reconcile_days  # noqa: PLC0415
     from callkeeper_assets.warehouse.loader import log_failure  # noqa: PLC0415
-    from callkeeper_assets.warehouse.reconciliation import reconcile_days  # noqa: PLC0415
 
     source, run_id = step.source, step.context.run.run_id
     account, total, outcome = source.account, len(days), _Outcome()
@@ -276,10 +414,56 @@ def _record(step: _Step, url: str, outcome: _Outcome) -> None:
 
 
 def _build_trend(source: Source, url: str) -> dg.MarkdownMetadataValue:
-    from callkeeper_assets.warehouse.discrepancies import read_discrepancy_trend  # noqa: PLC0415
+    from callkeeper_assets.reconcile.discrepancies import read_discrepancy_trend  # noqa: PLC0415
 
     last = source.today()
     first = last - timedelta(days=_TREND_DAYS - 1)
     return dg.MetadataValue.md(
         draw_trend(read_discrepancy_trend(url, source.name, first, last), first, last)
     )
+
+
+def name_reconciliation_job(source: str) -> str:
+    """Name the job, and the schedule, of a source's reconciliation."""
+    return f"{source}_{NAME}"
+
+
+def build_reconciliation_job(source: Source) -> dg.Definitions:
+    """Build the job, for any days in one run, and its schedule."""
+    name, days_back = name_reconciliation_job(source.name), source.reconciliation.days
+    job = dg.define_asset_job(
+        name,
+        selection=dg.AssetSelection.assets(dg.AssetKey([source.name, NAME])),
+        description=f"Reconciliation of {source.caption}: the chosen days in one run.",
+        tags={SOURCE_TAG: source.name},
+    )
+
+    @dg.schedule(
+        name=name,
+        job=job,
+        cron_schedule=source.reconciliation.cron,
+        execution_timezone=source.time_zone.key,
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description=(
+            f"Reconciliation of the {days_back} days before today of {source.caption}: "
+            f"{source.reconciliation.cron}, {source.time_zone.key}."
+        ),
+        tags={SOURCE_TAG: source.name},
+    )
+    def reconciliation(
+        context: dg.ScheduleEvaluationContext,
+    ) -> Iterator[dg.RunRequest | dg.SkipReason]:
+        tick = context.scheduled_execution_time
+        today = source.today(tick)
+        # Today's calls are still coming: each since the last refresh would be a discrepancy.
+        last = today - timedelta(days=1)
+        first = max(source.first_day(today), today - timedelta(days=days_back))
+        if first > last:
+            yield dg.SkipReason(f"The source gives no day before {today}.")
+            return
+        yield dg.RunRequest(
+            run_key=tick.isoformat(),
+            tags={SOURCE_TAG: source.name, **build_range_tags(first, last)},
+        )
+
+    return dg.Definitions(jobs=[job], schedules=[reconciliation])

@@ -1,32 +1,245 @@
-"""The assets `<source>/reports/<name>`: a source's custom reports, as one multi-asset.
-
-Whichever of them a run is for, it reads a day's raw calls once and asks the API nothing. Days
-without raw calls do not stop the others: those are built and recorded, then the step fails and
-names the missing ones.
-"""
+"""The assets `<source>/reports/<name>`: custom reports, one multi-asset; jobs, schedules."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import dagster as dg
 
-from callkeeper_assets.assets.failures import RETRY_POLICY, failing_clearly, logging_failure
-from callkeeper_assets.assets.partitions import build_partitions, days_of_run
-from callkeeper_assets.assets.report_days import record_report
-from callkeeper_assets.assets.report_specs import (
-    build_report_checks,
-    build_report_spec,
-    name_report_key,
+from callkeeper_assets.assets import progress
+from callkeeper_assets.assets.days import (
+    build_partitions,
+    build_range_tags,
+    days_of_run,
+    describe_counts,
+    log_materializations,
+    log_verdicts,
 )
-from callkeeper_assets.assets.resources import RawCallsResource, WarehouseResource
-from callkeeper_assets.assets.signatures import with_known_signature
+from callkeeper_assets.assets.resources import (
+    RETRY_POLICY,
+    RawCallsResource,
+    WarehouseResource,
+    failing_clearly,
+    logging_failure,
+    with_known_signature,
+)
+from callkeeper_assets.calls.store import RawStore
 from callkeeper_assets.config.source import Source
-from callkeeper_assets.raw.store import RawStore
-from callkeeper_assets.reports.definition import Report
-from callkeeper_assets.runs import progress
-from callkeeper_assets.runs.lock import held_source_lock
+from callkeeper_assets.dagster_ext.dead_runs import SOURCE_TAG
+from callkeeper_assets.home import raw_url
+from callkeeper_assets.plans import DayRange, plan_report
+from callkeeper_assets.postgres.locks import held_source_lock
+from callkeeper_assets.postgres.url import database_url
+from callkeeper_assets.reports.definition import Report, ReportTable
+from callkeeper_assets.warehouse.log_tables import CALLKEEPER_REPORTS
+
+VALUES_FIT: Final = "values_fit"
+NO_NEW_FIELDS: Final = "no_new_fields"
+_CHECKS: Final = {
+    VALUES_FIT: (
+        "Every value of the day fits its column. Rows with one that does not are left out, and the "
+        "value is in callkeeper_rejects."
+    ),
+    NO_NEW_FIELDS: (
+        "The day's raw calls have no field that neither CallKeeper's documentation nor an earlier "
+        "loaded day had (on_new_field)."
+    ),
+}
+
+
+def name_report_key(source: Source, report: Report) -> dg.AssetKey:
+    """Name the asset of a report."""
+    return dg.AssetKey([source.name, "reports", report.name])
+
+
+def build_report_spec(
+    source: Source, report: Report, partitions: dg.PartitionsDefinition[str]
+) -> dg.AssetSpec:
+    """Build the spec of one report."""
+    return dg.AssetSpec(
+        key=name_report_key(source, report),
+        deps=[dg.AssetKey([source.name, "raw_calls"])],
+        partitions_def=partitions,
+        group_name=source.name,
+        owners=source.owners,
+        description=_describe(report),
+        kinds={"postgres", "report"},
+        metadata={
+            **_describe_tables(report),
+            "look_back_days": report.overlap_days,
+            "filters": " and ".join(
+                f"{one.field} {one.op}" + ("" if one.value is None else f" {one.value}")
+                for one in report.filters
+            )
+            or "none: every call",
+            "on_new_field": report.on_new_field,
+        },
+        # Each day's materialization is logged by hand: a day without raw calls has none.
+        skippable=True,
+    )
+
+
+def list_report_checks(report: Report) -> list[str]:
+    """List the names of a report's checks."""
+    return [VALUES_FIT] if report.on_new_field == "ignore" else [VALUES_FIT, NO_NEW_FIELDS]
+
+
+def build_report_checks(
+    source: Source, report: Report, partitions: dg.PartitionsDefinition[str]
+) -> list[dg.AssetCheckSpec]:
+    """Build the specs of a report's checks."""
+    return [
+        dg.AssetCheckSpec(
+            name=name,
+            asset=name_report_key(source, report),
+            description=_CHECKS[name],
+            partitions_def=partitions,
+        )
+        for name in list_report_checks(report)
+    ]
+
+
+def build_report_lineage(source: Source, report: Report) -> dg.TableColumnLineage:
+    """Say of each column that it is made from the raw calls' JSON."""
+    payload = [dg.TableColumnDep(dg.AssetKey([source.name, "raw_calls"]), "payload")]
+    columns = [column.name for table in report.structure for column in table.columns]
+    return dg.TableColumnLineage(dict.fromkeys(columns or ["data"], payload))
+
+
+def _describe(report: Report) -> str:
+    if not report.structure:
+        names = ", ".join(f"`{name}`" for name, _ in report.fields)
+        return (
+            f"Custom report as JSON: a row of callkeeper_reports for each call, with {names} in "
+            f"`data`, where `report` is '{report.name}'."
+        )
+    tables = (
+        f"- `{table.name}`: a row for each "
+        + (f"element of `{table.rows}`" if table.rows else "call")
+        for table in report.structure
+    )
+    return "Custom report in tables of its own:\n\n" + "\n".join(tables)
+
+
+def _describe_tables(report: Report) -> dict[str, Any]:
+    """Return the first table as Dagster's own metadata, the others under their names."""
+    if not report.structure:
+        schema = dg.TableSchema(
+            columns=[
+                dg.TableColumn(column.name, column.type, column.description)
+                for column in CALLKEEPER_REPORTS.columns
+            ]
+        )
+        return {
+            "dagster/column_schema": schema,
+            "dagster/table_name": f"public.{CALLKEEPER_REPORTS.name}",
+        }
+    first, *others = report.structure
+    return {
+        "dagster/column_schema": _build_schema(first),
+        "dagster/table_name": f"public.{first.name}",
+        **{f"columns of {table.name}": _build_schema(table) for table in others},
+    }
+
+
+def _build_schema(table: ReportTable) -> dg.TableSchema:
+    key = ", ".join(("account_id", *table.key))
+    return dg.TableSchema(
+        columns=[
+            dg.TableColumn("account_id", "integer", "The source, as in general_accounts"),
+            *(
+                dg.TableColumn(
+                    column.name,
+                    column.type,
+                    f"{'the call: ' if column.is_parent else ''}{column.path}",
+                    constraints=dg.TableColumnConstraints(nullable=column.name not in table.key),
+                )
+                for column in table.columns
+            ),
+        ],
+        constraints=dg.TableConstraints(other=[f"key: {key}"]),
+    )
+
+
+if TYPE_CHECKING:
+    from callkeeper_assets.reports.outcomes import BuiltDay
+
+
+def record_report(
+    context: dg.AssetExecutionContext, source: Source, report: Report, built: Sequence["BuiltDay"]
+) -> None:
+    """Record each day of a report that was built, with its checks."""
+    if not built:
+        return
+    key = name_report_key(source, report)
+    metadata = {one.day: _describe_day(one) for one in built}
+    # The UI shows the newest event's; in each day's it would only fill the event log.
+    metadata[max(metadata)]["dagster/column_lineage"] = build_report_lineage(source, report)
+    log_materializations(context, key, metadata)
+    judges = {VALUES_FIT: _judge_values, NO_NEW_FIELDS: _judge_fields}
+    # After the materializations: Dagster counts a check's result for the newest one only.
+    log_verdicts(
+        context,
+        [
+            (dg.AssetCheckKey(key, name), one.day, judges[name](one))
+            for name in list_report_checks(report)
+            for one in built
+        ],
+    )
+
+
+def _describe_day(one: "BuiltDay") -> dict[str, Any]:
+    by_table = {f"rows of {name}": rows for name, rows in one.rows.items()}
+    return {
+        "dagster/row_count": sum(one.rows.values()),
+        **(by_table if len(by_table) > 1 else {}),
+        **describe_counts(*one.counts.values()),
+        "raw_calls": one.raw_calls,
+        "calls": one.calls,
+        "rejects": one.rejects,
+    }
+
+
+def _judge_values(one: "BuiltDay") -> dg.AssetCheckResult:
+    if not one.rejects:
+        return dg.AssetCheckResult(passed=True, metadata={"rejects": 0})
+    sample = [
+        {"call_id": e.call_id, "table": e.table, "column": e.column, "reason": e.reason}
+        for e in one.sample
+    ]
+    first = one.sample[0]
+    where = f"{first.table}.{first.column}" if first.column else first.table
+    return dg.AssetCheckResult(
+        passed=False,
+        description=(
+            f"{one.rejects} values do not fit and keep their rows out. The first: call "
+            f"{first.call_id}, {where}: {first.reason}. All of them, with their values, are in "
+            f"callkeeper_rejects."
+        ),
+        metadata={
+            "rejects": one.rejects,
+            "sample": dg.MetadataValue.json(sample),
+            "sample_is_cut": len(sample) < one.rejects,
+        },
+        severity=dg.AssetCheckSeverity.WARN,
+    )
+
+
+def _judge_fields(one: "BuiltDay") -> dg.AssetCheckResult:
+    new = one.new_fields
+    if not new:
+        return dg.AssetCheckResult(passed=True, metadata={"new_fields": 0})
+    return dg.AssetCheckResult(
+        passed=False,
+        description=(
+            f"{len(new)} fields that no day before had: {', '.join(new[:_MOST_SHOWN])}. They are "
+            f"in raw calls, and reports may ask for them."
+        ),
+        metadata={"new_fields": len(new), "fields": list(new[:_MOST_SHOWN])},
+        severity=dg.AssetCheckSeverity.WARN,
+    )
+
 
 if TYPE_CHECKING:
     from callkeeper_assets.reports.outcomes import BuiltDay
@@ -119,7 +332,7 @@ def _build(
     from callkeeper_assets.reports.loading import load_reports  # noqa: PLC0415
     from callkeeper_assets.reports.outcomes import BuiltDay  # noqa: PLC0415
     from callkeeper_assets.warehouse.loader import log_failure  # noqa: PLC0415
-    from callkeeper_assets.webhooks.told_calls import read_days_of_reports  # noqa: PLC0415
+    from callkeeper_assets.webhooks.inbox_rows import read_days_of_reports  # noqa: PLC0415
 
     account, outcome = source.account, _Outcome()
     wanted, total = tuple(days), len(days)
@@ -178,3 +391,91 @@ def _list_ranges(days: Sequence[date]) -> str:
     shown = [" to ".join(map(str, one)) for one in ranges[:_MOST_SHOWN]]
     more = len(ranges) - len(shown)
     return ", ".join(shown) + (f" and {more} more stretches" if more else "")
+
+
+def name_report_job(source: str, report: str) -> str:
+    """Name the job, and the schedule, of a report."""
+    return f"{source}_report_{report}"
+
+
+def name_all_reports_job(source: str) -> str:
+    """Name the job of all reports of a source."""
+    return f"{source}_reports"
+
+
+def build_report_jobs(source: Source) -> dg.Definitions:
+    """Build a job and a schedule for each report, and a job of all reports of the source."""
+    all_reports = dg.define_asset_job(
+        name_all_reports_job(source.name),
+        selection=dg.AssetSelection.assets(
+            *(name_report_key(source, report) for report in source.reports)
+        ),
+        description=(
+            f"All reports of {source.caption} for the chosen days, in one run: each day's raw "
+            "calls are read once."
+        ),
+        tags={SOURCE_TAG: source.name},
+    )
+    return dg.Definitions.merge(
+        dg.Definitions(jobs=[all_reports]),
+        *(_build_job(source, report) for report in source.reports),
+    )
+
+
+def _build_job(source: Source, report: Report) -> dg.Definitions:
+    name = name_report_job(source.name, report.name)
+    job = dg.define_asset_job(
+        name,
+        selection=dg.AssetSelection.assets(name_report_key(source, report)),
+        description=f"The report '{report.name}' of {source.caption}, for the chosen days.",
+        tags={SOURCE_TAG: source.name},
+    )
+
+    @dg.schedule(
+        name=name,
+        job=job,
+        cron_schedule=report.cron,
+        execution_timezone=source.time_zone.key,
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description=(
+            f"The report '{report.name}' of {source.caption}: today, {report.overlap_days} days "
+            "before it, and each day whose calls, or whose definition of the report, changed since "
+            f"it was built. {report.cron}, {source.time_zone.key}."
+        ),
+        tags={SOURCE_TAG: source.name},
+    )
+    def refresh(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
+        tick = context.scheduled_execution_time
+        ranges = plan_report_refresh(source, report, today=source.today(tick))
+        if not ranges:
+            yield dg.SkipReason("No raw calls are there to build it from.")
+        for days in ranges:
+            yield dg.RunRequest(
+                run_key=f"{tick.isoformat()} {days.first}",
+                tags={SOURCE_TAG: source.name, **build_range_tags(days.first, days.last)},
+            )
+
+    return dg.Definitions(jobs=[job], schedules=[refresh])
+
+
+def plan_report_refresh(source: Source, report: Report, *, today: date) -> list[DayRange]:
+    """Plan a report's refresh by what its tables hold and which raw calls are there.
+
+    Raises:
+        DatabaseError: No database can be reached or started.
+        StoreError: The raw calls cannot be reached.
+        WarehouseError: The database's schema cannot be brought to this version.
+    """
+    # The database's driver, which loading the code location need not pay for.
+    from callkeeper_assets.warehouse.migrate import ensure_schema  # noqa: PLC0415
+    from callkeeper_assets.warehouse.queries import stale_days_of_report  # noqa: PLC0415
+
+    url = database_url()
+    ensure_schema(url)
+    return plan_report(
+        today=today,
+        overlap_days=report.overlap_days,
+        first_day=source.start_date,
+        stale=stale_days_of_report(url, source.name, report.name, report.digest),
+        stored=RawStore(raw_url()).list_days(source.name),
+    )

@@ -10,20 +10,25 @@ from typing import TYPE_CHECKING, Any, Final
 import dagster as dg
 from rich import filesize
 
-from callkeeper_assets.assets.config import RETENTION_SCHEMA, RetentionConfig, read_config
-from callkeeper_assets.assets.failures import RETRY_POLICY, failing_clearly, logging_failure
-from callkeeper_assets.assets.resources import RawCallsResource, WarehouseResource
-from callkeeper_assets.assets.signatures import with_known_signature
+from callkeeper_assets.assets import progress
+from callkeeper_assets.assets.days import RETENTION_SCHEMA, RetentionConfig, read_config
+from callkeeper_assets.assets.resources import (
+    RETRY_POLICY,
+    RawCallsResource,
+    WarehouseResource,
+    failing_clearly,
+    logging_failure,
+    with_known_signature,
+)
 from callkeeper_assets.config.source import Source
+from callkeeper_assets.dagster_ext.dead_runs import SOURCE_TAG
 from callkeeper_assets.dagster_ext.event_log import BatchingEventLogStorage
 from callkeeper_assets.home import home
-from callkeeper_assets.runs import progress
-from callkeeper_assets.runs.burial import SOURCE_TAG
-from callkeeper_assets.runs.lock import held_source_lock
+from callkeeper_assets.postgres.locks import held_source_lock
 from callkeeper_assets.warehouse.records import Deleted
 
 if TYPE_CHECKING:
-    from callkeeper_assets.retention import Retained
+    from callkeeper_assets.retention.source import Retained
 
 NAME: Final = "retention"
 EVENT_LOG: Final = "Dagster's event log"
@@ -55,7 +60,7 @@ def build_retention(source: Source) -> dg.Definitions:
         warehouse: WarehouseResource,
     ) -> dg.MaterializeResult[None]:
         # The database's driver, which loading the code location need not pay for.
-        from callkeeper_assets.retention import retain_calls  # noqa: PLC0415
+        from callkeeper_assets.retention.source import retain_calls  # noqa: PLC0415
 
         dry_run = read_config(context, RetentionConfig).dry_run
         with (

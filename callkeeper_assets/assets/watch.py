@@ -12,12 +12,11 @@ from typing import Any, Final
 
 import dagster as dg
 
-from callkeeper_assets.assets.day_checks import name_main_table
-from callkeeper_assets.assets.failures import failing_clearly
-from callkeeper_assets.assets.resources import WarehouseResource
+from callkeeper_assets.assets.resources import WarehouseResource, failing_clearly
+from callkeeper_assets.assets.tables import name_main_table
 from callkeeper_assets.config.source import Source
-from callkeeper_assets.database.url import database_url
-from callkeeper_assets.runs.freshness import judge_freshness
+from callkeeper_assets.plans import judge_freshness
+from callkeeper_assets.postgres.url import database_url
 
 FRESH: Final = "newest_day_loaded"
 SETTLED: Final = "calls_final"

@@ -10,22 +10,24 @@ from typing import Final
 
 import dagster as dg
 
+from callkeeper_assets.assets.days import build_range_tags
 from callkeeper_assets.assets.jobs import build_refresh_job, name_refresh_job
-from callkeeper_assets.assets.partitions import build_range_tags
-from callkeeper_assets.assets.webhook_calls import webhook_calls_key
+from callkeeper_assets.assets.webhooks import webhook_calls_key
 from callkeeper_assets.config.source import Source
-from callkeeper_assets.database.url import database_url
-from callkeeper_assets.runs.burial import INBOX_TAG, SOURCE_TAG, is_run_dead
-from callkeeper_assets.runs.hint_plan import HintPlan, HintRun, plan_hint_runs
-from callkeeper_assets.runs.inbox_plan import (
+from callkeeper_assets.dagster_ext.dead_runs import INBOX_TAG, SOURCE_TAG, is_run_dead
+from callkeeper_assets.postgres.url import database_url
+from callkeeper_assets.webhooks.plans import (
+    HintPlan,
+    HintRun,
     InboxCursor,
     InboxPlan,
+    plan_hint_runs,
     plan_inbox_run,
     read_cursor,
     write_cursor,
 )
 
-NAME: Final = "webhook_inbox"
+INBOX_JOB: Final = "webhook_inbox"
 _INTERVAL_SEC: Final = 10
 
 _UNDER_WAY: Final = [
@@ -40,7 +42,7 @@ _UNDER_WAY: Final = [
 def build_webhook_inbox(sources: Sequence[Source]) -> dg.Definitions:
     """Build the job and the sensor over these sources' webhook calls."""
     job = dg.define_asset_job(
-        NAME,
+        INBOX_JOB,
         selection=dg.AssetSelection.assets(*(webhook_calls_key(source) for source in sources)),
         description="Merges the webhooks that wait in the inbox into the tables, of all sources.",
     )
@@ -48,7 +50,7 @@ def build_webhook_inbox(sources: Sequence[Source]) -> dg.Definitions:
     hinted = [source for source in sources if source.takes_hints]
 
     @dg.sensor(
-        name=NAME,
+        name=INBOX_JOB,
         jobs=[job, *map(build_refresh_job, hinted)],
         minimum_interval_seconds=_INTERVAL_SEC,
         default_status=dg.DefaultSensorStatus.RUNNING,
@@ -87,7 +89,7 @@ def _plan_inbox(
     return plan_inbox_run(
         list_waiting(url),
         loaded=names,
-        running=_find_running(instance, url, NAME),
+        running=_find_running(instance, url, INBOX_JOB),
         cursor=cursor,
         now=datetime.now(UTC),
     )
@@ -115,7 +117,7 @@ def _plan_hints(
 
 def _request_inbox_run(plan: InboxPlan, names: Mapping[str, Source]) -> dg.RunRequest:
     return dg.RunRequest(
-        job_name=NAME,
+        job_name=INBOX_JOB,
         asset_selection=[webhook_calls_key(names[name]) for name in plan.sources],
         tags={SOURCE_TAG: ", ".join(plan.sources), INBOX_TAG: plan.text},
     )

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from callkeeper_assets.cli.exits import FAILED
+from callkeeper_assets.cli.console import FAILED
 
 
 def check(
@@ -19,17 +19,18 @@ def check(
     """Check configuration, keys, database and folders. Loads nothing."""
     from dataclasses import asdict  # noqa: PLC0415
 
-    from callkeeper_assets.cli.console import print_json  # noqa: PLC0415
-    from callkeeper_assets.cli.findings import Finding, print_findings  # noqa: PLC0415
-    from callkeeper_assets.cli.installation_checks import (  # noqa: PLC0415
+    from callkeeper_assets.cli.checks import (  # noqa: PLC0415  # noqa: PLC0415
         SUBJECT,
+        Finding,
         check_dagster_home,
         check_database,
         check_home,
+        check_privacy,
         check_raw_store,
         check_zone_rules,
+        print_findings,
     )
-    from callkeeper_assets.cli.privacy_checks import check_privacy  # noqa: PLC0415
+    from callkeeper_assets.cli.console import print_json  # noqa: PLC0415
     from callkeeper_assets.cli.selection import (  # noqa: PLC0415
         choose_sources,
         explain_no_source,

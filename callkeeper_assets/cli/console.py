@@ -1,14 +1,15 @@
-"""What a person sees: tables and colours on a terminal, plain lines elsewhere.
-
-Text is never read as Rich markup: errors and file names hold brackets. Results go to standard
-output, progress and errors to standard error.
-"""
+"""What a person sees and how a command ends: output, exit codes, environment of children."""
 
 import json
+import os
 import sys
 from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
 from io import TextIOWrapper
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
+
+from callkeeper_assets.home import project_root, set_dagster_home
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -87,3 +88,42 @@ def print_json(document: object) -> None:
     """Print the one document that a machine reads."""
     sys.stdout.write(json.dumps(document, ensure_ascii=False, indent=2, default=str) + "\n")
     sys.stdout.flush()
+
+
+FAILED: Final = 1
+WRONG_USAGE: Final = 2
+# As shells have it: 128 and the number of SIGINT.
+INTERRUPTED: Final = 130
+
+
+class UsageProblemError(Exception):
+    """What was typed cannot be done: a person has to type something else; says what."""
+
+
+def load_env_file(folder: Path) -> None:
+    """Set the variables of `folder`'s `.env` that are not set."""
+    file = folder / ".env"
+    if file.is_file():
+        from dotenv import load_dotenv  # noqa: PLC0415 -- most installations have no such file
+
+        load_dotenv(file, override=False)
+
+
+def prepare_environment() -> None:
+    """Set what every command and its children go by."""
+    load_env_file(project_root())
+    set_dagster_home()
+
+
+def build_child_environment() -> dict[str, str]:
+    """Return the environment of a process that runs Dagster."""
+    # A run over many days writes many events; Dagster then sends them in batches.
+    return {"DAGSTER_EVENT_BATCH_SIZE": "1000", **os.environ}
+
+
+def read_version() -> str:
+    """Return the installed version; `unknown` where the package runs from a bare checkout."""
+    try:
+        return version("callkeeper-assets")
+    except PackageNotFoundError:
+        return "unknown"

@@ -8,8 +8,8 @@ import sys
 
 import dagster as dg
 
-from callkeeper_assets.database.url import database_url
-from callkeeper_assets.runs.burial import bury_dead_runs
+from callkeeper_assets.dagster_ext.dead_runs import bury_dead_runs
+from callkeeper_assets.postgres.url import database_url
 
 
 def main() -> None:

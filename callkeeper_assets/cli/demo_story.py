@@ -1,40 +1,317 @@
-"""The demo, step by step: load, refresh, take webhooks, let things change, reconcile, look."""
+"""The demo: a home of its own, two simulated accounts, what happens to their calls in turn."""
 
+import os
+import secrets
+import shutil
+import subprocess
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Final
+from zoneinfo import ZoneInfo
 
-from callkeeper_assets.cli.console import open_console, print_error, print_text
-from callkeeper_assets.cli.demo_results import describe_raw, print_first_question, print_loaded
-from callkeeper_assets.cli.demo_webhooks import (
-    run_receiver,
-    send_webhooks,
-    set_webhook_url,
+from callkeeper_assets.cli.console import (
+    FAILED,
+    build_table,
+    open_console,
+    print_error,
+    print_table,
+    print_text,
 )
-from callkeeper_assets.cli.demo_world import (
-    SOURCES,
-    Period,
-    Touched,
-    begin_afresh,
-    break_rows,
-    choose_period,
-    enter_home,
-    run_demo_simulator,
-    touch_calls,
-    write_sources,
-)
-from callkeeper_assets.cli.exits import FAILED
-from callkeeper_assets.cli.greeting import list_source_lines, print_greeting
 from callkeeper_assets.cli.loading import count_calls, register_keys, run_and_show
-from callkeeper_assets.cli.reconciliation_summary import Reconciled, print_reconciled
-from callkeeper_assets.cli.serving import WebAddress, find_free_port, held_alone, serve
-from callkeeper_assets.cli.summary import print_summary
+from callkeeper_assets.cli.processes import read_tail, start_child, stop_children
+from callkeeper_assets.cli.serving import (
+    WebAddress,
+    find_free_port,
+    held_alone,
+    is_listening,
+    list_source_lines,
+    print_greeting,
+    serve,
+)
+from callkeeper_assets.cli.summary import Reconciled, print_reconciled, print_summary
 from callkeeper_assets.cli.workers import Outcome, Task
 from callkeeper_assets.config.loading import load_sources
-from callkeeper_assets.database.url import database_url, describe
-from callkeeper_assets.home import home
-from callkeeper_assets.simulator.running import RunningSimulator
+from callkeeper_assets.home import home, project_root, raw_url
+from callkeeper_assets.postgres.sql_files import read_sql_of
+from callkeeper_assets.postgres.url import connect, database_url, describe
+from callkeeper_assets.simulator.account import Account
+from callkeeper_assets.simulator.server import RunningSimulator, run_simulator
+from callkeeper_assets.simulator.settings import AccountSettings
+from callkeeper_assets.warehouse.tables import TABLES
+
+
+def print_loaded() -> None:
+    """Print how many rows each table has, and what it holds a row for."""
+    table = build_table("Table", "Rows", "One row for each", numeric=("Rows",))
+    with connect(autocommit=True) as connection:
+        for declared in TABLES.values():
+            query = f"SELECT count(*) FROM {declared.name}"  # noqa: S608 -- a declared name
+            row = connection.execute(query.encode()).fetchone()
+            table.add_row(declared.name, f"{row[0] if row else 0:,}", declared.grain)
+    print_table(table)
+
+
+def print_first_question() -> None:
+    """Print a query as a BI tool would send it, and what comes back."""
+    query = read_sql_of("callkeeper_assets.cli")("demo_cities")
+    print_text(f"{query}\n")
+    columns = ("City", "Calls", "Success, %", "Mean talk, s")
+    table = build_table(*columns, numeric=columns[1:])
+    with connect(autocommit=True) as connection:
+        for row in connection.execute(query.encode()):
+            table.add_row(*("" if value is None else str(value) for value in row))
+    print_table(table)
+
+
+def describe_raw() -> str:
+    """Say where raw calls lie, and how many files and bytes they are."""
+    sizes = [file.stat().st_size for file in Path(raw_url()).rglob("*.parquet")]
+    return f"{raw_url()} ({len(sizes)} days, {sum(sizes) / 1e6:,.1f} MB)"
+
+
+_FOR_REAL_DATA: Final = (
+    "CALLKEEPER_DATABASE_URL",
+    "CALLKEEPER_RAW_URL",
+    "DAGSTER_PROJECT_ENV_FILE_PATHS",
+)
+_DEFS: Final = """\
+type: callkeeper_assets.CallKeeperSource
+attributes:
+  caption: {caption}
+  api_key: {{env: {variable}}}
+  webhook: {{token: {{env: {token_variable}}}}}
+  # The simulator, for as long as the demo runs.
+  base_url: {base_url}
+  time_zone: {time_zone}
+  start_date: {first}
+"""
+# Within the overlap that a refresh reads again.
+_DAYS_BACK: Final = (1, 2)
+# Calls of a day whose rows are broken, for reconciliation to find.
+_BROKEN: Final = 4
+
+
+@dataclass(frozen=True)
+class DemoSource:
+    """One of the demo's sources; `share` is of the calls a day that were asked for."""
+
+    name: str
+    caption: str
+    time_zone: str
+    seed: int
+    share: float
+
+    @property
+    def variable(self) -> str:
+        """The environment variable of its key."""
+        return f"{self.name.upper()}_API_KEY"
+
+    @property
+    def token_variable(self) -> str:
+        """The environment variable of its webhooks' token."""
+        return f"{self.name.upper()}_WEBHOOK_TOKEN"
+
+
+SOURCES: Final = (
+    DemoSource("moscow_office", "Офис в Москве", "Europe/Moscow", 11, 1.0),
+    DemoSource("yekaterinburg_clinic", "Клиника в Екатеринбурге", "Asia/Yekaterinburg", 12, 0.7),
+)
+
+
+@dataclass(frozen=True)
+class Period:
+    """Days of the demo, both included: they have begun in each source's time zone."""
+
+    first: date
+    last: date
+
+
+@dataclass(frozen=True)
+class Touched:
+    """Calls of one account that the simulator changed afterwards."""
+
+    source: str
+    changed: int
+    added: int
+    removed: int
+
+
+def enter_home() -> None:
+    """Let this process and its children live in the demo's home from now on."""
+    for name in _FOR_REAL_DATA:
+        os.environ.pop(name, None)
+    os.environ["CALLKEEPER_HOME"] = str(home() / "demo")
+    os.environ["CALLKEEPER_DEFS"] = str(home() / "defs")
+    os.environ["DAGSTER_HOME"] = str(project_root())
+    for source in SOURCES:
+        os.environ[source.variable] = secrets.token_hex(16)
+        os.environ[source.token_variable] = secrets.token_urlsafe(24)
+
+
+def choose_period(days: int) -> Period:
+    """Return so many days up to today."""
+    last = min(datetime.now(ZoneInfo(source.time_zone)).date() for source in SOURCES)
+    return Period(last - timedelta(days=days - 1), last)
+
+
+@contextmanager
+def run_demo_simulator(calls_per_day: int, period: Period) -> Iterator[RunningSimulator]:
+    """Simulate the accounts; the clock stands, so that only what is told changes."""
+    accounts = [
+        AccountSettings(
+            key=os.environ[source.variable],
+            name=source.name,
+            time_zone=source.time_zone,
+            calls_per_day=max(1, round(calls_per_day * source.share)),
+            seed=source.seed,
+            first_day=period.first,
+        )
+        for source in SOURCES
+    ]
+    with run_simulator(accounts, now=datetime.now(UTC)) as simulator:
+        yield simulator
+
+
+def write_sources(base_url: str, period: Period) -> None:
+    """Write the sources' `defs.yaml`."""
+    for source in SOURCES:
+        folder = home() / "defs" / source.name
+        folder.mkdir(parents=True, exist_ok=True)
+        text = _DEFS.format(
+            caption=source.caption,
+            variable=source.variable,
+            token_variable=source.token_variable,
+            base_url=base_url,
+            time_zone=source.time_zone,
+            first=period.first,
+        )
+        (folder / "defs.yaml").write_text(text, encoding="utf-8")
+
+
+def begin_afresh() -> bool:
+    """Remove what an earlier demo left; return whether there was any.
+
+    The data folder stays, as it takes seconds to make; the database in it is made anew.
+
+    Raises:
+        DatabaseError: The embedded database does not start.
+    """
+    was_there = (home() / "defs").exists()
+    for name in ("raw", "defs", "logs"):
+        shutil.rmtree(home() / name, ignore_errors=True)
+    url = database_url()
+    if was_there:
+        server, _, name = url.rpartition("/")
+        with connect(f"{server}/postgres", autocommit=True) as connection:
+            connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)".encode())
+            connection.execute(f"CREATE DATABASE {name}".encode())
+    return was_there
+
+
+def touch_calls(account: Account, last: date) -> Touched:
+    """Change, add and remove a few calls of yesterday and the day before."""
+    changed = added = removed = 0
+    for back in _DAYS_BACK:
+        day = last - timedelta(days=back)
+        if day < account.settings.first_day:
+            continue
+        few = account.truth(day, day, has_calls=False).count // 10
+        # In this order no call is touched twice.
+        removed += len(account.remove(day, min(1, few)))
+        changed += len({each.call_id for each in account.change(day, few)})
+        added += len(account.add(day, 2))
+    return Touched(account.settings.name, changed, added, removed)
+
+
+def break_rows(source: str, day: date) -> int:
+    """Change and delete a few of a source's rows behind the loader's back; return how many calls.
+
+    Raises:
+        DatabaseError: The database cannot be reached.
+    """
+    read_sql = read_sql_of("callkeeper_assets.cli")
+    with connect() as connection:
+        found = connection.execute(
+            read_sql("demo_calls_of_day"),
+            {"source": source, "day": day, "count": _BROKEN},
+        ).fetchall()
+        for position, (account_id, call) in enumerate(found):
+            action = "delete" if position % 2 else "change"
+            connection.execute(
+                read_sql(f"demo_{action}_call"), {"account_id": account_id, "id": call}
+            )
+    return len(found)
+
+
+# Each has two webhooks, one when it starts and one after it.
+_CALLS: Final = 6
+_LOOK_SEC: Final = 0.05
+_LONGEST_SEC: Final = 60.0
+_GRACE_SEC: Final = 5.0
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What one account sent; all of it was accepted."""
+
+    source: str
+    calls: int
+    webhooks: int
+    repeats: int
+
+
+def set_webhook_url(account: Account, source: DemoSource, receiver: WebAddress) -> None:
+    """Tell an account where its webhooks go, as its owner does in CallKeeper's cabinet."""
+    token = os.environ[source.token_variable]
+    account.set_webhooks(url=f"{receiver.url}/webhooks/{source.name}/{token}")
+
+
+@contextmanager
+def run_receiver(address: WebAddress) -> Iterator[None]:
+    """Run `callkeeper webhooks` as a process.
+
+    Raises:
+        RuntimeError: It does not start; with the end of its log.
+    """
+    log = home() / "logs" / "webhooks.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    arguments = ["-m", "callkeeper_assets.cli.main", "webhooks"]
+    arguments += ["--host", address.host, "--port", str(address.port)]
+    with log.open("ab") as file:
+        process = start_child(arguments, stdout=file, stderr=subprocess.STDOUT)
+    try:
+        deadline = time.monotonic() + _LONGEST_SEC
+        while not is_listening(address.port):
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"The webhook receiver does not start:\n{read_tail(log)}")
+            time.sleep(_LOOK_SEC)
+        yield
+    finally:
+        stop_children([process], _GRACE_SEC)
+
+
+def send_webhooks(account: Account, day: date) -> Sent:
+    """Let new calls of a day come, and send their webhooks: some twice, some in the wrong order.
+
+    Raises:
+        RuntimeError: The receiver did not accept one.
+    """
+    account.set_webhooks(duplicate=0.3, wrong_order=0.3)
+    deliveries = account.send_webhooks(day, new=_CALLS)
+    refused = [each for each in deliveries if not each.is_accepted]
+    if refused:
+        said = refused[0].status or refused[0].problem
+        raise RuntimeError(f"The webhook receiver answered {said} to a webhook.")
+    return Sent(
+        source=account.settings.name,
+        calls=len({each.call_id for each in deliveries}),
+        webhooks=len(deliveries),
+        repeats=sum(each.is_duplicate for each in deliveries),
+    )
 
 
 @dataclass(frozen=True)

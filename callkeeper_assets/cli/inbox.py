@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
 
-from callkeeper_assets.cli.exits import FAILED
+from callkeeper_assets.cli.console import FAILED
 
 if TYPE_CHECKING:
     from callkeeper_assets.webhooks.inbox_queries import InboxEntry
@@ -37,10 +37,13 @@ def inbox(
     """List webhook payloads, the newest first: by default those rejected, with the reason."""
     from dataclasses import asdict  # noqa: PLC0415
 
-    from callkeeper_assets.cli.console import print_json, print_text  # noqa: PLC0415
-    from callkeeper_assets.cli.exits import UsageProblemError  # noqa: PLC0415
+    from callkeeper_assets.cli.console import (  # noqa: PLC0415
+        UsageProblemError,
+        print_json,
+        print_text,
+    )
     from callkeeper_assets.cli.selection import choose_sources  # noqa: PLC0415
-    from callkeeper_assets.database.url import database_url  # noqa: PLC0415
+    from callkeeper_assets.postgres.url import database_url  # noqa: PLC0415
     from callkeeper_assets.warehouse.migrate import ensure_schema  # noqa: PLC0415
     from callkeeper_assets.webhooks.inbox_queries import (  # noqa: PLC0415
         list_entries,
@@ -73,7 +76,7 @@ def inbox(
 
 def _process(names: Sequence[str], *, as_json: bool) -> None:
     """Process what waits for these sources, each in a run of its own."""
-    from callkeeper_assets.cli.exits import UsageProblemError  # noqa: PLC0415
+    from callkeeper_assets.cli.console import UsageProblemError  # noqa: PLC0415
     from callkeeper_assets.cli.loading import run_and_tell  # noqa: PLC0415
     from callkeeper_assets.cli.workers import Task  # noqa: PLC0415
 

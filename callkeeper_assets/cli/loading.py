@@ -1,17 +1,191 @@
-"""What `load`, `refresh` and `demo` share: run the workers, show them, tell what they did."""
+"""What `load`, `refresh` and `demo` share: run the workers, show progress, say what they did."""
 
+import sys
+import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import Final, Protocol, Self
 
-from callkeeper_assets.api.redaction import register_secret
-from callkeeper_assets.cli.console import print_error, print_json, print_note
-from callkeeper_assets.cli.exits import INTERRUPTED
-from callkeeper_assets.cli.progress import open_progress
+from callkeeper_assets.cli.console import (
+    INTERRUPTED,
+    open_console,
+    print_error,
+    print_json,
+    print_note,
+    say_count,
+)
 from callkeeper_assets.cli.summary import Place, build_document, print_place, print_summary
 from callkeeper_assets.cli.workers import InterruptedRunError, Outcome, Task, run_tasks
 from callkeeper_assets.config.source import Source
-from callkeeper_assets.database.sql_files import read_sql_of
-from callkeeper_assets.database.url import connect, database_url, describe
 from callkeeper_assets.home import raw_url
+from callkeeper_assets.postgres.sql_files import read_sql_of
+from callkeeper_assets.postgres.url import connect, database_url, describe
+from callkeeper_assets.privacy.redaction import register_secret
+from callkeeper_assets.worker.messages import (
+    Failed,
+    Finished,
+    Message,
+    Planned,
+    Progress,
+    Purpose,
+    Said,
+    Waiting,
+)
+
+# More bars than this would not fit on a screen: then each goes when its source is done.
+_MOST_BARS: Final = 12
+_BETWEEN_LINES_SEC: Final = 5.0
+_DONE: Final[dict[Purpose, str]] = {
+    "load": "loaded",
+    "compare": "compared",
+}
+# What a run without days is for, and what is said at its end.
+_WITHOUT_DAYS: Final[dict[Purpose, tuple[str, str]]] = {
+    "process": ("what waits in the inbox to process", "what waits in the inbox processed"),
+    # Not that anything is deleted: it may be a dry run.
+    "delete": ("looks for calls older than are kept", "done"),
+    "protect": ("looks for calls that are stored otherwise", "done"),
+    "client": ("looks for the client", "done"),
+}
+
+
+class ProgressView(AbstractContextManager["ProgressView"], Protocol):
+    """Shows messages while it is open."""
+
+    def show(self, message: Message) -> None:
+        """Show what a worker said."""
+
+
+class _Lines:
+    """Plain lines, so many that a log of them can be read."""
+
+    def __init__(self) -> None:
+        self._told_at: dict[str, float] = {}
+        self._purposes: dict[str, Purpose] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        return
+
+    def show(self, message: Message) -> None:
+        name = message.source
+        if isinstance(message, Planned):
+            self._told_at[name] = time.monotonic()
+            self._purposes[name] = message.purpose
+            print_note(f"{name}: {_describe_plan(message)}")
+        elif isinstance(message, Waiting):
+            print_note(f"{name}: waits, run {message.run_id} uses the source's API key")
+        elif isinstance(message, Progress):
+            self._show_days(name, message)
+        elif isinstance(message, Said):
+            print_note(message.text)
+        elif isinstance(message, Finished):
+            purpose = self._purposes[name]
+            if message.first:
+                others = f" and {say_count(len(message.others), 'day')} apart"
+                days = f"{message.first} to {message.last}{others if message.others else ''}"
+                print_note(f"{name}: {days} {_DONE[purpose]}")
+            else:
+                print_note(f"{name}: {_WITHOUT_DAYS[purpose][1]}")
+        elif isinstance(message, Failed):
+            print_error(f"{name}: {message.error}")
+
+    def _show_days(self, name: str, message: Progress) -> None:
+        now = time.monotonic()
+        if now - self._told_at.get(name, 0.0) >= _BETWEEN_LINES_SEC:
+            self._told_at[name] = now
+            days = say_count(message.days_total, "day")
+            print_note(f"{name}: {message.days_done} of {days} {message.phase}")
+
+
+class _Bars:
+    """A bar a source, from the start on: importing Dagster takes seconds."""
+
+    def __init__(self, sources: Sequence[str]) -> None:
+        from rich.progress import BarColumn, TextColumn, TimeElapsedColumn  # noqa: PLC0415
+        from rich.progress import Progress as Bars  # noqa: PLC0415
+
+        self._bars = Bars(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            TextColumn("{task.fields[state]}", markup=False),
+            TimeElapsedColumn(),
+            console=open_console(stderr=True),
+        )
+        self._hides = len(sources) > _MOST_BARS
+        self._tasks = {
+            name: self._bars.add_task(name, total=None, state="starting", visible=not self._hides)
+            for name in sources
+        }
+        self._days = dict.fromkeys(sources, 0)
+        self._done = dict.fromkeys(sources, 0)
+        self._reached: dict[str, dict[str, int]] = {name: {} for name in sources}
+
+    def __enter__(self) -> Self:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._bars.stop()
+
+    def show(self, message: Message) -> None:
+        name = message.source
+        if isinstance(message, Planned):
+            self._days[name] = message.days
+            total = 2 * message.days or None
+            state = _describe_plan(message)
+            self._bars.update(self._tasks[name], total=total, visible=True, state=state)
+        elif isinstance(message, Waiting):
+            self._bars.update(self._tasks[name], state="waits: its API key is in use")
+        elif isinstance(message, Said):
+            self._bars.console.print(message.text)
+        elif isinstance(message, Progress):
+            # Fetching is half of the way, whether all of it comes first or goes on meanwhile.
+            reached = self._reached[name]
+            reached[message.phase] = message.days_done
+            steps = 2 * self._done[name] + sum(reached.values())
+            days = say_count(message.days_total, "day")
+            self._tell(name, steps, f"{message.days_done} of {days} {message.phase}")
+        elif isinstance(message, Finished) and not message.first:
+            self._bars.update(self._tasks[name], total=1, completed=1, state="done")
+        elif isinstance(message, Finished):
+            self._done[name] += message.days
+            self._reached[name].clear()
+            days = say_count(self._days[name], "day")
+            self._tell(name, 2 * self._done[name], f"{self._done[name]} of {days} done")
+        elif isinstance(message, Failed):
+            self._bars.console.print(f"{name}: {message.error}", style="red")
+            self._bars.update(self._tasks[name], state="failed")
+
+    def _tell(self, name: str, steps: int, state: str) -> None:
+        task = self._tasks[name]
+        self._bars.update(task, completed=steps, state=state)
+        if self._hides and steps == 2 * self._days[name]:
+            self._bars.update(task, visible=False)
+
+
+def _describe_plan(message: Planned) -> str:
+    if message.purpose in _WITHOUT_DAYS:
+        return _WITHOUT_DAYS[message.purpose][0]
+    return f"{say_count(message.days, 'day')} to {message.purpose}"
+
+
+def open_progress(sources: Sequence[str]) -> ProgressView:
+    """Return the view that fits where standard error goes, for these sources."""
+    return _Bars(sources) if sys.stderr.isatty() else _Lines()
 
 
 def register_keys(sources: Sequence[Source]) -> None:

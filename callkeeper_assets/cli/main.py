@@ -11,28 +11,22 @@ from typing import Annotated
 import typer
 
 from callkeeper_assets.cli.check import check
-from callkeeper_assets.cli.console import configure_streams, print_error
-from callkeeper_assets.cli.demo import demo
-from callkeeper_assets.cli.dev import dev
-from callkeeper_assets.cli.environment import prepare_environment, read_version
-from callkeeper_assets.cli.erasures import erasures
-from callkeeper_assets.cli.exits import FAILED, INTERRUPTED, WRONG_USAGE, UsageProblemError
-from callkeeper_assets.cli.export import export
-from callkeeper_assets.cli.forget import forget
-from callkeeper_assets.cli.history import history
+from callkeeper_assets.cli.clients import erasures, export, forget
+from callkeeper_assets.cli.console import (
+    FAILED,
+    INTERRUPTED,
+    WRONG_USAGE,
+    UsageProblemError,
+    configure_streams,
+    prepare_environment,
+    print_error,
+    read_version,
+)
 from callkeeper_assets.cli.inbox import inbox
-from callkeeper_assets.cli.load import load
-from callkeeper_assets.cli.move import move
-from callkeeper_assets.cli.protect import protect
-from callkeeper_assets.cli.rebuild import rebuild
-from callkeeper_assets.cli.reconcile import reconcile
-from callkeeper_assets.cli.refresh import refresh
-from callkeeper_assets.cli.report import report
-from callkeeper_assets.cli.retain import retain
+from callkeeper_assets.cli.runs import load, protect, rebuild, reconcile, refresh, report, retain
+from callkeeper_assets.cli.services import demo, dev, move, webhooks
 from callkeeper_assets.cli.simulate import simulate
-from callkeeper_assets.cli.status import status
-from callkeeper_assets.cli.unusable import unusable
-from callkeeper_assets.cli.webhooks import webhooks
+from callkeeper_assets.cli.status import history, status, unusable
 
 app = typer.Typer(
     name="callkeeper",
@@ -91,11 +85,11 @@ def _prepare(
 
 def _expected_errors() -> tuple[type[Exception], ...]:
     """Return the classes whose text is written for the person who typed the command."""
-    from callkeeper_assets.api.errors import CallKeeperError  # noqa: PLC0415 -- only on failure
+    from callkeeper_assets.callkeeper.records import CallKeeperError  # noqa: PLC0415 -- only on failure
+    from callkeeper_assets.calls.store import RawError  # noqa: PLC0415
     from callkeeper_assets.config.errors import ConfigError  # noqa: PLC0415
-    from callkeeper_assets.database.errors import DatabaseError  # noqa: PLC0415
-    from callkeeper_assets.raw.errors import RawError  # noqa: PLC0415
-    from callkeeper_assets.warehouse.errors import WarehouseError  # noqa: PLC0415
+    from callkeeper_assets.postgres.errors import DatabaseError  # noqa: PLC0415
+    from callkeeper_assets.warehouse.records import WarehouseError  # noqa: PLC0415
 
     return (CallKeeperError, ConfigError, DatabaseError, RawError, WarehouseError)
 

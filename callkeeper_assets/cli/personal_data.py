@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import typer
 
-from callkeeper_assets.cli.exits import UsageProblemError
+from callkeeper_assets.cli.console import UsageProblemError
 from callkeeper_assets.cli.selection import describe_broken
 from callkeeper_assets.config.errors import ConfigError
 from callkeeper_assets.config.loading import load_sources

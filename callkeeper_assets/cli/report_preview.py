@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from datetime import date, timedelta
 from typing import Any, Final
 
+from callkeeper_assets.calls.store import Day, MissingDayError, RawStore
 from callkeeper_assets.cli.console import (
     build_table,
     print_error,
@@ -14,9 +15,6 @@ from callkeeper_assets.cli.console import (
 )
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.home import raw_url
-from callkeeper_assets.raw.days import Day
-from callkeeper_assets.raw.errors import MissingDayError
-from callkeeper_assets.raw.store import RawStore
 from callkeeper_assets.reports.definition import Report
 from callkeeper_assets.reports.preview import Preview, PreviewTable, preview_report
 

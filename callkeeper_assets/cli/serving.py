@@ -1,9 +1,4 @@
-"""Dagster on this machine: one code server, the web server and the daemon that share it.
-
-Beside them the webhook receiver, where a source takes webhooks.
-`dagster dev` does as much, but ends when one of its processes dies, and starts the daemon before
-dead runs are buried. Used by `dev` and by `demo --serve`.
-"""
+"""Dagster on this machine: one code server, the web server and the daemon that share it."""
 
 import fcntl
 import http.client
@@ -11,19 +6,26 @@ import os
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from callkeeper_assets.cli.children import start_child, stop_children
-from callkeeper_assets.cli.console import print_error, print_note
-from callkeeper_assets.cli.exits import FAILED
-from callkeeper_assets.cli.supervisor import Service, Supervisor, read_tail
+from callkeeper_assets.cli.console import FAILED, print_error, print_note, print_text
+from callkeeper_assets.cli.processes import (
+    Service,
+    Supervisor,
+    read_tail,
+    start_child,
+    stop_children,
+)
+from callkeeper_assets.cli.selection import describe_broken, explain_no_source, has_sources
+from callkeeper_assets.config.errors import MissingSecretError
+from callkeeper_assets.config.loading import load_sources
 from callkeeper_assets.dagster_ext import DAEMON_MODULE
-from callkeeper_assets.file_locks import find_lock_problem
-from callkeeper_assets.home import home
+from callkeeper_assets.home import find_lock_problem, home, raw_url
+from callkeeper_assets.postgres.url import describe, is_embedded
 
 _LOCATION: Final = "callkeeper_assets"
 _CODE_SERVER: Final = "The code server"
@@ -212,3 +214,51 @@ def _answers(address: WebAddress) -> bool:
         return False
     finally:
         connection.close()
+
+
+def list_source_lines() -> list[str]:
+    """Return what there is to say of the sources: their names, and what is wrong with any.
+
+    Raises:
+        MissingFolderError: `CALLKEEPER_DEFS` names a folder that does not exist.
+    """
+    if not has_sources():
+        return [explain_no_source()]
+    sources, broken = load_sources()
+    lines = []
+    for source in sources:
+        readers = (source.read_api_key, source.read_webhook_token)
+        for read in readers if source.webhook else readers[:1]:
+            try:
+                read()
+            except MissingSecretError as error:
+                lines.append(str(error))
+    lines += [describe_broken(refused) for refused in broken]
+    names = ", ".join(source.name for source in sources) or "none that can be loaded"
+    return [f"Sources:        {names}", *lines]
+
+
+def has_webhooks() -> bool:
+    """Whether any source takes webhooks."""
+    return any(source.webhook for source in load_sources()[0])
+
+
+def show_database(url: str) -> str:
+    """Return the URL as a BI tool wants it: with its password only if that was made up here."""
+    return url if is_embedded() else describe(url)
+
+
+def print_greeting(
+    address: WebAddress, receiver: WebAddress | None, url: str, lines: Sequence[str]
+) -> None:
+    """Print where everything is, and how to stop it."""
+    print_text()
+    print_text(f"Dagster's UI:   {address.url}")
+    if receiver:
+        print_text(f"Webhooks:       {receiver.url}; callkeeper check prints each source's URL")
+    print_text(f"Tables for BI:  {show_database(url)}")
+    print_text(f"Raw calls:      {raw_url()}")
+    print_text(f"Logs:           {home() / 'logs' / 'dev'}")
+    for line in lines:
+        print_text(line)
+    print_text("Stop:           Ctrl-C")

@@ -14,14 +14,13 @@ from typing import Annotated, Final, TypeVar
 
 import typer
 
-from callkeeper_assets.simulator.server import SimulatorServer
+from callkeeper_assets.simulator.server import Simulator, SimulatorServer
 from callkeeper_assets.simulator.settings import (
     AccountSettings,
     AnswerSettings,
     Fault,
     convert_record,
 )
-from callkeeper_assets.simulator.simulator import Simulator
 from callkeeper_assets.simulator.webhook_settings import WebhookSettings, mask_address
 
 Record = TypeVar("Record")

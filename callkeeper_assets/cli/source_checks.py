@@ -1,25 +1,229 @@
-"""What `check` looks at for each source: its configuration, its key, what the key is good for.
+"""What `check` looks at for each source: configuration, key, windows that it heeds, webhooks."""
 
-With a good key also at which address the API answers, and whether it heeds what it is asked for.
-"""
-
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Final
+from urllib.parse import quote, urlsplit
+from zoneinfo import ZoneInfo
 
-from callkeeper_assets.api.client import CallKeeperClient
-from callkeeper_assets.api.errors import AbortError, CallKeeperError
-from callkeeper_assets.api.names import BASE_URLS, ApiName, find_other_api, list_addresses
-from callkeeper_assets.api.redaction import register_secret
-from callkeeper_assets.api.session import RetryPolicy
-from callkeeper_assets.cli.findings import Finding
-from callkeeper_assets.cli.webhook_checks import check_webhook, find_shared_tokens
-from callkeeper_assets.cli.window_checks import check_windows, find_known_day
+from callkeeper_assets.callkeeper.client import CallKeeperClient
+from callkeeper_assets.callkeeper.names import BASE_URLS, ApiName, find_other_api, list_addresses
+from callkeeper_assets.callkeeper.records import AbortError, CallKeeperError
+from callkeeper_assets.callkeeper.session import RetryPolicy
+from callkeeper_assets.callkeeper.windows import Window
+from callkeeper_assets.cli.checks import Finding, State
 from callkeeper_assets.config.errors import MissingSecretError
 from callkeeper_assets.config.loading import BrokenSource, load_sources
 from callkeeper_assets.config.source import Source
-from callkeeper_assets.zone_rules import find_difference, list_rules
+from callkeeper_assets.home import configured_webhook_url
+from callkeeper_assets.local_time import find_difference, list_rules
+from callkeeper_assets.postgres.url import connect, database_url
+from callkeeper_assets.privacy.redaction import register_secret
+
+_LOCAL_URL: Final = "http://127.0.0.1:8080"
+_LOCAL_HOSTS: Final = ("127.0.0.1", "localhost", "::1")
+_SHORTEST_TOKEN: Final = 16
+_A_NEW_ONE: Final = "python -c 'import secrets; print(secrets.token_urlsafe(24))'"
+
+
+def find_shared_tokens(sources: Sequence[Source]) -> Mapping[str, tuple[str, ...]]:
+    """Return, by token, the names of the sources that have it."""
+    names: dict[str, tuple[str, ...]] = {}
+    for source in sources:
+        if source.webhook is not None:
+            try:
+                token = source.read_webhook_token()
+            except MissingSecretError:
+                continue
+            names[token] = (*names.get(token, ()), source.name)
+    return names
+
+
+def check_webhook(source: Source, tokens: Mapping[str, tuple[str, ...]]) -> list[Finding]:
+    """Check a source's webhooks; no finding if it takes none.
+
+    Args:
+        source: The source.
+        tokens: As `find_shared_tokens` returns it, of all sources.
+    """
+    if source.webhook is None:
+        return []
+    try:
+        token = source.read_webhook_token()
+    except MissingSecretError as error:
+        return [Finding(source.name, "webhook", "bad", str(error))]
+    base = configured_webhook_url() or _LOCAL_URL
+    problem = _find_url_problem(base)
+    if problem:
+        return [Finding(source.name, "webhook", "bad", problem)]
+    url = f"{base}/webhooks/{source.name}/{quote(token, safe='')}"
+    remarks = _remark(source, source.webhook.token_env, token, base, tokens)
+    state: State = "warning" if remarks else "good"
+    if not configured_webhook_url():
+        remarks.append(
+            "It is for this machine: set CALLKEEPER_WEBHOOK_URL to the address under which "
+            "CallKeeper reaches the receiver."
+        )
+    text = f"put into CallKeeper's cabinet, {source.webhook_page}: {url}"
+    return [Finding(source.name, "webhook", state, "\n".join([text, *remarks]))]
+
+
+def _find_url_problem(base: str) -> str | None:
+    try:
+        parts = urlsplit(base)
+        _ = parts.port
+    except ValueError:
+        parts = urlsplit("")
+    if parts.scheme in {"http", "https"} and parts.hostname and not (parts.query or parts.fragment):
+        return None
+    return "CALLKEEPER_WEBHOOK_URL must be an address such as https://hooks.example.com."
+
+
+def _remark(
+    source: Source, variable: str, token: str, base: str, tokens: Mapping[str, tuple[str, ...]]
+) -> list[str]:
+    """Say what makes this URL less safe than it should be."""
+    remarks = []
+    if len(token) < _SHORTEST_TOKEN:
+        remarks.append(
+            f"The token in {variable} has less than {_SHORTEST_TOKEN} characters, and the URL is "
+            f"all that protects it. Make a new one: {_A_NEW_ONE}"
+        )
+    others = [name for name in tokens.get(token, ()) if name != source.name]
+    if others:
+        remarks.append(
+            f"The token in {variable} is also that of {', '.join(others)}: who has one URL has the "
+            f"others. Give each source its own: {_A_NEW_ONE}"
+        )
+    parts = urlsplit(base)
+    if parts.scheme == "http" and parts.hostname not in _LOCAL_HOSTS:
+        remarks.append(
+            "Over http the token can be read on its way: put a proxy with TLS before the receiver."
+        )
+    return remarks
+
+
+_WHAT: Final = "windows"
+_RECENT_DAYS: Final = 7
+_HALF_MINUTE_SEC: Final = 30
+# A bound need not be read to the second.
+_SLACK_SEC: Final = 60
+_OTHER_ZONE: Final = "Europe/Moscow"
+_SUPPORT: Final = "ask CallKeeper's support"
+_KNOWN: Final = "SELECT to_regclass('callkeeper_calls') IS NOT NULL"
+_NEWEST_CALL: Final = """
+    SELECT max(c.called_at)
+    FROM callkeeper_calls AS c
+    JOIN general_accounts AS a ON a.account_id = c.account_id
+    WHERE a.name = %(name)s AND c.origin = 'api'
+        AND c.called_at >= %(since)s AND c.called_at < %(before)s
+"""
+
+
+def find_known_day(source: Source) -> date | None:
+    """Return the newest day before today of which the warehouse holds calls of the source's API."""
+    today = source.today()
+    values = {
+        "name": source.name,
+        "since": source.start_of(source.first_day(today)),
+        "before": source.start_of(today),
+    }
+    with connect(database_url(), autocommit=True) as connection:
+        known = connection.execute(_KNOWN).fetchone()
+        row = connection.execute(_NEWEST_CALL, values).fetchone() if known and known[0] else None
+    newest = row[0] if row else None
+    return newest.astimezone(source.time_zone).date() if isinstance(newest, datetime) else None
+
+
+def check_windows(source: Source, client: CallKeeperClient, known_day: date | None) -> Finding:
+    """Check one source, whose key is good; `known_day` is one that must have calls."""
+    try:
+        for day in _list_days(source, known_day):
+            picked = client.pick_call(day)
+            if picked is not None:
+                return _check_call(source, client, day, *picked)
+            if day == known_day:
+                text = (
+                    f"the tables hold calls of {day}, and the source sends none for it. "
+                    f"Look at that day in CallKeeper's cabinet; if it has calls, {_SUPPORT}."
+                )
+                return Finding(source.name, _WHAT, "bad", text)
+    except CallKeeperError as error:
+        return Finding(source.name, _WHAT, "bad", str(error))
+    text = (
+        f"no calls in the last {_RECENT_DAYS} days: whether the source heeds the dates that it is "
+        "asked for could not be probed. Check again when it has calls."
+    )
+    return Finding(source.name, _WHAT, "warning", text)
+
+
+def _list_days(source: Source, known_day: date | None) -> Iterator[date]:
+    if known_day is not None:
+        yield known_day
+        return
+    today = source.today()
+    for back in range(1, _RECENT_DAYS + 1):
+        day = today - timedelta(days=back)
+        if day >= source.first_day(today):
+            yield day
+
+
+def _minute_around(epoch: int) -> Window:
+    return Window(epoch - _HALF_MINUTE_SEC, epoch + _HALF_MINUTE_SEC)
+
+
+def _count_outside(found: Mapping[int, int], epoch: int) -> int:
+    return sum(abs(each - epoch) > _HALF_MINUTE_SEC + _SLACK_SEC for each in found.values())
+
+
+def _check_call(
+    source: Source, client: CallKeeperClient, day: date, call_id: int, epoch: int
+) -> Finding:
+    """Ask for the minute around a call of a day that has just been read."""
+
+    def find(state: State, text: str) -> Finding:
+        return Finding(source.name, _WHAT, state, text)
+
+    found = client.probe(_minute_around(epoch))
+    minute = f"a minute around {datetime.fromtimestamp(epoch, UTC):%Y-%m-%dT%H:%M:%S} UTC"
+    outside = _count_outside(found, epoch)
+    if outside:
+        text = (
+            f"asked for {minute}, the source sends {len(found)} calls, {outside} of them of other "
+            f"times: it does not heed the dates. Days that are loaded so are not whole: {_SUPPORT}."
+        )
+        return find("bad", text)
+    if call_id not in found:
+        text = (
+            f"asked for {minute}, the source does not send the call of that time, which it sent "
+            f"for {day}{_describe_zone(source, client, call_id, epoch)}. Days that are loaded so "
+            f"are not whole: {_SUPPORT}."
+        )
+        return find("bad", text)
+    good = f"{minute}, of {day}, brings its call and none of elsewhere"
+    if not client.has_zones:
+        return find("good", good)
+    if call_id not in client.probe(_minute_around(epoch), _OTHER_ZONE):
+        text = (
+            f"{good}, but not with time_zone={_OTHER_ZONE}: the source does not heed time_zone. "
+            f"Loads ask in UTC, which it reads right; should that change, they would be "
+            f"refused: {_SUPPORT}."
+        )
+        return find("warning", text)
+    return find("good", f"{good}; time_zone is heeded")
+
+
+def _describe_zone(source: Source, client: CallKeeperClient, call_id: int, epoch: int) -> str:
+    """Say in which zone the source reads bounds instead, if it is one of two; empty if not."""
+    moment = datetime.fromtimestamp(epoch, UTC)
+    for zone in dict.fromkeys((source.time_zone, ZoneInfo(_OTHER_ZONE))):
+        offset = moment.astimezone(zone).utcoffset() or timedelta()
+        shifted = _minute_around(epoch + int(offset.total_seconds()))
+        if offset and call_id in client.probe(shifted):
+            return f": it reads the bounds in {zone.key}, whatever zone it is told"
+    return ""
+
 
 # A person waits for the answer.
 _TIMEOUT_SEC: Final = 10.0

@@ -8,10 +8,10 @@ from typing import Final, cast
 
 from callkeeper_assets.config.loading import BrokenSource
 from callkeeper_assets.config.source import Source
-from callkeeper_assets.database.sql_files import read_sql_of
-from callkeeper_assets.database.url import connect, database_url, describe, is_embedded
 from callkeeper_assets.home import home
-from callkeeper_assets.runs.freshness import Freshness, judge_freshness
+from callkeeper_assets.plans import Freshness, judge_freshness
+from callkeeper_assets.postgres.sql_files import read_sql_of
+from callkeeper_assets.postgres.url import connect, database_url, describe, is_embedded
 from callkeeper_assets.warehouse.migrate import VERSION_TABLE, ensure_schema
 from callkeeper_assets.warehouse.queries import (
     ReconciliationStatus,
@@ -20,7 +20,7 @@ from callkeeper_assets.warehouse.queries import (
     reconciliation_statuses,
     source_statuses,
 )
-from callkeeper_assets.webhooks.audit_log import AuditStatus, audit_statuses
+from callkeeper_assets.webhooks.audit import AuditStatus, audit_statuses
 from callkeeper_assets.webhooks.inbox_queries import (
     InboxCounts,
     count_entries,

@@ -1,12 +1,21 @@
-"""What a load or a refresh did, as a table for people and as a document for machines."""
+"""What a load, a refresh or a reconciliation did: a table for people, a document for machines."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
 
-from callkeeper_assets.cli.console import build_table, print_table, print_text
+from callkeeper_assets.cli.console import (
+    build_table,
+    open_console,
+    print_table,
+    print_text,
+    say_count,
+)
 from callkeeper_assets.cli.workers import Outcome
-from callkeeper_assets.runs.messages import TableTotal
+from callkeeper_assets.reconcile.discrepancies import Discrepancy
+from callkeeper_assets.worker.messages import TableTotal
 
 
 @dataclass(frozen=True)
@@ -124,3 +133,122 @@ def _list_rows(outcome: Outcome) -> list[tuple[str, str, str, str]]:
     if outcome.errors:
         rows.append(("failed, see above", "", "", ""))
     return rows
+
+
+# On a terminal; a pipe gets all of them.
+_MOST_ROWS: Final = 50
+_KINDS: Final[Mapping[str, str]] = {
+    "missing_in_warehouse": "missing in the warehouse",
+    "missing_in_source": "missing at the source",
+    "differs": "differs",
+}
+
+
+@dataclass(frozen=True)
+class Reconciled:
+    """One reconciliation.
+
+    Attributes:
+        heals: whether what differs was to be healed.
+        left_alone: days of the period that the source does not give any more.
+        file: the source's `defs.yaml`.
+    """
+
+    outcome: Outcome
+    is_dry_run: bool
+    heals: bool
+    left_alone: int
+    file: Path
+
+    @property
+    def discrepancies(self) -> list[Discrepancy]:
+        """All that was found, by day, call and parameter."""
+        return [one for day in self.outcome.compared for one in day.discrepancies]
+
+    @property
+    def left(self) -> int:
+        """How many are not healed."""
+        return sum(not one.is_healed for one in self.discrepancies)
+
+
+def build_reconciliation_document(result: Reconciled) -> dict[str, Any]:
+    """Build what `--json` prints; keys stay as they are between versions."""
+    outcome, found = result.outcome, result.discrepancies
+    return {
+        "ok": not outcome.errors and not result.left,
+        "source": outcome.source,
+        "dry_run": result.is_dry_run,
+        "heals": result.heals,
+        "days": len(outcome.compared),
+        "days_left_alone": result.left_alone,
+        "calls": sum(day.calls for day in outcome.compared),
+        "non_final_calls": sum(day.non_final for day in outcome.compared),
+        "waiting_calls": sum(day.waiting for day in outcome.compared),
+        "found": len(found),
+        "healed": len(found) - result.left,
+        "left": result.left,
+        "discrepancies": [asdict(one) for one in found],
+        "tables": document_tables(outcome),
+        "runs": [{"run_id": run.run_id, "from": run.first, "to": run.last} for run in outcome.runs],
+        "seconds": round(outcome.seconds, 2),
+        "errors": outcome.errors,
+    }
+
+
+def print_reconciled(result: Reconciled) -> None:
+    """Print the discrepancies and what became of them."""
+    found = result.discrepancies
+    if found:
+        _print_discrepancies(found)
+        _print_totals(found)
+    for line in _list_remarks(result):
+        print_text(line)
+
+
+def _print_discrepancies(found: list[Discrepancy]) -> None:
+    most = _MOST_ROWS if open_console().is_terminal else len(found)
+    table = build_table("Day", "Call", "Parameter", "Warehouse", "Source", "", numeric=("Call",))
+    for one in found[:most]:
+        table.add_row(
+            str(one.day),
+            str(one.call_id),
+            one.parameter if one.kind == "differs" else _KINDS[one.kind],
+            one.warehouse_value or "–",
+            one.source_value or "–",
+            "healed" if one.is_healed else "open",
+        )
+    print_table(table)
+    if len(found) > most:
+        print_text(f"And {len(found) - most:,} more: --json prints them all.\n")
+
+
+def _print_totals(found: list[Discrepancy]) -> None:
+    kinds = Counter(one.parameter if one.kind == "differs" else one.kind for one in found)
+    left = Counter(
+        one.parameter if one.kind == "differs" else one.kind for one in found if not one.is_healed
+    )
+    table = build_table("What", "Found", "Healed", "Open", numeric=("Found", "Healed", "Open"))
+    for kind, count in sorted(kinds.items()):
+        open_ = left[kind]
+        table.add_row(_KINDS.get(kind, kind), f"{count:,}", f"{count - open_:,}", f"{open_:,}")
+    print_table(table)
+
+
+def _list_remarks(result: Reconciled) -> Iterator[str]:
+    days = result.outcome.compared
+    calls = sum(day.calls for day in days)
+    verdict = "" if result.discrepancies else ": nothing differs"
+    yield f"Compared: {say_count(len(days), 'day')}, {say_count(calls, 'call')}{verdict}."
+    non_final, waiting = sum(d.non_final for d in days), sum(d.waiting for d in days)
+    if non_final:
+        yield f"Not final yet, and so no discrepancies: {non_final:,}."
+    if waiting:
+        yield f"Known from webhooks alone so far, no discrepancies yet: {waiting:,}."
+    if result.left_alone:
+        yield f"Days left alone, the source does not give them: {result.left_alone:,}."
+    if result.is_dry_run:
+        yield "Dry run: nothing was changed."
+    elif not result.heals:
+        yield f"Healing is off (reconciliation.heal in {result.file}): only the log was written."
+    elif result.left:
+        yield "What is open was not changed by healing: something else writes to the tables."

@@ -1,6 +1,6 @@
 """Runs the worker processes of a command, side by side, and gathers what came of them.
 
-One process a source (`callkeeper_assets.runs`); what it says arrives as messages. A worker
+One process a source (`callkeeper_assets.worker`); what it says arrives as messages. A worker
 that ends without its last word was killed, or is broken: that is said, with its log's place.
 """
 
@@ -18,10 +18,10 @@ from datetime import UTC, datetime
 from io import TextIOWrapper
 from typing import Any, Final, TypeAlias
 
-from callkeeper_assets.api.redaction import redact
-from callkeeper_assets.cli.children import start_child, stop_children
+from callkeeper_assets.cli.processes import start_child, stop_children
 from callkeeper_assets.home import home
-from callkeeper_assets.runs.messages import (
+from callkeeper_assets.privacy.redaction import redact
+from callkeeper_assets.worker.messages import (
     Compared,
     Concluded,
     Failed,
@@ -32,7 +32,7 @@ from callkeeper_assets.runs.messages import (
     read_messages,
 )
 
-_MODULE: Final = "callkeeper_assets.runs"
+_MODULE: Final = "callkeeper_assets.worker"
 # A run that is interrupted has to be marked as such in the database.
 _GRACE_SEC: Final = 5.0
 # The worker's own: Dagster puts off SIGTERM while it waits.

@@ -1,17 +1,28 @@
-"""What one attribute alone cannot tell: contradictions within a source.
-
-Each check is given attributes whose form is right, and yields every problem it finds.
-"""
+"""What one attribute alone cannot tell: contradictions within a source and within its reports."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date
+from typing import Any
 
-from callkeeper_assets.config.models import SourceAttributes
-from callkeeper_assets.config.problems import Problem
+from callkeeper_assets.config.errors import Location, Problem, describe_unknown
+from callkeeper_assets.config.models import (
+    ReportAttributes,
+    ReportTableAttributes,
+    SourceAttributes,
+)
+from callkeeper_assets.reports.definition import (
+    PathError,
+    Report,
+    ReportColumn,
+    ReportTable,
+    find_column_name_problem,
+    find_field_name_problem,
+    find_table_name_problem,
+)
 from callkeeper_assets.warehouse.dimensions import CALLS, DATES, FACTS
-from callkeeper_assets.warehouse.errors import FilterError
 from callkeeper_assets.warehouse.filters import Filter, check_filter
+from callkeeper_assets.warehouse.records import FilterError
 
 # The facts' rows are found by these two; any other dimension can be left at "unknown".
 _FACTS_NEED = (CALLS, DATES)
@@ -92,3 +103,172 @@ def find_privacy_problems(attributes: SourceAttributes, name: str) -> Iterator[P
             ("attributes", "privacy", "key"),
             "is for phones: hash, and nothing is hashed: remove it, or write phones: hash.",
         )
+
+
+def _build_fields(given: Any) -> tuple[tuple[str, str], ...]:  # noqa: ANN401 -- list or mapping
+    if isinstance(given, Mapping):
+        return tuple(given.items())
+    return tuple((path, path) for path in given or ())
+
+
+def build_table(attributes: ReportTableAttributes) -> ReportTable:
+    """Build one table of a report."""
+    return ReportTable(
+        name=attributes.table,
+        key=tuple(attributes.key),
+        columns=tuple(
+            ReportColumn(
+                name=name,
+                path=column.parent or column.path or "",
+                type=column.type,
+                is_parent=column.parent is not None,
+            )
+            for name, column in attributes.columns.items()
+        ),
+        rows=attributes.rows,
+    )
+
+
+def build_reports(reports: Iterable[ReportAttributes]) -> tuple[Report, ...]:
+    """Build the reports; `report_checks` has found nothing wrong with them."""
+    return tuple(
+        Report(
+            name=one.name,
+            fields=_build_fields(one.fields),
+            structure=tuple(build_table(table) for table in one.structure or ()),
+            filters=tuple(
+                Filter(field=each.field, op=each.op, value=each.value) for each in one.filters
+            ),
+            on_new_field=one.on_new_field,
+            cron=one.refresh.cron,
+            overlap_days=one.refresh.overlap_days,
+        )
+        for one in reports
+    )
+
+
+def _find_path_problem(path: str) -> str | None:
+    # JMESPath, which only a source with reports need pay for.
+    from callkeeper_assets.reports.paths import compile_path  # noqa: PLC0415
+
+    try:
+        compile_path(path)
+    except PathError as error:
+        return str(error)
+    return None
+
+
+def _find_fields_problems(fields: Any, location: Location) -> Iterator[Problem]:  # noqa: ANN401
+    if isinstance(fields, Mapping):
+        entries = [(str(name), name, path) for name, path in fields.items()]
+    elif isinstance(fields, list):
+        entries = [(index, path, path) for index, path in enumerate(fields)]  # type: ignore[misc]
+    else:
+        yield Problem(location, "must be a list of paths, or a mapping of names to paths.")
+        return
+    if not entries:
+        yield Problem(location, "is empty: choose at least one field.")
+    seen = set()
+    for place, name, path in entries:
+        here = (*location, place)
+        if not isinstance(name, str) or not isinstance(path, str):
+            yield Problem(here, "must be text; in quotes if it looks like a number or yes/no.")
+            continue
+        problem = find_field_name_problem(name) or _find_path_problem(path)
+        if problem:
+            yield Problem(here, problem)
+        elif name in seen:
+            yield Problem(here, f"'{name}' is asked for twice: keep one.")
+        seen.add(name)
+
+
+def _find_column_problems(table: ReportTableAttributes, location: Location) -> Iterator[Problem]:
+    for name, column in table.columns.items():
+        here = (*location, "columns", name)
+        problem = find_column_name_problem(name)
+        if problem:
+            yield Problem(here, problem)
+        if (column.path is None) == (column.parent is None):
+            yield Problem(here, "must have either path or parent.")
+            continue
+        kind = "path" if column.parent is None else "parent"
+        if kind == "parent" and table.rows is None:
+            yield Problem(
+                (*here, kind), "goes with rows, which this table has not: write path in its place."
+            )
+        problem = _find_path_problem(column.path or column.parent or "")
+        if problem:
+            yield Problem((*here, kind), problem)
+
+
+def _find_key_problems(table: ReportTableAttributes, location: Location) -> Iterator[Problem]:
+    for index, name in enumerate(table.key):
+        here = (*location, "key", index)
+        if name not in table.columns:
+            yield Problem(here, describe_unknown("column", name, table.columns))
+        elif name in table.key[:index]:
+            yield Problem(here, f"'{name}' is in the key twice: keep one.")
+        elif table.columns[name].type == "jsonb":
+            yield Problem(here, f"'{name}' is jsonb, which cannot be in a key. Use another type.")
+
+
+def _find_structure_problems(report: ReportAttributes, location: Location) -> Iterator[Problem]:
+    names: set[str] = set()
+    for index, table in enumerate(report.structure or ()):
+        here = (*location, "structure", index)
+        problem = find_table_name_problem(table.table)
+        if problem is None and table.table in names:
+            problem = f"'{table.table}' is filled by this report already: a table has one entry."
+        if problem:
+            yield Problem((*here, "table"), problem)
+        names.add(table.table)
+        problem = _find_path_problem(table.rows) if table.rows else None
+        if problem:
+            yield Problem((*here, "rows"), problem)
+        yield from _find_column_problems(table, here)
+        yield from _find_key_problems(table, here)
+
+
+def _find_filter_problems(report: ReportAttributes, location: Location) -> Iterator[Problem]:
+    for index, item in enumerate(report.filters):
+        try:
+            # Its filters may name the columns of calls too.
+            check_filter(FACTS, Filter(field=item.field, op=item.op, value=item.value))
+        except FilterError as error:
+            yield Problem((*location, "filters", index), str(error))
+
+
+def describe_difference(mine: Mapping[str, str], other: Mapping[str, str]) -> str:
+    """Say in what two forms of a table differ."""
+    return "; ".join(
+        f"{name}: {mine.get(name, 'not here')} here, {other.get(name, 'not there')} there"
+        for name in (*mine, *(name for name in other if name not in mine))
+        if mine.get(name) != other.get(name)
+    )
+
+
+def find_report_problems(attributes: SourceAttributes) -> Iterator[Problem]:
+    """Everything that is wrong with a source's reports, each alone and beside the others."""
+    names: set[str] = set()
+    forms: dict[str, tuple[str, dict[str, str]]] = {}
+    for index, report in enumerate(attributes.reports):
+        location: Location = ("attributes", "reports", index)
+        if report.name in names:
+            yield Problem((*location, "name"), f"there is a report '{report.name}' before it.")
+        names.add(report.name)
+        if report.fields is not None:
+            yield from _find_fields_problems(report.fields, (*location, "fields"))
+        elif report.structure is None:
+            yield Problem(location, "fields are missing: list paths, or give it a structure.")
+        yield from _find_filter_problems(report, location)
+        yield from _find_structure_problems(report, location)
+        for place, table in enumerate(report.structure or ()):
+            form = build_table(table).form
+            first, known = forms.setdefault(table.table, (report.name, form))
+            if known != form and first != report.name:
+                yield Problem(
+                    (*location, "structure", place, "table"),
+                    f"'{table.table}' is filled by the report '{first}' too, which says otherwise "
+                    f"({describe_difference(form, known)}). Make them agree, or choose another "
+                    f"name.",
+                )

@@ -9,8 +9,8 @@ import os
 from pathlib import Path
 from typing import Any, Final
 
+from callkeeper_assets.config.loading import COMPONENT_TYPE
 from callkeeper_assets.config.models import SourceAttributes
-from callkeeper_assets.config.reading import COMPONENT_TYPE
 
 FILE: Final = Path(__file__).parents[1] / "defs.schema.json"
 

@@ -1,28 +1,37 @@
-"""Sources from their folders: `<defs>/<source>/defs.yaml`.
-
-The one way in, for Dagster's code location and for the command line: a file is read, validated and
-refused in the same words everywhere. A source that is refused never takes another one away.
-"""
+"""Sources from their folders (`<defs>/<source>/defs.yaml`): read, and checked with each other."""
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Any, Final, get_args
 from zoneinfo import ZoneInfo
 
-from callkeeper_assets.api.names import BASE_URLS
-from callkeeper_assets.config.clashes import find_clashes
-from callkeeper_assets.config.errors import InvalidSourceError, MissingFolderError
-from callkeeper_assets.config.models import (
-    PrivacyAttributes,
-    SourceAttributes,
-    WebhookAttributes,
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from callkeeper_assets.callkeeper.names import BASE_URLS
+from callkeeper_assets.calls.fields import WEBHOOK_FIELDS
+from callkeeper_assets.config.checks import (
+    build_reports,
+    describe_difference,
+    find_api_problems,
+    find_day_problems,
+    find_filter_problems,
+    find_privacy_problems,
+    find_report_problems,
+    find_table_problems,
 )
-from callkeeper_assets.config.problems import Problem
-from callkeeper_assets.config.reading import read_attributes
-from callkeeper_assets.config.report_building import build_reports
+from callkeeper_assets.config.errors import (
+    InvalidSourceError,
+    Location,
+    MissingFolderError,
+    Problem,
+    describe_unknown,
+)
+from callkeeper_assets.config.models import PrivacyAttributes, SourceAttributes, WebhookAttributes
 from callkeeper_assets.config.source import (
     Privacy,
     Reconciliation,
@@ -34,9 +43,225 @@ from callkeeper_assets.config.source import (
 from callkeeper_assets.config.yaml_file import YamlFile, YamlFileError, read_yaml_file
 from callkeeper_assets.home import project_root
 from callkeeper_assets.privacy.rule import Rule
-from callkeeper_assets.warehouse.call_fields import WEBHOOK_FIELDS
+from callkeeper_assets.reports.definition import ReportTable
 from callkeeper_assets.warehouse.filters import Filter
 from callkeeper_assets.warehouse.tables import SELECTABLE_TABLES
+
+# Of each source's jobs beside those of its reports; with more of them the check only grows.
+_JOBS: Final = ("historic_load", "refresh", "reconciliation", "retention", "webhooks", "reports")
+
+
+def _list_tables(source: Source) -> Iterator[tuple[Location, ReportTable]]:
+    for index, report in enumerate(source.reports):
+        for place, table in enumerate(report.structure):
+            yield ("attributes", "reports", index, "structure", place, "table"), table
+
+
+def _list_jobs(source: Source) -> Iterator[tuple[Location, str, str]]:
+    """Yield where a job's name comes from, the name, and what of the source has it."""
+    for name in _JOBS:
+        yield (), f"{source.name}_{name}", "the folder"
+    for index, report in enumerate(source.reports):
+        location = ("attributes", "reports", index, "name")
+        yield location, f"{source.name}_report_{report.name}", f"the report '{report.name}'"
+
+
+class _Known:
+    """What the sources before have."""
+
+    def __init__(self) -> None:
+        self._forms: dict[str, tuple[str, dict[str, str]]] = {}
+        self._jobs: dict[str, tuple[str, str]] = {}
+
+    def find_problems(self, source: Source) -> Iterator[Problem]:
+        for location, table in _list_tables(source):
+            first, known = self._forms.get(table.name, ("", table.form))
+            if known != table.form:
+                yield Problem(
+                    location,
+                    f"'{table.name}' is filled by a report of the source '{first}' too, which says "
+                    f"otherwise ({describe_difference(table.form, known)}). Make them agree, or "
+                    f"choose another name.",
+                )
+        for location, job, mine in _list_jobs(source):
+            if job in self._jobs:
+                first, theirs = self._jobs[job]
+                yield Problem(
+                    location,
+                    f"the source's job '{job}' would be named like one of the source '{first}': "
+                    f"rename {mine}, or {theirs} there.",
+                )
+
+    def add(self, source: Source) -> None:
+        for _, table in _list_tables(source):
+            self._forms.setdefault(table.name, (source.name, table.form))
+        self._jobs.update((job, (source.name, mine)) for _, job, mine in _list_jobs(source))
+
+
+def find_clashes(sources: Sequence[Source]) -> list[tuple[Source, list[tuple[int, Problem]]]]:
+    """Return the sources that contradict one before them, in the order of `sources`.
+
+    Returns:
+        Each with its problems and their lines.
+    """
+    known = _Known()
+    clashes = []
+    for source in sources:
+        found = list(known.find_problems(source))
+        if found:
+            lines = read_yaml_file(source.file)
+            clashes.append((source, [(lines.line(one.location), one) for one in found]))
+        else:
+            known.add(source)
+    return clashes
+
+
+COMPONENT_TYPE = "callkeeper_assets.CallKeeperSource"
+
+# Dagster's own keys of a defs.yaml. `requirements` only lists variables for `dg`.
+_FILE_KEYS = ("type", "attributes", "requirements")
+_CHOICE = re.compile(r"'([^']*)'")
+# By pydantic's kinds of errors, filled in from their context.
+_TEXTS = {
+    "missing": "is required and missing.",
+    "value_error": "{error}",
+    "greater_than_equal": "must be at least {ge}.",
+    "less_than_equal": "must be at most {le}.",
+    "too_short": "is empty: choose at least one, or leave it out for the default.",
+    "string_type": "must be text; in quotes if it looks like a number, a date or yes/no.",
+    "int_type": "must be a whole number.",
+    "float_type": "must be a number.",
+    "list_type": "must be a list.",
+    "dict_type": "must be a mapping of names to values.",
+    "model_type": "must be a mapping of names to values.",
+}
+
+
+# Attributes that name the variable of a secret: what it is called, and how a variable's name ends.
+_SECRETS: Mapping[Location, tuple[str, str, str]] = {
+    ("api_key",): ("key", "API_KEY", "replace it in CallKeeper"),
+    ("webhook", "token"): ("token", "WEBHOOK_TOKEN", "make a new one"),
+    ("privacy", "key"): ("key", "PRIVACY_KEY", "make a new one"),
+}
+
+
+def _model_at(location: Location) -> type[BaseModel]:
+    """Return the model that holds the location's last part, by the types on the way to it."""
+    kind: Any = SourceAttributes
+    for part in location[:-1]:
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            kind = kind.model_fields[str(part)].annotation
+        else:
+            # A list's or a mapping's values.
+            kind = get_args(kind)[-1]
+        if type(None) in get_args(kind):
+            kind = get_args(kind)[0]
+    model: type[BaseModel] = kind
+    return model
+
+
+def _describe_extra(location: Location) -> str:
+    name = str(location[-1])
+    return describe_unknown("attribute", name, _model_at(location).model_fields)
+
+
+def _describe(error: ErrorDetails) -> str:
+    location, kind = error["loc"], error["type"]
+    if kind == "extra_forbidden":
+        return _describe_extra(location)
+    if kind == "literal_error":
+        allowed = _CHOICE.findall(error["ctx"]["expected"])
+        return describe_unknown(str(location[-1]), str(error["input"]), allowed)
+    # Another kind would be a bound that models.py has and this table has not: pydantic's words.
+    return _TEXTS.get(kind, f"{error['msg']}.").format_map(error.get("ctx", {}))
+
+
+def _find_problems(error: ValidationError, name: str) -> Iterator[Problem]:
+    """Translate pydantic's errors; those of a secret become one, which quotes nothing."""
+    refused: set[Location] = set()
+    for details in error.errors(include_url=False):
+        location = tuple(part for part in details["loc"] if part != "[key]")
+        secret = next((one for one in _SECRETS if location[: len(one)] == one), None)
+        if secret is None:
+            text = _describe({**details, "loc": location})
+            yield Problem(("attributes", *location), text)
+        elif secret not in refused:
+            refused.add(secret)
+            is_missing = details["type"] == "missing" and location == secret
+            yield Problem(
+                ("attributes", *secret), _describe_secret(secret, name, is_missing=is_missing)
+            )
+
+
+def _describe_secret(secret: Location, name: str, *, is_missing: bool) -> str:
+    what, ending, remedy = _SECRETS[secret]
+    text = (
+        f"must name the environment variable that holds the {what}, never a {what} itself: "
+        f"{secret[-1]}: {{env: {name.upper()}_{ending}}}."
+    )
+    if is_missing:
+        return text
+    return f"{text} If a {what} stands here, {remedy}: files are copied."
+
+
+def suggest_variable(name: str) -> str:
+    """The environment variable that a source's key would usually be in."""
+    return f"{name.upper()}_{_SECRETS[('api_key',)][1]}"
+
+
+def _find_file_problems(data: object) -> Iterator[Problem]:
+    if not isinstance(data, Mapping):
+        yield Problem((), f"must be a mapping with type and attributes: type: {COMPONENT_TYPE}")
+        return
+    for key in data:
+        if key not in _FILE_KEYS:
+            yield Problem((str(key),), describe_unknown("key", str(key), _FILE_KEYS))
+    if "type" not in data:
+        yield Problem((), f"type is missing: type: {COMPONENT_TYPE}")
+    elif data["type"] != COMPONENT_TYPE:
+        yield Problem(("type",), f"only sources are loaded from here. Allowed: {COMPONENT_TYPE}.")
+    if not isinstance(data.get("attributes"), Mapping):
+        yield Problem(("attributes",), "must be a mapping, at the least with api_key.")
+
+
+def read_attributes(
+    data: object, name: str, now: datetime
+) -> tuple[SourceAttributes, tuple[Problem, ...]]:
+    """Read a file's data.
+
+    Args:
+        data: As YAML gives it.
+        name: The source's.
+        now: To know which days are in the future.
+
+    Returns:
+        Attributes that can be used only if there are no problems, and all problems.
+    """
+    problems = list(_find_file_problems(data))
+    given: Any = data.get("attributes") if isinstance(data, Mapping) else None
+    # YAML's keys can be anything: `on` is true, `1` a number.
+    values = {str(key): value for key, value in given.items()} if isinstance(given, Mapping) else {}
+    refused: set[object] = set()
+    try:
+        attributes = SourceAttributes.model_validate(values)
+    except ValidationError as error:
+        found = tuple(_find_problems(error, name))
+        if isinstance(given, Mapping):
+            problems += found
+        refused = {problem.location[1] for problem in found}
+        good = {key: value for key, value in values.items() if key not in refused}
+        if "api_key" in refused:
+            good["api_key"] = {"env": suggest_variable("any")}
+        attributes = SourceAttributes.model_validate(good)
+    problems += find_table_problems(attributes)
+    problems += find_filter_problems(attributes, tables_known="tables" not in refused)
+    problems += find_privacy_problems(attributes, name)
+    problems += find_report_problems(attributes)
+    if "api" not in refused:
+        problems += find_api_problems(attributes)
+    problems += find_day_problems(attributes, now.astimezone(ZoneInfo(attributes.time_zone)).date())
+    return attributes, tuple(problems)
+
 
 FILE_NAME = "defs.yaml"
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import yaml
 
-from callkeeper_assets.config.problems import Location, Problem
+from callkeeper_assets.config.errors import Location, Problem
 
 # Nothing in a defs.yaml is nested deeper; an alias that contains itself has no end.
 _MAX_DEPTH = 8

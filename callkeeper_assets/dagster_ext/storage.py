@@ -17,13 +17,17 @@ import dagster as dg
 from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
 from dagster_postgres import DagsterPostgresStorage, PostgresRunStorage
 
+from callkeeper_assets.dagster_ext.dead_runs import build_rerun_tags
 from callkeeper_assets.dagster_ext.event_log import BatchingEventLogStorage
-from callkeeper_assets.database.locks import STORAGE_LOCK, Lock
-from callkeeper_assets.database.settings import build_options
-from callkeeper_assets.database.url import check_writable, database_url
 from callkeeper_assets.home import home
-from callkeeper_assets.runs.burial import build_rerun_tags
-from callkeeper_assets.runs.lock import held_run_lock, is_run_gone, tried_run_lock_alone
+from callkeeper_assets.postgres.locks import (
+    STORAGE_LOCK,
+    Lock,
+    held_run_lock,
+    is_run_gone,
+    tried_run_lock_alone,
+)
+from callkeeper_assets.postgres.url import build_options, check_writable, database_url
 
 if TYPE_CHECKING:
     from dagster._serdes import ConfigurableClassData

@@ -10,13 +10,14 @@ from typing import Final
 
 from psycopg import sql
 
+from callkeeper_assets.calls.store import RawStore
 from callkeeper_assets.config.source import Source
-from callkeeper_assets.database import connect
 from callkeeper_assets.local_time import find_day, list_stretches
-from callkeeper_assets.personal_data.leftovers import delete_leftovers
-from callkeeper_assets.personal_data.reloading import Reloaded, Reloader
 from callkeeper_assets.personal_data.rewriting import (
+    Reloaded,
+    Reloader,
     Rewritten,
+    delete_leftovers,
     drain_spool,
     rewrite_payloads,
     rewrite_raw_days,
@@ -24,16 +25,16 @@ from callkeeper_assets.personal_data.rewriting import (
 from callkeeper_assets.personal_data.searching import list_searched_tables
 from callkeeper_assets.personal_data.shield import read_rule
 from callkeeper_assets.personal_data.targets import Connection, Target, make_account_of
+from callkeeper_assets.postgres import connect
+from callkeeper_assets.postgres.locks import held_source_lock_alone
 from callkeeper_assets.privacy.rewriting import Protector
-from callkeeper_assets.privacy.settings import note_applied, note_setting
-from callkeeper_assets.raw.store import RawStore
 from callkeeper_assets.reports.structure import DAY_COLUMN, REPORT_COLUMN
-from callkeeper_assets.runs.lock import held_source_lock_alone
 from callkeeper_assets.warehouse.accounts import find_account_by_name
 from callkeeper_assets.warehouse.migrate import ensure_schema
+from callkeeper_assets.warehouse.privacy_settings import note_applied, note_setting
 from callkeeper_assets.warehouse.session import Session
-from callkeeper_assets.webhooks.document import Format
-from callkeeper_assets.webhooks.protection import protect_body
+from callkeeper_assets.webhooks.inbox import protect_body
+from callkeeper_assets.webhooks.payload import Format
 
 _WEBHOOK_CALLS: Final = """
     SELECT call_id FROM callkeeper_calls WHERE account_id = %(account_id)s AND origin = 'webhook'

@@ -1,29 +1,42 @@
-"""Rewrites what is stored of an account: its raw files, the spool and the inbox.
+"""Rewrites what is stored of an account: raw files, the spool, the inbox; then the tables.
 
-What rewrites is given: a rule, or what is left of forgotten calls. Each file is replaced as a whole
-and each payload in one statement, so that a kill leaves the old or the new one; doing it again
-changes nothing.
+Tables are brought to what raw calls and the inbox say now by the code that always fills them; rows
+of dimensions that nothing refers to go, and PostgreSQL takes back their room.
 """
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import Final
 
-from callkeeper_assets.database.locks import check_locks
+from callkeeper_assets.calls.store import (
+    VERSIONS,
+    Day,
+    MissingDayError,
+    RawStore,
+    UnreadableDayError,
+    Version,
+    replace_payloads,
+)
+from callkeeper_assets.config.source import Source
 from callkeeper_assets.home import home
-from callkeeper_assets.personal_data.searching import read_payloads
+from callkeeper_assets.local_time import find_day
+from callkeeper_assets.personal_data.searching import list_searched_tables, read_payloads
 from callkeeper_assets.personal_data.targets import Connection
-from callkeeper_assets.raw.days import replace_payloads
-from callkeeper_assets.raw.errors import UnreadableDayError
-from callkeeper_assets.raw.store import VERSIONS, RawStore, Version
+from callkeeper_assets.postgres.locks import check_locks
+from callkeeper_assets.reports.loading import load_reports
+from callkeeper_assets.reports.outcomes import BuiltDay
+from callkeeper_assets.warehouse.dimension_rows import delete_orphans, vacuum_tables
+from callkeeper_assets.warehouse.loader import Loader
+from callkeeper_assets.warehouse.records import Guard, LoadedDay
 from callkeeper_assets.warehouse.session import Session
-from callkeeper_assets.webhooks.document import Format
 from callkeeper_assets.webhooks.inbox import Inbox
-from callkeeper_assets.webhooks.inbox_rows import write_body
+from callkeeper_assets.webhooks.inbox_rows import read_days_of_reports, write_body
+from callkeeper_assets.webhooks.payload import Format
+from callkeeper_assets.webhooks.processing import InboxRun
 from callkeeper_assets.webhooks.spool import Spool, list_files
 
 # Call id and JSON text of a raw call -> its new text.
@@ -159,3 +172,153 @@ async def _drain_left(renamed: Mapping[str, Mapping[str, str]]) -> None:
     finally:
         await inbox.close()
         spool.close()
+
+
+_LOADED: Final = """
+    SELECT day FROM callkeeper_days WHERE account_id = %(account_id)s AND day = ANY(%(days)s)
+"""
+_BY_WEBHOOKS: Final = """
+    SELECT call_id FROM callkeeper_calls
+    WHERE account_id = %(account_id)s AND origin = 'webhook' AND call_id = ANY(%(calls)s)
+"""
+_AGAIN: Final = """
+    UPDATE callkeeper_webhooks SET state = 'new', reason = NULL, processed_at = NULL
+    WHERE account_id = %(account_id)s AND state = 'processed' AND call_id = ANY(%(calls)s)
+"""
+_MOMENTS_OF_CALLS: Final = """
+    SELECT called_at FROM callkeeper_calls
+    WHERE account_id = %(account_id)s AND call_id = ANY(%(calls)s)
+"""
+
+
+@dataclass
+class Reloaded:
+    """What came of it.
+
+    Attributes:
+        days: that the tables hold anew.
+        built: days of which the reports were built.
+        problems: why others are not.
+    """
+
+    days: set[date] = field(default_factory=set)
+    built: set[date] = field(default_factory=set)
+    problems: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Reloader:
+    """Reloads one source.
+
+    Attributes:
+        url: of the database.
+        run_id: goes into the load log.
+    """
+
+    url: str
+    connection: Connection
+    store: RawStore
+    source: Source
+    account_id: int
+    run_id: str
+
+    def reload(self, days: Collection[date], call_ids: Collection[int]) -> Reloaded:
+        """Load days anew from raw calls, and what only webhooks told of these calls.
+
+        Args:
+            days: Of which raw calls changed; those that the tables have not are left out.
+            call_ids: Of which raw calls or payloads changed.
+
+        Raises:
+            WarehouseError: The database went away, or refuses.
+            StoreError: The raw calls' place cannot be reached.
+        """
+        outcome = Reloaded()
+        values = {"account_id": self.account_id, "days": sorted(days), "calls": sorted(call_ids)}
+        loaded = {day for (day,) in self.connection.execute(_LOADED, values).fetchall()}
+        moments = self.connection.execute(_MOMENTS_OF_CALLS, values).fetchall()
+        of_calls = {find_day(moment, self.source.time_zone) for (moment,) in moments}
+        with Loader(self.url) as loader:
+            self._load_days(loader, sorted(loaded), outcome)
+            self._process_again(loader, values, outcome)
+        self._build_reports(sorted(loaded | of_calls), outcome)
+        return outcome
+
+    def _load_days(self, loader: Loader, days: list[date], outcome: Reloaded) -> None:
+        results = loader.load(
+            self.source.account,
+            self._read_days(days, outcome),
+            tables=self.source.tables,
+            filters=self.source.filters,
+            run_id=self.run_id,
+            guard=Guard(max_lost_share=self.source.max_lost_share),
+        )
+        for result in results:
+            if isinstance(result, LoadedDay):
+                outcome.days.add(result.day)
+            else:
+                outcome.problems.append(result.reason)
+
+    def _read_days(self, days: Iterable[date], outcome: Reloaded) -> Iterator[Day]:
+        for day in days:
+            try:
+                yield self.store.read(self.source.name, day)
+            except MissingDayError:
+                continue
+            except UnreadableDayError as error:
+                outcome.problems.append(str(error))
+
+    def _process_again(self, loader: Loader, values: dict[str, object], outcome: Reloaded) -> None:
+        """Have webhooks' calls told again: nobody else tells of them."""
+        if self.source.webhook is None:
+            return
+        found = self.connection.execute(_BY_WEBHOOKS, values).fetchall()
+        if not found:
+            return
+        told = {**values, "calls": [call_id for (call_id,) in found]}
+        self.connection.execute(_AGAIN, told)
+        run = InboxRun(loader, [self.source], self.store, self.run_id)
+        run.process()
+        outcome.problems += [str(error) for error in run.failures.values()]
+
+    def _build_reports(self, days: list[date], outcome: Reloaded) -> None:
+        if not self.source.reports or not days:
+            return
+        unreadable: dict[date, str] = {}
+        results = load_reports(
+            self.url,
+            self.source.account,
+            read_days_of_reports(self.url, self.store, self.source, days, unreadable),
+            reports=self.source.reports,
+            configured=self.source.reports,
+            run_id=self.run_id,
+        )
+        for result in results:
+            if isinstance(result, BuiltDay):
+                outcome.built.add(result.day)
+            else:
+                outcome.problems.append(result.reason)
+
+
+_INBOX: Final = "callkeeper_webhooks"
+
+
+def delete_leftovers(connection: Connection, touched: Collection[str]) -> list[str]:
+    """Delete rows of dimensions without a fact, and give up old versions of rows.
+
+    Args:
+        connection: in autocommit.
+        touched: tables whose rows changed, beside dimensions and the inbox.
+
+    Returns:
+        What could not be deleted now, with the reason.
+    """
+    left = sorted({table for table, gone in delete_orphans(connection) if gone is None})
+    vacuum_tables(
+        connection,
+        [_INBOX, *(one for one in list_searched_tables(connection) if one in touched)],
+    )
+    return [
+        f"{table}: loads were under way all the time, rows that nothing refers to are still there."
+        for table in left
+    ]

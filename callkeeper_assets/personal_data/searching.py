@@ -13,17 +13,21 @@ from urllib.parse import parse_qsl
 from psycopg import sql
 from psycopg.rows import dict_row
 
+from callkeeper_assets.calls.store import (
+    VERSIONS,
+    RawStore,
+    UnreadableDayError,
+    Version,
+    list_unusable,
+)
 from callkeeper_assets.local_time import find_day
 from callkeeper_assets.personal_data.targets import Connection, Target
-from callkeeper_assets.privacy.seeking import Role, Seeker, gather
-from callkeeper_assets.raw.days import list_unusable
-from callkeeper_assets.raw.errors import UnreadableDayError
-from callkeeper_assets.raw.store import VERSIONS, RawStore, Version
+from callkeeper_assets.privacy.rewriting import Role, Seeker, gather
 from callkeeper_assets.reports.structure import CALL_COLUMN
 from callkeeper_assets.warehouse.dimensions import CALLS
 from callkeeper_assets.warehouse.tables import TABLES
-from callkeeper_assets.webhooks.document import Format
-from callkeeper_assets.webhooks.protection import read_as_json
+from callkeeper_assets.webhooks.inbox import read_as_json
+from callkeeper_assets.webhooks.payload import Format
 from callkeeper_assets.webhooks.spool import read_spooled
 
 # Its bodies are bytes; they are searched one by one.

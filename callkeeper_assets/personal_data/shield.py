@@ -12,18 +12,18 @@ from datetime import date
 from hashlib import blake2b
 from typing import Final
 
-from callkeeper_assets.api.calls import UnusableRecord
-from callkeeper_assets.api.errors import RetryLaterError
-from callkeeper_assets.api.redaction import register_secret
+from callkeeper_assets.callkeeper.keys import UnusableRecord
+from callkeeper_assets.callkeeper.records import RetryLaterError
+from callkeeper_assets.calls.ids import HASHED_IDS, identify_call_of_first_reading
+from callkeeper_assets.calls.store import UnusableRow
 from callkeeper_assets.config.source import Source
-from callkeeper_assets.database import connect
+from callkeeper_assets.postgres import connect
 from callkeeper_assets.privacy.process import ProcessEndedError, ProtectorPool
+from callkeeper_assets.privacy.redaction import register_secret
 from callkeeper_assets.privacy.rewriting import NOTHING, Eraser, NotJsonError, Protector, Scope
 from callkeeper_assets.privacy.rule import Rule
-from callkeeper_assets.privacy.settings import note_setting
-from callkeeper_assets.raw.call_ids import HASHED_IDS, identify_call_of_first_reading
-from callkeeper_assets.raw.days import UnusableRow
 from callkeeper_assets.warehouse.forgotten_calls import read_forgotten_calls
+from callkeeper_assets.warehouse.privacy_settings import note_setting
 
 _DIGITS: Final = re.compile(rb"\d")
 # From so many days on, processes of its own for the rule are worth their start. Two keep up with

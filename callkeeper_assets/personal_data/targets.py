@@ -10,11 +10,11 @@ from typing import Any, Final
 
 import psycopg
 
+from callkeeper_assets.calls.store import RawStore
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.personal_data.shield import read_rule
+from callkeeper_assets.privacy.rewriting import Seeker
 from callkeeper_assets.privacy.rule import KEEP_ALL, Rule, hash_number
-from callkeeper_assets.privacy.seeking import Seeker
-from callkeeper_assets.raw.store import RawStore
 from callkeeper_assets.warehouse.accounts import find_account_by_name, make_account
 
 Connection = psycopg.Connection[tuple[Any, ...]]

@@ -1,22 +1,338 @@
-"""What a phone number is: one form for all writings of a number, and where they stand in a text.
+"""What a phone number or an IP address is in a text: one form for all writings, and its place.
 
-The one place that says so. Numbers are read in a text as `folding` gives it, so that digits of any
-script, invisible marks and escapes of URLs, JSON and HTML make no difference, and as `plans` know
-countries to write them. Without a plus, ten digits and eleven that begin with 8 are Russian.
+A text is folded to plain digits, each with its place; countries' dialling plans say which digits
+can be one number. IP addresses are masked to their network. Pure functions on text.
 """
 
+import html
+import ipaddress
 import re
+import unicodedata
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
-from callkeeper_assets.privacy.folding import View, fold
-from callkeeper_assets.privacy.plans import (
-    LONGEST_NUMBER,
-    read_number,
-    want,
+# Twice escaped is usual, in a page's address within another one; a fifth time is nobody's.
+_MOST_PASSES: Final = 4
+_ESCAPE: Final = re.compile(
+    r"(?:%[0-9A-Fa-f]{2})+"
+    r"|%u[0-9A-Fa-f]{4}"
+    # Half of a character beyond the first 65536, and its other half.
+    r"|\\+u[dD][89ABab][0-9A-Fa-f]{2}\\+u[dD][C-Fc-f][0-9A-Fa-f]{2}"
+    r"|\\+u[0-9A-Fa-f]{4}"
+    r"|\\+[ntrfb\"/]"
+    r"|&#[0-9]{1,7};?|&#[xX][0-9A-Fa-f]{1,6};?|&[A-Za-z]{2,8};"
 )
+_UNITS: Final = re.compile("u([0-9A-Fa-f]{4})")
+_NOTHING: Final = frozenset(("Cf", "Mn", "Me"))
+_SPACE: Final = frozenset(("Zs", "Zl", "Zp", "Cc"))
+_BROKEN: Final = "\ufffd"
+# Bytes of a character in UTF-8, by its first one.
+_LENGTHS: Final = ((0xF0, 4), (0xE0, 3), (0xC0, 2), (0, 1))
+
+
+class _Plain(dict[int, str]):
+    """By character, its plain one; made as they are met."""
+
+    def __missing__(self, code: int) -> str:
+        self[code] = plain = _simplify(chr(code))
+        return plain
+
+
+def _simplify(one: str) -> str:
+    kind = unicodedata.category(one)
+    if kind == "Nd":
+        return str(unicodedata.decimal(one))
+    if kind in _NOTHING:
+        return ""
+    if kind in _SPACE:
+        return " "
+    if kind == "Pd" or one == "\u2212":
+        return "-"
+    wide = unicodedata.normalize("NFKC", one)
+    # A superscript two is no digit of a number, and a ligature is not one character.
+    return wide if len(wide) == 1 and wide.isascii() and not wide.isdigit() else one
+
+
+_PLAIN: Final = _Plain()
+
+
+@dataclass(frozen=True)
+class View:
+    """A text folded.
+
+    Attributes:
+        text: Folded.
+        starts: By place in it, the place in the text itself; None where they are the same.
+        ends: Likewise, behind the character.
+    """
+
+    text: str
+    starts: list[int] | None = None
+    ends: list[int] | None = None
+
+    def locate(self, start: int, end: int) -> tuple[int, int]:
+        """Return where in the text itself a part of the folded one, not empty, stands."""
+        if self.starts is None or self.ends is None:
+            return start, end
+        return self.starts[start], self.ends[end - 1]
+
+
+def fold(text: str) -> View:
+    """Return a text as numbers are read in it."""
+    view = View(text)
+    for _ in range(_MOST_PASSES):
+        if not _is_escaped(view.text):
+            break
+        view = _rebuild(view, _split(view.text))
+    if view.text.isascii() and view.text.isprintable():
+        return view
+    plain = view.text.translate(_PLAIN)
+    if len(plain) == len(view.text):
+        return View(plain, view.starts, view.ends)
+    return _rebuild(view, [(_PLAIN[ord(one)], at, at + 1) for at, one in enumerate(view.text)])
+
+
+def _is_escaped(text: str) -> bool:
+    return ("%" in text or "\\" in text or "&" in text) and _ESCAPE.search(text) is not None
+
+
+def _rebuild(view: View, pieces: list[tuple[str, int, int]]) -> View:
+    kept = [piece for piece in pieces if piece[0]]
+    places = [view.locate(start, end) for _, start, end in kept]
+    return View(
+        "".join(one for one, _, _ in kept),
+        [start for start, _ in places],
+        [end for _, end in places],
+    )
+
+
+def _split(text: str) -> list[tuple[str, int, int]]:
+    """Return a text's characters, each with its place; escapes count as what they stand for."""
+    pieces: list[tuple[str, int, int]] = []
+    done = 0
+    for found in _ESCAPE.finditer(text):
+        start, end = found.span()
+        pieces += [(text[at], at, at + 1) for at in range(done, start)]
+        if found[0][0] == "%" and found[0][1] != "u":
+            pieces += _read_percent(found[0], start)
+        else:
+            pieces += [(one, start, end) for one in _read_escape(found[0])]
+        done = end
+    pieces += [(text[at], at, at + 1) for at in range(done, len(text))]
+    return pieces
+
+
+def _read_percent(run: str, start: int) -> list[tuple[str, int, int]]:
+    """Read `%D0%BF`: characters in UTF-8, of one to four bytes."""
+    content = bytes.fromhex(run.replace("%", ""))
+    pieces, at = [], 0
+    while at < len(content):
+        lead = content[at]
+        length = next(size for least, size in _LENGTHS if lead >= least)
+        one = content[at : at + length].decode("utf-8", "replace")
+        if len(one) != 1 or one == _BROKEN:
+            one, length = _BROKEN, 1
+        pieces.append((one, start + 3 * at, start + 3 * (at + length)))
+        at += length
+    return pieces
+
+
+def _read_escape(escape: str) -> str:
+    if escape[0] == "&":
+        return html.unescape(escape)[:1]
+    name = escape.lstrip("\\%")
+    if name[0] == "u" and len(name) > 1:
+        units = b"".join(int(one, 16).to_bytes(2, "big") for one in _UNITS.findall(name))
+        return units.decode("utf-16-be", "replace")[:1]
+    return name if name in '"/' else " "
+
+
+def stands_for_itself(one: str) -> bool:
+    """Whether a character can be no part of a number but by standing between its digits."""
+    plain = _PLAIN[ord(one)]
+    return one.isascii() or (plain != "" and plain not in "0123456789+")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One country's numbers.
+
+    Attributes:
+        code: the country's.
+        national: what is behind the code, whole.
+        trunks: digits that are written before it instead of the code; the likeliest first.
+        is_first: whether a number of so many digits is this country's, with no trunk and no code.
+    """
+
+    code: str
+    national: "re.Pattern[str]"
+    trunks: tuple[str, ...] = ("0",)
+    is_first: bool = False
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether its numbers are written without code and trunk as well."""
+        return self.code not in _NEVER_ALONE
+
+
+_NEVER_ALONE: Final = ("44", "49")
+
+
+def _plan(code: str, national: str, *trunks: str, is_first: bool = False) -> Plan:
+    return Plan(code, re.compile(national), trunks, is_first)
+
+
+# In the order in which an ambiguous number is read.
+PLANS: Final[dict[str, Plan]] = {
+    one.code: one
+    for one in (
+        _plan("7", r"[346789]\d{9}", "8", is_first=True),
+        _plan("375", r"[1-4]\d{8}", "80", "8", "0"),
+        _plan("380", r"(?:3[1-9]|4[1-8]|5[0-8]|6[1-9]|73|89|9[1-9])\d{7}", "0", "80"),
+        _plan("996", r"[2-9]\d{8}", "0"),
+        _plan("994", r"[1-9]\d{8}", "0"),
+        _plan("995", r"[2-8]\d{8}", "0", "8"),
+        _plan("998", r"[2-9]\d{8}", "8", "0"),
+        _plan("992", r"[0-9]\d{8}", "8"),
+        _plan("374", r"[1-9]\d{7}", "0"),
+        _plan("373", r"[2-9]\d{7}", "0"),
+        _plan("993", r"[1-7]\d{7}", "8"),
+        _plan("370", r"[3-9]\d{7}", "0", "8"),
+        _plan("371", r"[2-9]\d{7}"),
+        _plan("372", r"[3-9]\d{6,7}"),
+        _plan("44", r"[1-9]\d{8,9}", "0"),
+        _plan("49", r"[1-9]\d{7,10}", "0"),
+        _plan("1", r"[2-9]\d{2}[2-9]\d{6}"),
+    )
+}
+_OTHER: Final = ("0",)
+# Countries whose numbers begin with a zero themselves.
+_ZEROES: Final = frozenset(("39", "378", "225", "229", "241", "242", "269"))
+_TWO_DIGITS: Final = re.compile(r"2[07]|3[0-469]|4[013-9]|5[1-8]|6[0-6]|8[1246]|9[0-58]")
+_UNUSED: Final = ("83", "89", "80", "87")
+
+_SHORTEST_INTERNATIONAL: Final = 8
+LONGEST_NUMBER: Final = 15
+# Shorter national numbers alone, without code or trunk, would be found in dates.
+_SHORTEST_ALONE: Final = 9
+_TEN: Final = 10
+_ELEVEN: Final = 11
+# What is dialled before another country's number.
+_ABROAD: Final = ("00", "810", "011")
+
+
+def split_code(number: str) -> tuple[str, str]:
+    """Take a number with its country's code apart: the code, and the national number."""
+    size = 1 if number[:1] in ("1", "7") else 2 if _TWO_DIGITS.match(number) else 3
+    return number[:size], number[size:]
+
+
+def list_trunks(code: str) -> tuple[str, ...]:
+    """Return what is written before a country's national numbers."""
+    plan = PLANS.get(code)
+    if plan is not None:
+        return plan.trunks
+    return () if code in _ZEROES else _OTHER
+
+
+def is_planned(number: str) -> bool:
+    """Whether a number with its country's code is as that country's are, where that is known."""
+    code, national = split_code(number)
+    plan = PLANS.get(code)
+    return plan is not None and plan.national.fullmatch(national) is not None
+
+
+@lru_cache(maxsize=8192)
+def read_number(digits: str, *, has_plus: bool) -> tuple[str, ...]:
+    """Return what a number's digits can mean, each with its country's code; the likeliest first.
+
+    Args:
+        digits: ASCII, as they are written.
+        has_plus: Whether a plus stands before them.
+    """
+    if has_plus:
+        return _read_international(digits)
+    readings: list[str] = []
+    for prefix in _ABROAD:
+        rest = digits[len(prefix) :]
+        # 810 also begins numbers of Minsk and of Russia, which have eleven digits.
+        is_one = prefix != "810" or len(digits) > _ELEVEN
+        if is_one and digits.startswith(prefix) and len(rest) >= _SHORTEST_INTERNATIONAL:
+            readings += _read_international(rest)
+    readings += _read_national(digits)
+    if len(digits) > _TEN:
+        readings += _read_international(digits)
+    return tuple(dict.fromkeys(readings)) or (digits,)
+
+
+def _read_national(digits: str) -> list[str]:
+    """Return readings without the country's code: with a trunk, then without one."""
+    found: list[str] = []
+    bare: list[str] = []
+    for plan in PLANS.values():
+        if plan.is_alone and plan.national.fullmatch(digits):
+            (found if plan.is_first else bare).append(plan.code + digits)
+        found += [
+            plan.code + digits[len(trunk) :]
+            for trunk in plan.trunks
+            if digits.startswith(trunk) and plan.national.fullmatch(digits, len(trunk))
+        ]
+    if len(digits) < _SHORTEST_ALONE or not bare:
+        return found
+    # A number with no sign of its country is first of all itself.
+    return [*(found or [digits]), *bare]
+
+
+def _read_international(digits: str) -> tuple[str, ...]:
+    """Return readings of digits behind a plus: +44 (0)20 and +7 8 916 have a trunk too many."""
+    code, national = split_code(digits)
+    plan = PLANS.get(code)
+    if plan is None:
+        readings = []
+        if len(digits) == _ELEVEN and digits[0] == "8" and PLANS["7"].national.match(digits, 1):
+            # +8 916 …: a Russian number with its trunk, where no country has such a code.
+            russian = f"7{digits[1:]}"
+            readings = [russian, digits] if digits[:2] in _UNUSED else [digits, russian]
+        elif national.startswith("0") and code not in _ZEROES and len(national) > 1:
+            readings = [code + national[1:]]
+        return tuple(readings or [digits])
+    if plan.national.fullmatch(national):
+        return (digits,)
+    # (0) is written with any country's code.
+    for trunk in (*plan.trunks, "0"):
+        if national.startswith(trunk) and plan.national.fullmatch(national, len(trunk)):
+            return (code + national[len(trunk) :],)
+    return (digits,)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A number as it is looked for in a run of digits.
+
+    Attributes:
+        core: its national part; where no country can be told, the number.
+        prefixes: what may stand before that, as digits.
+    """
+
+    core: str
+    prefixes: frozenset[str]
+
+
+@lru_cache(maxsize=4096)
+def want(number: str) -> Wanted:
+    """Return how a number, with its country's code, can be written."""
+    code, national = split_code(number)
+    if len(number) <= _TEN and not is_planned(number):
+        return Wanted(number, frozenset(("", "00", "810")))
+    trunks = list_trunks(code)
+    codes = [code, *(code + trunk for trunk in {*trunks, "0"})]
+    prefixes = {*codes, *trunks, *(abroad + one for abroad in _ABROAD for one in codes)}
+    if len(national) >= _SHORTEST_ALONE:
+        prefixes.add("")
+    return Wanted(national, frozenset(prefixes))
+
 
 # What may stand between two digits of one number, in a folded text. Not what begins an extension:
 # a comma, `;`, `x`, `#`, `^`, `*`, or a word.
@@ -292,3 +608,90 @@ def _erase(text: str, patterns: Iterable["re.Pattern[str]"], mark: str) -> str:
             done += [text[end:start], mark]
         end = max(end, behind)
     return "".join((*done, text[end:]))
+
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+# As usual: an address of version 4 without its last byte, one of version 6 without the last ten.
+_KEPT_BITS: Final = {4: 24, 6: 48}
+_TOKEN: Final = re.compile(r"[0-9A-Fa-f:.]*[:.][0-9A-Fa-f:.]+|::")
+_FOUR: Final = re.compile(r"(?<![0-9.])(?:[0-9]{1,3}\.){3}[0-9]{1,3}(?![0-9.]*[0-9])")
+_LEAST_SIGNS: Final = 2
+_VERSION_FOUR_BITS: Final = 32
+
+
+# A call names one address several times.
+@lru_cache(maxsize=4096)
+def read_address(text: str) -> Address | None:
+    """Return the address that a text is, version 4 where it holds one; None if it is none."""
+    try:
+        address = ipaddress.ip_address(text.strip().strip("[]").partition("%")[0])
+    except ValueError:
+        return None
+    if isinstance(address, ipaddress.IPv4Address):
+        return address
+    embedded = address.ipv4_mapped or address.sixtofour
+    # ::1 and :: say nothing of anybody, but are masked as any other.
+    if embedded is None and 1 < int(address) < 1 << _VERSION_FOUR_BITS:
+        embedded = ipaddress.IPv4Address(int(address))
+    return embedded or address
+
+
+@lru_cache(maxsize=4096)
+def mask_address(text: str) -> str | None:
+    """Return the first address of the text's network, such as 203.0.113.0; None if it is none."""
+    address = read_address(text)
+    if address is None:
+        return None
+    network = ipaddress.ip_network((address, _KEPT_BITS[address.version]), strict=False)
+    return str(network.network_address)
+
+
+def find_addresses(text: str) -> Iterator[Place]:
+    """Yield where addresses stand in a text, whole."""
+    return (place for place, _ in read_addresses(fold(text)))
+
+
+def read_addresses(view: View) -> Iterator[tuple[Place, Address]]:
+    """Yield the addresses of a folded text, and where they stand in the text itself."""
+    text = view.text
+    if text.count(".") + text.count(":") < _LEAST_SIGNS:
+        return
+    for found in _TOKEN.finditer(text):
+        for start, end in _list_candidates(text, found.start(), found.end()):
+            address = read_address(text[start:end])
+            if address is not None:
+                yield Place(*view.locate(start, end)), address
+                break
+        else:
+            for one in _FOUR.finditer(text, found.start(), found.end()):
+                address = read_address(one[0])
+                if address is not None and _is_apart(text, *one.span()):
+                    yield Place(*view.locate(*one.span())), address
+
+
+def _list_candidates(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Yield what of a token may be an address of version 6: with and without what ends a phrase."""
+    if text.count(":", start, end) < _LEAST_SIGNS:
+        return
+    while end > start and text[end - 1] == ".":
+        end -= 1
+    ends = [end, end - 1] if text[end - 1] == ":" else [end]
+    starts = [start, start + 1] if text[start] == ":" else [start]
+    for one in starts:
+        # A word before it that ends in letters of hexadecimal digits is no part of it.
+        if one and text[one] != ":" and (text[one - 1].isalnum() or text[one - 1] == "_"):
+            continue
+        for other in ends:
+            if not (other < len(text) and text[other].isalnum()):
+                yield one, other
+
+
+def _is_apart(text: str, start: int, end: int) -> bool:
+    before, after = text[start - 1 : start], text[end : end + 1]
+    return not (before.isalnum() or before == "_" or after.isalnum() or after == "_")
+
+
+def has_address(text: str) -> bool:
+    """Whether an address stands in a text."""
+    return next(find_addresses(text), None) is not None

@@ -1,36 +1,48 @@
 """Rewrites a call's JSON: as a source's rule says, or, of a forgotten client, without the person.
 
-The same number and address are found wherever else they stand in the call, in any writing: in a
-page's address, in tags, in a field that nobody has declared, in the name of one. What is not
-personal keeps its value; the text is always written anew.
+A call is walked through as values with their meaning. Also: whether a call is one client's, and
+what becomes of another's call that mentions a forgotten client. The exact form; `quick` does the
+usual calls and must agree with it.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import json
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
-from callkeeper_assets.exact_json import encode
-from callkeeper_assets.privacy.addresses import Address, read_addresses
-from callkeeper_assets.privacy.fields import Kind, build_kinds
-from callkeeper_assets.privacy.folding import fold
-from callkeeper_assets.privacy.mentions import erase_in_anothers
+from callkeeper_assets.calls import document
+from callkeeper_assets.calls.document import encode, read_visit_text
+from callkeeper_assets.privacy.fields import Kind, Piece, build_kinds, judge_unknown, read_field
 from callkeeper_assets.privacy.numbers import (
+    ERASED,
+    Address,
     Place,
     could_hold_number,
     erase_numbers,
     find_in_view,
     find_numbers,
+    find_sure,
     find_sure_in_view,
+    fold,
+    has_address,
+    has_number,
     list_readings,
+    may_have,
+    read_addresses,
+    read_digits,
+    readings,
+    want,
 )
-from callkeeper_assets.privacy.phone_fields import Piece, read_field
 from callkeeper_assets.privacy.quick import QuickProtector
 from callkeeper_assets.privacy.rule import (
     PhoneAction,
     Rule,
     hash_number,
+    is_masked,
+    mask_agent,
     mask_number,
     protect_address,
     protect_agent,
@@ -38,7 +50,106 @@ from callkeeper_assets.privacy.rule import (
     protect_recording,
     replace_places,
 )
-from callkeeper_assets.privacy.walking import GONE, NotJsonError, Visit, Walk, decode
+
+# They stand behind a slash, and have as many digits as numbers have.
+_VERSION: Final = re.compile(r"/[0-9][0-9._]*")
+
+
+def erase_in_anothers(text: str, kind: Kind) -> str:
+    """Return a text of another's call without numbers; the same if there is none."""
+    if kind == "agent":
+        plain = _VERSION.sub("/", text)
+        return text if erase_numbers(plain) == plain else mask_agent(text)
+    if kind == "visitor":
+        # Ids of a browser are long numbers: only what is surely a phone's goes.
+        return replace_places(text, ((one, ERASED) for one in find_sure(text, also_bare=True)))
+    if kind == "address" and has_address(text):
+        return text
+    return erase_numbers(text)
+
+
+# Gets a value, its text, and what it is; gives what is put in its place.
+Visit = Callable[[Any, str, Kind], Any]
+
+# In place of a value: it is taken out, and what it leaves empty with it.
+GONE: Final = object()
+
+
+class NotJsonError(ValueError):
+    """What should be a call is not JSON."""
+
+
+def decode(payload: bytes) -> Any:  # noqa: ANN401 -- JSON
+    """Return a JSON text's value; its numbers keep their characters.
+
+    Raises:
+        NotJsonError: It is none.
+    """
+    try:
+        return document.decode(payload)
+    except (ValueError, RecursionError):
+        raise NotJsonError from None
+
+
+class Walk:
+    """Visits each value of a call that is no object and no list, and puts the answer in its place.
+
+    A text that is JSON itself, as forms have it, is visited as what it says; so is a cookie of the
+    visit, whose fields the loader reads as those of the object. A name in which a
+    number may stand is visited as well, as a text of the kind `name`.
+    """
+
+    def __init__(self, kinds: Mapping[str, Kind]) -> None:
+        self._kinds = kinds
+
+    def visit(self, node: Any, visit: Visit, path: str = "") -> Any:  # noqa: ANN401
+        """Return the call rewritten; `visit` gets a value, its text and what it is."""
+        kind = type(node)
+        if kind is dict:
+            return self._visit_object(node, visit, path)
+        if kind is list:
+            kept = [one for each in node if (one := self.visit(each, visit, path)) is not GONE]
+            return GONE if node and not kept else kept
+        if node is None:
+            return None
+        text = node if kind is str else _spell(node)
+        inner = _read_inner(text) if text[:1] in ("{", "[") else read_visit_text(path, text)
+        if inner is not None:
+            rewritten = self.visit(inner, visit, path)
+            return GONE if rewritten is GONE else document.encode(rewritten).decode()
+        return visit(node, text, self._kinds.get(path) or judge_unknown(path, text))
+
+    def _visit_object(self, node: dict[str, Any], visit: Visit, path: str) -> Any:  # noqa: ANN401
+        prefix = f"{path}." if path else ""
+        kept: dict[str, Any] = {}
+        for name, value in node.items():
+            rewritten = self.visit(value, visit, prefix + name)
+            if rewritten is not GONE:
+                kept[self._visit_name(name, visit, prefix, kept)] = rewritten
+        return GONE if node and not kept else kept
+
+    def _visit_name(self, name: str, visit: Visit, prefix: str, taken: Mapping[str, Any]) -> str:
+        if not could_hold_number(name) or prefix + name in self._kinds:
+            return name
+        given = visit(name, name, "name")
+        new = given if isinstance(given, str) else "***"
+        while new != name and new in taken:
+            new += "'"
+        return new
+
+
+def _spell(value: object) -> str:
+    # A number given as 79161234567.0 is that number.
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def _read_inner(text: str) -> Any:  # noqa: ANN401
+    try:
+        inner = document.decode(text)
+    except (ValueError, RecursionError):
+        return None
+    return inner if isinstance(inner, dict | list) else None
+
 
 __all__ = ("GONE", "NOTHING", "Eraser", "NotJsonError", "Protector", "Scope", "Walk", "decode")
 
@@ -301,3 +412,102 @@ def _without_query(text: str) -> str:
     except ValueError:
         return ""
     return parts._replace(query="", fragment="").geturl()
+
+
+# As whose a number stands in a call: its client's, somebody's in a text, or only its manager's.
+Role = Literal["client", "mention", "manager"]
+
+_ORDER: tuple[Role, ...] = ("client", "mention", "manager")
+_HIDDEN_DIGITS = 4
+
+
+def gather(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object with all values of each name: of one that stands twice a list of them."""
+    values: dict[str, list[Any]] = {}
+    for name, value in pairs:
+        values.setdefault(name, []).append(value)
+    return {name: found[0] if len(found) == 1 else found for name, found in values.items()}
+
+
+def _read_all(payload: str) -> Any:  # noqa: ANN401 -- JSON
+    try:
+        return json.loads(payload.removeprefix("\ufeff"), object_pairs_hook=gather)
+    except (ValueError, RecursionError):
+        return None
+
+
+class Seeker:
+    """Looks for one number.
+
+    Args:
+        number: As `normalise` returns it.
+        tokens: What hashing makes of it; none where nothing is hashed.
+        renamed: As for `rewriting.Protector`.
+    """
+
+    def __init__(
+        self, number: str, tokens: Collection[str], renamed: Mapping[str, str] | None = None
+    ) -> None:
+        self.number = number
+        self.tokens = tuple(tokens)
+        self._cores = (want(number).core,)
+        self._walk = Walk(build_kinds(renamed or {}))
+
+    def is_in(self, text: str) -> bool:
+        """Whether the number, or its token, stands in a text."""
+        if any(token in text for token in self.tokens):
+            return True
+        return may_have(text, self._cores) and has_number(text, self.number)
+
+    def may_be_in(self, text: str) -> bool:
+        """Whether `is_in` may be true of a text; faster, for much text."""
+        return may_have(text, self._cores) or any(one in text for one in self.tokens)
+
+    def find_role(self, payload: str) -> Role | None:
+        """Return as whose the number stands in a call's JSON; None if it does not."""
+        # Most calls are others': this is all that is done with them.
+        if not self.may_be_in(payload):
+            return None
+        try:
+            document = decode(payload.encode())
+        except NotJsonError:
+            return "mention" if self.is_in(payload) else None
+        # A name that stands twice is rare, and its first value is stored as well.
+        return self.find_role_in(document) or self.find_role_in(_read_all(payload))
+
+    def find_role_in(self, document: Any) -> Role | None:  # noqa: ANN401 -- JSON
+        """As `find_role`, of a decoded call."""
+        found: set[Role] = set()
+
+        def visit(value: Any, text: str, kind: Kind) -> Any:  # noqa: ANN401
+            if kind in ("client_phone", "manager_phone"):
+                if self.number in readings(text) or self.is_in(text):
+                    found.add("client" if kind == "client_phone" else "manager")
+            elif kind not in ("plain", "identity") and self.is_in(text):
+                found.add("mention")
+            return value
+
+        self._walk.visit(document, visit)
+        return next((role for role in _ORDER if role in found), None)
+
+    def could_be_in(self, payload: str) -> bool:
+        """Whether a call's JSON has a client whose masked number can be this one."""
+        found = False
+
+        def visit(value: Any, text: str, kind: Kind) -> Any:  # noqa: ANN401 -- JSON
+            nonlocal found
+            found = found or (kind == "client_phone" and self.could_be(text))
+            return value
+
+        try:
+            self._walk.visit(decode(payload.encode()), visit)
+        except NotJsonError:
+            return False
+        return found
+
+    def could_be(self, masked: str) -> bool:
+        """Whether a masked number can be this one."""
+        written = masked.partition("^")[0].strip()
+        # As it may have been written: without the country.
+        shown = self._cores[0][:-_HIDDEN_DIGITS]
+        return is_masked(written) and bool(shown) and read_digits(written).endswith(shown)

@@ -1,7 +1,7 @@
 """What a source wants of its personal data, and what becomes of a single value by it.
 
-Applied again, a rule changes nothing: what is masked or hashed is recognised. So raw calls may be
-read and written as often as it takes.
+A rule names, for each kind of data, `keep`, `mask`, `hash` or `drop`. User agents are masked to
+browser and system.
 """
 
 import hmac
@@ -11,11 +11,7 @@ from functools import lru_cache
 from typing import Final, Literal
 from urllib.parse import urlsplit
 
-from callkeeper_assets.privacy.addresses import find_addresses, mask_address
-from callkeeper_assets.privacy.agents import mask_agent
-from callkeeper_assets.privacy.folding import fold
-from callkeeper_assets.privacy.numbers import Place
-from callkeeper_assets.privacy.phone_fields import (
+from callkeeper_assets.privacy.fields import (
     MOST_SHOWN,
     Piece,
     hide_field,
@@ -23,6 +19,38 @@ from callkeeper_assets.privacy.phone_fields import (
     read_field,
     replace_in_field,
 )
+from callkeeper_assets.privacy.numbers import Place, find_addresses, fold, mask_address
+
+# In this order: a browser names those that it wants to be taken for as well.
+_BROWSERS: Final = (
+    ("Bot", ("bot", "spider", "crawler")),
+    ("Yandex Browser", ("yabrowser", "yandex browser")),
+    ("Edge", ("edg/", "edga/", "edgios/", "edge")),
+    ("Opera", ("opr/", "opera")),
+    ("Samsung Internet", ("samsungbrowser", "samsung internet")),
+    ("Firefox", ("firefox", "fxios")),
+    ("Chrome", ("chrome", "crios", "chromium")),
+    ("Safari", ("safari",)),
+)
+_SYSTEMS: Final = (
+    ("Android", ("android",)),
+    ("iOS", ("iphone", "ipad", "ipod", " ios")),
+    ("Windows", ("windows",)),
+    ("macOS", ("mac os", "macintosh", "macos")),
+    ("Linux", ("linux", "x11")),
+)
+_OTHER: Final = "other"
+
+
+def _find(text: str, names: tuple[tuple[str, tuple[str, ...]], ...]) -> str:
+    return next((name for name, words in names if any(one in text for one in words)), _OTHER)
+
+
+def mask_agent(text: str) -> str:
+    """Return `browser, system`; what is masked already stays as it is."""
+    lower = text.lower()
+    return f"{_find(lower, _BROWSERS)}, {_find(lower, _SYSTEMS)}"
+
 
 PhoneAction = Literal["keep", "mask", "hash"]
 Action = Literal["keep", "mask", "drop"]

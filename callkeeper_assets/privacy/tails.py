@@ -16,7 +16,7 @@ from functools import lru_cache
 from typing import Any, Final, Literal, NamedTuple, Protocol
 from urllib.parse import parse_qsl, unquote
 
-from callkeeper_assets.privacy.plans import want
+from callkeeper_assets.privacy.numbers import want
 
 # All writings of a number have these in common: countries' codes and trunk prefixes stand before. A
 # few countries' numbers have one or two less.

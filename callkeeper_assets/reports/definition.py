@@ -1,15 +1,14 @@
-"""What a report is, as frozen records that were checked when they were read.
-
-Add here what a user may say of a report; what it does is in `rows`, `structure` and `loading`.
-Imports nothing heavy: the command line reads definitions at every start.
-"""
+"""What a report is: frozen records, the names that it may use, and its errors."""
 
 import hashlib
 import json
+import re
+import unicodedata
 from dataclasses import dataclass
 from typing import Final, Literal
 
 from callkeeper_assets.warehouse.filters import Filter
+from callkeeper_assets.warehouse.records import WarehouseError
 
 ColumnType = Literal[
     "bigint",
@@ -100,3 +99,118 @@ class Report:
         )
         text = json.dumps(parts, ensure_ascii=False, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+# PostgreSQL cuts longer identifiers off in silence.
+_MOST_BYTES: Final = 63
+_MOST_LETTERS_OF_REPORT: Final = 60
+MOST_LETTERS_OF_FIELD: Final = 200
+
+REPORT_NAME_PATTERN: Final = "^[a-z][a-z0-9_]*$"
+_REPORT_NAME: Final = re.compile(REPORT_NAME_PATTERN)
+
+# Of the warehouse, of Dagster, of PostgreSQL.
+RESERVED_PREFIXES: Final = ("callkeeper_", "general_", "dagster", "pg_")
+# The columns that every report's table has by itself.
+ACCOUNT_COLUMN: Final = "account_id"
+_OWN_COLUMN_PREFIX: Final = "callkeeper_"
+_SYSTEM_COLUMNS: Final = frozenset({"ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"})
+
+# Words of PostgreSQL that name no table or column without quotes: pg_get_keywords(), categories
+# "reserved" and "reserved (can be function or type name)". A test compares it with the server's.
+RESERVED_WORDS: Final = frozenset(
+    """
+    all analyse analyze and any array as asc asymmetric authorization binary both case cast
+    check collate collation column concurrently constraint create cross current_catalog
+    current_date current_role current_schema current_time current_timestamp current_user default
+    deferrable desc distinct do else end except false fetch for foreign freeze from full grant
+    group having ilike in initially inner intersect into is isnull join lateral leading left
+    like limit localtime localtimestamp natural not notnull null offset on only or order outer
+    overlaps placing primary references returning right select session_user similar some
+    symmetric system_user table tablesample then to trailing true union unique user using
+    variadic verbose when where window with
+    """.split()  # noqa: SIM905 -- a word a line would be a hundred lines
+)
+
+
+def find_report_name_problem(name: str) -> str | None:
+    """Say what is wrong with a report's name; None for a good one."""
+    if _REPORT_NAME.fullmatch(name) and len(name) <= _MOST_LETTERS_OF_REPORT:
+        return None
+    return (
+        f"'{_shorten(name)}' cannot be a report's name: a lower-case Latin letter, then such "
+        f"letters, digits and '_', {_MOST_LETTERS_OF_REPORT} at most."
+    )
+
+
+def find_field_name_problem(name: str) -> str | None:
+    """Say what is wrong with a field's name in a JSON row; None for a good one."""
+    if not name.strip():
+        return "a field's name is empty."
+    if len(name) > MOST_LETTERS_OF_FIELD:
+        return (
+            f"'{_shorten(name)}' has {len(name)} characters, a field's name at most "
+            f"{MOST_LETTERS_OF_FIELD}. Give it a short one: fields: {{name: path}}."
+        )
+    if not name.isprintable():
+        return f"{_shorten(ascii(name))} holds characters that cannot be printed."
+    return None
+
+
+def find_table_name_problem(name: str) -> str | None:
+    """Say what is wrong with a table's name; None for a good one."""
+    problem = _find_identifier_problem("table", name)
+    prefix = next((one for one in RESERVED_PREFIXES if name.startswith(one)), None)
+    if problem is None and prefix is not None:
+        return (
+            f"'{name}' begins with '{prefix}': such tables are not a report's. Choose another "
+            f"name, such as 'report_{name}'."
+        )
+    return problem
+
+
+def find_column_name_problem(name: str) -> str | None:
+    """Say what is wrong with a column's name; None for a good one."""
+    problem = _find_identifier_problem("column", name)
+    if problem is None and (name == ACCOUNT_COLUMN or name.startswith(_OWN_COLUMN_PREFIX)):
+        return (
+            f"'{name}' cannot be a column of a report: each of its tables has '{ACCOUNT_COLUMN}' "
+            f"and columns that begin with '{_OWN_COLUMN_PREFIX}' by itself. Choose another name."
+        )
+    if problem is None and name in _SYSTEM_COLUMNS:
+        return f"'{name}' is a column of PostgreSQL's own in every table. Choose another name."
+    return problem
+
+
+def _find_identifier_problem(what: str, name: str) -> str | None:
+    size = len(name.encode("utf-8", "replace"))
+    if size > _MOST_BYTES:
+        return (
+            f"'{_shorten(name)}' has {size} bytes, a {what}'s name in PostgreSQL at most "
+            f"{_MOST_BYTES} (a Latin letter has one, a Cyrillic two)."
+        )
+    is_word = name.isidentifier() and name == name.lower()
+    if not is_word or not unicodedata.is_normalized("NFC", name):
+        return (
+            f"'{_shorten(name)}' cannot be a {what}'s name: lower-case letters, digits and '_' "
+            f"are allowed, no digit at the beginning."
+        )
+    if name in RESERVED_WORDS:
+        return (
+            f"'{name}' is a reserved word of SQL: each query would have to quote it. Choose "
+            f"another name, such as '{name}_'."
+        )
+    return None
+
+
+def _shorten(name: str) -> str:
+    shown = name if len(name) <= MOST_LETTERS_OF_FIELD // 4 else f"{name[:40]}…"
+    return shown if shown.isprintable() else ascii(shown)[1:-1]
+
+
+class PathError(ValueError):
+    """A path in `defs.yaml` that can never give a value."""
+
+
+class StructureError(WarehouseError):
+    """A report's table in the database is not what the report says, or is not a report's."""

@@ -1,36 +1,245 @@
-"""Builds days of reports from raw calls and puts them into the warehouse.
-
-A day's raw calls are read once for all reports of a load. Days are taken in batches; a batch is one
-transaction, with its rows of the load log, so a report's day is replaced whole or not at all.
-Memory holds one batch, however long the period. The reports of a source are written by one load
-at a time; loads of other sources, and of the star schema, are not waited for.
-"""
+"""Builds days of reports from raw calls, each read once, and puts them into the warehouse."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from itertools import chain
 from typing import Final
+from zoneinfo import ZoneInfo
 
+import duckdb
 import psycopg
 
-from callkeeper_assets.database import connect
-from callkeeper_assets.database.locks import REPORTS_LOCK, lock_transaction
-from callkeeper_assets.raw.days import Day
-from callkeeper_assets.reports.books import Books
-from callkeeper_assets.reports.definition import Report
-from callkeeper_assets.reports.errors import StructureError
-from callkeeper_assets.reports.merge import REJECTS_TARGET, Merger, Part, Stage, StagedRow
-from callkeeper_assets.reports.outcomes import Outcome, RefusedReport
-from callkeeper_assets.reports.passing import CallFilter, open_filter
-from callkeeper_assets.reports.rows import JSON_TABLE
-from callkeeper_assets.reports.staging import Batch, Builder
+from callkeeper_assets.calls.store import Day
+from callkeeper_assets.postgres import connect
+from callkeeper_assets.postgres.locks import REPORTS_LOCK, lock_transaction
+from callkeeper_assets.reports.definition import Report, StructureError
+from callkeeper_assets.reports.log import Books
+from callkeeper_assets.reports.merge import (
+    JSON_TARGET,
+    REJECTS_TARGET,
+    Merger,
+    Part,
+    Stage,
+    StagedRow,
+    Target,
+    build_target,
+)
+from callkeeper_assets.reports.outcomes import BuiltDay, Outcome, RefusedReport
+from callkeeper_assets.reports.rows import (
+    JSON_TABLE,
+    Build,
+    Reject,
+    Row,
+    find_undocumented,
+    plan_rows,
+    read_calls,
+)
 from callkeeper_assets.reports.structure import Connection, prepare_table
-from callkeeper_assets.warehouse.account_row import find_account
-from callkeeper_assets.warehouse.batches import group_days
+from callkeeper_assets.warehouse.call_sql import plan_load
+from callkeeper_assets.warehouse.dimensions import CALLS, DATES, FACTS
+from callkeeper_assets.warehouse.filters import build_condition
+from callkeeper_assets.warehouse.load_log import find_account
+from callkeeper_assets.warehouse.loader import group_days
 from callkeeper_assets.warehouse.records import Account, RowCounts
 from callkeeper_assets.warehouse.session import Session, explain_error
+from callkeeper_assets.warehouse.transform import Transformer, open_duckdb
+
+# What reports' filters may name columns of: facts, and with them calls.
+FILTERED_TABLE = FACTS
+
+
+class CallFilter:
+    """Asks the filters of several reports of one source."""
+
+    def __init__(
+        self, duck: duckdb.DuckDBPyConnection, zone: ZoneInfo, reports: Iterable[Report]
+    ) -> None:
+        self._duck = duck
+        self._conditions = {
+            one.name: build_condition(FILTERED_TABLE, one.filters, zone)
+            for one in reports
+            if one.filters
+        }
+        filters = [each for one in reports for each in one.filters]
+        # All of them, for the raw fields that they ask for; what they keep is not looked at.
+        plan = plan_load((DATES, CALLS, FACTS), {FILTERED_TABLE: filters}, zone)
+        self._transformer = Transformer(duck, zone, plan)
+
+    def find_passing(self, days: Sequence[Day]) -> Mapping[str, frozenset[int]]:
+        """Return, by report with filters, the ids of the days' calls that pass.
+
+        Raises:
+            BadDataError: a call lies outside its day, or is not JSON.
+        """
+        if not self._conditions:
+            return {}
+        frame = self._transformer.transform(days).frame
+        passing = {}
+        for name, condition in self._conditions.items():
+            found = self._duck.execute(
+                f"SELECT call_id FROM {frame} WHERE {condition.sql}",  # noqa: S608 -- see filters
+                list(condition.values),
+            )
+            passing[name] = frozenset(row[0] for row in found.fetchall())
+        self._duck.execute(f"DROP TABLE {frame}")
+        return passing
+
+
+@contextmanager
+def open_filter(zone: ZoneInfo, reports: Sequence[Report]) -> Iterator[CallFilter]:
+    """Open the filters of reports, with a DuckDB of their own."""
+    with open_duckdb() as duck:
+        yield CallFilter(duck, zone, reports)
+
+
+# Report, day and the fields that the documentation does not name, to those that are new.
+FindNewFields = Callable[[Report, date, Collection[str]], tuple[str, ...]]
+
+_MOST_SAMPLE: Final = 10
+
+
+@dataclass
+class Batch:
+    """What is staged of some days: rows by table, and what is known of each report's day."""
+
+    stages: dict[str, Stage]
+    rejects: list[tuple[Part, Reject]] = field(default_factory=list)
+    raw_calls: dict[date, int] = field(default_factory=dict)
+    calls: dict[Part, int] = field(default_factory=dict)
+    new_fields: dict[Part, tuple[str, ...]] = field(default_factory=dict)
+    refused: list[RefusedReport] = field(default_factory=list)
+
+    @property
+    def parts(self) -> list[Part]:
+        """The reports' days that are replaced, in order."""
+        return sorted(self.calls, key=lambda part: (part[1], part[0]))
+
+    def add(self, part: Part, table: str, call_id: int, found: Row | Reject) -> None:
+        """Stage a row, or note what kept it out."""
+        reject: Reject | None
+        if isinstance(found, Row):
+            row = StagedRow(part[0], part[1], call_id, found.position, found.values)
+            reject = self.stages[table].add(row)
+        else:
+            reject = found
+        if reject is not None:
+            self.rejects.append((part, reject))
+
+    def refuse(self, part: Part, reason: str) -> None:
+        """Take out what is staged of a report's day: it is not replaced."""
+        for stage in self.stages.values():
+            for key, row in list(stage.rows.items()):
+                if (row.report, row.day) == part:
+                    del stage.rows[key]
+        self.rejects = [one for one in self.rejects if one[0] != part]
+        del self.calls[part]
+        self.refused.append(RefusedReport(*part, reason))
+
+    def describe(self, counts: Mapping[Part, Mapping[str, RowCounts]]) -> list[BuiltDay]:
+        """Return what came of each report's day; `counts` is what changed in each table."""
+        rows = {part: dict.fromkeys(counts[part], 0) for part in self.parts}
+        for table, stage in self.stages.items():
+            for row in stage.rows.values():
+                rows[row.report, row.day][table] += 1
+        rejects: dict[Part, list[Reject]] = defaultdict(list)
+        for part, reject in self.rejects:
+            rejects[part].append(reject)
+        return [
+            BuiltDay(
+                report=part[0],
+                day=part[1],
+                raw_calls=self.raw_calls[part[1]],
+                calls=self.calls[part],
+                rows=rows[part],
+                counts=counts[part],
+                rejects=len(rejects[part]),
+                sample=tuple(rejects[part][:_MOST_SAMPLE]),
+                new_fields=self.new_fields[part],
+            )
+            for part in self.parts
+        ]
+
+
+class Builder:
+    """Builds batches of some reports of one source."""
+
+    def __init__(
+        self,
+        reports: Sequence[Report],
+        configured: Sequence[Report],
+        find_new_fields: FindNewFields,
+    ) -> None:
+        self._reports = reports
+        self._find_new_fields = find_new_fields
+        self.plans: dict[str, dict[str, Build]] = {r.name: plan_rows(r) for r in reports}
+        self.targets = _plan_targets(reports, configured)
+
+    def build(self, days: Sequence[Day], passing: Mapping[str, frozenset[int]]) -> Batch:
+        """Stage days, in their order.
+
+        Args:
+            days: in any order.
+            passing: by report with filters, the ids of the calls that pass.
+
+        Raises:
+            BadDataError: a call is not JSON.
+        """
+        batch = Batch({name: Stage(target) for name, target in self.targets.items()})
+        for raw in sorted(days, key=lambda one: one.day):
+            batch.raw_calls[raw.day] = raw.calls.num_rows
+            undocumented = self._build_day(batch, raw, passing)
+            for report in self._reports:
+                part = (report.name, raw.day)
+                new = self._find_new_fields(report, raw.day, undocumented)
+                batch.new_fields[part] = new
+                if new and report.on_new_field == "fail":
+                    batch.refuse(part, _describe_new_fields(report, raw.day, new))
+        return batch
+
+    def _build_day(self, batch: Batch, raw: Day, passing: Mapping[str, frozenset[int]]) -> set[str]:
+        """Stage a day's rows; return the fields that the documentation does not name."""
+        undocumented: set[str] = set()
+        plans = [
+            ((report.name, raw.day), passing.get(report.name), self.plans[report.name])
+            for report in self._reports
+        ]
+        for part, _, _ in plans:
+            batch.calls[part] = 0
+        for call in read_calls(raw.day, raw.calls):
+            find_undocumented(call.document, undocumented)
+            for part, passed, builders in plans:
+                if passed is not None and call.call_id not in passed:
+                    continue
+                batch.calls[part] += 1
+                for table, build in builders.items():
+                    for found in build(call):
+                        batch.add(part, table, call.call_id, found)
+        return undocumented
+
+
+def _plan_targets(reports: Sequence[Report], configured: Sequence[Report]) -> dict[str, Target]:
+    targets: dict[str, Target] = {}
+    for report in reports:
+        for table in report.structure:
+            fillers = [
+                one.name for one in configured if table.name in {t.name for t in one.structure}
+            ]
+            targets.setdefault(table.name, build_target(table, fillers))
+        if not report.structure:
+            targets.setdefault(JSON_TABLE, JSON_TARGET)
+    return targets
+
+
+def _describe_new_fields(report: Report, day: date, new: Sequence[str]) -> str:
+    return (
+        f"The report '{report.name}' is not built for {day}: its raw calls have fields that no "
+        f"day before had ({', '.join(new[:_MOST_SAMPLE])}), and on_new_field is 'fail'. If they "
+        f"are welcome, set on_new_field to 'warn', build the day, and set it back."
+    )
+
 
 # Of one transaction; ten reports of so many calls are some tens of megabytes of rows.
 _BATCH_CALLS: Final = 5_000

@@ -13,7 +13,7 @@ import jmespath
 from jmespath.exceptions import JMESPathError
 from jmespath.functions import Functions
 
-from callkeeper_assets.reports.errors import PathError
+from callkeeper_assets.reports.definition import PathError
 
 Search = Callable[[Any], Any]
 

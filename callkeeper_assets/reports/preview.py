@@ -8,11 +8,11 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from callkeeper_assets.raw.days import Day
+from callkeeper_assets.calls.store import Day
 from callkeeper_assets.reports.definition import Report
+from callkeeper_assets.reports.loading import Builder
 from callkeeper_assets.reports.merge import StagedRow
 from callkeeper_assets.reports.rows import JSON_TABLE, Reject
-from callkeeper_assets.reports.staging import Builder
 
 
 @dataclass
@@ -108,6 +108,6 @@ def _open_passing(
     if not report.filters:
         return lambda _: {}
     # DuckDB, which a report without filters need not pay for.
-    from callkeeper_assets.reports.passing import open_filter  # noqa: PLC0415
+    from callkeeper_assets.reports.loading import open_filter  # noqa: PLC0415
 
     return stack.enter_context(open_filter(zone, [report])).find_passing

@@ -1,17 +1,324 @@
-"""How a call becomes rows: of a report's tables, or one JSON row. No database.
+"""How raw calls become rows of reports: the calls that pass, their values, in the columns' types.
 
-What cannot become a row is a reject: its column, its value and the reason. A row with a reject is
-left out whole; the call's other rows, and the other calls, are not.
+No database. A value that does not fit its column's type is NULL and counted, or rejects the row, as
+the report says.
 """
 
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from datetime import UTC, date, datetime
+from decimal import Context, Decimal, InvalidOperation
+from math import isfinite
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from callkeeper_assets.reports.calls import Call
-from callkeeper_assets.reports.definition import Report, ReportTable
+from callkeeper_assets.calls import document
+from callkeeper_assets.calls.document import ExactNumber, is_misplaced, read_call
+from callkeeper_assets.calls.fields import FIELD_TREE, FieldTree
+from callkeeper_assets.reports.definition import ColumnType, Report, ReportTable
 from callkeeper_assets.reports.paths import Search, UnfitValueError, compile_path
-from callkeeper_assets.reports.values import Convert, MisfitError, encode_json, find_converter
+from callkeeper_assets.warehouse.records import NotJsonCallError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call: its id, its time as PostgreSQL reads it, its fields as JSON has them."""
+
+    call_id: int
+    called_at: str
+    document: Any
+
+
+def _strip_zeros(value: Any) -> Any:  # noqa: ANN401 -- JSON
+    """Return the value without the character 0, which PostgreSQL's text cannot hold."""
+    if isinstance(value, str):
+        return value.replace("\0", "")
+    if isinstance(value, list):
+        return [_strip_zeros(one) for one in value]
+    if isinstance(value, dict):
+        return {_strip_zeros(name): _strip_zeros(one) for name, one in value.items()}
+    return value
+
+
+def _decode(payload: str) -> Any:  # noqa: ANN401
+    document = read_call(payload)
+    return _strip_zeros(document) if "\\u0000" in payload else document
+
+
+def read_calls(day: date, calls: "pa.Table") -> Iterator[Call]:
+    """Read a day's calls, in their order.
+
+    Args:
+        day: in the source's time zone.
+        calls: columns call_id, called_at, payload.
+
+    Raises:
+        NotJsonCallError: a payload is none.
+    """
+    ids: Sequence[int] = calls["call_id"].to_pylist()
+    moments: Sequence[datetime] = calls["called_at"].to_pylist()
+    payloads: Sequence[str] = calls["payload"].to_pylist()
+    for call_id, called_at, payload in zip(ids, moments, payloads, strict=True):
+        try:
+            document = _decode(payload)
+        except (ValueError, RecursionError):
+            raise NotJsonCallError(day, call_id) from None
+        yield Call(call_id, called_at.isoformat(), document)
+
+
+def find_undocumented(document: Any, found: set[str]) -> None:  # noqa: ANN401
+    """Add the paths of the call's fields that the documentation does not name."""
+    if type(document) is dict:
+        _compare(document, FIELD_TREE, "", found)
+
+
+def _compare(fields: dict[str, Any], tree: FieldTree, prefix: str, found: set[str]) -> None:
+    for name, value in fields.items():
+        child = tree.get(name, tree)
+        if child is tree:
+            found.add(prefix + name)
+        elif child is None:
+            continue
+        elif type(value) is dict:
+            _compare(value, child, f"{prefix}{name}.", found)
+        elif is_misplaced(value):
+            found.add(prefix + name)
+
+
+# Value of a column as PostgreSQL reads it, None for NULL.
+Convert = Callable[[Any], str | None]
+
+_BLANK: Final = " \t\r\n"
+_NUMBER: Final = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
+_DIGITS: Final = re.compile(r"[+-]?\d{1,20}", re.ASCII)
+_WHOLE: Final = re.compile(r"[+-]?\d+", re.ASCII)
+_MOMENT: Final = re.compile(
+    r"(\d{4}-\d\d-\d\d)"
+    r"(?:[T ]((?:[01]\d|2[0-3]):[0-5]\d(?::[0-5]\d)?)(?:\.(\d{1,6})\d*)?"
+    r" ?(Z|[+-]\d\d(?::?\d\d)?)?)?",
+    re.ASCII,
+)
+# How MySQL, and so the source, writes "no time".
+_NO_DAY: Final = "0000-00-00"
+# Seconds since 1970 from September 2001 to 2286: ten digits. Others are no call's time.
+_EPOCH: Final = range(10**9, 10**10)
+
+_RANGES: Final = {"integer": range(-(2**31), 2**31), "bigint": range(-(2**63), 2**63)}
+# Of PostgreSQL's numeric: digits before and after the point.
+_MOST_BEFORE, _MOST_AFTER = 131_072, 16_383
+_EXACT: Final = Context(prec=_MOST_BEFORE + _MOST_AFTER)
+
+_TRUE: Final = frozenset({"true", "t", "yes", "y", "on", "1"})
+_FALSE: Final = frozenset({"false", "f", "no", "n", "off", "0"})
+_KINDS: Final = {bool: "true or false", list: "a list", dict: "an object"}
+
+
+class MisfitError(Exception):
+    """The value does not fit; the text says why, and does not show it."""
+
+
+def _is_blank(value: Any) -> bool:  # noqa: ANN401 -- JSON, here and below
+    return value is None or (type(value) is str and not value.strip(_BLANK))
+
+
+def _is_number(value: Any) -> bool:  # noqa: ANN401
+    return type(value) is int or isinstance(value, float)
+
+
+def _refuse(value: Any, wanted: str) -> MisfitError:  # noqa: ANN401
+    kind = _KINDS.get(type(value))
+    return MisfitError(f"is {kind}, not {wanted}" if kind else f"is not {wanted}")
+
+
+def _read_number(text: str, wanted: str) -> Decimal:
+    if not _NUMBER.fullmatch(text):
+        raise MisfitError(f"is not {wanted}")
+    try:
+        return Decimal(text)
+    except InvalidOperation:
+        raise MisfitError("is out of range: its exponent is too large") from None
+
+
+def _read_whole(value: Any) -> int:  # noqa: ANN401
+    """Read a whole number as the warehouse's own columns do: in plain digits."""
+    if type(value) is int:
+        return value
+    if type(value) is float:
+        # Of a path's function: only what a source wrote has a notation.
+        if value.is_integer():
+            return int(value)
+        raise MisfitError("has a fraction" if isfinite(value) else "is out of range")
+    if isinstance(value, ExactNumber):
+        value = value.text
+    if type(value) is not str:
+        raise _refuse(value, "a whole number")
+    text = value.strip(_BLANK)
+    if _DIGITS.fullmatch(text):
+        return int(text)
+    number = _read_number(text, "a whole number")
+    # Before it is made an integer: one of a billion digits would take all memory.
+    if number.adjusted() > _MOST_BEFORE:
+        raise MisfitError("is out of range")
+    if number != number.to_integral_value():
+        raise MisfitError("has a fraction")
+    if not _WHOLE.fullmatch(text):
+        raise MisfitError("is not a whole number in plain digits")
+    return int(number)
+
+
+def _build_whole(name: ColumnType) -> Convert:
+    allowed = _RANGES[name]
+
+    def convert(value: Any) -> str | None:  # noqa: ANN401
+        if _is_blank(value):
+            return None
+        number = _read_whole(value)
+        if number not in allowed:
+            raise MisfitError(f"is out of the range of {name}")
+        return str(number)
+
+    return convert
+
+
+def _convert_numeric(value: Any) -> str | None:  # noqa: ANN401
+    if _is_blank(value):
+        return None
+    if _is_number(value):
+        # Not of a whole one: it may be one of 400 digits, which is no double.
+        if isinstance(value, float) and not isfinite(value):
+            raise MisfitError("is out of range")
+        number = Decimal(value if type(value) is int else str(value))
+    elif type(value) is str:
+        number = _read_number(value.strip(_BLANK), "a number")
+    else:
+        raise _refuse(value, "a number")
+    # Without zeros at the end: equal numbers have one text.
+    number = _EXACT.normalize(number) if number else Decimal(0)
+    exponent = number.as_tuple().exponent
+    if number.adjusted() >= _MOST_BEFORE or (isinstance(exponent, int) and -exponent > _MOST_AFTER):
+        raise MisfitError("is out of the range of numeric")
+    return str(number)
+
+
+def _convert_double(value: Any) -> str | None:  # noqa: ANN401
+    if _is_blank(value):
+        return None
+    if type(value) is str:
+        text = value.strip(_BLANK)
+        if not _NUMBER.fullmatch(text):
+            raise MisfitError("is not a number")
+        number = float(text)
+    elif _is_number(value):
+        try:
+            number = float(value)
+        except OverflowError:
+            raise MisfitError("is out of the range of double") from None
+    else:
+        raise _refuse(value, "a number")
+    if not isfinite(number):
+        raise MisfitError("is out of the range of double")
+    # Adding 0.0 makes -0.0 the 0.0 that it equals.
+    return repr(number + 0.0)
+
+
+def _convert_boolean(value: Any) -> str | None:  # noqa: ANN401
+    if _is_blank(value):
+        return None
+    word = "1" if value in (True, 1) else "0" if value in (False, 0) else value
+    if type(word) is str:
+        word = word.strip(_BLANK).lower()
+        if word in _TRUE:
+            return "t"
+        if word in _FALSE:
+            return "f"
+    raise _refuse(value, "true or false")
+
+
+def _convert_text(value: Any) -> str | None:  # noqa: ANN401
+    if _is_blank(value):
+        return None
+    if type(value) is str:
+        return value
+    if type(value) is bool:
+        return "true" if value else "false"
+    if type(value) is int or isinstance(value, ExactNumber):
+        return str(value)
+    if type(value) is float and isfinite(value):
+        return encode_json(value)
+    raise _refuse(value, "a text: use jsonb, or rows for its elements")
+
+
+def _read_moment(value: Any, wanted: str) -> datetime | None:  # noqa: ANN401
+    """Return the moment on the source's clock, which is UTC, without a zone."""
+    if _is_blank(value):
+        return None
+    if type(value) is str:
+        text = value.strip(_BLANK)
+        if text.startswith(_NO_DAY):
+            return None
+        match = _MOMENT.fullmatch(text)
+        if match:
+            return _read_parts(match, wanted)
+        value = int(text) if _DIGITS.fullmatch(text) else text
+    # Finiteness is asked of floats alone: a whole number may be one of 400 digits, no double.
+    is_number = type(value) is int or (isinstance(value, float) and isfinite(value))
+    if is_number and int(value) in _EPOCH:
+        return datetime.fromtimestamp(value, UTC).replace(tzinfo=None)
+    raise _refuse(value, wanted)
+
+
+def _read_parts(match: re.Match[str], wanted: str) -> datetime:
+    day, clock, fraction, zone = match.groups()
+    zone = (zone or "").replace("Z", "+00:00")
+    try:
+        text = f"{day}T{clock or '00:00'}"
+        if fraction:
+            text += f".{fraction.ljust(6, '0')}" if len(clock) > len("00:00") else ""
+        moment = datetime.fromisoformat(text + zone)
+        return moment.astimezone(UTC).replace(tzinfo=None) if zone else moment
+    except (ValueError, OverflowError):
+        raise MisfitError(f"is not {wanted}") from None
+
+
+def _convert_date(value: Any) -> str | None:  # noqa: ANN401
+    moment = _read_moment(value, "a date")
+    return None if moment is None else moment.date().isoformat()
+
+
+def _convert_timestamp(value: Any) -> str | None:  # noqa: ANN401
+    moment = _read_moment(value, "a time")
+    return None if moment is None else moment.isoformat(" ")
+
+
+def _convert_jsonb(value: Any) -> str | None:  # noqa: ANN401
+    return None if value is None else encode_json(value)
+
+
+def encode_json(value: Any) -> str:  # noqa: ANN401
+    """Return a value of a call as JSON; a number beyond double precision is null."""
+    return document.encode(value, is_finite=True).decode()
+
+
+_CONVERTERS: Final[dict[ColumnType, Convert]] = {
+    "bigint": _build_whole("bigint"),
+    "integer": _build_whole("integer"),
+    "numeric": _convert_numeric,
+    "double": _convert_double,
+    "boolean": _convert_boolean,
+    "text": _convert_text,
+    "date": _convert_date,
+    "timestamp": _convert_timestamp,
+    "jsonb": _convert_jsonb,
+}
+
+
+def find_converter(name: ColumnType) -> Convert:
+    """Return the function that makes a value of the type; it raises `MisfitError`."""
+    return _CONVERTERS[name]
+
 
 JSON_TABLE: Final = "callkeeper_reports"
 

@@ -12,11 +12,14 @@ from typing import Any, Final
 import psycopg
 from psycopg import sql
 
-from callkeeper_assets.database.locks import REPORT_TABLES_LOCK, lock_transaction
-from callkeeper_assets.reports.definition import ColumnType, ReportTable
-from callkeeper_assets.reports.errors import StructureError
-from callkeeper_assets.reports.names import ACCOUNT_COLUMN
-from callkeeper_assets.warehouse.changes import PATIENCE, change_patiently
+from callkeeper_assets.postgres.locks import REPORT_TABLES_LOCK, lock_transaction
+from callkeeper_assets.reports.definition import (
+    ACCOUNT_COLUMN,
+    ColumnType,
+    ReportTable,
+    StructureError,
+)
+from callkeeper_assets.warehouse.migrate import PATIENCE, change_patiently
 
 Connection = psycopg.Connection[Any]
 

@@ -1,26 +1,108 @@
-"""What each API method answers: from a method's name and its parameters to status and body.
+"""What each method of both APIs answers: from a method's name and parameters to status and body."""
 
-The shapes of success, failure and emptiness follow the account's `AnswerSettings`. Faults of the
-wire are not here but in `server.py`: this is what a healthy CallKeeper says.
-"""
-
+import datetime as dt
 import json
 import re
+import zoneinfo
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
+from urllib.parse import unquote
 
 from callkeeper_assets.simulator import failures
 from callkeeper_assets.simulator.account import Account
-from callkeeper_assets.simulator.days import ServedDay, StatusPair
-from callkeeper_assets.simulator.settings import (
-    KEY_FORM,
-    OLD_KEY_FORM,
-    AnswerSettings,
-    FaultKind,
+from callkeeper_assets.simulator.failures import (
+    DATE_NOT_ARRAY,
+    TOO_FEW_VALUES,
+    WRONG_TYPE,
+    RequestFailedError,
+    key_not_defined,
 )
-from callkeeper_assets.simulator.statuses import FINAL
-from callkeeper_assets.simulator.windows import parse_window
+from callkeeper_assets.simulator.generation import NEVER, day_bounds
+from callkeeper_assets.simulator.rendering import ServedDay, StatusPair
+from callkeeper_assets.simulator.scenery import FINAL
+from callkeeper_assets.simulator.settings import KEY_FORM, OLD_KEY_FORM, AnswerSettings, FaultKind
+
+_DATE: Final = re.compile(r"\d{4}-\d\d-\d\d")
+_MOMENT: Final = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?(Z|[+-]\d\d:?\d\d)?")
+_OFFSET: Final = re.compile(r"(?:UTC|GMT)?([+-])(\d{1,2})(?::?(\d\d))?")
+_MOST_OFFSET_HOURS: Final = 14
+
+
+def parse_zone(text: str) -> dt.tzinfo:
+    """An IANA name or `UTC+03:00` (an unescaped plus comes as a space); empty is UTC.
+
+    Raises:
+        RequestFailedError: `Wrong data type!`.
+    """
+    if not text.strip():
+        return dt.UTC
+    offset = _OFFSET.fullmatch(re.sub(r"^(UTC|GMT) ", r"\1+", text.strip()))
+    if offset:
+        sign, hours, minutes = offset.groups()
+        delta = dt.timedelta(hours=int(hours), minutes=int(minutes or 0))
+        if delta > dt.timedelta(hours=_MOST_OFFSET_HOURS):
+            raise RequestFailedError(WRONG_TYPE)
+        return dt.timezone(-delta if sign == "-" else delta)
+    try:
+        return zoneinfo.ZoneInfo(text)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        raise RequestFailedError(WRONG_TYPE) from None
+
+
+def _parse_moment(text: str, zone: dt.tzinfo, *, at_end_of_day: bool) -> int:
+    try:
+        if _DATE.fullmatch(text):
+            day = dt.date.fromisoformat(text) + dt.timedelta(days=1 if at_end_of_day else 0)
+            return int(dt.datetime(day.year, day.month, day.day, tzinfo=zone).timestamp())
+        if _MOMENT.fullmatch(text):
+            moment = dt.datetime.fromisoformat(text)
+            return int((moment if moment.tzinfo else moment.replace(tzinfo=zone)).timestamp())
+    except (ValueError, OverflowError):
+        raise RequestFailedError(WRONG_TYPE) from None
+    raise RequestFailedError(WRONG_TYPE)
+
+
+def _parse_end(text: str, zone: dt.tzinfo, answers: AnswerSettings) -> int:
+    end = _parse_moment(text, zone, at_end_of_day=answers.bare_date_to == "end")
+    return end + 1 if answers.date_to == "inclusive" else end
+
+
+def misread(start: int, end: int, answers: AnswerSettings) -> tuple[int, int]:
+    """The window that a source answers which does not heed one bound, or both."""
+    heeds_from = answers.bounds not in ("ignored", "only_to")
+    heeds_to = answers.bounds not in ("ignored", "only_from")
+    return start if heeds_from else 0, end if heeds_to else NEVER
+
+
+def swap_day_and_month(text: str) -> str:
+    """A date as who reads the day first understands it."""
+    return re.sub(r"^(\d{4})-(\d\d)-(\d\d)", r"\1-\3-\2", text)
+
+
+def parse_window(parameters: Mapping[str, str], answers: AnswerSettings) -> tuple[int, int]:
+    """First second of the window and the first one after it; a bound left empty is open.
+
+    Raises:
+        RequestFailedError: `date` is missing, not an array, has only one of its values, or is not a
+        date.
+    """
+    start, end = parameters.get("date[from]"), parameters.get("date[to]")
+    zone = parse_zone(answers.bounds_zone or parameters.get("time_zone", ""))
+    if start is None and end is None:
+        if parameters.get("date"):
+            raise RequestFailedError(DATE_NOT_ARRAY)
+        if "date" in parameters or "date[]" in parameters:
+            return 0, NEVER
+        raise RequestFailedError(key_not_defined("date"))
+    if start is None or end is None:
+        raise RequestFailedError(TOO_FEW_VALUES)
+    if answers.bounds == "day_first":
+        start, end = swap_day_and_month(start.strip()), swap_day_and_month(end.strip())
+    first = _parse_moment(start.strip(), zone, at_end_of_day=False) if start.strip() else 0
+    last = _parse_end(end.strip(), zone, answers) if end.strip() else NEVER
+    return misread(first, last, answers)
+
 
 _KEY_LENGTHS: Final = (16, 32)
 _FINAL_PAIRS: Final = frozenset((status.code, status.code2) for status in FINAL)
@@ -211,3 +293,144 @@ def answer_method(account: Account, method: str, parameters: Parameters) -> Answ
         return METHODS[method](account, parameters)
     except failures.RequestFailedError as error:
         return render_failure(error.failure, account.answers)
+
+
+FOLDER: Final = "/api/"
+PROGRAM: Final = "/api/index.php"
+UNIFIED_METHODS: Final = ("get", "getByRole", "getWithRole")
+NO_ROWS: Final = "No rows found"
+PAST_THE_END: Final = "Incorrect page is set"
+NOT_RECOGNIZED: Final = "User is not recognized"
+WRONG_VERSION: Final = "It is wrong API version"
+NO_ENTITY: Final = "Entity does not exist"
+NO_METHOD: Final = "Method does not exist"
+WRONG_DATE: Final = "{} date has wrong type. Use format YYYY-MM-DD or timestamp"
+_INFO: Final[dict[str, Any]] = {
+    "entities": {"call": list(UNIFIED_METHODS)},
+    "types": ["json", "plain", "csv", "xml"],
+    "versions": ["v1", "v2", "v3"],
+}
+_PARTS: Final = 8
+_EPOCH: Final = re.compile(r"\d{1,12}", re.ASCII)
+
+
+class UnifiedFailureError(Exception):
+    """A request fails in a documented way; the text is the reason."""
+
+
+def render_unified_failure(reason: str) -> Answer:
+    """A failure as this API words it."""
+    shown = {"inbound": {"error": reason}, "info": _INFO, "payload": []}
+    return Answer(200, (json.dumps(shown).encode(),))
+
+
+def _split(query: str) -> list[str]:
+    parts = [unquote(part) for part in query.partition("&")[0].split("/")]
+    return parts + [""] * (_PARTS - len(parts))
+
+
+def read_key(query: str) -> str:
+    """The key in a request; empty if there is none."""
+    return _split(query)[2]
+
+
+def find_refusal(path: str, query: str, answers: AnswerSettings) -> tuple[int, dict[str, str]]:
+    """The status with which an address of the API is refused, and its headers; 0 if it is not.
+
+    A folder's name without its slash leads to the folder, as web servers do.
+    """
+    place = "folder" if path == FOLDER else "index_php"
+    if path == FOLDER.rstrip("/"):
+        return 301, {"Location": f"{FOLDER}?{query}"}
+    if answers.unified_address in ("both", place):
+        return 0, {}
+    if answers.unified_elsewhere == "redirect":
+        return 301, {"Location": f"https://moved.invalid{path}?{query}"}
+    return 404, {}
+
+
+def check_unified_request(
+    query: str, find_account: Callable[[str], Account | None]
+) -> tuple[Account, str, list[str]]:
+    """The account that a request is for, its method as `call/get`, and what the method is given.
+
+    Raises:
+        UnifiedFailureError: no such version, user, entity or method.
+    """
+    kind, version, key, entity, method, *rest = _split(query)
+    if kind != "json" or version != "v3":
+        raise UnifiedFailureError(WRONG_VERSION)
+    account = find_account(key)
+    is_known = account is not None and account.settings.only_api != "callkeeper"
+    if account is None or not is_known or account.answers.refusal != "none":
+        raise UnifiedFailureError(NOT_RECOGNIZED)
+    if entity != "call":
+        raise UnifiedFailureError(NO_ENTITY)
+    if method not in UNIFIED_METHODS:
+        raise UnifiedFailureError(NO_METHOD)
+    return account, f"call/{method}", rest
+
+
+def answer_unified(account: Account, rest: list[str]) -> Answer:
+    """The page that is asked for."""
+    try:
+        return _answer_page(account, *rest[:3])
+    except UnifiedFailureError as error:
+        return render_unified_failure(str(error))
+
+
+def _answer_page(account: Account, page: str, first: str, last: str) -> Answer:
+    start, end = _read_bounds(account, first, last)
+    if not _EPOCH.fullmatch(page):
+        raise UnifiedFailureError(PAST_THE_END)
+    account.unified.move(start, end)
+    pieces = _cut_pieces_silently(account.unified.read(start, end), account.answers)
+    number, length = int(page), account.answers.unified_page_length
+    shown = pieces[number * length : (number + 1) * length]
+    if not shown:
+        raise UnifiedFailureError(PAST_THE_END if number else NO_ROWS)
+    head = b'{"page":%d,' % number
+    body = b"[" + b",".join(head + piece for piece in shown) + b"]"
+    if account.answers.unified_shape == "wrapped":
+        info = {
+            "pageLength": length,
+            "totalLength": len(pieces),
+            "ofPages": -(-len(pieces) // length),
+        }
+        inbound = {"entity": "call", "method": "get", "page": number}
+        start_text = f'{{"inbound":{json.dumps(inbound)},"info":{json.dumps(info)},"payload":'
+        return Answer(200, (start_text.encode(), body, b"}"))
+    return Answer(200, (body,))
+
+
+def _cut_pieces_silently(pieces: list[bytes], answers: AnswerSettings) -> list[bytes]:
+    """The calls that are left of a list by a cap of which nothing is said."""
+    cap = answers.silent_cap
+    if cap is None or len(pieces) <= cap:
+        return pieces
+    is_head = answers.silent_cap_keeps == answers.unified_order
+    return pieces[:cap] if is_head else pieces[-cap:]
+
+
+def _read_bounds(account: Account, first: str, last: str) -> tuple[int, int]:
+    """First second of the window, and the first one after it."""
+    answers = account.answers
+    start = _read_bound(account, first, "Start", is_end_of_day=False)
+    end = _read_bound(account, last, "End", is_end_of_day=answers.bare_date_to == "end")
+    return misread(start, end + 1 if answers.date_to == "inclusive" else end, answers)
+
+
+def _read_bound(account: Account, text: str, name: str, *, is_end_of_day: bool) -> int:
+    answers = account.answers
+    if _EPOCH.fullmatch(text):
+        moment = dt.datetime.fromtimestamp(int(text), dt.UTC)
+        zone = parse_zone(answers.bounds_zone)
+        return int(moment.replace(tzinfo=zone).timestamp())
+    if answers.bounds == "day_first":
+        text = swap_day_and_month(text)
+    try:
+        if _DATE.fullmatch(text):
+            return day_bounds(dt.date.fromisoformat(text), account.zone)[is_end_of_day]
+    except ValueError:
+        pass
+    raise UnifiedFailureError(WRONG_DATE.format(name))

@@ -1,27 +1,110 @@
-"""Calls of one local day of one account, drawn from the seed.
-
-The same account and day always give the same calls, whatever was asked before: a day can be dropped
-from memory and made again. Two draws in three days put a call on the day's first and last second,
-where windows meet.
-"""
+"""Calls of one local day of one account, drawn from the seed, and records that are no calls."""
 
 import datetime as dt
+import json
 import random
 import zoneinfo
 from bisect import bisect
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final, Literal, NamedTuple
+from zlib import crc32
 
-from callkeeper_assets.simulator.calls import Call, Visit
-from callkeeper_assets.simulator.marks import USER_AGENTS
-from callkeeper_assets.simulator.places import ADDRESS_BLOCKS
 from callkeeper_assets.simulator.scenery import (
+    ADDRESS_BLOCKS,
+    NOT_FINAL,
+    USER_AGENTS,
     VISITLESS_SOURCES,
+    Marks,
+    Place,
     Scenery,
     Site,
     accumulate_shares,
+    outcome_of,
 )
 from callkeeper_assets.simulator.settings import AccountSettings
-from callkeeper_assets.simulator.statuses import outcome_of
+
+Service = Literal["callback", "calltracking", "import"]
+
+NEVER: Final = 1 << 53
+"""A time later than any: what is held not final until somebody finalises it."""
+
+
+class Visit(NamedTuple):
+    """The visit that a call was ordered in; times are epoch seconds."""
+
+    current: Marks
+    current_ts: int
+    first: Marks
+    first_ts: int
+    pages: int
+    page: str
+    ordinal: int
+    user_agent: str
+
+
+class Call(NamedTuple):
+    """One call; times are epoch seconds, durations seconds, None is unknown to the source.
+
+    `settles_ts` is when it becomes final, `open_code` its first status code until then, `style`
+    random bits that decide how its values are spelt (number or string, which kind of missing
+    value).
+    """
+
+    call_id: int
+    called_ts: int
+    ordered_ts: int
+    settles_ts: int
+    open_code: int
+    style: int
+    status_code: int
+    status2_code: int
+    duration_sec: int
+    duration2_sec: int
+    attempt: int
+    connection_type: int
+    playback_tick: int | None
+    asr_attempts: int | None
+    place: Place
+    ip: str | None
+    site: str
+    ga_clientid: str | None
+    ya_clientid: str | None
+    roistat_visit: str | None
+    manager_phone: str
+    manager_extension: str | None
+    client_phone: str
+    widget_hash: str
+    widget_name: str
+    record_url: str | None
+    tags: str | None
+    event_source: str
+    visit: Visit | None
+    service: Service = "callback"
+
+
+def is_final_status(call: Call) -> bool:
+    """Whether the status that the call shows can no longer change."""
+    return call.status_code not in NOT_FINAL
+
+
+def see_at(call: Call, now: int) -> Call:
+    """The call as shown at `now`: open, without durations and recording, until it settles."""
+    if call.settles_ts <= now:
+        return call
+    return call._replace(
+        status_code=call.open_code,
+        status2_code=0,
+        duration_sec=0,
+        duration2_sec=0,
+        record_url=None,
+        connection_type=0,
+    )
+
+
+def count_minutes(seconds: int) -> int:
+    """Charged minutes: every begun minute counts."""
+    return -(-seconds // 60)
+
 
 # Above 2^31, so that a column of four bytes is found out.
 _FIRST_ID: Final = 3_000_000_000
@@ -200,3 +283,52 @@ def generate_day(
         draw_call(rng, scenery, base + n, called_ts)
         for n, called_ts in enumerate(_draw_times(rng, count, start, end), start=1)
     ]
+
+
+Record = dict[str, Any]
+_ZEROS: Final = "0000-00-00 00:00:00"
+
+
+def _without_times(value: object, *names: str) -> Callable[[Record], Record]:
+    return lambda record: {**record, **dict.fromkeys(names, value)}
+
+
+_OF_STATISTICS: Final[tuple[Callable[[Record], Any], ...]] = (
+    lambda record: {**record, "id": None},
+    lambda record: {**record, "id": float(record["id"])},
+    lambda record: {**record, "id": -int(record["id"])},
+    lambda record: {name: value for name, value in record.items() if name != "id"},
+    _without_times(None, "date", "date_timestamp"),
+    lambda record: {**record, "date": _ZEROS, "date_timestamp": 0},
+    lambda record: list(record.values()),
+    lambda record: {"phone2": record["phone2"], "order_date": record["order_date"]},
+    json.dumps,
+)
+_OF_UNIFIED: Final[tuple[Callable[[Record], Record], ...]] = (
+    lambda record: {**record, "cbCallId": 0, "ctCallId": 0, "universalId": "A17"},
+    lambda record: {**record, "cbCallId": 1.5, "ctCallId": "", "universalId": None},
+    _without_times("", "callTime", "localDate", "cbOrderDate"),
+    _without_times(_ZEROS, "callTime", "localDate", "cbOrderDate"),
+)
+
+
+def is_struck(call_id: int, share: float, fault: str) -> bool:
+    """Whether a fault that strikes a share of the calls strikes this one."""
+    return share > 0 and crc32(f"{fault}/{call_id}".encode()) < share * 2**32
+
+
+def is_spoiled(call_id: int, share: float) -> bool:
+    """Whether a call is sent as a record that cannot be used."""
+    return is_struck(call_id, share, "unusable")
+
+
+def spoil(rendered: bytes, call_id: int) -> bytes:
+    """A call of the statistics API as a record that cannot be used."""
+    way = _OF_STATISTICS[call_id % len(_OF_STATISTICS)]
+    return json.dumps(way(json.loads(rendered)), ensure_ascii=False).encode()
+
+
+def spoil_unified(rendered: bytes, call_id: int) -> bytes:
+    """As `spoil`, of the unified API: from after the number of its page to its end."""
+    record = _OF_UNIFIED[call_id % len(_OF_UNIFIED)](json.loads(b"{" + rendered))
+    return json.dumps(record, ensure_ascii=False).encode()[1:]

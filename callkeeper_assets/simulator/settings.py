@@ -1,11 +1,8 @@
-"""What a simulated account is, how it answers and which faults it shows.
-
-Where CallKeeper's documentation is silent or ambiguous, `AnswerSettings` has a switch with every
-reading. All records are frozen: a running account is changed by replacing its settings as a whole.
-"""
+"""What a simulated account is, how it answers, which faults it shows, and its clock."""
 
 import datetime as dt
 import re
+import time
 import zoneinfo
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -191,3 +188,27 @@ def convert_record(
             f"{kind.__name__} has no {', '.join(unknown)}; it has {', '.join(sorted(names))}"
         )
     return msgspec.convert(values, kind, strict=not is_text)
+
+
+class Clock:
+    """Tells `now` in epoch seconds; calls after it do not exist yet."""
+
+    def __init__(self, now: dt.datetime | None = None) -> None:
+        self._fixed: int | None = None
+        self.set(now)
+
+    def set(self, now: dt.datetime | None) -> None:
+        """Stop the clock at an aware moment, or let it follow real time again.
+
+        Raises:
+            ValueError: the moment has no offset from UTC.
+        """
+        if now is not None and now.utcoffset() is None:
+            raise ValueError(
+                f"the clock was set to {now.isoformat()}; it needs an offset, as +00:00"
+            )
+        self._fixed = None if now is None else int(now.timestamp())
+
+    def now(self) -> int:
+        """Epoch seconds."""
+        return int(time.time()) if self._fixed is None else self._fixed

@@ -10,11 +10,10 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
 
-from callkeeper_assets.simulator.calls import Call, Service, count_minutes
-from callkeeper_assets.simulator.deliveries import Delivery
-from callkeeper_assets.simulator.marks import NONE_MARK, Marks
-from callkeeper_assets.simulator.places import COUNTRY_NAMES
-from callkeeper_assets.webhooks.events import HOOK_EVENTS
+from callkeeper_assets.simulator.generation import Call, Service, count_minutes
+from callkeeper_assets.simulator.scenery import COUNTRY_NAMES, NONE_MARK, Marks
+from callkeeper_assets.simulator.webhook_settings import Delivery
+from callkeeper_assets.webhooks.raw_call import HOOK_EVENTS
 
 _CONNECTIONS: Final = ("", "auto", "dtmf", "dtmf", "smartcall", "auto")
 # Of 17 digits: more than a JavaScript number holds.

@@ -1,22 +1,269 @@
-"""Sends planned webhooks from several connections at once, and records what came of each.
-
-A call's webhooks go over one connection, so that none overtakes another unasked; only its
-duplicates go over the next, where they race with what they repeat.
-"""
+"""Sends planned webhooks from several connections at once, and records what came of each."""
 
 import datetime as dt
+import http.client
+import json
+import random
+import selectors
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any, Final, NamedTuple
+from urllib.parse import urlencode, urlsplit
+from zoneinfo import ZoneInfo
 
-from callkeeper_assets.simulator.deliveries import Delivery, DeliveryLog, Outcome
+from callkeeper_assets.simulator.generation import Call, see_at
+from callkeeper_assets.simulator.rendering import ABSENT, MISSING, render_call
 from callkeeper_assets.simulator.settings import AnswerSettings
-from callkeeper_assets.simulator.webhook_bodies import build_body, render_payload
-from callkeeper_assets.simulator.webhook_connection import WebhookConnection
-from callkeeper_assets.simulator.webhook_plan import Webhook
-from callkeeper_assets.simulator.webhook_settings import WebhookSettings
+from callkeeper_assets.simulator.webhook_settings import (
+    CALLTRACKING_PARAMETERS,
+    EVENTS,
+    FIELD_PATHS,
+    Delivery,
+    DeliveryLog,
+    Outcome,
+    WebhookEvent,
+    WebhookSettings,
+)
+
+Body = dict[str, Any]
+
+# Not known while the call goes on; `duration2_sec` never is.
+_KNOWN_AT_END: Final = ("duration_sec", "duration_min", "duration2_min")
+
+
+def show_event(call: Call, event: WebhookEvent) -> Call:
+    """The call as the webhook's moment knows it: going on (1/0), or at its end."""
+    if event == "Call is over":
+        return call
+    return see_at(call._replace(open_code=1), call.called_ts - 1)
+
+
+def _forget_durations(body: Body, style: int) -> None:
+    for position, name in enumerate(_KNOWN_AT_END):
+        spelling = style >> (14 + position) & 3
+        if spelling == ABSENT:
+            del body[name]
+        else:
+            body[name] = MISSING[spelling]
+
+
+def _take(body: Body, path: str) -> Iterator[Any]:
+    """Take a value out of its place, if it is there."""
+    *parents, name = path.split(".")
+    inner: Any = body
+    for parent in parents:
+        inner = inner.get(parent) if isinstance(inner, dict) else None
+    if isinstance(inner, dict) and name in inner:
+        yield inner.pop(name)
+
+
+def _rename(body: Body, names: dict[str, str]) -> None:
+    # All are taken before any is put back: an owner's name may be another field's own.
+    taken = {
+        new: value
+        for name, new in names.items()
+        for path in FIELD_PATHS[name]
+        for value in _take(body, path)
+    }
+    body.update(taken)
+
+
+def _lay_out(body: Body, layout: str) -> Body:
+    """The body in the wanted layout; it comes with all of the visit inside `visit_info`."""
+    visit = body.get("visit_info")
+    if layout == "inside" or not isinstance(visit, dict):
+        return body
+    beside = {name: visit.pop(name) for name in ("session", "udata")}
+    if layout == "beside":
+        return {**body, **beside}
+    del body["visit_info"]
+    return {**visit, **beside["session"], **beside["udata"], **body}
+
+
+def build_body(
+    call: Call, event: WebhookEvent, answers: AnswerSettings, settings: WebhookSettings
+) -> Body:
+    """A webhook's fields and values, before they become bytes."""
+    if call.service == "calltracking":
+        return _build_calltracking_body(call, settings)
+    shown = show_event(call, event)
+    body: Body = json.loads(render_call(shown, replace(answers, nesting="inside")))
+    del body["duration2_sec"]
+    if event == "Call is processing":
+        _forget_durations(body, call.style)
+    body["hook_event"] = event
+    if "ip" in body:
+        body["uip"] = body["ip"]
+    _rename(body, {name: new for name, new in settings.names.items() if name in FIELD_PATHS})
+    return _lay_out(body, settings.layout)
+
+
+def _build_calltracking_body(call: Call, settings: WebhookSettings) -> Body:
+    """What a webhook of call tracking says: neither which call it is, nor in which zone it was."""
+    marks = call.visit.current if call.visit else None
+    started = dt.datetime.fromtimestamp(call.called_ts, ZoneInfo(settings.calltracking_zone))
+    is_good = (call.status_code, call.status2_code) == (200, 200)
+    values: Body = dict.fromkeys(CALLTRACKING_PARAMETERS, "")
+    values |= {
+        "record_url": call.record_url or "",
+        "ip": call.ip or "",
+        "host": call.site,
+        "city": call.place.city or "",
+        "region": call.place.region or "",
+        "country": call.place.country or "",
+        "source_type": "utm" if marks else "",
+        "client_number": call.client_phone,
+        "calltracking_number": call.manager_phone,
+        "manager_number": call.manager_phone,
+        "time_start": f"{started:%Y-%m-%d %H:%M:%S}",
+        "duration": call.duration2_sec,
+        "call_status": "success" if is_good else "fail",
+        "call_type": "dynamic",
+        "ga_clid": call.ga_clientid or "",
+    }
+    if marks:
+        values |= {"utm_source": marks.source, "utm_medium": marks.medium}
+        values |= {"utm_campaign": marks.campaign, "utm_term": marks.term}
+    return {settings.names.get(name, name): value for name, value in values.items()}
+
+
+def _list_pairs(body: Body, nested_as: str, prefix: str = "") -> Iterator[tuple[str, object]]:
+    """A query's or form's pairs; a null has no spelling there, and is left out."""
+    for name, value in body.items():
+        full = name
+        if prefix:
+            full = f"{prefix}[{name}]" if nested_as == "brackets" else f"{prefix}.{name}"
+        if not isinstance(value, dict):
+            if value is not None:
+                yield full, value
+        elif nested_as == "json":
+            yield full, json.dumps(value, ensure_ascii=False)
+        else:
+            yield from _list_pairs(value, nested_as, full)
+
+
+def render_payload(body: Body, settings: WebhookSettings) -> bytes:
+    """A body as it is sent: JSON in UTF-8, or the text of a form or query."""
+    if settings.method != "GET" and settings.content == "json":
+        return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+    return urlencode(list(_list_pairs(body, settings.nested_as))).encode()
+
+
+_CONTENT_TYPES: Final = {"json": "application/json", "form": "application/x-www-form-urlencoded"}
+
+
+class WebhookConnection:
+    """Connects with the first payload, and again whenever the receiver has hung up."""
+
+    def __init__(self, settings: WebhookSettings) -> None:
+        parts = urlsplit(settings.url)
+        is_secure = parts.scheme == "https"
+        kind = http.client.HTTPSConnection if is_secure else http.client.HTTPConnection
+        self._connection = kind(parts.hostname or "", parts.port, timeout=settings.timeout_sec)
+        self._path = parts.path or "/"
+        self._query = parts.query.encode()
+        self.settings = settings
+
+    def send(self, payload: bytes) -> tuple[int | None, str | None]:
+        """Send a payload: the answer's status, or the name of what came in place of an answer."""
+        if self._is_dropped():
+            self.close()
+        try:
+            if self.settings.method == "GET":
+                query = b"&".join(filter(None, (self._query, payload))).decode("ascii")
+                self._connection.request("GET", f"{self._path}?{query}")
+            else:
+                target = f"{self._path}?{self._query.decode()}" if self._query else self._path
+                content_type = _CONTENT_TYPES[self.settings.content]
+                self._connection.request(
+                    self.settings.method, target, payload, {"Content-Type": content_type}
+                )
+            answer = self._connection.getresponse()
+            answer.read()
+        except (OSError, http.client.HTTPException) as error:
+            self.close()
+            return None, type(error).__name__
+        return answer.status, None
+
+    def close(self) -> None:
+        """Hang up; the next payload connects anew."""
+        self._connection.close()
+
+    def _is_dropped(self) -> bool:
+        """Whether the receiver has closed the connection while it was idle."""
+        if self._connection.sock is None:
+            return False
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._connection.sock, selectors.EVENT_READ)
+            return bool(selector.select(timeout=0))
+
+
+_LATEST_DUPLICATE_SEC: Final = 120
+
+
+class Webhook(NamedTuple):
+    """One webhook that is to be sent; `due_ts` is the moment, on the simulator's clock."""
+
+    due_ts: int
+    call: Call
+    event: WebhookEvent
+    is_lost: bool
+    is_duplicate: bool
+
+
+def happened_events(call: Call, now: int) -> tuple[WebhookEvent, ...]:
+    """What a call's webhooks can tell at `now`."""
+    return tuple(event for event in list_events(call) if _event_ts(call, event) <= now)
+
+
+def list_events(call: Call) -> tuple[WebhookEvent, ...]:
+    """What a call's webhooks tell; of call tracking there is one, when the call is over."""
+    return EVENTS if call.service == "callback" else EVENTS[-1:]
+
+
+def _event_ts(call: Call, event: WebhookEvent) -> int:
+    return call.called_ts if event == "Call is processing" else call.settles_ts
+
+
+def _plan_call(
+    call: Call, events: Iterable[WebhookEvent], settings: WebhookSettings, rng: random.Random
+) -> Iterator[Webhook]:
+    # Always the same number of draws before those of each event: one switch changes no other's.
+    is_wrong = rng.random() < settings.wrong_order
+    draws = {event: [rng.random() for _ in range(5)] for event in EVENTS}
+    ordered = [event for event in EVENTS if event in events]
+    is_wrong = is_wrong and len(ordered) == len(EVENTS)
+    for event in reversed(ordered) if is_wrong else ordered:
+        lost, duplicate, lost_again, at_once, share = draws[event]
+        due_ts = call.settles_ts if is_wrong else _event_ts(call, event)
+        yield Webhook(due_ts, call, event, lost < settings.loss, is_duplicate=False)
+        if duplicate < settings.duplicate:
+            # At once, two copies race on two connections.
+            later = 0 if at_once < 0.5 else 1 + int(share * _LATEST_DUPLICATE_SEC)  # noqa: PLR2004
+            is_lost = lost_again < settings.loss
+            yield Webhook(due_ts + later, call, event, is_lost, is_duplicate=True)
+
+
+def plan_webhooks(
+    calls: Iterable[tuple[Call, Collection[WebhookEvent]]], settings: WebhookSettings, seed: str
+) -> list[Webhook]:
+    """The webhooks of calls for the given events of each, in the order in which they are due."""
+    planned = [
+        webhook
+        for call, events in calls
+        for webhook in _plan_call(
+            call,
+            events,
+            settings,
+            random.Random(f"{seed}/webhooks of {call.call_id}"),  # noqa: S311 - not a secret
+        )
+    ]
+    planned.sort(key=lambda webhook: webhook.due_ts)
+    return planned
 
 
 class _Batch:

@@ -1,20 +1,121 @@
-"""An account's webhooks: sent on demand, or live by the clock, and every one remembered.
-
-`webhook_plan.py` says what there is to send, `webhook_sender.py` sends it, `deliveries.py`
-remembers it.
-"""
+"""An account's webhooks: sent on demand, or live by the clock, and every one remembered."""
 
 import threading
-from collections.abc import Collection, Iterable
-from typing import Protocol
+from collections import deque
+from collections.abc import Callable, Collection, Iterable
+from typing import Final, Protocol
 
-from callkeeper_assets.simulator.calls import Call
-from callkeeper_assets.simulator.deliveries import Delivery, DeliveryLog
-from callkeeper_assets.simulator.live_webhooks import CallBook, LiveWebhooks, Ticker
-from callkeeper_assets.simulator.settings import AccountSettings, AnswerSettings
-from callkeeper_assets.simulator.webhook_plan import happened_events, plan_webhooks
-from callkeeper_assets.simulator.webhook_sender import WebhookSender
-from callkeeper_assets.simulator.webhook_settings import WebhookEvent, WebhookSettings
+from callkeeper_assets.simulator.generation import Call
+from callkeeper_assets.simulator.settings import AccountSettings, AnswerSettings, Clock
+from callkeeper_assets.simulator.webhook_sender import (
+    Webhook,
+    WebhookSender,
+    happened_events,
+    list_events,
+    plan_webhooks,
+)
+from callkeeper_assets.simulator.webhook_settings import (
+    Delivery,
+    DeliveryLog,
+    WebhookEvent,
+    WebhookSettings,
+)
+
+_TICK_SEC: Final = 0.2
+_AHEAD_SEC: Final = 6 * 3600
+# No call is open for longer by itself (see `generation.py`).
+_BACK_SEC: Final = 2 * 86400
+
+
+class CallBook(Protocol):
+    """What is known here of an account.
+
+    `revision` is another number after each change of a call.
+    """
+
+    clock: Clock
+    revision: int
+
+    def list_calls(self, start: int, end: int) -> list[Call]:
+        """The calls that begin in a window of epoch seconds, as they will have ended."""
+
+
+class LiveWebhooks:
+    """The webhooks of calls that begin or settle after this was made."""
+
+    def __init__(self, book: CallBook, seed: str) -> None:
+        self._book = book
+        self._seed = seed
+        self._since = self._seen = book.clock.now()
+        self._taken: set[tuple[int, str]] = set()
+        self._planned: deque[Webhook] = deque()
+        self._planned_until = 0
+        self._basis: tuple[WebhookSettings, int] | None = None
+
+    def take_due(self, settings: WebhookSettings) -> list[Webhook]:
+        """What has become due since the last time, in its order."""
+        now, basis = self._book.clock.now(), (settings, self._book.revision)
+        if now < self._seen:
+            # What happens again is told again.
+            self._since = self._seen = now
+            self._taken.clear()
+            self._basis = None
+        if basis != self._basis or now > self._planned_until:
+            self._basis = basis
+            self._plan(now, settings)
+        self._seen = now
+        due = []
+        while self._planned and self._planned[0].due_ts <= now:
+            due.append(self._planned.popleft())
+        self._taken.update(_identify(each) for each in due if not each.is_duplicate)
+        return due
+
+    def _plan(self, now: int, settings: WebhookSettings) -> None:
+        self._planned_until = now + _AHEAD_SEC
+        calls = self._book.list_calls(self._seen - _BACK_SEC, self._planned_until + 1)
+        planned = plan_webhooks(
+            [
+                (call, list_events(call))
+                for call in calls
+                if max(call.called_ts, call.settles_ts) > self._since
+            ],
+            settings,
+            self._seed,
+        )
+        self._taken.intersection_update(map(_identify, planned))
+        self._planned = deque(filter(self._is_wanted, planned))
+
+    def _is_wanted(self, webhook: Webhook) -> bool:
+        if webhook.is_duplicate:
+            return webhook.due_ts > self._seen
+        # A call that was brought to its end at once was due before now, but is not told yet.
+        return webhook.due_ts > self._since and _identify(webhook) not in self._taken
+
+
+def _identify(webhook: Webhook) -> tuple[int, str]:
+    return webhook.call.call_id, webhook.event
+
+
+class Ticker:
+    """Does something five times a second, until it is stopped."""
+
+    def __init__(self, act: Callable[[], object]) -> None:
+        self._act = act
+        self._stopping = threading.Event()
+        # A daemon: an account that nobody closes must not keep its process from ending.
+        self._thread = threading.Thread(
+            target=self._run, name="callkeeper-live-webhooks", daemon=True
+        )
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Return when what is under way is done."""
+        self._stopping.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stopping.wait(_TICK_SEC):
+            self._act()
 
 
 class SendingAccount(CallBook, Protocol):

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from callkeeper_assets.database.sql_files import read_sql_of
-from callkeeper_assets.warehouse.call_fields import CALL_FIELDS, CallField
+from callkeeper_assets.calls.document import OBJECT_PATTERN
+from callkeeper_assets.calls.fields import CALL_FIELDS, CallField
+from callkeeper_assets.postgres.sql_files import read_sql_of
 from callkeeper_assets.warehouse.dimensions import CALLS, DATES, DIMENSIONS, FACTS, UNKNOWN_ID
 from callkeeper_assets.warehouse.filters import (
     Condition,
@@ -20,7 +21,6 @@ from callkeeper_assets.warehouse.filters import (
     is_column,
     raw_field_names,
 )
-from callkeeper_assets.warehouse.odd_calls import OBJECT_PATTERN
 
 read_sql = read_sql_of("callkeeper_assets.warehouse")
 

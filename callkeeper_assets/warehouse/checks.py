@@ -12,8 +12,8 @@ from typing import Any, Final
 
 import psycopg
 
-from callkeeper_assets.database import connect
 from callkeeper_assets.local_time import split_day
+from callkeeper_assets.postgres import connect
 from callkeeper_assets.warehouse.accounts import find_account_by_name
 from callkeeper_assets.warehouse.call_sql import read_sql
 from callkeeper_assets.warehouse.dimensions import CALLS, FACTS

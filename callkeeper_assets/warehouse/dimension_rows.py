@@ -1,26 +1,24 @@
-"""Finds the ids of dimensions' rows, and makes the rows that are missing.
+"""Rows of dimensions: found, made where they are missing, deleted when no fact refers to them."""
 
-In short transactions of their own, before the facts': loads of several sources side by side meet
-only here, each takes its rows in the order of their keys, and nobody holds them for long. A row
-that no fact came to need (a crash in between) is found by the next load.
-"""
-
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final
 
 import duckdb
+import psycopg
 import pyarrow as pa
+from psycopg import sql
 
-from callkeeper_assets.database.locks import check_locks
+from callkeeper_assets.postgres.locks import DIMENSIONS_LOCK, check_locks, lock_transaction
 from callkeeper_assets.warehouse.call_sql import read_sql
-from callkeeper_assets.warehouse.dimensions import DATES, DIMENSIONS, Dimension
-from callkeeper_assets.warehouse.errors import DuplicateRowError, WarehouseError
+from callkeeper_assets.warehouse.dimensions import DATES, DIMENSIONS, FACTS, UNKNOWN_ID, Dimension
+from callkeeper_assets.warehouse.records import Deleted, DuplicateRowError, WarehouseError
 from callkeeper_assets.warehouse.session import Session
 
 # Keys remembered between batches, in each dimension: memory must not grow with the period.
 _REMEMBERED: Final = 25_000
-_ATTEMPTS: Final = 3
+_INSERT_ATTEMPTS: Final = 3
 _DELETIONS: Final = "SELECT last_value FROM callkeeper_dimension_deletions"
 
 
@@ -95,7 +93,7 @@ class DimensionRows:
 
     def _resolve(self, dimension: Dimension) -> None:
         known = f"known_{dimension.short}"
-        for _ in range(_ATTEMPTS):
+        for _ in range(_INSERT_ATTEMPTS):
             wanted = self._want(dimension)
             if not wanted.num_rows:
                 return
@@ -167,3 +165,123 @@ class DimensionRows:
         self._duck.execute(
             "INSERT INTO known_dates SELECT id, id IN (SELECT id FROM made) FROM missing"
         )
+
+
+Connection = psycopg.Connection[Any]
+
+_COUNT_DELETION: Final = "SELECT nextval('callkeeper_dimension_deletions')"
+# Of one transaction: a look through the facts for each.
+_ROWS: Final = 50_000
+# While it is waited for, no new batch begins: rather try again.
+_PATIENCE: Final = "SET LOCAL lock_timeout = '2s'"
+_DELETE_ATTEMPTS: Final = 20
+_PAUSE_SEC: Final = 3.0
+_COUNT: Final = """
+    SELECT count(*), coalesce(sum(pg_column_size(ROW(d.*))), 0)::bigint
+    FROM {table} AS d
+    WHERE d.id <> {unknown} AND NOT EXISTS (
+        SELECT FROM {facts} AS f
+        WHERE f.{column} = d.id AND NOT (
+            f.account_id = %(account_id)s AND f.calls_id IN (
+                SELECT id FROM callkeeper_calls
+                WHERE account_id = %(account_id)s AND called_at < %(until)s
+            )
+        )
+    )
+"""
+_FIND: Final = """
+    CREATE TEMP TABLE orphans AS
+    SELECT d.id, row_number() OVER (ORDER BY d.id) AS place
+    FROM {table} AS d
+    WHERE d.id <> {unknown} AND NOT EXISTS (SELECT FROM {facts} AS f WHERE f.{column} = d.id)
+"""
+# By joins: an array of so many ids is searched from its beginning for each fact, once PostgreSQL
+# has chosen a plan for any array.
+_DELETE: Final = """
+    WITH chunk AS MATERIALIZED (
+        SELECT id FROM orphans WHERE place > %(begin)s AND place <= %(end)s
+    ),
+    used AS MATERIALIZED (
+        SELECT DISTINCT f.{column} AS id FROM {facts} AS f JOIN chunk ON chunk.id = f.{column}
+    ),
+    gone AS (
+        DELETE FROM {table} AS d
+        USING chunk
+        WHERE d.id = chunk.id AND NOT EXISTS (SELECT FROM used WHERE used.id = d.id)
+        RETURNING pg_column_size(ROW(d.*)) AS bytes
+    )
+    SELECT count(*), coalesce(sum(bytes), 0)::bigint FROM gone
+"""
+_COLUMNS: Final = {
+    **{dimension.table: dimension.fact_column for dimension in DIMENSIONS},
+    DATES: "dates_id",
+}
+
+
+def count_orphans(connection: Connection, account_id: int, until: object) -> dict[str, Deleted]:
+    """Count dimensions' rows to which at most an account's calls before a moment refer."""
+    counted = {}
+    for table in _COLUMNS:
+        row = connection.execute(
+            _compose(_COUNT, table), {"account_id": account_id, "until": until}
+        ).fetchone()
+        if row and row[0]:
+            counted[table] = Deleted(*row)
+    return counted
+
+
+def delete_orphans(connection: Connection) -> Iterator[tuple[str, Deleted | None]]:
+    """Delete rows that no fact refers to; yields what went of each dimension.
+
+    None in place of what went: loads left no gap to do it in; the next retention does.
+
+    Args:
+        connection: in autocommit mode.
+    """
+    for table in _COLUMNS:
+        with connection.transaction():
+            connection.execute("DROP TABLE IF EXISTS orphans")
+            found = connection.execute(_compose(_FIND, table)).rowcount
+        connection.execute("ANALYZE orphans")
+        for begin in range(0, found, _ROWS):
+            yield table, _delete(connection, table, begin)
+
+
+def _delete(connection: Connection, table: str, begin: int) -> Deleted | None:
+    places = {"begin": begin, "end": begin + _ROWS}
+    for attempt in range(_DELETE_ATTEMPTS):
+        try:
+            with connection.transaction():
+                connection.execute(_PATIENCE)
+                lock_transaction(connection, DIMENSIONS_LOCK)
+                # Before the rows go: a kill between must not leave loads with ids that are gone.
+                connection.execute(_COUNT_DELETION)
+                row = connection.execute(_compose(_DELETE, table), places).fetchone()
+                return Deleted(*row) if row else Deleted()
+        except psycopg.errors.LockNotAvailable:
+            if attempt + 1 < _DELETE_ATTEMPTS:
+                time.sleep(_PAUSE_SEC)
+    return None
+
+
+def _compose(statement: str, table: str) -> sql.Composed:
+    return sql.SQL(statement).format(
+        table=sql.Identifier(table),
+        facts=sql.Identifier(FACTS),
+        column=sql.Identifier(_COLUMNS[table]),
+        unknown=sql.Literal(UNKNOWN_ID),
+    )
+
+
+def vacuum_tables(connection: psycopg.Connection[Any], tables: Iterable[str]) -> None:
+    """Vacuum tables, and gather their statistics anew.
+
+    New rows get the room; what lies at a table's end goes back to the disk. A table that the role
+    may not vacuum is left out, by PostgreSQL itself.
+
+    Args:
+        connection: in autocommit mode.
+        tables: their names.
+    """
+    for table in tables:
+        connection.execute(sql.SQL("VACUUM (ANALYZE) {}").format(sql.Identifier(table)))

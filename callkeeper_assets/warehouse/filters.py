@@ -1,12 +1,6 @@
-"""Filters of a source: what one is, whether it makes sense, and its condition in DuckDB's SQL.
+"""A source's choice: the tables it loads, and the calls its filters let pass (DuckDB's SQL)."""
 
-A filter's field is a column of its table (for facts, of callkeeper_calls too: the same call), or
-a path in the raw call. A missing value equals nothing: `ne` and `not_in` hold for it, every other
-comparison does not. A date is a whole day of the source's zone, so that `le` takes that day in and
-`gt` leaves it out; a time without a zone is of the source's clock.
-"""
-
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
@@ -14,11 +8,11 @@ from difflib import get_close_matches
 from typing import Final, Literal, get_args
 from zoneinfo import ZoneInfo
 
+from callkeeper_assets.calls.fields import FIELDS_BY_PATH
 from callkeeper_assets.local_time import day_start
 from callkeeper_assets.privacy.numbers import hide_numbers
-from callkeeper_assets.warehouse.call_fields import FIELDS_BY_PATH
-from callkeeper_assets.warehouse.dimensions import CALLS, DATES, DIMENSIONS, FACTS
-from callkeeper_assets.warehouse.errors import FilterError
+from callkeeper_assets.warehouse.dimensions import ACCOUNTS, CALLS, DATES, DIMENSIONS, FACTS
+from callkeeper_assets.warehouse.records import FilterError, SelectionError
 from callkeeper_assets.warehouse.tables import SELECTABLE_TABLES, TABLES, ColumnType
 
 FilterOp = Literal[
@@ -344,3 +338,27 @@ def build_condition(table: str, filters: Sequence[Filter], zone: ZoneInfo) -> Co
         " AND ".join(part.sql for part in parts) or "true",
         tuple(value for part in parts for value in part.values),
     )
+
+
+def check_selection(tables: Collection[str]) -> tuple[str, ...]:
+    """Return the tables to load, in declared order, general_accounts among them.
+
+    Raises:
+        SelectionError: a table does not exist, or facts are chosen without what they need.
+    """
+    for name in tables:
+        if name not in SELECTABLE_TABLES:
+            close = get_close_matches(name, SELECTABLE_TABLES, n=1)
+            hint = f" Did you mean {close[0]}?" if close else ""
+            raise SelectionError(
+                f"There is no table {name!r} to choose.{hint} "
+                f"Allowed are: {', '.join(SELECTABLE_TABLES)}."
+            )
+    missing = [name for name in (CALLS, DATES) if name not in tables]
+    if FACTS in tables and missing:
+        raise SelectionError(
+            f"{FACTS} needs {' and '.join(missing)}: each of its rows points there. "
+            f"Add {' and '.join(missing)} to `tables`, or leave {FACTS} out."
+        )
+    chosen = {*tables, ACCOUNTS}
+    return tuple(name for name in SELECTABLE_TABLES if name in chosen)

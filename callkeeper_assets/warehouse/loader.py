@@ -1,10 +1,10 @@
-"""Loads days of raw calls into the star schema.
+"""Loads days of raw calls into the star schema: a batch of days is one transaction.
 
-Days are taken in batches; a batch commits as one transaction, so a day is replaced whole or not at
-all. While PostgreSQL merges one batch, the next is transformed in a second thread; memory holds
-two batches, however long the period. Where days are long in coming, a batch is merged meanwhile.
+Days come one by one, from one source or several, and are grouped; each batch is transformed in
+DuckDB, compared with what is stored, and only the difference is written.
 """
 
+import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
@@ -14,50 +14,153 @@ from functools import partial
 from typing import Final, Self
 
 import duckdb
+import pyarrow as pa
 
-from callkeeper_assets.raw.days import Day
-from callkeeper_assets.warehouse.account_row import (
+from callkeeper_assets.calls.store import Day
+from callkeeper_assets.local_time import split_day
+from callkeeper_assets.warehouse.call_sql import plan_load
+from callkeeper_assets.warehouse.dimension_rows import DimensionRows
+from callkeeper_assets.warehouse.filters import Filter, check_selection
+from callkeeper_assets.warehouse.guard import find_refusal
+from callkeeper_assets.warehouse.load_log import (
     AccountRow,
+    LogHead,
     find_account,
     find_account_id,
+    read_newest_fetches,
     update_account,
+    write_days,
+    write_failure,
+    write_log,
 )
-from callkeeper_assets.warehouse.batch_counts import (
+from callkeeper_assets.warehouse.merge import (
+    Change,
+    Merger,
     NewRows,
     count_batch,
     count_new_rows,
     credit_account,
 )
-from callkeeper_assets.warehouse.batches import group_days
-from callkeeper_assets.warehouse.call_sql import plan_load
-from callkeeper_assets.warehouse.dimension_rows import DimensionRows
-from callkeeper_assets.warehouse.filters import Filter
-from callkeeper_assets.warehouse.guard import find_refusal
-from callkeeper_assets.warehouse.joint_batch import JointBatch, Part, part_counts
-from callkeeper_assets.warehouse.load_log import (
-    LogHead,
-    read_newest_fetches,
-    write_days,
-    write_failure,
-    write_log,
-)
-from callkeeper_assets.warehouse.merge import Change, Merger
 from callkeeper_assets.warehouse.migrate import ensure_schema
-from callkeeper_assets.warehouse.records import (
-    Account,
-    Guard,
-    LoadedDay,
-    Origin,
-    RefusedDay,
-)
-from callkeeper_assets.warehouse.selection import check_selection
+from callkeeper_assets.warehouse.records import Account, Guard, LoadedDay, Origin, RefusedDay
 from callkeeper_assets.warehouse.session import Session
-from callkeeper_assets.warehouse.transform import (
-    Batch,
-    Transformer,
-    open_duckdb,
-    segment_table,
-)
+from callkeeper_assets.warehouse.transform import Batch, Transformer, open_duckdb, segment_table
+
+# Of one transaction: enough that its fixed costs vanish, few enough that two fit into memory.
+_BATCH_CALLS: Final = 20_000
+_BATCH_DAYS: Final = 31
+# Reading a day that is there already takes a fraction of it.
+_LONG_SEC: Final = 0.05
+
+
+def group_days(
+    days: Iterable[Day], most_calls: int = _BATCH_CALLS
+) -> Iterator[tuple[datetime, list[Day]]]:
+    """Group days, as they come, into those of one transaction.
+
+    Where a day was long in coming an empty group comes first: there is time for something else.
+
+    Args:
+        days: read lazily, a day ahead of the group that is yielded.
+        most_calls: of one group; a day that has more is a group of its own.
+
+    Returns:
+        Each group, and when the first of its days was asked for: what is loaded after that may not
+        be in them.
+    """
+    group: list[Day] = []
+    calls, since = 0, time.monotonic()
+    asked_at = group_asked_at = datetime.now(UTC)
+    for day in days:
+        if time.monotonic() - since > _LONG_SEC:
+            yield asked_at, []
+        if group and (calls + len(day) > most_calls or len(group) == _BATCH_DAYS):
+            yield group_asked_at, group
+            group, calls, group_asked_at = [], 0, asked_at
+        group.append(day)
+        calls += len(day)
+        since, asked_at = time.monotonic(), datetime.now(UTC)
+    if group:
+        yield group_asked_at, group
+
+
+_FRAME: Final = "part_frame"
+
+
+@dataclass(frozen=True)
+class Part:
+    """Calls of one source, each on one of the days."""
+
+    account: Account
+    days: Sequence[Day]
+
+
+class JointBatch:
+    """The calls of several parts of one time zone.
+
+    Attributes:
+        days: of all parts, each once; what is transformed.
+    """
+
+    def __init__(self, duck: duckdb.DuckDBPyConnection, parts: Sequence[Part]) -> None:
+        self._duck = duck
+        self._parts = parts
+        by_day: dict[date, list[pa.Table]] = {}
+        places: list[int] = []
+        ids: list[int] = []
+        for place, day in _walk(parts):
+            first, count = len(ids), day.calls.num_rows
+            numbers = pa.array(range(first, first + count), pa.int64())
+            by_day.setdefault(day.day, []).append(day.calls.set_column(0, "call_id", numbers))
+            places += [place] * count
+            ids += day.calls["call_id"].to_pylist()
+        self.days = [Day(day, pa.concat_tables(by_day[day])) for day in sorted(by_day)]
+        numbered = {
+            "number": pa.array(range(len(ids)), pa.int64()),
+            "place": pa.array(places, pa.int32()),
+            "own_id": pa.array(ids, pa.int64()),
+        }
+        duck.register("numbered", pa.table(numbered))
+
+    def show(self, joint: Batch) -> None:
+        """Make `frame` the whole batch; a day in it is a day of a part: (place, day)."""
+        self._duck.execute(
+            "CREATE OR REPLACE TEMP VIEW frame AS SELECT joint.* REPLACE ((place, day) AS day) "
+            f"FROM {joint.frame} AS joint JOIN numbered ON number = call_id"
+        )
+
+    def take_apart(self, joint: Batch) -> Iterator[Batch]:
+        """Yield each part's batch, which must be merged before the next one is taken."""
+        for place, part in enumerate(self._parts):
+            self._duck.execute(
+                f"CREATE OR REPLACE TABLE {_FRAME} AS SELECT joint.* REPLACE (own_id AS call_id) "
+                f"FROM {joint.frame} AS joint JOIN numbered ON number = call_id WHERE place = ?",
+                [place],
+            )
+            zone = part.account.time_zone
+            yield Batch(
+                fetched_at={day.day: day.fetched_at for day in part.days},
+                frame=_FRAME,
+                segments=[one for day in part.days for one in split_day(day.day, zone)],
+            )
+
+
+def part_counts(
+    counts: Mapping[str, Iterable[tuple[tuple[int, date], int]]], places: int
+) -> list[dict[str, list[tuple[date, int]]]]:
+    """Take counts by table and a part's day apart, as `JointBatch.show` joined them."""
+    by_place: list[dict[str, list[tuple[date, int]]]] = [{} for _ in range(places)]
+    for table, rows in counts.items():
+        for (place, day), count in rows:
+            by_place[place].setdefault(table, []).append((day, count))
+    return by_place
+
+
+def _walk(parts: Sequence[Part]) -> Iterator[tuple[int, Day]]:
+    for place, part in enumerate(parts):
+        for day in part.days:
+            yield place, day
+
 
 _DEFAULT_GUARD: Final = Guard()
 _NOBODY: Final = 0

@@ -1,12 +1,9 @@
-"""The books, declared: what was loaded, received and found to differ.
-
-`account_id` is in every key: the column by which Citus would distribute them.
-"""
+"""Tables of what was loaded, received, found to differ, reported and erased, declared."""
 
 from typing import Final
 
-from callkeeper_assets.warehouse.call_tables import ACCOUNT_ID
 from callkeeper_assets.warehouse.schema import Column, Table
+from callkeeper_assets.warehouse.star import ACCOUNT_ID
 
 CALLKEEPER_LOADS: Final = Table(
     name="callkeeper_loads",
@@ -262,5 +259,213 @@ CALLKEEPER_LOST_WEBHOOKS: Final = Table(
         Column("is_held", "boolean", "Whether the inbox holds it all the same", nullable=False),
         Column("found_at", "timestamp with time zone", "When it was found first", nullable=False),
         Column("run_id", "text", "The run that found it first", nullable=False),
+    ),
+)
+
+
+_REPORT: Final = Column("report", "text", "The report's name in `defs.yaml`", nullable=False)
+_DAY: Final = Column("day", "date", "The day, in the source's time zone", nullable=False)
+_CALL_ID: Final = Column("call_id", "bigint", "The call's id in CallKeeper", nullable=False)
+
+CALLKEEPER_REPORTS: Final = Table(
+    name="callkeeper_reports",
+    role="report",
+    grain="report × call",
+    key=("account_id", "report", "call_id"),
+    description="Custom reports without a structure: the fields asked for, as JSON.",
+    columns=(
+        ACCOUNT_ID,
+        _REPORT,
+        _CALL_ID,
+        Column("called_at", "timestamp with time zone", "When it was called", nullable=False),
+        Column("data", "jsonb", "The fields under their names; missing ones null", nullable=False),
+        Column(
+            "loaded_at",
+            "timestamp with time zone",
+            "When a value of this row last changed",
+            nullable=False,
+        ),
+        Column("day", "date", "The day whose raw calls had it", nullable=False, is_internal=True),
+    ),
+)
+
+CALLKEEPER_REJECTS: Final = Table(
+    name="callkeeper_rejects",
+    role="log",
+    grain="report × row × column that does not fit",
+    key=("account_id", "report", "day", "table_name", "call_id", "position", "column_name"),
+    description=(
+        "Values that kept rows out of a report's table, as of the day's last load; a day's rejects "
+        "are replaced with its rows."
+    ),
+    columns=(
+        ACCOUNT_ID,
+        _REPORT,
+        _DAY,
+        Column("table_name", "text", "The table without the row", nullable=False),
+        _CALL_ID,
+        Column(
+            "position",
+            "integer",
+            "Which of the call's rows of the table, from 1; 0 if `rows` itself failed",
+            nullable=False,
+        ),
+        Column(
+            "column_name",
+            "text",
+            "The column whose value does not fit; empty if it is the row as a whole",
+            nullable=False,
+        ),
+        Column("value", "text", "The value as JSON, its first 1,000 characters; NULL if none"),
+        Column("reason", "text", "Why it does not fit", nullable=False),
+        Column("run_id", "text", "The run that found it first", nullable=False),
+    ),
+)
+
+CALLKEEPER_REPORT_TABLES: Final = Table(
+    name="callkeeper_report_tables",
+    role="log",
+    grain="table",
+    key=("table_name",),
+    description=(
+        "The tables that reports have made. A report writes to no other: not to one that was there "
+        "before it, whatever its name."
+    ),
+    columns=(
+        Column("table_name", "text", "The table, in the same schema", nullable=False),
+        Column("made_by", "text", "`source/report` that asked for it first", nullable=False),
+        Column("made_at", "timestamp with time zone", "When it was made", nullable=False),
+    ),
+)
+
+CALLKEEPER_REPORT_DAYS: Final = Table(
+    name="callkeeper_report_days",
+    role="log",
+    grain="report × day",
+    key=("account_id", "report", "day"),
+    description=(
+        "The days that each report is built for, and from which definition: what says which days "
+        "its next refresh builds again."
+    ),
+    columns=(
+        ACCOUNT_ID,
+        _REPORT,
+        _DAY,
+        Column("definition", "text", "Digest of the report's definition", nullable=False),
+        Column("calls", "integer", "Calls that its filters let pass", nullable=False),
+        Column("built_at", "timestamp with time zone", "When it was last built", nullable=False),
+    ),
+)
+
+CALLKEEPER_REPORT_FIELDS: Final = Table(
+    name="callkeeper_report_fields",
+    role="log",
+    grain="report × field",
+    key=("account_id", "report", "field"),
+    description=(
+        "Fields of raw calls that the API's documentation does not name, as a report's loads met "
+        "them: on every other day than its first a field is known."
+    ),
+    columns=(
+        ACCOUNT_ID,
+        _REPORT,
+        Column("field", "text", "Its path in the raw call", nullable=False),
+        Column(
+            "day", "date", "The first day loaded that had it; NULL: the report's first day of all"
+        ),
+    ),
+)
+
+
+CALLKEEPER_FORGOTTEN_CALLS: Final = Table(
+    name="callkeeper_forgotten_calls",
+    role="log",
+    grain="call",
+    key=("account_id", "call_id"),
+    description=(
+        "Calls whose client was forgotten: whoever tells of such a call again, the person is taken "
+        "out of it before it is written."
+    ),
+    columns=(
+        ACCOUNT_ID,
+        Column(
+            "call_id",
+            "bigint",
+            "The call's id in CallKeeper; negative for a record of raw calls that has none",
+            nullable=False,
+        ),
+        Column(
+            "scope",
+            "text",
+            "`client`: the call was the client's, nothing of the client is left in it; `mention`: "
+            "the number stood in a text of the call, no number is left in its texts",
+            nullable=False,
+        ),
+        Column("day", "date", "The call's day; NULL if no raw call and no row told it"),
+        Column("request_id", "text", "The request, as in callkeeper_erasures", nullable=False),
+        Column("forgotten_at", "timestamp with time zone", "When it was noted", nullable=False),
+    ),
+)
+
+CALLKEEPER_ERASURES: Final = Table(
+    name="callkeeper_erasures",
+    role="log",
+    grain="request × source",
+    key=("account_id", "request_id"),
+    description="The requests to forget a client, for each source that was searched; no number.",
+    columns=(
+        ACCOUNT_ID,
+        Column("request_id", "text", "The request; runs of the load log name it", nullable=False),
+        Column("requested_at", "timestamp with time zone", "When it was begun", nullable=False),
+        Column(
+            "finished_at",
+            "timestamp with time zone",
+            "When all of it was erased; NULL while it is not: `callkeeper forget` ends it",
+        ),
+        Column("found", "jsonb", "What was found, by place: rows, calls, payloads", nullable=False),
+        Column("reference", "text", "On whose word, as `--reference` says; NULL if nobody said"),
+        Column(
+            "number_hash",
+            "text",
+            "The keyed hash of the number's last nine digits, see `callkeeper erasures`",
+        ),
+        Column(
+            "verified_at",
+            "timestamp with time zone",
+            "When everything was last searched for these digits, apart from what erases by them",
+        ),
+        Column(
+            "left_over",
+            "jsonb",
+            "Where they were found then, by place; {} if nowhere, NULL if nobody has looked",
+        ),
+    ),
+)
+
+CALLKEEPER_PRIVACY_SETTINGS: Final = Table(
+    name="callkeeper_privacy_settings",
+    role="log",
+    grain="source × change of its privacy settings",
+    key=("account_id", "used_from"),
+    description=(
+        "The privacy settings under which calls were written, from when on; a source that always "
+        "kept everything has no row."
+    ),
+    columns=(
+        ACCOUNT_ID,
+        Column(
+            "used_from",
+            "timestamp with time zone",
+            "When calls were first written so",
+            nullable=False,
+        ),
+        Column(
+            "setting", "text", "The settings; of a key only what tells it apart", nullable=False
+        ),
+        Column(
+            "applied_at",
+            "timestamp with time zone",
+            "When older calls were brought to it, or began with it; NULL if they were not",
+        ),
     ),
 )

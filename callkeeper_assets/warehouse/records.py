@@ -1,7 +1,4 @@
-"""What goes into a load and what comes out of it, as frozen records.
-
-Used by the loader and by whoever calls it; imports nothing heavy.
-"""
+"""What goes into a load and what comes out of it, and what goes wrong in the warehouse."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -133,3 +130,41 @@ class RefusedDay:
     day: date
     reason: str
     is_outdated: bool = False
+
+
+class WarehouseError(Exception):
+    """The warehouse could not do what was asked."""
+
+
+class SchemaError(WarehouseError):
+    """The database's schema is not this program's: abort, a person has to act."""
+
+
+class BadDataError(WarehouseError):
+    """What was to be loaded breaks the loader's contract: abort, asking again does not help."""
+
+
+class NotJsonCallError(BadDataError):
+    """A call of the raw calls is no JSON."""
+
+    def __init__(self, day: date, call_id: int) -> None:
+        super().__init__(
+            f"The raw calls of {day} hold one that is not JSON (call {call_id}). Load the day "
+            f"again from the source."
+        )
+
+
+class UnavailableError(WarehouseError):
+    """The database did not answer, or ended the work: try again later."""
+
+
+class DuplicateRowError(WarehouseError):
+    """A row of this key exists by now: another load made it; look again."""
+
+
+class SelectionError(WarehouseError):
+    """The chosen tables do not go together, or one does not exist: correct the configuration."""
+
+
+class FilterError(WarehouseError):
+    """A filter names an unknown field, or compares it with something that does not fit."""

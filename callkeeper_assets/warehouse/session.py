@@ -1,8 +1,4 @@
-"""One connection to PostgreSQL that speaks Arrow both ways (ADBC): statements, queries, COPY.
-
-Values are bound as Arrow arrays, so that a list of 20,000 keys is one parameter. `pyarrow` imports
-pandas the first time it makes an array, which processes of ours prevent (`memory.skip_pandas`).
-"""
+"""One connection to PostgreSQL that speaks Arrow both ways (ADBC): statements, queries, COPY."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -13,11 +9,11 @@ from typing import Any, Final, Self, TypeAlias
 import pyarrow as pa
 from adbc_driver_postgresql import dbapi
 
-from callkeeper_assets.database import build_conninfo, explain_failure
-from callkeeper_assets.database.locks import CALLS_LOCK, DIMENSIONS_LOCK, check_locks
-from callkeeper_assets.database.settings import SET_NEWER
+from callkeeper_assets.postgres import build_conninfo, explain_failure
+from callkeeper_assets.postgres.locks import CALLS_LOCK, DIMENSIONS_LOCK, check_locks
+from callkeeper_assets.postgres.url import SET_NEWER
 from callkeeper_assets.privacy.numbers import erase_numbers
-from callkeeper_assets.warehouse.errors import (
+from callkeeper_assets.warehouse.records import (
     BadDataError,
     DuplicateRowError,
     SchemaError,

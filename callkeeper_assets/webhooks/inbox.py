@@ -1,35 +1,215 @@
 """The inbox in the database, as the receiver uses it: many payloads in one statement.
 
-Any failure closes the connections and is an `InboxAwayError`: whether the last transaction was
-committed is then unknown, and does not matter, since storing a delivery again changes nothing.
+Its connections are taken for a while, and given up all at once when one is lost. What may be
+written of a payload: its source's rule is applied, and forgotten persons are taken out, before it
+is kept.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import re
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import accumulate
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Self, TypeVar
 
+import msgspec
 import psycopg
 from msgspec.structs import replace
 from psycopg.errors import LockNotAvailable
 
-from callkeeper_assets.database import DatabaseError, connect, database_url, describe
-from callkeeper_assets.privacy.rewriting import Eraser, Scope
-from callkeeper_assets.privacy.rule import Rule
-from callkeeper_assets.privacy.settings import note_setting
-from callkeeper_assets.warehouse.accounts import FIND_ACCOUNTS, MAKE_ACCOUNT
-from callkeeper_assets.warehouse.errors import WarehouseError
-from callkeeper_assets.warehouse.migrate import ensure_schema
-from callkeeper_assets.webhooks.connections import (
-    STATEMENT_MS,
-    Connection,
-    Connections,
-    waiting_for_locks,
+from callkeeper_assets.postgres import (
+    DatabaseError,
+    build_conninfo,
+    connect,
+    database_url,
+    describe,
 )
-from callkeeper_assets.webhooks.delivery import Delivery
+from callkeeper_assets.postgres.url import SET_NEWER
+from callkeeper_assets.privacy.numbers import erase_numbers
+from callkeeper_assets.privacy.rewriting import Eraser, NotJsonError, Protector, Scope
+from callkeeper_assets.privacy.rule import Rule
+from callkeeper_assets.warehouse.accounts import FIND_ACCOUNTS, MAKE_ACCOUNT
+from callkeeper_assets.warehouse.migrate import ensure_schema
+from callkeeper_assets.warehouse.privacy_settings import note_setting
+from callkeeper_assets.warehouse.records import WarehouseError
 from callkeeper_assets.webhooks.inbox_queries import read_sql
-from callkeeper_assets.webhooks.protection import erase_body
+from callkeeper_assets.webhooks.payload import (
+    Delivery,
+    Format,
+    UnreadableError,
+    read_document,
+    read_event,
+)
+
+# A sender waits meanwhile, and local disk is near.
+STATEMENT_MS: Final = 4_000
+_SETTINGS: Final = {
+    "synchronous_commit": "on",
+    "statement_timeout": str(STATEMENT_MS),
+    # A run that processes a payload holds its row for as long as it takes.
+    "lock_timeout": "100",
+    # A plan that was made while the inbox was empty, and is kept for the connection, must not read
+    # all of it for each payload when it has grown.
+    "enable_seqscan": "off",
+}
+
+Connection = psycopg.AsyncConnection[tuple[Any, ...]]
+
+
+async def _open(url: str) -> Connection:
+    connection = await psycopg.AsyncConnection.connect(
+        build_conninfo(url, application_name="callkeeper webhooks"), autocommit=True
+    )
+    try:
+        await connection.execute(SET_NEWER)
+        for setting in _SETTINGS.items():
+            await connection.execute("SELECT set_config(%s, %s, false)", setting)
+    except BaseException:
+        await connection.close()
+        raise
+    return connection
+
+
+@asynccontextmanager
+async def waiting_for_locks(connection: Connection) -> AsyncIterator[None]:
+    """Run statements in a transaction that waits for locks as long as a statement may take."""
+    async with connection.transaction():
+        await connection.execute("SET LOCAL lock_timeout = 0")
+        yield
+
+
+class Connections:
+    """As many as can be taken at once; who wants one more waits for one to come back.
+
+    They are taken in turn, so that none is unused for long.
+
+    Attributes:
+        accounts: by name, of the database that they lead to.
+    """
+
+    def __init__(self) -> None:
+        self.accounts: dict[str, int] = {}
+        self._idle: deque[Connection] = deque()
+        self._free = asyncio.Semaphore(0)
+        self._is_given_up = False
+
+    @classmethod
+    async def open(cls, url: str, number: int) -> Self:
+        """Open so many; if one cannot be opened, none stays open.
+
+        Raises:
+            psycopg.Error: The database is not there.
+        """
+        opened = cls()
+        try:
+            for _ in range(number):
+                opened._give_back(await _open(url))
+        except BaseException:
+            await opened.give_up()
+            raise
+        return opened
+
+    @asynccontextmanager
+    async def take(self) -> AsyncIterator[Connection]:
+        """Lend one; it is closed if all were given up before."""
+        await self._free.acquire()
+        connection = self._idle.popleft()
+        try:
+            yield connection
+        finally:
+            # First, so that nothing keeps those who wait for it waiting.
+            self._give_back(connection)
+            if self._is_given_up:
+                await connection.close()
+
+    async def give_up(self) -> None:
+        """Close all: at once, or when they come back."""
+        self._is_given_up = True
+        for connection in tuple(self._idle):
+            await connection.close()
+
+    def _give_back(self, connection: Connection) -> None:
+        self._idle.append(connection)
+        self._free.release()
+
+
+# Digits in a way that no pattern looks for: half of another encoding, or escaped one by one.
+_OPAQUE: Final = re.compile(rb"\x00|\\u003[0-9]|%3[0-9]")
+_DIGIT: Final = re.compile(rb"[0-9]")
+
+_encode = msgspec.json.Encoder().encode
+
+
+def protect_delivery(
+    delivery: Delivery, protector: Protector, fields: Mapping[str, str]
+) -> Delivery:
+    """Return a payload as it may be written.
+
+    Args:
+        delivery: As received.
+        protector: Applies the source's rule; it must know `fields`.
+        fields: By path in a raw call, the name under which this account sends the value.
+    """
+    if not protector.rule.is_active:
+        return delivery
+    after = None
+    if delivery.reason is None:
+        after = _protect_document(delivery.format, delivery.body, protector)
+    if after is None:
+        return replace(delivery, body=protect_unreadable(delivery.body, protector))
+    event = read_event(read_document("json", after), fields)
+    return replace(delivery, format="json", body=after, event=event)
+
+
+def protect_body(form: Format, body: bytes, protector: Protector) -> tuple[Format, bytes]:
+    """As `protect_delivery`, of a body that is stored already."""
+    if not protector.rule.is_active:
+        return form, body
+    after = _protect_document(form, body, protector)
+    return (form, protect_unreadable(body, protector)) if after is None else ("json", after)
+
+
+def _protect_document(form: Format, body: bytes, protector: Protector) -> bytes | None:
+    try:
+        return protector.protect(_encode(read_document(form, body)))
+    except (UnreadableError, NotJsonError):
+        return None
+
+
+def read_as_json(form: Format, body: bytes) -> bytes | None:
+    """Return a body's document as JSON, whatever it came as; None if it is no document."""
+    try:
+        return _encode(read_document(form, body))
+    except UnreadableError:
+        return None
+
+
+def protect_unreadable(body: bytes, protector: Protector) -> bytes:
+    """Return a body that is no call without anything that looks like a number or an address."""
+    if _OPAQUE.search(body):
+        return _DIGIT.sub(b"*", body)
+    text = body.decode("utf-8", "surrogateescape")
+    return protector.protect_unreadable(text).encode("utf-8", "surrogateescape")
+
+
+def erase_body(form: Format, body: bytes, eraser: Eraser, scope: Scope) -> tuple[Format, bytes]:
+    """Return the format and the body of what is left of a forgotten call's payload."""
+    try:
+        after = eraser.erase(_encode(read_document(form, body)), scope)
+    except (UnreadableError, NotJsonError):
+        return form, erase_unreadable(body)
+    return "json", after
+
+
+def erase_unreadable(body: bytes) -> bytes:
+    """Return a body that is no call without anything that could be a phone number."""
+    if _OPAQUE.search(body):
+        return _DIGIT.sub(b"*", body)
+    text = body.decode("utf-8", "surrogateescape")
+    return erase_numbers(text).encode("utf-8", "surrogateescape")
+
 
 # So many groups are stored at the same time: while one waits for its commit, another is sent.
 STORES_AT_ONCE: Final = 2

@@ -1,19 +1,40 @@
-"""The inbox as processing sees it: what waits, what is known of a call, what came of it.
+"""What waits in the inbox, and the last word of webhooks on each call.
 
-Arrow both ways, over the loader's connection: verdicts are written in the transaction that loads
-the calls. What the receiver stores, `inbox` writes.
+Of a call's payloads a final status outranks one that can change, then the newest coming counts.
+Calls that only webhooks have told of are read here for reports, too; nothing is written for these.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import date, datetime
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
 from typing import Final, Literal
 
 import pyarrow as pa
 
+from callkeeper_assets.calls.store import (
+    Day,
+    MissingDayError,
+    RawStore,
+    UnreadableDayError,
+    build_table,
+)
+from callkeeper_assets.config.source import Source
+from callkeeper_assets.local_time import day_start
+from callkeeper_assets.privacy.rewriting import Eraser, NotJsonError, Scope
+from callkeeper_assets.warehouse.forgotten_calls import read_forgotten_of
+from callkeeper_assets.warehouse.load_log import find_account_id
 from callkeeper_assets.warehouse.session import MOMENT, Session
-from callkeeper_assets.webhooks.delivery import digest_of
-from callkeeper_assets.webhooks.document import Format
+from callkeeper_assets.webhooks.inbox import erase_body
+from callkeeper_assets.webhooks.payload import Format, digest_of
+from callkeeper_assets.webhooks.raw_call import (
+    OVER,
+    PROCESSING,
+    RawCall,
+    UnusablePayloadError,
+    build_raw_call,
+    normalise_event,
+)
 
 _COLUMNS: Final = "id, received_at, came_at, event, call_id, format, body"
 # Bodies that are in memory at once, of one source: payloads of up to a mebibyte are let in.
@@ -220,3 +241,171 @@ def _read(found: pa.Table) -> list[Row]:
         Row(*values)
         for values in zip(*(column.to_pylist() for column in found.columns), strict=True)
     ]
+
+
+# How much a payload says of the call's end; by its event alone where it names no status.
+_CAN_CHANGE, _UNKNOWN, _FINAL = range(3)
+_RANKS: Final[Mapping[str | None, int]] = {OVER: _FINAL, PROCESSING: _CAN_CHANGE}
+
+TOLD_BY_SOURCE: Final = "the source's own record of this call is there"
+TOO_LATE: Final = "the source did not show this call within the grace period"
+
+
+def _weigh(call: RawCall) -> tuple[int, datetime, int]:
+    if call.is_final is None:
+        rank = _RANKS.get(normalise_event(call.event), _UNKNOWN)
+    else:
+        rank = _FINAL if call.is_final else _CAN_CHANGE
+    return rank, call.came_at, call.row_id
+
+
+def group_by_call(calls: Iterable[RawCall]) -> list[list[RawCall]]:
+    """Group what payloads tell by call; the last word on the call comes first."""
+    by_call: dict[int, list[RawCall]] = {}
+    for call in calls:
+        by_call.setdefault(call.call_id, []).append(call)
+    return [sorted(group, key=_weigh, reverse=True) for group in by_call.values()]
+
+
+def leave_to_source(
+    call: RawCall, answered: Collection[int], stay_from: datetime | None
+) -> str | None:
+    """Say why a call is left to an answer of the source; None if only webhooks can tell of it.
+
+    Args:
+        call: on the answer's day.
+        answered: ids of the calls that are in the answer.
+        stay_from: calls before it could have been in it; None if all could have.
+    """
+    if call.call_id in answered:
+        return TOLD_BY_SOURCE
+    return TOO_LATE if stay_from is not None and call.called_at < stay_from else None
+
+
+@dataclass(frozen=True)
+class Teller:
+    """Reads what payloads of one source tell, without the persons that were forgotten.
+
+    The receiver takes these out of what it stores; here is what came before it knew.
+
+    Attributes:
+        fields: By path in a raw call, the name under which this account sends the value.
+        scopes: What is left of each forgotten call, by its id.
+    """
+
+    session: Session
+    account_id: int
+    fields: Mapping[str, str]
+    scopes: Mapping[int, Scope]
+
+    @classmethod
+    def open(cls, session: Session, account_id: int, fields: Mapping[str, str]) -> "Teller":
+        """Read which calls of a source were forgotten."""
+        return cls(session, account_id, fields, read_forgotten_of(session, account_id))
+
+    def read_call(self, row: Row) -> RawCall:
+        """Read a stored payload.
+
+        Raises:
+            UnusablePayloadError: It can be no call.
+        """
+        call = build_raw_call(row.format, row.body, self.fields)
+        payload = call.payload
+        scope = self.scopes.get(call.call_id)
+        if scope is not None:
+            try:
+                payload = Eraser().erase(payload, scope)
+            except NotJsonError:
+                payload = b"{}"
+        return replace(call, payload=payload, row_id=row.id, came_at=row.came_at)
+
+    def erase_bodies(self, rows: Iterable[Row]) -> None:
+        """Take the person out of the inbox where payloads of forgotten calls came in clear."""
+        for row in rows:
+            scope = self.scopes.get(row.call_id) if row.call_id is not None else None
+            if scope is None:
+                continue
+            form, body = erase_body(row.format, row.body, Eraser(self.fields), scope)
+            if (form, body) != (row.format, row.body):
+                write_body(self.session, self.account_id, row.id, form, body)
+
+
+# A webhook does not come before its call, but clocks differ.
+_EARLIEST: Final = timedelta(hours=1)
+
+
+def add_told_calls(url: str, source: Source, day: Day) -> Day:
+    """Return a day, as it was fetched, with the calls that only webhooks have told of.
+
+    Args:
+        url: of the database.
+        source: takes webhooks or not.
+        day: of raw calls.
+
+    Raises:
+        DatabaseError: it cannot be reached.
+        UnavailableError: it went away.
+    """
+    stay_from = source.account.webhooks_stay_from(day.fetched_at)
+    first, last = day.day, day.day + timedelta(days=1)
+    start, end = (day_start(one, source.time_zone) for one in (first, last))
+    if source.webhook is None or stay_from is None or stay_from >= end:
+        return day
+    # Without an end, each day of years that a refresh left within its grace would cost a look at
+    # all that ever came after it. What comes even later has the next refresh read the day again.
+    came = (start - _EARLIEST, end + source.webhook.grace)
+    known = set(day.call_ids)
+    told = [
+        call
+        for call in _read_last_words(url, source, *came)
+        if start <= call.called_at < end and leave_to_source(call, known, stay_from) is None
+    ]
+    if not told:
+        return day
+    import pyarrow as pa  # noqa: PLC0415 -- most sources take no webhooks
+
+    added = build_table(
+        [call.call_id for call in told],
+        [int(call.called_at.timestamp()) for call in told],
+        [call.payload for call in told],
+    )
+    tables = [day.calls.select(added.column_names), added]
+    both = pa.concat_tables(tables, promote_options="permissive")
+    return replace(day, calls=both.sort_by([("called_at", "ascending"), ("call_id", "ascending")]))
+
+
+def read_days_of_reports(
+    url: str, store: RawStore, source: Source, days: Sequence[date], unreadable: dict[date, str]
+) -> Iterator[Day]:
+    """Read the days' calls; put days whose raw calls cannot be read into `unreadable`, with why.
+
+    The one place where a report's calls come from: raw calls, and what only webhooks told of yet.
+    """
+    for day in days:
+        problem = source.find_retention_problem(day)
+        if problem:
+            unreadable[day] = problem
+            continue
+        try:
+            yield add_told_calls(url, source, store.read(source.name, day))
+        except MissingDayError:
+            unreadable[day] = ""
+        except UnreadableDayError as error:
+            unreadable[day] = str(error)
+
+
+def _read_last_words(
+    url: str, source: Source, since: datetime, until: datetime
+) -> Iterator[RawCall]:
+    assert source.webhook is not None  # noqa: S101 -- its calls stay for no time otherwise
+    calls: list[RawCall] = []
+    with Session(url) as session:
+        account_id = find_account_id(session, source.account)
+        if account_id is None:
+            return
+        teller = Teller.open(session, account_id, source.webhook.fields)
+        for row in read_received(session, account_id, since, until):
+            with suppress(UnusablePayloadError):
+                calls.append(teller.read_call(row))
+    for words in group_by_call(calls):
+        yield words[0]

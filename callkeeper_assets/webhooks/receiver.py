@@ -1,18 +1,22 @@
-"""What the receiver does with a request: a webhook is let in, read and kept, and noted.
+"""What the receiver does with a request: it is let in, read, kept, answered and noted.
 
-`webhook_protocol` brings the webhooks; `/health` and `/metrics` are Starlette's. An unknown source,
-a source without token and a wrong token get one answer.
+Whom a URL lets in takes the same time to say, whoever asks with whatever token. The access log has
+a line a request, without URL, token or anything of the body.
 """
 
 import asyncio
 import contextlib
+import hmac
+import logging
+import os
+import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, TextIO
 
 import psycopg
 from starlette.applications import Starlette
@@ -21,19 +25,123 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from callkeeper_assets.database import DatabaseError, database_url
-from callkeeper_assets.webhooks.access_log import AccessLog
-from callkeeper_assets.webhooks.delivery import number_receipts
-from callkeeper_assets.webhooks.gate import Gate, Sender
+from callkeeper_assets.config.errors import MissingSecretError
+from callkeeper_assets.config.source import Source
+from callkeeper_assets.postgres import DatabaseError, database_url
+from callkeeper_assets.privacy.redaction import register_secret
+from callkeeper_assets.privacy.rewriting import Protector
+from callkeeper_assets.privacy.rule import Rule
+from callkeeper_assets.webhooks.inbox import protect_delivery
 from callkeeper_assets.webhooks.inbox_queries import (
     HintedDay,
     Waiting,
     list_hinted_days,
     list_waiting,
 )
-from callkeeper_assets.webhooks.intake import Intake
-from callkeeper_assets.webhooks.metrics import Metrics
-from callkeeper_assets.webhooks.payload import read_delivery
+from callkeeper_assets.webhooks.intake import Intake, Metrics
+from callkeeper_assets.webhooks.payload import Delivery, number_receipts, read_delivery
+
+_PAUSE_SEC: Final = 0.25
+
+
+class AccessLog:
+    """Writes to standard error, or to a stream given."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = stream or sys.stderr
+        self._lines: list[str] = []
+        self._is_due = False
+        self._shown_ms = 0
+        self._shown = ""
+
+    def write(self, source: str, status: int, size: int, seconds: float) -> None:
+        """Note a request; `source` is empty if it was not let in."""
+        now_ms = int(1000 * time.time())
+        if now_ms != self._shown_ms:
+            # Most of a line's cost, and the same for all that are answered together.
+            self._shown_ms = now_ms
+            second, part_ms = divmod(now_ms, 1000)
+            shown = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+            self._shown = f"{shown}.{part_ms:03d}Z"
+        self._lines.append(
+            f"{self._shown} {source or '-'} {status} {size} B {1000 * seconds:.1f} ms\n"
+        )
+        if not self._is_due:
+            self._is_due = True
+            asyncio.get_running_loop().call_later(_PAUSE_SEC, self.flush)
+
+    def flush(self) -> None:
+        """Write what was noted."""
+        self._is_due = False
+        lines, self._lines = self._lines, []
+        # A log on a full disk is no reason to take no more webhooks.
+        with contextlib.suppress(OSError):
+            self._stream.write("".join(lines))
+            self._stream.flush()
+
+
+_logger = logging.getLogger(__name__)
+
+# Stands for the token of a source that does not exist.
+_NOBODYS: Final = os.urandom(32)
+
+
+@dataclass(frozen=True)
+class Sender:
+    """A source that may send webhooks.
+
+    Attributes:
+        fields: By path in a raw call, the name under which its account sends the value.
+    """
+
+    name: str
+    token: bytes
+    fields: Mapping[str, str]
+    protector: Protector
+
+    def protect(self, delivery: Delivery) -> Delivery:
+        """Return a payload of its as it may be written."""
+        return protect_delivery(delivery, self.protector, self.fields)
+
+
+class Gate:
+    """The sources that take webhooks and have their secrets set; others are like unknown ones."""
+
+    def __init__(self, sources: Iterable[Source]) -> None:
+        self._senders: dict[bytes, Sender] = {}
+        for source in sources:
+            if source.webhook is None:
+                continue
+            try:
+                token = source.read_webhook_token()
+                rule = source.read_privacy_rule()
+            except MissingSecretError as error:
+                _logger.warning("%s Until then its webhooks are answered with 404.", error)
+                continue
+            register_secret(token)
+            register_secret(rule.key.decode())
+            fields = source.webhook.fields
+            self._senders[source.name.encode()] = Sender(
+                source.name, token.encode(), fields, Protector(rule, fields)
+            )
+
+    @property
+    def rules(self) -> dict[str, Rule]:
+        """By source, what becomes of personal data."""
+        return {sender.name: sender.protector.rule for sender in self._senders.values()}
+
+    @property
+    def renamed(self) -> dict[str, Mapping[str, str]]:
+        """By source, the names under which its account sends fields."""
+        return {sender.name: sender.fields for sender in self._senders.values()}
+
+    def admit(self, name: bytes, token: bytes) -> Sender | None:
+        """Return who may send by this; None for an unknown source and for a wrong token alike."""
+        sender = self._senders.get(name)
+        # Takes as long as the second of them is, whatever the first.
+        is_right = hmac.compare_digest(_NOBODYS if sender is None else sender.token, token)
+        return sender if is_right else None
+
 
 # By status; the numbers are HTTP's own.
 TEXTS: Final = {

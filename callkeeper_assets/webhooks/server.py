@@ -13,19 +13,14 @@ from typing import Final
 
 import uvicorn
 
-from callkeeper_assets.api.redaction import RedactingFilter
 from callkeeper_assets.config.source import Source
-from callkeeper_assets.home import home
-from callkeeper_assets.memory import keep_memory
-from callkeeper_assets.webhooks.access_log import AccessLog
-from callkeeper_assets.webhooks.gate import Gate
+from callkeeper_assets.home import home, keep_memory
+from callkeeper_assets.privacy.redaction import RedactingFilter
 from callkeeper_assets.webhooks.inbox import Inbox
-from callkeeper_assets.webhooks.intake import Intake
-from callkeeper_assets.webhooks.metrics import Metrics
-from callkeeper_assets.webhooks.protocol import KEEP_ALIVE_SEC, sweep
-from callkeeper_assets.webhooks.receiver import Receiver
+from callkeeper_assets.webhooks.intake import Intake, Metrics
+from callkeeper_assets.webhooks.protocol import KEEP_ALIVE_SEC, WebhookProtocol, sweep
+from callkeeper_assets.webhooks.receiver import AccessLog, Gate, Receiver
 from callkeeper_assets.webhooks.spool import Spool
-from callkeeper_assets.webhooks.webhook_protocol import WebhookProtocol
 
 _logger = logging.getLogger(__name__)
 

@@ -25,7 +25,7 @@ from typing import Final, Self
 import msgspec
 
 from callkeeper_assets.warehouse.records import Deleted
-from callkeeper_assets.webhooks.delivery import Delivery
+from callkeeper_assets.webhooks.payload import Delivery
 
 _logger = logging.getLogger(__name__)
 

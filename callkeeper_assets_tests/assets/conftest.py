@@ -13,15 +13,15 @@ from zoneinfo import ZoneInfo
 import dagster as dg
 import pytest
 
-from callkeeper_assets.api.names import ApiName
 from callkeeper_assets.assets import build_shared_definitions, build_source_definitions
+from callkeeper_assets.assets.days import build_range_tags
 from callkeeper_assets.assets.jobs import name_load_job
-from callkeeper_assets.assets.partitions import build_range_tags
-from callkeeper_assets.assets.reconciliation_job import name_reconciliation_job
+from callkeeper_assets.assets.reconciliation import name_reconciliation_job
+from callkeeper_assets.callkeeper.names import ApiName
 from callkeeper_assets.config.source import Reconciliation, Refresh, Source
-from callkeeper_assets.database.url import connect
-from callkeeper_assets.runs.burial import COMMAND_LINE_TAG
-from callkeeper_assets.simulator.running import RunningSimulator, run_simulator
+from callkeeper_assets.dagster_ext.dead_runs import COMMAND_LINE_TAG
+from callkeeper_assets.postgres.url import connect
+from callkeeper_assets.simulator.server import RunningSimulator, run_simulator
 from callkeeper_assets.simulator.settings import AccountSettings
 from callkeeper_assets.warehouse.tables import SELECTABLE_TABLES
 

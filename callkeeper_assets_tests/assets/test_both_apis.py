@@ -11,10 +11,10 @@ from typing import Any, Final
 
 import pytest
 
-from callkeeper_assets.api.names import ApiName
+from callkeeper_assets.callkeeper.names import ApiName
 from callkeeper_assets.config.source import Source
-from callkeeper_assets.database.url import connect
-from callkeeper_assets.simulator.running import RunningSimulator, run_simulator
+from callkeeper_assets.postgres.url import connect
+from callkeeper_assets.simulator.server import RunningSimulator, run_simulator
 from callkeeper_assets.simulator.settings import AccountSettings
 from callkeeper_assets_tests.assets.conftest import KEY, Loader
 from callkeeper_assets_tests.warehouse.raw_days import rows

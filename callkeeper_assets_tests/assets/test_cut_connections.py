@@ -10,10 +10,10 @@ from typing import Final
 import pytest
 
 from callkeeper_assets.config.source import Source
-from callkeeper_assets.database.url import connect
-from callkeeper_assets.simulator.running import RunningSimulator
+from callkeeper_assets.postgres.url import connect
+from callkeeper_assets.simulator.server import RunningSimulator
 from callkeeper_assets_tests.assets.conftest import FIRST, Loader, describe_failure
-from callkeeper_assets_tests.database.proxy import Moment, Proxy, run_proxy
+from callkeeper_assets_tests.postgres.proxy import Moment, Proxy, run_proxy
 
 Count = Callable[[str], int]
 

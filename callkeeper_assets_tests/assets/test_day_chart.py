@@ -7,8 +7,8 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from callkeeper_assets.assets.day_chart import draw_trend
-from callkeeper_assets.warehouse.discrepancies import DayTrend
+from callkeeper_assets.assets.charts import draw_trend
+from callkeeper_assets.reconcile.discrepancies import DayTrend
 
 FIRST, LAST = date(2026, 1, 1), date(2026, 3, 31)
 SVG = "{http://www.w3.org/2000/svg}"

@@ -7,9 +7,9 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from callkeeper_assets.assets.event_log_pruning import build_event_log_pruning
-from callkeeper_assets.database import connect
+from callkeeper_assets.assets.housekeeping import build_event_log_pruning
 from callkeeper_assets.home import set_dagster_home
+from callkeeper_assets.postgres import connect
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 DAY = dg.DailyPartitionsDefinition("2026-01-01")

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import pytest
 
 from callkeeper_assets.config.source import Source
-from callkeeper_assets.simulator.running import RunningSimulator
+from callkeeper_assets.simulator.server import RunningSimulator
 from callkeeper_assets_tests.assets.conftest import FIRST, LAST, Loader, describe_failure
 from callkeeper_assets_tests.extent import each_api
 

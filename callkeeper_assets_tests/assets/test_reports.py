@@ -10,17 +10,17 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from callkeeper_assets.api.names import ApiName
 from callkeeper_assets.assets import build_shared_definitions, build_source_definitions
-from callkeeper_assets.assets.partitions import build_range_tags
-from callkeeper_assets.assets.report_jobs import plan_report_refresh
+from callkeeper_assets.assets.days import build_range_tags
+from callkeeper_assets.assets.reports import plan_report_refresh
+from callkeeper_assets.callkeeper.names import ApiName
+from callkeeper_assets.calls.store import RawStore
 from callkeeper_assets.config.source import Source, Webhook
+from callkeeper_assets.dagster_ext.dead_runs import COMMAND_LINE_TAG
 from callkeeper_assets.home import raw_url
-from callkeeper_assets.raw.store import RawStore
+from callkeeper_assets.plans import DayRange
 from callkeeper_assets.reports.definition import Report
-from callkeeper_assets.runs.burial import COMMAND_LINE_TAG
-from callkeeper_assets.runs.refresh_plan import DayRange
-from callkeeper_assets.simulator.running import RunningSimulator
+from callkeeper_assets.simulator.server import RunningSimulator
 from callkeeper_assets.warehouse.filters import Filter
 from callkeeper_assets_tests.assets.conftest import FIRST, LAST, Loader, describe_failure
 from callkeeper_assets_tests.reports.building import table

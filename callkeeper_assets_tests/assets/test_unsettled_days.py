@@ -7,13 +7,13 @@ import dagster as dg
 import pytest
 
 from callkeeper_assets.assets import build_shared_definitions, build_source_definitions
+from callkeeper_assets.assets.days import build_range_tags
 from callkeeper_assets.assets.jobs import name_refresh_job, plan_source_refresh
-from callkeeper_assets.assets.partitions import build_range_tags
 from callkeeper_assets.config.source import Source
-from callkeeper_assets.database.url import connect
-from callkeeper_assets.runs.burial import COMMAND_LINE_TAG
-from callkeeper_assets.runs.refresh_plan import DayRange
-from callkeeper_assets.simulator.running import RunningSimulator
+from callkeeper_assets.dagster_ext.dead_runs import COMMAND_LINE_TAG
+from callkeeper_assets.plans import DayRange
+from callkeeper_assets.postgres.url import connect
+from callkeeper_assets.simulator.server import RunningSimulator
 from callkeeper_assets_tests.assets.conftest import Loader, describe_failure
 
 pytestmark = pytest.mark.parametrize("api", ["callkeeper"], indirect=True)

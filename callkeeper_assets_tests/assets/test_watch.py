@@ -12,7 +12,7 @@ from callkeeper_assets.assets import build_shared_definitions, build_source_defi
 from callkeeper_assets.assets import watch as watch_module
 from callkeeper_assets.assets.watch import FRESH, SETTLED
 from callkeeper_assets.config.source import Source
-from callkeeper_assets.database.url import connect
+from callkeeper_assets.postgres.url import connect
 from callkeeper_assets_tests.assets.conftest import Loader
 
 MOSCOW = ZoneInfo("Europe/Moscow")

@@ -7,17 +7,16 @@ from datetime import date, timedelta
 import dagster as dg
 import pytest
 
-from callkeeper_assets.api.names import ApiName
 from callkeeper_assets.assets import build_shared_definitions, build_source_definitions
-from callkeeper_assets.assets.day_chart import draw_losses
-from callkeeper_assets.assets.webhook_audit import judge_day
+from callkeeper_assets.assets.charts import draw_losses
+from callkeeper_assets.assets.webhooks import judge_day
+from callkeeper_assets.callkeeper.names import ApiName
+from callkeeper_assets.calls.store import RawStore
 from callkeeper_assets.cli.status import _describe_audit
 from callkeeper_assets.config.source import Source, Webhook
-from callkeeper_assets.database.url import connect
-from callkeeper_assets.raw.store import RawStore
-from callkeeper_assets.simulator.running import RunningSimulator
-from callkeeper_assets.webhooks.audit import AuditedDay, DayLoss, Hook, LostWebhook
-from callkeeper_assets.webhooks.audit_log import audit_statuses
+from callkeeper_assets.postgres.url import connect
+from callkeeper_assets.simulator.server import RunningSimulator
+from callkeeper_assets.webhooks.audit import AuditedDay, DayLoss, Hook, LostWebhook, audit_statuses
 from callkeeper_assets_tests.assets.conftest import FIRST, LAST, Loader
 from callkeeper_assets_tests.assets.test_day_chart import find_bars, read_picture
 from callkeeper_assets_tests.simulator.receiver import Receiver, run_receiver

@@ -11,12 +11,12 @@ import psycopg
 import pytest
 
 from callkeeper_assets.assets import build_shared_definitions, build_source_definitions
+from callkeeper_assets.assets.days import build_range_tags
 from callkeeper_assets.assets.jobs import name_refresh_job
-from callkeeper_assets.assets.partitions import build_range_tags
+from callkeeper_assets.calls.store import RawStore
 from callkeeper_assets.config.source import Source, Webhook
-from callkeeper_assets.raw.store import RawStore
-from callkeeper_assets.runs.burial import SOURCE_TAG
-from callkeeper_assets.runs.lock import held_run_lock
+from callkeeper_assets.dagster_ext.dead_runs import SOURCE_TAG
+from callkeeper_assets.postgres.locks import held_run_lock
 from callkeeper_assets_tests.assets.conftest import Loader, describe_failure
 from callkeeper_assets_tests.extent import each_api
 from callkeeper_assets_tests.warehouse.raw_days import rows
@@ -176,7 +176,7 @@ def test_a_tick_waits_for_a_run_under_way_but_not_for_a_dead_one(
         started = dg.DagsterEvent(dg.DagsterEventType.RUN_START.value, job.name)
         inbox.instance.report_dagster_event(started, run.run_id)
     else:
-        monkeypatch.setattr("callkeeper_assets.runs.burial._UNTIL_START", timedelta(-1))
+        monkeypatch.setattr("callkeeper_assets.dagster_ext.dead_runs._UNTIL_START", timedelta(-1))
     with held_run_lock(inbox.url, run.run_id):
         waits = inbox.tick()
         assert f"wait for run {run.run_id} to end" in str(

@@ -15,7 +15,7 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from callkeeper_assets.dagster_ext import DAEMON_MODULE
-from callkeeper_assets.database import connect
+from callkeeper_assets.postgres import connect
 from callkeeper_assets_tests.benchmarks.contenders import (
     OVERLAP_DAYS,
     Contender,

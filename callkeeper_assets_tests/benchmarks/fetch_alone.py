@@ -10,11 +10,11 @@ import datetime as dt
 import dagster as dg
 
 from callkeeper_assets.assets import build_shared_definitions, build_source_definitions
-from callkeeper_assets.database.url import database_url
-from callkeeper_assets.memory import keep_memory
-from callkeeper_assets.runs import worker
-from callkeeper_assets.runs.__main__ import end_process
-from callkeeper_assets.runs.refresh_plan import DayRange
+from callkeeper_assets.home import keep_memory
+from callkeeper_assets.plans import DayRange
+from callkeeper_assets.postgres.url import database_url
+from callkeeper_assets.worker import worker
+from callkeeper_assets.worker.__main__ import end_process
 
 _JOB = "fetch_alone"
 

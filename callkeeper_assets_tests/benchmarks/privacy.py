@@ -7,7 +7,7 @@ import datetime as dt
 from statistics import median
 from typing import Final
 
-from callkeeper_assets.database import connect
+from callkeeper_assets.postgres import connect
 from callkeeper_assets_tests.benchmarks.contenders import PRIVACY_KEY, Contender, enter_product
 from callkeeper_assets_tests.benchmarks.measure import Usage
 from callkeeper_assets_tests.benchmarks.report import Row, Section, Target

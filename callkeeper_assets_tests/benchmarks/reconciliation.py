@@ -14,14 +14,14 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
-from callkeeper_assets.database import connect
+from callkeeper_assets.postgres import connect
 from callkeeper_assets_tests.benchmarks.contenders import Contender, enter_product
 from callkeeper_assets_tests.benchmarks.measure import Usage, run_measured
 from callkeeper_assets_tests.benchmarks.report import Row, Section, Target
 from callkeeper_assets_tests.benchmarks.stand import ROOT, Stand, today
 
 ACCOUNT: Final = "reconciled"
-_WORKER: Final = "callkeeper_assets.runs"
+_WORKER: Final = "callkeeper_assets.worker"
 _FETCH: Final = "callkeeper_assets_tests.benchmarks.fetch_alone"
 _BROKEN_A_DAY: Final = 3
 # Times the days, for the two that show how memory grows.

@@ -9,8 +9,8 @@ from datetime import date
 import dagster as dg
 
 from callkeeper_assets.assets import build_shared_definitions, build_source_definitions
-from callkeeper_assets.assets.partitions import build_range_tags
-from callkeeper_assets.cli.environment import prepare_environment
+from callkeeper_assets.assets.days import build_range_tags
+from callkeeper_assets.cli.console import prepare_environment
 from callkeeper_assets.config.loading import load_sources
 
 

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
-from callkeeper_assets.database import connect
+from callkeeper_assets.postgres import connect
 from callkeeper_assets_tests.benchmarks.contenders import Contender, enter_product
 from callkeeper_assets_tests.benchmarks.measure import Usage, run_measured
 from callkeeper_assets_tests.benchmarks.report import Row, Section, Target

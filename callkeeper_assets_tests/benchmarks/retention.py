@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import psycopg
 
-from callkeeper_assets.database import connect
+from callkeeper_assets.postgres import connect
 from callkeeper_assets_tests.benchmarks.contenders import Contender, enter_product
 from callkeeper_assets_tests.benchmarks.measure import Usage
 from callkeeper_assets_tests.benchmarks.report import Row, Section, Target

@@ -19,8 +19,8 @@ from typing import Any, Final, Self
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
-from callkeeper_assets.api.names import ApiName
-from callkeeper_assets.database import EmbeddedPostgres, connect
+from callkeeper_assets.callkeeper.names import ApiName
+from callkeeper_assets.postgres import EmbeddedPostgres, connect
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 TIME_ZONE: Final = "Europe/Moscow"

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from callkeeper_assets.cli.serving import find_free_port
-from callkeeper_assets.database import connect
+from callkeeper_assets.postgres import connect
 from callkeeper_assets_tests.benchmarks.contenders import write_sources
 from callkeeper_assets_tests.benchmarks.measure import measure_cpu
 from callkeeper_assets_tests.benchmarks.report import Section, Target

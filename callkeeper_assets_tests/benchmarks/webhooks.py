@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from callkeeper_assets.cli.serving import find_free_port
-from callkeeper_assets.database import connect
+from callkeeper_assets.postgres import connect
 from callkeeper_assets_tests.benchmarks.measure import measure_cpu
 from callkeeper_assets_tests.benchmarks.post_load import BODY_BYTES
 from callkeeper_assets_tests.benchmarks.report import Row, Section, Target

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from callkeeper_assets.simulator.running import RunningSimulator, run_simulator
+from callkeeper_assets.simulator.server import RunningSimulator, run_simulator
 from callkeeper_assets.simulator.settings import AccountSettings
 from callkeeper_assets_tests.chaos.installation import KEY, SOURCE, Installation
 from callkeeper_assets_tests.chaos.rounds import FIRST, LAST, Round, begin_round

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Final
 
+from callkeeper_assets.assets.days import build_range_tags
 from callkeeper_assets.assets.jobs import name_load_job
-from callkeeper_assets.assets.partitions import build_range_tags
-from callkeeper_assets.simulator.running import RunningSimulator
+from callkeeper_assets.simulator.server import RunningSimulator
 from callkeeper_assets.simulator.settings import Fault
 from callkeeper_assets_tests.chaos.installation import SOURCE, Installation
 from callkeeper_assets_tests.e2e.dev import Dev

@@ -9,9 +9,9 @@ import time
 
 import dagster as dg
 
-from callkeeper_assets.database.url import database_url
 from callkeeper_assets.definitions import defs
 from callkeeper_assets.home import home
+from callkeeper_assets.postgres.url import database_url
 from callkeeper_assets.warehouse.migrate import ensure_schema
 from callkeeper_assets.webhooks.inbox_queries import list_waiting
 

@@ -17,8 +17,8 @@ from typing import Any, Final
 
 import psycopg
 
-from callkeeper_assets.database import EmbeddedPostgres
 from callkeeper_assets.home import project_root
+from callkeeper_assets.postgres import EmbeddedPostgres
 from callkeeper_assets_tests.warm import WarmPopen
 
 SOURCE: Final = "moscow"
@@ -148,7 +148,9 @@ class Installation:
 
     def start_worker(self, first: date, last: date, source: str = SOURCE) -> subprocess.Popen[str]:
         """Start the process of a load's run, as the command starts it."""
-        return self.start("callkeeper_assets.runs", source, "--from", str(first), "--to", str(last))
+        return self.start(
+            "callkeeper_assets.worker", source, "--from", str(first), "--to", str(last)
+        )
 
     @contextmanager
     def connect(self) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:

@@ -18,11 +18,10 @@ from zoneinfo import ZoneInfo
 import psycopg
 import pytest
 
-from callkeeper_assets.database.locks import STORAGE_LOCK
-from callkeeper_assets.simulator.running import RunningSimulator, run_simulator
+from callkeeper_assets.postgres.locks import STORAGE_LOCK
+from callkeeper_assets.simulator.server import RunningSimulator, run_simulator
 from callkeeper_assets_tests.chaos.facts import describe_difference, read_days, tell_days
 from callkeeper_assets_tests.chaos.installation import Ended, Installation
-from callkeeper_assets_tests.database.administrator import SETTINGS, role_with
 from callkeeper_assets_tests.e2e.clients import (
     FIRST,
     LAST,
@@ -35,6 +34,7 @@ from callkeeper_assets_tests.e2e.clients import (
 )
 from callkeeper_assets_tests.e2e.secret_search import Searcher
 from callkeeper_assets_tests.other_servers import serve
+from callkeeper_assets_tests.postgres.administrator import SETTINGS, role_with
 from callkeeper_assets_tests.privacy.writings import WRITINGS
 
 _SOURCE: Final = "office"

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from callkeeper_assets.simulator.account import Account
-from callkeeper_assets.simulator.running import RunningSimulator
+from callkeeper_assets.simulator.server import RunningSimulator
 from callkeeper_assets.simulator.settings import AccountSettings, Fault
 from callkeeper_assets_tests.chaos.facts import describe_difference, read_days, tell_days
 from callkeeper_assets_tests.chaos.installation import Ended, Installation

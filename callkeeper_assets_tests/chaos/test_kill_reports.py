@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import pytest
 
-from callkeeper_assets.simulator.running import RunningSimulator
+from callkeeper_assets.simulator.server import RunningSimulator
 from callkeeper_assets_tests.chaos.holds import hold, wait_for_servers_end_of_it
 from callkeeper_assets_tests.chaos.installation import SOURCE, Installation
 from callkeeper_assets_tests.chaos.rounds import DAYS, FIRST, LAST, kill
@@ -115,7 +115,7 @@ def test_a_report_killed_when_it(
     old, new = states
     assert old != new
     with hold(built, _WAITS[step]) as held:
-        worker = built.start("callkeeper_assets.runs", *_ARGUMENTS)
+        worker = built.start("callkeeper_assets.worker", *_ARGUMENTS)
         held.wait_for_somebody()
         run_id = kill(worker)
     wait_for_servers_end_of_it(built)
@@ -136,7 +136,7 @@ def test_a_report_killed_between_two_transactions_keeps_the_first(
     old, new = states
     row = f"SELECT 1 FROM callkeeper_report_days WHERE day = '{DAYS[_FIRST_BATCH]}' FOR UPDATE"
     with hold(built, row) as held:
-        worker = built.start("callkeeper_assets.runs", *_ARGUMENTS)
+        worker = built.start("callkeeper_assets.worker", *_ARGUMENTS)
         held.wait_for_somebody()
         kill(worker)
     wait_for_servers_end_of_it(built)

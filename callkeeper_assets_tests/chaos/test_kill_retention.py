@@ -8,9 +8,9 @@ from typing import Final
 
 import pytest
 
-from callkeeper_assets.raw.store import RawStore
-from callkeeper_assets.runs.lock import held_source_lock_alone
-from callkeeper_assets.simulator.running import RunningSimulator
+from callkeeper_assets.calls.store import RawStore
+from callkeeper_assets.postgres.locks import held_source_lock_alone
+from callkeeper_assets.simulator.server import RunningSimulator
 from callkeeper_assets_tests.chaos.facts import Days, describe_difference, read_days
 from callkeeper_assets_tests.chaos.holds import hold, wait_for_servers_end_of_it
 from callkeeper_assets_tests.chaos.installation import SOURCE, Installation
@@ -62,7 +62,7 @@ def _load_all(installation: Installation, simulator: RunningSimulator) -> Days:
 
 
 def _start(installation: Installation) -> "subprocess.Popen[str]":
-    return installation.start("callkeeper_assets.runs", SOURCE, "--retain")
+    return installation.start("callkeeper_assets.worker", SOURCE, "--retain")
 
 
 def _check_whole_days(installation: Installation, loaded: Days, began: datetime) -> set[date]:

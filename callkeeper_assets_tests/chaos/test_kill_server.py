@@ -4,7 +4,7 @@ from typing import Final
 
 import pytest
 
-from callkeeper_assets.simulator.running import RunningSimulator
+from callkeeper_assets.simulator.server import RunningSimulator
 from callkeeper_assets_tests.chaos.embedded_server import kill_server
 from callkeeper_assets_tests.chaos.facts import describe_difference, read_days
 from callkeeper_assets_tests.chaos.holds import hold

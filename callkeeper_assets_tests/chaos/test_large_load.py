@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from callkeeper_assets.simulator.running import run_simulator
+from callkeeper_assets.simulator.server import run_simulator
 from callkeeper_assets.simulator.settings import AccountSettings
 from callkeeper_assets_tests.chaos.installation import Installation
 from callkeeper_assets_tests.chaos.three_loads import check_three_loads

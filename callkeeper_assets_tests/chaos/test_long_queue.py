@@ -9,9 +9,9 @@ from typing import Final
 import dagster as dg
 import pytest
 
+from callkeeper_assets.dagster_ext.dead_runs import bury_dead_runs
 from callkeeper_assets.home import set_dagster_home
-from callkeeper_assets.runs.burial import bury_dead_runs
-from callkeeper_assets.simulator.running import RunningSimulator
+from callkeeper_assets.simulator.server import RunningSimulator
 from callkeeper_assets.simulator.settings import Fault
 from callkeeper_assets_tests.chaos.daemon_runs import DaemonRuns
 from callkeeper_assets_tests.chaos.installation import SOURCE, Installation

@@ -10,7 +10,7 @@ from typing import Final
 
 import pytest
 
-from callkeeper_assets.simulator.running import RunningSimulator
+from callkeeper_assets.simulator.server import RunningSimulator
 from callkeeper_assets_tests.chaos.daemon_runs import DaemonRuns, start_without_answer
 from callkeeper_assets_tests.chaos.installation import SOURCE, Installation
 from callkeeper_assets_tests.e2e.dev import run_dev

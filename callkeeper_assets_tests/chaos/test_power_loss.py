@@ -7,7 +7,7 @@ from typing import Final
 
 import pytest
 
-from callkeeper_assets.simulator.running import RunningSimulator
+from callkeeper_assets.simulator.server import RunningSimulator
 from callkeeper_assets_tests.benchmarks.measure import find_tree
 from callkeeper_assets_tests.chaos.daemon_runs import DaemonRuns, start_without_answer
 from callkeeper_assets_tests.chaos.installation import SOURCE, Installation

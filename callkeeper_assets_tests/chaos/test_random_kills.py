@@ -12,7 +12,7 @@ from typing import Final, Literal
 
 import pytest
 
-from callkeeper_assets.simulator.running import RunningSimulator
+from callkeeper_assets.simulator.server import RunningSimulator
 from callkeeper_assets_tests.chaos.facts import describe_difference, read_days
 from callkeeper_assets_tests.chaos.holds import wait_for_servers_end_of_it
 from callkeeper_assets_tests.chaos.installation import SOURCE, Installation

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from callkeeper_assets.home import project_root
-from callkeeper_assets.simulator.running import run_simulator
+from callkeeper_assets.simulator.server import run_simulator
 from callkeeper_assets.simulator.settings import AccountSettings
 from callkeeper_assets_tests.chaos.installation import KEY, SOURCE, Installation
 

@@ -18,11 +18,11 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from callkeeper_assets.database import EmbeddedPostgres
+from callkeeper_assets.postgres import EmbeddedPostgres
 from callkeeper_assets.simulator.account import Account
-from callkeeper_assets.simulator.deliveries import Delivery
-from callkeeper_assets.simulator.running import RunningSimulator, run_simulator
+from callkeeper_assets.simulator.server import RunningSimulator, run_simulator
 from callkeeper_assets.simulator.settings import AccountSettings
+from callkeeper_assets.simulator.webhook_settings import Delivery
 from callkeeper_assets_tests.chaos.facts import describe_difference, read_days, tell_days
 from callkeeper_assets_tests.chaos.installation import KEY, Installation
 from callkeeper_assets_tests.chaos.webhook_chain import VICTIMS, WebhookChain

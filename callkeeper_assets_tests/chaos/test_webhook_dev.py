@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from callkeeper_assets.simulator.account import Account
-from callkeeper_assets.simulator.running import run_simulator
+from callkeeper_assets.simulator.server import run_simulator
 from callkeeper_assets.simulator.settings import AccountSettings
 from callkeeper_assets_tests.benchmarks.measure import find_tree
 from callkeeper_assets_tests.chaos.embedded_server import kill_server

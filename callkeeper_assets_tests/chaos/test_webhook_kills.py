@@ -14,7 +14,7 @@ from typing import Final
 
 import pytest
 
-from callkeeper_assets.database import EmbeddedPostgres
+from callkeeper_assets.postgres import EmbeddedPostgres
 from callkeeper_assets_tests.chaos.embedded_server import kill_server
 from callkeeper_assets_tests.waiting import wait_until
 from callkeeper_assets_tests.webhooks.installation import Installation, Receiver

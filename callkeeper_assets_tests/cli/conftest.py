@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from callkeeper_assets.simulator.running import RunningSimulator, run_simulator
+from callkeeper_assets.simulator.server import RunningSimulator, run_simulator
 from callkeeper_assets.simulator.settings import AccountSettings
 from callkeeper_assets_tests.templates import Template
 from callkeeper_assets_tests.warm import WarmPopen

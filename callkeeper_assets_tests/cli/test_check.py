@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from tzdata import IANA_VERSION
 
-from callkeeper_assets.api.names import ApiName
-from callkeeper_assets.database import connect
-from callkeeper_assets.simulator.running import RunningSimulator, run_simulator
+from callkeeper_assets.callkeeper.names import ApiName
+from callkeeper_assets.postgres import connect
+from callkeeper_assets.simulator.server import RunningSimulator, run_simulator
 from callkeeper_assets.simulator.settings import AccountSettings, AnswerSettings
 from callkeeper_assets_tests.cli.conftest import KEY, Done, callkeeper, write_source
 from callkeeper_assets_tests.zones import install_rules

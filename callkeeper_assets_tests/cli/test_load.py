@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from callkeeper_assets.simulator.running import RunningSimulator
+from callkeeper_assets.simulator.server import RunningSimulator
 from callkeeper_assets.simulator.settings import Fault
 from callkeeper_assets_tests.cli.conftest import (
     CALLS_PER_DAY,

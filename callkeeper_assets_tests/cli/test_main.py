@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from callkeeper_assets.cli.environment import load_env_file
+from callkeeper_assets.cli.console import load_env_file
 from callkeeper_assets_tests.cli.conftest import callkeeper
 
 COMMANDS = ("demo", "dev", "check", "load", "refresh", "status", "simulate")

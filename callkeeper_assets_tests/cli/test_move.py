@@ -16,9 +16,9 @@ from typing import Any, Final
 import psycopg
 import pytest
 
-from callkeeper_assets.database import EmbeddedPostgres
-from callkeeper_assets.database.binaries import find_programs
-from callkeeper_assets.simulator.running import RunningSimulator, run_simulator
+from callkeeper_assets.postgres import EmbeddedPostgres
+from callkeeper_assets.postgres.binaries import find_programs
+from callkeeper_assets.simulator.server import RunningSimulator, run_simulator
 from callkeeper_assets.simulator.settings import AccountSettings
 from callkeeper_assets_tests.chaos.installation import KEY, SOURCE, Installation
 from callkeeper_assets_tests.other_servers import serve

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from callkeeper_assets.database.url import connect
-from callkeeper_assets.simulator.running import RunningSimulator
+from callkeeper_assets.postgres.url import connect
+from callkeeper_assets.simulator.server import RunningSimulator
 from callkeeper_assets_tests.cli.conftest import (
     CALLS_PER_DAY,
     KEY,

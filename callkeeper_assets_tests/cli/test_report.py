@@ -5,7 +5,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from callkeeper_assets.simulator.running import RunningSimulator
+from callkeeper_assets.simulator.server import RunningSimulator
 from callkeeper_assets_tests.cli.conftest import (
     CALLS_PER_DAY,
     KEY,

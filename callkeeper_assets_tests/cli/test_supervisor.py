@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from callkeeper_assets.cli.supervisor import Service, Supervisor
+from callkeeper_assets.cli.processes import Service, Supervisor
 from callkeeper_assets_tests.waiting import wait_until
 
 _ENDS = ("-c", "raise SystemExit(3)")

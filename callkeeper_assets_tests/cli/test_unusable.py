@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from callkeeper_assets.simulator.running import RunningSimulator
+from callkeeper_assets.simulator.server import RunningSimulator
 from callkeeper_assets_tests.cli.conftest import callkeeper, days_ago
 
 

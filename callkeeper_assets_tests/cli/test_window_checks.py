@@ -8,14 +8,14 @@ from typing import get_args
 
 import pytest
 
-from callkeeper_assets.api.client import CallKeeperClient
-from callkeeper_assets.api.names import ApiName
-from callkeeper_assets.cli.findings import Finding
-from callkeeper_assets.cli.window_checks import check_windows
+from callkeeper_assets.callkeeper.client import CallKeeperClient
+from callkeeper_assets.callkeeper.names import ApiName
+from callkeeper_assets.cli.checks import Finding
+from callkeeper_assets.cli.source_checks import check_windows
 from callkeeper_assets.config.loading import load_source_file
-from callkeeper_assets.simulator.running import RunningSimulator, run_simulator
+from callkeeper_assets.simulator.server import RunningSimulator, run_simulator
 from callkeeper_assets.simulator.settings import AccountSettings, AnswerSettings
-from callkeeper_assets_tests.api.conftest import QUICK
+from callkeeper_assets_tests.callkeeper.conftest import QUICK
 from callkeeper_assets_tests.cli.conftest import KEY, callkeeper, days_ago, write_source
 from callkeeper_assets_tests.cli.test_check import _find
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from callkeeper_assets.config.cron import find_cron_problem
+from callkeeper_assets.config.models import find_cron_problem
 
 _FIELDS = (
     st.one_of(

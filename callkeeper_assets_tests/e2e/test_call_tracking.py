@@ -11,7 +11,7 @@ from typing import Any, Final
 import pytest
 
 from callkeeper_assets.simulator.account import Account
-from callkeeper_assets.simulator.running import RunningSimulator, run_simulator
+from callkeeper_assets.simulator.server import RunningSimulator, run_simulator
 from callkeeper_assets.simulator.settings import AccountSettings
 from callkeeper_assets_tests.chaos.installation import KEY, SOURCE, Installation
 from callkeeper_assets_tests.e2e.dev import Dev, run_dev

@@ -9,8 +9,8 @@ from datetime import date
 
 import pytest
 
-from callkeeper_assets.api.names import ApiName
-from callkeeper_assets.simulator.running import RunningSimulator, run_simulator
+from callkeeper_assets.callkeeper.names import ApiName
+from callkeeper_assets.simulator.server import RunningSimulator, run_simulator
 from callkeeper_assets.simulator.settings import AccountSettings
 from callkeeper_assets_tests.chaos.installation import KEY, SOURCE, Installation
 from callkeeper_assets_tests.e2e.dev import Dev, run_dev

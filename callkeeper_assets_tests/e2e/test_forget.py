@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from callkeeper_assets.simulator.running import RunningSimulator, run_simulator
+from callkeeper_assets.simulator.server import RunningSimulator, run_simulator
 from callkeeper_assets_tests.chaos.holds import hold, wait_for_servers_end_of_it
 from callkeeper_assets_tests.chaos.installation import Installation
 from callkeeper_assets_tests.cli.conftest import children_of

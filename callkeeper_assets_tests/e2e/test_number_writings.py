@@ -12,7 +12,7 @@ from urllib.parse import unquote_plus, urlencode
 
 import pytest
 
-from callkeeper_assets.simulator.running import RunningSimulator, run_simulator
+from callkeeper_assets.simulator.server import RunningSimulator, run_simulator
 from callkeeper_assets.simulator.settings import AccountSettings
 from callkeeper_assets_tests.chaos.installation import Installation
 from callkeeper_assets_tests.e2e.clients import KEY, TOKEN, send

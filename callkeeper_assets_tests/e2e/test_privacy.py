@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from callkeeper_assets.simulator.running import run_simulator
+from callkeeper_assets.simulator.server import run_simulator
 from callkeeper_assets_tests.chaos.holds import hold, wait_for_servers_end_of_it
 from callkeeper_assets_tests.chaos.installation import Installation
 from callkeeper_assets_tests.e2e.clients import (

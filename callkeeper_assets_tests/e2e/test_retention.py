@@ -15,10 +15,10 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from callkeeper_assets.simulator.account import Account
-from callkeeper_assets.simulator.running import run_simulator
+from callkeeper_assets.simulator.server import run_simulator
 from callkeeper_assets.simulator.settings import AccountSettings
 from callkeeper_assets.warehouse.dimensions import DATES, DIMENSIONS
-from callkeeper_assets.webhooks.delivery import Delivery
+from callkeeper_assets.webhooks.payload import Delivery
 from callkeeper_assets.webhooks.spool import Spool
 from callkeeper_assets_tests.chaos.installation import KEY, SOURCE, Installation
 from callkeeper_assets_tests.e2e.secret_search import Searcher

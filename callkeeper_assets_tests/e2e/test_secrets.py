@@ -22,10 +22,10 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from callkeeper_assets.api.names import ApiName
+from callkeeper_assets.callkeeper.names import ApiName
 from callkeeper_assets.cli.serving import find_free_port, is_listening
 from callkeeper_assets.home import project_root
-from callkeeper_assets.simulator.running import RunningSimulator, run_simulator
+from callkeeper_assets.simulator.server import RunningSimulator, run_simulator
 from callkeeper_assets.simulator.settings import AccountSettings, AnswerSettings, Fault
 from callkeeper_assets_tests.chaos.holds import hold, wait_for_servers_end_of_it
 from callkeeper_assets_tests.chaos.installation import Ended, Installation

@@ -14,10 +14,10 @@ import pytest
 import requests
 
 from callkeeper_assets.cli.serving import find_free_port
-from callkeeper_assets.simulator.deliveries import Delivery
-from callkeeper_assets.simulator.running import RunningSimulator, run_simulator
+from callkeeper_assets.simulator.server import RunningSimulator, run_simulator
 from callkeeper_assets.simulator.settings import AccountSettings
-from callkeeper_assets.webhooks.events import HOOK_EVENTS
+from callkeeper_assets.simulator.webhook_settings import Delivery
+from callkeeper_assets.webhooks.raw_call import HOOK_EVENTS
 from callkeeper_assets_tests.chaos.installation import KEY, SOURCE, Installation
 from callkeeper_assets_tests.e2e.secret_search import Searcher
 from callkeeper_assets_tests.waiting import wait_until

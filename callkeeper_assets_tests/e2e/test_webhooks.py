@@ -11,11 +11,11 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from callkeeper_assets.api.names import ApiName
+from callkeeper_assets.callkeeper.names import ApiName
 from callkeeper_assets.simulator.account import Account
-from callkeeper_assets.simulator.deliveries import Delivery
-from callkeeper_assets.simulator.running import RunningSimulator, run_simulator
+from callkeeper_assets.simulator.server import RunningSimulator, run_simulator
 from callkeeper_assets.simulator.settings import AccountSettings
+from callkeeper_assets.simulator.webhook_settings import Delivery
 from callkeeper_assets_tests.chaos.facts import describe_difference, read_days, tell_days
 from callkeeper_assets_tests.chaos.installation import Installation
 from callkeeper_assets_tests.e2e.dev import Dev, run_dev

@@ -3,7 +3,7 @@
 import pytest
 
 from callkeeper_assets.privacy.fields import Kind
-from callkeeper_assets.privacy.mentions import erase_in_anothers
+from callkeeper_assets.privacy.rewriting import erase_in_anothers
 
 _CHROME = (
     "Mozilla/5.0 (Linux; Android 14; SM-S918B Build/UP1A.231005.007) AppleWebKit/537.36 "

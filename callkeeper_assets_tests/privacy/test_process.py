@@ -11,7 +11,7 @@ from itertools import islice
 
 import pytest
 
-from callkeeper_assets.api.errors import RetryLaterError
+from callkeeper_assets.callkeeper.records import RetryLaterError
 from callkeeper_assets.personal_data.shield import Passage, Shield
 from callkeeper_assets.privacy.process import ProcessEndedError, ProtectorProcess
 from callkeeper_assets.privacy.rewriting import Eraser, Protector

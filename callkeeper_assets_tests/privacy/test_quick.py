@@ -8,11 +8,11 @@ from typing import Any, Final
 
 import pytest
 
-from callkeeper_assets.privacy import known_values
+from callkeeper_assets.calls.fields import FIELDS_BY_PATH
+from callkeeper_assets.privacy import quick
 from callkeeper_assets.privacy.fields import build_kinds
 from callkeeper_assets.privacy.rewriting import Protector, decode
 from callkeeper_assets.privacy.rule import Action, Rule
-from callkeeper_assets.warehouse.call_fields import FIELDS_BY_PATH
 from callkeeper_assets_tests.privacy.number_corpus import list_lookalikes, list_writings, put
 from callkeeper_assets_tests.privacy.test_number_corpus import KEY, RULES
 from callkeeper_assets_tests.warehouse.raw_days import call
@@ -117,7 +117,7 @@ def test_what_is_remembered_is_bounded_and_forgotten_between_calls_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """An address in a text that is known must be known as long as the text is."""
-    monkeypatch.setattr(known_values, "_MOST", 30)
+    monkeypatch.setattr(quick, "_MOST", 30)
     protector = Protector(Rule(ips="mask"))
     for at in range(200):
         document = call(5, ip="1.2.3.4", tags="at 1.2.3.4", site=f"s{at}", note=f"n{at}")

@@ -8,14 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from callkeeper_assets.calls.document import read_call
+from callkeeper_assets.calls.fields import FIELDS_BY_PATH
 from callkeeper_assets.privacy.fields import build_kinds, list_unkinded
 from callkeeper_assets.privacy.numbers import has_number
-from callkeeper_assets.privacy.rewriting import Eraser, NotJsonError, Protector
+from callkeeper_assets.privacy.rewriting import Eraser, NotJsonError, Protector, Seeker
 from callkeeper_assets.privacy.rule import Rule, hash_number, mask_number, protect_agent
-from callkeeper_assets.privacy.seeking import Seeker
-from callkeeper_assets.simulator.marks import USER_AGENTS
-from callkeeper_assets.warehouse.call_fields import FIELDS_BY_PATH
-from callkeeper_assets.warehouse.odd_calls import read_call
+from callkeeper_assets.simulator.scenery import USER_AGENTS
 from callkeeper_assets_tests.privacy.writings import WRITINGS
 from callkeeper_assets_tests.warehouse.raw_days import call
 

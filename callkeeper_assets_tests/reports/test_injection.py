@@ -4,10 +4,10 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from callkeeper_assets.database import connect
-from callkeeper_assets.reports.definition import Report
-from callkeeper_assets.reports.names import (
+from callkeeper_assets.postgres import connect
+from callkeeper_assets.reports.definition import (
     RESERVED_WORDS,
+    Report,
     find_column_name_problem,
     find_field_name_problem,
     find_report_name_problem,

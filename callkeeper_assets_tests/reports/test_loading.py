@@ -11,12 +11,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from callkeeper_assets.raw.days import Day
+from callkeeper_assets.calls.store import Day
 from callkeeper_assets.reports.definition import ColumnType, Report
 from callkeeper_assets.reports.outcomes import BuiltDay, RefusedReport
-from callkeeper_assets.warehouse.errors import BadDataError, UnavailableError, WarehouseError
 from callkeeper_assets.warehouse.migrate import ensure_schema
 from callkeeper_assets.warehouse.queries import stale_days_of_report
+from callkeeper_assets.warehouse.records import BadDataError, UnavailableError, WarehouseError
 from callkeeper_assets_tests.extent import examples
 from callkeeper_assets_tests.reports.building import (
     build,

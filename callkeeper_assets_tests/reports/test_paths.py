@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from callkeeper_assets.reports.errors import PathError
+from callkeeper_assets.reports.definition import PathError
 from callkeeper_assets.reports.paths import UnfitValueError, compile_path
 
 _NAMES = st.sampled_from(["a", "b", "поле", "a b", "1"])

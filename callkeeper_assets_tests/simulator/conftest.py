@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import requests
 
-from callkeeper_assets.simulator.running import RunningSimulator, run_simulator
+from callkeeper_assets.simulator.server import RunningSimulator, run_simulator
 from callkeeper_assets.simulator.settings import AccountSettings
 from callkeeper_assets_tests.simulator.receiver import Receiver, run_receiver
 

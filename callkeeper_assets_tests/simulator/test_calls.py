@@ -11,7 +11,7 @@ import pytest
 import requests
 
 from callkeeper_assets.simulator.account import Account
-from callkeeper_assets.simulator.running import run_simulator
+from callkeeper_assets.simulator.server import run_simulator
 from callkeeper_assets.simulator.settings import AccountSettings
 from callkeeper_assets_tests.simulator.conftest import KEY, NOW
 

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from callkeeper_assets.simulator.account import Account
-from callkeeper_assets.simulator.running import RunningSimulator
+from callkeeper_assets.simulator.server import RunningSimulator
 from callkeeper_assets.simulator.webhook_settings import CALLTRACKING_PARAMETERS
 from callkeeper_assets_tests.simulator.conftest import DAY
 from callkeeper_assets_tests.simulator.receiver import Received, Receiver

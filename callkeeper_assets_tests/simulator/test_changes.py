@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from callkeeper_assets.simulator.changes import CHANGED_FIELDS, ChangedField
-from callkeeper_assets.simulator.running import RunningSimulator, run_simulator
+from callkeeper_assets.simulator.server import RunningSimulator, run_simulator
 from callkeeper_assets.simulator.settings import AccountSettings
+from callkeeper_assets.simulator.truth import CHANGED_FIELDS, ChangedField
 from callkeeper_assets_tests.simulator.conftest import DAY, KEY, NOW, Asker
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import requests
 
-from callkeeper_assets.simulator.running import RunningSimulator
+from callkeeper_assets.simulator.server import RunningSimulator
 from callkeeper_assets_tests.simulator.conftest import DAY, KEY, OLD_KEY, Asker
 
 _COMMAND = "import typer; from callkeeper_assets.cli.simulate import simulate; typer.run(simulate)"

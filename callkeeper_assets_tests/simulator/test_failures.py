@@ -3,7 +3,7 @@
 import pytest
 import requests
 
-from callkeeper_assets.simulator.running import RunningSimulator
+from callkeeper_assets.simulator.server import RunningSimulator
 from callkeeper_assets_tests.simulator.conftest import KEY, OLD_KEY, Asker
 
 _DAY = "date[from]=2026-03-02&date[to]=2026-03-02"

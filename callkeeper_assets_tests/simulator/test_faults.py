@@ -7,7 +7,7 @@ import time
 import pytest
 import requests
 
-from callkeeper_assets.simulator.running import RunningSimulator
+from callkeeper_assets.simulator.server import RunningSimulator
 from callkeeper_assets.simulator.settings import Fault
 from callkeeper_assets_tests.simulator.conftest import Asker
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from callkeeper_assets.simulator.account import Account
-from callkeeper_assets.simulator.running import RunningSimulator, run_simulator
+from callkeeper_assets.simulator.server import RunningSimulator, run_simulator
 from callkeeper_assets.simulator.settings import AccountSettings
 from callkeeper_assets.simulator.webhook_settings import EVENTS
 from callkeeper_assets_tests.simulator.conftest import KEY, NOW

@@ -2,7 +2,7 @@
 
 import requests
 
-from callkeeper_assets.simulator.running import RunningSimulator
+from callkeeper_assets.simulator.server import RunningSimulator
 from callkeeper_assets_tests.simulator.conftest import KEY, OLD_KEY, Asker
 
 

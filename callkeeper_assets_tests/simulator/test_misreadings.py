@@ -5,7 +5,7 @@ import datetime as dt
 import pytest
 import requests
 
-from callkeeper_assets.simulator.running import RunningSimulator
+from callkeeper_assets.simulator.server import RunningSimulator
 from callkeeper_assets_tests.simulator.conftest import DAY, KEY, NOW, Asker
 from callkeeper_assets_tests.simulator.test_control import post, run_process
 

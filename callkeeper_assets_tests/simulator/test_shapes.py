@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from callkeeper_assets.simulator.running import RunningSimulator
+from callkeeper_assets.simulator.server import RunningSimulator
 from callkeeper_assets_tests.simulator.conftest import Asker
 
 _EMPTY = {"from_": "2024-01-01", "to": "2024-01-02"}

@@ -4,12 +4,11 @@ import datetime as dt
 
 import pytest
 
-from callkeeper_assets.api.names import ApiName
+from callkeeper_assets.callkeeper.names import ApiName
 from callkeeper_assets.simulator.account import Account
-from callkeeper_assets.simulator.clock import Clock
 from callkeeper_assets.simulator.generation import day_bounds
-from callkeeper_assets.simulator.settings import AccountSettings, AnswerSettings
-from callkeeper_assets_tests.api.keying import key_payloads
+from callkeeper_assets.simulator.settings import AccountSettings, AnswerSettings, Clock
+from callkeeper_assets_tests.callkeeper.keying import key_payloads
 
 DAY = dt.date(2026, 3, 2)
 KEY = "0123456789abcdef0123456789abcdef"

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from callkeeper_assets.simulator.running import RunningSimulator
+from callkeeper_assets.simulator.server import RunningSimulator
 from callkeeper_assets_tests.simulator.conftest import OLD_KEY, Asker
 
 _FROM, _TO = dt.date(2026, 3, 1), dt.date(2026, 3, 20)

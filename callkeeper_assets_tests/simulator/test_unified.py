@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import requests
 
-from callkeeper_assets.simulator.places import DISTRICT_HOURS
-from callkeeper_assets.simulator.running import RunningSimulator
-from callkeeper_assets.webhooks.events import HOOK_EVENTS
+from callkeeper_assets.simulator.scenery import DISTRICT_HOURS
+from callkeeper_assets.simulator.server import RunningSimulator
+from callkeeper_assets.webhooks.raw_call import HOOK_EVENTS
 from callkeeper_assets_tests.simulator.conftest import DAY, KEY, OLD_KEY
 from callkeeper_assets_tests.simulator.receiver import Receiver, Reply
 

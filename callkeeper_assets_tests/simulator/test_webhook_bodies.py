@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from callkeeper_assets.simulator.account import Account
-from callkeeper_assets.simulator.running import RunningSimulator
+from callkeeper_assets.simulator.server import RunningSimulator
 from callkeeper_assets.simulator.webhook_settings import EVENTS, FIELD_PATHS
 from callkeeper_assets_tests.simulator.conftest import DAY, Asker
 from callkeeper_assets_tests.simulator.receiver import Receiver

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import requests
 
-from callkeeper_assets.simulator.running import RunningSimulator
+from callkeeper_assets.simulator.server import RunningSimulator
 from callkeeper_assets_tests.simulator.conftest import DAY, KEY, NOW, OLD_KEY
 from callkeeper_assets_tests.simulator.receiver import Receiver, Reply, run_receiver
 from callkeeper_assets_tests.simulator.test_control import post, run_process, run_wrongly

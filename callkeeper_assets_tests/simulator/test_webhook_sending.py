@@ -11,11 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from callkeeper_assets.simulator.account import Account
-from callkeeper_assets.simulator.clock import Clock
-from callkeeper_assets.simulator.deliveries import Delivery
-from callkeeper_assets.simulator.running import RunningSimulator
-from callkeeper_assets.simulator.settings import AccountSettings
-from callkeeper_assets.simulator.webhook_settings import EVENTS
+from callkeeper_assets.simulator.server import RunningSimulator
+from callkeeper_assets.simulator.settings import AccountSettings, Clock
+from callkeeper_assets.simulator.webhook_settings import EVENTS, Delivery
 from callkeeper_assets_tests.extent import examples
 from callkeeper_assets_tests.simulator.conftest import DAY, KEY, NOW
 from callkeeper_assets_tests.simulator.receiver import Receiver, Reply, run_receiver

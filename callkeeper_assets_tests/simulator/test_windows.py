@@ -10,7 +10,7 @@ import zoneinfo
 import pytest
 import requests
 
-from callkeeper_assets.simulator.running import RunningSimulator, run_simulator
+from callkeeper_assets.simulator.server import RunningSimulator, run_simulator
 from callkeeper_assets.simulator.settings import AccountSettings, AnswerSettings
 from callkeeper_assets_tests.simulator.conftest import KEY, NOW, Asker
 

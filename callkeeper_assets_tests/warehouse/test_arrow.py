@@ -52,7 +52,7 @@ def test_a_column_is_one_list(database: str, chunks: list[list[int]]) -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["callkeeper_assets.runs.__main__", "callkeeper_assets.definitions"]
+    "module", ["callkeeper_assets.worker.__main__", "callkeeper_assets.definitions"]
 )
 def test_a_process_of_ours_reads_and_writes_without_pandas(module: str) -> None:
     """It would cost each load 0.4 s. A frame is to be had all the same."""

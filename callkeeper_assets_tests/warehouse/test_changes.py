@@ -9,10 +9,10 @@ from contextlib import contextmanager
 import psycopg
 import pytest
 
-from callkeeper_assets.database import connect
-from callkeeper_assets.warehouse import changes
-from callkeeper_assets.warehouse.errors import UnavailableError
+from callkeeper_assets.postgres import connect
+from callkeeper_assets.warehouse import migrate
 from callkeeper_assets.warehouse.migrate import HEAD, VERSION_TABLE, ensure_schema
+from callkeeper_assets.warehouse.records import UnavailableError
 from callkeeper_assets_tests.reports.building import build_all, fetch
 from callkeeper_assets_tests.reports.test_structure import DAYS, report
 
@@ -40,7 +40,7 @@ def _measure_reads(database: str, table: str, until: threading.Event) -> float:
 def test_a_new_column_waits_for_an_open_transaction_and_keeps_no_other_reader_waiting(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(changes, "_PAUSE_SEC", 0.5, raising=False)
+    monkeypatch.setattr(migrate, "_PAUSE_SEC", 0.5, raising=False)
     build_all(database, DAYS, report())
     ended = threading.Event()
     with ThreadPoolExecutor(2) as pool, _reading(database, "talks") as reader:
@@ -56,7 +56,7 @@ def test_a_new_column_waits_for_an_open_transaction_and_keeps_no_other_reader_wa
 
 
 def test_a_migration_waits_likewise(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(changes, "_PAUSE_SEC", 0.5, raising=False)
+    monkeypatch.setattr(migrate, "_PAUSE_SEC", 0.5, raising=False)
     _go_back_to_0007(database)
     ended = threading.Event()
     with ThreadPoolExecutor(2) as pool, _reading(database, "callkeeper_erasures") as reader:
@@ -74,8 +74,8 @@ def test_a_migration_waits_likewise(database: str, monkeypatch: pytest.MonkeyPat
 def test_who_has_a_table_open_for_minutes_is_named(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(changes, "_PAUSE_SEC", 0.0)
-    monkeypatch.setattr(changes, "_ATTEMPTS", 2)
+    monkeypatch.setattr(migrate, "_PAUSE_SEC", 0.0)
+    monkeypatch.setattr(migrate, "_ATTEMPTS", 2)
     build_all(database, DAYS, report())
     with _reading(database, "talks") as reader:
         with pytest.raises(UnavailableError) as caught:

@@ -9,21 +9,21 @@ from datetime import date, timedelta
 
 import pytest
 
-from callkeeper_assets.raw import call_ids
-from callkeeper_assets.raw.days import Day, build_table
-from callkeeper_assets.warehouse.history import read_history
+from callkeeper_assets.calls import ids
+from callkeeper_assets.calls.store import Day, build_table
+from callkeeper_assets.warehouse.queries import read_history
 from callkeeper_assets.warehouse.records import Collision, LoadedDay
-from callkeeper_assets_tests.api.keying import key_payloads
+from callkeeper_assets_tests.callkeeper.keying import key_payloads
 from callkeeper_assets_tests.warehouse.raw_days import DAY, MAIN, MOSCOW, load_all, moment_of, rows
 
 NEXT = DAY + timedelta(days=1)
-FIRST_ID = call_ids.HASHED_IDS
+FIRST_ID = ids.HASHED_IDS
 
 
 @pytest.fixture
 def _one_hash() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(call_ids, "_HASHES", 1)
+        patch.setattr(ids, "_HASHES", 1)
         yield
 
 
@@ -111,6 +111,6 @@ def test_history_finds_a_call_by_its_universal_id(database: str) -> None:
     for number in (12000000000000345, 12000000000000345):
         found = read_history(database, MAIN.name, MOSCOW, number)
         assert found is not None
-        assert found.call_id == call_ids.hash_universal_id(str(number))
+        assert found.call_id == ids.hash_universal_id(str(number))
         assert found.present is not None
     assert read_history(database, MAIN.name, MOSCOW, 99 * 10**30) is None

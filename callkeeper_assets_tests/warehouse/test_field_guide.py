@@ -14,15 +14,9 @@ from urllib.parse import quote_plus
 import msgspec
 import pytest
 
-from callkeeper_assets.api.calls import key_calls
-from callkeeper_assets.api.unified_calls import key_unified_calls
-from callkeeper_assets.exact_json import decode
-from callkeeper_assets.reports.calls import read_calls
-from callkeeper_assets.reports.definition import ColumnType
-from callkeeper_assets.reports.paths import compile_path
-from callkeeper_assets.reports.values import MisfitError, find_converter
-from callkeeper_assets.warehouse.call_fields import CALL_FIELDS, FIELDS_BY_PATH, CallField
-from callkeeper_assets.warehouse.field_guide import (
+from callkeeper_assets.callkeeper.keys import key_calls, key_unified_calls
+from callkeeper_assets.calls.document import decode
+from callkeeper_assets.calls.field_guide import (
     FATES,
     Form,
     Value,
@@ -30,8 +24,12 @@ from callkeeper_assets.warehouse.field_guide import (
     list_names,
     render_guide,
 )
+from callkeeper_assets.calls.fields import CALL_FIELDS, FIELDS_BY_PATH, CallField
+from callkeeper_assets.reports.definition import ColumnType
+from callkeeper_assets.reports.paths import compile_path
+from callkeeper_assets.reports.rows import MisfitError, find_converter, read_calls
 from callkeeper_assets.warehouse.tables import TABLES
-from callkeeper_assets.webhooks.document import Format
+from callkeeper_assets.webhooks.payload import Format
 from callkeeper_assets.webhooks.raw_call import build_raw_call
 from callkeeper_assets_tests.warehouse.raw_days import DAY, moment_of, raw_day
 from callkeeper_assets_tests.warehouse.test_transform import transform_days
@@ -187,6 +185,6 @@ def test_the_guide_is_current() -> None:
     names = [name for field in CALL_FIELDS for names in list_names(field) for name in names]
     assert set(names) == FIELDS_BY_PATH.keys()
     assert _GUIDE.read_text("utf-8") == render_guide(), (
-        "write it anew: python -c 'from callkeeper_assets.warehouse.field_guide import "
+        "write it anew: python -c 'from callkeeper_assets.calls.field_guide import "
         'render_guide; print(render_guide(), end="")\' > docs/fields.md'
     )

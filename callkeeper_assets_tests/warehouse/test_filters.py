@@ -6,8 +6,8 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 
 from callkeeper_assets.warehouse.call_sql import plan_load
-from callkeeper_assets.warehouse.errors import FilterError
 from callkeeper_assets.warehouse.filters import Filter, FilterOp, check_filter
+from callkeeper_assets.warehouse.records import FilterError
 from callkeeper_assets.warehouse.tables import SELECTABLE_TABLES
 from callkeeper_assets.warehouse.transform import Transformer, open_duckdb
 from callkeeper_assets_tests.warehouse.raw_days import DAY, MOSCOW, call, moment_of, raw_day

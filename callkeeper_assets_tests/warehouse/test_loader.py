@@ -8,12 +8,16 @@ from datetime import UTC, date, datetime, timedelta
 import psycopg
 import pytest
 
-from callkeeper_assets.raw.days import Day
-from callkeeper_assets.warehouse.errors import BadDataError, SelectionError, UnavailableError
-from callkeeper_assets.warehouse.filters import Filter
+from callkeeper_assets.calls.store import Day
+from callkeeper_assets.warehouse.filters import Filter, check_selection
 from callkeeper_assets.warehouse.loader import log_failure
-from callkeeper_assets.warehouse.records import Account, RefusedDay
-from callkeeper_assets.warehouse.selection import check_selection
+from callkeeper_assets.warehouse.records import (
+    Account,
+    BadDataError,
+    RefusedDay,
+    SelectionError,
+    UnavailableError,
+)
 from callkeeper_assets.warehouse.tables import SELECTABLE_TABLES, TABLES
 from callkeeper_assets_tests.warehouse.raw_days import (
     DAY,
@@ -357,7 +361,7 @@ def test_a_server_that_ends_the_connection_leaves_the_day_as_it_was(database: st
 def test_a_batch_is_merged_while_the_next_ones_days_are_waited_for(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("callkeeper_assets.warehouse.batches._BATCH_DAYS", 4)
+    monkeypatch.setattr("callkeeper_assets.warehouse.loader._BATCH_DAYS", 4)
     order: list[tuple[str, date]] = []
     dates = [DAY + timedelta(days=number) for number in range(9)]
 

@@ -9,8 +9,8 @@ from importlib.resources import files
 import psycopg
 import pytest
 
-from callkeeper_assets.warehouse.errors import SchemaError
 from callkeeper_assets.warehouse.migrate import HEAD, VERSION_TABLE, ensure_schema
+from callkeeper_assets.warehouse.records import SchemaError
 from callkeeper_assets.warehouse.tables import TABLES
 from callkeeper_assets_tests.templates import Template
 from callkeeper_assets_tests.warehouse.raw_days import rows

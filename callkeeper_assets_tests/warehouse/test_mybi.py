@@ -9,7 +9,7 @@ from datetime import date
 
 import pytest
 
-from callkeeper_assets.database import connect
+from callkeeper_assets.postgres import connect
 from callkeeper_assets_tests.templates import MakeDatabase, Template
 from callkeeper_assets_tests.warehouse.raw_days import DAY, call, day_of, load_all, rows
 

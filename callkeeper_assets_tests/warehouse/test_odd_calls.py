@@ -8,10 +8,14 @@ from hypothesis import strategies as st
 
 from callkeeper_assets.privacy.rewriting import Protector
 from callkeeper_assets.privacy.rule import PhoneAction, Rule
-from callkeeper_assets.reports.calls import find_undocumented, read_calls
 from callkeeper_assets.reports.definition import ColumnType
 from callkeeper_assets.reports.paths import compile_path
-from callkeeper_assets.reports.values import MisfitError, find_converter
+from callkeeper_assets.reports.rows import (
+    MisfitError,
+    find_converter,
+    find_undocumented,
+    read_calls,
+)
 from callkeeper_assets.warehouse.call_sql import plan_load
 from callkeeper_assets.warehouse.tables import SELECTABLE_TABLES
 from callkeeper_assets.warehouse.transform import Transformer, open_duckdb

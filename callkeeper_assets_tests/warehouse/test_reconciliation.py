@@ -10,11 +10,11 @@ from typing import Any
 import psycopg
 import pytest
 
-from callkeeper_assets.raw.days import Day
-from callkeeper_assets.warehouse.discrepancies import ComparedDay, Mode
+from callkeeper_assets.calls.store import Day
+from callkeeper_assets.reconcile.discrepancies import ComparedDay, Mode
+from callkeeper_assets.reconcile.reconciliation import reconcile_days
 from callkeeper_assets.warehouse.filters import Filter
 from callkeeper_assets.warehouse.migrate import ensure_schema
-from callkeeper_assets.warehouse.reconciliation import reconcile_days
 from callkeeper_assets.warehouse.records import Guard, RefusedDay
 from callkeeper_assets.warehouse.tables import SELECTABLE_TABLES
 from callkeeper_assets_tests.warehouse.raw_days import (

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from callkeeper_assets.raw.days import Day
-from callkeeper_assets.warehouse.discrepancies import NUMBERS, ComparedDay, Mode
-from callkeeper_assets.warehouse.reconciliation import reconcile_days
+from callkeeper_assets.calls.store import Day
+from callkeeper_assets.reconcile.discrepancies import NUMBERS, ComparedDay, Mode
+from callkeeper_assets.reconcile.reconciliation import reconcile_days
 from callkeeper_assets.warehouse.records import Account
 from callkeeper_assets.warehouse.tables import SELECTABLE_TABLES
 from callkeeper_assets_tests.extent import examples

@@ -11,12 +11,12 @@ import psycopg
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from callkeeper_assets.database import connect
-from callkeeper_assets.database.locks import CALLS_LOCK, DIMENSIONS_LOCK
+from callkeeper_assets.postgres import connect
+from callkeeper_assets.postgres.locks import CALLS_LOCK, DIMENSIONS_LOCK
+from callkeeper_assets.retention.warehouse import PLACES, OldCalls
+from callkeeper_assets.warehouse.dimension_rows import count_orphans, delete_orphans
 from callkeeper_assets.warehouse.migrate import ensure_schema
-from callkeeper_assets.warehouse.orphan_rows import count_orphans, delete_orphans
 from callkeeper_assets.warehouse.records import Account, Deleted
-from callkeeper_assets.warehouse.retention import PLACES, OldCalls
 from callkeeper_assets.warehouse.tables import TABLES
 from callkeeper_assets_tests.extent import examples
 from callkeeper_assets_tests.warehouse.raw_days import (

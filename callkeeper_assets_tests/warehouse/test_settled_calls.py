@@ -5,9 +5,9 @@ from datetime import date, timedelta
 
 import pytest
 
-from callkeeper_assets.warehouse.discrepancies import ComparedDay, Mode
+from callkeeper_assets.reconcile.discrepancies import ComparedDay, Mode
+from callkeeper_assets.reconcile.reconciliation import reconcile_days
 from callkeeper_assets.warehouse.queries import settled_calls, unsettled_days
-from callkeeper_assets.warehouse.reconciliation import reconcile_days
 from callkeeper_assets.warehouse.tables import SELECTABLE_TABLES
 from callkeeper_assets_tests.warehouse.raw_days import (
     DAY,

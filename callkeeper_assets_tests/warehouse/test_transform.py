@@ -7,10 +7,10 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from callkeeper_assets.calls.store import Day
 from callkeeper_assets.local_time import split_day
-from callkeeper_assets.raw.days import Day
 from callkeeper_assets.warehouse.call_sql import plan_load
-from callkeeper_assets.warehouse.errors import BadDataError
+from callkeeper_assets.warehouse.records import BadDataError
 from callkeeper_assets.warehouse.tables import SELECTABLE_TABLES
 from callkeeper_assets.warehouse.transform import Batch, Transformer, open_duckdb
 from callkeeper_assets_tests.warehouse.raw_days import DAY, MOSCOW, call, day_of, moment_of, raw_day

@@ -9,11 +9,11 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from callkeeper_assets.database import connect
 from callkeeper_assets.local_time import day_start
+from callkeeper_assets.postgres import connect
+from callkeeper_assets.retention.warehouse import OldCalls
 from callkeeper_assets.warehouse.queries import unsettled_days
 from callkeeper_assets.warehouse.records import Account
-from callkeeper_assets.warehouse.retention import OldCalls
 from callkeeper_assets.warehouse.tables import SELECTABLE_TABLES
 from callkeeper_assets_tests.warehouse.raw_days import (
     DAY,

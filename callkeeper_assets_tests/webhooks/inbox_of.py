@@ -10,20 +10,16 @@ from zoneinfo import ZoneInfo
 
 import psycopg
 
+from callkeeper_assets.calls.store import Day, DayDetails, RawStore, build_table
 from callkeeper_assets.config.source import Reconciliation, Refresh, Source, Webhook
-from callkeeper_assets.raw.days import Day, DayDetails, build_table
-from callkeeper_assets.raw.store import RawStore
-from callkeeper_assets.warehouse.account_row import find_account
+from callkeeper_assets.warehouse.load_log import find_account
 from callkeeper_assets.warehouse.loader import Loader
 from callkeeper_assets.warehouse.migrate import ensure_schema
 from callkeeper_assets.warehouse.records import Account
 from callkeeper_assets.warehouse.session import Session
 from callkeeper_assets.warehouse.tables import SELECTABLE_TABLES
-from callkeeper_assets.webhooks.delivery import Delivery
-from callkeeper_assets.webhooks.document import Format
-from callkeeper_assets.webhooks.payload import read_delivery
-from callkeeper_assets.webhooks.processing import Processed
-from callkeeper_assets.webhooks.rounds import InboxRun
+from callkeeper_assets.webhooks.payload import Delivery, Format, read_delivery
+from callkeeper_assets.webhooks.processing import InboxRun, Processed
 from callkeeper_assets_tests.warehouse.raw_days import (
     DAY,
     MOSCOW,

@@ -19,7 +19,7 @@ from typing import Any, Final
 import psycopg
 
 from callkeeper_assets.cli.serving import find_free_port
-from callkeeper_assets.database import connect
+from callkeeper_assets.postgres import connect
 from callkeeper_assets_tests.waiting import wait_until
 from callkeeper_assets_tests.warm import WarmPopen
 

@@ -15,9 +15,9 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from callkeeper_assets.raw.store import RawStore
-from callkeeper_assets.warehouse.errors import UnavailableError
+from callkeeper_assets.calls.store import RawStore
 from callkeeper_assets.warehouse.filters import Filter
+from callkeeper_assets.warehouse.records import UnavailableError
 from callkeeper_assets.warehouse.session import Session
 from callkeeper_assets_tests.extent import examples
 from callkeeper_assets_tests.warehouse.raw_days import Call

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from callkeeper_assets.webhooks.audit import Held, HeldPayload, Hook, find_lost, is_ours, read_hooks
-from callkeeper_assets.webhooks.events import HOOK_EVENTS, OVER, PROCESSING
+from callkeeper_assets.webhooks.raw_call import HOOK_EVENTS, OVER, PROCESSING
 
 # As the source lists them, and the same as payloads name them.
 EVENTS = tuple(HOOK_EVENTS.values())

@@ -10,15 +10,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from callkeeper_assets.database import connect
-from callkeeper_assets.webhooks.connections import Connections
-from callkeeper_assets.webhooks.delivery import Delivery, number_receipts
-from callkeeper_assets.webhooks.inbox import STORES_AT_ONCE, Inbox, InboxAwayError
+from callkeeper_assets.postgres import connect
+from callkeeper_assets.webhooks.inbox import STORES_AT_ONCE, Connections, Inbox, InboxAwayError
 from callkeeper_assets.webhooks.inbox_queries import (
     count_entries,
     list_entries,
     replay_rejected,
 )
+from callkeeper_assets.webhooks.payload import Delivery, number_receipts
 from callkeeper_assets_tests.extent import examples
 from callkeeper_assets_tests.waiting import wait_until
 from callkeeper_assets_tests.webhooks.installation import PATIENCE_SEC

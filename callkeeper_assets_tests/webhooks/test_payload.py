@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from callkeeper_assets.webhooks.document import DEEPEST, Format, read_document, read_value
+from callkeeper_assets.webhooks.payload import DEEPEST, Format, read_document, read_value
 from callkeeper_assets_tests.webhooks.inbox_of import build_delivery, read_payload
 
 JSON = "application/json"

@@ -11,11 +11,11 @@ import duckdb
 import psycopg
 import pytest
 
-from callkeeper_assets.raw.store import RawStore
+from callkeeper_assets.calls.store import RawStore
 from callkeeper_assets.warehouse import loader as loader_module
-from callkeeper_assets.warehouse.errors import BadDataError, UnavailableError
 from callkeeper_assets.warehouse.filters import Filter
-from callkeeper_assets.webhooks import last_words, processing, rounds
+from callkeeper_assets.warehouse.records import BadDataError, UnavailableError
+from callkeeper_assets.webhooks import inbox_rows, processing
 from callkeeper_assets_tests.warehouse.raw_days import DAY, moment_of, row, rows
 from callkeeper_assets_tests.webhooks.inbox_of import (
     OVER,
@@ -83,7 +83,7 @@ def test_a_call_that_the_source_has_told_of_is_left_to_it(office: Office, databa
     assert (processed.payloads, processed.not_needed, processed.days) == (1, 1, [])
     assert rows(database, STORED) == [(7, "api", "success")]
     assert row(database, "callkeeper_calls")["tags"] == "from the API"
-    assert office.states() == [(7, "processed", last_words.TOLD_BY_SOURCE)]
+    assert office.states() == [(7, "processed", inbox_rows.TOLD_BY_SOURCE)]
 
 
 def test_a_call_that_filters_keep_out_of_the_source_s_day_does_not_come_in_by_webhook(
@@ -107,7 +107,7 @@ def test_a_late_webhook_of_a_call_that_the_source_never_showed_is_told_from_an_e
     office.receive(early, late)
     office.process()
     assert rows(database, STORED) == [(1, "api", "success"), (7, "webhook", "success")]
-    assert office.states() == [(7, "processed", None), (8, "processed", last_words.TOO_LATE)]
+    assert office.states() == [(7, "processed", None), (8, "processed", inbox_rows.TOO_LATE)]
 
 
 def test_calls_before_the_source_begins_are_left_out(office: Office, database: str) -> None:
@@ -166,7 +166,7 @@ def test_a_replayed_payload_is_read_by_the_names_that_are_configured_now(
 def _no_row_of_13(database: str, office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
     """The database takes no call 13: a value that none of our rules has foreseen."""
     # Finding it takes many loads, on a machine that may have much else to do.
-    monkeypatch.setattr(rounds, "_LONGEST_SEC", 300.0)
+    monkeypatch.setattr(processing, "_LONGEST_SEC", 300.0)
     office.receive()
     with psycopg.connect(database) as connection:
         connection.execute(
@@ -250,8 +250,8 @@ def test_more_than_one_round_takes_are_all_processed(
     office: Office, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Both webhooks of a call may come in different rounds."""
-    monkeypatch.setattr(rounds, "_MOST_ROWS", 3)
-    monkeypatch.setattr(rounds, "_LEAST_ROWS", 3)
+    monkeypatch.setattr(processing, "_MOST_ROWS", 3)
+    monkeypatch.setattr(processing, "_LEAST_ROWS", 3)
     office.receive(*(payload(n, PROCESSING, minute=n) for n in range(10)))
     office.receive(*(payload(n, OVER, minute=n) for n in range(10)))
     assert office.process().payloads == 20

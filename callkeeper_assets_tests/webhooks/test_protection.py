@@ -8,8 +8,8 @@ import pytest
 from callkeeper_assets.privacy.numbers import has_number
 from callkeeper_assets.privacy.rewriting import Eraser, Protector
 from callkeeper_assets.privacy.rule import Rule
-from callkeeper_assets.webhooks.delivery import Delivery
-from callkeeper_assets.webhooks.protection import erase_body, protect_delivery
+from callkeeper_assets.webhooks.inbox import erase_body, protect_delivery
+from callkeeper_assets.webhooks.payload import Delivery
 from callkeeper_assets_tests.webhooks.inbox_of import build_delivery, read_payload
 
 NUMBER = "79161234567"

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from callkeeper_assets.webhooks.document import Format
+from callkeeper_assets.webhooks.payload import Format
 from callkeeper_assets.webhooks.raw_call import UnusablePayloadError, build_raw_call
 
 AT = {"date": "2018-12-04 12:14:54"}

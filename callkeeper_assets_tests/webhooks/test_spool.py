@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from callkeeper_assets.warehouse.records import Deleted
-from callkeeper_assets.webhooks.delivery import Delivery
+from callkeeper_assets.webhooks.payload import Delivery
 from callkeeper_assets.webhooks.spool import Spool, drop_old_payloads, list_files, read_spooled
 
 _NOW = datetime(2026, 11, 1, 12, 30, 0, 123456, tzinfo=UTC)

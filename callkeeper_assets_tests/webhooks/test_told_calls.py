@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from callkeeper_assets.raw.store import RawStore
-from callkeeper_assets.webhooks.told_calls import add_told_calls
+from callkeeper_assets.calls.store import RawStore
+from callkeeper_assets.webhooks.inbox_rows import add_told_calls
 from callkeeper_assets_tests.warehouse.raw_days import DAY, fetched, moment_of
 from callkeeper_assets_tests.webhooks.inbox_of import (
     OVER,

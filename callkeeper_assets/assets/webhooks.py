@@ -1,0 +1,423 @@
+"""The assets `<source>/webhook_calls`, `<source>/webhook_audit`; the check `webhooks_arrive`."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+import dagster as dg
+
+from callkeeper_assets.assets.charts import draw_losses
+from callkeeper_assets.assets.days import (
+    build_partitions,
+    days_of_run,
+    describe_counts,
+    log_materializations,
+    log_observations,
+    log_verdicts,
+)
+from callkeeper_assets.assets.resources import (
+    RETRY_POLICY,
+    RawCallsResource,
+    WarehouseResource,
+    failing_clearly,
+    with_known_signature,
+)
+from callkeeper_assets.callkeeper.records import CallKeeperError
+from callkeeper_assets.calls.store import MissingDayError, RawError, RawStore
+from callkeeper_assets.config.source import Source
+from callkeeper_assets.home import configured_webhook_url
+from callkeeper_assets.warehouse.dimensions import CALLS
+from callkeeper_assets.warehouse.records import RowCounts, WarehouseError
+from callkeeper_assets.webhooks.audit import (
+    AuditedDay,
+    Hook,
+    LostWebhook,
+    find_lost,
+    rate_loss,
+    read_hooks,
+)
+
+AUDIT: Final = "webhook_audit"
+CHECK: Final = "webhooks_held"
+_TREND_DAYS: Final = 90
+_MOST_LOST_SHOWN: Final = 10
+_NOT_FOUND: Final = 404
+NOT_AUDITED: Final = "not audited: the source's answers list no webhooks"
+_SAMPLE: Final = dg.TableSchema(
+    columns=[
+        dg.TableColumn("call_id", "int"),
+        dg.TableColumn("event", "string"),
+        dg.TableColumn("answer", "int"),
+        dg.TableColumn("kind", "string"),
+        dg.TableColumn("held", "bool"),
+    ]
+)
+
+
+def build_webhook_audit(source: Source) -> dg.AssetsDefinition:
+    """Build the asset of a source that has an audit."""
+    key = dg.AssetKey([source.name, AUDIT])
+    partitions = build_partitions(source)
+    spec = dg.AssetSpec(
+        key=key,
+        group_name=source.name,
+        owners=source.owners,
+        description=(
+            f"The webhooks that CallKeeper says it sent for each call of {source.caption}, held "
+            "against the inbox: which are lost, which were refused, and the answer that it saw."
+        ),
+        kinds={"callkeeper", "postgres"},
+        deps=[dg.AssetKey([source.name, "raw_calls"])],
+        partitions_def=partitions,
+        # Each day's materialization is logged by hand: a day without raw calls has none.
+        skippable=True,
+    )
+    check = dg.AssetCheckSpec(
+        name=CHECK,
+        asset=key,
+        description="The inbox holds every webhook that CallKeeper says it sent, and refused none.",
+        partitions_def=partitions,
+    )
+
+    @dg.multi_asset(
+        name=f"{source.name}__{AUDIT}",
+        specs=[spec],
+        check_specs=[check],
+        # Its check's results are logged by hand, too: Dagster must not wait for them.
+        can_subset=True,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        retry_policy=RETRY_POLICY,
+    )
+    @with_known_signature
+    def webhook_audit(
+        context: dg.AssetExecutionContext,
+        raw_store: RawCallsResource,
+        warehouse: WarehouseResource,
+    ) -> Iterator[dg.MaterializeResult[None]]:
+        # The database's driver, which loading the code location need not pay for.
+        from callkeeper_assets.webhooks.audit import write_audit  # noqa: PLC0415
+
+        with failing_clearly(context), warehouse.open(context, source) as url:
+            audited = list(_audit_days(source, url, raw_store.open_store(), days_of_run(context)))
+            write_audit(url, source.name, audited, context.run.run_id)
+            _record(context, source, url, audited)
+        yield from ()
+
+    return webhook_audit
+
+
+def _audit_days(
+    source: Source, url: str, store: RawStore, days: Sequence[date]
+) -> Iterator[AuditedDay]:
+    """Audit the days whose raw calls are there, one by one."""
+    from callkeeper_assets.webhooks.audit import read_held  # noqa: PLC0415
+
+    receiver = configured_webhook_url()
+    host = urlsplit(receiver).hostname if receiver else None
+    for day in days:
+        try:
+            calls = store.read(source.name, day).calls
+        except MissingDayError:
+            continue
+        ids, payloads = calls.column("call_id").to_pylist(), calls.column("payload").to_pylist()
+        listed = [
+            read_hooks(call_id, payload, source.name, host)
+            for call_id, payload in zip(ids, payloads, strict=True)
+        ]
+        hooks: list[Hook] = [hook for of_call in listed for hook in of_call or ()]
+        held = read_held(url, source.name, {hook.call_id for hook in hooks}) if hooks else {}
+        is_listed = any(of_call is not None for of_call in listed) if listed else None
+        yield AuditedDay(day, len(hooks), tuple(find_lost(hooks, held)), is_listed)
+
+
+def _record(
+    context: dg.AssetExecutionContext, source: Source, url: str, audited: Sequence[AuditedDay]
+) -> None:
+    """Record each day and the result of its check."""
+    if not audited:
+        return
+    metadata: dict[date, dict[str, Any]] = {day.day: _describe_audit(day) for day in audited}
+    # The UI shows the newest event's; in each day's it would only fill the event log.
+    metadata[max(metadata)]["trend"] = _build_trend(source, url)
+    log_materializations(context, dg.AssetKey([source.name, AUDIT]), metadata)
+    # After the materializations: Dagster counts a check's result for the newest one only.
+    log_verdicts(
+        context,
+        [
+            (check, day.day, judge_day(source, day))
+            for check in sorted(context.selected_asset_check_keys)
+            for day in audited
+        ],
+    )
+
+
+def _describe_audit(day: AuditedDay) -> dict[str, Any]:
+    if day.is_listed is False:
+        return {"audit": NOT_AUDITED}
+    return {
+        "sent": day.sent,
+        "lost": day.lost,
+        "refused": day.refused,
+        "loss_percent": round(100 * rate_loss(day.sent, day.lost), 2),
+    }
+
+
+def _build_trend(source: Source, url: str) -> dg.MarkdownMetadataValue:
+    from callkeeper_assets.webhooks.audit import read_losses  # noqa: PLC0415
+
+    last = source.today()
+    first = last - timedelta(days=_TREND_DAYS - 1)
+    return dg.MetadataValue.md(draw_losses(read_losses(url, source.name, first, last), first, last))
+
+
+def judge_day(source: Source, day: AuditedDay) -> dg.AssetCheckResult:
+    """Say what the audit of a day found, and what to do."""
+    if day.is_listed is False:
+        return dg.AssetCheckResult(
+            passed=False,
+            description=(
+                f"{NOT_AUDITED[0].upper()}{NOT_AUDITED[1:]}. Whether any was lost is not known; "
+                "ask CallKeeper's support for `hooks` in the API's answers. `webhooks_arrive` of "
+                "callkeeper_calls warns when none comes at all."
+            ),
+            metadata={"audit": NOT_AUDITED},
+            severity=dg.AssetCheckSeverity.WARN,
+        )
+    counts = {"sent": day.sent, "lost": day.lost, "refused": day.refused}
+    if not day.found:
+        return dg.AssetCheckResult(passed=True, metadata=counts)
+    shown = sorted(day.found, key=lambda one: one.is_held)[:_MOST_LOST_SHOWN]
+    answers = Counter(_name_answer(one) for one in day.found)
+    said = ", ".join(f"{count} × {answer}" for answer, count in answers.most_common())
+    return dg.AssetCheckResult(
+        passed=False,
+        description=(
+            f"Of {day.sent} webhooks that CallKeeper says it sent, {day.lost} are not in the inbox "
+            f"and {day.refused} were refused; it saw: {said}. {_remedy(source, day)}"
+        ),
+        metadata={
+            **counts,
+            "sample": dg.MetadataValue.table([_show(one) for one in shown], _SAMPLE),
+            "sample_is_cut": len(day.found) > len(shown),
+        },
+        severity=dg.AssetCheckSeverity.ERROR if day.lost else dg.AssetCheckSeverity.WARN,
+    )
+
+
+def _name_answer(one: LostWebhook) -> str:
+    return "no answer" if one.hook.status is None else str(one.hook.status)
+
+
+def _remedy(source: Source, day: AuditedDay) -> str:
+    where = "callkeeper_lost_webhooks names all of them."
+    if not day.lost:
+        return f"Nothing is lost: each came another time. {where}"
+    if any(one.hook.status == _NOT_FOUND for one in day.found):
+        cause = (
+            "A 404 is a wrong URL in CallKeeper's cabinet: `callkeeper check "
+            f"{source.name}` prints the right one."
+        )
+    elif any(one.kind == "refused" for one in day.found):
+        cause = "See the receiver's log of that time, and the proxy's before it."
+    else:
+        cause = (
+            "An answer that the receiver did not give comes from what stands before it, a proxy "
+            "or a firewall; without an answer it was not reached."
+        )
+    return f"The calls are in the tables all the same, by the API's word. {cause} {where}"
+
+
+def _show(one: LostWebhook) -> dg.TableRecord:
+    return dg.TableRecord(
+        {
+            "call_id": one.hook.call_id,
+            "event": one.hook.event,
+            "answer": one.hook.status,
+            "kind": one.kind,
+            "held": one.is_held,
+        }
+    )
+
+
+if TYPE_CHECKING:
+    from callkeeper_assets.webhooks.processing import Processed
+
+WEBHOOK_CALLS: Final = "webhook_calls"
+# The tables are not made from this asset again when it changes: its step has changed them itself.
+# So its version is always the one that Dagster takes it to have before its first materialization:
+# otherwise each day that was loaded before the first webhook would be outdated by that.
+_DATA_VERSION: Final = dg.DataVersion("INITIAL")
+
+
+_EXPECTED: Final = (CallKeeperError, RawError, WarehouseError)
+
+
+def build_webhook_calls(sources: Sequence[Source]) -> dg.AssetsDefinition:
+    """Build the multi-asset of these sources, all of which take webhooks."""
+    by_key = {webhook_calls_key(source): source for source in sources}
+
+    @dg.multi_asset(
+        name=WEBHOOK_CALLS,
+        specs=[_build_spec(source) for source in sources],
+        can_subset=True,
+    )
+    def webhook_calls(
+        context: dg.AssetExecutionContext,
+        raw_store: RawCallsResource,
+        warehouse: WarehouseResource,
+    ) -> Iterator[dg.MaterializeResult[None]]:
+        chosen = [by_key[key] for key in sorted(context.selected_asset_keys)]
+        # DuckDB, Arrow and the database's driver, which loading the code location need not pay for.
+        from callkeeper_assets.warehouse.loader import Loader  # noqa: PLC0415
+        from callkeeper_assets.webhooks.processing import InboxRun  # noqa: PLC0415
+
+        with failing_clearly(context), warehouse.open(context, *chosen) as url:
+            with Loader(url) as loader:
+                run = InboxRun(loader, chosen, raw_store.open_store(), context.run.run_id)
+                run.process()
+            for source in chosen:
+                processed = run.processed[source.name]
+                # What was committed before a failure stays, and is told as well.
+                _observe_tables(context, source, processed)
+                if source.name in run.failures:
+                    continue
+                yield dg.MaterializeResult(
+                    asset_key=webhook_calls_key(source),
+                    metadata=_describe_processed(processed),
+                    data_version=_DATA_VERSION,
+                )
+            failures = [_explain(name, error) for name, error in run.failures.items()]
+        for failure in failures:
+            context.log.error(failure)
+        bugs = [one for one in run.failures.values() if not isinstance(one, _EXPECTED)]
+        if bugs:
+            raise bugs[0]
+        if failures:
+            raise dg.Failure("\n".join(failures), allow_retries=False)
+
+    return webhook_calls
+
+
+def webhook_calls_key(source: Source) -> dg.AssetKey:
+    """Return the key of a source's asset."""
+    return dg.AssetKey([source.name, WEBHOOK_CALLS])
+
+
+def _build_spec(source: Source) -> dg.AssetSpec:
+    return dg.AssetSpec(
+        key=webhook_calls_key(source),
+        group_name=source.name,
+        owners=source.owners,
+        description=(
+            f"Calls of {source.caption} that webhooks told of before the API shows them. What "
+            "waits in the inbox (table callkeeper_webhooks) is merged into the tables, with origin "
+            "`webhook`; the API's record of a call replaces it. The sensor `webhook_inbox` starts "
+            "it whenever something waits."
+        ),
+        kinds={"webhook", "postgres"},
+    )
+
+
+def _explain(source: str, failure: Exception) -> str:
+    """Say what a failure means for the source; a bug is told by its kind alone, as it is raised."""
+    said = str(failure) if isinstance(failure, _EXPECTED) else type(failure).__name__
+    return f"Source '{source}': its webhooks wait on, they could not be processed. {said}"
+
+
+def _describe_processed(processed: "Processed") -> dict[str, Any]:
+    counts: Counter[str] = Counter()
+    for day in processed.days:
+        for table, one in day.counts.items():
+            counts[table] += one.added + one.updated + one.deleted
+    waited = (
+        round((datetime.now(UTC) - processed.oldest).total_seconds(), 1) if processed.oldest else 0
+    )
+    return {
+        "payloads": processed.payloads,
+        "rejected": processed.rejected,
+        "hints": processed.hints,
+        "left_to_the_api": processed.not_needed,
+        "days": sorted({day.day.isoformat() for day in processed.days}),
+        "rows_changed": {table: number for table, number in counts.items() if number},
+        "longest_wait_sec": waited,
+    }
+
+
+def _observe_tables(
+    context: dg.AssetExecutionContext, source: Source, processed: "Processed"
+) -> None:
+    """Tell each changed table's day what changed.
+
+    As an observation: a materialization would make the day's checks, which are of the load from the
+    API, look outdated, and the table fresher than the API has made it.
+    """
+    seen: dict[str, dict[date, dict[str, Any]]] = {}
+    for day in processed.days:
+        for table, counts in day.counts.items():
+            if counts != RowCounts():
+                seen.setdefault(table, {})[day.day] = {
+                    **describe_counts(counts),
+                    "changed_by": f"webhooks, run {context.run.run_id}",
+                }
+    for table, days in seen.items():
+        log_observations(context, dg.AssetKey([source.name, table]), days)
+
+
+WEBHOOKS_ARRIVE: Final = "webhooks_arrive"
+
+# So many calls without a webhook are no chance: a source sends two for each.
+_MOST_CALLS: Final = 4
+_LOOK_BACK: Final = timedelta(days=3)
+
+
+def has_webhook_check(source: Source) -> bool:
+    """Whether the source takes webhooks, and has the table of calls to compare them with."""
+    return source.webhook is not None and CALLS in source.tables
+
+
+def build_webhook_check(source: Source) -> dg.AssetChecksDefinition:
+    """Build the check of one source."""
+
+    @dg.asset_check(
+        asset=dg.AssetKey([source.name, CALLS]),
+        name=WEBHOOKS_ARRIVE,
+        description=(
+            "Webhooks come while there are calls: the last one is not older than several calls of "
+            "the last three days that the API shows."
+        ),
+    )
+    def webhooks_arrive(
+        context: dg.AssetCheckExecutionContext, warehouse: WarehouseResource
+    ) -> dg.AssetCheckResult:
+        # The database's driver, which loading the code location need not pay for.
+        from callkeeper_assets.webhooks.inbox_queries import measure_silence  # noqa: PLC0415
+
+        with failing_clearly(context), warehouse.open(context, source) as url:
+            silence = measure_silence(url, source.name, _LOOK_BACK)
+        last = f"{silence.last_at:%Y-%m-%d %H:%M} UTC" if silence.last_at else "the beginning"
+        passed = silence.calls_since <= _MOST_CALLS
+        text = f"{silence.calls_since} calls without a webhook since {last}"
+        remedy = (
+            ""
+            if passed
+            else ": see that the receiver runs and can be reached from outside, and that "
+            "CallKeeper has the URL that `callkeeper check` prints, in its cabinet: "
+            f"{source.webhook_page}"
+        )
+        return dg.AssetCheckResult(
+            passed=passed,
+            severity=dg.AssetCheckSeverity.WARN,
+            description=f"{text}{remedy}.",
+            metadata={
+                "calls_since": silence.calls_since,
+                **(
+                    {"last_webhook": dg.MetadataValue.timestamp(silence.last_at)}
+                    if silence.last_at
+                    else {}
+                ),
+            },
+        )
+
+    return webhooks_arrive

@@ -1,0 +1,257 @@
+"""The unified API of migrated accounts (ckct): the calls of a window, page by page.
+
+The list may change between pages, so that a window's pages are read until they agree
+(docs/decisions/0012). A failure comes with HTTP 200 as well, in two shapes.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import quote
+
+import msgspec
+
+from callkeeper_assets.callkeeper.bodies import (
+    BOM,
+    Trouble,
+    broken,
+    find_failure,
+    find_failure_of,
+    is_empty_period,
+    judge_beginning,
+    judge_other,
+    list_rows,
+    part_garbled,
+    size_trouble,
+    trouble_of_reason,
+    unusable,
+)
+from callkeeper_assets.callkeeper.keys import KeyedCalls, key_unified_calls, split_records
+from callkeeper_assets.callkeeper.names import Role
+from callkeeper_assets.callkeeper.records import RetryLaterError, UserInfo
+from callkeeper_assets.callkeeper.session import Errand, SourceSession
+from callkeeper_assets.callkeeper.windows import SAFETY_SEC, Window, are_few, find_strays
+from callkeeper_assets.calls.ids import read_call_id
+from callkeeper_assets.privacy.redaction import MASK
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of a list; without rows it is past the list's end.
+
+    Attributes:
+        calls: By id, and beside them what cannot be used.
+        rows: How many there were, the same call twice counted twice.
+        total: Of the whole list; None where the source does not tell.
+    """
+
+    calls: KeyedCalls
+    rows: int
+    total: int | None
+
+
+_OF_CALL = re.compile(rb"serviceType|universalId")
+
+
+class _Wrapped(msgspec.Struct):
+    payload: list[msgspec.Raw] | dict[str, msgspec.Raw]
+    inbound: Any = None
+    info: Any = None
+
+
+_decode_wrapped = msgspec.json.Decoder(_Wrapped).decode
+_decode_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
+
+
+def build_mask(source: str) -> "re.Pattern[bytes]":
+    """Return what finds the secret part of a source's webhook address in an answer."""
+    name = re.escape(source.encode())
+    # Host and path are typed apart in the cabinet: slashes come doubled.
+    slash = rb"(?:\\?/|%2[Ff])+"
+    return re.compile(rb"(webhooks" + slash + name + slash + rb")[^\"\\/?#]+")
+
+
+def mask_token(body: bytes, mask: "re.Pattern[bytes]") -> bytes:
+    """Take the token out of the addresses in `hooks`: nothing that is kept may hold it."""
+    return mask.sub(rb"\1" + MASK.encode(), body)
+
+
+def _read_rows(body: bytes) -> tuple[list[msgspec.Raw], int | None] | Trouble:
+    """Return each call's JSON text, and the total.
+
+    Raises:
+        msgspec.DecodeError: It is no JSON.
+        UnicodeDecodeError: It is no UTF-8, and not in its calls.
+    """
+    raws: list[msgspec.Raw] | None
+    total = None
+    try:
+        if body.lstrip()[:1] == b"[":
+            raws = _decode_list(body)
+        else:
+            wrapped = _decode_wrapped(body)
+            reason = find_failure({"inbound": wrapped.inbound})
+            if reason is not None:
+                return ([], None) if is_empty_period(reason) else trouble_of_reason(reason)
+            raws = list_rows(wrapped.payload)
+            if isinstance(wrapped.info, dict):
+                total = read_call_id(wrapped.info.get("totalLength"))
+    except msgspec.ValidationError:
+        raws = None
+    if raws is None:
+        return judge_other(body) or ([], None)
+    if len(raws) == 1:
+        reason = find_failure_of(raws[0])
+        # A call has a `status`, too.
+        if reason is not None and not _OF_CALL.search(raws[0]):
+            return trouble_of_reason(reason)
+    return raws, total
+
+
+def read_page(body: bytes) -> Page | Trouble:
+    """Read one page."""
+    body = body.removeprefix(BOM)
+    trouble = judge_beginning(body)
+    if trouble is not None:
+        return trouble
+    try:
+        found = _read_rows(body)
+    except UnicodeDecodeError as error:
+        return unusable(f"text that is not UTF-8, at byte {error.start}")
+    except (msgspec.DecodeError, RecursionError) as error:
+        records = split_records(body, b"payload")
+        if records is None:
+            return broken(body, str(error))
+        found = records, None
+    if isinstance(found, Trouble):
+        return found
+    raws, total = found
+    whole, garbled = part_garbled(body, raws)
+    return Page(key_unified_calls(whole).with_unusable(garbled), len(raws), total)
+
+
+METHODS: Final[dict[Role, str]] = {
+    "own": "get",
+    "by_role": "getByRole",
+    "with_role": "getWithRole",
+}
+PAGE_LENGTH: Final = 1_000
+_MOST_READINGS: Final = 6
+# Any window shows whether the key is good; one that has no calls yet costs nothing.
+_TRIED_WINDOW: Final = Window(86_400, 86_460)
+
+
+class UnifiedApi:
+    """Asks one account's session; for several threads.
+
+    Args:
+        session: Of the account.
+        source: The source's name, by which its webhooks' address is known.
+        api_key: The key, which is a part of each address.
+        role: Whose calls are asked for.
+    """
+
+    largest_answer: int | None = PAGE_LENGTH
+
+    def __init__(self, session: SourceSession, source: str, api_key: str, role: Role) -> None:
+        self._session = session
+        self._mask = build_mask(source)
+        self._prefix = f"?json/v3/{quote(api_key, safe='')}/call/{METHODS[role]}"
+        self._longest_page = 0
+        self.calls_method = self.account_method = f"call/{METHODS[role]}"
+
+    def ask_for_calls(self, window: Window, errand: Errand) -> KeyedCalls | Trouble:
+        """Ask for the calls of a window; more may come, of a second on either side."""
+        page = self._ask_for_page(window, 0, errand, can_be_halved=window.can_be_halved)
+        if isinstance(page, Trouble):
+            return page
+        is_whole = self._is_whole(window, page, errand)
+        if isinstance(is_whole, Trouble):
+            return is_whole
+        if is_whole:
+            return page.calls
+        strays = find_strays(window, page.calls)
+        if not are_few(strays, page.calls):
+            # Halves would bring as much, and a minute all pages: whoever asked judges this one.
+            return page.calls
+        if window.can_be_halved:
+            return size_trouble(f"a page of {page.rows} calls, and more on the next one")
+        return self._read_list_twice(window, errand)
+
+    def ask_for_account(self, errand: Errand) -> UserInfo | Trouble:
+        """Ask whether the key is good; this API does not say until when the account is paid."""
+        page = self._ask_for_page(_TRIED_WINDOW, 0, errand)
+        return page if isinstance(page, Trouble) else UserInfo(paid_till=None)
+
+    def _ask_for_page(
+        self, window: Window, number: int, errand: Errand, *, can_be_halved: bool = False
+    ) -> Page | Trouble:
+        start, end = window.start - SAFETY_SEC, window.end + SAFETY_SEC
+        return self._session.ask(
+            f"{self._prefix}/{number}/{start}/{end}",
+            {},
+            lambda body: read_page(mask_token(body, self._mask)),
+            errand,
+            can_be_halved=can_be_halved,
+        )
+
+    def _is_whole(self, window: Window, page: Page, errand: Errand) -> bool | Trouble:
+        """Whether the first page is the whole list.
+
+        Should pages ever be shorter than documented, calls must not be lost for it: a page is known
+        to be short when there has been a longer one. Else the next page is asked for.
+        """
+        if page.total is not None:
+            return page.total == page.rows
+        longest = self._longest_page
+        self._longest_page = max(longest, page.rows)
+        if page.rows >= PAGE_LENGTH:
+            return False
+        if page.rows < longest or not page.rows:
+            return True
+        after = self._ask_for_page(window, 1, errand)
+        return after if isinstance(after, Trouble) else not after.rows
+
+    def _read_list_twice(self, window: Window, errand: Errand) -> KeyedCalls | Trouble:
+        """Read all pages until two readings agree: no page then changed between its two answers.
+
+        All of them were so at the moment between the end of the first reading and the beginning of
+        the second, for a call does not come, go and come back.
+        """
+        before = None
+        for _ in range(_MOST_READINGS):
+            pages = self._read_list(window, errand)
+            if isinstance(pages, Trouble):
+                return pages
+            now = [page.calls.list_records() for page in pages]
+            rows = sum(page.rows for page in pages)
+            if now == before and all(page.total in {None, rows} for page in pages):
+                return _join(pages)
+            before = now
+        return Trouble(
+            RetryLaterError,
+            f"a list of calls that was another one each time, {_MOST_READINGS} times",
+            "Try again later",
+        )
+
+    def _read_list(self, window: Window, errand: Errand) -> list[Page] | Trouble:
+        pages: list[Page] = []
+        seen: set[int | bytes] = set()
+        while True:
+            page = self._ask_for_page(window, len(pages), errand)
+            if isinstance(page, Trouble):
+                return page
+            # One that knows no end would begin anew.
+            records = page.calls.list_records()
+            if records <= seen:
+                return pages
+            pages.append(page)
+            seen |= records
+
+
+def _join(pages: Iterable[Page]) -> KeyedCalls:
+    calls = KeyedCalls()
+    for page in pages:
+        calls.add(page.calls)
+    return calls

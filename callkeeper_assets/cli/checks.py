@@ -1,0 +1,257 @@
+"""What `check` looks at once for all sources: Dagster's home, the database, raw calls, privacy."""
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+from callkeeper_assets.cli.console import build_table, print_table
+from callkeeper_assets.config.errors import MissingSecretError
+from callkeeper_assets.config.source import Source
+from callkeeper_assets.home import find_lock_problem, home, project_root, raw_url, set_dagster_home
+from callkeeper_assets.local_time import list_rules
+from callkeeper_assets.postgres.errors import DatabaseError
+from callkeeper_assets.postgres.url import (
+    check_writable,
+    connect,
+    database_url,
+    describe,
+    find_differing,
+    is_embedded,
+)
+from callkeeper_assets.privacy.rule import KEEP_ALL, Rule
+from callkeeper_assets.warehouse.migrate import HEAD, VERSION_TABLE
+
+State = Literal["good", "warning", "bad"]
+
+_MARKS: Final[dict[State, tuple[str, str]]] = {
+    "good": ("✓", "green"),
+    "warning": ("!", "yellow"),
+    "bad": ("✗", "red"),
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at.
+
+    Attributes:
+        subject: A source's name, or `installation`.
+        what: What was looked at: `key`, `database`.
+        text: What was found and, unless it is good, what to do.
+    """
+
+    subject: str
+    what: str
+    state: State
+    text: str
+
+
+def print_findings(findings: Sequence[Finding]) -> None:
+    """Print the table."""
+    from rich.text import Text  # noqa: PLC0415
+
+    table = build_table("", "", "", "")
+    table.show_header = False
+    last = ""
+    for finding in findings:
+        if last and finding.subject != last:
+            table.add_row()
+        mark, style = _MARKS[finding.state]
+        subject = finding.subject if finding.subject != last else ""
+        table.add_row(Text(mark, style), subject, finding.what, finding.text)
+        last = finding.subject
+    print_table(table)
+
+
+SUBJECT: Final = "installation"
+
+
+def _find(what: str, state: State, text: str) -> Finding:
+    return Finding(SUBJECT, what, state, text)
+
+
+def check_dagster_home() -> Finding:
+    """Look for `dagster.yaml` where Dagster will look."""
+    file = set_dagster_home() / "dagster.yaml"
+    if file.is_file():
+        return _find("dagster", "good", str(file))
+    return _find(
+        "dagster",
+        "bad",
+        f"There is no {file}: Dagster would keep its runs elsewhere. Copy dagster.yaml from the "
+        f"project there, or unset DAGSTER_HOME (it is {project_root()} then).",
+    )
+
+
+def check_home() -> Finding:
+    """Try a file lock where processes keep themselves apart by some."""
+    problem = find_lock_problem(home())
+    return _find("home", "bad" if problem else "good", problem or f"{home()}, file locks work")
+
+
+def check_zone_rules() -> Finding:
+    """Say by which rules of time zones days begin here, and what else is installed."""
+    first, *others = list_rules()
+    text = f"rules of {first}"
+    if others:
+        text += f"; not used: {'; '.join(map(str, others))}"
+    return _find("time zones", "good", text)
+
+
+def check_database() -> list[Finding]:
+    """Reach the database; start the embedded one if it is the one in use and exists."""
+    if is_embedded() and not (home() / "postgres").exists():
+        text = f"embedded, in {home() / 'postgres'}; the first load makes it"
+        return [_find("database", "good", text)]
+    try:
+        url = database_url()
+        with connect(url, autocommit=True) as connection:
+            check_writable(connection)
+            differing = find_differing(connection)
+            user = connection.info.user
+            version = connection.info.parameter_status("server_version") or "?"
+            from callkeeper_assets.warehouse.migrate import (  # noqa: PLC0415
+                HEAD,
+                VERSION_TABLE,
+                check_not_elsewhere,
+            )
+            from callkeeper_assets.warehouse.records import SchemaError  # noqa: PLC0415
+
+            row = connection.execute("SELECT to_regclass(%s)", (VERSION_TABLE,)).fetchone()
+            revision, tables = None, None
+            if row and row[0]:
+                found = connection.execute(
+                    f"SELECT version_num FROM {VERSION_TABLE}"  # noqa: S608 -- a constant
+                ).fetchone()
+                revision = str(found[0]) if found else None
+            else:
+                try:
+                    check_not_elsewhere(connection, url)
+                except SchemaError as error:
+                    tables = _find("tables", "bad", str(error))
+    except DatabaseError as error:
+        return [_find("database", "bad", str(error))]
+    kind = "embedded" if is_embedded() else "yours"
+    number = version.partition(" ")[0]
+    return [
+        _find("database", "good", f"{describe(url)} (PostgreSQL {number}, {kind})"),
+        *([_judge_settings(differing, user)] if differing else []),
+        tables or _judge_schema(revision, HEAD),
+    ]
+
+
+def _judge_settings(differing: dict[str, str], user: str) -> Finding:
+    named = ", ".join(f"{name} = {value}" for name, value in differing.items())
+    resets = " ".join(f"ALTER ROLE {user} RESET {name};" for name in differing)
+    return _find(
+        "settings",
+        "bad",
+        f"not as loads need it, although each connection asks for it: {named}. A pooler that "
+        f"ignores `options`, or a trigger on login, does that: name the server itself in "
+        f"CALLKEEPER_DATABASE_URL, and have the trigger leave {user} alone. Of a role's own "
+        f"settings: {resets}",
+    )
+
+
+def _judge_schema(revision: str | None, head: str) -> Finding:
+    if revision is None:
+        return _find("tables", "good", "none yet; the first load makes them")
+    if revision == head:
+        return _find("tables", "good", f"schema {revision}, up to date")
+    if revision < head:
+        return _find("tables", "good", f"schema {revision}; the next load brings it to {head}")
+    return _find(
+        "tables",
+        "bad",
+        f"schema {revision} is newer than this program, which knows up to {head}. "
+        "Update the program.",
+    )
+
+
+def check_raw_store() -> Finding:
+    """Write a small file to the raw calls' place, and remove it."""
+    import fsspec  # noqa: PLC0415
+
+    url = raw_url()
+    remedy = "Check CALLKEEPER_RAW_URL: permissions, free space, credentials"
+    try:
+        files, root = fsspec.core.url_to_fs(url)
+        probe = f"{root}/.callkeeper-check-{uuid.uuid4().hex}"
+        if "file" in files.protocol:
+            Path(root).mkdir(parents=True, exist_ok=True)
+        files.pipe_file(probe, b"")
+        files.rm_file(probe)
+    except ImportError as error:
+        return _find("raw calls", "bad", f"{url}: {error}. pip install 'callkeeper-assets[s3]'")
+    except Exception as error:  # noqa: BLE001 -- file systems share no class; the text is shown
+        return _find("raw calls", "bad", f"{url} cannot be written: {error}. {remedy}.")
+    return _find("raw calls", "good", f"{url}, can be written")
+
+
+_SHORTEST_KEY: Final = 16
+_REVISION: Final = f"SELECT version_num FROM {VERSION_TABLE}"  # noqa: S608 -- a constant
+
+
+def check_privacy(sources: Sequence[Source], *, has_database: bool) -> list[Finding]:
+    """Check sources that have privacy settings, or had some; no finding for the others.
+
+    Args:
+        sources: The sources.
+        has_database: Whether the database is there; without it just the keys are looked at.
+    """
+    findings = []
+    for source in sources:
+        try:
+            rule = source.read_privacy_rule()
+        except MissingSecretError as error:
+            findings.append(Finding(source.name, "privacy", "bad", str(error)))
+            continue
+        found = _check_key(source, rule) or _check_setting(source, rule, has_database=has_database)
+        findings += [found] if found else []
+    return findings
+
+
+def _check_key(source: Source, rule: Rule) -> Finding | None:
+    if not rule.hashes or len(rule.key) >= _SHORTEST_KEY:
+        return None
+    text = (
+        f"The key in {source.privacy.key_env} has less than {_SHORTEST_KEY} characters: guess "
+        "it, and all numbers can be tried. Take a longer one before the first load: another key "
+        "makes other hashes."
+    )
+    return Finding(source.name, "privacy", "warning", text)
+
+
+def _check_setting(source: Source, rule: Rule, *, has_database: bool) -> Finding | None:
+    # Arrow and the driver, which a check without privacy settings need not pay for.
+    from callkeeper_assets.warehouse.privacy_settings import has_calls, read_newest_setting  # noqa: PLC0415
+
+    good = Finding(source.name, "privacy", "good", f"calls are stored with {rule.setting}")
+    if not has_database:
+        return good if rule.is_active else None
+    with connect(database_url(), autocommit=True) as connection:
+        known = connection.execute("SELECT to_regclass(%s)", (VERSION_TABLE,)).fetchone()
+        revision = connection.execute(_REVISION.encode()).fetchone() if known and known[0] else None
+        if revision is None or str(revision[0]) != HEAD:
+            return good if rule.is_active else None
+        newest = read_newest_setting(connection, source.name)
+        is_stored = has_calls(connection, source.name)
+    if newest is None and (rule == KEEP_ALL or not is_stored):
+        return good if rule.is_active else None
+    if newest and newest.setting == rule.setting and newest.applied_at:
+        return good if rule.is_active else None
+    return Finding(source.name, "privacy", "warning", _explain(source, rule))
+
+
+def _explain(source: Source, rule: Rule) -> str:
+    if rule == KEEP_ALL:
+        return (
+            "all is kept from now on; calls stored before stay masked or hashed. What CallKeeper "
+            f"still gives comes back by: callkeeper load {source.name} --from DAY --to DAY"
+        )
+    return (
+        f"{rule.setting}: this holds for new calls only. For those stored before: "
+        f"callkeeper protect {source.name} (with --dry-run it only counts them)"
+    )

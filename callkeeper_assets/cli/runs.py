@@ -1,0 +1,333 @@
+"""Commands that start runs: load, refresh, reconcile, retain, report, rebuild, protect."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from callkeeper_assets.cli.console import FAILED
+
+
+def load(
+    source: Annotated[list[str], typer.Argument(help="Names of sources: their folders' names.")],
+    *,
+    from_day: Annotated[str, typer.Option("--from", metavar="DAY", help="First day, 2026-01-31.")],
+    to_day: Annotated[str, typer.Option("--to", metavar="DAY", help="Last day, included.")],
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force", help="Replace a day also if it comes back empty, or loses many calls."
+        ),
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON document in place of the table.")
+    ] = False,
+) -> None:
+    """Load chosen days. A day that is loaded already is replaced if it changed."""
+    from callkeeper_assets.cli.loading import register_keys, run_and_tell  # noqa: PLC0415
+    from callkeeper_assets.cli.selection import (  # noqa: PLC0415
+        check_period,
+        choose_good_sources,
+        read_day,
+    )
+    from callkeeper_assets.cli.workers import Task  # noqa: PLC0415
+
+    first, last = read_day("--from", from_day), read_day("--to", to_day)
+    sources = choose_good_sources(source)
+    check_period(sources, first, last)
+    register_keys(sources)
+    arguments = ["--from", first.isoformat(), "--to", last.isoformat()]
+    if force:
+        arguments.append("--force")
+    tasks = [Task(each.name, tuple(arguments)) for each in sources]
+    if not run_and_tell(tasks, as_json=as_json):
+        raise typer.Exit(FAILED)
+
+
+def refresh(
+    source: Annotated[
+        list[str] | None, typer.Argument(help="Names of sources. Default: all.")
+    ] = None,
+    *,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON document in place of the table.")
+    ] = False,
+) -> None:
+    """Read recent days again, and older ones that hold calls which are not final."""
+    from callkeeper_assets.cli.loading import register_keys, run_and_tell  # noqa: PLC0415
+    from callkeeper_assets.cli.selection import (  # noqa: PLC0415
+        choose_good_sources,
+        choose_sources,
+        describe_broken,
+    )
+    from callkeeper_assets.cli.workers import Outcome, Task  # noqa: PLC0415
+    from callkeeper_assets.config.errors import MissingSecretError  # noqa: PLC0415
+
+    tasks, refused = [], []
+    if source:
+        chosen = choose_good_sources(source)
+        register_keys(chosen)
+        tasks = [Task(each.name, ("--refresh",)) for each in chosen]
+    else:
+        # Nobody named the one that cannot be refreshed: the others are, and it is told.
+        sources, broken = choose_sources([])
+        refused = [Outcome(each.name, errors=[describe_broken(each)]) for each in broken]
+        for each in sources:
+            try:
+                register_keys([each])
+                tasks.append(Task(each.name, ("--refresh",)))
+            except MissingSecretError as error:
+                refused.append(Outcome(each.name, errors=[str(error)]))
+    if not run_and_tell(tasks, as_json=as_json, refused=refused):
+        raise typer.Exit(FAILED)
+
+
+def reconcile(
+    source: Annotated[str, typer.Argument(help="The source's name: its folder's name.")],
+    *,
+    from_day: Annotated[str, typer.Option("--from", metavar="DAY", help="First day, 2026-01-31.")],
+    to_day: Annotated[str, typer.Option("--to", metavar="DAY", help="Last day, included.")],
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what differs, and change nothing.")
+    ] = False,
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force", help="Heal a day also if it comes back empty, or would lose many calls."
+        ),
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON document in place of the tables.")
+    ] = False,
+) -> None:
+    """Find what differs between the tables and CallKeeper, heal it, and print it."""
+    from callkeeper_assets.cli.console import print_json  # noqa: PLC0415
+    from callkeeper_assets.cli.loading import register_keys, run_and_show  # noqa: PLC0415
+    from callkeeper_assets.cli.selection import (  # noqa: PLC0415
+        check_period,
+        choose_reconcilable_source,
+        read_day,
+    )
+    from callkeeper_assets.cli.summary import (  # noqa: PLC0415
+        Reconciled,
+        build_reconciliation_document,
+        print_reconciled,
+    )
+    from callkeeper_assets.cli.workers import Task  # noqa: PLC0415
+
+    first, last = read_day("--from", from_day), read_day("--to", to_day)
+    chosen = choose_reconcilable_source(source)
+    # Days that the source does not give any more are left alone, not refused.
+    allowed = chosen.first_day(chosen.today())
+    begin = allowed if first < allowed <= last else first
+    check_period([chosen], begin, last)
+    register_keys([chosen])
+    arguments = ["--reconcile", "--from", begin.isoformat(), "--to", last.isoformat()]
+    arguments += ["--dry-run"] if dry_run else []
+    arguments += ["--force"] if force else []
+    (outcome,) = run_and_show([Task(chosen.name, tuple(arguments))])
+    result = Reconciled(
+        outcome=outcome,
+        is_dry_run=dry_run,
+        heals=chosen.reconciliation.heal and not dry_run,
+        left_alone=(begin - first).days,
+        file=chosen.file,
+    )
+    if as_json:
+        print_json(build_reconciliation_document(result))
+    else:
+        print_reconciled(result)
+    if outcome.errors or result.left:
+        raise typer.Exit(FAILED)
+
+
+if TYPE_CHECKING:
+    from callkeeper_assets.cli.workers import Outcome
+
+
+def retain(
+    source: Annotated[str, typer.Argument(help="The source's name: its folder's name.")],
+    *,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be deleted, and delete nothing.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON document in place of the table.")
+    ] = False,
+) -> None:
+    """Delete calls older than the source keeps, from everywhere."""
+    from callkeeper_assets.cli.console import print_json  # noqa: PLC0415
+    from callkeeper_assets.cli.loading import run_and_show  # noqa: PLC0415
+    from callkeeper_assets.cli.selection import choose_retained_source  # noqa: PLC0415
+    from callkeeper_assets.cli.workers import Task  # noqa: PLC0415
+
+    chosen = choose_retained_source(source)
+    arguments = ("--retain", "--dry-run") if dry_run else ("--retain",)
+    (outcome,) = run_and_show([Task(chosen.name, arguments)])
+    if as_json:
+        print_json(_build_document(outcome, dry_run=dry_run))
+    else:
+        _print_retained(outcome, dry_run=dry_run)
+    if outcome.errors:
+        raise typer.Exit(FAILED)
+
+
+def _build_document(outcome: "Outcome", *, dry_run: bool) -> dict[str, Any]:
+    """Build what `--json` prints; keys stay as they are between versions."""
+    retained = outcome.retained
+    return {
+        "ok": not outcome.errors,
+        "source": outcome.source,
+        "dry_run": dry_run,
+        "first_kept_day": retained.first_kept if retained else None,
+        "places": {
+            one.place: {"rows": one.rows, "bytes": one.bytes}
+            for one in (retained.places if retained else ())
+        },
+        "left_for_next_time": retained.left if retained else (),
+        "runs": [run.run_id for run in outcome.runs],
+        "seconds": round(outcome.seconds, 2),
+        "errors": outcome.errors,
+    }
+
+
+def _print_retained(outcome: "Outcome", *, dry_run: bool) -> None:
+    from rich import filesize  # noqa: PLC0415
+
+    from callkeeper_assets.cli.console import build_table, print_table, print_text  # noqa: PLC0415
+
+    retained = outcome.retained
+    if retained is None:
+        return
+    verb = "Would be deleted" if dry_run else "Deleted"
+    if retained.places:
+        table = build_table("Where", verb, "Size", numeric=(verb, "Size"))
+        for one in retained.places:
+            table.add_row(one.place, f"{one.rows:,}", filesize.decimal(one.bytes))
+        print_table(table)
+    else:
+        print_text(f"Nothing is older than {retained.first_kept}.")
+    if retained.left:
+        print_text(
+            f"Left for the next retention, as loads were under way all the time: rows that nothing "
+            f"refers to in {', '.join(retained.left)}."
+        )
+    if dry_run:
+        print_text("Dry run: nothing was changed.")
+
+
+def report(
+    source: Annotated[str, typer.Argument(help="The source's name: its folder's name.")],
+    name: Annotated[str, typer.Argument(help="The report's name in the source's defs.yaml.")],
+    *,
+    from_day: Annotated[str, typer.Option("--from", metavar="DAY", help="First day, 2026-01-31.")],
+    to_day: Annotated[str, typer.Option("--to", metavar="DAY", help="Last day, included.")],
+    preview: Annotated[
+        bool,
+        typer.Option(
+            "--preview", help="Print the first rows, of raw calls alone, and write nothing."
+        ),
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON document in place of the tables.")
+    ] = False,
+) -> None:
+    """Build a custom report from raw calls that are there; CallKeeper is asked nothing."""
+    from callkeeper_assets.cli.loading import run_and_tell  # noqa: PLC0415
+    from callkeeper_assets.cli.report_preview import show_preview  # noqa: PLC0415
+    from callkeeper_assets.cli.selection import (  # noqa: PLC0415
+        check_report_period,
+        choose_report,
+        read_day,
+    )
+    from callkeeper_assets.cli.workers import Task  # noqa: PLC0415
+
+    first, last = read_day("--from", from_day), read_day("--to", to_day)
+    chosen, wanted = choose_report(source, name)
+    check_report_period(chosen, first, last)
+    if preview:
+        is_done = show_preview(chosen, wanted, first, last, as_json=as_json)
+    else:
+        arguments = ("--report", name, "--from", first.isoformat(), "--to", last.isoformat())
+        is_done = run_and_tell([Task(chosen.name, arguments)], as_json=as_json)
+    if not is_done:
+        raise typer.Exit(FAILED)
+
+
+def rebuild(
+    source: Annotated[
+        list[str] | None, typer.Argument(help="Names of sources. Default: all.")
+    ] = None,
+    *,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON document in place of the table.")
+    ] = False,
+) -> None:
+    """Fill days again that an older version filled; CallKeeper is asked for nothing.
+
+    The next refresh does it by itself. Each day is replaced as a whole: interrupted, it goes on
+    with the days that are left.
+    """
+    from callkeeper_assets.cli.console import print_note, say_count  # noqa: PLC0415
+    from callkeeper_assets.cli.loading import run_and_tell  # noqa: PLC0415
+    from callkeeper_assets.cli.selection import (  # noqa: PLC0415
+        choose_good_sources,
+        choose_sources,
+        describe_broken,
+    )
+    from callkeeper_assets.cli.workers import Outcome, Task  # noqa: PLC0415
+    from callkeeper_assets.postgres.url import database_url  # noqa: PLC0415
+    from callkeeper_assets.warehouse.queries import outdated_days  # noqa: PLC0415
+
+    chosen, broken = (choose_good_sources(source), []) if source else choose_sources([])
+    is_done = run_and_tell(
+        [Task(each.name, ("--rebuild",)) for each in chosen],
+        as_json=as_json,
+        refused=[Outcome(each.name, errors=[describe_broken(each)]) for each in broken],
+    )
+    for each in chosen if is_done else ():
+        left = outdated_days(database_url(), each.name)
+        if left:
+            print_note(
+                f"{each.name}: {say_count(len(left), 'day')} of {left[0]} to {left[-1]} stay as "
+                f"they were, their raw calls are not there. Load them from CallKeeper, as far as "
+                f"it gives them: callkeeper load {each.name} --from {left[0]} --to {left[-1]}"
+            )
+    if not is_done:
+        raise typer.Exit(FAILED)
+
+
+def protect(
+    source: Annotated[str, typer.Argument(help="The source's name: its folder's name.")],
+    *,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be rewritten, and change nothing.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON document in place of the text.")
+    ] = False,
+) -> None:
+    """Apply the privacy settings to stored calls, which the settings alone leave as they are."""
+    from callkeeper_assets.cli.console import (  # noqa: PLC0415
+        print_json,
+        print_text,
+        say_count,
+    )
+    from callkeeper_assets.cli.loading import run_and_show  # noqa: PLC0415
+    from callkeeper_assets.cli.selection import choose_good_sources  # noqa: PLC0415
+    from callkeeper_assets.cli.workers import Task  # noqa: PLC0415
+
+    (chosen,) = choose_good_sources([source])
+    arguments = ("--protect", "--dry-run") if dry_run else ("--protect",)
+    (outcome,) = run_and_show([Task(chosen.name, arguments)])
+    done = outcome.document
+    if done is not None and as_json:
+        print_json(done)
+    elif done is not None:
+        verb = "would change" if dry_run else "changed"
+        print_text(
+            f"{source} ({done['rule']}): {say_count(done['calls'], 'raw call')} in "
+            f"{say_count(done['files'], 'file')} and {say_count(done['payloads'], 'payload')} "
+            f"{verb}."
+        )
+    if outcome.errors:
+        raise typer.Exit(FAILED)

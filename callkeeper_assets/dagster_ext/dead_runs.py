@@ -1,0 +1,111 @@
+"""Finds runs whose process is gone, marks them as failed and frees what they held."""
+
+import time
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Final
+
+import dagster as dg
+
+from callkeeper_assets.postgres.locks import is_run_alive, tried_run_lock_alone
+
+# Names the source of a run of this product.
+SOURCE_TAG: Final = "callkeeper/source"
+# Set on a run that a person waits for, and which no daemon could run again.
+COMMAND_LINE_TAG: Final = "callkeeper/started_by"
+# Set on a run whose sensor starts the next one by itself, if it has not done all.
+INBOX_TAG: Final = "callkeeper/inbox"
+
+_IN_PROGRESS: Final = [
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.CANCELING,
+]
+# From a run's launch to its start: a process's start, on a busy machine. Less than the
+# `start_timeout_seconds` of dagster.yaml: runs that Dagster gives up are not run again.
+_UNTIL_START: Final = timedelta(minutes=2)
+_GONE: Final = "The process of this run is gone: it was killed, or the machine went down."
+# Dagster runs a failed run again if its tags say so, and dagster.yaml says that no other is. It
+# counts the runs that came of one, so that a second loss is the last. From the beginning: what
+# was stored is found, and costs little.
+_AGAIN: Final[Mapping[str, str]] = {
+    "dagster/max_retries": "1",
+    "dagster/retry_strategy": "ALL_STEPS",
+}
+
+
+def bury_dead_runs(instance: dg.DagsterInstance, url: str) -> list[str]:
+    """Mark dead runs of this product as failed; free their pools' slots.
+
+    One that somebody was cancelling is marked as cancelled. Runs of other code locations on the
+    same instance are not touched.
+
+    Returns:
+        Their ids.
+    """
+    runs = instance.get_runs(dg.RunsFilter(statuses=_IN_PROGRESS))
+    # Dagster's filter finds a tag's values, not its presence.
+    return [
+        run.run_id for run in runs if SOURCE_TAG in run.tags and _bury_if_dead(instance, url, run)
+    ]
+
+
+def build_rerun_tags(run: dg.DagsterRun) -> dict[str, str]:
+    """Return the tags by which Dagster's daemon runs a lost run again; none if it shall not."""
+    if SOURCE_TAG not in run.tags or {COMMAND_LINE_TAG, INBOX_TAG} & run.tags.keys():
+        return {}
+    return dict(_AGAIN)
+
+
+def is_run_dead(instance: dg.DagsterInstance, url: str, run: dg.DagsterRun) -> bool:
+    """Whether a run that is not finished has no process any more, and gets none."""
+    return _needs_process(instance, run) and not is_run_alive(url, run.run_id)
+
+
+def _needs_process(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
+    """Whether a run is dead if it has no lock; one that is queued, or just launched, is not."""
+    if run.status != dg.DagsterRunStatus.STARTING:
+        return run.status in _IN_PROGRESS
+    launched = instance.get_run_stats(run.run_id).launch_time
+    return launched is not None and time.time() - launched > _UNTIL_START.total_seconds()
+
+
+def _bury_if_dead(instance: dg.DagsterInstance, url: str, run: dg.DagsterRun) -> bool:
+    if not _needs_process(instance, run):
+        return False
+    # Held until it is marked: a process that comes late must see that, and not start.
+    with tried_run_lock_alone(url, run.run_id) as is_gone:
+        # It may have ended, properly, since it was listed.
+        now = instance.get_run_by_id(run.run_id) if is_gone else None
+        if now is None or now.status not in _IN_PROGRESS:
+            return False
+        # In this order: a burial that is itself killed in between is done again.
+        instance.event_log_storage.free_concurrency_slots_for_run(now.run_id)
+        if now.status == dg.DagsterRunStatus.CANCELING:
+            instance.report_run_canceled(now, _GONE)
+            return True
+        instance.add_run_tags(now.run_id, build_rerun_tags(now))
+        instance.report_run_failed(now, _GONE)
+    return True
+
+
+def free_ended_runs(instance: dg.DagsterInstance, url: str, pool: str | None = None) -> None:
+    """Free what runs hold of pools although they have ended, and their processes as well.
+
+    An end frees it by itself, unless a process lived on: of a run that somebody marked as ended.
+
+    Args:
+        instance: Dagster's.
+        url: Of the database.
+        pool: Only this one; None stands for all.
+    """
+    storage = instance.event_log_storage
+    if pool is None:
+        holders = storage.get_concurrency_run_ids()
+    else:
+        info = storage.get_concurrency_info(pool)
+        holders = info.active_run_ids | {step.run_id for step in info.pending_steps}
+    for run_id in holders:
+        run = instance.get_run_by_id(run_id)
+        if (run is None or run.is_finished) and not is_run_alive(url, run_id):
+            storage.free_concurrency_slots_for_run(run_id)

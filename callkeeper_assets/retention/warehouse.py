@@ -1,0 +1,252 @@
+"""Deletes what is older than a source keeps, in the warehouse: a day in one transaction, as loaded.
+
+Every table that holds calls is named here once, with the condition that finds an account's days in
+it; a dry run counts by the same conditions that a real one deletes by. The load log stays: it says
+how many rows each day had, and nothing of a call. Rows of dimensions are `orphan_rows`'.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, Final, LiteralString
+
+import psycopg
+from psycopg import sql
+
+from callkeeper_assets.local_time import day_start, find_day
+from callkeeper_assets.postgres.locks import CALLS_LOCK, lock_transaction
+from callkeeper_assets.warehouse.accounts import find_account_by_name
+from callkeeper_assets.warehouse.dimensions import CALLS, FACTS
+from callkeeper_assets.warehouse.records import Account, Deleted
+
+Connection = psycopg.Connection[Any]
+
+INBOX: Final = "callkeeper_webhooks"
+REPEATS: Final = "callkeeper_webhook_repeats"
+# Payloads of one transaction.
+_INBOX_ROWS: Final = 2_000
+_DAY_BOUNDS: Final = "day BETWEEN %(first)s AND %(last)s"
+_MOMENT_BOUNDS: Final = "called_at >= %(since)s AND called_at < %(until)s"
+_RECEIVED: Final = "coalesce(called_at, received_at) < %(until)s"
+
+_COUNT: Final = """
+    SELECT count(*), coalesce(sum(pg_column_size(ROW(t.*))), 0)::bigint
+    FROM {table} AS t
+    WHERE {condition}
+"""
+_DELETE: Final = """
+    WITH gone AS (
+        DELETE FROM {table} AS t WHERE {condition} RETURNING pg_column_size(ROW(t.*)) AS bytes
+    )
+    SELECT count(*), coalesce(sum(bytes), 0)::bigint FROM gone
+"""
+_REPORT_TABLES: Final = """
+    SELECT table_name FROM callkeeper_report_tables
+    WHERE to_regclass(quote_ident(table_name)) IS NOT NULL
+    ORDER BY table_name
+"""
+_OLD_PAYLOADS: Final = f"""
+    SELECT id, coalesce(called_at, received_at)
+    FROM {INBOX}
+    WHERE account_id = %(account_id)s AND id > %(after)s AND {_RECEIVED}
+    ORDER BY id
+    LIMIT {_INBOX_ROWS}
+"""
+_FIRST_CALL: Final = f"""
+    SELECT min(called_at) FROM {CALLS} WHERE account_id = %(account_id)s AND {_MOMENT_BOUNDS}
+"""
+_LOG: Final = """
+    INSERT INTO callkeeper_loads (
+        account_id, table_name, day, origin, rows_added, rows_updated, rows_deleted, started_at,
+        finished_at, run_id
+    )
+    VALUES (%s, %s, %s, 'retention', 0, 0, %s, %s, clock_timestamp(), %s)
+"""
+_FORGET_INTERVAL: Final = """
+    UPDATE general_accounts
+    SET interval_start = CASE WHEN interval_end >= %(first)s THEN %(first)s END,
+        interval_end = CASE WHEN interval_end >= %(first)s THEN interval_end END
+    WHERE account_id = %(account_id)s AND interval_start < %(first)s
+"""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where an account's calls lie.
+
+    Attributes:
+        condition: finds the rows of a stretch of days.
+        day: the row's day; None if the place knows none.
+    """
+
+    table: str
+    condition: LiteralString
+    day: LiteralString | None = "day"
+
+
+# Facts before their calls: no fact is ever seen without its call.
+PLACES: Final = (
+    Place(
+        FACTS,
+        f"calls_id IN (SELECT id FROM {CALLS} WHERE account_id = %(account_id)s "
+        f"AND {_MOMENT_BOUNDS})",
+        None,
+    ),
+    Place(CALLS, _MOMENT_BOUNDS, None),
+    Place("callkeeper_reports", _DAY_BOUNDS),
+    Place("callkeeper_rejects", _DAY_BOUNDS),
+    Place("callkeeper_report_days", _DAY_BOUNDS),
+    Place("callkeeper_discrepancies", _DAY_BOUNDS),
+    Place("callkeeper_webhook_hints", _DAY_BOUNDS),
+    Place("callkeeper_webhook_days", _DAY_BOUNDS),
+    Place("callkeeper_lost_webhooks", _DAY_BOUNDS),
+    Place("callkeeper_days", _DAY_BOUNDS),
+)
+_INBOX_PLACES: Final = (
+    Place(
+        REPEATS,
+        f"webhook_id IN (SELECT id FROM {INBOX} WHERE account_id = %(account_id)s AND {_RECEIVED})",
+    ),
+    Place(INBOX, _RECEIVED),
+)
+
+
+class OldCalls:
+    """What an account holds of the time before a day.
+
+    Args:
+        connection: in autocommit mode.
+        account: the source.
+        first_kept: the first day that stays.
+    """
+
+    def __init__(self, connection: Connection, account: Account, first_kept: date) -> None:
+        self._connection = connection
+        self._zone = account.time_zone
+        self._first_kept = first_kept
+        self.account_id = find_account_by_name(connection, account.name)
+        tables = [name for (name,) in connection.execute(_REPORT_TABLES).fetchall()]
+        self._places = (
+            *(
+                Place(name, "callkeeper_day BETWEEN %(first)s AND %(last)s", "callkeeper_day")
+                for name in tables
+            ),
+            *PLACES,
+        )
+
+    def count(self) -> dict[str, Deleted]:
+        """Count what there is, by table; nothing is changed."""
+        values = self._bounds(date.min, self._first_kept - timedelta(days=1))
+        places = (*self._places, *_INBOX_PLACES)
+        return self._work(_COUNT, places, values)
+
+    def delete_days(self, run_id: str) -> Iterator[tuple[int, int, dict[str, Deleted]]]:
+        """Delete the days, the oldest first; yields how many are done, of how many, and what went.
+
+        Each is a transaction, with its rows of the load log, for which the account's loads wait.
+        """
+        days = self._list_days()
+        for done, day in enumerate(days, start=1):
+            started_at = datetime.now(UTC)
+            with self._transaction():
+                gone = self._work(_DELETE, self._places, self._bounds(day, day))
+                for table, deleted in gone.items():
+                    self._log(table, day, deleted.rows, started_at, run_id)
+            yield done, len(days), gone
+        with self._transaction():
+            self._connection.execute(_FORGET_INTERVAL, self._bounds(self._first_kept, date.max))
+
+    def delete_payloads(self, run_id: str) -> Iterator[dict[str, Deleted]]:
+        """Delete payloads of the inbox, some in each transaction; yields what went."""
+        values = self._bounds(date.min, self._first_kept - timedelta(days=1))
+        after = -1
+        while True:
+            started_at = datetime.now(UTC)
+            with self._transaction():
+                found = self._connection.execute(
+                    _OLD_PAYLOADS, {**values, "after": after}
+                ).fetchall()
+                if not found:
+                    return
+                ids = [row[0] for row in found]
+                after = ids[-1]
+                gone = self._work(
+                    _DELETE,
+                    (
+                        Place(REPEATS, "webhook_id = ANY(%(ids)s)"),
+                        Place(INBOX, "id = ANY(%(ids)s)"),
+                    ),
+                    {**values, "ids": ids},
+                )
+                days = Counter(find_day(moment, self._zone) for _, moment in found)
+                for day, rows in sorted(days.items()):
+                    self._log(INBOX, day, rows, started_at, run_id)
+            yield gone
+
+    def _list_days(self) -> list[date]:
+        values = self._bounds(date.min, self._first_kept - timedelta(days=1))
+        days: set[date] = set()
+        for place in self._places:
+            if place.day is not None:
+                statement = sql.SQL(
+                    "SELECT DISTINCT {} FROM {} WHERE account_id = {} AND {}"
+                ).format(
+                    sql.SQL(place.day),
+                    sql.Identifier(place.table),
+                    sql.Placeholder("account_id"),
+                    sql.SQL(place.condition),
+                )
+                days.update(row[0] for row in self._connection.execute(statement, values))
+        return sorted(days.union(self._list_days_of_calls()))
+
+    def _list_days_of_calls(self) -> Iterator[date]:
+        """Yield the days on which calls lie: from each to the next, by the index of moments."""
+        first = date.min
+        while first < self._first_kept:
+            bounds = self._bounds(first, self._first_kept - timedelta(days=1))
+            row = self._connection.execute(_FIRST_CALL, bounds).fetchone()
+            if not row or row[0] is None:
+                return
+            day = find_day(row[0], self._zone)
+            yield day
+            first = day + timedelta(days=1)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with self._connection.transaction():
+            lock_transaction(self._connection, CALLS_LOCK, self.account_id)
+            yield
+
+    def _bounds(self, first: date, last: date) -> dict[str, object]:
+        return {
+            "account_id": self.account_id,
+            "first": first,
+            "last": last,
+            "since": self._start_of(first),
+            "until": self._start_of(last + timedelta(days=1)) if last < date.max else None,
+        }
+
+    def _start_of(self, day: date) -> datetime:
+        if day == date.min:
+            return datetime.min.replace(tzinfo=UTC)
+        return day_start(day, self._zone)
+
+    def _work(
+        self, statement: LiteralString, places: tuple[Place, ...], values: Mapping[str, object]
+    ) -> dict[str, Deleted]:
+        """Count, or delete, in each place; places without such rows are left out."""
+        done: dict[str, Deleted] = {}
+        for place in places:
+            composed = sql.SQL(statement).format(
+                table=sql.Identifier(place.table),
+                condition=sql.SQL(f"account_id = %(account_id)s AND {place.condition}"),
+            )
+            row = self._connection.execute(composed, values).fetchone()
+            if row and row[0]:
+                done[place.table] = Deleted(*row)
+        return done
+
+    def _log(self, table: str, day: date, rows: int, started_at: datetime, run_id: str) -> None:
+        self._connection.execute(_LOG, (self.account_id, table, day, rows, started_at, run_id))

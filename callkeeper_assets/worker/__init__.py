@@ -1,0 +1,4 @@
+"""The process of a command's runs: one source's Dagster runs, and what it tells who started it.
+
+`python -m callkeeper_assets.worker SOURCE …`; `messages` are its lines to the command line.
+"""

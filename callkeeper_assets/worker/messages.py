@@ -1,0 +1,153 @@
+"""What a run's process tells the command that started it: JSON lines, one message each."""
+
+from collections.abc import Iterator
+from datetime import date
+from typing import IO, Any, Literal
+
+import msgspec
+
+from callkeeper_assets.reconcile.discrepancies import Discrepancy
+
+# Days are loaded, or compared; what waits in the inbox is processed, what is old is deleted, calls
+# are brought to privacy settings, a client is looked for: these have no days.
+Purpose = Literal["load", "compare", "process", "delete", "protect", "client"]
+
+
+class Planned(msgspec.Struct, frozen=True, tag=True):
+    """How many days the source's runs are for, in how many runs, and what is done with them."""
+
+    source: str
+    days: int
+    runs: int
+    purpose: Purpose = "load"
+
+
+class Started(msgspec.Struct, frozen=True, tag=True):
+    """A run has begun; days are inclusive, ISO; empty if it has none."""
+
+    source: str
+    run_id: str
+    first: str
+    last: str
+
+
+class Waiting(msgspec.Struct, frozen=True, tag=True):
+    """The source's key is in use by another run; this one begins when that has ended."""
+
+    source: str
+    run_id: str
+
+
+class Progress(msgspec.Struct, frozen=True, tag=True):
+    """So many days of the run have reached a phase."""
+
+    source: str
+    phase: Literal["fetched", "loaded", "compared", "deleted"]
+    days_done: int
+    days_total: int
+
+
+class Compared(msgspec.Struct, frozen=True, tag=True):
+    """A day is compared with the source, and healed if that was wanted; see `ComparedDay`."""
+
+    source: str
+    day: date
+    calls: int
+    non_final: int
+    waiting: int
+    discrepancies: tuple[Discrepancy, ...]
+
+
+class PlaceTotal(msgspec.Struct, frozen=True):
+    """What retention deletes, or would, of a table or another place; see `Deleted`."""
+
+    place: str
+    rows: int
+    bytes: int
+
+
+class Retained(msgspec.Struct, frozen=True, tag=True):
+    """A retention is over; see `callkeeper_assets.retention.source.Retained`."""
+
+    source: str
+    first_kept: date
+    places: tuple[PlaceTotal, ...]
+    left: tuple[str, ...]
+
+
+class Said(msgspec.Struct, frozen=True, tag=True):
+    """What a run does that takes long."""
+
+    source: str
+    text: str
+
+
+class Concluded(msgspec.Struct, frozen=True, tag=True):
+    """What `forget`, `export` or `protect` came to; no phone number is in it."""
+
+    source: str
+    document: dict[str, Any]
+
+
+class TableTotal(msgspec.Struct, frozen=True):
+    """What a run did to a table: rows."""
+
+    table: str
+    added: int
+    updated: int
+    deleted: int
+
+
+class Finished(msgspec.Struct, frozen=True, tag=True):
+    """A run has succeeded; days as of `Started`, and `others` outside of them."""
+
+    source: str
+    run_id: str
+    first: str
+    last: str
+    tables: list[TableTotal]
+    others: tuple[str, ...] = ()
+
+    @property
+    def days(self) -> int:
+        """How many days it had."""
+        first, last = date.fromisoformat(self.first), date.fromisoformat(self.last)
+        return (last - first).days + 1 + len(self.others)
+
+
+class Failed(msgspec.Struct, frozen=True, tag=True):
+    """A run, or the process before it, has failed; the text says what to do."""
+
+    source: str
+    error: str
+    run_id: str = ""
+
+
+Message = (
+    Planned
+    | Started
+    | Waiting
+    | Progress
+    | Compared
+    | Retained
+    | Said
+    | Concluded
+    | Finished
+    | Failed
+)
+
+
+def write_message(stream: IO[str], message: Message) -> None:
+    """Write a message as a line, at once."""
+    stream.write(msgspec.json.encode(message).decode() + "\n")
+    stream.flush()
+
+
+def read_messages(stream: IO[str]) -> Iterator[Message]:
+    """Read messages until the stream ends; other lines (a library's prints) are left out."""
+    decoder = msgspec.json.Decoder(Message)
+    for line in stream:
+        try:
+            yield decoder.decode(line)
+        except msgspec.DecodeError:
+            continue
