@@ -20,7 +20,7 @@ COMPILE := uv pip compile --quiet --upgrade --universal --python-version 3.11 --
 	--no-strip-extras --no-emit-index-url --no-header --no-annotate
 export SHORT LONG
 
-.PHONY: help install demo test lint bench chaos lock clean
+.PHONY: help install demo test lint bench chaos mutation lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -44,6 +44,11 @@ bench: .venv/installed-dev ## speed and memory, beside other loaders; results in
 chaos: .venv/installed-dev ## kills and faults at every step, the long form
 	LONG=$(if $(SHORT),,1) $(RUN) pytest $(addprefix callkeeper_assets_tests/,chaos \
 		assets/test_cut_connections.py webhooks/test_away.py)
+
+mutation: .venv/installed-dev ## plant faults in six areas, and count those that their tests notice
+	[ -x build/mutation/bin/python ] || { .venv/bin/python -m venv build/mutation && \
+		build/mutation/bin/python -m pip install --quiet cosmic-ray==8.7.0; }
+	build/mutation/bin/python callkeeper_assets_tests/mutation/__main__.py $(ARGS)
 
 lock: ## pin requirements anew (needs uv)
 	printf 'hatchling\neditables\n' | $(COMPILE) pyproject.toml - --output-file requirements.txt

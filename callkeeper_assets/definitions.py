@@ -16,10 +16,7 @@ skip_pandas()
 
 import dagster as dg  # noqa: E402 -- after the settings
 
-from callkeeper_assets.assets import (  # noqa: E402
-    build_shared_definitions,
-    build_source_definitions,
-)
+from callkeeper_assets.assets import build_shared_definitions, build_source_definitions  # noqa: E402
 from callkeeper_assets.config import loading  # noqa: E402
 
 

@@ -183,17 +183,8 @@ def _can_be_read(mutant: Mutant) -> bool:
 
 def _test(copy: Path, tests: Sequence[str]) -> str:
     """Run an area's tests in the copy: survived, killed, or hung."""
-    command = [
-        _ROOT / ".venv/bin/python",
-        "-m",
-        "pytest",
-        "-x",
-        "-n",
-        "0",
-        "-q",
-        "-p",
-        "no:cacheprovider",
-    ]
+    python = str(_ROOT / ".venv/bin/python")
+    command = [python, *["-m", "pytest", "-x", "-n", "0", "-q", "-p", "no:cacheprovider"]]
     paths = [f"{_TESTS}/{path}" for path in tests]
     done = subprocess.run(
         [*command, f"--timeout={_HANGS}", *paths],
@@ -206,6 +197,10 @@ def _test(copy: Path, tests: Sequence[str]) -> str:
     if done.returncode == 0:
         return "survived"
     return "hung" if "Failed: Timeout" in done.stdout else "killed"
+
+
+def _say(*words: str) -> None:
+    print(*words, sep="\t", flush=True)  # noqa: T201
 
 
 def main() -> None:
@@ -235,12 +230,9 @@ def main() -> None:
                 counts[outcome] += 1
                 line = before.splitlines()[mutant.place[0] - 1].strip()
                 where = f"{mutant.path}:{mutant.place[0]}:{mutant.place[1]}"
-                print(f"{area}\t{outcome}\t{where}\t{mutant.change}\t{line}", flush=True)
+                _say(area, outcome, where, mutant.change, line)
             dead = counts["killed"] + counts["hung"]
-            print(
-                f"{area}: {dead} of {counts.total()} killed, of these hung: {counts['hung']}",
-                flush=True,
-            )
+            _say(f"{area}: {dead} of {counts.total()} killed, of these hung: {counts['hung']}")
 
 
 main()

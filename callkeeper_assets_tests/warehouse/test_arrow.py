@@ -3,7 +3,7 @@
 import subprocess
 import sys
 from datetime import UTC, date, datetime
-from typing import Any, Final
+from typing import Final
 
 import pyarrow as pa
 import pytest
@@ -37,7 +37,7 @@ print("pandas" in sys.modules, pa.table({"n": [1]}).to_pandas()["n"][0])
     ],
     ids=repr,
 )
-def test_a_value_comes_back_from_postgres_as_it_went(database: str, value: Any) -> None:
+def test_a_value_comes_back_from_postgres_as_it_went(database: str, value: object) -> None:
     with Session(database) as session:
         found = session.query("SELECT $1 AS value", {"value": value})
     assert found["value"].to_pylist() == [value]
