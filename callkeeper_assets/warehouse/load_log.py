@@ -11,7 +11,7 @@ import pyarrow as pa
 from callkeeper_assets.calls.store import READING
 from callkeeper_assets.warehouse.accounts import FIND_ACCOUNT, MAKE_ACCOUNT, number_parameters
 from callkeeper_assets.warehouse.records import Account, LoadedDay, Origin, RefusedDay, RowCounts
-from callkeeper_assets.warehouse.session import MOMENT, Session
+from callkeeper_assets.warehouse.session import MOMENT, Session, list_column
 
 _DAYS = """
     INSERT INTO callkeeper_days AS d (account_id, reading, day, raw_calls, non_final, most_calls)
@@ -99,7 +99,7 @@ def read_newest_fetches(
         _NEWEST,
         {
             "account_id": account_id,
-            "day": sorted(days),
+            "day": list_column(sorted(days), pa.date32()),
         },
     )
     return dict(zip(*(column.to_pylist() for column in found.columns), strict=True))
@@ -143,9 +143,9 @@ def write_days(
         {
             "account_id": account_id,
             "reading": READING,
-            "day": [d.day for d in loaded],
-            "raw_calls": [d.raw_calls for d in loaded],
-            "non_final": [d.non_final for d in loaded],
+            "day": list_column([d.day for d in loaded], pa.date32()),
+            "raw_calls": list_column([d.raw_calls for d in loaded], pa.int32()),
+            "non_final": list_column([d.non_final for d in loaded], pa.int32()),
         },
     )
 

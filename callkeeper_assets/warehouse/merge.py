@@ -164,7 +164,7 @@ class Merger:
             "WHERE account_id = $1 AND day = ANY($2)",
             {
                 "account_id": self._account_id,
-                "day": sorted(days),
+                "day": pa.array([sorted(days)], pa.list_(pa.date32())),
             },
         ).to_pylist()
         had_by_day = {row["day"]: (row["raw_calls"], row["most_calls"]) for row in had}
