@@ -18,7 +18,7 @@ from callkeeper_assets.warehouse.dimensions import ACCOUNTS, CALLS, DATES, DIMEN
 from callkeeper_assets.warehouse.guard import DayBalance
 from callkeeper_assets.warehouse.load_log import AccountRow
 from callkeeper_assets.warehouse.records import Account, LoadedDay, Origin, RowCounts
-from callkeeper_assets.warehouse.session import MOMENT, Session
+from callkeeper_assets.warehouse.session import MOMENT, Session, list_column
 from callkeeper_assets.warehouse.tables import TABLES
 from callkeeper_assets.warehouse.transform import Batch, leave_out_collisions
 
@@ -164,7 +164,7 @@ class Merger:
             "WHERE account_id = $1 AND day = ANY($2)",
             {
                 "account_id": self._account_id,
-                "day": pa.array([sorted(days)], pa.list_(pa.date32())),
+                "day": list_column(sorted(days), pa.date32()),
             },
         ).to_pylist()
         had_by_day = {row["day"]: (row["raw_calls"], row["most_calls"]) for row in had}

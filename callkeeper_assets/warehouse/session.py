@@ -38,6 +38,11 @@ _MISSING_TABLE = ("42P01", "42703")
 _TRANSIENT = ("08", "53", "57", "40", "55")
 
 
+def list_column(values: Sequence[Any], item: pa.DataType) -> pa.Array:
+    """Return a list as a parameter: of this type also when it is empty, or has None alone."""
+    return pa.array([values], pa.list_(item))
+
+
 def _bind(parameters: Parameters) -> pa.RecordBatch:
     """Make one row of the values; a column becomes a list, what `unnest($1)` takes apart."""
     arrays = {}

@@ -24,7 +24,7 @@ from callkeeper_assets.local_time import day_start
 from callkeeper_assets.privacy.rewriting import Eraser, NotJsonError, Scope
 from callkeeper_assets.warehouse.forgotten_calls import read_forgotten_of
 from callkeeper_assets.warehouse.load_log import find_account_id
-from callkeeper_assets.warehouse.session import MOMENT, Session
+from callkeeper_assets.warehouse.session import MOMENT, Session, list_column
 from callkeeper_assets.webhooks.inbox import erase_body
 from callkeeper_assets.webhooks.payload import Format, digest_of
 from callkeeper_assets.webhooks.raw_call import (
@@ -194,13 +194,13 @@ def write_verdicts(
         _VERDICTS,
         {
             "account_id": account_id,
-            "id": [one.row_id for one in verdicts],
-            "state": [one.state for one in verdicts],
-            "reason": pa.array([[one.reason for one in verdicts]], pa.list_(pa.string())),
-            "call_id": pa.array([[one.call_id for one in verdicts]], pa.list_(pa.int64())),
-            "event": pa.array([[one.event for one in verdicts]], pa.list_(pa.string())),
-            "called_at": pa.array([[one.called_at for one in verdicts]], pa.list_(MOMENT)),
-            "came_at": [one.came_at for one in verdicts],
+            "id": list_column([one.row_id for one in verdicts], pa.int64()),
+            "state": list_column([one.state for one in verdicts], pa.string()),
+            "reason": list_column([one.reason for one in verdicts], pa.string()),
+            "call_id": list_column([one.call_id for one in verdicts], pa.int64()),
+            "event": list_column([one.event for one in verdicts], pa.string()),
+            "called_at": list_column([one.called_at for one in verdicts], MOMENT),
+            "came_at": list_column([one.came_at for one in verdicts], MOMENT),
             "at": at,
         },
     )
