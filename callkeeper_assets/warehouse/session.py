@@ -1,7 +1,7 @@
 """One connection to PostgreSQL that speaks Arrow both ways (ADBC): statements, queries, COPY."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any, Final, Self, TypeAlias
