@@ -174,7 +174,7 @@ def _prepare(log: Path) -> None:
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as errors:
         process = start_child(
-            ["-m", "callkeeper_assets.cli.dagster_preparation"],
+            ["-m", "callkeeper_assets.dagster_ext.dead_runs"],
             stdout=subprocess.PIPE,
             stderr=errors,
         )

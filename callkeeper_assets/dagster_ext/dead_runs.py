@@ -1,5 +1,10 @@
-"""Finds runs whose process is gone, marks them as failed and frees what they held."""
+"""Finds runs whose process is gone, marks them as failed and frees what they held.
 
+Run as a program it does so once, before Dagster's daemon starts under `dev`: dead runs would hold
+their keys' places. It makes Dagster's tables, if they are missing, and prints what it ended.
+"""
+
+import sys
 import time
 from collections.abc import Mapping
 from datetime import timedelta
@@ -8,6 +13,7 @@ from typing import Final
 import dagster as dg
 
 from callkeeper_assets.postgres.locks import is_run_alive, tried_run_lock_alone
+from callkeeper_assets.postgres.url import database_url
 
 # Names the source of a run of this product.
 SOURCE_TAG: Final = "callkeeper/source"
@@ -109,3 +115,14 @@ def free_ended_runs(instance: dg.DagsterInstance, url: str, pool: str | None = N
         run = instance.get_run_by_id(run_id)
         if (run is None or run.is_finished) and not is_run_alive(url, run_id):
             storage.free_concurrency_slots_for_run(run_id)
+
+
+def main() -> None:
+    """Prepare Dagster's instance."""
+    with dg.DagsterInstance.get() as instance:
+        for run_id in bury_dead_runs(instance, database_url()):
+            sys.stdout.write(f"Marked as failed, its process was gone: run {run_id}\n")
+
+
+if __name__ == "__main__":
+    main()
