@@ -26,7 +26,7 @@ from callkeeper_assets.assets.webhooks import (
     has_webhook_check,
 )
 from callkeeper_assets.config.source import Source
-from callkeeper_assets.warehouse.dimensions import CALLS
+from callkeeper_assets.warehouse.schema import CALLS
 
 
 def build_source_definitions(source: Source) -> dg.Definitions:

@@ -163,7 +163,7 @@ def _build_schema(table: ReportTable) -> dg.TableSchema:
 
 
 if TYPE_CHECKING:
-    from callkeeper_assets.reports.outcomes import BuiltDay
+    from callkeeper_assets.reports.rows import BuiltDay
 
 
 def record_report(
@@ -242,7 +242,7 @@ def _judge_fields(one: "BuiltDay") -> dg.AssetCheckResult:
 
 
 if TYPE_CHECKING:
-    from callkeeper_assets.reports.outcomes import BuiltDay
+    from callkeeper_assets.reports.rows import BuiltDay
 
 _MOST_SHOWN: Final = 20
 
@@ -330,7 +330,7 @@ def _build(
         return []
     # DuckDB, Arrow and the database's driver, which loading the code location need not pay for.
     from callkeeper_assets.reports.loading import load_reports  # noqa: PLC0415
-    from callkeeper_assets.reports.outcomes import BuiltDay  # noqa: PLC0415
+    from callkeeper_assets.reports.rows import BuiltDay  # noqa: PLC0415
     from callkeeper_assets.warehouse.loader import log_failure  # noqa: PLC0415
     from callkeeper_assets.webhooks.inbox_rows import read_days_of_reports  # noqa: PLC0415
 

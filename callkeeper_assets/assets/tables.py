@@ -41,8 +41,8 @@ from callkeeper_assets.calls.store import Day, DayDetails, RawStore
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.dagster_ext.steps import add_day_metadata
 from callkeeper_assets.postgres.locks import held_source_lock
-from callkeeper_assets.warehouse.dimensions import CALLS, FACTS
 from callkeeper_assets.warehouse.records import Guard, LoadedDay
+from callkeeper_assets.warehouse.schema import CALLS, FACTS
 from callkeeper_assets.warehouse.tables import TABLES
 
 if TYPE_CHECKING:

@@ -28,8 +28,8 @@ from callkeeper_assets.callkeeper.records import CallKeeperError
 from callkeeper_assets.calls.store import MissingDayError, RawError, RawStore
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.home import configured_webhook_url
-from callkeeper_assets.warehouse.dimensions import CALLS
 from callkeeper_assets.warehouse.records import RowCounts, WarehouseError
+from callkeeper_assets.warehouse.schema import CALLS
 from callkeeper_assets.webhooks.audit import (
     AuditedDay,
     Hook,

@@ -28,7 +28,7 @@ from callkeeper_assets.personal_data.searching import list_searched_tables, read
 from callkeeper_assets.personal_data.targets import Connection
 from callkeeper_assets.postgres.locks import check_locks
 from callkeeper_assets.reports.loading import load_reports
-from callkeeper_assets.reports.outcomes import BuiltDay
+from callkeeper_assets.reports.rows import BuiltDay
 from callkeeper_assets.warehouse.dimension_rows import delete_orphans, vacuum_tables
 from callkeeper_assets.warehouse.loader import Loader
 from callkeeper_assets.warehouse.records import Guard, LoadedDay

@@ -24,7 +24,7 @@ from callkeeper_assets.local_time import find_day
 from callkeeper_assets.personal_data.targets import Connection, Target
 from callkeeper_assets.privacy.rewriting import Role, Seeker, gather
 from callkeeper_assets.reports.structure import CALL_COLUMN
-from callkeeper_assets.warehouse.dimensions import CALLS
+from callkeeper_assets.warehouse.schema import CALLS
 from callkeeper_assets.warehouse.tables import TABLES
 from callkeeper_assets.webhooks.inbox import read_as_json
 from callkeeper_assets.webhooks.payload import Format

@@ -37,7 +37,7 @@ from callkeeper_assets.privacy.tails import (
     read_tail,
 )
 from callkeeper_assets.reports.structure import CALL_COLUMN, DAY_COLUMN, REPORT_COLUMN
-from callkeeper_assets.warehouse.dimensions import CALLS
+from callkeeper_assets.warehouse.schema import CALLS
 from callkeeper_assets.warehouse.tables import TABLES
 from callkeeper_assets.webhooks.payload import Format
 from callkeeper_assets.webhooks.spool import is_spool_file, read_spooled

@@ -18,8 +18,8 @@ from psycopg import sql
 from callkeeper_assets.local_time import day_start, find_day
 from callkeeper_assets.postgres.locks import CALLS_LOCK, lock_transaction
 from callkeeper_assets.warehouse.accounts import find_account_by_name
-from callkeeper_assets.warehouse.dimensions import CALLS, FACTS
 from callkeeper_assets.warehouse.records import Account, Deleted
+from callkeeper_assets.warehouse.schema import CALLS, FACTS
 
 Connection = psycopg.Connection[Any]
 

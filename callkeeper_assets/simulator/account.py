@@ -26,7 +26,7 @@ from callkeeper_assets.simulator.generation import (
     see_at,
     spoil_unified,
 )
-from callkeeper_assets.simulator.rendering import ServedDay, build_day
+from callkeeper_assets.simulator.rendering import ServedDay, build_day, render_unified_call
 from callkeeper_assets.simulator.scenery import DISTRICT_HOURS, NOT_FINAL, Scenery, build_scenery
 from callkeeper_assets.simulator.settings import (
     MAX_CALLS_PER_DAY,
@@ -46,7 +46,6 @@ from callkeeper_assets.simulator.truth import (
     list_changes,
     tell_truth,
 )
-from callkeeper_assets.simulator.unified_rendering import render_unified_call
 from callkeeper_assets.simulator.webhook_settings import (
     EVENTS,
     Delivery,

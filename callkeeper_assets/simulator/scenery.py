@@ -60,6 +60,22 @@ class Marks(NamedTuple):
     referrer: str
 
 
+class MarkKeys(NamedTuple):
+    """What a visit's marks are called."""
+
+    marks: tuple[str, ...]
+    entry_point: str
+    referrer: str
+
+
+UTM_KEYS: Final = MarkKeys(
+    ("utm_type", "utm_source", "utm_medium", "utm_campaign", "utm_content", "utm_term"),
+    "entry_point",
+    "referrer",
+)
+SOURCEBUSTER_KEYS: Final = MarkKeys(("typ", "src", "mdm", "cmp", "cnt", "trm"), "ep", "rf")
+
+
 def _paid_marks(rng: random.Random, site: str) -> Marks:
     source, medium = rng.choice(_PAID)
     product = rng.choice(_PRODUCTS)

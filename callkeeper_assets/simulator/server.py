@@ -21,7 +21,9 @@ from callkeeper_assets.simulator.answers import (
     CUTS,
     FOLDER,
     PROGRAM,
+    UNKNOWN_METHOD,
     Answer,
+    RequestFailedError,
     UnifiedFailureError,
     answer_method,
     answer_unified,
@@ -32,7 +34,6 @@ from callkeeper_assets.simulator.answers import (
     render_failure,
     render_unified_failure,
 )
-from callkeeper_assets.simulator.failures import UNKNOWN_METHOD, RequestFailedError
 from callkeeper_assets.simulator.settings import (
     AccountSettings,
     AnswerSettings,

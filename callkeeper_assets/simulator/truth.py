@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from callkeeper_assets.simulator.generation import Call, count_minutes, is_final_status
+from callkeeper_assets.simulator.rendering import tell_universal_id
 from callkeeper_assets.simulator.scenery import COUNTRY_NAMES, classify, reason2_of, reason_of
-from callkeeper_assets.simulator.unified_rendering import tell_universal_id
 
 Scalar = int | str | bool | dt.datetime | None
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Final, Literal, get_args
 from urllib.parse import urlsplit
 
-from callkeeper_assets.simulator.rendering import SOURCEBUSTER_KEYS, UTM_KEYS
+from callkeeper_assets.simulator.scenery import SOURCEBUSTER_KEYS, UTM_KEYS
 from callkeeper_assets.webhooks.raw_call import PayloadEvent
 
 WebhookEvent = PayloadEvent

@@ -1,4 +1,7 @@
-"""An account's webhooks: sent on demand, or live by the clock, and every one remembered."""
+"""An account's webhooks: sent on demand, or live by the clock, over several connections at once.
+
+Every one is remembered, with what came of it.
+"""
 
 import datetime as dt
 import http.client

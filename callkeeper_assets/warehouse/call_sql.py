@@ -13,7 +13,6 @@ from zoneinfo import ZoneInfo
 from callkeeper_assets.calls.document import OBJECT_PATTERN
 from callkeeper_assets.calls.fields import CALL_FIELDS, CallField
 from callkeeper_assets.postgres.sql_files import read_sql_of
-from callkeeper_assets.warehouse.dimensions import CALLS, DATES, DIMENSIONS, FACTS, UNKNOWN_ID
 from callkeeper_assets.warehouse.filters import (
     Condition,
     Filter,
@@ -21,6 +20,7 @@ from callkeeper_assets.warehouse.filters import (
     is_column,
     raw_field_names,
 )
+from callkeeper_assets.warehouse.schema import CALLS, DATES, DIMENSIONS, FACTS, UNKNOWN_ID
 
 read_sql = read_sql_of("callkeeper_assets.warehouse")
 

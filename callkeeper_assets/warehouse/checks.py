@@ -16,8 +16,8 @@ from callkeeper_assets.local_time import split_day
 from callkeeper_assets.postgres import connect
 from callkeeper_assets.warehouse.accounts import find_account_by_name
 from callkeeper_assets.warehouse.call_sql import read_sql
-from callkeeper_assets.warehouse.dimensions import CALLS, FACTS
 from callkeeper_assets.warehouse.records import Account
+from callkeeper_assets.warehouse.schema import CALLS, FACTS
 from callkeeper_assets.warehouse.tables import TABLES, Column
 
 _Connection = psycopg.Connection[tuple[Any, ...]]

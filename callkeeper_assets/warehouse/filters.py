@@ -11,8 +11,8 @@ from zoneinfo import ZoneInfo
 from callkeeper_assets.calls.fields import FIELDS_BY_PATH
 from callkeeper_assets.local_time import day_start
 from callkeeper_assets.privacy.numbers import hide_numbers
-from callkeeper_assets.warehouse.dimensions import ACCOUNTS, CALLS, DATES, DIMENSIONS, FACTS
 from callkeeper_assets.warehouse.records import FilterError, SelectionError
+from callkeeper_assets.warehouse.schema import ACCOUNTS, CALLS, DATES, DIMENSIONS, FACTS
 from callkeeper_assets.warehouse.tables import SELECTABLE_TABLES, TABLES, ColumnType
 
 FilterOp = Literal[

@@ -14,10 +14,10 @@ import pyarrow as pa
 
 from callkeeper_assets.local_time import Segment
 from callkeeper_assets.warehouse.call_sql import read_sql
-from callkeeper_assets.warehouse.dimensions import ACCOUNTS, CALLS, DATES, DIMENSIONS, FACTS
 from callkeeper_assets.warehouse.guard import DayBalance
 from callkeeper_assets.warehouse.load_log import AccountRow
 from callkeeper_assets.warehouse.records import Account, LoadedDay, Origin, RowCounts
+from callkeeper_assets.warehouse.schema import ACCOUNTS, CALLS, DATES, DIMENSIONS, FACTS
 from callkeeper_assets.warehouse.session import MOMENT, Session, list_column
 from callkeeper_assets.warehouse.tables import TABLES
 from callkeeper_assets.warehouse.transform import Batch, leave_out_collisions

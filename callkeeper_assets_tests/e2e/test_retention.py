@@ -17,7 +17,7 @@ import pytest
 from callkeeper_assets.simulator.account import Account
 from callkeeper_assets.simulator.server import run_simulator
 from callkeeper_assets.simulator.settings import AccountSettings
-from callkeeper_assets.warehouse.dimensions import DATES, DIMENSIONS
+from callkeeper_assets.warehouse.schema import DATES, DIMENSIONS
 from callkeeper_assets.webhooks.payload import Delivery
 from callkeeper_assets.webhooks.spool import Spool
 from callkeeper_assets_tests.chaos.installation import KEY, SOURCE, Installation

@@ -8,7 +8,7 @@ import psycopg
 from callkeeper_assets.calls.store import Day
 from callkeeper_assets.reports.definition import ColumnType, Report, ReportColumn, ReportTable
 from callkeeper_assets.reports.loading import load_reports
-from callkeeper_assets.reports.outcomes import BuiltDay, Outcome
+from callkeeper_assets.reports.rows import BuiltDay, Outcome
 from callkeeper_assets.warehouse.migrate import ensure_schema
 from callkeeper_assets.warehouse.records import Account
 from callkeeper_assets_tests.warehouse.raw_days import MAIN

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from callkeeper_assets.calls.store import Day
 from callkeeper_assets.reports.definition import ColumnType, Report
-from callkeeper_assets.reports.outcomes import BuiltDay, RefusedReport
+from callkeeper_assets.reports.rows import BuiltDay, RefusedReport
 from callkeeper_assets.warehouse.migrate import ensure_schema
 from callkeeper_assets.warehouse.queries import stale_days_of_report
 from callkeeper_assets.warehouse.records import BadDataError, UnavailableError, WarehouseError

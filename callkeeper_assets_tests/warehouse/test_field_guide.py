@@ -26,8 +26,7 @@ from callkeeper_assets.calls.field_guide import (
 )
 from callkeeper_assets.calls.fields import CALL_FIELDS, FIELDS_BY_PATH, CallField
 from callkeeper_assets.reports.definition import ColumnType
-from callkeeper_assets.reports.paths import compile_path
-from callkeeper_assets.reports.rows import MisfitError, find_converter, read_calls
+from callkeeper_assets.reports.rows import MisfitError, compile_path, find_converter, read_calls
 from callkeeper_assets.warehouse.tables import TABLES
 from callkeeper_assets.webhooks.payload import Format
 from callkeeper_assets.webhooks.raw_call import build_raw_call

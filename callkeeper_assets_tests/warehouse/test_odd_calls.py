@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from callkeeper_assets.privacy.rewriting import Protector
 from callkeeper_assets.privacy.rule import PhoneAction, Rule
 from callkeeper_assets.reports.definition import ColumnType
-from callkeeper_assets.reports.paths import compile_path
 from callkeeper_assets.reports.rows import (
     MisfitError,
+    compile_path,
     find_converter,
     find_undocumented,
     read_calls,
