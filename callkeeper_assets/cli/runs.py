@@ -180,10 +180,10 @@ def _build_document(outcome: "Outcome", *, dry_run: bool) -> dict[str, Any]:
         "dry_run": dry_run,
         "first_kept_day": retained.first_kept if retained else None,
         "places": {
-            one.place: {"rows": one.rows, "bytes": one.bytes}
-            for one in (retained.places if retained else ())
+            place: {"rows": one.rows, "bytes": one.bytes}
+            for place, one in (retained.places if retained else {}).items()
         },
-        "left_for_next_time": retained.left if retained else (),
+        "left_for_next_time": sorted(retained.left) if retained else (),
         "runs": [run.run_id for run in outcome.runs],
         "seconds": round(outcome.seconds, 2),
         "errors": outcome.errors,
@@ -201,15 +201,15 @@ def _print_retained(outcome: "Outcome", *, dry_run: bool) -> None:
     verb = "Would be deleted" if dry_run else "Deleted"
     if retained.places:
         table = build_table("Where", verb, "Size", numeric=(verb, "Size"))
-        for one in retained.places:
-            table.add_row(one.place, f"{one.rows:,}", filesize.decimal(one.bytes))
+        for place, one in retained.places.items():
+            table.add_row(place, f"{one.rows:,}", filesize.decimal(one.bytes))
         print_table(table)
     else:
         print_text(f"Nothing is older than {retained.first_kept}.")
     if retained.left:
         print_text(
             f"Left for the next retention, as loads were under way all the time: rows that nothing "
-            f"refers to in {', '.join(retained.left)}."
+            f"refers to in {', '.join(sorted(retained.left))}."
         )
     if dry_run:
         print_text("Dry run: nothing was changed.")

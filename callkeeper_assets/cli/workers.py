@@ -21,6 +21,8 @@ from typing import Any, Final, TypeAlias
 from callkeeper_assets.cli.processes import start_child, stop_children
 from callkeeper_assets.home import home
 from callkeeper_assets.privacy.redaction import redact
+from callkeeper_assets.reconcile.discrepancies import ComparedDay
+from callkeeper_assets.warehouse.records import Retained
 from callkeeper_assets.worker.messages import (
     Compared,
     Concluded,
@@ -28,7 +30,7 @@ from callkeeper_assets.worker.messages import (
     Finished,
     Message,
     Planned,
-    Retained,
+    RetentionEnded,
     read_messages,
 )
 
@@ -59,7 +61,7 @@ class Outcome:
     source: str
     days: int | None = None
     runs: list[Finished] = field(default_factory=list)
-    compared: list[Compared] = field(default_factory=list)
+    compared: list[ComparedDay] = field(default_factory=list)
     retained: Retained | None = None
     document: dict[str, Any] | None = None
     errors: list[str] = field(default_factory=list)
@@ -199,9 +201,9 @@ def _note(outcome: Outcome, message: Message) -> None:
     elif isinstance(message, Finished):
         outcome.runs.append(message)
     elif isinstance(message, Compared):
-        outcome.compared.append(message)
-    elif isinstance(message, Retained):
-        outcome.retained = message
+        outcome.compared.append(message.day)
+    elif isinstance(message, RetentionEnded):
+        outcome.retained = message.retained
     elif isinstance(message, Concluded):
         outcome.document = message.document
     elif isinstance(message, Failed):

@@ -5,10 +5,8 @@ by itself, so that the next retention ends what one that was killed began. Dagst
 `database.day_records`'. Knows nothing of Dagster.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from datetime import date
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,7 +18,7 @@ from callkeeper_assets.postgres import connect
 from callkeeper_assets.postgres.locks import check_locks
 from callkeeper_assets.retention.warehouse import OldCalls
 from callkeeper_assets.warehouse.dimension_rows import count_orphans, delete_orphans, vacuum_tables
-from callkeeper_assets.warehouse.records import Deleted
+from callkeeper_assets.warehouse.records import Deleted, Retained
 from callkeeper_assets.warehouse.session import explain_error
 from callkeeper_assets.webhooks.spool import drop_old_payloads
 
@@ -33,31 +31,6 @@ _LEFT_OFF: Final = "What it deleted, if anything, stays deleted; the next retent
 
 # Called with how many days are deleted, and of how many.
 Progress = Callable[[int, int], None]
-
-
-@dataclass
-class Retained:
-    """What one retention deleted, or would.
-
-    Attributes:
-        first_kept: the first day that stays.
-        places: by table, and by `RAW_FILES` and `SPOOL`; none where nothing is.
-        left: dimensions with rows that nothing refers to, but which loads left no gap to delete.
-    """
-
-    first_kept: date
-    places: dict[str, Deleted] = field(default_factory=dict)
-    left: set[str] = field(default_factory=set)
-
-    def add_all(self, deleted: Mapping[str, Deleted]) -> None:
-        """Add what went of several places."""
-        for place, one in deleted.items():
-            self.add(place, one)
-
-    def add(self, place: str, deleted: Deleted) -> None:
-        """Add what went of a place."""
-        if deleted.rows:
-            self.places[place] = self.places.get(place, Deleted()) + deleted
 
 
 def _clear_warehouse(

@@ -53,6 +53,31 @@ class Deleted:
         return Deleted(self.rows + other.rows, self.bytes + other.bytes)
 
 
+@dataclass
+class Retained:
+    """What one retention deleted, or would.
+
+    Attributes:
+        first_kept: the first day that stays.
+        places: by table or other place; none where nothing is.
+        left: dimensions with rows that nothing refers to, but which loads left no gap to delete.
+    """
+
+    first_kept: date
+    places: dict[str, Deleted] = field(default_factory=dict)
+    left: set[str] = field(default_factory=set)
+
+    def add_all(self, deleted: Mapping[str, Deleted]) -> None:
+        """Add what went of several places."""
+        for place, one in deleted.items():
+            self.add(place, one)
+
+    def add(self, place: str, deleted: Deleted) -> None:
+        """Add what went of a place."""
+        if deleted.rows:
+            self.places[place] = self.places.get(place, Deleted()) + deleted
+
+
 @dataclass(frozen=True)
 class Guard:
     """How much of a day may vanish before it takes `force` to replace it.
@@ -74,6 +99,11 @@ class RowCounts:
     added: int = 0
     updated: int = 0
     deleted: int = 0
+
+    def __add__(self, other: "RowCounts") -> "RowCounts":
+        return RowCounts(
+            self.added + other.added, self.updated + other.updated, self.deleted + other.deleted
+        )
 
 
 @dataclass(frozen=True)

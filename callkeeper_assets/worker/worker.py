@@ -15,7 +15,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from types import FrameType
-from typing import TYPE_CHECKING
 
 import dagster as dg
 import psycopg
@@ -50,7 +49,6 @@ from callkeeper_assets.plans import DayRange
 from callkeeper_assets.postgres.errors import DatabaseError
 from callkeeper_assets.postgres.locks import held_run_lock
 from callkeeper_assets.postgres.url import database_url, explain_failure
-from callkeeper_assets.reconcile.discrepancies import ComparedDay
 from callkeeper_assets.warehouse.queries import total_run
 from callkeeper_assets.warehouse.records import WarehouseError
 from callkeeper_assets.worker.messages import (
@@ -59,20 +57,15 @@ from callkeeper_assets.worker.messages import (
     Failed,
     Finished,
     Message,
-    PlaceTotal,
     Planned,
     Progress,
     Purpose,
-    Retained,
+    RetentionEnded,
     Said,
     Started,
-    TableTotal,
     Waiting,
     write_message,
 )
-
-if TYPE_CHECKING:
-    from callkeeper_assets.retention.source import Retained as RetainedPlaces
 
 _BETWEEN_LOOKS_SEC = 2.0
 _BETWEEN_INTERRUPTS_SEC = 2.0
@@ -228,8 +221,8 @@ def _run_all(
     purpose = works[0].purpose
     _say(Planned(source=name, days=days, runs=len(ranges), purpose=purpose))
     progress.listen(lambda phase, done, total: _say(Progress(name, phase, done, total)))
-    progress.listen_to_days(lambda day: _say(_build_compared(name, day)))
-    progress.listen_to_retention(lambda retained: _say(_build_retained(name, retained)))
+    progress.listen_to_days(lambda day: _say(Compared(name, day)))
+    progress.listen_to_retention(lambda retained: _say(RetentionEnded(name, retained)))
     progress.listen_to_words(lambda text: _say(Said(name, text)))
     progress.listen_to_results(lambda document: _say(Concluded(name, document)))
     with _explained_loss(url):
@@ -248,15 +241,6 @@ def _run_all(
             for one in work.ranges
         ]
     return all(done)
-
-
-def _build_compared(name: str, day: ComparedDay) -> Compared:
-    return Compared(name, day.day, day.calls, day.non_final, day.waiting, day.discrepancies)
-
-
-def _build_retained(source: str, retained: "RetainedPlaces") -> Retained:
-    places = tuple(PlaceTotal(name, one.rows, one.bytes) for name, one in retained.places.items())
-    return Retained(source, retained.first_kept, places, tuple(sorted(retained.left)))
 
 
 @contextmanager
@@ -306,10 +290,6 @@ def _run_one(
     if not result.success:
         _say(Failed(source=name, run_id=run_id, error=_describe_failure(result)))
         return False
-    tables = [
-        TableTotal(table, counts.added, counts.updated, counts.deleted)
-        for table, counts in total_run(url, run_id).items()
-    ]
     others = tuple(day.isoformat() for day in days.others) if days else ()
     _say(
         Finished(
@@ -317,7 +297,7 @@ def _run_one(
             run_id=run_id,
             first=first,
             last=last,
-            tables=tables,
+            tables=total_run(url, run_id),
             others=others,
         )
     )
