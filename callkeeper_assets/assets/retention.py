@@ -57,7 +57,7 @@ def build_retention(source: Source) -> dg.Definitions:
         warehouse: WarehouseResource,
     ) -> dg.MaterializeResult[None]:
         # The database's driver, which loading the code location need not pay for.
-        from callkeeper_assets.retention.source import retain_calls  # noqa: PLC0415
+        from callkeeper_assets.retention.old_calls import retain_calls  # noqa: PLC0415
 
         dry_run = read_config(context, RetentionConfig).dry_run
         with (

@@ -226,7 +226,7 @@ def _check_key(source: Source, rule: Rule) -> Finding | None:
 
 def _check_setting(source: Source, rule: Rule, *, has_database: bool) -> Finding | None:
     # Arrow and the driver, which a check without privacy settings need not pay for.
-    from callkeeper_assets.warehouse.privacy_settings import has_calls, read_newest_setting  # noqa: PLC0415
+    from callkeeper_assets.warehouse.accounts import has_calls, read_newest_setting  # noqa: PLC0415
 
     good = Finding(source.name, "privacy", "good", f"calls are stored with {rule.setting}")
     if not has_database:

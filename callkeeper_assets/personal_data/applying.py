@@ -29,9 +29,8 @@ from callkeeper_assets.postgres import connect
 from callkeeper_assets.postgres.locks import held_source_lock_alone
 from callkeeper_assets.privacy.rewriting import Protector
 from callkeeper_assets.reports.structure import DAY_COLUMN, REPORT_COLUMN
-from callkeeper_assets.warehouse.accounts import find_account_by_name
+from callkeeper_assets.warehouse.accounts import find_account_by_name, note_applied, note_setting
 from callkeeper_assets.warehouse.migrate import ensure_schema
-from callkeeper_assets.warehouse.privacy_settings import note_applied, note_setting
 from callkeeper_assets.warehouse.session import Session
 from callkeeper_assets.webhooks.inbox import protect_body
 from callkeeper_assets.webhooks.payload import Format

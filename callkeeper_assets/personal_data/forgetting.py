@@ -46,7 +46,7 @@ from callkeeper_assets.postgres.sql_files import read_sql_of
 from callkeeper_assets.privacy.rewriting import Eraser, NotJsonError, Scope, Seeker
 from callkeeper_assets.privacy.tails import HashedTail
 from callkeeper_assets.reports.structure import CALL_COLUMN, DAY_COLUMN, REPORT_COLUMN
-from callkeeper_assets.warehouse.forgotten_calls import ForgottenCall, note_forgotten_calls
+from callkeeper_assets.warehouse.accounts import ForgottenCall, note_forgotten_calls
 from callkeeper_assets.warehouse.migrate import ensure_schema
 from callkeeper_assets.warehouse.schema import FACTS
 from callkeeper_assets.warehouse.session import Session

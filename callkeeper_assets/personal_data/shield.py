@@ -22,8 +22,7 @@ from callkeeper_assets.privacy.process import ProcessEndedError, ProtectorPool
 from callkeeper_assets.privacy.redaction import register_secret
 from callkeeper_assets.privacy.rewriting import NOTHING, Eraser, NotJsonError, Protector, Scope
 from callkeeper_assets.privacy.rule import Rule
-from callkeeper_assets.warehouse.forgotten_calls import read_forgotten_calls
-from callkeeper_assets.warehouse.privacy_settings import note_setting
+from callkeeper_assets.warehouse.accounts import note_setting, read_forgotten_calls
 
 _DIGITS: Final = re.compile(rb"\d")
 # From so many days on, processes of its own for the rule are worth their start. Two keep up with

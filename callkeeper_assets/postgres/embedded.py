@@ -23,9 +23,16 @@ from types import TracebackType
 from typing import Final, Self
 
 from callkeeper_assets.home import find_lock_problem
-from callkeeper_assets.postgres.binaries import SYSTEM_FOLDER, Programs, find_programs
+from callkeeper_assets.postgres.binaries import (
+    SYSTEM_FOLDER,
+    Account,
+    Programs,
+    can_enter,
+    choose_account,
+    find_programs,
+    run_as,
+)
 from callkeeper_assets.postgres.errors import DatabaseError
-from callkeeper_assets.postgres.server_user import Account, can_enter, choose_account, run_as
 
 # The database and its owner have one name.
 NAME = "callkeeper"

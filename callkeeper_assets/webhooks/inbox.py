@@ -30,9 +30,8 @@ from callkeeper_assets.postgres.url import SET_NEWER
 from callkeeper_assets.privacy.numbers import erase_numbers
 from callkeeper_assets.privacy.rewriting import Eraser, NotJsonError, Protector, Scope
 from callkeeper_assets.privacy.rule import Rule
-from callkeeper_assets.warehouse.accounts import FIND_ACCOUNTS, MAKE_ACCOUNT
+from callkeeper_assets.warehouse.accounts import FIND_ACCOUNTS, MAKE_ACCOUNT, note_setting
 from callkeeper_assets.warehouse.migrate import ensure_schema
-from callkeeper_assets.warehouse.privacy_settings import note_setting
 from callkeeper_assets.warehouse.records import WarehouseError
 from callkeeper_assets.webhooks.inbox_queries import read_sql
 from callkeeper_assets.webhooks.payload import (

@@ -22,7 +22,7 @@ from callkeeper_assets.calls.store import (
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.local_time import day_start
 from callkeeper_assets.privacy.rewriting import Eraser, NotJsonError, Scope
-from callkeeper_assets.warehouse.forgotten_calls import read_forgotten_of
+from callkeeper_assets.warehouse.accounts import read_forgotten_of
 from callkeeper_assets.warehouse.load_log import find_account_id
 from callkeeper_assets.warehouse.session import MOMENT, Session, list_column
 from callkeeper_assets.webhooks.inbox import erase_body

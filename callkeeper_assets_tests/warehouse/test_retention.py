@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from callkeeper_assets.postgres import connect
 from callkeeper_assets.postgres.locks import CALLS_LOCK, DIMENSIONS_LOCK
-from callkeeper_assets.retention.warehouse import PLACES, OldCalls
+from callkeeper_assets.retention.old_calls import PLACES, OldCalls
 from callkeeper_assets.warehouse.dimension_rows import count_orphans, delete_orphans
 from callkeeper_assets.warehouse.migrate import ensure_schema
 from callkeeper_assets.warehouse.records import Account, Deleted

@@ -11,7 +11,7 @@ import pytest
 
 from callkeeper_assets.local_time import day_start
 from callkeeper_assets.postgres import connect
-from callkeeper_assets.retention.warehouse import OldCalls
+from callkeeper_assets.retention.old_calls import OldCalls
 from callkeeper_assets.warehouse.queries import unsettled_days
 from callkeeper_assets.warehouse.records import Account
 from callkeeper_assets.warehouse.tables import SELECTABLE_TABLES

@@ -1,25 +1,34 @@
-"""Deletes what is older than a source keeps, in the warehouse: a day in one transaction, as loaded.
+"""Retention: what a source has that is older than it keeps goes from everywhere, or is counted.
 
 Every table that holds calls is named here once, with the condition that finds an account's days in
-it; a dry run counts by the same conditions that a real one deletes by. The load log stays: it says
-how many rows each day had, and nothing of a call. Rows of dimensions are `orphan_rows`'.
+it; a dry run counts by the same conditions that a real one deletes by. A day goes in one
+transaction, as it was loaded. Tables come first: each step finds by itself what is left for it, so
+that the next retention ends what one that was killed began. The load log stays: it says how many
+rows each day had, and nothing of a call. Knows nothing of Dagster, whose own records it leaves.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import Any, Final, LiteralString
 
 import psycopg
 from psycopg import sql
 
+from callkeeper_assets.calls.store import RawStore, StoreError
+from callkeeper_assets.config.source import Source
 from callkeeper_assets.local_time import day_start, find_day
-from callkeeper_assets.postgres.locks import CALLS_LOCK, lock_transaction
+from callkeeper_assets.postgres import connect
+from callkeeper_assets.postgres.locks import CALLS_LOCK, check_locks, lock_transaction
 from callkeeper_assets.warehouse.accounts import find_account_by_name
-from callkeeper_assets.warehouse.records import Account, Deleted
+from callkeeper_assets.warehouse.dimension_rows import count_orphans, delete_orphans, vacuum_tables
+from callkeeper_assets.warehouse.records import Account, Deleted, Retained
 from callkeeper_assets.warehouse.schema import CALLS, FACTS
+from callkeeper_assets.warehouse.session import explain_error
+from callkeeper_assets.webhooks.spool import drop_old_payloads
 
 Connection = psycopg.Connection[Any]
 
@@ -250,3 +259,102 @@ class OldCalls:
 
     def _log(self, table: str, day: date, rows: int, started_at: datetime, run_id: str) -> None:
         self._connection.execute(_LOG, (self.account_id, table, day, rows, started_at, run_id))
+
+
+RAW_FILES: Final = "raw calls, files"
+SPOOL: Final = "spool, payloads"
+
+_LEFT_OFF: Final = "What it deleted, if anything, stays deleted; the next retention does the rest"
+
+# Called with how many days are deleted, and of how many.
+Progress = Callable[[int, int], None]
+
+
+def _clear_warehouse(
+    connection: Connection,
+    source: Source,
+    retained: Retained,
+    run_id: str | None,
+    report: Progress,
+) -> None:
+    """Delete, as the run given, or count."""
+    account = source.account
+    old = OldCalls(connection, account, retained.first_kept)
+    if old.account_id is None:
+        return
+    if run_id is None:
+        until = source.start_of(retained.first_kept)
+        retained.add_all(old.count())
+        retained.add_all(count_orphans(connection, old.account_id, until))
+        return
+    for done, total, gone in old.delete_days(run_id):
+        retained.add_all(gone)
+        report(done, total)
+    for gone in old.delete_payloads(run_id):
+        retained.add_all(gone)
+    for place, orphans in delete_orphans(connection):
+        if orphans is None:
+            retained.left.add(place)
+        else:
+            retained.add(place, orphans)
+    vacuum_tables(connection, list(retained.places))
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Raise the driver's errors as the warehouse's."""
+    try:
+        yield
+    except psycopg.Error as error:
+        raise explain_error(
+            error.sqlstate or "", str(error), "delete old calls", _LEFT_OFF
+        ) from None
+
+
+def retain_calls(
+    url: str,
+    source: Source,
+    store: RawStore,
+    spool: Path,
+    *,
+    run_id: str,
+    dry_run: bool,
+    report: Progress,
+) -> Retained:
+    """Delete what a source with retention does not keep, or count it.
+
+    Args:
+        url: of the database, whose schema is this version's.
+        source: its `retention` is set.
+        store: where its raw calls lie.
+        spool: the folder of the webhooks' spool.
+        run_id: goes into the load log.
+        dry_run: count, and delete nothing.
+        report: is told of each day that is deleted.
+
+    Raises:
+        DatabaseError: The database cannot be reached.
+        WarehouseError: It went away, or refuses. As after all of these, what went is gone, and the
+            next retention deletes the rest.
+        StoreError: The raw calls, or the spool, cannot be read or deleted.
+    """
+    first_kept = source.first_kept_day(source.today())
+    assert first_kept is not None  # noqa: S101 -- see above
+    retained = Retained(first_kept)
+    with connect(url, autocommit=True) as connection, _explained():
+        _clear_warehouse(connection, source, retained, run_id if not dry_run else None, report)
+    files = store.measure_old(source.name, first_kept)
+    check_locks()
+    for path in files if not dry_run else ():
+        store.delete(path)
+    retained.add(RAW_FILES, Deleted(len(files), sum(files.values())))
+    until = source.start_of(first_kept)
+    try:
+        retained.add(SPOOL, drop_old_payloads(spool, source.name, until, dry_run=dry_run))
+    except OSError as error:
+        raise StoreError(
+            f"The webhooks' spool in {spool} cannot be cleared of old payloads: "
+            f"{error.strerror or error}. Check its permissions and free space; the next retention "
+            f"does the rest."
+        ) from error
+    return retained
