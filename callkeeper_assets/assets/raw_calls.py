@@ -29,7 +29,6 @@ from callkeeper_assets.assets.resources import (
     logging_failure,
     with_known_signature,
 )
-from callkeeper_assets.assets.specs import RAW_CALLS_SCHEMA
 from callkeeper_assets.callkeeper.records import CallKeeperError
 from callkeeper_assets.calls.store import Day, DayDetails, RawError, RawStore, store_days
 from callkeeper_assets.config.errors import ConfigError
@@ -42,6 +41,16 @@ from callkeeper_assets.warehouse.records import Guard, LoadedDay
 if TYPE_CHECKING:
     from callkeeper_assets.personal_data.shield import Shield
 
+_RAW_CALLS_SCHEMA: Final = dg.TableSchema(
+    columns=[
+        dg.TableColumn("call_id", "bigint", "The call's id in CallKeeper"),
+        dg.TableColumn("called_at", "timestamp with time zone", "When it was called"),
+        dg.TableColumn("payload", "text", "The call's JSON text, byte for byte as received"),
+        dg.TableColumn(
+            "reason", "text", "Why a record is no call; files of days without such ones lack it"
+        ),
+    ]
+)
 
 _MOST_NAMED: Final = 50
 
@@ -219,7 +228,7 @@ def build_raw_calls(source: Source) -> dg.AssetsDefinition:
         ),
         kinds={"callkeeper", "parquet"},
         metadata={
-            "dagster/column_schema": RAW_CALLS_SCHEMA,
+            "dagster/column_schema": _RAW_CALLS_SCHEMA,
             "look_back_days": source.refresh.overlap_days,
             "api": source.base_url,
         },

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from datetime import date
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 import dagster as dg
@@ -36,17 +37,17 @@ from callkeeper_assets.assets.resources import (
     logging_failure,
     with_known_signature,
 )
-from callkeeper_assets.assets.specs import build_column_lineage, build_table_spec
 from callkeeper_assets.calls.store import Day, DayDetails, RawStore
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.dagster_ext.steps import add_day_metadata
 from callkeeper_assets.postgres.locks import held_source_lock
 from callkeeper_assets.warehouse.records import Guard, LoadedDay
 from callkeeper_assets.warehouse.schema import CALLS, FACTS
-from callkeeper_assets.warehouse.tables import TABLES
+from callkeeper_assets.warehouse.tables import TABLES, Column, Table
 
 if TYPE_CHECKING:
     from callkeeper_assets.warehouse.checks import Violations
+
 
 _Judge = Callable[[str, LoadedDay], dg.AssetCheckResult]
 
@@ -466,3 +467,108 @@ def _record_one_by_one(context: dg.AssetExecutionContext, loaded: Iterable[Loade
     for key in context.selected_asset_keys:
         days = {day.day: _describe_day(day, key.path[-1]) for day in loaded}
         log_materializations(context, key, days)
+
+
+# Columns of raw calls that a column comes from, where that is not the payload.
+_FROM_RAW_COLUMN: Final = {
+    ("callkeeper_calls", "call_id"): "call_id",
+    ("callkeeper_calls", "called_at"): "called_at",
+}
+_GENERAL_DATES: Final = "general_dates"
+
+
+def build_table_spec(
+    source: Source, table: Table, partitions: dg.PartitionsDefinition[str]
+) -> dg.AssetSpec:
+    """Build the spec of one table of a source."""
+    return dg.AssetSpec(
+        key=[source.name, table.name],
+        deps=_list_upstream(source, table),
+        partitions_def=partitions,
+        group_name=source.name,
+        owners=source.owners,
+        description=(
+            f"{table.description}\n\nOne row per {table.grain}, key: {', '.join(table.key)}."
+        ),
+        kinds={"postgres", table.role},
+        metadata={
+            "dagster/column_schema": _build_schema(table),
+            "dagster/table_name": f"public.{table.name}",
+            "grain": table.grain,
+            "look_back_days": source.refresh.overlap_days,
+            "filters": _describe_filters(source, table),
+        },
+        skippable=True,
+    )
+
+
+def _list_upstream(source: Source, table: Table) -> list[dg.AssetKey]:
+    """List what a table is made from; around a fact also the tables that its foreign keys name."""
+    names = ["raw_calls", "webhook_calls"] if source.webhook else ["raw_calls"]
+    if table.role == "fact":
+        targets = {_name_target(column) for column in table.columns} & set(source.tables)
+        names += sorted(targets - {table.name})
+    return [dg.AssetKey([source.name, name]) for name in names]
+
+
+def build_column_lineage(source: Source, table: Table) -> dg.TableColumnLineage:
+    """Say for each column of a table which columns upstream it is made from."""
+    return dg.TableColumnLineage(
+        {
+            column.name: [_build_dependency(source, table, column)]
+            for column in table.columns
+            if not column.is_internal
+        }
+    )
+
+
+def _name_target(column: Column) -> str:
+    return (column.references or "").partition(".")[0]
+
+
+def _build_dependency(source: Source, table: Table, column: Column) -> dg.TableColumnDep:
+    target = _name_target(column)
+    if target in source.tables and target != table.name:
+        return dg.TableColumnDep(
+            dg.AssetKey([source.name, target]), str(column.references).partition(".")[2]
+        )
+    default = "called_at" if table.name == _GENERAL_DATES else "payload"
+    return dg.TableColumnDep(
+        dg.AssetKey([source.name, "raw_calls"]),
+        _FROM_RAW_COLUMN.get((table.name, column.name), default),
+    )
+
+
+@cache
+def _build_schema(table: Table) -> dg.TableSchema:
+    return dg.TableSchema(
+        columns=[
+            dg.TableColumn(
+                name=column.name,
+                type=column.type,
+                description=_describe_column(column),
+                constraints=dg.TableColumnConstraints(
+                    nullable=column.nullable, unique=(column.name,) == table.key
+                ),
+            )
+            for column in table.columns
+        ],
+        constraints=dg.TableConstraints(other=[f"grain: {table.grain}"]),
+    )
+
+
+def _describe_column(column: Column) -> str:
+    unit = f" [{column.unit}]" if column.unit else ""
+    target = f" → {column.references}" if column.references else ""
+    return f"{column.description}{unit}{target}"
+
+
+def _describe_filters(source: Source, table: Table) -> str:
+    filters = source.filters.get(table.name, ())
+    return (
+        " and ".join(
+            f"{one.field} {one.op}" + ("" if one.value is None else f" {one.value}")
+            for one in filters
+        )
+        or "none: every call"
+    )

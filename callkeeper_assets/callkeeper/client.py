@@ -19,14 +19,17 @@ import msgspec
 
 from callkeeper_assets.callkeeper.bodies import Trouble, judge_usable
 from callkeeper_assets.callkeeper.keys import ORDERED_HERE, KeyedCalls, UnusableRecord
-from callkeeper_assets.callkeeper.names import (
+from callkeeper_assets.callkeeper.records import (
     BASE_URLS,
     CHECK_ANSWERS_FROM,
+    AbortError,
     ApiName,
+    BadDataError,
+    CallKeeperError,
     Role,
+    UserInfo,
     list_addresses,
 )
-from callkeeper_assets.callkeeper.records import AbortError, BadDataError, CallKeeperError, UserInfo
 from callkeeper_assets.callkeeper.session import Errand, RetryPolicy, SourceSession
 from callkeeper_assets.callkeeper.statistics_api import StatisticsApi
 from callkeeper_assets.callkeeper.unified_api import UnifiedApi

@@ -28,8 +28,7 @@ from callkeeper_assets.callkeeper.bodies import (
     unusable,
 )
 from callkeeper_assets.callkeeper.keys import KeyedCalls, key_unified_calls, split_records
-from callkeeper_assets.callkeeper.names import Role
-from callkeeper_assets.callkeeper.records import RetryLaterError, UserInfo
+from callkeeper_assets.callkeeper.records import RetryLaterError, Role, UserInfo
 from callkeeper_assets.callkeeper.session import Errand, SourceSession
 from callkeeper_assets.callkeeper.windows import SAFETY_SEC, Window, are_few, find_strays
 from callkeeper_assets.calls.ids import read_call_id

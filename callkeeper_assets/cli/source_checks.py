@@ -8,8 +8,14 @@ from urllib.parse import quote, urlsplit
 from zoneinfo import ZoneInfo
 
 from callkeeper_assets.callkeeper.client import CallKeeperClient
-from callkeeper_assets.callkeeper.names import BASE_URLS, ApiName, find_other_api, list_addresses
-from callkeeper_assets.callkeeper.records import AbortError, CallKeeperError
+from callkeeper_assets.callkeeper.records import (
+    BASE_URLS,
+    AbortError,
+    ApiName,
+    CallKeeperError,
+    find_other_api,
+    list_addresses,
+)
 from callkeeper_assets.callkeeper.session import RetryPolicy
 from callkeeper_assets.callkeeper.windows import Window
 from callkeeper_assets.cli.checks import Finding, State

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from callkeeper_assets.callkeeper.names import BASE_URLS
+from callkeeper_assets.callkeeper.records import BASE_URLS
 from callkeeper_assets.calls.fields import WEBHOOK_FIELDS
 from callkeeper_assets.config.checks import (
     build_reports,

@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
-from callkeeper_assets.callkeeper.names import CHECK_ANSWERS_FROM, ApiName, Role, strip_address
+from callkeeper_assets.callkeeper.records import CHECK_ANSWERS_FROM, ApiName, Role, strip_address
 from callkeeper_assets.calls.fields import WEBHOOK_FIELDS
 from callkeeper_assets.config.errors import describe_unknown, suggest_name
 from callkeeper_assets.local_time import list_zone_names

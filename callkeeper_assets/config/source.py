@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from callkeeper_assets.callkeeper.names import CHECK_ANSWERS_FROM, ApiName, Role
+from callkeeper_assets.callkeeper.records import CHECK_ANSWERS_FROM, ApiName, Role
 from callkeeper_assets.config.errors import MissingSecretError, SecretAttribute
 from callkeeper_assets.local_time import day_start, find_day
 from callkeeper_assets.privacy.rule import KEEP_ALL, Rule

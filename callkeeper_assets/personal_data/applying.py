@@ -23,8 +23,7 @@ from callkeeper_assets.personal_data.rewriting import (
     rewrite_raw_days,
 )
 from callkeeper_assets.personal_data.searching import list_searched_tables
-from callkeeper_assets.personal_data.shield import read_rule
-from callkeeper_assets.personal_data.targets import Connection, Target, make_account_of
+from callkeeper_assets.personal_data.shield import Connection, Target, make_account_of, read_rule
 from callkeeper_assets.postgres import connect
 from callkeeper_assets.postgres.locks import held_source_lock_alone
 from callkeeper_assets.privacy.rewriting import Protector

@@ -16,7 +16,7 @@ from psycopg.types.json import Jsonb
 
 from callkeeper_assets.config.errors import ConfigError
 from callkeeper_assets.home import home
-from callkeeper_assets.personal_data.targets import Connection
+from callkeeper_assets.personal_data.shield import Connection
 from callkeeper_assets.personal_data.verifying import Place
 from callkeeper_assets.privacy.tails import hash_tail, read_tail
 

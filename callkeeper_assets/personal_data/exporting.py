@@ -20,7 +20,7 @@ from callkeeper_assets.config.errors import ConfigError
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.home import home
 from callkeeper_assets.personal_data.searching import RawHit, Row, SourceHits, list_searched_tables
-from callkeeper_assets.personal_data.targets import Connection, list_targets
+from callkeeper_assets.personal_data.shield import Connection, list_targets
 from callkeeper_assets.personal_data.verifying import look
 from callkeeper_assets.postgres import connect
 from callkeeper_assets.reports.structure import CALL_COLUMN

@@ -33,7 +33,7 @@ from callkeeper_assets.personal_data.rewriting import (
     spool_folder,
 )
 from callkeeper_assets.personal_data.searching import PayloadHit, SourceHits, read_body
-from callkeeper_assets.personal_data.targets import (
+from callkeeper_assets.personal_data.shield import (
     Connection,
     Target,
     list_targets,

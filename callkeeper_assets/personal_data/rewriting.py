@@ -25,7 +25,7 @@ from callkeeper_assets.config.source import Source
 from callkeeper_assets.home import home
 from callkeeper_assets.local_time import find_day
 from callkeeper_assets.personal_data.searching import list_searched_tables, read_payloads
-from callkeeper_assets.personal_data.targets import Connection
+from callkeeper_assets.personal_data.shield import Connection
 from callkeeper_assets.postgres.locks import check_locks
 from callkeeper_assets.reports.loading import load_reports
 from callkeeper_assets.reports.rows import BuiltDay

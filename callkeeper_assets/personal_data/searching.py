@@ -21,7 +21,7 @@ from callkeeper_assets.calls.store import (
     list_unusable,
 )
 from callkeeper_assets.local_time import find_day
-from callkeeper_assets.personal_data.targets import Connection, Target
+from callkeeper_assets.personal_data.shield import Connection, Target
 from callkeeper_assets.privacy.rewriting import Role, Seeker, gather
 from callkeeper_assets.reports.structure import CALL_COLUMN
 from callkeeper_assets.warehouse.schema import CALLS

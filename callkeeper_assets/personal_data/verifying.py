@@ -25,7 +25,7 @@ from callkeeper_assets.personal_data.searching import (
     list_searched_tables,
     search_spool,
 )
-from callkeeper_assets.personal_data.targets import Connection, Target
+from callkeeper_assets.personal_data.shield import Connection, Target
 from callkeeper_assets.privacy.fields import Kind, build_kinds, judge_unknown
 from callkeeper_assets.privacy.tails import (
     KnownTail,

@@ -34,7 +34,7 @@ from callkeeper_assets.assets.raw_calls import name_pool
 from callkeeper_assets.assets.reconciliation import name_reconciliation_job
 from callkeeper_assets.assets.reports import name_all_reports_job, name_report_job
 from callkeeper_assets.assets.retention import name_retention_job
-from callkeeper_assets.assets.webhook_inbox import INBOX_JOB
+from callkeeper_assets.assets.webhooks import INBOX_JOB
 from callkeeper_assets.config.errors import ConfigError
 from callkeeper_assets.config.loading import load_sources
 from callkeeper_assets.config.source import Source

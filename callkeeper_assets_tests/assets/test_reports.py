@@ -13,7 +13,7 @@ import pytest
 from callkeeper_assets.assets import build_shared_definitions, build_source_definitions
 from callkeeper_assets.assets.days import build_range_tags
 from callkeeper_assets.assets.reports import plan_report_refresh
-from callkeeper_assets.callkeeper.names import ApiName
+from callkeeper_assets.callkeeper.records import ApiName
 from callkeeper_assets.calls.store import RawStore
 from callkeeper_assets.config.source import Source, Webhook
 from callkeeper_assets.dagster_ext.dead_runs import COMMAND_LINE_TAG

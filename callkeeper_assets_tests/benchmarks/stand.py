@@ -19,7 +19,7 @@ from typing import Any, Final, Self
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
-from callkeeper_assets.callkeeper.names import ApiName
+from callkeeper_assets.callkeeper.records import ApiName
 from callkeeper_assets.postgres import EmbeddedPostgres, connect
 
 ROOT: Final = Path(__file__).resolve().parents[2]

@@ -11,8 +11,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from callkeeper_assets.callkeeper.client import CallKeeperClient
-from callkeeper_assets.callkeeper.names import BASE_URLS, list_addresses
-from callkeeper_assets.callkeeper.records import AbortError
+from callkeeper_assets.callkeeper.records import BASE_URLS, AbortError, list_addresses
 from callkeeper_assets.simulator.server import RunningSimulator, run_simulator
 from callkeeper_assets.simulator.settings import AccountSettings, AnswerSettings, Fault
 from callkeeper_assets_tests.callkeeper.conftest import KEY, QUICK, ConnectTo

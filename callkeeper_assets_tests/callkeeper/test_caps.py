@@ -15,8 +15,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from callkeeper_assets.callkeeper.client import CallKeeperClient
-from callkeeper_assets.callkeeper.names import ApiName
-from callkeeper_assets.callkeeper.records import BadDataError
+from callkeeper_assets.callkeeper.records import ApiName, BadDataError
 from callkeeper_assets.callkeeper.windows import window_of_day
 from callkeeper_assets.simulator.account import Account
 from callkeeper_assets.simulator.server import run_simulator

@@ -17,8 +17,7 @@ from hypothesis import strategies as st
 
 from callkeeper_assets.callkeeper.client import CallKeeperClient
 from callkeeper_assets.callkeeper.keys import ORDERED_HERE
-from callkeeper_assets.callkeeper.names import ApiName
-from callkeeper_assets.callkeeper.records import BadDataError, CallKeeperError
+from callkeeper_assets.callkeeper.records import ApiName, BadDataError, CallKeeperError
 from callkeeper_assets.callkeeper.windows import window_of_day
 from callkeeper_assets.simulator.account import Account
 from callkeeper_assets.simulator.server import run_simulator

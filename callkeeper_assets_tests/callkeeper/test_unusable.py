@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 
 from callkeeper_assets.callkeeper.bodies import Trouble
 from callkeeper_assets.callkeeper.keys import ELSEWHERE, KeyedCalls
-from callkeeper_assets.callkeeper.names import ApiName
-from callkeeper_assets.callkeeper.records import BadDataError, RetryLaterError
+from callkeeper_assets.callkeeper.records import ApiName, BadDataError, RetryLaterError
 from callkeeper_assets.callkeeper.statistics_api import read_calls
 from callkeeper_assets.callkeeper.unified_api import read_page
 from callkeeper_assets.calls import ids

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from callkeeper_assets.callkeeper.names import ApiName, find_other_api
+from callkeeper_assets.callkeeper.records import ApiName, find_other_api
 from callkeeper_assets.cli.source_checks import judge_payment
 from callkeeper_assets.config.loading import load_source_file
 from callkeeper_assets_tests.cli.conftest import write_source

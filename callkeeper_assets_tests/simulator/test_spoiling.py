@@ -4,7 +4,7 @@ import datetime as dt
 
 import pytest
 
-from callkeeper_assets.callkeeper.names import ApiName
+from callkeeper_assets.callkeeper.records import ApiName
 from callkeeper_assets.simulator.account import Account
 from callkeeper_assets.simulator.generation import day_bounds
 from callkeeper_assets.simulator.settings import AccountSettings, AnswerSettings, Clock
