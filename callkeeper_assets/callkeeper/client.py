@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from callkeeper_assets.callkeeper.apis import StatisticsApi, UnifiedApi
 from callkeeper_assets.callkeeper.bodies import Trouble, judge_usable
 from callkeeper_assets.callkeeper.keys import ORDERED_HERE, KeyedCalls, UnusableRecord
 from callkeeper_assets.callkeeper.records import (
@@ -31,8 +32,6 @@ from callkeeper_assets.callkeeper.records import (
     list_addresses,
 )
 from callkeeper_assets.callkeeper.session import Errand, RetryPolicy, SourceSession
-from callkeeper_assets.callkeeper.statistics_api import StatisticsApi
-from callkeeper_assets.callkeeper.unified_api import UnifiedApi
 from callkeeper_assets.callkeeper.windows import (
     SAFETY_SEC,
     AnswerSizes,

@@ -12,7 +12,7 @@ import typer
 from callkeeper_assets.cli.console import FAILED, UsageProblemError
 
 if TYPE_CHECKING:
-    from callkeeper_assets.cli.workers import Outcome
+    from callkeeper_assets.cli.processes import Outcome
 
 _FROM_INPUT: Final = "-"
 # In place of a source's name: a client is looked for in all of them.
@@ -333,7 +333,7 @@ def run_for_client(job: str, request_id: str, number: str, *arguments: str) -> "
         SystemExit: Somebody interrupted the command.
     """
     from callkeeper_assets.cli.loading import run_and_show  # noqa: PLC0415
-    from callkeeper_assets.cli.workers import Task  # noqa: PLC0415
+    from callkeeper_assets.cli.processes import Task  # noqa: PLC0415
 
     words = ("--client", job, "--request", request_id, *arguments)
     (outcome,) = run_and_show([Task(ALL, words, whisper=number)])

@@ -22,7 +22,7 @@ from callkeeper_assets.cli.console import (
     print_text,
 )
 from callkeeper_assets.cli.loading import count_calls, register_keys, run_and_show
-from callkeeper_assets.cli.processes import read_tail, start_child, stop_children
+from callkeeper_assets.cli.processes import Outcome, Task, read_tail, start_child, stop_children
 from callkeeper_assets.cli.serving import (
     WebAddress,
     find_free_port,
@@ -33,10 +33,9 @@ from callkeeper_assets.cli.serving import (
     serve,
 )
 from callkeeper_assets.cli.summary import Reconciled, print_reconciled, print_summary
-from callkeeper_assets.cli.workers import Outcome, Task
 from callkeeper_assets.config.loading import load_sources
 from callkeeper_assets.home import home, project_root, raw_url
-from callkeeper_assets.postgres.sql_files import read_sql_of
+from callkeeper_assets.postgres import read_sql_of
 from callkeeper_assets.postgres.url import connect, database_url, describe
 from callkeeper_assets.simulator.account import Account
 from callkeeper_assets.simulator.server import RunningSimulator, run_simulator

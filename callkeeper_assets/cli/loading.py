@@ -15,11 +15,11 @@ from callkeeper_assets.cli.console import (
     print_note,
     say_count,
 )
+from callkeeper_assets.cli.processes import InterruptedRunError, Outcome, Task, run_tasks
 from callkeeper_assets.cli.summary import Place, build_document, print_place, print_summary
-from callkeeper_assets.cli.workers import InterruptedRunError, Outcome, Task, run_tasks
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.home import raw_url
-from callkeeper_assets.postgres.sql_files import read_sql_of
+from callkeeper_assets.postgres import read_sql_of
 from callkeeper_assets.postgres.url import connect, database_url, describe
 from callkeeper_assets.privacy.redaction import register_secret
 from callkeeper_assets.worker.messages import (

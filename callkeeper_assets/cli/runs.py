@@ -24,12 +24,12 @@ def load(
 ) -> None:
     """Load chosen days. A day that is loaded already is replaced if it changed."""
     from callkeeper_assets.cli.loading import register_keys, run_and_tell  # noqa: PLC0415
+    from callkeeper_assets.cli.processes import Task  # noqa: PLC0415
     from callkeeper_assets.cli.selection import (  # noqa: PLC0415
         check_period,
         choose_good_sources,
         read_day,
     )
-    from callkeeper_assets.cli.workers import Task  # noqa: PLC0415
 
     first, last = read_day("--from", from_day), read_day("--to", to_day)
     sources = choose_good_sources(source)
@@ -54,12 +54,12 @@ def refresh(
 ) -> None:
     """Read recent days again, and older ones that hold calls which are not final."""
     from callkeeper_assets.cli.loading import register_keys, run_and_tell  # noqa: PLC0415
+    from callkeeper_assets.cli.processes import Outcome, Task  # noqa: PLC0415
     from callkeeper_assets.cli.selection import (  # noqa: PLC0415
         choose_good_sources,
         choose_sources,
         describe_broken,
     )
-    from callkeeper_assets.cli.workers import Outcome, Task  # noqa: PLC0415
     from callkeeper_assets.config.errors import MissingSecretError  # noqa: PLC0415
 
     tasks, refused = [], []
@@ -102,6 +102,7 @@ def reconcile(
     """Find what differs between the tables and CallKeeper, heal it, and print it."""
     from callkeeper_assets.cli.console import print_json  # noqa: PLC0415
     from callkeeper_assets.cli.loading import register_keys, run_and_show  # noqa: PLC0415
+    from callkeeper_assets.cli.processes import Task  # noqa: PLC0415
     from callkeeper_assets.cli.selection import (  # noqa: PLC0415
         check_period,
         choose_reconcilable_source,
@@ -112,7 +113,6 @@ def reconcile(
         build_reconciliation_document,
         print_reconciled,
     )
-    from callkeeper_assets.cli.workers import Task  # noqa: PLC0415
 
     first, last = read_day("--from", from_day), read_day("--to", to_day)
     chosen = choose_reconcilable_source(source)
@@ -141,7 +141,7 @@ def reconcile(
 
 
 if TYPE_CHECKING:
-    from callkeeper_assets.cli.workers import Outcome
+    from callkeeper_assets.cli.processes import Outcome
 
 
 def retain(
@@ -157,8 +157,8 @@ def retain(
     """Delete calls older than the source keeps, from everywhere."""
     from callkeeper_assets.cli.console import print_json  # noqa: PLC0415
     from callkeeper_assets.cli.loading import run_and_show  # noqa: PLC0415
+    from callkeeper_assets.cli.processes import Task  # noqa: PLC0415
     from callkeeper_assets.cli.selection import choose_retained_source  # noqa: PLC0415
-    from callkeeper_assets.cli.workers import Task  # noqa: PLC0415
 
     chosen = choose_retained_source(source)
     arguments = ("--retain", "--dry-run") if dry_run else ("--retain",)
@@ -233,13 +233,13 @@ def report(
 ) -> None:
     """Build a custom report from raw calls that are there; CallKeeper is asked nothing."""
     from callkeeper_assets.cli.loading import run_and_tell  # noqa: PLC0415
+    from callkeeper_assets.cli.processes import Task  # noqa: PLC0415
     from callkeeper_assets.cli.report_preview import show_preview  # noqa: PLC0415
     from callkeeper_assets.cli.selection import (  # noqa: PLC0415
         check_report_period,
         choose_report,
         read_day,
     )
-    from callkeeper_assets.cli.workers import Task  # noqa: PLC0415
 
     first, last = read_day("--from", from_day), read_day("--to", to_day)
     chosen, wanted = choose_report(source, name)
@@ -269,12 +269,12 @@ def rebuild(
     """
     from callkeeper_assets.cli.console import print_note, say_count  # noqa: PLC0415
     from callkeeper_assets.cli.loading import run_and_tell  # noqa: PLC0415
+    from callkeeper_assets.cli.processes import Outcome, Task  # noqa: PLC0415
     from callkeeper_assets.cli.selection import (  # noqa: PLC0415
         choose_good_sources,
         choose_sources,
         describe_broken,
     )
-    from callkeeper_assets.cli.workers import Outcome, Task  # noqa: PLC0415
     from callkeeper_assets.postgres.url import database_url  # noqa: PLC0415
     from callkeeper_assets.warehouse.queries import outdated_days  # noqa: PLC0415
 
@@ -313,8 +313,8 @@ def protect(
         say_count,
     )
     from callkeeper_assets.cli.loading import run_and_show  # noqa: PLC0415
+    from callkeeper_assets.cli.processes import Task  # noqa: PLC0415
     from callkeeper_assets.cli.selection import choose_good_sources  # noqa: PLC0415
-    from callkeeper_assets.cli.workers import Task  # noqa: PLC0415
 
     (chosen,) = choose_good_sources([source])
     arguments = ("--protect", "--dry-run") if dry_run else ("--protect",)

@@ -10,7 +10,7 @@ from callkeeper_assets.config.loading import BrokenSource
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.home import home
 from callkeeper_assets.plans import Freshness, judge_freshness
-from callkeeper_assets.postgres.sql_files import read_sql_of
+from callkeeper_assets.postgres import read_sql_of
 from callkeeper_assets.postgres.url import connect, database_url, describe, is_embedded
 from callkeeper_assets.warehouse.migrate import VERSION_TABLE, ensure_schema
 from callkeeper_assets.warehouse.queries import (

@@ -502,7 +502,7 @@ def _process(names: Sequence[str], *, as_json: bool) -> None:
     """Process what waits for these sources, each in a run of its own."""
     from callkeeper_assets.cli.console import UsageProblemError  # noqa: PLC0415
     from callkeeper_assets.cli.loading import run_and_tell  # noqa: PLC0415
-    from callkeeper_assets.cli.workers import Task  # noqa: PLC0415
+    from callkeeper_assets.cli.processes import Task  # noqa: PLC0415
 
     if not names:
         raise UsageProblemError("None of these sources takes webhooks: there is no `webhook`.")

@@ -13,7 +13,7 @@ from callkeeper_assets.cli.console import (
     print_text,
     say_count,
 )
-from callkeeper_assets.cli.workers import Outcome
+from callkeeper_assets.cli.processes import Outcome
 from callkeeper_assets.reconcile.discrepancies import Discrepancy
 from callkeeper_assets.warehouse.records import RowCounts
 

@@ -40,9 +40,8 @@ from callkeeper_assets.personal_data.shield import (
     make_account_of,
 )
 from callkeeper_assets.personal_data.verifying import Found, Place, Search, Verifier, look, sum_up
-from callkeeper_assets.postgres import connect
+from callkeeper_assets.postgres import connect, read_sql_of
 from callkeeper_assets.postgres.locks import held_source_lock_alone
-from callkeeper_assets.postgres.sql_files import read_sql_of
 from callkeeper_assets.privacy.rewriting import Eraser, NotJsonError, Scope, Seeker
 from callkeeper_assets.privacy.tails import HashedTail
 from callkeeper_assets.reports.structure import CALL_COLUMN, DAY_COLUMN, REPORT_COLUMN

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 from callkeeper_assets.calls.document import OBJECT_PATTERN
 from callkeeper_assets.calls.fields import CALL_FIELDS, CallField
-from callkeeper_assets.postgres.sql_files import read_sql_of
+from callkeeper_assets.postgres import read_sql_of
 from callkeeper_assets.warehouse.filters import (
     Condition,
     Filter,

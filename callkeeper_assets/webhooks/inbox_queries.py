@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any, Literal
 
-from callkeeper_assets.postgres import connect
-from callkeeper_assets.postgres.sql_files import read_sql_of
+from callkeeper_assets.postgres import connect, read_sql_of
 
 State = Literal["new", "processed", "hint", "rejected"]
 

@@ -5,10 +5,10 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from callkeeper_assets.callkeeper.apis import read_calls, read_user_info
 from callkeeper_assets.callkeeper.bodies import Trouble
 from callkeeper_assets.callkeeper.keys import KeyedCalls
 from callkeeper_assets.callkeeper.records import AbortError, BadDataError, RetryLaterError, UserInfo
-from callkeeper_assets.callkeeper.statistics_api import read_calls, read_user_info
 
 MOSCOW = ZoneInfo("Europe/Moscow")
 NOON = 1_767_268_800

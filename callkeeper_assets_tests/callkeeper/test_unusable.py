@@ -13,11 +13,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from callkeeper_assets.callkeeper.apis import read_calls, read_page
 from callkeeper_assets.callkeeper.bodies import Trouble
 from callkeeper_assets.callkeeper.keys import ELSEWHERE, KeyedCalls
 from callkeeper_assets.callkeeper.records import ApiName, BadDataError, RetryLaterError
-from callkeeper_assets.callkeeper.statistics_api import read_calls
-from callkeeper_assets.callkeeper.unified_api import read_page
 from callkeeper_assets.calls import ids
 from callkeeper_assets_tests.callkeeper.conftest import ConnectTo, payloads_of
 from callkeeper_assets_tests.callkeeper.fake_source import Answer, Asked, calls_answer, json_answer

@@ -1,14 +1,18 @@
-"""The unified API of migrated accounts (ckct): the calls of a window, page by page.
+"""How each of CallKeeper's APIs is asked, and how its answers are read.
 
-The list may change between pages, so that a window's pages are read until they agree
-(docs/decisions/0012). A failure comes with HTTP 200 as well, in two shapes.
+The statistics API of api.callkeeper.ru: one window is one answer, there are no pages. Its answers
+come in several shapes (calls, account, failure, each as an object or as a list). The unified API of
+migrated accounts (ckct): a window's calls page by page, which may change between pages and are read
+until they agree (docs/decisions/0012); a failure comes with HTTP 200 as well, in two shapes.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Final
+from datetime import datetime
+from typing import Any, Final, TypeVar
 from urllib.parse import quote
+from zoneinfo import ZoneInfo
 
 import msgspec
 
@@ -27,12 +31,164 @@ from callkeeper_assets.callkeeper.bodies import (
     trouble_of_reason,
     unusable,
 )
-from callkeeper_assets.callkeeper.keys import KeyedCalls, key_unified_calls, split_records
+from callkeeper_assets.callkeeper.keys import (
+    KeyedCalls,
+    key_calls,
+    key_unified_calls,
+    split_records,
+)
 from callkeeper_assets.callkeeper.records import RetryLaterError, Role, UserInfo
 from callkeeper_assets.callkeeper.session import Errand, SourceSession
 from callkeeper_assets.callkeeper.windows import SAFETY_SEC, Window, are_few, find_strays
 from callkeeper_assets.calls.ids import read_call_id
-from callkeeper_assets.privacy.redaction import MASK
+from callkeeper_assets.privacy.redaction import MASK, excerpt
+
+
+class _Result(msgspec.Struct):
+    result: list[msgspec.Raw] | dict[str, msgspec.Raw]
+    status: Any = None
+    reason: Any = None
+
+
+_decode_result = msgspec.json.Decoder(_Result).decode
+_decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+# As MySQL has no date, and as PHP writes that one.
+_NO_DATE = ("0000-00-00", "-0001-11-30")
+
+_Read = TypeVar("_Read")
+
+
+def _read_whole_or_split(
+    body: bytes, name: bytes, read: Callable[[bytes], _Read]
+) -> _Read | list[msgspec.Raw] | Trouble:
+    """Return what `read` makes of an answer, or the records alone of one that is no JSON.
+
+    Args:
+        body: The answer.
+        name: Of the list of records in it.
+        read: Raises `UnicodeDecodeError`, and msgspec's `DecodeError` of what is no JSON.
+    """
+    trouble = judge_beginning(body)
+    if trouble is not None:
+        return trouble
+    try:
+        return read(body)
+    except UnicodeDecodeError as error:
+        return unusable(f"text that is not UTF-8, at byte {error.start}")
+    except (msgspec.DecodeError, RecursionError) as error:
+        records = split_records(body, name)
+        return broken(body, str(error)) if records is None else records
+
+
+def _raw_calls(body: bytes) -> list[msgspec.Raw] | None:
+    """Return the JSON text of each call; None if this is JSON, but no list of calls.
+
+    Raises:
+        msgspec.DecodeError: It is no JSON.
+        UnicodeDecodeError: It is no UTF-8, and not in its calls.
+    """
+    raws: list[msgspec.Raw] | None
+    try:
+        if body.lstrip()[:1] == b"[":
+            raws = _decode_list(body)
+        else:
+            result = _decode_result(body)
+            raws = None if result.status == "fail" else list_rows(result.result)
+    except msgspec.ValidationError:
+        raws = _list_numbered(body)
+    if raws and len(raws) == 1 and find_failure_of(raws[0]) is not None:
+        return None
+    return raws
+
+
+def _list_numbered(body: bytes) -> list[msgspec.Raw] | None:
+    """Return the records of a bare list that PHP has written as an object of numbers."""
+    try:
+        return list_rows(_decode_object(body))
+    except msgspec.ValidationError:
+        return None
+
+
+def read_calls(body: bytes) -> KeyedCalls | Trouble:
+    """Read the answer of `getCallsInfo` and its kin."""
+    body = body.removeprefix(BOM)
+    raws = _read_whole_or_split(body, b"result", _raw_calls)
+    if isinstance(raws, Trouble):
+        return raws
+    if raws is None:
+        return judge_other(body) or KeyedCalls()
+    raws, garbled = part_garbled(body, raws)
+    return key_calls(raws).with_unusable(garbled)
+
+
+def read_user_info(body: bytes, zone: ZoneInfo) -> UserInfo | Trouble:
+    """Read the answer of `getUserInfo`. A time without an offset is taken to be in `zone`."""
+    trouble = judge_beginning(body)
+    if trouble is not None:
+        return trouble
+    try:
+        answer = msgspec.json.decode(body.removeprefix(BOM))
+    except ValueError as error:
+        return broken(body, str(error))
+    if isinstance(answer, list) and len(answer) == 1:
+        answer = answer[0]
+    if isinstance(answer, dict) and isinstance(answer.get("result"), dict):
+        answer = answer["result"]
+    if not isinstance(answer, dict) or "paid_till" not in answer:
+        reason = find_failure(answer)
+        return unusable("no paid_till") if reason is None else trouble_of_reason(reason)
+    paid_till = str(answer["paid_till"] or "").strip()
+    if not paid_till.strip("0") or paid_till.startswith(_NO_DATE):
+        return UserInfo(paid_till=None)
+    try:
+        moment = datetime.fromisoformat(paid_till)
+    except ValueError:
+        return unusable(f"paid_till {excerpt(paid_till)!r}, which is no time")
+    return UserInfo(paid_till=moment if moment.tzinfo else moment.replace(tzinfo=zone))
+
+
+class StatisticsApi:
+    """Asks one account's session."""
+
+    calls_method = "getCallsInfo"
+    account_method = "getUserInfo"
+    largest_answer: int | None = None
+
+    def __init__(self, session: SourceSession, api_key: str, time_zone: ZoneInfo) -> None:
+        self._session = session
+        self._api_key = api_key
+        self._time_zone = time_zone
+
+    def ask_for_calls(
+        self, window: Window, errand: Errand, time_zone: str = "UTC"
+    ) -> KeyedCalls | Trouble:
+        """Ask for the calls of a window; more may come, of a second on either side.
+
+        The window is told in UTC, unless it is to be seen whether the source heeds `time_zone`.
+        """
+        start, end = window.asked(ZoneInfo(time_zone))
+        parameters = {
+            "api_key": self._api_key,
+            "date[from]": start,
+            "date[to]": end,
+            "time_zone": time_zone,
+        }
+        return self._session.ask(
+            f"/{self.calls_method}",
+            parameters,
+            read_calls,
+            errand,
+            can_be_halved=window.can_be_halved,
+        )
+
+    def ask_for_account(self, errand: Errand) -> UserInfo | Trouble:
+        """Ask whose the key is."""
+        return self._session.ask(
+            f"/{self.account_method}",
+            {"api_key": self._api_key},
+            lambda body: read_user_info(body, self._time_zone),
+            errand,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,21 +267,10 @@ def _read_rows(body: bytes) -> tuple[list[msgspec.Raw], int | None] | Trouble:
 def read_page(body: bytes) -> Page | Trouble:
     """Read one page."""
     body = body.removeprefix(BOM)
-    trouble = judge_beginning(body)
-    if trouble is not None:
-        return trouble
-    try:
-        found = _read_rows(body)
-    except UnicodeDecodeError as error:
-        return unusable(f"text that is not UTF-8, at byte {error.start}")
-    except (msgspec.DecodeError, RecursionError) as error:
-        records = split_records(body, b"payload")
-        if records is None:
-            return broken(body, str(error))
-        found = records, None
+    found = _read_whole_or_split(body, b"payload", _read_rows)
     if isinstance(found, Trouble):
         return found
-    raws, total = found
+    raws, total = (found, None) if isinstance(found, list) else found
     whole, garbled = part_garbled(body, raws)
     return Page(key_unified_calls(whole).with_unusable(garbled), len(raws), total)
 
