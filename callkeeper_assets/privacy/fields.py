@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, Literal
 
-from callkeeper_assets.calls.fields import CALL_FIELDS, FIELDS_BY_PATH
+from callkeeper_assets.calls.fields import FIELDS_BY_PATH
 from callkeeper_assets.privacy.numbers import (
     ERASED,
     GAP,
@@ -134,11 +134,6 @@ def build_kinds(renamed: Mapping[str, str]) -> dict[str, Kind]:
     """
     kinds = {path: KINDS[field.name] for path, field in FIELDS_BY_PATH.items()}
     return kinds | {name: kinds[path] for path, name in renamed.items()}
-
-
-def list_unkinded() -> list[str]:
-    """Return the declared fields that nobody has judged yet: there must be none."""
-    return [field.name for field in CALL_FIELDS if field.name not in KINDS]
 
 
 def is_told_by_name(name: str) -> bool:

@@ -387,7 +387,6 @@ _UNUSUAL: Final = re.compile(r"%[0-9A-Fa-fu][0-9A-Fa-f]|\\u|&#|[^\D0-9]")
 
 # Shorter ones are extensions: looked for in other texts, they would be found in every one.
 SHORTEST_SOUGHT: Final = 7
-RUSSIAN_DIGITS: Final = 10
 ERASED: Final = "***"
 _NO_DIGITS: Final = bytes(one for one in range(256) if chr(one) not in "0123456789")
 # Digits that may stand before a number: a country's code, its trunk, what is dialled before them.

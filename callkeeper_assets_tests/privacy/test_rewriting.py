@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from callkeeper_assets.calls.document import read_call
-from callkeeper_assets.calls.fields import FIELDS_BY_PATH
-from callkeeper_assets.privacy.fields import build_kinds, list_unkinded
+from callkeeper_assets.calls.fields import CALL_FIELDS, FIELDS_BY_PATH
+from callkeeper_assets.privacy.fields import KINDS, build_kinds
 from callkeeper_assets.privacy.numbers import has_number
 from callkeeper_assets.privacy.rewriting import Eraser, NotJsonError, Protector, Seeker
 from callkeeper_assets.privacy.rule import Rule, hash_number, mask_number, protect_agent
@@ -38,7 +38,7 @@ def protect(rule: Rule, **fields: object) -> dict[str, Any]:
 
 
 def test_every_declared_field_is_judged() -> None:
-    assert list_unkinded() == []
+    assert [field.name for field in CALL_FIELDS if field.name not in KINDS] == []
     assert build_kinds({}).keys() == FIELDS_BY_PATH.keys()
 
 
