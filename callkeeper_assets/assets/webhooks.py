@@ -32,7 +32,7 @@ from callkeeper_assets.assets.resources import (
     with_known_signature,
 )
 from callkeeper_assets.callkeeper.records import CallKeeperError
-from callkeeper_assets.calls.store import MissingDayError, RawError, RawStore
+from callkeeper_assets.calls.store import RawError, RawStore
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.dagster_ext.dead_runs import INBOX_TAG, SOURCE_TAG, is_run_dead
 from callkeeper_assets.home import configured_webhook_url
@@ -134,11 +134,8 @@ def _audit_days(
 
     receiver = configured_webhook_url()
     host = urlsplit(receiver).hostname if receiver else None
-    for day in days:
-        try:
-            calls = store.read(source.name, day).calls
-        except MissingDayError:
-            continue
+    for day in store.read_days(source.name, days):
+        calls = day.calls
         ids, payloads = calls.column("call_id").to_pylist(), calls.column("payload").to_pylist()
         listed = [
             read_hooks(call_id, payload, source.name, host)
@@ -147,7 +144,7 @@ def _audit_days(
         hooks: list[Hook] = [hook for of_call in listed for hook in of_call or ()]
         held = read_held(url, source.name, {hook.call_id for hook in hooks}) if hooks else {}
         is_listed = any(of_call is not None for of_call in listed) if listed else None
-        yield AuditedDay(day, len(hooks), tuple(find_lost(hooks, held)), is_listed)
+        yield AuditedDay(day.day, len(hooks), tuple(find_lost(hooks, held)), is_listed)
 
 
 def _record(

@@ -9,7 +9,7 @@ import os
 import re
 import uuid
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -409,6 +409,35 @@ class RawStore:
         """
         stored, details = self.read_stored(source, day, version)
         return Day(day, take_calls(stored), details)
+
+    def read_days(
+        self,
+        source: str,
+        days: Iterable[date],
+        on_unreadable: Callable[[UnreadableDayError], object] | None = None,
+    ) -> Iterator[Day]:
+        """Read those of the days that have a file, one by one.
+
+        Args:
+            source: Whose days.
+            days: In the order in which they are yielded.
+            on_unreadable: Is given what is wrong with a damaged file, whose day is left out.
+
+        Raises:
+            UnreadableDayError: A file is damaged, and nobody is to be given the error.
+            StoreError: The place cannot be reached.
+        """
+        for day in days:
+            try:
+                stored = self.read(source, day)
+            except MissingDayError:
+                continue
+            except UnreadableDayError as error:
+                if on_unreadable is None:
+                    raise
+                on_unreadable(error)
+                continue
+            yield stored
 
     def read_unusable(self, source: str, day: date) -> list[UnusableRow]:
         """Return what came for a day and cannot be used as calls; none where there is no file.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from callkeeper_assets.cli.console import FAILED, UsageProblemError
+from callkeeper_assets.cli.console import FAILED, AsJson, AsJsonOfTables, UsageProblemError
 
 if TYPE_CHECKING:
     from callkeeper_assets.cli.processes import Outcome
@@ -39,9 +39,7 @@ def forget(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be erased, and change nothing.")
     ] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON document in place of the tables.")
-    ] = False,
+    as_json: AsJsonOfTables = False,
 ) -> None:
     """Erase one client's number, and what else tells of that client, everywhere.
 
@@ -210,9 +208,7 @@ def erasures(
             help="First search everything again for a request's client, by hash, and note it.",
         ),
     ] = "",
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON document in place of the table.")
-    ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show who was forgotten when, on whose word, and what was found and left; no number."""
     from callkeeper_assets.cli.console import print_json  # noqa: PLC0415

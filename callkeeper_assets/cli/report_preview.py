@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from callkeeper_assets.calls.store import Day, MissingDayError, RawStore
+from callkeeper_assets.calls.store import Day, RawStore
 from callkeeper_assets.cli.console import (
     build_table,
     print_error,
@@ -150,12 +150,8 @@ def show_preview(source: Source, report: Report, first: date, last: date, *, as_
 
 
 def _read_stored(store: RawStore, source: str, first: date, last: date) -> Iterator[Day]:
-    for number in range((last - first).days + 1):
-        day = first + timedelta(days=number)
-        try:
-            yield store.read(source, day)
-        except MissingDayError:
-            continue
+    days = (last - first).days + 1
+    return store.read_days(source, (first + timedelta(days=number) for number in range(days)))
 
 
 def _build_document(report: Report, found: Preview) -> dict[str, Any]:

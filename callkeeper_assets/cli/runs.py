@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from callkeeper_assets.cli.console import FAILED
+from callkeeper_assets.cli.console import FAILED, AsJson, AsJsonOfTables, SourceNames
 
 
 def load(
@@ -18,9 +18,7 @@ def load(
             "--force", help="Replace a day also if it comes back empty, or loses many calls."
         ),
     ] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON document in place of the table.")
-    ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Load chosen days. A day that is loaded already is replaced if it changed."""
     from callkeeper_assets.cli.loading import register_keys, run_and_tell  # noqa: PLC0415
@@ -44,13 +42,9 @@ def load(
 
 
 def refresh(
-    source: Annotated[
-        list[str] | None, typer.Argument(help="Names of sources. Default: all.")
-    ] = None,
+    source: SourceNames = None,
     *,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON document in place of the table.")
-    ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Read recent days again, and older ones that hold calls which are not final."""
     from callkeeper_assets.cli.loading import register_keys, run_and_tell  # noqa: PLC0415
@@ -95,9 +89,7 @@ def reconcile(
             "--force", help="Heal a day also if it comes back empty, or would lose many calls."
         ),
     ] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON document in place of the tables.")
-    ] = False,
+    as_json: AsJsonOfTables = False,
 ) -> None:
     """Find what differs between the tables and CallKeeper, heal it, and print it."""
     from callkeeper_assets.cli.console import print_json  # noqa: PLC0415
@@ -150,9 +142,7 @@ def retain(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be deleted, and delete nothing.")
     ] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON document in place of the table.")
-    ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Delete calls older than the source keeps, from everywhere."""
     from callkeeper_assets.cli.console import print_json  # noqa: PLC0415
@@ -227,9 +217,7 @@ def report(
             "--preview", help="Print the first rows, of raw calls alone, and write nothing."
         ),
     ] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON document in place of the tables.")
-    ] = False,
+    as_json: AsJsonOfTables = False,
 ) -> None:
     """Build a custom report from raw calls that are there; CallKeeper is asked nothing."""
     from callkeeper_assets.cli.loading import run_and_tell  # noqa: PLC0415
@@ -254,13 +242,9 @@ def report(
 
 
 def rebuild(
-    source: Annotated[
-        list[str] | None, typer.Argument(help="Names of sources. Default: all.")
-    ] = None,
+    source: SourceNames = None,
     *,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON document in place of the table.")
-    ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Fill days again that an older version filled; CallKeeper is asked for nothing.
 

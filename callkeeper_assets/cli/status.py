@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal, NamedTuple
 
 import typer
 
-from callkeeper_assets.cli.console import FAILED
+from callkeeper_assets.cli.console import FAILED, AsJson, SourceNames
 
 if TYPE_CHECKING:
     from callkeeper_assets.cli.source_status import LastLoad, SourceReport, StatusReport
@@ -16,13 +16,9 @@ if TYPE_CHECKING:
 
 
 def status(
-    source: Annotated[
-        list[str] | None, typer.Argument(help="Names of sources. Default: all.")
-    ] = None,
+    source: SourceNames = None,
     *,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON document in place of the table.")
-    ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show what is loaded: days, calls, rows of this month, how the last load went."""
     from dataclasses import asdict  # noqa: PLC0415
@@ -206,9 +202,7 @@ def history(
     source: Annotated[
         list[str] | None, typer.Option("--source", help="Name of a source. Default: all.")
     ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON document in place of the table.")
-    ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show what touched one call: loads of its day, webhooks, discrepancies; and what it is now."""
     from dataclasses import asdict  # noqa: PLC0415
@@ -380,13 +374,9 @@ def _read(store: "RawStore", source: str, first: date, last: date) -> Iterator[U
 
 
 def check(
-    source: Annotated[
-        list[str] | None, typer.Argument(help="Names of sources. Default: all.")
-    ] = None,
+    source: SourceNames = None,
     *,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON document in place of the table.")
-    ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Check configuration, keys, database and folders. Loads nothing."""
     from dataclasses import asdict  # noqa: PLC0415
@@ -438,9 +428,7 @@ _MOST: Final = 100
 
 
 def inbox(
-    source: Annotated[
-        list[str] | None, typer.Argument(help="Names of sources. Default: all.")
-    ] = None,
+    source: SourceNames = None,
     *,
     state: Annotated[
         Literal["new", "processed", "hint", "rejected"],
@@ -454,9 +442,7 @@ def inbox(
         typer.Option("--process", help="Process what waits now, as the sensor of `dev` does."),
     ] = False,
     limit: Annotated[int, typer.Option(min=1, help="List at most so many.")] = _MOST,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON document in place of the table.")
-    ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """List webhook payloads, the newest first: by default those rejected, with the reason."""
     from dataclasses import asdict  # noqa: PLC0415

@@ -6,7 +6,7 @@ of dimensions that nothing refers to go, and PostgreSQL takes back their room.
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -14,8 +14,6 @@ from typing import Final
 
 from callkeeper_assets.calls.store import (
     VERSIONS,
-    Day,
-    MissingDayError,
     RawStore,
     UnreadableDayError,
     Version,
@@ -247,7 +245,9 @@ class Reloader:
     def _load_days(self, loader: Loader, days: list[date], outcome: Reloaded) -> None:
         results = loader.load(
             self.source.account,
-            self._read_days(days, outcome),
+            self.store.read_days(
+                self.source.name, days, lambda error: outcome.problems.append(str(error))
+            ),
             tables=self.source.tables,
             filters=self.source.filters,
             run_id=self.run_id,
@@ -258,15 +258,6 @@ class Reloader:
                 outcome.days.add(result.day)
             else:
                 outcome.problems.append(result.reason)
-
-    def _read_days(self, days: Iterable[date], outcome: Reloaded) -> Iterator[Day]:
-        for day in days:
-            try:
-                yield self.store.read(self.source.name, day)
-            except MissingDayError:
-                continue
-            except UnreadableDayError as error:
-                outcome.problems.append(str(error))
 
     def _process_again(self, loader: Loader, values: dict[str, object], outcome: Reloaded) -> None:
         """Have webhooks' calls told again: nobody else tells of them."""

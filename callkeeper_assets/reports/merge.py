@@ -313,14 +313,7 @@ class Merger:
                 self._execute(_UPDATE, values)
         if "add" in actions:
             self._execute(_ADD, values)
-        return {
-            part: RowCounts(
-                counts[part].get("add", 0),
-                counts[part].get("update", 0),
-                counts[part].get("delete", 0),
-            )
-            for part in parts
-        }
+        return {part: RowCounts.of_actions(counts[part]) for part in parts}
 
     @contextmanager
     def _without(self, *joins: str) -> Iterator[None]:

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 from callkeeper_assets.calls.fields import FIELDS_BY_PATH
 from callkeeper_assets.local_time import day_start
 from callkeeper_assets.privacy.numbers import hide_numbers
-from callkeeper_assets.warehouse.records import FilterError, SelectionError
+from callkeeper_assets.warehouse.records import FilterError
 from callkeeper_assets.warehouse.schema import ACCOUNTS, CALLS, DATES, DIMENSIONS, FACTS
 from callkeeper_assets.warehouse.tables import SELECTABLE_TABLES, TABLES, ColumnType
 
@@ -340,25 +340,10 @@ def build_condition(table: str, filters: Sequence[Filter], zone: ZoneInfo) -> Co
     )
 
 
-def check_selection(tables: Collection[str]) -> tuple[str, ...]:
+def order_selection(tables: Collection[str]) -> tuple[str, ...]:
     """Return the tables to load, in declared order, general_accounts among them.
 
-    Raises:
-        SelectionError: a table does not exist, or facts are chosen without what they need.
+    That they exist and go together is the configuration's to see to.
     """
-    for name in tables:
-        if name not in SELECTABLE_TABLES:
-            close = get_close_matches(name, SELECTABLE_TABLES, n=1)
-            hint = f" Did you mean {close[0]}?" if close else ""
-            raise SelectionError(
-                f"There is no table {name!r} to choose.{hint} "
-                f"Allowed are: {', '.join(SELECTABLE_TABLES)}."
-            )
-    missing = [name for name in (CALLS, DATES) if name not in tables]
-    if FACTS in tables and missing:
-        raise SelectionError(
-            f"{FACTS} needs {' and '.join(missing)}: each of its rows points there. "
-            f"Add {' and '.join(missing)} to `tables`, or leave {FACTS} out."
-        )
     chosen = {*tables, ACCOUNTS}
     return tuple(name for name in SELECTABLE_TABLES if name in chosen)

@@ -20,7 +20,7 @@ from callkeeper_assets.calls.store import Day
 from callkeeper_assets.local_time import split_day
 from callkeeper_assets.warehouse.call_sql import plan_load
 from callkeeper_assets.warehouse.dimension_rows import DimensionRows
-from callkeeper_assets.warehouse.filters import Filter, check_selection
+from callkeeper_assets.warehouse.filters import Filter, order_selection
 from callkeeper_assets.warehouse.guard import find_refusal
 from callkeeper_assets.warehouse.load_log import (
     AccountRow,
@@ -388,13 +388,12 @@ class Loader:
                 nothing but that the guard would let them be replaced.
 
         Raises:
-            SelectionError: the tables do not go together.
             FilterError: a filter cannot be meant.
             BadDataError: a call lies outside its day, or is not JSON; nothing of its batch is
                 stored.
             UnavailableError: the database went away; nothing of the batch is stored.
         """
-        plan = plan_load(check_selection(tables), filters, account.time_zone)
+        plan = plan_load(order_selection(tables), filters, account.time_zone)
         load = _Load(
             self.session,
             self._duck,
@@ -436,7 +435,7 @@ class Loader:
         part is a transaction; yields its place and each of its days once that is committed.
         """
         zone = parts[0].account.time_zone
-        plan = plan_load(check_selection(tables), filters, zone)
+        plan = plan_load(order_selection(tables), filters, zone)
         joined = JointBatch(self._duck, parts)
         batch = Transformer(self._duck, zone, plan).transform(joined.days)
         joined.show(batch)

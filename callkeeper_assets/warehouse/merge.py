@@ -309,12 +309,7 @@ def count_batch(
             day=day,
             raw_calls=raw.get(day, (0, 0))[0],
             rows={t: 1 if t == ACCOUNTS else rows[day].get(t, 0) for t in tables},
-            counts={
-                table: RowCounts(
-                    actions.get("add", 0), actions.get("update", 0), actions.get("delete", 0)
-                )
-                for table, actions in counts[day].items()
-            },
+            counts={table: RowCounts.of_actions(actions) for table, actions in counts[day].items()},
             non_final=raw.get(day, (0, 0))[1],
             unknown_fields=batch.unknown_fields.get(day, ()),
             unconfirmed=unconfirmed.get(day, {}),

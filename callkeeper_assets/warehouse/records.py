@@ -100,6 +100,11 @@ class RowCounts:
     updated: int = 0
     deleted: int = 0
 
+    @classmethod
+    def of_actions(cls, rows: Mapping[str, int]) -> "RowCounts":
+        """Build it from rows by action: `add`, `update`, `delete`; one that is missing is 0."""
+        return cls(rows.get("add", 0), rows.get("update", 0), rows.get("delete", 0))
+
     def __add__(self, other: "RowCounts") -> "RowCounts":
         return RowCounts(
             self.added + other.added, self.updated + other.updated, self.deleted + other.deleted
@@ -190,10 +195,6 @@ class UnavailableError(WarehouseError):
 
 class DuplicateRowError(WarehouseError):
     """A row of this key exists by now: another load made it; look again."""
-
-
-class SelectionError(WarehouseError):
-    """The chosen tables do not go together, or one does not exist: correct the configuration."""
 
 
 class FilterError(WarehouseError):
