@@ -42,7 +42,7 @@ from callkeeper_assets.config.source import Source
 from callkeeper_assets.dagster_ext.steps import add_day_metadata
 from callkeeper_assets.postgres.locks import held_source_lock
 from callkeeper_assets.warehouse.records import Guard, LoadedDay
-from callkeeper_assets.warehouse.schema import CALLS, FACTS
+from callkeeper_assets.warehouse.schema import CALLS, DATES, FACTS
 from callkeeper_assets.warehouse.tables import TABLES, Column, Table
 
 if TYPE_CHECKING:
@@ -471,10 +471,9 @@ def _record_one_by_one(context: dg.AssetExecutionContext, loaded: Iterable[Loade
 
 # Columns of raw calls that a column comes from, where that is not the payload.
 _FROM_RAW_COLUMN: Final = {
-    ("callkeeper_calls", "call_id"): "call_id",
-    ("callkeeper_calls", "called_at"): "called_at",
+    (CALLS, "call_id"): "call_id",
+    (CALLS, "called_at"): "called_at",
 }
-_GENERAL_DATES: Final = "general_dates"
 
 
 def build_table_spec(
@@ -532,7 +531,7 @@ def _build_dependency(source: Source, table: Table, column: Column) -> dg.TableC
         return dg.TableColumnDep(
             dg.AssetKey([source.name, target]), str(column.references).partition(".")[2]
         )
-    default = "called_at" if table.name == _GENERAL_DATES else "payload"
+    default = "called_at" if table.name == DATES else "payload"
     return dg.TableColumnDep(
         dg.AssetKey([source.name, "raw_calls"]),
         _FROM_RAW_COLUMN.get((table.name, column.name), default),

@@ -27,7 +27,8 @@ from callkeeper_assets.personal_data.shield import Connection, Target, make_acco
 from callkeeper_assets.postgres import connect
 from callkeeper_assets.postgres.locks import held_source_lock_alone
 from callkeeper_assets.privacy.rewriting import Protector
-from callkeeper_assets.reports.structure import DAY_COLUMN, REPORT_COLUMN
+from callkeeper_assets.reports.rows import JSON_TABLE, REJECTS_TABLE
+from callkeeper_assets.reports.structure import DAY_COLUMN, REPORT_COLUMN, list_report_tables
 from callkeeper_assets.warehouse.accounts import find_account_by_name, note_applied, note_setting
 from callkeeper_assets.warehouse.migrate import ensure_schema
 from callkeeper_assets.warehouse.session import Session
@@ -49,7 +50,6 @@ _LEFT_ROWS: Final = """
     WHERE account_id = %(account_id)s
         AND NOT ({report} = ANY(%(reports)s) AND {day} = ANY(%(days)s))
 """
-_OF_USERS: Final = "SELECT table_name FROM callkeeper_report_tables ORDER BY table_name"
 
 
 @dataclass(frozen=True)
@@ -190,9 +190,9 @@ def _find_left(
             f"calls are not there. Load these days again: callkeeper load {source.name} "
             f"--from {first} --to {last}, or delete the rows."
         )
-    for (table,) in connection.execute(_OF_USERS).fetchall():
+    for table in list_report_tables(connection):
         problems += _find_left_rows(connection, table, (REPORT_COLUMN, DAY_COLUMN), values)
-    for table in ("callkeeper_reports", "callkeeper_rejects"):
+    for table in (JSON_TABLE, REJECTS_TABLE):
         problems += _find_left_rows(connection, table, ("report", "day"), values)
     return problems
 

@@ -25,7 +25,7 @@ from callkeeper_assets.personal_data.verifying import look
 from callkeeper_assets.postgres import connect
 from callkeeper_assets.reports.structure import CALL_COLUMN
 from callkeeper_assets.warehouse.migrate import ensure_schema
-from callkeeper_assets.warehouse.schema import DIMENSIONS, FACTS
+from callkeeper_assets.warehouse.schema import DIMENSIONS, FACTS, WEBHOOKS
 from callkeeper_assets.webhooks.inbox import read_as_json
 
 # Rows of these tables are found by the call, whether the number stands in them or not.
@@ -117,7 +117,7 @@ def _export_source(hits: SourceHits, spooled: int) -> Document:
         ],
         "webhook_payloads": [
             {
-                "table": "callkeeper_webhooks",
+                "table": WEBHOOKS,
                 "id": one.row_id,
                 "state": one.state,
                 "as": one.role,

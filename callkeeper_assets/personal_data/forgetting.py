@@ -44,7 +44,13 @@ from callkeeper_assets.postgres import connect, read_sql_of
 from callkeeper_assets.postgres.locks import held_source_lock_alone
 from callkeeper_assets.privacy.rewriting import Eraser, NotJsonError, Scope, Seeker
 from callkeeper_assets.privacy.tails import HashedTail
-from callkeeper_assets.reports.structure import CALL_COLUMN, DAY_COLUMN, REPORT_COLUMN
+from callkeeper_assets.reports.rows import JSON_TABLE, REJECTS_TABLE
+from callkeeper_assets.reports.structure import (
+    CALL_COLUMN,
+    DAY_COLUMN,
+    REPORT_COLUMN,
+    list_report_tables,
+)
 from callkeeper_assets.warehouse.accounts import ForgottenCall, note_forgotten_calls
 from callkeeper_assets.warehouse.migrate import ensure_schema
 from callkeeper_assets.warehouse.schema import FACTS
@@ -56,7 +62,6 @@ _REPORT_ROWS: Final = (
     "DELETE FROM {table} WHERE account_id = %(account_id)s AND {call} = ANY(%(calls)s)"
 )
 _NOT_REBUILT: Final = " AND NOT ({report} = ANY(%(reports)s) AND {day} = ANY(%(days)s))"
-_OF_USERS: Final = "SELECT table_name FROM callkeeper_report_tables"
 _BEGIN: Final = """
     INSERT INTO callkeeper_erasures
         (account_id, request_id, requested_at, found, reference, number_hash)
@@ -202,8 +207,8 @@ class Erasure:
             self.connection.execute(read_sql("erase_facts"), values)
             self.connection.execute(read_sql("erase_calls"), values)
             values["calls"] = list(calls)
-            made = [name for (name,) in self.connection.execute(_OF_USERS).fetchall()]
-            for table in ("callkeeper_reports", "callkeeper_rejects", *made):
+            made = list_report_tables(self.connection)
+            for table in (JSON_TABLE, REJECTS_TABLE, *made):
                 self._delete_report_rows(table, values, is_made=table in made)
 
     def _delete_report_rows(

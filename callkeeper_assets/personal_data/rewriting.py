@@ -30,6 +30,7 @@ from callkeeper_assets.reports.rows import BuiltDay
 from callkeeper_assets.warehouse.dimension_rows import delete_orphans, vacuum_tables
 from callkeeper_assets.warehouse.loader import Loader
 from callkeeper_assets.warehouse.records import Guard, LoadedDay
+from callkeeper_assets.warehouse.schema import WEBHOOKS
 from callkeeper_assets.warehouse.session import Session
 from callkeeper_assets.webhooks.inbox import Inbox
 from callkeeper_assets.webhooks.inbox_rows import read_days_of_reports, write_body
@@ -291,9 +292,6 @@ class Reloader:
                 outcome.problems.append(result.reason)
 
 
-_INBOX: Final = "callkeeper_webhooks"
-
-
 def delete_leftovers(connection: Connection, touched: Collection[str]) -> list[str]:
     """Delete rows of dimensions without a fact, and give up old versions of rows.
 
@@ -307,7 +305,7 @@ def delete_leftovers(connection: Connection, touched: Collection[str]) -> list[s
     left = sorted({table for table, gone in delete_orphans(connection) if gone is None})
     vacuum_tables(
         connection,
-        [_INBOX, *(one for one in list_searched_tables(connection) if one in touched)],
+        [WEBHOOKS, *(one for one in list_searched_tables(connection) if one in touched)],
     )
     return [
         f"{table}: loads were under way all the time, rows that nothing refers to are still there."

@@ -23,21 +23,18 @@ from callkeeper_assets.calls.store import (
 from callkeeper_assets.local_time import find_day
 from callkeeper_assets.personal_data.shield import Connection, Target
 from callkeeper_assets.privacy.rewriting import Role, Seeker, gather
-from callkeeper_assets.reports.structure import CALL_COLUMN
-from callkeeper_assets.warehouse.schema import CALLS
+from callkeeper_assets.reports.structure import CALL_COLUMN, list_report_tables
+from callkeeper_assets.warehouse.schema import CALLS, WEBHOOKS
 from callkeeper_assets.warehouse.tables import TABLES
 from callkeeper_assets.webhooks.inbox import read_as_json
 from callkeeper_assets.webhooks.payload import Format
 from callkeeper_assets.webhooks.spool import read_spooled
 
-# Its bodies are bytes; they are searched one by one.
-_INBOX: Final = "callkeeper_webhooks"
 _PAYLOADS: Final = """
     SELECT id, call_id, format, body, state, received_at, event FROM callkeeper_webhooks
     WHERE account_id = %(account_id)s AND id > %(after)s
     ORDER BY id LIMIT 500
 """
-_OF_USERS: Final = "SELECT table_name FROM callkeeper_report_tables ORDER BY table_name"
 _EXISTING: Final = """
     SELECT c.relname FROM pg_class AS c
     WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind IN ('r', 'p')
@@ -239,10 +236,10 @@ def list_searched_tables(connection: Connection) -> list[str]:
     declared = [
         table.name
         for table in TABLES.values()
-        if table.name != _INBOX and any(one.type in ("text", "jsonb") for one in table.columns)
+        # Its bodies are bytes; they are searched one by one.
+        if table.name != WEBHOOKS and any(one.type in ("text", "jsonb") for one in table.columns)
     ]
-    made = [name for (name,) in connection.execute(_OF_USERS).fetchall()]
-    wanted = [*declared, *made]
+    wanted = [*declared, *list_report_tables(connection)]
     found = {name for (name,) in connection.execute(_EXISTING, {"names": wanted}).fetchall()}
     return [name for name in wanted if name in found]
 

@@ -37,12 +37,11 @@ from callkeeper_assets.privacy.tails import (
     read_tail,
 )
 from callkeeper_assets.reports.structure import CALL_COLUMN, DAY_COLUMN, REPORT_COLUMN
-from callkeeper_assets.warehouse.schema import CALLS
+from callkeeper_assets.warehouse.schema import CALLS, WEBHOOKS
 from callkeeper_assets.warehouse.tables import TABLES
 from callkeeper_assets.webhooks.payload import Format
 from callkeeper_assets.webhooks.spool import is_spool_file, read_spooled
 
-INBOX: Final = "callkeeper_webhooks"
 # Folders of the home that hold what was received, or given out.
 FOLDERS: Final = ("spool", "exports")
 _AT_ONCE: Final = 2_000
@@ -170,7 +169,7 @@ class Verifier:
             account_id, call_id = row["account_id"], row["call_id"]
             text, names = _read_text(bytes(row["body"])), kinds.get(account_id, plain)
             if self._is_found(text, row["format"], names, (account_id, call_id)):
-                yield Trace(INBOX, name_payload(row["id"]), call_id)
+                yield Trace(WEBHOOKS, name_payload(row["id"]), call_id)
 
     def _look_through_spool(self) -> Iterator[Trace]:
         for folder in FOLDERS:

@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 from psycopg import sql
 
 from callkeeper_assets.reports.definition import ReportTable
-from callkeeper_assets.reports.rows import JSON_TABLE, Reject, Values
+from callkeeper_assets.reports.rows import JSON_TABLE, REJECTS_TABLE, Reject, Values
 from callkeeper_assets.reports.structure import (
     CALL_COLUMN,
     DAY_COLUMN,
@@ -128,7 +128,7 @@ JSON_TARGET: Final = Target(
     written=("loaded_at",),
 )
 REJECTS_TARGET: Final = Target(
-    table="callkeeper_rejects",
+    table=REJECTS_TABLE,
     key=("report", "day", "table_name", "call_id", "position", "column_name"),
     columns={
         "table_name": "text",

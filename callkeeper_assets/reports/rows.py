@@ -452,6 +452,7 @@ def find_converter(name: ColumnType) -> Convert:
 
 
 JSON_TABLE: Final = "callkeeper_reports"
+REJECTS_TABLE: Final = "callkeeper_rejects"
 
 # A row of PostgreSQL's index has about 2,700 bytes at most, account_id among them.
 _MOST_KEY_BYTES: Final = 2_000

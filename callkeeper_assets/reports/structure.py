@@ -76,10 +76,16 @@ _KEY = """
     JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = ANY(i.indkey)
     WHERE i.indrelid = %s AND i.indisprimary
 """
+_MADE = "SELECT table_name FROM callkeeper_report_tables ORDER BY table_name"
 _REGISTER = """
     INSERT INTO callkeeper_report_tables (table_name, made_by, made_at) VALUES (%s, %s, now())
     ON CONFLICT (table_name) DO UPDATE SET made_by = excluded.made_by, made_at = excluded.made_at
 """
+
+
+def list_report_tables(connection: psycopg.Connection[Any]) -> list[str]:
+    """Return the tables that reports have made, whether they are there or not, sorted."""
+    return [name for (name,) in connection.execute(_MADE).fetchall()]
 
 
 @dataclass(frozen=True)

@@ -26,13 +26,12 @@ from callkeeper_assets.postgres.locks import CALLS_LOCK, check_locks, lock_trans
 from callkeeper_assets.warehouse.accounts import find_account_by_name
 from callkeeper_assets.warehouse.dimension_rows import count_orphans, delete_orphans, vacuum_tables
 from callkeeper_assets.warehouse.records import Account, Deleted, Retained
-from callkeeper_assets.warehouse.schema import CALLS, FACTS
+from callkeeper_assets.warehouse.schema import CALLS, FACTS, WEBHOOKS
 from callkeeper_assets.warehouse.session import explain_error
 from callkeeper_assets.webhooks.spool import drop_old_payloads
 
 Connection = psycopg.Connection[Any]
 
-INBOX: Final = "callkeeper_webhooks"
 REPEATS: Final = "callkeeper_webhook_repeats"
 # Payloads of one transaction.
 _INBOX_ROWS: Final = 2_000
@@ -58,7 +57,7 @@ _REPORT_TABLES: Final = """
 """
 _OLD_PAYLOADS: Final = f"""
     SELECT id, coalesce(called_at, received_at)
-    FROM {INBOX}
+    FROM {WEBHOOKS}
     WHERE account_id = %(account_id)s AND id > %(after)s AND {_RECEIVED}
     ORDER BY id
     LIMIT {_INBOX_ROWS}
@@ -116,9 +115,10 @@ PLACES: Final = (
 _INBOX_PLACES: Final = (
     Place(
         REPEATS,
-        f"webhook_id IN (SELECT id FROM {INBOX} WHERE account_id = %(account_id)s AND {_RECEIVED})",
+        f"webhook_id IN (SELECT id FROM {WEBHOOKS} "
+        f"WHERE account_id = %(account_id)s AND {_RECEIVED})",
     ),
-    Place(INBOX, _RECEIVED),
+    Place(WEBHOOKS, _RECEIVED),
 )
 
 
@@ -185,13 +185,13 @@ class OldCalls:
                     _DELETE,
                     (
                         Place(REPEATS, "webhook_id = ANY(%(ids)s)"),
-                        Place(INBOX, "id = ANY(%(ids)s)"),
+                        Place(WEBHOOKS, "id = ANY(%(ids)s)"),
                     ),
                     {**values, "ids": ids},
                 )
                 days = Counter(find_day(moment, self._zone) for _, moment in found)
                 for day, rows in sorted(days.items()):
-                    self._log(INBOX, day, rows, started_at, run_id)
+                    self._log(WEBHOOKS, day, rows, started_at, run_id)
             yield gone
 
     def _list_days(self) -> list[date]:

@@ -185,8 +185,8 @@ def check_filter(table: str, f: Filter) -> None:
     Raises:
         FilterError: the table or field is unknown, or the value does not fit.
     """
-    if table not in SELECTABLE_TABLES or table == "general_accounts":
-        allowed = [name for name in SELECTABLE_TABLES if name != "general_accounts"]
+    if table not in SELECTABLE_TABLES or table == ACCOUNTS:
+        allowed = [name for name in SELECTABLE_TABLES if name != ACCOUNTS]
         raise FilterError(f"{table!r} cannot be filtered. Allowed are: {', '.join(allowed)}.")
     columns = _columns(table)
     if f.field in columns:

@@ -116,4 +116,5 @@ DATES: Final = "general_dates"
 CALLS: Final = "callkeeper_calls"
 FACTS: Final = "callkeeper_calls_facts"
 ACCOUNTS: Final = "general_accounts"
+WEBHOOKS: Final = "callkeeper_webhooks"
 UNKNOWN_ID: Final = 1
