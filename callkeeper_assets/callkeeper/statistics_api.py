@@ -12,20 +12,20 @@ import msgspec
 
 from callkeeper_assets.callkeeper.bodies import (
     BOM,
-    Trouble,
+    AnswerProblem,
     broken,
+    check_beginning,
+    check_other,
     find_failure,
     find_failure_of,
-    judge_beginning,
-    judge_other,
     list_rows,
     part_garbled,
-    trouble_of_reason,
+    problem_of_reason,
     unusable,
 )
 from callkeeper_assets.callkeeper.keys import KeyedCalls, key_calls, split_records
 from callkeeper_assets.callkeeper.records import UserInfo
-from callkeeper_assets.callkeeper.session import Errand, SourceSession
+from callkeeper_assets.callkeeper.session import RequestContext, SourceSession
 from callkeeper_assets.callkeeper.windows import Window
 from callkeeper_assets.privacy.redaction import excerpt
 
@@ -72,12 +72,12 @@ def _list_numbered(body: bytes) -> list[msgspec.Raw] | None:
         return None
 
 
-def read_calls(body: bytes) -> KeyedCalls | Trouble:
+def read_calls(body: bytes) -> KeyedCalls | AnswerProblem:
     """Read the answer of `getCallsInfo` and its kin."""
     body = body.removeprefix(BOM)
-    trouble = judge_beginning(body)
-    if trouble is not None:
-        return trouble
+    problem = check_beginning(body)
+    if problem is not None:
+        return problem
     try:
         raws = _raw_calls(body)
     except UnicodeDecodeError as error:
@@ -87,16 +87,16 @@ def read_calls(body: bytes) -> KeyedCalls | Trouble:
         if raws is None:
             return broken(body, str(error))
     if raws is None:
-        return judge_other(body) or KeyedCalls()
+        return check_other(body) or KeyedCalls()
     raws, garbled = part_garbled(body, raws)
     return key_calls(raws).with_unusable(garbled)
 
 
-def read_user_info(body: bytes, zone: ZoneInfo) -> UserInfo | Trouble:
+def read_user_info(body: bytes, zone: ZoneInfo) -> UserInfo | AnswerProblem:
     """Read the answer of `getUserInfo`. A time without an offset is taken to be in `zone`."""
-    trouble = judge_beginning(body)
-    if trouble is not None:
-        return trouble
+    problem = check_beginning(body)
+    if problem is not None:
+        return problem
     try:
         answer = msgspec.json.decode(body.removeprefix(BOM))
     except ValueError as error:
@@ -107,7 +107,7 @@ def read_user_info(body: bytes, zone: ZoneInfo) -> UserInfo | Trouble:
         answer = answer["result"]
     if not isinstance(answer, dict) or "paid_till" not in answer:
         reason = find_failure(answer)
-        return unusable("no paid_till") if reason is None else trouble_of_reason(reason)
+        return unusable("no paid_till") if reason is None else problem_of_reason(reason)
     paid_till = str(answer["paid_till"] or "").strip()
     if not paid_till.strip("0") or paid_till.startswith(_NO_DATE):
         return UserInfo(paid_till=None)
@@ -131,8 +131,8 @@ class StatisticsApi:
         self._time_zone = time_zone
 
     def ask_for_calls(
-        self, window: Window, errand: Errand, time_zone: str = "UTC"
-    ) -> KeyedCalls | Trouble:
+        self, window: Window, context: RequestContext, time_zone: str = "UTC"
+    ) -> KeyedCalls | AnswerProblem:
         """Ask for the calls of a window; more may come, of a second on either side.
 
         The window is told in UTC, unless it is to be seen whether the source heeds `time_zone`.
@@ -148,15 +148,15 @@ class StatisticsApi:
             f"/{self.calls_method}",
             parameters,
             read_calls,
-            errand,
+            context,
             can_be_halved=window.can_be_halved,
         )
 
-    def ask_for_account(self, errand: Errand) -> UserInfo | Trouble:
+    def ask_for_account(self, context: RequestContext) -> UserInfo | AnswerProblem:
         """Ask whose the key is."""
         return self._session.ask(
             f"/{self.account_method}",
             {"api_key": self._api_key},
             lambda body: read_user_info(body, self._time_zone),
-            errand,
+            context,
         )

@@ -14,23 +14,23 @@ import msgspec
 
 from callkeeper_assets.callkeeper.bodies import (
     BOM,
-    Trouble,
+    AnswerProblem,
     broken,
+    check_beginning,
+    check_other,
     find_failure,
     find_failure_of,
     is_empty_period,
-    judge_beginning,
-    judge_other,
     list_rows,
     part_garbled,
-    size_trouble,
-    trouble_of_reason,
+    problem_of_reason,
+    size_problem,
     unusable,
 )
 from callkeeper_assets.callkeeper.keys import KeyedCalls, key_unified_calls, split_records
 from callkeeper_assets.callkeeper.names import Role
 from callkeeper_assets.callkeeper.records import RetryLaterError, UserInfo
-from callkeeper_assets.callkeeper.session import Errand, SourceSession
+from callkeeper_assets.callkeeper.session import RequestContext, SourceSession
 from callkeeper_assets.callkeeper.windows import SAFETY_SEC, Window, are_few, find_strays
 from callkeeper_assets.calls.ids import read_call_id
 from callkeeper_assets.privacy.redaction import MASK
@@ -77,7 +77,7 @@ def mask_token(body: bytes, mask: "re.Pattern[bytes]") -> bytes:
     return mask.sub(rb"\1" + MASK.encode(), body)
 
 
-def _read_rows(body: bytes) -> tuple[list[msgspec.Raw], int | None] | Trouble:
+def _read_rows(body: bytes) -> tuple[list[msgspec.Raw], int | None] | AnswerProblem:
     """Return each call's JSON text, and the total.
 
     Raises:
@@ -93,28 +93,28 @@ def _read_rows(body: bytes) -> tuple[list[msgspec.Raw], int | None] | Trouble:
             wrapped = _decode_wrapped(body)
             reason = find_failure({"inbound": wrapped.inbound})
             if reason is not None:
-                return ([], None) if is_empty_period(reason) else trouble_of_reason(reason)
+                return ([], None) if is_empty_period(reason) else problem_of_reason(reason)
             raws = list_rows(wrapped.payload)
             if isinstance(wrapped.info, dict):
                 total = read_call_id(wrapped.info.get("totalLength"))
     except msgspec.ValidationError:
         raws = None
     if raws is None:
-        return judge_other(body) or ([], None)
+        return check_other(body) or ([], None)
     if len(raws) == 1:
         reason = find_failure_of(raws[0])
         # A call has a `status`, too.
         if reason is not None and not _OF_CALL.search(raws[0]):
-            return trouble_of_reason(reason)
+            return problem_of_reason(reason)
     return raws, total
 
 
-def read_page(body: bytes) -> Page | Trouble:
+def read_page(body: bytes) -> Page | AnswerProblem:
     """Read one page."""
     body = body.removeprefix(BOM)
-    trouble = judge_beginning(body)
-    if trouble is not None:
-        return trouble
+    problem = check_beginning(body)
+    if problem is not None:
+        return problem
     try:
         found = _read_rows(body)
     except UnicodeDecodeError as error:
@@ -124,7 +124,7 @@ def read_page(body: bytes) -> Page | Trouble:
         if records is None:
             return broken(body, str(error))
         found = records, None
-    if isinstance(found, Trouble):
+    if isinstance(found, AnswerProblem):
         return found
     raws, total = found
     whole, garbled = part_garbled(body, raws)
@@ -161,42 +161,44 @@ class UnifiedApi:
         self._longest_page = 0
         self.calls_method = self.account_method = f"call/{METHODS[role]}"
 
-    def ask_for_calls(self, window: Window, errand: Errand) -> KeyedCalls | Trouble:
+    def ask_for_calls(self, window: Window, context: RequestContext) -> KeyedCalls | AnswerProblem:
         """Ask for the calls of a window; more may come, of a second on either side."""
-        page = self._ask_for_page(window, 0, errand, can_be_halved=window.can_be_halved)
-        if isinstance(page, Trouble):
+        page = self._ask_for_page(window, 0, context, can_be_halved=window.can_be_halved)
+        if isinstance(page, AnswerProblem):
             return page
-        is_whole = self._is_whole(window, page, errand)
-        if isinstance(is_whole, Trouble):
+        is_whole = self._is_whole(window, page, context)
+        if isinstance(is_whole, AnswerProblem):
             return is_whole
         if is_whole:
             return page.calls
         strays = find_strays(window, page.calls)
         if not are_few(strays, page.calls):
-            # Halves would bring as much, and a minute all pages: whoever asked judges this one.
+            # Halves would bring as much, and a minute all pages: the caller decides about this one.
             return page.calls
         if window.can_be_halved:
-            return size_trouble(f"a page of {page.rows} calls, and more on the next one")
-        return self._read_list_twice(window, errand)
+            return size_problem(f"a page of {page.rows} calls, and more on the next one")
+        return self._read_list_twice(window, context)
 
-    def ask_for_account(self, errand: Errand) -> UserInfo | Trouble:
+    def ask_for_account(self, context: RequestContext) -> UserInfo | AnswerProblem:
         """Ask whether the key is good; this API does not say until when the account is paid."""
-        page = self._ask_for_page(_TRIED_WINDOW, 0, errand)
-        return page if isinstance(page, Trouble) else UserInfo(paid_till=None)
+        page = self._ask_for_page(_TRIED_WINDOW, 0, context)
+        return page if isinstance(page, AnswerProblem) else UserInfo(paid_till=None)
 
     def _ask_for_page(
-        self, window: Window, number: int, errand: Errand, *, can_be_halved: bool = False
-    ) -> Page | Trouble:
+        self, window: Window, number: int, context: RequestContext, *, can_be_halved: bool = False
+    ) -> Page | AnswerProblem:
         start, end = window.start - SAFETY_SEC, window.end + SAFETY_SEC
         return self._session.ask(
             f"{self._prefix}/{number}/{start}/{end}",
             {},
             lambda body: read_page(mask_token(body, self._mask)),
-            errand,
+            context,
             can_be_halved=can_be_halved,
         )
 
-    def _is_whole(self, window: Window, page: Page, errand: Errand) -> bool | Trouble:
+    def _is_whole(
+        self, window: Window, page: Page, context: RequestContext
+    ) -> bool | AnswerProblem:
         """Whether the first page is the whole list.
 
         Should pages ever be shorter than documented, calls must not be lost for it: a page is known
@@ -210,10 +212,12 @@ class UnifiedApi:
             return False
         if page.rows < longest or not page.rows:
             return True
-        after = self._ask_for_page(window, 1, errand)
-        return after if isinstance(after, Trouble) else not after.rows
+        after = self._ask_for_page(window, 1, context)
+        return after if isinstance(after, AnswerProblem) else not after.rows
 
-    def _read_list_twice(self, window: Window, errand: Errand) -> KeyedCalls | Trouble:
+    def _read_list_twice(
+        self, window: Window, context: RequestContext
+    ) -> KeyedCalls | AnswerProblem:
         """Read all pages until two readings agree: no page then changed between its two answers.
 
         All of them were so at the moment between the end of the first reading and the beginning of
@@ -221,26 +225,26 @@ class UnifiedApi:
         """
         before = None
         for _ in range(_MOST_READINGS):
-            pages = self._read_list(window, errand)
-            if isinstance(pages, Trouble):
+            pages = self._read_list(window, context)
+            if isinstance(pages, AnswerProblem):
                 return pages
             now = [page.calls.list_records() for page in pages]
             rows = sum(page.rows for page in pages)
             if now == before and all(page.total in {None, rows} for page in pages):
                 return _join(pages)
             before = now
-        return Trouble(
+        return AnswerProblem(
             RetryLaterError,
             f"a list of calls that was another one each time, {_MOST_READINGS} times",
             "Try again later",
         )
 
-    def _read_list(self, window: Window, errand: Errand) -> list[Page] | Trouble:
+    def _read_list(self, window: Window, context: RequestContext) -> list[Page] | AnswerProblem:
         pages: list[Page] = []
         seen: set[int | bytes] = set()
         while True:
-            page = self._ask_for_page(window, len(pages), errand)
-            if isinstance(page, Trouble):
+            page = self._ask_for_page(window, len(pages), context)
+            if isinstance(page, AnswerProblem):
                 return page
             # One that knows no end would begin anew.
             records = page.calls.list_records()

@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from callkeeper_assets.callkeeper.bodies import Trouble
+from callkeeper_assets.callkeeper.bodies import AnswerProblem
 from callkeeper_assets.callkeeper.keys import KeyedCalls, read_local_date
 from callkeeper_assets.callkeeper.records import BadDataError
 from callkeeper_assets.calls.store import LocalTimes
@@ -63,7 +63,7 @@ class LongestWindow:
     """The length of window that a source answers, learned while asking; shared by the threads.
 
     A refused window halves it. A whole day without a refusal doubles it again, so that a passing
-    trouble does not leave thousands of tiny requests behind, and a lasting limit costs a refused
+    problem does not leave thousands of tiny requests behind, and a lasting limit costs a refused
     request every other day rather than a dozen every day.
     """
 
@@ -170,9 +170,9 @@ def are_elsewhere(found: KeyedCalls, minute: Window, known: Mapping[int, int]) -
     )
 
 
-def trouble_of_strays(
+def problem_of_strays(
     window: Window, epochs: Collection[int], strays: Mapping[int, int], zone: ZoneInfo
-) -> Trouble:
+) -> AnswerProblem:
     """Say that a source does not heed what it is asked for, and how it seems to read it.
 
     Args:
@@ -188,13 +188,13 @@ def trouble_of_strays(
     )
     shift = _describe_shift(window, epochs, zone)
     if shift:
-        return Trouble(
+        return AnswerProblem(
             BadDataError,
             f"{came_back}, as if the bounds were read {shift} and not in UTC",
             f"As many hours of each day would be missing. {_REMEDY}",
         )
     remedy = f"The source does not heed the dates that it is asked for. {_REMEDY}"
-    return Trouble(BadDataError, came_back, remedy)
+    return AnswerProblem(BadDataError, came_back, remedy)
 
 
 def _describe_shift(window: Window, epochs: Collection[int], zone: ZoneInfo) -> str:

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from callkeeper_assets.callkeeper.bodies import Trouble
+from callkeeper_assets.callkeeper.bodies import AnswerProblem
 from callkeeper_assets.callkeeper.keys import ELSEWHERE, KeyedCalls
 from callkeeper_assets.callkeeper.names import ApiName
 from callkeeper_assets.callkeeper.records import BadDataError, RetryLaterError
@@ -127,7 +127,7 @@ def test_half_of_an_emoji_is_legal_and_its_call_comes() -> None:
     row = json.dumps(call(5, tags="x")).replace('"x"', '"\\ud83d"')
     for text in (f"[{row}]", f'{{"inbound": {{}}, "payload": [{row}]}}'):
         page = read_page(text.encode())
-        assert not isinstance(page, Trouble)
+        assert not isinstance(page, AnswerProblem)
         assert (set(page.calls), page.rows) == ({5}, 1)
 
 
@@ -150,9 +150,9 @@ def test_a_record_that_is_not_utf_8_does_not_take_the_others_with_it() -> None:
     ],
 )
 def test_an_answer_that_was_cut_is_not_taken_for_one_with_an_odd_record(body: bytes) -> None:
-    trouble = read_calls(body)
-    assert isinstance(trouble, Trouble)
-    assert trouble.error is RetryLaterError
+    problem = read_calls(body)
+    assert isinstance(problem, AnswerProblem)
+    assert problem.error is RetryLaterError
 
 
 anything: st.SearchStrategy[Any] = st.recursive(

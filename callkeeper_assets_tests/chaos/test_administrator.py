@@ -57,14 +57,14 @@ class World:
     """An installation whose role has settings; `owner` reads it with none.
 
     Attributes:
-        troubles: by step, what was wrong.
+        problems: by step, what was wrong.
     """
 
     installation: Installation
     owner: Installation
     simulator: RunningSimulator
     ids: tuple[int, int, int]
-    troubles: dict[str, str] = field(default_factory=dict)
+    problems: dict[str, str] = field(default_factory=dict)
 
     def run(self, *arguments: str) -> Ended:
         """Run a command, which has to end well."""
@@ -193,8 +193,8 @@ def _go_through(home: Path, database: str, settings: Mapping[str, str]) -> dict[
             try:
                 step(world)
             except (AssertionError, psycopg.Error) as error:
-                world.troubles[name] = str(error)[:2000]
-    return world.troubles
+                world.problems[name] = str(error)[:2000]
+    return world.problems
 
 
 def test_no_setting_of_the_role_hurts_any_command(database: str, home: Path) -> None:
