@@ -41,8 +41,8 @@ from callkeeper_assets.config.loading import load_sources
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.dagster_ext.dead_runs import (
     COMMAND_LINE_TAG,
-    bury_dead_runs,
     free_ended_runs,
+    mark_dead_runs,
 )
 from callkeeper_assets.home import keep_memory
 from callkeeper_assets.personal_data.requests import hand_over
@@ -217,7 +217,7 @@ def _run_all(
     instance: dg.DagsterInstance, source: Source | None, options: argparse.Namespace
 ) -> bool:
     url, name = database_url(), options.source
-    bury_dead_runs(instance, url)
+    mark_dead_runs(instance, url)
     ours = [source] if source else []
     definitions = dg.Definitions.merge(
         build_shared_definitions(ours), *map(build_source_definitions, ours)
@@ -339,7 +339,7 @@ def _wait_for_key(instance: dg.DagsterInstance, url: str, source: Source) -> Non
             _say(Waiting(source=source.name, run_id=pool.claimed_slots[0].run_id))
             is_told = True
         time.sleep(_BETWEEN_LOOKS_SEC)
-        bury_dead_runs(instance, url)
+        mark_dead_runs(instance, url)
 
 
 def _build_op_config(job: dg.JobDefinition, config: Mapping[str, object]) -> dict[str, object]:
