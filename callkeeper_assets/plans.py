@@ -153,10 +153,10 @@ class Freshness:
     is_long: bool
 
 
-def judge_freshness(
+def measure_freshness(
     source: Source, newest_day: date, now: datetime, grace: timedelta = GRACE
 ) -> Freshness:
-    """Judge a source of which something is loaded.
+    """Return how fresh a source is of which something is loaded.
 
     Args:
         source: whose refresh is due at `refresh.cron`.

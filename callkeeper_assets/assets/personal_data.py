@@ -178,7 +178,7 @@ def _fail_if_left(document: Mapping[str, Any]) -> None:
 
 
 def explain_rest(document: Mapping[str, Any]) -> str:
-    """Say what is not erased, or to be judged by a person; nothing of a dry run."""
+    """Say what is not erased, or left to a person's decision; nothing of a dry run."""
     if document.get("dry_run"):
         return ""
     lines = list(document.get("problems", ()))

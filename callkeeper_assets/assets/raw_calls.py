@@ -314,7 +314,7 @@ DESCRIPTIONS: Final = {
 _MOST_SHOWN: Final = 20
 
 
-def judge_records(
+def evaluate_records(
     source: Source, day: LoadedDay, details: DayDetails | None
 ) -> dg.AssetCheckResult:
     """Say what came for a day and is no call, and which calls were left out for their id."""
@@ -348,7 +348,7 @@ def judge_records(
     )
 
 
-def judge_times(day: LoadedDay, details: DayDetails | None) -> dg.AssetCheckResult:
+def evaluate_times(day: LoadedDay, details: DayDetails | None) -> dg.AssetCheckResult:
     """Say whether most of a day's calls were at another time than their clients' clocks showed."""
     found = details.local_times if details else None
     if found is None:

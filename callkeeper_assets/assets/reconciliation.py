@@ -106,7 +106,7 @@ def find_by_check(discrepancies: Sequence[Discrepancy]) -> dict[str, Finding]:
     }
 
 
-def judge_check(
+def build_check_result(
     source: Source, mode: Mode, day: date, name: str, finding: Finding | None
 ) -> dg.AssetCheckResult:
     """Say what a check found on a day, and what to do."""
@@ -405,7 +405,7 @@ def _record(step: _Step, url: str, outcome: _Outcome) -> None:
             (
                 check,
                 day,
-                judge_check(source, step.mode, day, check.name, findings.get(check.name)),
+                build_check_result(source, step.mode, day, check.name, findings.get(check.name)),
             )
             for check in sorted(context.selected_asset_check_keys)
             for day, findings in outcome.findings.items()

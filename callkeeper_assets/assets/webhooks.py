@@ -146,7 +146,7 @@ def _record(
     log_verdicts(
         context,
         [
-            (check, day.day, judge_day(source, day))
+            (check, day.day, evaluate_audit(source, day))
             for check in sorted(context.selected_asset_check_keys)
             for day in audited
         ],
@@ -172,7 +172,7 @@ def _build_trend(source: Source, url: str) -> dg.MarkdownMetadataValue:
     return dg.MetadataValue.md(draw_losses(read_losses(url, source.name, first, last), first, last))
 
 
-def judge_day(source: Source, day: AuditedDay) -> dg.AssetCheckResult:
+def evaluate_audit(source: Source, day: AuditedDay) -> dg.AssetCheckResult:
     """Say what the audit of a day found, and what to do."""
     if day.is_listed is False:
         return dg.AssetCheckResult(

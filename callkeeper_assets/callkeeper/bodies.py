@@ -121,7 +121,7 @@ def page_problem(came_back: str) -> AnswerProblem:
 
 
 def problem_of_status(status: int, said: str, pause_sec: float | None) -> AnswerProblem:
-    """Judge an answer whose status is not 200.
+    """Return the problem of an answer whose status is not 200.
 
     Args:
         status: The HTTP status.
@@ -145,7 +145,7 @@ def problem_of_status(status: int, said: str, pause_sec: float | None) -> Answer
 
 
 def problem_of_reason(reason: str) -> AnswerProblem:
-    """Judge a failure that came with HTTP 200: only its text says what it is."""
+    """Return the problem of a failure that came with HTTP 200: only its text says what it is."""
     came_back = f"HTTP 200 with the failure {excerpt(reason)!r}"
     for pattern, status in _STATUS_OF_REASON:
         if pattern.search(reason):
@@ -202,7 +202,7 @@ def unusable(came_back: str, remedy: str = _REPORT_CHANGE) -> AnswerProblem:
 
 
 def check_usable(calls: KeyedCalls) -> AnswerProblem | None:
-    """Judge the records of a day: most of them have to be calls.
+    """Check the records of a day: most of them have to be calls.
 
     What lies elsewhere is a call, though not of what was asked for.
     """
@@ -220,7 +220,7 @@ def broken(body: bytes, problem: str) -> AnswerProblem:
 
 
 def check_beginning(body: bytes) -> AnswerProblem | None:
-    """Judge a body that is not even the beginning of JSON."""
+    """Return the problem of a body that does not begin as JSON; None if it does."""
     beginning = body[:_BEGINNING].decode(errors="replace").strip()
     if beginning.startswith(("{", "[")):
         return None
@@ -231,7 +231,7 @@ def check_beginning(body: bytes) -> AnswerProblem | None:
 
 
 def check_other(body: bytes) -> AnswerProblem | None:
-    """Judge JSON that is not a list of calls; None if it says that there are none."""
+    """Return the problem of JSON that is not a list of calls; None if it says "no calls"."""
     try:
         answer = msgspec.json.decode(body)
     except ValueError as error:

@@ -137,12 +137,12 @@ def check_database() -> list[Finding]:
     number = version.partition(" ")[0]
     return [
         _find("database", "good", f"{describe(url)} (PostgreSQL {number}, {kind})"),
-        *([_judge_settings(differing, user)] if differing else []),
-        tables or _judge_schema(revision, HEAD),
+        *([_check_settings(differing, user)] if differing else []),
+        tables or _check_schema(revision, HEAD),
     ]
 
 
-def _judge_settings(differing: dict[str, str], user: str) -> Finding:
+def _check_settings(differing: dict[str, str], user: str) -> Finding:
     named = ", ".join(f"{name} = {value}" for name, value in differing.items())
     resets = " ".join(f"ALTER ROLE {user} RESET {name};" for name in differing)
     return _find(
@@ -155,7 +155,7 @@ def _judge_settings(differing: dict[str, str], user: str) -> Finding:
     )
 
 
-def _judge_schema(revision: str | None, head: str) -> Finding:
+def _check_schema(revision: str | None, head: str) -> Finding:
     if revision is None:
         return _find("tables", "good", "none yet; the first load makes them")
     if revision == head:

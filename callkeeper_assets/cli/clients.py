@@ -105,7 +105,7 @@ def _print_result(document: dict[str, Any]) -> None:
 
 
 def print_places(places: list[dict[str, Any]]) -> None:
-    """Print where similar digits are, for a person to judge."""
+    """Print where similar digits are, for a person to decide."""
     from callkeeper_assets.cli.console import build_table, print_table  # noqa: PLC0415
 
     if not places:

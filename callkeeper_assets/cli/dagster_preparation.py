@@ -1,7 +1,7 @@
 """A process that `dev` runs before Dagster's daemon: `python -m callkeeper_assets.cli.…`.
 
-Makes Dagster's tables if they are missing, and marks the runs of a machine that went down as failed: they
-would hold their keys' places. Prints which runs it marked.
+Makes Dagster's tables if they are missing, and marks the runs of a machine that went down as
+failed: they would hold their keys' slots. Prints which runs it marked.
 """
 
 import sys

@@ -170,7 +170,7 @@ def _receiver(address: WebAddress, logs: Path) -> Service:
 
 
 def _prepare(log: Path) -> None:
-    """Make Dagster's tables and mark dead runs as failed, before the daemon counts them as alive."""
+    """Make Dagster's tables and mark dead runs as failed, before the daemon counts them."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as errors:
         process = start_child(

@@ -117,7 +117,7 @@ class _Worker:
                 file.flush()
 
     def end(self) -> None:
-        """Wait for the end of a process that says nothing more, and judge it."""
+        """Wait for the end of a process that says nothing more, and decide how it went."""
         status = self.process.wait()
         for thread in self._threads:
             thread.join()

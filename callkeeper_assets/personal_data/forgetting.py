@@ -241,7 +241,7 @@ class Forgotten:
     Attributes:
         request_id: None for a dry run, and where no source was ever loaded.
         problems: what is not erased, with the reason.
-        similar: where else the same last nine digits are, for a person to judge.
+        similar: where else the same last nine digits are, for a person to decide.
     """
 
     found: Found

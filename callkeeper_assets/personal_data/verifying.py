@@ -26,7 +26,7 @@ from callkeeper_assets.personal_data.searching import (
     search_spool,
 )
 from callkeeper_assets.personal_data.targets import Connection, Target
-from callkeeper_assets.privacy.fields import Kind, build_kinds, judge_unknown
+from callkeeper_assets.privacy.fields import Kind, build_kinds, find_kind_of_unknown
 from callkeeper_assets.privacy.tails import (
     KnownTail,
     Leaf,
@@ -71,7 +71,7 @@ class Trace(NamedTuple):
 
 @dataclass(frozen=True)
 class Place:
-    """Where the digits were found, for a person to judge.
+    """Where the digits were found, for a person to decide.
 
     Attributes:
         count: raw calls, payloads or rows; 1 for a file that is looked at as a whole.
@@ -197,7 +197,9 @@ class Verifier:
         """Whether a document holds the digits as somebody's who is no manager."""
         if not may_hold(self.tail, text):
             return False
-        found = {_judge(leaf, kinds) for leaf in list_leaves(text, form) if holds(self.tail, leaf)}
+        found = {
+            _find_kind(leaf, kinds) for leaf in list_leaves(text, form) if holds(self.tail, leaf)
+        }
         found -= {"plain", "identity"}
         if found == {"manager_phone"} and call[1] is not None:
             self.of_managers.add(call)
@@ -231,8 +233,8 @@ class Verifier:
             yield from cursor.execute(query)
 
 
-def _judge(leaf: Leaf, kinds: Mapping[str, Kind]) -> Kind:
-    kind = kinds.get(leaf.path) or judge_unknown(leaf.path, leaf.text)
+def _find_kind(leaf: Leaf, kinds: Mapping[str, Kind]) -> Kind:
+    kind = kinds.get(leaf.path) or find_kind_of_unknown(leaf.path, leaf.text)
     # Ids and moments are known by their fields; anything else there is what it should not be.
     if kind in ("plain", "identity") and not (leaf.is_number or leaf.text.isdecimal()):
         return "unknown"

@@ -137,11 +137,11 @@ def build_kinds(renamed: Mapping[str, str]) -> dict[str, Kind]:
 
 
 def list_unkinded() -> list[str]:
-    """Return the declared fields that nobody has judged yet: there must be none."""
+    """Return the declared fields that have no kind yet: there must be none."""
     return [field.name for field in CALL_FIELDS if field.name not in KINDS]
 
 
-def is_told_by_name(name: str) -> bool:
+def is_personal_by_name(name: str) -> bool:
     """Whether an undeclared field's name says that it holds something personal."""
     lower = name.lower()
     return _PHONE_NAME.search(lower) is not None or any(
@@ -149,7 +149,7 @@ def is_told_by_name(name: str) -> bool:
     )
 
 
-def judge_unknown(path: str, value: str) -> Kind:
+def find_kind_of_unknown(path: str, value: str) -> Kind:
     """Return the kind of an undeclared field, by its name and its value."""
     name = path.lower()
     for pattern, kind in _NAMES:

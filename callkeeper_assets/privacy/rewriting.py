@@ -15,7 +15,13 @@ from urllib.parse import urlsplit
 
 from callkeeper_assets.calls import document
 from callkeeper_assets.calls.document import encode, read_visit_text
-from callkeeper_assets.privacy.fields import Kind, Piece, build_kinds, judge_unknown, read_field
+from callkeeper_assets.privacy.fields import (
+    Kind,
+    Piece,
+    build_kinds,
+    find_kind_of_unknown,
+    read_field,
+)
 from callkeeper_assets.privacy.numbers import (
     ERASED,
     Address,
@@ -117,7 +123,7 @@ class Walk:
         if inner is not None:
             rewritten = self.visit(inner, visit, path)
             return GONE if rewritten is GONE else document.encode(rewritten).decode()
-        return visit(node, text, self._kinds.get(path) or judge_unknown(path, text))
+        return visit(node, text, self._kinds.get(path) or find_kind_of_unknown(path, text))
 
     def _visit_object(self, node: dict[str, Any], visit: Visit, path: str) -> Any:  # noqa: ANN401
         prefix = f"{path}." if path else ""

@@ -2,7 +2,7 @@
 
 On purpose apart from the finder by which calls are erased (`numbers`): no pattern and no idea of
 how numbers are written. A text is decoded, whatever is no digit is dropped, and what is left has
-these digits or not. So it finds more than is the number; a person judges what.
+these digits or not. So it finds more than is the number; a person decides what.
 """
 
 import hmac

@@ -301,12 +301,12 @@ class _Load:
             for day, newest_at in newest.items()
             if newest_at and (at := batch.fetched_at[day]) and at < newest_at
         }
-        judged = [
+        weighed = [
             day for day in batch.days if day not in newest or newest[day] != batch.fetched_at[day]
         ]
         refused = {
             balance.day: RefusedDay(balance.day, reason)
-            for balance in self._merger.weigh_days(judged)
+            for balance in self._merger.weigh_days(weighed)
             if (reason := find_refusal(self._account.name, balance, self._guard)) is not None
         }
         return refused | outdated

@@ -139,7 +139,7 @@ class InboxProcessor:
         wanted, not_needed = self._leave_to_source(calls)
         self.processed.not_needed += len(not_needed)
         for words, reason in not_needed:
-            verdicts += self._judge(words, reason)
+            verdicts += self._decide(words, reason)
         write_hints(self._session, self.account_id, self._hinted_at)
         self._settle(verdicts)
         self._wanted = wanted
@@ -157,12 +157,12 @@ class InboxProcessor:
 
     def settle_part(self, batch: BatchAtCommit) -> None:
         """Settle what is loaded, in the transaction that loads it."""
-        settled = [one for day in batch.batch.days for one in self._judge_day(day)]
+        settled = [one for day in batch.batch.days for one in self._decide_day(day)]
         write_verdicts(batch.session, self.account_id, settled, batch.started_at)
 
     def note_loaded(self, day: LoadedDay) -> None:
         """Count a day that is loaded; it is not taken any more."""
-        self._count(self._judge_day(day.day))
+        self._count(self._decide_day(day.day))
         del self._wanted[day.day]
         self.processed.days.append(day)
 
@@ -216,13 +216,13 @@ class InboxProcessor:
         try:
             call = self._teller.read_call(row)
         except UnusablePayloadError as error:
-            return self._judge_unusable(row, str(error))
+            return self._decide_unusable(row, str(error))
         if call.called_at > datetime.now(UTC) + _FUTURE:
             reason = f"the call's time lies in the future: {call.called_at:%Y-%m-%d %H:%M:%S} UTC"
             return _build_verdict(call, "rejected", reason)
         return call
 
-    def _judge(self, words: _Words, reason: str | None = None) -> list[Verdict]:
+    def _decide(self, words: _Words, reason: str | None = None) -> list[Verdict]:
         """Return the verdicts on those that wait; `reason`: why the last word is not used."""
         return [
             _build_verdict(one, "processed", reason if one is words[0] else SUPERSEDED)
@@ -230,11 +230,11 @@ class InboxProcessor:
             if one.row_id in self._waiting
         ]
 
-    def _judge_day(self, day: date) -> list[Verdict]:
-        return [verdict for words in self._wanted[day] for verdict in self._judge(words)]
+    def _decide_day(self, day: date) -> list[Verdict]:
+        return [verdict for words in self._wanted[day] for verdict in self._decide(words)]
 
-    def _judge_unusable(self, row: Row, reason: str) -> Verdict:
-        """Judge a payload that can be no call: at best it hints at one."""
+    def _decide_unusable(self, row: Row, reason: str) -> Verdict:
+        """Decide on a payload that can be no call: at best it hints at one."""
         fields = self._webhook.fields
         try:
             hint = read_hint(read_document(row.format, row.body), fields)
@@ -271,16 +271,16 @@ class InboxProcessor:
         wanted: dict[date, list[_Words]] = {}
         loaded = read_newest_fetches(self._session, self.account_id, by_day) if by_day else {}
         for day, of_day in by_day.items():
-            judge = self._find_judge(day, loaded)
+            find_reason = self._find_rule(day, loaded)
             for words in of_day:
-                reason = judge(words[0])
+                reason = find_reason(words[0])
                 if reason is None:
                     wanted.setdefault(day, []).append(words)
                 else:
                     not_needed.append((words, reason))
         return wanted, not_needed
 
-    def _find_judge(
+    def _find_rule(
         self, day: date, loaded: Mapping[date, datetime | None]
     ) -> Callable[[RawCall], str | None]:
         """Return what says why a call of the day is left to the source, or None.

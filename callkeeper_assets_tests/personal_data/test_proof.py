@@ -196,7 +196,7 @@ def test_a_number_in_a_name_or_under_a_name_that_stands_twice_is_gone(office: Of
 
 
 @pytest.mark.parametrize("is_dry", [True, False], ids=["dry", "real"])
-def test_similar_digits_are_told_by_place_for_a_person_to_judge(
+def test_similar_digits_are_reported_by_place_for_a_person_to_decide(
     office: Office, is_dry: bool
 ) -> None:
     office.load_answer(
@@ -221,7 +221,7 @@ def test_similar_digits_are_told_by_place_for_a_person_to_judge(
 
 
 def test_ids_moments_and_managers_are_not_similar(office: Office) -> None:
-    """Not one false alarm: who is called to judge too often looks no more."""
+    """Not one false alarm: who is called too often looks no more."""
     chance = int("161234567")
     office.load_answer(
         [

@@ -1,4 +1,4 @@
-"""Which runs are dead: told on Dagster's real instance, with real processes that are killed."""
+"""Which runs are dead: tried on Dagster's real instance, with real processes that are killed."""
 
 import os
 import subprocess
