@@ -143,9 +143,9 @@ def _count(number: int) -> str:
 def _remedy(source: Source, mode: Mode, day: date) -> str:
     period = f"{source.name} --from {day} --to {day}"
     match mode:
-        case "look":
+        case "dry_run":
             return f"This was a dry run. To heal: callkeeper reconcile {period}"
-        case "note":
+        case "log":
             return (
                 f"Healing is off (reconciliation.heal in {source.file}). To load the day anew: "
                 f"callkeeper load {period}"
@@ -189,8 +189,8 @@ NAME: Final = "reconciliation"
 _TREND_DAYS: Final = 90
 _MODES: Final[dict[Mode, str]] = {
     "heal": "what differs was loaded anew",
-    "note": "off (reconciliation.heal): nothing but the log was written",
-    "look": "dry run: nothing was changed",
+    "log": "off (reconciliation.heal): nothing but the log was written",
+    "dry_run": "dry run: nothing was changed",
 }
 
 
@@ -268,8 +268,8 @@ class _Step:
     @property
     def mode(self) -> Mode:
         if self.config.dry_run:
-            return "look"
-        return "heal" if self.source.reconciliation.heal else "note"
+            return "dry_run"
+        return "heal" if self.source.reconciliation.heal else "log"
 
     @property
     def guard(self) -> Guard | None:

@@ -11,8 +11,8 @@ from callkeeper_assets.postgres import connect
 from callkeeper_assets.warehouse.records import LoadedDay
 
 Kind = Literal["missing_in_warehouse", "missing_in_source", "differs"]
-# heal: load what differs and log it; note: log it; look: change nothing.
-Mode = Literal["heal", "note", "look"]
+# heal: load what differs and log it; log: only log it; dry_run: change nothing.
+Mode = Literal["heal", "log", "dry_run"]
 
 CALL_ID: Final = "call_id"
 # The numbers of a call that are compared, beside whether the call is there at all.

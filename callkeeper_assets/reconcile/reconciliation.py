@@ -214,7 +214,7 @@ class _Reconciliation:
             remaining = compare(batch.duck, self.settled_before).discrepancies
         marked = mark_healed(batch.duck, found.discrepancies, remaining)
         days = [day for day in batch.batch.days if day not in batch.refused]
-        if self.mode != "look" and days:
+        if self.mode != "dry_run" and days:
             log = DiscrepancyLog(batch.session, batch.account_id, self.run_id)
             log.write(days, marked, found_at=batch.started_at, healed_at=datetime.now(UTC))
             marked = log.read(days)
@@ -269,7 +269,7 @@ def reconcile_days(
     reconciliation = _Reconciliation(run_id, mode, settled_before)
     compared: dict[date, ComparedDay] = {}
     with Loader(url) as loader:
-        if mode == "note":
+        if mode == "log":
             find_account(loader.session, account)  # the log's rows refer to its row
         for result in loader.load(
             account,
