@@ -195,9 +195,9 @@ def explain_rest(document: Mapping[str, Any]) -> str:
 
 
 def _say_place(place: "Mapping[str, Any] | Place") -> str:
-    told = place if isinstance(place, Mapping) else asdict(place)
-    calls = ", ".join(str(one) for one in told["calls"])
-    return f"{told['place']}: {told['count']}{f' (call {calls})' if calls else ''}"
+    found = place if isinstance(place, Mapping) else asdict(place)
+    calls = ", ".join(str(one) for one in found["calls"])
+    return f"{found['place']}: {found['count']}{f' (call {calls})' if calls else ''}"
 
 
 def _describe(document: Mapping[str, Any]) -> dict[str, Any]:

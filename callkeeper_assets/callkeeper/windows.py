@@ -154,8 +154,8 @@ def is_of_other_time(raw: msgspec.Raw, window: Window) -> bool:
         times = _decode_times(raw)
     except msgspec.DecodeError:
         return False
-    told = (times.callTime, times.date, times.date_timestamp)
-    if not any(each and not str(each).startswith(_NO_TIME) for each in told):
+    sent = (times.callTime, times.date, times.date_timestamp)
+    if not any(each and not str(each).startswith(_NO_TIME) for each in sent):
         return True
     ordered = (_read_time(times.order_date), _read_time(times.cbOrderDate))
     return any(window.start <= each <= window.end for each in ordered)

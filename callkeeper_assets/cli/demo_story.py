@@ -315,7 +315,7 @@ def send_webhooks(account: Account, day: date) -> Sent:
 
 
 @dataclass(frozen=True)
-class DemoWishes:
+class DemoOptions:
     """What was asked for; the addresses are None unless everything is to stay and be served."""
 
     days: int
@@ -331,7 +331,7 @@ def _demo_home() -> Iterator[None]:
         yield
 
 
-def tell_demo(wishes: DemoWishes) -> None:
+def run_demo(options: DemoOptions) -> None:
     """Run the demo.
 
     Raises:
@@ -340,15 +340,15 @@ def tell_demo(wishes: DemoWishes) -> None:
         KeyboardInterrupt: The serving was stopped.
     """
     with _demo_home():
-        period = choose_period(wishes.days)
-        with run_demo_simulator(wishes.calls_per_day, period) as simulator:
+        period = choose_period(options.days)
+        with run_demo_simulator(options.calls_per_day, period) as simulator:
             _load(simulator, period)
-            _show_end(wishes)
-            if wishes.address:
+            _show_end(options)
+            if options.address:
                 # New calls come in from now on, as they would.
                 simulator.clock.set(None)
                 lines = list_source_lines()
-                address, receiver, url = wishes.address, wishes.receiver, database_url()
+                address, receiver, url = options.address, options.receiver, database_url()
                 if receiver:
                     _send_live(simulator, receiver)
                 print_text("Starting Dagster; this takes some seconds.")
@@ -439,7 +439,7 @@ def _stop_if_failed(outcomes: Sequence[Outcome]) -> None:
         raise SystemExit(FAILED)
 
 
-def _show_end(wishes: DemoWishes) -> None:
+def _show_end(options: DemoOptions) -> None:
     _say_step(8, "What is loaded now")
     print_text()
     print_loaded()
@@ -453,7 +453,7 @@ def _show_end(wishes: DemoWishes) -> None:
             ("Sources", str(home() / "defs")),
         )
     )
-    if wishes.address is None:
+    if options.address is None:
         print_text("The database has stopped with the demo. To look at all of it in Dagster's UI")
         print_text("and in your own BI tool, until Ctrl-C:  .venv/bin/callkeeper demo --serve")
         print_text("With your own account:  README.md, then .venv/bin/callkeeper dev")

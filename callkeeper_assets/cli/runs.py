@@ -23,7 +23,7 @@ def load(
     ] = False,
 ) -> None:
     """Load chosen days. A day that is loaded already is replaced if it changed."""
-    from callkeeper_assets.cli.loading import register_keys, run_and_tell  # noqa: PLC0415
+    from callkeeper_assets.cli.loading import register_keys, run_and_report  # noqa: PLC0415
     from callkeeper_assets.cli.selection import (  # noqa: PLC0415
         check_period,
         choose_good_sources,
@@ -39,7 +39,7 @@ def load(
     if force:
         arguments.append("--force")
     tasks = [Task(each.name, tuple(arguments)) for each in sources]
-    if not run_and_tell(tasks, as_json=as_json):
+    if not run_and_report(tasks, as_json=as_json):
         raise typer.Exit(FAILED)
 
 
@@ -53,7 +53,7 @@ def refresh(
     ] = False,
 ) -> None:
     """Read recent days again, and older ones that hold calls which are not final."""
-    from callkeeper_assets.cli.loading import register_keys, run_and_tell  # noqa: PLC0415
+    from callkeeper_assets.cli.loading import register_keys, run_and_report  # noqa: PLC0415
     from callkeeper_assets.cli.selection import (  # noqa: PLC0415
         choose_good_sources,
         choose_sources,
@@ -77,7 +77,7 @@ def refresh(
                 tasks.append(Task(each.name, ("--refresh",)))
             except MissingSecretError as error:
                 refused.append(Outcome(each.name, errors=[str(error)]))
-    if not run_and_tell(tasks, as_json=as_json, refused=refused):
+    if not run_and_report(tasks, as_json=as_json, refused=refused):
         raise typer.Exit(FAILED)
 
 
@@ -232,7 +232,7 @@ def report(
     ] = False,
 ) -> None:
     """Build a custom report from raw calls that are there; CallKeeper is asked nothing."""
-    from callkeeper_assets.cli.loading import run_and_tell  # noqa: PLC0415
+    from callkeeper_assets.cli.loading import run_and_report  # noqa: PLC0415
     from callkeeper_assets.cli.report_preview import show_preview  # noqa: PLC0415
     from callkeeper_assets.cli.selection import (  # noqa: PLC0415
         check_report_period,
@@ -248,7 +248,7 @@ def report(
         is_done = show_preview(chosen, wanted, first, last, as_json=as_json)
     else:
         arguments = ("--report", name, "--from", first.isoformat(), "--to", last.isoformat())
-        is_done = run_and_tell([Task(chosen.name, arguments)], as_json=as_json)
+        is_done = run_and_report([Task(chosen.name, arguments)], as_json=as_json)
     if not is_done:
         raise typer.Exit(FAILED)
 
@@ -268,7 +268,7 @@ def rebuild(
     with the days that are left.
     """
     from callkeeper_assets.cli.console import print_note, say_count  # noqa: PLC0415
-    from callkeeper_assets.cli.loading import run_and_tell  # noqa: PLC0415
+    from callkeeper_assets.cli.loading import run_and_report  # noqa: PLC0415
     from callkeeper_assets.cli.selection import (  # noqa: PLC0415
         choose_good_sources,
         choose_sources,
@@ -279,7 +279,7 @@ def rebuild(
     from callkeeper_assets.warehouse.queries import outdated_days  # noqa: PLC0415
 
     chosen, broken = (choose_good_sources(source), []) if source else choose_sources([])
-    is_done = run_and_tell(
+    is_done = run_and_report(
         [Task(each.name, ("--rebuild",)) for each in chosen],
         as_json=as_json,
         refused=[Outcome(each.name, errors=[describe_broken(each)]) for each in broken],

@@ -131,14 +131,14 @@ def demo(
 ) -> None:
     """Show everything on simulated data: needs no account, touches no data of yours."""
     from callkeeper_assets.cli.console import print_note  # noqa: PLC0415
-    from callkeeper_assets.cli.demo_story import DemoWishes, tell_demo  # noqa: PLC0415
+    from callkeeper_assets.cli.demo_story import DemoOptions, run_demo  # noqa: PLC0415
 
     address = receiver = None
     if serve:
         address = _choose_address(port, _DEFAULT_PORT, "--port")
         receiver = _choose_address(webhook_port, _DEFAULT_WEBHOOK_PORT, "--webhook-port")
     try:
-        tell_demo(DemoWishes(days, calls_per_day, address, receiver))
+        run_demo(DemoOptions(days, calls_per_day, address, receiver))
     except KeyboardInterrupt:
         if address is None:
             raise

@@ -317,7 +317,7 @@ class Forgetter:
         if not found.is_empty:
             problems += delete_leftovers(connection, {FACTS, *search.rows})
         left = self._search(connection, targets, number)
-        problems += _tell_left(left)
+        problems += _describe_left(left)
         self.say("Searching again, for the last nine digits in any form.")
         places, similar = left.verify(connection, self.store, targets, number)
         is_noted = note_verified(connection, request.request_id, places)
@@ -344,15 +344,15 @@ class Forgetter:
         by_name = {one.source: one for one in found.sources}
         for name, hits in search.hits.items():
             erasure = Erasure(self.url, connection, self.store, hits.target, request)
-            told = {**vars(by_name[name]), "rows": dict(found.rows)}
+            summary = {**vars(by_name[name]), "rows": dict(found.rows)}
             if by_name[name].is_empty and not erasure.has_open() and not hits.unfinished:
                 # That nothing was found is noted as well: somebody asked.
                 if hits.target.account_id is not None:
-                    erasure.begin(hits, told)
+                    erasure.begin(hits, summary)
                     erasure.finish()
                 continue
             self.say(f"Erasing in {name}.")
-            calls = erasure.begin(hits, told)
+            calls = erasure.begin(hits, summary)
             failed = erasure.erase(calls, hits)
             if not failed:
                 erasure.finish()
@@ -415,7 +415,7 @@ def _explain_spool() -> str:
     )
 
 
-def _tell_left(search: Search) -> list[str]:
+def _describe_left(search: Search) -> list[str]:
     """Say where the number still stands, but as a manager's."""
     problems = []
     for name, hits in search.hits.items():

@@ -275,8 +275,8 @@ class Reloader:
         found = self.connection.execute(_BY_WEBHOOKS, values).fetchall()
         if not found:
             return
-        told = {**values, "calls": [call_id for (call_id,) in found]}
-        self.connection.execute(_AGAIN, told)
+        parameters = {**values, "calls": [call_id for (call_id,) in found]}
+        self.connection.execute(_AGAIN, parameters)
         run = InboxRun(loader, [self.source], self.store, self.run_id)
         run.process()
         outcome.problems += [str(error) for error in run.failures.values()]

@@ -16,7 +16,7 @@ from callkeeper_assets.calls.store import Day
 from callkeeper_assets.postgres import connect
 from callkeeper_assets.postgres.locks import REPORTS_LOCK, lock_transaction
 from callkeeper_assets.reports.definition import Report, StructureError
-from callkeeper_assets.reports.log import Books
+from callkeeper_assets.reports.log import ReportLog
 from callkeeper_assets.reports.merge import (
     JSON_TARGET,
     REJECTS_TARGET,
@@ -250,12 +250,12 @@ class _Load:
     """The database's side of one load, over one connection."""
 
     def __init__(
-        self, connection: Connection, account_id: int, builder: Builder, books: Books, run_id: str
+        self, connection: Connection, account_id: int, builder: Builder, log: ReportLog, run_id: str
     ) -> None:
         self._connection = connection
         self._account_id = account_id
         self._builder = builder
-        self._books = books
+        self._log = log
         self._run_id = run_id
         (schema,) = connection.execute("SELECT current_schema()").fetchone() or ("public",)
         self._mergers = {
@@ -271,10 +271,10 @@ class _Load:
             for table, stage in batch.stages.items():
                 self._merge_table(batch, table, stage, counts)
             self._merge_rejects(batch)
-            self._books.write_days({part: batch.calls[part] for part in batch.parts}, read_at)
-            self._books.write_fields()
-            self._books.write_log(counts, self._run_id, read_at)
-            self._books.write_refusals(batch.refused, self._run_id, read_at)
+            self._log.write_days({part: batch.calls[part] for part in batch.parts}, read_at)
+            self._log.write_fields()
+            self._log.write_log(counts, self._run_id, read_at)
+            self._log.write_refusals(batch.refused, self._run_id, read_at)
         outcomes: list[Outcome] = [*batch.describe(counts), *batch.refused]
         return sorted(outcomes, key=lambda one: (one.day or date.min, one.report))
 
@@ -364,13 +364,13 @@ def load_reports(
         connection = stack.enter_context(connect(url, autocommit=True))
         stack.enter_context(_explained())
         good, refused = _prepare(url, connection, account, reports)
-        books = Books(connection, account_id, good)
-        books.write_refusals(refused, run_id, first_read_at, day=first_day.day)
+        log = ReportLog(connection, account_id, good)
+        log.write_refusals(refused, run_id, first_read_at, day=first_day.day)
         yield from refused
         if not good:
             return
-        builder = Builder(good, configured, books.find_new_fields)
-        load = _Load(connection, account_id, builder, books, run_id)
+        builder = Builder(good, configured, log.find_new_fields)
+        load = _Load(connection, account_id, builder, log, run_id)
         passing: CallFilter | None = None
         if any(report.filters for report in good):
             passing = stack.enter_context(open_filter(account.time_zone, good))

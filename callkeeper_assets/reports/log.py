@@ -44,7 +44,7 @@ _MOST_LETTERS_OF_FIELD: Final = 400
 Part = tuple[str, date]
 
 
-class Books:
+class ReportLog:
     """The books of one source's reports, for one load."""
 
     def __init__(

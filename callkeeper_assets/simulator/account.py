@@ -42,9 +42,9 @@ from callkeeper_assets.simulator.truth import (
     ChangedField,
     DayChanges,
     Truth,
+    build_truth,
     draw_value,
     list_changes,
-    tell_truth,
 )
 from callkeeper_assets.simulator.unified_rendering import render_unified_call
 from callkeeper_assets.simulator.webhook_settings import (
@@ -194,16 +194,16 @@ class UnifiedList:
         callbacks = account.see_day(day)
         others = [call for call in self._draw_others(day) if call.called_ts <= now]
         calls = sorted([*callbacks, *others], key=lambda call: (call.called_ts, call.call_id))
-        told: dict[int, list[Delivery]] = {}
+        sent: dict[int, list[Delivery]] = {}
         for delivery in log.list():
-            told.setdefault(delivery.call_id, []).append(delivery)
+            sent.setdefault(delivery.call_id, []).append(delivery)
         end = day_bounds(day, account.zone)[1]
         is_settled = end <= now and all(call.settles_ts <= now for call in callbacks)
         self._days[day] = found = _Day(
             basis=basis if is_settled else (*basis, now),
             times=[call.called_ts for call in calls],
             pieces=[
-                self._render(call, told.get(call.call_id, ()) if call.service != "import" else ())
+                self._render(call, sent.get(call.call_id, ()) if call.service != "import" else ())
                 for call in calls
             ],
         )
@@ -386,7 +386,7 @@ class Account:
                 calls += self.unified.list_others(start, end)
         share = self.answers.unusable
         calls = [call for call in calls if not is_spoiled(call.call_id, share)]
-        return tell_truth(calls, has_calls=has_calls, api=api)
+        return build_truth(calls, has_calls=has_calls, api=api)
 
     def change(
         self,

@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 from callkeeper_assets.simulator.generation import Call, count_minutes, is_final_status
 from callkeeper_assets.simulator.scenery import COUNTRY_NAMES, classify, reason2_of, reason_of
-from callkeeper_assets.simulator.unified_rendering import tell_universal_id
+from callkeeper_assets.simulator.unified_rendering import build_universal_id
 
 Scalar = int | str | bool | dt.datetime | None
 
@@ -29,7 +29,7 @@ SUMMED: Final = (
 
 
 # What the unified API has no field for; `utm_type` is found from the other marks.
-_UNTOLD: Final = (
+_NOT_IN_UNIFIED_API: Final = (
     *("status_reason", "status2_reason", "manager_extension", "district"),
     *("duration_sec", "duration_min", "first_utm_type", "first_utm_source", "first_utm_medium"),
     *("first_utm_campaign", "first_utm_content", "first_utm_term"),
@@ -139,7 +139,7 @@ def _give_id(call: Call) -> int:
         case "calltracking":
             return 4_000_000_000_000_000 + call.call_id
         case _:
-            return _hash(tell_universal_id(call))
+            return _hash(build_universal_id(call))
 
 
 def _hash(universal_id: str) -> int:
@@ -153,7 +153,9 @@ def describe_unified_call(call: Call) -> dict[str, Scalar]:
     country, is_callback = call.place.country, call.service == "callback"
     return {
         **describe_call(call),
-        **dict.fromkeys(_UNTOLD if is_callback else (*_UNTOLD, *_ONLY_OF_CALLBACKS)),
+        **dict.fromkeys(
+            _NOT_IN_UNIFIED_API if is_callback else (*_NOT_IN_UNIFIED_API, *_ONLY_OF_CALLBACKS)
+        ),
         "call_id": _give_id(call),
         "manager_phone": call.manager_phone.removeprefix("+"),
         "client_phone": call.client_phone.removeprefix("+"),
@@ -166,14 +168,14 @@ def describe_unified_call(call: Call) -> dict[str, Scalar]:
     }
 
 
-def tell_truth(calls: Sequence[Call], *, has_calls: bool, api: ApiName = "callkeeper") -> Truth:
+def build_truth(calls: Sequence[Call], *, has_calls: bool, api: ApiName = "callkeeper") -> Truth:
     """Count and sums of calls, and the calls themselves if wanted."""
     if api == "ckct":
-        told = [describe_unified_call(call) for call in calls]
+        sent = [describe_unified_call(call) for call in calls]
         sums = {
-            name: sum(int(str(one[name] or 0)) for one in told) for name in ("call_id", *SUMMED)
+            name: sum(int(str(one[name] or 0)) for one in sent) for name in ("call_id", *SUMMED)
         }
-        return Truth(len(calls), sums, told if has_calls else [], api)
+        return Truth(len(calls), sums, sent if has_calls else [], api)
     sums = {
         "call_id": sum(call.call_id for call in calls),
         "duration_sec": sum(call.duration_sec for call in calls),

@@ -133,7 +133,7 @@ def _quote_list(texts: Sequence[str]) -> str:
     return json.dumps(texts, ensure_ascii=False) if texts else "[]"
 
 
-def tell_universal_id(call: Call) -> str:
+def build_universal_id(call: Call) -> str:
     """The id that is one over all services."""
     return str(_UNIVERSAL[call.service] + call.call_id)
 
@@ -164,7 +164,7 @@ def render_unified_call(
     visited = "visitSite" if call.style & 1 else "siteVisit"
     country = COUNTRY_NAMES[call.place.country] if call.place.country else ""
     return (
-        f'"universalId":"{tell_universal_id(call)}"'
+        f'"universalId":"{build_universal_id(call)}"'
         f',"serviceType":"{call.service}","clientNumber":"{client}","managerNumber":"{manager}"'
         f',"callerIdToManager":"{client}","callerIdToClient":"{manager}"'
         f',"statusFirst":{call.status_code},"statusSecond":{call.status2_code}'

@@ -27,7 +27,7 @@ _AHEAD_SEC: Final = 6 * 3600
 _BACK_SEC: Final = 2 * 86400
 
 
-class CallBook(Protocol):
+class CallRecords(Protocol):
     """What is known here of an account.
 
     `revision` is another number after each change of a call.
@@ -43,10 +43,10 @@ class CallBook(Protocol):
 class LiveWebhooks:
     """The webhooks of calls that begin or settle after this was made."""
 
-    def __init__(self, book: CallBook, seed: str) -> None:
-        self._book = book
+    def __init__(self, account: CallRecords, seed: str) -> None:
+        self._account = account
         self._seed = seed
-        self._since = self._seen = book.clock.now()
+        self._since = self._seen = account.clock.now()
         self._taken: set[tuple[int, str]] = set()
         self._planned: deque[Webhook] = deque()
         self._planned_until = 0
@@ -54,7 +54,7 @@ class LiveWebhooks:
 
     def take_due(self, settings: WebhookSettings) -> list[Webhook]:
         """What has become due since the last time, in its order."""
-        now, basis = self._book.clock.now(), (settings, self._book.revision)
+        now, basis = self._account.clock.now(), (settings, self._account.revision)
         if now < self._seen:
             # What happens again is told again.
             self._since = self._seen = now
@@ -72,7 +72,7 @@ class LiveWebhooks:
 
     def _plan(self, now: int, settings: WebhookSettings) -> None:
         self._planned_until = now + _AHEAD_SEC
-        calls = self._book.list_calls(self._seen - _BACK_SEC, self._planned_until + 1)
+        calls = self._account.list_calls(self._seen - _BACK_SEC, self._planned_until + 1)
         planned = plan_webhooks(
             [
                 (call, list_events(call))
@@ -118,7 +118,7 @@ class Ticker:
             self._act()
 
 
-class SendingAccount(CallBook, Protocol):
+class SendingAccount(CallRecords, Protocol):
     """What is known here of an account."""
 
     settings: AccountSettings

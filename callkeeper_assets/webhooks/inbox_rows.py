@@ -247,7 +247,7 @@ def _read(found: pa.Table) -> list[Row]:
 _CAN_CHANGE, _UNKNOWN, _FINAL = range(3)
 _RANKS: Final[Mapping[str | None, int]] = {OVER: _FINAL, PROCESSING: _CAN_CHANGE}
 
-TOLD_BY_SOURCE: Final = "the source's own record of this call is there"
+KNOWN_FROM_SOURCE: Final = "the source's own record of this call is there"
 TOO_LATE: Final = "the source did not show this call within the grace period"
 
 
@@ -278,12 +278,12 @@ def leave_to_source(
         stay_from: calls before it could have been in it; None if all could have.
     """
     if call.call_id in answered:
-        return TOLD_BY_SOURCE
+        return KNOWN_FROM_SOURCE
     return TOO_LATE if stay_from is not None and call.called_at < stay_from else None
 
 
 @dataclass(frozen=True)
-class Teller:
+class PayloadReader:
     """Reads what payloads of one source tell, without the persons that were forgotten.
 
     The receiver takes these out of what it stores; here is what came before it knew.
@@ -299,7 +299,7 @@ class Teller:
     scopes: Mapping[int, Scope]
 
     @classmethod
-    def open(cls, session: Session, account_id: int, fields: Mapping[str, str]) -> "Teller":
+    def open(cls, session: Session, account_id: int, fields: Mapping[str, str]) -> "PayloadReader":
         """Read which calls of a source were forgotten."""
         return cls(session, account_id, fields, read_forgotten_of(session, account_id))
 
@@ -334,7 +334,7 @@ class Teller:
 _EARLIEST: Final = timedelta(hours=1)
 
 
-def add_told_calls(url: str, source: Source, day: Day) -> Day:
+def add_webhook_calls(url: str, source: Source, day: Day) -> Day:
     """Return a day, as it was fetched, with the calls that only webhooks have told of.
 
     Args:
@@ -355,19 +355,19 @@ def add_told_calls(url: str, source: Source, day: Day) -> Day:
     # all that ever came after it. What comes even later has the next refresh read the day again.
     came = (start - _EARLIEST, end + source.webhook.grace)
     known = set(day.call_ids)
-    told = [
+    added_calls = [
         call
         for call in _read_last_words(url, source, *came)
         if start <= call.called_at < end and leave_to_source(call, known, stay_from) is None
     ]
-    if not told:
+    if not added_calls:
         return day
     import pyarrow as pa  # noqa: PLC0415 -- most sources take no webhooks
 
     added = build_table(
-        [call.call_id for call in told],
-        [int(call.called_at.timestamp()) for call in told],
-        [call.payload for call in told],
+        [call.call_id for call in added_calls],
+        [int(call.called_at.timestamp()) for call in added_calls],
+        [call.payload for call in added_calls],
     )
     tables = [day.calls.select(added.column_names), added]
     both = pa.concat_tables(tables, promote_options="permissive")
@@ -387,7 +387,7 @@ def read_days_of_reports(
             unreadable[day] = problem
             continue
         try:
-            yield add_told_calls(url, source, store.read(source.name, day))
+            yield add_webhook_calls(url, source, store.read(source.name, day))
         except MissingDayError:
             unreadable[day] = ""
         except UnreadableDayError as error:
@@ -403,9 +403,9 @@ def _read_last_words(
         account_id = find_account_id(session, source.account)
         if account_id is None:
             return
-        teller = Teller.open(session, account_id, source.webhook.fields)
+        reader = PayloadReader.open(session, account_id, source.webhook.fields)
         for row in read_received(session, account_id, since, until):
             with suppress(UnusablePayloadError):
-                calls.append(teller.read_call(row))
+                calls.append(reader.read_call(row))
     for words in group_by_call(calls):
         yield words[0]

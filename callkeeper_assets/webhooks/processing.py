@@ -23,8 +23,8 @@ from callkeeper_assets.warehouse.loader import BatchAtCommit, Loader, Part
 from callkeeper_assets.warehouse.records import BadDataError, LoadedDay, UnavailableError
 from callkeeper_assets.warehouse.session import Session
 from callkeeper_assets.webhooks.inbox_rows import (
+    PayloadReader,
     Row,
-    Teller,
     Verdict,
     group_by_call,
     leave_to_source,
@@ -53,7 +53,7 @@ _NEVER: Final = datetime.min.replace(tzinfo=UTC)
 
 SUPERSEDED: Final = "another webhook says more of this call"
 TOO_EARLY: Final = "the call is older than the source's start_date"
-NOT_TOLD_BY_SOURCE: Final = (
+UNKNOWN_TO_SOURCE: Final = (
     "it is call tracking's and names no call; the statistics API does not tell of such calls, "
     "`api: ckct` would"
 )
@@ -110,7 +110,7 @@ class InboxProcessor:
         self.account_id = find_account(self._session, self._account).account_id
         self.processed = Processed()
         self._wanted: dict[date, list[_Words]] = {}
-        self._teller = Teller(self._session, self.account_id, self._webhook.fields, {})
+        self._reader = PayloadReader(self._session, self.account_id, self._webhook.fields, {})
         # Rows that wait, of what was taken last.
         self._waiting: set[int] = set()
         self._hinted_at: dict[date, datetime] = {}
@@ -130,8 +130,8 @@ class InboxProcessor:
         if not waiting:
             return False
         self._waiting = {row.id for row in waiting}
-        self._teller = Teller.open(self._session, self.account_id, self._webhook.fields)
-        self._teller.erase_bodies(waiting)
+        self._reader = PayloadReader.open(self._session, self.account_id, self._webhook.fields)
+        self._reader.erase_bodies(waiting)
         first = min(row.received_at for row in waiting)
         self.processed.oldest = min(first, self.processed.oldest or first)
         self._hinted_at = {}
@@ -214,7 +214,7 @@ class InboxProcessor:
 
     def _read(self, row: Row) -> "RawCall | Verdict":
         try:
-            call = self._teller.read_call(row)
+            call = self._reader.read_call(row)
         except UnusablePayloadError as error:
             return self._decide_unusable(row, str(error))
         if call.called_at > datetime.now(UTC) + _FUTURE:
@@ -245,7 +245,7 @@ class InboxProcessor:
                 reason += _NOR_A_HINT
             return Verdict(row.id, row.came_at, "rejected", reason, row.call_id, row.event)
         if not self.source.takes_hints:
-            reason = NOT_TOLD_BY_SOURCE
+            reason = UNKNOWN_TO_SOURCE
             return Verdict(row.id, row.came_at, "rejected", reason, row.call_id, row.event)
         self._note_hint(row, hint)
         return Verdict(row.id, row.came_at, "hint", None, row.call_id, row.event)

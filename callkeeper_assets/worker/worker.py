@@ -329,15 +329,15 @@ def _wait_for_key(instance: dg.DagsterInstance, url: str, source: Source) -> Non
 
     Dagster would wait as well, but at the cost of a whole core and without a word.
     """
-    is_told = False
+    is_reported = False
     while True:
         free_ended_runs(instance, url, name_pool(source))
         pool = instance.event_log_storage.get_concurrency_info(name_pool(source))
         if len(pool.claimed_slots) < max(pool.slot_count, 1):
             return
-        if not is_told:
+        if not is_reported:
             _say(Waiting(source=source.name, run_id=pool.claimed_slots[0].run_id))
-            is_told = True
+            is_reported = True
         time.sleep(_BETWEEN_LOOKS_SEC)
         mark_dead_runs(instance, url)
 

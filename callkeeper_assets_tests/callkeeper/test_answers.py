@@ -153,7 +153,7 @@ def test_paid_till_may_be_missing_its_offset_or_its_value_but_not_be_nonsense() 
     assert "paid_till 'never', which is no time" in nonsense.came_back
 
 
-def test_the_accounts_failure_is_told_by_its_reason() -> None:
+def test_the_accounts_failure_is_reported_by_its_reason() -> None:
     problem = read_user_info(b'[{"status":"fail","reason":"Unauthorized host!"}]', MOSCOW)
     assert isinstance(problem, AnswerProblem)
     assert problem.error is AbortError

@@ -319,7 +319,7 @@ def _one_page(rows: list[dict[str, object]]) -> Callable[[Asked], Answer]:
     return lambda asked: end if read_path(asked)[0] else json_answer(rows)
 
 
-def test_a_derived_time_outside_what_was_asked_for_is_told_and_not_dropped(
+def test_a_derived_time_outside_what_was_asked_for_is_reported_and_not_dropped(
     connect_to: ConnectTo,
 ) -> None:
     """The source counts the call to this day by a time that it does not tell."""

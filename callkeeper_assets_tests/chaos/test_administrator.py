@@ -26,7 +26,7 @@ from callkeeper_assets_tests.e2e.clients import (
     FIRST,
     LAST,
     NATIONAL,
-    TOLD_CALL,
+    WEBHOOK_CALL,
     build_payloads,
     configure,
     plant,
@@ -139,8 +139,10 @@ def _reconcile(world: World) -> None:
 def _webhooks(world: World) -> None:
     send(world.installation, build_payloads(world.ids)[:2], away=False)
     world.run("inbox", _SOURCE, "--process")
-    told = world.owner.query("SELECT origin FROM callkeeper_calls WHERE call_id = %s", TOLD_CALL)
-    assert told == [("webhook",)]
+    reported = world.owner.query(
+        "SELECT origin FROM callkeeper_calls WHERE call_id = %s", WEBHOOK_CALL
+    )
+    assert reported == [("webhook",)]
 
 
 def _refresh(world: World) -> None:

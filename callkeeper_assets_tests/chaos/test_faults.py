@@ -186,7 +186,7 @@ def _hurt_and_mend(
         assert [_differs(installation, accounts[name]) for name in failed] == [""] * len(failed)
 
 
-def test_every_fault_side_by_side_ends_right_or_is_told_and_mended(
+def test_every_fault_side_by_side_ends_right_or_is_reported_and_mended(
     installation: Installation, simulator: RunningSimulator, sources: list[str]
 ) -> None:
     cases = {**_PASSING, **_AVOIDED, **_LASTING}
@@ -197,7 +197,7 @@ def test_every_fault_side_by_side_ends_right_or_is_told_and_mended(
 
 @pytest.mark.chaos
 @pytest.mark.timeout(900)
-def test_faults_that_last_are_told_after_all_patience(
+def test_faults_that_last_are_reported_after_all_patience(
     installation: Installation, simulator: RunningSimulator, sources: list[str]
 ) -> None:
     accounts = {name: _open(installation, simulator, name, case) for name, case in _PATIENT.items()}

@@ -117,7 +117,7 @@ def test_a_reconciliation_killed_between_two_transactions_keeps_the_first(round_
 
 
 @pytest.mark.chaos
-def test_a_reconciliation_killed_when_all_is_healed_and_dagster_is_not_told(
+def test_a_reconciliation_killed_when_all_is_healed_and_dagster_does_not_know(
     round_: Round,
 ) -> None:
     installation = round_.installation

@@ -98,7 +98,7 @@ def test_a_load_killed_between_two_transactions_keeps_the_first(round_: Round) -
 
 
 @pytest.mark.chaos
-def test_a_load_killed_when_all_is_loaded_and_dagster_is_not_told(round_: Round) -> None:
+def test_a_load_killed_when_all_is_loaded_and_dagster_does_not_know(round_: Round) -> None:
     installation = round_.installation
     row = f"SELECT 1 FROM callkeeper_days WHERE day = '{LAST}' FOR UPDATE"
     with hold(installation, row) as held:

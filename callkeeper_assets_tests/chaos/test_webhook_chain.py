@@ -136,8 +136,8 @@ def _check_tables(
         for call in account.truth(day, day, ZONE.key).calls
     }
     expected = {
-        call_id: truth[call_id] if "Call is over" in told else (False, None, "in_progress")
-        for call_id, told in events.items()
+        call_id: truth[call_id] if "Call is over" in reported else (False, None, "in_progress")
+        for call_id, reported in events.items()
     }
     found = {call_id: tuple(values) for call_id, *values in installation.query(_CALLS)}
     assert found == expected

@@ -141,10 +141,10 @@ def world(installation: Installation) -> Iterator[World]:
         for report in ("plain", "talks", "unfit"):
             assert installation.run("report", SOURCE, report, *period).code == 0
         old = {"+79995550101", "+79995550102", "+79995550103", "+79995550104"}
-        told, late, unread, spooled = sorted(old)
+        reported, late, unread, spooled = sorted(old)
         long_ago = datetime.now(UTC) - timedelta(days=_KEEP_DAYS + 2)
         # Came while its day was young; came today; cannot be read; was left by a dead receiver.
-        _receive(installation, _webhook(900_001, long_ago, told), long_ago)
+        _receive(installation, _webhook(900_001, long_ago, reported), long_ago)
         _receive(installation, _webhook(900_002, long_ago, late), datetime.now(UTC))
         _receive(installation, f'{{"phone2": "{unread}", '.encode(), long_ago)
         now = datetime.now(UTC)

@@ -49,8 +49,8 @@ def test_call_tracking_names_no_call_and_no_zone(account: Account, receiver: Rec
         for day in (DAY, DAY + dt.timedelta(days=1))
     )
     calls = account.unified.list_others(int(start.timestamp()), int(end.timestamp()))
-    told = {(body["client_number"], body["time_start"]) for body in bodies}
-    assert told == {
+    reported = {(body["client_number"], body["time_start"]) for body in bodies}
+    assert reported == {
         (
             call.client_phone,
             f"{dt.datetime.fromtimestamp(call.called_ts, ZoneInfo(_ZONE)):%Y-%m-%d %H:%M:%S}",

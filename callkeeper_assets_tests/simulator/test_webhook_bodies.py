@@ -44,18 +44,18 @@ def _served(asker: Asker) -> dict[int, dict[str, Any]]:
     return {int(call["id"]): call for call in asker.calls(f"{DAY}", f"{DAY}T23:59:59")}
 
 
-def test_the_end_of_a_call_is_told_as_the_api_tells_it_but_for_its_talk(
+def test_the_end_of_a_call_is_reported_as_the_api_tells_it_but_for_its_talk(
     account: Account, receiver: Receiver, asker: Asker
 ) -> None:
     over = _bodies_of(_send(account, receiver), _OVER)
     served = _served(asker)
     assert len(over) == len(served) > 40
     for call_id, call in served.items():
-        told = dict(over[call_id])
-        assert told.pop("hook_event") == _OVER
-        assert told.pop("uip", "absent") == call.get("ip", "absent")
+        reported = dict(over[call_id])
+        assert reported.pop("hook_event") == _OVER
+        assert reported.pop("uip", "absent") == call.get("ip", "absent")
         talk = call.pop("duration2_sec")
-        assert told == call, talk
+        assert reported == call, talk
 
 
 def test_at_its_start_a_call_goes_on_and_has_no_durations_yet(
@@ -65,13 +65,13 @@ def test_at_its_start_a_call_goes_on_and_has_no_durations_yet(
     served = _served(asker)
     assert set(started) == set(served)
     spelt = set()
-    for call_id, told in started.items():
-        assert (int(told["status_code"]), int(told["status2_code"])) == (1, 0)
-        assert told["record_url"] == ""
-        assert "duration2_sec" not in told
+    for call_id, reported in started.items():
+        assert (int(reported["status_code"]), int(reported["status2_code"])) == (1, 0)
+        assert reported["record_url"] == ""
+        assert "duration2_sec" not in reported
         for name in _UNKNOWN:
-            spelt.add(repr(told.get(name, "absent")))
-        kept = {name: value for name, value in told.items() if name not in _DIFFERENT}
+            spelt.add(repr(reported.get(name, "absent")))
+        kept = {name: value for name, value in reported.items() if name not in _DIFFERENT}
         call = served[call_id]
         assert kept == {name: value for name, value in call.items() if name not in _DIFFERENT}
     assert spelt == {"None", "''", "' '", "'absent'"}
@@ -136,15 +136,15 @@ def test_a_query_and_a_form_have_the_values_of_the_json(
     nested_as: str,
     name: str,
 ) -> None:
-    told = _send(account, receiver)
+    reported = _send(account, receiver)
     receiver.received.clear()
     account.set_webhooks(**switches, nested_as=nested_as)
     account.send_webhooks(DAY)
     pairs = [each.pairs for each in receiver.received]
     by_id = {(each["id"], each["hook_event"]): each for each in pairs}
-    assert len(by_id) == len(pairs) == len(told)
+    assert len(by_id) == len(pairs) == len(reported)
     visits = 0
-    for body in told:
+    for body in reported:
         pair = by_id[str(body["id"]), body["hook_event"]]
         plain = {key: value for key, value in body.items() if not isinstance(value, dict)}
         assert {key: pair.get(key) for key in plain} == {
@@ -161,7 +161,7 @@ def test_a_query_and_a_form_have_the_values_of_the_json(
 
 
 def test_a_form_can_hold_nested_values_as_json(account: Account, receiver: Receiver) -> None:
-    told = {
+    reported = {
         (str(each["id"]), each["hook_event"]): each
         for each in _visited(_send(account, receiver), "visit_info")
     }
@@ -169,7 +169,7 @@ def test_a_form_can_hold_nested_values_as_json(account: Account, receiver: Recei
     account.set_webhooks(content="form", nested_as="json")
     account.send_webhooks(DAY)
     pairs = {(each.pairs["id"], each.pairs["hook_event"]): each.pairs for each in receiver.received}
-    for key, body in told.items():
+    for key, body in reported.items():
         assert json.loads(pairs[key]["visit_info"]) == body["visit_info"]
 
 

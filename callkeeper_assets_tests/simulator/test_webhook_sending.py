@@ -29,7 +29,7 @@ def account(sim: RunningSimulator, receiver: Receiver) -> Account:
     return account
 
 
-def _told(receiver: Receiver) -> list[tuple[int, str]]:
+def _reported(receiver: Receiver) -> list[tuple[int, str]]:
     """Call and event of each webhook, as they came."""
     return [(int(each.json["id"]), each.json["hook_event"]) for each in receiver.received]
 
@@ -45,17 +45,17 @@ def _day_ids(account: Account) -> list[int]:
     return [int(str(call["call_id"])) for call in account.truth(DAY, DAY).calls]
 
 
-def test_each_call_of_a_day_has_its_start_told_and_then_its_end(
+def test_each_call_of_a_day_has_its_start_sent_and_then_its_end(
     account: Account, receiver: Receiver
 ) -> None:
     done = account.send_webhooks(DAY)
     ids = _day_ids(account)
-    told = _told(receiver)
-    assert Counter(told) == Counter(
+    reported = _reported(receiver)
+    assert Counter(reported) == Counter(
         (call_id, event) for call_id in ids for event in (_STARTED, _OVER)
     )
     for call_id in ids:
-        assert [event for each, event in told if each == call_id] == [_STARTED, _OVER]
+        assert [event for each, event in reported if each == call_id] == [_STARTED, _OVER]
     assert {(each.outcome, each.status, each.method) for each in done} == {
         ("answered", 200, "POST")
     }
@@ -84,10 +84,10 @@ def test_a_call_that_is_not_final_has_no_end_to_tell(account: Account, receiver:
     (held,) = {change.call_id for change in account.hold(DAY)}
     account.set_webhooks(wrong_order=1.0)
     account.send_webhooks(DAY, call_ids=[held])
-    assert _told(receiver) == [(held, _STARTED)]
+    assert _reported(receiver) == [(held, _STARTED)]
     account.finalise(DAY)
     account.send_webhooks(DAY, call_ids=[held])
-    assert _told(receiver)[1:] == [(held, _OVER), (held, _STARTED)]
+    assert _reported(receiver)[1:] == [(held, _OVER), (held, _STARTED)]
 
 
 def test_lost_webhooks_are_recorded_and_never_arrive(account: Account, receiver: Receiver) -> None:
@@ -96,7 +96,7 @@ def test_lost_webhooks_are_recorded_and_never_arrive(account: Account, receiver:
     lost = [each for each in done if each.outcome == "lost"]
     assert 0.15 * len(done) < len(lost) < 0.45 * len(done)
     assert {(each.status, each.problem, each.answer_sec) for each in lost} == {(None, None, None)}
-    assert Counter(_told(receiver)) == Counter(
+    assert Counter(_reported(receiver)) == Counter(
         (each.call_id, each.event) for each in done if each.outcome == "answered"
     )
     assert account.list_deliveries() == sorted(done, key=lambda each: each.number)
@@ -130,7 +130,7 @@ def test_wrong_order_tells_the_end_first(account: Account, receiver: Receiver) -
     account.set_webhooks(wrong_order=0.5)
     account.send_webhooks(DAY)
     orders: dict[int, list[str]] = defaultdict(list)
-    for call_id, event in _told(receiver):
+    for call_id, event in _reported(receiver):
         orders[call_id].append(event)
     counts = Counter(tuple(events) for events in orders.values())
     assert set(counts) == {(_STARTED, _OVER), (_OVER, _STARTED)}
@@ -244,7 +244,7 @@ def test_a_failed_webhook_is_recorded_and_not_sent_again(
     assert (first.outcome, first.status, first.problem) == (outcome, status, problem)
     assert not first.is_accepted
     assert (second.outcome, second.status) == ("answered", 200)
-    assert _told(receiver) == [(first.call_id, _STARTED), (first.call_id, _OVER)]
+    assert _reported(receiver) == [(first.call_id, _STARTED), (first.call_id, _OVER)]
 
 
 def test_a_failed_webhook_is_tried_again_if_the_settings_say_so(
