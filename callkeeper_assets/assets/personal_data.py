@@ -21,7 +21,7 @@ from callkeeper_assets.config.source import Source
 from callkeeper_assets.dagster_ext.dead_runs import SOURCE_TAG
 
 if TYPE_CHECKING:
-    from callkeeper_assets.personal_data.verifying import Place
+    from callkeeper_assets.personal_data.verifying import FoundPlace
 
 FORGET: Final = "forget"
 EXPORT: Final = "export"
@@ -194,7 +194,7 @@ def explain_rest(document: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _say_place(place: "Mapping[str, Any] | Place") -> str:
+def _say_place(place: "Mapping[str, Any] | FoundPlace") -> str:
     found = place if isinstance(place, Mapping) else asdict(place)
     calls = ", ".join(str(one) for one in found["calls"])
     return f"{found['place']}: {found['count']}{f' (call {calls})' if calls else ''}"

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, Literal
 from callkeeper_assets.reconcile.discrepancies import ComparedDay
 
 if TYPE_CHECKING:
-    from callkeeper_assets.retention.source import Retained
+    from callkeeper_assets.retention.source import RetentionResult
 
 Phase = Literal["fetched", "loaded", "compared", "deleted"]
 Listener = Callable[[Phase, int, int], None]
 DayListener = Callable[[ComparedDay], None]
-RetentionListener = Callable[["Retained"], None]
+RetentionListener = Callable[["RetentionResult"], None]
 Words = Callable[[str], None]
 ResultListener = Callable[[dict[str, Any]], None]
 
@@ -52,7 +52,7 @@ def listen_to_retention(listener: RetentionListener) -> None:
     _retention_listeners.append(listener)
 
 
-def report_retained(retained: "Retained") -> None:
+def report_retained(retained: "RetentionResult") -> None:
     """Report what a retention deleted, or would."""
     for listener in _retention_listeners:
         listener(retained)

@@ -28,7 +28,7 @@ from callkeeper_assets.postgres.locks import held_source_lock
 from callkeeper_assets.warehouse.records import Deleted
 
 if TYPE_CHECKING:
-    from callkeeper_assets.retention.source import Retained
+    from callkeeper_assets.retention.source import RetentionResult
 
 NAME: Final = "retention"
 EVENT_LOG: Final = "Dagster's event log"
@@ -124,7 +124,7 @@ def _build_job(source: Source) -> dg.Definitions:
 
 
 def _clear_event_log(
-    instance: dg.DagsterInstance, source: Source, retained: "Retained", *, dry_run: bool
+    instance: dg.DagsterInstance, source: Source, retained: "RetentionResult", *, dry_run: bool
 ) -> None:
     """Delete what Dagster keeps of the days that went: counts, samples of discrepancies."""
     storage = instance.event_log_storage
@@ -136,7 +136,7 @@ def _clear_event_log(
         )
 
 
-def _describe(retained: "Retained", *, dry_run: bool) -> Mapping[str, Any]:
+def _describe(retained: "RetentionResult", *, dry_run: bool) -> Mapping[str, Any]:
     total = sum(retained.places.values(), Deleted())
     verb = "would be deleted" if dry_run else "deleted"
     rows = "".join(

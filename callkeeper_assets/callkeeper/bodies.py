@@ -14,9 +14,9 @@ import msgspec
 from callkeeper_assets.callkeeper.keys import OF_NO_DAY, KeyedCalls, UnusableRecord
 from callkeeper_assets.callkeeper.records import (
     AbortError,
-    BadDataError,
     CallKeeperError,
     RetryLaterError,
+    UnusableAnswerError,
 )
 from callkeeper_assets.privacy.redaction import excerpt
 
@@ -198,7 +198,7 @@ def is_empty_period(reason: str) -> bool:
 
 def unusable(came_back: str, remedy: str = _REPORT_CHANGE) -> AnswerProblem:
     """Return the problem of an answer that can be read, but not used."""
-    return AnswerProblem(BadDataError, f"HTTP 200 with {came_back}", remedy)
+    return AnswerProblem(UnusableAnswerError, f"HTTP 200 with {came_back}", remedy)
 
 
 def check_usable(calls: KeyedCalls) -> AnswerProblem | None:

@@ -26,7 +26,12 @@ from callkeeper_assets.callkeeper.names import (
     Role,
     list_addresses,
 )
-from callkeeper_assets.callkeeper.records import AbortError, BadDataError, CallKeeperError, UserInfo
+from callkeeper_assets.callkeeper.records import (
+    AbortError,
+    CallKeeperError,
+    UnusableAnswerError,
+    UserInfo,
+)
 from callkeeper_assets.callkeeper.session import RequestContext, RetryPolicy, SourceSession
 from callkeeper_assets.callkeeper.statistics_api import StatisticsApi
 from callkeeper_assets.callkeeper.unified_api import UnifiedApi
@@ -230,7 +235,9 @@ class _Reading:
             if sizes.cap is None or len(calls) < sizes.cap:
                 return calls
             came_back = f"{len(calls)} calls, where {sizes.cap} are the most that an answer has"
-            raise WindowFailedError(window, AnswerProblem(BadDataError, came_back, _CUT_MINUTE))
+            raise WindowFailedError(
+                window, AnswerProblem(UnusableAnswerError, came_back, _CUT_MINUTE)
+            )
         with sizes.checking:
             # Who waited here may know by now.
             if sizes.believes(len(calls)):

@@ -23,5 +23,5 @@ class RetryLaterError(CallKeeperError):
     """Transient: the source did not answer properly in time, retries included. Ask again later."""
 
 
-class BadDataError(CallKeeperError):
+class UnusableAnswerError(CallKeeperError):
     """The source answered with something that cannot be used: a human has to look at it."""

@@ -18,7 +18,7 @@ import msgspec
 
 from callkeeper_assets.callkeeper.bodies import AnswerProblem
 from callkeeper_assets.callkeeper.keys import KeyedCalls, read_local_date
-from callkeeper_assets.callkeeper.records import BadDataError
+from callkeeper_assets.callkeeper.records import UnusableAnswerError
 from callkeeper_assets.calls.store import LocalTimes
 from callkeeper_assets.local_time import day_start
 
@@ -189,12 +189,12 @@ def problem_of_strays(
     shift = _describe_shift(window, epochs, zone)
     if shift:
         return AnswerProblem(
-            BadDataError,
+            UnusableAnswerError,
             f"{came_back}, as if the bounds were read {shift} and not in UTC",
             f"As many hours of each day would be missing. {_REMEDY}",
         )
     remedy = f"The source does not heed the dates that it is asked for. {_REMEDY}"
-    return AnswerProblem(BadDataError, came_back, remedy)
+    return AnswerProblem(UnusableAnswerError, came_back, remedy)
 
 
 def _describe_shift(window: Window, epochs: Collection[int], zone: ZoneInfo) -> str:

@@ -33,12 +33,12 @@ from callkeeper_assets.cli.serving import (
     serve,
 )
 from callkeeper_assets.cli.summary import Reconciled, print_reconciled, print_summary
-from callkeeper_assets.cli.workers import Outcome, Task
+from callkeeper_assets.cli.workers import SourceOutcome, Task
 from callkeeper_assets.config.loading import load_sources
 from callkeeper_assets.home import home, project_root, raw_url
 from callkeeper_assets.postgres.sql_files import read_sql_of
 from callkeeper_assets.postgres.url import connect, database_url, describe
-from callkeeper_assets.simulator.account import Account
+from callkeeper_assets.simulator.account import SimulatedAccount
 from callkeeper_assets.simulator.server import RunningSimulator, run_simulator
 from callkeeper_assets.simulator.settings import AccountSettings
 from callkeeper_assets.warehouse.tables import TABLES
@@ -212,7 +212,7 @@ def begin_afresh() -> bool:
     return was_there
 
 
-def touch_calls(account: Account, last: date) -> Touched:
+def touch_calls(account: SimulatedAccount, last: date) -> Touched:
     """Change, add and remove a few calls of yesterday and the day before."""
     changed = added = removed = 0
     for back in _DAYS_BACK:
@@ -264,7 +264,7 @@ class Sent:
     repeats: int
 
 
-def set_webhook_url(account: Account, source: DemoSource, receiver: WebAddress) -> None:
+def set_webhook_url(account: SimulatedAccount, source: DemoSource, receiver: WebAddress) -> None:
     """Tell an account where its webhooks go, as its owner does in CallKeeper's cabinet."""
     token = os.environ[source.token_variable]
     account.set_webhooks(url=f"{receiver.url}/webhooks/{source.name}/{token}")
@@ -294,7 +294,7 @@ def run_receiver(address: WebAddress) -> Iterator[None]:
         stop_children([process], _GRACE_SEC)
 
 
-def send_webhooks(account: Account, day: date) -> Sent:
+def send_webhooks(account: SimulatedAccount, day: date) -> Sent:
     """Let new calls of a day come, and send their webhooks: some twice, some in the wrong order.
 
     Raises:
@@ -433,7 +433,7 @@ def _run(*arguments: str) -> None:
     _stop_if_failed(outcomes)
 
 
-def _stop_if_failed(outcomes: Sequence[Outcome]) -> None:
+def _stop_if_failed(outcomes: Sequence[SourceOutcome]) -> None:
     if any(outcome.errors for outcome in outcomes):
         print_error("The demo stops here: a run failed, which should not happen. Report it.")
         raise SystemExit(FAILED)

@@ -15,8 +15,8 @@ from callkeeper_assets.cli.console import (
     print_note,
     say_count,
 )
-from callkeeper_assets.cli.summary import Place, build_document, print_place, print_summary
-from callkeeper_assets.cli.workers import InterruptedRunError, Outcome, Task, run_tasks
+from callkeeper_assets.cli.summary import Destination, build_document, print_place, print_summary
+from callkeeper_assets.cli.workers import InterruptedRunError, SourceOutcome, Task, run_tasks
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.home import raw_url
 from callkeeper_assets.postgres.sql_files import read_sql_of
@@ -198,7 +198,7 @@ def register_keys(sources: Sequence[Source]) -> None:
         register_secret(source.read_api_key())
 
 
-def run_and_show(tasks: Sequence[Task]) -> list[Outcome]:
+def run_and_show(tasks: Sequence[Task]) -> list[SourceOutcome]:
     """Run the tasks and show their progress.
 
     Raises:
@@ -215,7 +215,7 @@ def run_and_show(tasks: Sequence[Task]) -> list[Outcome]:
 
 
 def run_and_report(
-    tasks: Sequence[Task], *, as_json: bool, refused: Sequence[Outcome] = ()
+    tasks: Sequence[Task], *, as_json: bool, refused: Sequence[SourceOutcome] = ()
 ) -> bool:
     """Run the tasks, show their progress, print what they did.
 
@@ -236,7 +236,7 @@ def run_and_report(
             print_error(error)
     outcomes = [*run_and_show(tasks), *refused]
     calls = count_calls(outcomes)
-    place = Place(database=describe(database_url()), raw=raw_url())
+    place = Destination(database=describe(database_url()), raw=raw_url())
     if as_json:
         print_json(build_document(outcomes, calls, place))
     else:
@@ -245,7 +245,7 @@ def run_and_report(
     return not any(outcome.errors for outcome in outcomes)
 
 
-def count_calls(outcomes: Sequence[Outcome]) -> dict[str, int]:
+def count_calls(outcomes: Sequence[SourceOutcome]) -> dict[str, int]:
     """Return how many calls each source sent for the days of its runs, before filters.
 
     A source whose runs have no days is left out.

@@ -16,7 +16,7 @@ from callkeeper_assets.config.loading import load_sources
 from callkeeper_assets.personal_data.requests import check_number
 
 if TYPE_CHECKING:
-    from callkeeper_assets.cli.workers import Outcome
+    from callkeeper_assets.cli.workers import SourceOutcome
 
 FROM_INPUT: Final = "-"
 # In place of a source's name: a client is looked for in all of them.
@@ -59,7 +59,7 @@ def check_all_sources() -> None:
         )
 
 
-def run_for_client(job: str, request_id: str, number: str, *arguments: str) -> "Outcome":
+def run_for_client(job: str, request_id: str, number: str, *arguments: str) -> "SourceOutcome":
     """Run a client's job in a process of its own, which gets the number by its standard input.
 
     Raises:

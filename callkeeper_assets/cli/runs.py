@@ -59,7 +59,7 @@ def refresh(
         choose_sources,
         describe_broken,
     )
-    from callkeeper_assets.cli.workers import Outcome, Task  # noqa: PLC0415
+    from callkeeper_assets.cli.workers import SourceOutcome, Task  # noqa: PLC0415
     from callkeeper_assets.config.errors import MissingSecretError  # noqa: PLC0415
 
     tasks, refused = [], []
@@ -70,13 +70,13 @@ def refresh(
     else:
         # Nobody named the one that cannot be refreshed: the others are, and it is told.
         sources, broken = choose_sources([])
-        refused = [Outcome(each.name, errors=[describe_broken(each)]) for each in broken]
+        refused = [SourceOutcome(each.name, errors=[describe_broken(each)]) for each in broken]
         for each in sources:
             try:
                 register_keys([each])
                 tasks.append(Task(each.name, ("--refresh",)))
             except MissingSecretError as error:
-                refused.append(Outcome(each.name, errors=[str(error)]))
+                refused.append(SourceOutcome(each.name, errors=[str(error)]))
     if not run_and_report(tasks, as_json=as_json, refused=refused):
         raise typer.Exit(FAILED)
 
@@ -141,7 +141,7 @@ def reconcile(
 
 
 if TYPE_CHECKING:
-    from callkeeper_assets.cli.workers import Outcome
+    from callkeeper_assets.cli.workers import SourceOutcome
 
 
 def retain(
@@ -171,7 +171,7 @@ def retain(
         raise typer.Exit(FAILED)
 
 
-def _build_document(outcome: "Outcome", *, dry_run: bool) -> dict[str, Any]:
+def _build_document(outcome: "SourceOutcome", *, dry_run: bool) -> dict[str, Any]:
     """Build what `--json` prints; keys stay as they are between versions."""
     retained = outcome.retained
     return {
@@ -190,7 +190,7 @@ def _build_document(outcome: "Outcome", *, dry_run: bool) -> dict[str, Any]:
     }
 
 
-def _print_retained(outcome: "Outcome", *, dry_run: bool) -> None:
+def _print_retained(outcome: "SourceOutcome", *, dry_run: bool) -> None:
     from rich import filesize  # noqa: PLC0415
 
     from callkeeper_assets.cli.console import build_table, print_table, print_text  # noqa: PLC0415
@@ -274,7 +274,7 @@ def rebuild(
         choose_sources,
         describe_broken,
     )
-    from callkeeper_assets.cli.workers import Outcome, Task  # noqa: PLC0415
+    from callkeeper_assets.cli.workers import SourceOutcome, Task  # noqa: PLC0415
     from callkeeper_assets.postgres.url import database_url  # noqa: PLC0415
     from callkeeper_assets.warehouse.queries import outdated_days  # noqa: PLC0415
 
@@ -282,7 +282,7 @@ def rebuild(
     is_done = run_and_report(
         [Task(each.name, ("--rebuild",)) for each in chosen],
         as_json=as_json,
-        refused=[Outcome(each.name, errors=[describe_broken(each)]) for each in broken],
+        refused=[SourceOutcome(each.name, errors=[describe_broken(each)]) for each in broken],
     )
     for each in chosen if is_done else ():
         left = outdated_days(database_url(), each.name)

@@ -13,13 +13,13 @@ from callkeeper_assets.cli.console import (
     print_text,
     say_count,
 )
-from callkeeper_assets.cli.workers import Outcome
+from callkeeper_assets.cli.workers import SourceOutcome
 from callkeeper_assets.reconcile.discrepancies import Discrepancy
 from callkeeper_assets.worker.messages import TableTotal
 
 
 @dataclass(frozen=True)
-class Place:
+class Destination:
     """Where what was loaded lies.
 
     Attributes:
@@ -31,7 +31,7 @@ class Place:
     raw: str
 
 
-def total_tables(outcome: Outcome) -> list[TableTotal]:
+def total_tables(outcome: SourceOutcome) -> list[TableTotal]:
     """Return what all runs of a source did to each table, in the order of the first run."""
     totals: dict[str, TableTotal] = {}
     for run in outcome.runs:
@@ -46,7 +46,7 @@ def total_tables(outcome: Outcome) -> list[TableTotal]:
     return list(totals.values())
 
 
-def document_tables(outcome: Outcome) -> dict[str, dict[str, int]]:
+def document_tables(outcome: SourceOutcome) -> dict[str, dict[str, int]]:
     """Return the totals as `--json` prints them."""
     return {
         total.table: {"added": total.added, "updated": total.updated, "deleted": total.deleted}
@@ -54,7 +54,7 @@ def document_tables(outcome: Outcome) -> dict[str, dict[str, int]]:
     }
 
 
-def print_summary(outcomes: Sequence[Outcome], calls: Mapping[str, int]) -> None:
+def print_summary(outcomes: Sequence[SourceOutcome], calls: Mapping[str, int]) -> None:
     """Print the table.
 
     Args:
@@ -71,7 +71,7 @@ def print_summary(outcomes: Sequence[Outcome], calls: Mapping[str, int]) -> None
     print_table(table)
 
 
-def print_place(place: Place) -> None:
+def print_place(place: Destination) -> None:
     """Print where to look."""
     print_text(f"Tables:    {place.database}")
     print_text(f"Raw calls: {place.raw}")
@@ -79,7 +79,7 @@ def print_place(place: Place) -> None:
 
 
 def build_document(
-    outcomes: Sequence[Outcome], calls: Mapping[str, int], place: Place
+    outcomes: Sequence[SourceOutcome], calls: Mapping[str, int], place: Destination
 ) -> dict[str, Any]:
     """Build what `--json` prints; keys stay as they are between versions."""
     return {
@@ -110,7 +110,7 @@ def build_document(
     }
 
 
-def _head(outcome: Outcome, calls: Mapping[str, int]) -> tuple[str, str, str, str]:
+def _head(outcome: SourceOutcome, calls: Mapping[str, int]) -> tuple[str, str, str, str]:
     known = calls.get(outcome.source)
     return (
         outcome.source,
@@ -120,7 +120,7 @@ def _head(outcome: Outcome, calls: Mapping[str, int]) -> tuple[str, str, str, st
     )
 
 
-def _list_rows(outcome: Outcome) -> list[tuple[str, str, str, str]]:
+def _list_rows(outcome: SourceOutcome) -> list[tuple[str, str, str, str]]:
     """Return a row for each table that changed; at least one row in all."""
     tables = total_tables(outcome)
     changed = [table for table in tables if table.added or table.updated or table.deleted]
@@ -154,7 +154,7 @@ class Reconciled:
         file: the source's `defs.yaml`.
     """
 
-    outcome: Outcome
+    outcome: SourceOutcome
     is_dry_run: bool
     heals: bool
     left_alone: int

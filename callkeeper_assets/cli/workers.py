@@ -53,7 +53,7 @@ class Task:
 
 
 @dataclass
-class Outcome:
+class SourceOutcome:
     """What came of a task; `days` is None if it failed before it knew them."""
 
     source: str
@@ -77,7 +77,7 @@ class _Worker:
     """One process and the threads that read what it says."""
 
     def __init__(self, task: Task, heard: "_Heard") -> None:
-        self.outcome = Outcome(task.source)
+        self.outcome = SourceOutcome(task.source)
         self.started = time.monotonic()
         moment = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
         self.log = home() / "logs" / "commands" / f"{moment}-{task.source}-{os.getpid()}.log"
@@ -147,7 +147,7 @@ def run_tasks(
     tasks: Sequence[Task],
     watch: Callable[[Message], None],
     meanwhile: Callable[[], object] = lambda: None,
-) -> list[Outcome]:
+) -> list[SourceOutcome]:
     """Run a worker for each task and return what came of each, in the order of the tasks.
 
     Args:
@@ -193,7 +193,7 @@ def _finish(worker: _Worker, watch: Callable[[Message], None]) -> None:
         watch(Failed(source=worker.outcome.source, error=error))
 
 
-def _note(outcome: Outcome, message: Message) -> None:
+def _note(outcome: SourceOutcome, message: Message) -> None:
     if isinstance(message, Planned):
         outcome.days = message.days
     elif isinstance(message, Finished):

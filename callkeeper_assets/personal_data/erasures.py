@@ -17,7 +17,7 @@ from psycopg.types.json import Jsonb
 from callkeeper_assets.config.errors import ConfigError
 from callkeeper_assets.home import home
 from callkeeper_assets.personal_data.targets import Connection
-from callkeeper_assets.personal_data.verifying import Place
+from callkeeper_assets.personal_data.verifying import FoundPlace
 from callkeeper_assets.privacy.tails import hash_tail, read_tail
 
 KEY_FILE: Final = "erasures.key"
@@ -129,7 +129,7 @@ def read_hash(connection: Connection, request_id: str) -> str | None:
     return str(rows[0][0]) if rows else None
 
 
-def note_verified(connection: Connection, request_id: str, places: Sequence[Place]) -> bool:
+def note_verified(connection: Connection, request_id: str, places: Sequence[FoundPlace]) -> bool:
     """Note what was found after a request's erasure; return whether the book has the request."""
     left_over = {one.place: one.count for one in places}
     values = {"request_id": request_id, "left_over": Jsonb(left_over)}

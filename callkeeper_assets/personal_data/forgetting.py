@@ -39,7 +39,14 @@ from callkeeper_assets.personal_data.targets import (
     list_targets,
     make_account_of,
 )
-from callkeeper_assets.personal_data.verifying import Found, Place, Search, Verifier, look, sum_up
+from callkeeper_assets.personal_data.verifying import (
+    Found,
+    FoundPlace,
+    Search,
+    Verifier,
+    look,
+    sum_up,
+)
 from callkeeper_assets.postgres import connect
 from callkeeper_assets.postgres.locks import held_source_lock_alone
 from callkeeper_assets.postgres.sql_files import read_sql_of
@@ -247,7 +254,7 @@ class Forgotten:
     found: Found
     request_id: str | None = None
     problems: list[str] = field(default_factory=list)
-    similar: list[Place] = field(default_factory=list)
+    similar: list[FoundPlace] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -362,7 +369,7 @@ class Forgetter:
 
 def verify_request(
     url: str, store: RawStore, sources: Sequence[Source], request_id: str
-) -> list[Place]:
+) -> list[FoundPlace]:
     """Search again for the client of a request, by the hash of the number alone, and note it.
 
     Raises:

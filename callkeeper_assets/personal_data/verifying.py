@@ -70,7 +70,7 @@ class Trace(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Place:
+class FoundPlace:
     """Where the digits were found, for a person to decide.
 
     Attributes:
@@ -98,12 +98,12 @@ def name_row(table: str, row: Mapping[str, Any]) -> tuple[object, ...]:
     return ("row", table, repr(sorted(row.items())))
 
 
-def sum_up(traces: Iterable[Trace]) -> list[Place]:
+def sum_up(traces: Iterable[Trace]) -> list[FoundPlace]:
     """Return the places with how much they hold, in the order of their names."""
     found = list(traces)
     counts = Counter(one.place for one in found)
     return [
-        Place(
+        FoundPlace(
             place,
             count,
             tuple(one.call_id for one in found if one.place == place and one.call_id is not None)[
@@ -371,7 +371,7 @@ class Search:
 
     def verify(
         self, connection: Connection, store: RawStore, targets: Sequence[Target], number: str
-    ) -> tuple[list[Place], list[Place]]:
+    ) -> tuple[list[FoundPlace], list[FoundPlace]]:
         """Search by other means; return all places, and those that this look did not find.
 
         Raises:

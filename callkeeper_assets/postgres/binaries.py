@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from callkeeper_assets.postgres.errors import DatabaseError
-from callkeeper_assets.postgres.server_user import Account, can_enter, run_as
+from callkeeper_assets.postgres.server_user import ServerUser, can_enter, run_as
 
 # MERGE came with 15.
 OLDEST_VERSION: Final = 15
@@ -73,7 +73,7 @@ def _of_wheel() -> Programs:
     return _at(folder / "pginstall" / "bin" / "postgres")
 
 
-def _of_machine(account: Account | None) -> list[Programs]:
+def _of_machine(account: ServerUser | None) -> list[Programs]:
     """List the machine's own that will do and that `account` may run, the newest first."""
     candidates = [path for pattern in _SYSTEM_PATTERNS for path in _SYSTEM_ROOT.glob(pattern)]
     if named := shutil.which("postgres"):
@@ -127,7 +127,7 @@ def _open_to_all(folder: Path) -> None:
             path.chmod(0o755 if executable else 0o644)
 
 
-def find_programs(data: Path, account: Account | None) -> Programs:
+def find_programs(data: Path, account: ServerUser | None) -> Programs:
     """Return the programs for the data folder `data`: its own major version, else the newest.
 
     The wheel's, where they run on this machine and are of that version; else the machine's own.

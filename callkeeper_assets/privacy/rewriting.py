@@ -25,7 +25,7 @@ from callkeeper_assets.privacy.fields import (
 from callkeeper_assets.privacy.numbers import (
     ERASED,
     Address,
-    Place,
+    NumberSpan,
     could_hold_number,
     erase_numbers,
     find_in_view,
@@ -300,7 +300,7 @@ class Protector:
 
     def _hide_numbers(self, text: str, kind: Kind, known: _Known) -> str:
         view = fold(text)
-        hidden: list[tuple[Place, str]] = []
+        hidden: list[tuple[NumberSpan, str]] = []
         for key, number, action in self._list_sought(known, kind):
             hidden += [
                 (one, self._hide(text, one, action, number)) for one in find_in_view(view, key)
@@ -323,7 +323,7 @@ class Protector:
                 if key not in known.clients:
                     yield key, number, self.rule.manager_phones
 
-    def _hide(self, text: str, place: Place, action: PhoneAction, number: str) -> str:
+    def _hide(self, text: str, place: NumberSpan, action: PhoneAction, number: str) -> str:
         if action == "hash":
             return hash_number(number, self.rule.key)
         return mask_number(text[place.start : place.end])
@@ -338,7 +338,7 @@ class Protector:
         )
 
 
-def _is_covered(text: str, places: Iterable[Place]) -> bool:
+def _is_covered(text: str, places: Iterable[NumberSpan]) -> bool:
     """Whether there is nothing but signs beside the places."""
     return not any(one.isalnum() for one in replace_places(text, ((one, "") for one in places)))
 

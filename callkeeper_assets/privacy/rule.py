@@ -19,7 +19,7 @@ from callkeeper_assets.privacy.fields import (
     read_field,
     replace_in_field,
 )
-from callkeeper_assets.privacy.numbers import Place, find_addresses, fold, mask_address
+from callkeeper_assets.privacy.numbers import NumberSpan, find_addresses, fold, mask_address
 
 # In this order: a browser names those that it wants to be taken for as well.
 _BROWSERS: Final = (
@@ -217,7 +217,7 @@ def protect_recording(text: str, action: Action) -> str:
     return f"{parts.scheme}://{host}/***" if parts.scheme and host else "***"
 
 
-def replace_places(text: str, places: Iterable[tuple[Place, str]]) -> str:
+def replace_places(text: str, places: Iterable[tuple[NumberSpan, str]]) -> str:
     """Return a text with something else in each place; of two that overlap, the first counts.
 
     What the second has beyond the first goes as well.

@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 from callkeeper_assets.postgres import connect
 from callkeeper_assets.warehouse.records import LoadedDay
 
-Kind = Literal["missing_in_warehouse", "missing_in_source", "differs"]
+DiscrepancyKind = Literal["missing_in_warehouse", "missing_in_source", "differs"]
 # heal: load what differs and log it; log: only log it; dry_run: change nothing.
 Mode = Literal["heal", "log", "dry_run"]
 
@@ -42,7 +42,7 @@ class Discrepancy:
     day: date
     call_id: int
     parameter: str
-    kind: Kind
+    kind: DiscrepancyKind
     warehouse_value: str | None
     source_value: str | None
     is_healed: bool

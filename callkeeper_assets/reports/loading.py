@@ -27,7 +27,7 @@ from callkeeper_assets.reports.merge import (
     Target,
     build_target,
 )
-from callkeeper_assets.reports.outcomes import BuiltDay, Outcome, RefusedReport
+from callkeeper_assets.reports.outcomes import BuiltDay, RefusedReport, ReportOutcome
 from callkeeper_assets.reports.rows import (
     JSON_TABLE,
     Build,
@@ -102,7 +102,7 @@ _MOST_SAMPLE: Final = 10
 
 
 @dataclass
-class Batch:
+class ReportBatch:
     """What is staged of some days: rows by table, and what is known of each report's day."""
 
     stages: dict[str, Stage]
@@ -177,7 +177,7 @@ class Builder:
         self.plans: dict[str, dict[str, Build]] = {r.name: plan_rows(r) for r in reports}
         self.targets = _plan_targets(reports, configured)
 
-    def build(self, days: Sequence[Day], passing: Mapping[str, frozenset[int]]) -> Batch:
+    def build(self, days: Sequence[Day], passing: Mapping[str, frozenset[int]]) -> ReportBatch:
         """Stage days, in their order.
 
         Args:
@@ -187,7 +187,7 @@ class Builder:
         Raises:
             BadDataError: a call is not JSON.
         """
-        batch = Batch({name: Stage(target) for name, target in self.targets.items()})
+        batch = ReportBatch({name: Stage(target) for name, target in self.targets.items()})
         for raw in sorted(days, key=lambda one: one.day):
             batch.raw_calls[raw.day] = raw.calls.num_rows
             undocumented = self._build_day(batch, raw, passing)
@@ -199,7 +199,9 @@ class Builder:
                     batch.refuse(part, _describe_new_fields(report, raw.day, new))
         return batch
 
-    def _build_day(self, batch: Batch, raw: Day, passing: Mapping[str, frozenset[int]]) -> set[str]:
+    def _build_day(
+        self, batch: ReportBatch, raw: Day, passing: Mapping[str, frozenset[int]]
+    ) -> set[str]:
         """Stage a day's rows; return the fields that the documentation does not name."""
         undocumented: set[str] = set()
         plans = [
@@ -263,7 +265,7 @@ class _Load:
             for number, target in enumerate([*builder.targets.values(), REJECTS_TARGET])
         }
 
-    def merge(self, batch: Batch, read_at: datetime) -> list[Outcome]:
+    def merge(self, batch: ReportBatch, read_at: datetime) -> list[ReportOutcome]:
         """Replace the batch's days, in one transaction."""
         counts: dict[Part, dict[str, RowCounts]] = defaultdict(dict)
         with self._connection.transaction():
@@ -275,11 +277,11 @@ class _Load:
             self._log.write_fields()
             self._log.write_log(counts, self._run_id, read_at)
             self._log.write_refusals(batch.refused, self._run_id, read_at)
-        outcomes: list[Outcome] = [*batch.describe(counts), *batch.refused]
+        outcomes: list[ReportOutcome] = [*batch.describe(counts), *batch.refused]
         return sorted(outcomes, key=lambda one: (one.day or date.min, one.report))
 
     def _merge_table(
-        self, batch: Batch, table: str, stage: Stage, counts: dict[Part, dict[str, RowCounts]]
+        self, batch: ReportBatch, table: str, stage: Stage, counts: dict[Part, dict[str, RowCounts]]
     ) -> None:
         merger = self._mergers[table]
         parts = [part for part in batch.parts if table in self._builder.plans[part[0]]]
@@ -290,7 +292,7 @@ class _Load:
         for part, changed in merger.replace(self._account_id, parts, written).items():
             counts[part][table] = changed
 
-    def _merge_rejects(self, batch: Batch) -> None:
+    def _merge_rejects(self, batch: ReportBatch) -> None:
         stage = Stage(REJECTS_TARGET)
         for (report, day), one in batch.rejects:
             values = (one.table, str(one.position), one.column, one.value, one.reason)
@@ -336,7 +338,7 @@ def load_reports(
     reports: Sequence[Report],
     configured: Sequence[Report],
     run_id: str,
-) -> Iterator[Outcome]:
+) -> Iterator[ReportOutcome]:
     """Build reports for days; yields what came of each report's day once it is committed.
 
     Args:

@@ -42,4 +42,4 @@ class RefusedReport:
     reason: str
 
 
-Outcome = BuiltDay | RefusedReport
+ReportOutcome = BuiltDay | RefusedReport

@@ -32,11 +32,11 @@ SPOOL: Final = "spool, payloads"
 _LEFT_OFF: Final = "What it deleted, if anything, stays deleted; the next retention does the rest"
 
 # Called with how many days are deleted, and of how many.
-Progress = Callable[[int, int], None]
+OnDeleted = Callable[[int, int], None]
 
 
 @dataclass
-class Retained:
+class RetentionResult:
     """What one retention deleted, or would.
 
     Attributes:
@@ -63,9 +63,9 @@ class Retained:
 def _clear_warehouse(
     connection: Connection,
     source: Source,
-    retained: Retained,
+    retained: RetentionResult,
     run_id: str | None,
-    report: Progress,
+    report: OnDeleted,
 ) -> None:
     """Delete, as the run given, or count."""
     account = source.account
@@ -109,8 +109,8 @@ def retain_calls(
     *,
     run_id: str,
     dry_run: bool,
-    report: Progress,
-) -> Retained:
+    report: OnDeleted,
+) -> RetentionResult:
     """Delete what a source with retention does not keep, or count it.
 
     Args:
@@ -130,7 +130,7 @@ def retain_calls(
     """
     first_kept = source.first_kept_day(source.today())
     assert first_kept is not None  # noqa: S101 -- see above
-    retained = Retained(first_kept)
+    retained = RetentionResult(first_kept)
     with connect(url, autocommit=True) as connection, _explained():
         _clear_warehouse(connection, source, retained, run_id if not dry_run else None, report)
     files = store.measure_old(source.name, first_kept)

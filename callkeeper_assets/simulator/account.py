@@ -49,7 +49,7 @@ from callkeeper_assets.simulator.truth import (
 from callkeeper_assets.simulator.unified_rendering import render_unified_call
 from callkeeper_assets.simulator.webhook_settings import (
     EVENTS,
-    Delivery,
+    SentDelivery,
     WebhookEvent,
     WebhookSettings,
 )
@@ -194,7 +194,7 @@ class UnifiedList:
         callbacks = account.see_day(day)
         others = [call for call in self._draw_others(day) if call.called_ts <= now]
         calls = sorted([*callbacks, *others], key=lambda call: (call.called_ts, call.call_id))
-        sent: dict[int, list[Delivery]] = {}
+        sent: dict[int, list[SentDelivery]] = {}
         for delivery in log.list():
             sent.setdefault(delivery.call_id, []).append(delivery)
         end = day_bounds(day, account.zone)[1]
@@ -212,7 +212,7 @@ class UnifiedList:
     def _shares(self) -> tuple[float, float]:
         return self._account.answers.unusable, self._account.answers.without_call_time
 
-    def _render(self, call: Call, deliveries: Sequence[Delivery]) -> bytes:
+    def _render(self, call: Call, deliveries: Sequence[SentDelivery]) -> bytes:
         unusable, without_time = self._shares()
         rendered = render_unified_call(
             call,
@@ -274,7 +274,7 @@ _CACHE_BYTES: Final = 1_700_000_000
 _LONGEST_OPEN: Final = dt.timedelta(days=3)
 
 
-class Account:
+class SimulatedAccount:
     """One simulated account of CallKeeper."""
 
     def __init__(
@@ -480,7 +480,7 @@ class Account:
         new: int = 0,
         events: Collection[WebhookEvent] = EVENTS,
         rate: float | None = None,
-    ) -> list[Delivery]:
+    ) -> list[SentDelivery]:
         """Send the webhooks of calls of the local days from first to last, and wait for it.
 
         Of all calls, of those in `call_ids`, or of `new` ones that are added to the first day; of
@@ -512,7 +512,7 @@ class Account:
             )
         return self.webhooks.send(calls, events, rate)
 
-    def list_deliveries(self, call_ids: Collection[int] = (), after: int = 0) -> list[Delivery]:
+    def list_deliveries(self, call_ids: Collection[int] = (), after: int = 0) -> list[SentDelivery]:
         """The source's record of webhooks, lost ones too: of these calls, or of all."""
         return self.webhooks.log.list(call_ids, after)
 

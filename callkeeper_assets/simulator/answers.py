@@ -10,7 +10,7 @@ from typing import Any, Final
 from urllib.parse import unquote
 
 from callkeeper_assets.simulator import failures
-from callkeeper_assets.simulator.account import Account
+from callkeeper_assets.simulator.account import SimulatedAccount
 from callkeeper_assets.simulator.failures import (
     DATE_NOT_ARRAY,
     TOO_FEW_VALUES,
@@ -150,8 +150,8 @@ def render_failure(failure: failures.Failure, answers: AnswerSettings) -> Answer
 
 
 def check_request(
-    method: str, parameters: Parameters, find_account: Callable[[str], Account | None]
-) -> Account:
+    method: str, parameters: Parameters, find_account: Callable[[str], SimulatedAccount | None]
+) -> SimulatedAccount:
     """The account that a request is for.
 
     Raises:
@@ -202,7 +202,7 @@ def _cut_silently(slices: Slices, answers: AnswerSettings) -> Slices:
 
 
 def _answer_window(
-    account: Account, parameters: Parameters, read: Callable[[Slices], Iterator[bytes]]
+    account: SimulatedAccount, parameters: Parameters, read: Callable[[Slices], Iterator[bytes]]
 ) -> Answer:
     answers = account.answers
     start, end = parse_window(parameters, answers)
@@ -220,7 +220,7 @@ def _read_all(slices: Slices) -> Iterator[bytes]:
     return (day.read(low, high) for day, low, high in slices)
 
 
-def _answer_user_info(account: Account, _: Parameters) -> Answer:
+def _answer_user_info(account: SimulatedAccount, _: Parameters) -> Answer:
     settings = account.settings
     user = {
         "name": settings.name,
@@ -233,7 +233,7 @@ def _answer_user_info(account: Account, _: Parameters) -> Answer:
     return Answer(200, (body,))
 
 
-def _answer_call_info(account: Account, parameters: Parameters) -> Answer:
+def _answer_call_info(account: SimulatedAccount, parameters: Parameters) -> Answer:
     wanted = parameters.get("id_call")
     if wanted is None:
         raise failures.RequestFailedError(failures.key_not_defined("id_call"))
@@ -245,12 +245,12 @@ def _answer_call_info(account: Account, parameters: Parameters) -> Answer:
     return _render_calls([call] if call else [], account.answers)
 
 
-def _answer_calls_info(account: Account, parameters: Parameters) -> Answer:
+def _answer_calls_info(account: SimulatedAccount, parameters: Parameters) -> Answer:
     return _answer_window(account, parameters, _read_all)
 
 
 def _answer_calls_of(
-    account: Account, parameters: Parameters, wanted: frozenset[StatusPair]
+    account: SimulatedAccount, parameters: Parameters, wanted: frozenset[StatusPair]
 ) -> Answer:
     def read(slices: Slices) -> Iterator[bytes]:
         for day, low, high in slices:
@@ -259,11 +259,11 @@ def _answer_calls_of(
     return _answer_window(account, parameters, read)
 
 
-def _answer_calls_completed(account: Account, parameters: Parameters) -> Answer:
+def _answer_calls_completed(account: SimulatedAccount, parameters: Parameters) -> Answer:
     return _answer_calls_of(account, parameters, _FINAL_PAIRS)
 
 
-def _answer_calls_by_status(account: Account, parameters: Parameters) -> Answer:
+def _answer_calls_by_status(account: SimulatedAccount, parameters: Parameters) -> Answer:
     statuses = parameters.get("statuses")
     if statuses is None:
         raise failures.RequestFailedError(failures.key_not_defined("statuses"))
@@ -276,7 +276,7 @@ def _answer_calls_by_status(account: Account, parameters: Parameters) -> Answer:
     return _answer_calls_of(account, parameters, wanted)
 
 
-METHODS: Final[dict[str, Callable[[Account, Parameters], Answer]]] = {
+METHODS: Final[dict[str, Callable[[SimulatedAccount, Parameters], Answer]]] = {
     "getUserInfo": _answer_user_info,
     "getCallInfo": _answer_call_info,
     "getCallsInfo": _answer_calls_info,
@@ -285,7 +285,7 @@ METHODS: Final[dict[str, Callable[[Account, Parameters], Answer]]] = {
 }
 
 
-def answer_method(account: Account, method: str, parameters: Parameters) -> Answer:
+def answer_method(account: SimulatedAccount, method: str, parameters: Parameters) -> Answer:
     """What an account answers to one of `METHODS`, failures included."""
     if account.answers.refusal != "none":
         return render_failure(_REFUSALS[account.answers.refusal], account.answers)
@@ -350,8 +350,8 @@ def find_refusal(path: str, query: str, answers: AnswerSettings) -> tuple[int, d
 
 
 def check_unified_request(
-    query: str, find_account: Callable[[str], Account | None]
-) -> tuple[Account, str, list[str]]:
+    query: str, find_account: Callable[[str], SimulatedAccount | None]
+) -> tuple[SimulatedAccount, str, list[str]]:
     """The account that a request is for, its method as `call/get`, and what the method is given.
 
     Raises:
@@ -371,7 +371,7 @@ def check_unified_request(
     return account, f"call/{method}", rest
 
 
-def answer_unified(account: Account, rest: list[str]) -> Answer:
+def answer_unified(account: SimulatedAccount, rest: list[str]) -> Answer:
     """The page that is asked for."""
     try:
         return _answer_page(account, *rest[:3])
@@ -379,7 +379,7 @@ def answer_unified(account: Account, rest: list[str]) -> Answer:
         return render_unified_failure(str(error))
 
 
-def _answer_page(account: Account, page: str, first: str, last: str) -> Answer:
+def _answer_page(account: SimulatedAccount, page: str, first: str, last: str) -> Answer:
     start, end = _read_bounds(account, first, last)
     if not _EPOCH.fullmatch(page):
         raise UnifiedFailureError(PAST_THE_END)
@@ -412,7 +412,7 @@ def _cut_pieces_silently(pieces: list[bytes], answers: AnswerSettings) -> list[b
     return pieces[:cap] if is_head else pieces[-cap:]
 
 
-def _read_bounds(account: Account, first: str, last: str) -> tuple[int, int]:
+def _read_bounds(account: SimulatedAccount, first: str, last: str) -> tuple[int, int]:
     """First second of the window, and the first one after it."""
     answers = account.answers
     start = _read_bound(account, first, "Start", is_end_of_day=False)
@@ -420,7 +420,7 @@ def _read_bounds(account: Account, first: str, last: str) -> tuple[int, int]:
     return misread(start, end + 1 if answers.date_to == "inclusive" else end, answers)
 
 
-def _read_bound(account: Account, text: str, name: str, *, is_end_of_day: bool) -> int:
+def _read_bound(account: SimulatedAccount, text: str, name: str, *, is_end_of_day: bool) -> int:
     answers = account.answers
     if _EPOCH.fullmatch(text):
         moment = dt.datetime.fromtimestamp(int(text), dt.UTC)

@@ -14,8 +14,8 @@ from callkeeper_assets.simulator.scenery import (
     NOT_FINAL,
     USER_AGENTS,
     VISITLESS_SOURCES,
+    ClientPlace,
     Marks,
-    Place,
     Scenery,
     Site,
     accumulate_shares,
@@ -64,7 +64,7 @@ class Call(NamedTuple):
     connection_type: int
     playback_tick: int | None
     asr_attempts: int | None
-    place: Place
+    place: ClientPlace
     ip: str | None
     site: str
     ga_clientid: str | None

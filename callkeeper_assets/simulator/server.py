@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 
-from callkeeper_assets.simulator.account import Account
+from callkeeper_assets.simulator.account import SimulatedAccount
 from callkeeper_assets.simulator.answers import (
     CUTS,
     FOLDER,
@@ -43,7 +43,7 @@ from callkeeper_assets.simulator.settings import (
 from callkeeper_assets.simulator.truth import ApiName, Change, ChangedField
 from callkeeper_assets.simulator.webhook_settings import (
     EVENTS,
-    Delivery,
+    SentDelivery,
     WebhookEvent,
     WebhookSettings,
     describe_webhooks,
@@ -61,13 +61,13 @@ class Simulator:
         now: dt.datetime | None = None,
     ) -> None:
         self.clock = Clock(now)
-        self.accounts: list[Account] = []
+        self.accounts: list[SimulatedAccount] = []
         for settings in accounts:
             self.add_account(settings, answers)
 
     def add_account(
         self, settings: AccountSettings, answers: AnswerSettings | None = None
-    ) -> Account:
+    ) -> SimulatedAccount:
         """Open an account; without a name it is called `account<n>`.
 
         Raises:
@@ -79,7 +79,7 @@ class Simulator:
             for each in self.accounts
         ):
             raise ValueError(f"the simulator already has an account of this key, or named {name}")
-        account = Account(replace(settings, name=name), answers, self.clock)
+        account = SimulatedAccount(replace(settings, name=name), answers, self.clock)
         self.accounts.append(account)
         return account
 
@@ -88,11 +88,11 @@ class Simulator:
         for account in self.accounts:
             account.webhooks.close()
 
-    def find(self, key: str) -> Account | None:
+    def find(self, key: str) -> SimulatedAccount | None:
         """The account of a key."""
         return next((each for each in self.accounts if each.settings.key == key), None)
 
-    def account(self, name: str) -> Account:
+    def account(self, name: str) -> SimulatedAccount:
         """The account of a name or key.
 
         Raises:
@@ -120,19 +120,19 @@ def _day(request: Request, name: str) -> dt.date:
     return dt.date.fromisoformat(str(request[name]))
 
 
-def _accounts(simulator: Simulator, request: Request) -> list[Account]:
+def _accounts(simulator: Simulator, request: Request) -> list[SimulatedAccount]:
     """The named account, or all."""
     return [simulator.account(request["account"])] if request.get("account") else simulator.accounts
 
 
-def _account(simulator: Simulator, request: Request) -> Account:
+def _account(simulator: Simulator, request: Request) -> SimulatedAccount:
     accounts = _accounts(simulator, request)
     if len(accounts) != 1:
         raise ValueError(f"account is missing: the simulator has {len(accounts)}")
     return accounts[0]
 
 
-def _describe(account: Account) -> dict[str, Any]:
+def _describe(account: SimulatedAccount) -> dict[str, Any]:
     settings = dataclasses.asdict(account.settings)
     del settings["key"]
     return {
@@ -224,7 +224,7 @@ def _post_finalise(simulator: Simulator, request: Request) -> list[Change]:
     return [each for account in _accounts(simulator, request) for each in account.finalise(day)]
 
 
-def _describe_delivery(delivery: Delivery, *, has_payload: bool = False) -> dict[str, Any]:
+def _describe_delivery(delivery: SentDelivery, *, has_payload: bool = False) -> dict[str, Any]:
     """A delivery without its address's path: whoever reads it could send webhooks himself."""
     shown = {each.name: getattr(delivery, each.name) for each in dataclasses.fields(delivery)}
     payload = {"payload": delivery.payload.decode()} if has_payload else {}
@@ -431,7 +431,7 @@ class _Handler(BaseHTTPRequestHandler):
         return self._answer_account(account, method, lambda: answer_unified(account, rest))
 
     def _answer_account(
-        self, account: Account, method: str, make_answer: Callable[[], Answer]
+        self, account: SimulatedAccount, method: str, make_answer: Callable[[], Answer]
     ) -> str:
         """Answer a request of an account, with its faults."""
         with account.count_request(method):
@@ -502,7 +502,7 @@ class RunningSimulator:
         self.base_urls: Mapping[ApiName, str] = {"callkeeper": base_url, "ckct": base_url + FOLDER}
         self.clock = simulator.clock
 
-    def account(self, name: str) -> Account:
+    def account(self, name: str) -> SimulatedAccount:
         """The account of a name or key."""
         return self.simulator.account(name)
 

@@ -12,7 +12,7 @@ from typing import Final
 
 from callkeeper_assets.simulator.generation import Call, Service, count_minutes
 from callkeeper_assets.simulator.scenery import COUNTRY_NAMES, NONE_MARK, Marks
-from callkeeper_assets.simulator.webhook_settings import Delivery
+from callkeeper_assets.simulator.webhook_settings import SentDelivery
 from callkeeper_assets.webhooks.raw_call import HOOK_EVENTS
 
 _CONNECTIONS: Final = ("", "auto", "dtmf", "dtmf", "smartcall", "auto")
@@ -59,7 +59,7 @@ def _moment(ts: int, separator: str = " ") -> str:
     return time.strftime(f"%Y-%m-%d{separator}%H:%M:%S", time.gmtime(ts))
 
 
-def _hooks_json(deliveries: Sequence[Delivery]) -> str:
+def _hooks_json(deliveries: Sequence[SentDelivery]) -> str:
     if not deliveries:
         return _NO_HOOKS
     return json.dumps(
@@ -75,7 +75,7 @@ def _hooks_json(deliveries: Sequence[Delivery]) -> str:
     )
 
 
-def _list_hooks(deliveries: Sequence[Delivery]) -> str:
+def _list_hooks(deliveries: Sequence[SentDelivery]) -> str:
     return f',"hooks":{_hooks_json(deliveries)}'
 
 
@@ -140,7 +140,7 @@ def build_universal_id(call: Call) -> str:
 
 def render_unified_call(
     call: Call,
-    deliveries: Sequence[Delivery],
+    deliveries: Sequence[SentDelivery],
     offset_sec: int,
     *,
     has_more: bool,

@@ -22,9 +22,9 @@ from callkeeper_assets.simulator.webhook_settings import (
     CALLTRACKING_PARAMETERS,
     EVENTS,
     FIELD_PATHS,
-    Delivery,
     DeliveryLog,
-    Outcome,
+    SendOutcome,
+    SentDelivery,
     WebhookEvent,
     WebhookSettings,
 )
@@ -280,7 +280,7 @@ class _Batch:
         self.answers = answers
         self.rate = rate
         self.started = time.monotonic()
-        self.done: list[list[Delivery]] = [[] for _ in webhooks]
+        self.done: list[list[SentDelivery]] = [[] for _ in webhooks]
         self.lanes: list[list[tuple[int, Webhook]]] = [[] for _ in range(settings.connections)]
         self.under_way = [threading.Event() for _ in webhooks]
         originals: dict[tuple[int, str], threading.Event] = {}
@@ -325,7 +325,7 @@ class WebhookSender:
         settings: WebhookSettings,
         answers: AnswerSettings,
         rate: float | None = None,
-    ) -> list[Delivery]:
+    ) -> list[SentDelivery]:
         """Send in the given order, at most `rate` a second; return when all are done.
 
         Returns:
@@ -374,7 +374,7 @@ class WebhookSender:
 
     def _send_webhook(
         self, connection: WebhookConnection, webhook: Webhook, answers: AnswerSettings
-    ) -> Iterator[Delivery]:
+    ) -> Iterator[SentDelivery]:
         """Send until it is answered with 2xx, at most as often as the settings allow."""
         settings = connection.settings
         payload = render_payload(
@@ -383,7 +383,7 @@ class WebhookSender:
         for attempt in range(1, settings.tries + 1):
             sent_at, started = dt.datetime.now(dt.UTC), time.monotonic()
             status, problem = (None, None) if webhook.is_lost else connection.send(payload)
-            delivery = Delivery(
+            delivery = SentDelivery(
                 number=0,
                 call_id=webhook.call.call_id,
                 event=webhook.event,
@@ -404,7 +404,7 @@ class WebhookSender:
                 return
 
 
-def _name_outcome(webhook: Webhook, status: int | None) -> Outcome:
+def _name_outcome(webhook: Webhook, status: int | None) -> SendOutcome:
     if webhook.is_lost:
         return "lost"
     return "unanswered" if status is None else "answered"

@@ -15,8 +15,8 @@ from callkeeper_assets.simulator.webhook_sender import (
     plan_webhooks,
 )
 from callkeeper_assets.simulator.webhook_settings import (
-    Delivery,
     DeliveryLog,
+    SentDelivery,
     WebhookEvent,
     WebhookSettings,
 )
@@ -156,7 +156,7 @@ class Webhooks:
 
     def send(
         self, calls: Iterable[Call], events: Collection[WebhookEvent], rate: float | None
-    ) -> list[Delivery]:
+    ) -> list[SentDelivery]:
         """Send what has happened of calls by now; return what came of each, one record a try.
 
         Raises:

@@ -44,7 +44,7 @@ from callkeeper_assets.warehouse.merge import (
 from callkeeper_assets.warehouse.migrate import ensure_schema
 from callkeeper_assets.warehouse.records import Account, Guard, LoadedDay, Origin, RefusedDay
 from callkeeper_assets.warehouse.session import Session
-from callkeeper_assets.warehouse.transform import Batch, Transformer, open_duckdb, segment_table
+from callkeeper_assets.warehouse.transform import DayBatch, Transformer, open_duckdb, segment_table
 
 # Of one transaction: enough that its fixed costs vanish, few enough that two fit into memory.
 _BATCH_CALLS: Final = 20_000
@@ -122,14 +122,14 @@ class JointBatch:
         }
         duck.register("numbered", pa.table(numbered))
 
-    def show(self, joint: Batch) -> None:
+    def show(self, joint: DayBatch) -> None:
         """Make `frame` the whole batch; a day in it is a day of a part: (place, day)."""
         self._duck.execute(
             "CREATE OR REPLACE TEMP VIEW frame AS SELECT joint.* REPLACE ((place, day) AS day) "
             f"FROM {joint.frame} AS joint JOIN numbered ON number = call_id"
         )
 
-    def take_apart(self, joint: Batch) -> Iterator[Batch]:
+    def take_apart(self, joint: DayBatch) -> Iterator[DayBatch]:
         """Yield each part's batch, which must be merged before the next one is taken."""
         for place, part in enumerate(self._parts):
             self._duck.execute(
@@ -138,7 +138,7 @@ class JointBatch:
                 [place],
             )
             zone = part.account.time_zone
-            yield Batch(
+            yield DayBatch(
                 fetched_at={day.day: day.fetched_at for day in part.days},
                 frame=_FRAME,
                 segments=[one for day in part.days for one in split_day(day.day, zone)],
@@ -181,7 +181,7 @@ class BatchAtCommit:
     session: Session
     duck: duckdb.DuckDBPyConnection
     merger: Merger
-    batch: Batch
+    batch: DayBatch
     account_id: int
     refused: Collection[date]
     started_at: datetime
@@ -222,7 +222,7 @@ class _Load:
         self._row = find_account(session, account) if rows else _look_for(session, account)
         self._merger = Merger(session, self._duck, self._row.account_id, origin)
 
-    def merge(self, batch: Batch, made: NewRows | None = None) -> list[LoadedDay | RefusedDay]:
+    def merge(self, batch: DayBatch, made: NewRows | None = None) -> list[LoadedDay | RefusedDay]:
         """Replace the batch's days, but those that the guard refuses.
 
         `made`: rows of dimensions that were made for the batch before, so that all are there.
@@ -254,7 +254,7 @@ class _Load:
         return results
 
     def _plan(
-        self, batch: Batch, refused: Collection[date], made: NewRows | None
+        self, batch: DayBatch, refused: Collection[date], made: NewRows | None
     ) -> tuple[Sequence[Change], list[LoadedDay]]:
         """Find what is to be written, and what will be said of the days; make dimensions' rows."""
         loaded = [day for day in batch.days if day not in refused]
@@ -269,7 +269,7 @@ class _Load:
     def _write(
         self,
         head: LogHead,
-        batch: Batch,
+        batch: DayBatch,
         changes: Sequence[Change],
         days: list[LoadedDay],
         refused: Mapping[date, RefusedDay],
@@ -285,7 +285,7 @@ class _Load:
             write_log(self._session, head, results, batch.fetched_at)
         return results
 
-    def _find_refused(self, batch: Batch) -> dict[date, RefusedDay]:
+    def _find_refused(self, batch: DayBatch) -> dict[date, RefusedDay]:
         """Return the days that stay as they are: outdated ones, and those that the guard refuses.
 
         Between a day's answer being read and its rows being locked, another run may have fetched
@@ -409,7 +409,7 @@ class Loader:
         transformer = Transformer(self._duck, account.time_zone, plan)
         with ThreadPoolExecutor(1, "transform") as thread:
             try:
-                ahead: Future[Batch] | None = None
+                ahead: Future[DayBatch] | None = None
                 for _, batch in group_days(days):
                     following = thread.submit(transformer.transform, batch) if batch else None
                     if ahead is not None and (following or ahead.done()):

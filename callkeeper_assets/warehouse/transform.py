@@ -219,7 +219,7 @@ _RAW_COLUMNS = ("call_id", "called_at", "payload")
 
 
 @dataclass
-class Batch:
+class DayBatch:
     """Days that are loaded in one transaction.
 
     Attributes:
@@ -258,7 +258,7 @@ class Transformer:
         self._plan = plan
         self._count = 0
 
-    def transform(self, days: Sequence[Day]) -> Batch:
+    def transform(self, days: Sequence[Day]) -> DayBatch:
         """Transform days.
 
         Raises:
@@ -273,7 +273,7 @@ class Transformer:
             raw, seen = self._examiner.rewrite(raw, seen)
             self._run(frame, raw, segments, seen)
         largest_id, collisions = self._check_frame(frame, raw, days)
-        return Batch(
+        return DayBatch(
             fetched_at={day.day: day.fetched_at for day in days},
             frame=frame,
             segments=segments,

@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from callkeeper_assets.plans import DayRange, join_days
-from callkeeper_assets.webhooks.inbox_queries import HintedDay, Waiting
+from callkeeper_assets.webhooks.inbox_queries import HintedDay, WaitingPayloads
 
 _PAUSE: Final = timedelta(minutes=2)
 _LONGEST_HINT_PAUSE: Final = timedelta(minutes=30)
@@ -192,7 +192,7 @@ def write_cursor(cursor: InboxCursor) -> str:
 
 
 def plan_inbox_run(
-    waiting: Sequence[Waiting],
+    waiting: Sequence[WaitingPayloads],
     *,
     loaded: Collection[str],
     running: str | None,
@@ -236,7 +236,7 @@ def plan_inbox_run(
     return InboxPlan(tuple(due), text, attempts)
 
 
-def _find_attempt(one: Waiting, attempts: Mapping[str, Attempt]) -> Attempt | None:
+def _find_attempt(one: WaitingPayloads, attempts: Mapping[str, Attempt]) -> Attempt | None:
     """Return the last run's attempt at the very payload that is first now: it was in vain."""
     attempt = attempts.get(one.source)
     if attempt is None or (attempt.first_id, attempt.oldest) != (one.first_id, one.oldest):

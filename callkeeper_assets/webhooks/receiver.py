@@ -34,7 +34,7 @@ from callkeeper_assets.privacy.rule import Rule
 from callkeeper_assets.webhooks.inbox import protect_delivery
 from callkeeper_assets.webhooks.inbox_queries import (
     HintedDay,
-    Waiting,
+    WaitingPayloads,
     list_hinted_days,
     list_waiting,
 )
@@ -282,7 +282,7 @@ class Receiver:
 
     def _count_waiting(self) -> None:
         """Count by a connection of its own: with a great backlog it takes its time."""
-        waiting: list[Waiting] = []
+        waiting: list[WaitingPayloads] = []
         hinted: list[HintedDay] = []
         if self._intake.inbox.is_connected:
             with contextlib.suppress(DatabaseError, psycopg.Error):

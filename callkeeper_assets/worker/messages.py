@@ -67,7 +67,7 @@ class PlaceTotal(msgspec.Struct, frozen=True):
 
 
 class Retained(msgspec.Struct, frozen=True, tag=True):
-    """A retention is over; see `callkeeper_assets.retention.source.Retained`."""
+    """A retention is over; see `callkeeper_assets.retention.source.RetentionResult`."""
 
     source: str
     first_kept: date

@@ -72,7 +72,7 @@ from callkeeper_assets.worker.messages import (
 )
 
 if TYPE_CHECKING:
-    from callkeeper_assets.retention.source import Retained as RetainedPlaces
+    from callkeeper_assets.retention.source import RetentionResult
 
 _BETWEEN_LOOKS_SEC = 2.0
 _BETWEEN_INTERRUPTS_SEC = 2.0
@@ -254,7 +254,7 @@ def _build_compared(name: str, day: ComparedDay) -> Compared:
     return Compared(name, day.day, day.calls, day.non_final, day.waiting, day.discrepancies)
 
 
-def _build_retained(source: str, retained: "RetainedPlaces") -> Retained:
+def _build_retained(source: str, retained: "RetentionResult") -> Retained:
     places = tuple(PlaceTotal(name, one.rows, one.bytes) for name, one in retained.places.items())
     return Retained(source, retained.first_kept, places, tuple(sorted(retained.left)))
 

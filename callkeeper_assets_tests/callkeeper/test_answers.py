@@ -7,7 +7,12 @@ import pytest
 
 from callkeeper_assets.callkeeper.bodies import AnswerProblem
 from callkeeper_assets.callkeeper.keys import KeyedCalls
-from callkeeper_assets.callkeeper.records import AbortError, BadDataError, RetryLaterError, UserInfo
+from callkeeper_assets.callkeeper.records import (
+    AbortError,
+    RetryLaterError,
+    UnusableAnswerError,
+    UserInfo,
+)
 from callkeeper_assets.callkeeper.statistics_api import read_calls, read_user_info
 
 MOSCOW = ZoneInfo("Europe/Moscow")
@@ -111,7 +116,7 @@ def test_php_dying_of_a_large_answer_asks_for_halving() -> None:
 @pytest.mark.parametrize("body", [b"{}", b'{"result": null}', b'{"result": 5}', b'{"rows": []}'])
 def test_json_of_unknown_shape_is_bad_data(body: bytes) -> None:
     problem = _problem(body)
-    assert problem.error is BadDataError
+    assert problem.error is UnusableAnswerError
     assert "neither calls nor a failure" in problem.came_back
 
 

@@ -13,9 +13,9 @@ import pytest
 from callkeeper_assets.callkeeper.client import CallKeeperClient
 from callkeeper_assets.callkeeper.records import (
     AbortError,
-    BadDataError,
     CallKeeperError,
     RetryLaterError,
+    UnusableAnswerError,
 )
 from callkeeper_assets.callkeeper.session import RetryPolicy
 from callkeeper_assets_tests.callkeeper.conftest import KEY, QUICK, ConnectTo
@@ -191,7 +191,7 @@ def test_no_rows_found_with_a_servers_error_is_an_error(connect_to: ConnectTo) -
 
 def test_a_bad_call_is_named_with_its_day(connect_to: ConnectTo) -> None:
     client, source = connect_to(lambda _: calls_answer({"id": 77, "date": "yesterday"}))
-    text = _fail(client, BadDataError)
+    text = _fail(client, UnusableAnswerError)
     assert "getCallsInfo for 2026-01-05" in text
     assert "1 records, of which 1 cannot be used: 1 × it has no time: " in text
     assert "date_timestamp is missing or null, date is unreadable" in text

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from callkeeper_assets.callkeeper.bodies import AnswerProblem
 from callkeeper_assets.callkeeper.keys import ELSEWHERE, KeyedCalls
 from callkeeper_assets.callkeeper.names import ApiName
-from callkeeper_assets.callkeeper.records import BadDataError, RetryLaterError
+from callkeeper_assets.callkeeper.records import RetryLaterError, UnusableAnswerError
 from callkeeper_assets.callkeeper.statistics_api import read_calls
 from callkeeper_assets.callkeeper.unified_api import read_page
 from callkeeper_assets.calls import ids
@@ -207,7 +207,7 @@ def test_only_a_day_of_which_most_is_unusable_fails(connect_to: ConnectTo) -> No
     day = client.fetch_day(DAY)
     assert (day.call_ids, len(day.unusable)) == ([1, 2], 2)
     client, _ = connect_to(_answering(*good, *wrong))
-    with pytest.raises(BadDataError) as caught:
+    with pytest.raises(UnusableAnswerError) as caught:
         client.fetch_day(DAY)
     assert "5 records, of which 3 cannot be used: 3 × it has no id: id is missing" in str(
         caught.value

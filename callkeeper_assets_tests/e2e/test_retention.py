@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from callkeeper_assets.simulator.account import Account
+from callkeeper_assets.simulator.account import SimulatedAccount
 from callkeeper_assets.simulator.server import run_simulator
 from callkeeper_assets.simulator.settings import AccountSettings
 from callkeeper_assets.warehouse.dimensions import DATES, DIMENSIONS
@@ -64,7 +64,7 @@ class World:
     """
 
     installation: Installation
-    account: Account
+    account: SimulatedAccount
     first: date
     first_kept: date
     old: set[str]
@@ -85,7 +85,7 @@ class World:
         ]
 
 
-def _phones(account: Account, first: date, last: date) -> set[str]:
+def _phones(account: SimulatedAccount, first: date, last: date) -> set[str]:
     calls = account.truth(first, last, _ZONE.key).calls
     return {str(call["client_phone"]) for call in calls if call["client_phone"]}
 

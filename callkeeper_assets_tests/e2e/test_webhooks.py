@@ -12,10 +12,10 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from callkeeper_assets.callkeeper.names import ApiName
-from callkeeper_assets.simulator.account import Account
+from callkeeper_assets.simulator.account import SimulatedAccount
 from callkeeper_assets.simulator.server import RunningSimulator, run_simulator
 from callkeeper_assets.simulator.settings import AccountSettings
-from callkeeper_assets.simulator.webhook_settings import Delivery
+from callkeeper_assets.simulator.webhook_settings import SentDelivery
 from callkeeper_assets_tests.chaos.facts import describe_difference, read_days, tell_days
 from callkeeper_assets_tests.chaos.installation import Installation
 from callkeeper_assets_tests.e2e.dev import Dev, run_dev
@@ -102,12 +102,12 @@ def dev(installation: Installation, simulator: RunningSimulator, api: ApiName) -
         yield running
 
 
-def send(simulator: RunningSimulator, day: date) -> list[Delivery]:
+def send(simulator: RunningSimulator, day: date) -> list[SentDelivery]:
     """Send webhooks of new calls of both accounts, in every form, all of which are accepted."""
     sent = []
     for name in SOURCES:
         for form in _FORMS:
-            account: Account = simulator.account(name)
+            account: SimulatedAccount = simulator.account(name)
             account.set_webhooks(**form)
             sent += account.send_webhooks(day, new=2)
     assert {delivery.status for delivery in sent} == {200}

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from callkeeper_assets.simulator.account import Account
+from callkeeper_assets.simulator.account import SimulatedAccount
 from callkeeper_assets.simulator.server import RunningSimulator, run_simulator
 from callkeeper_assets.simulator.settings import AccountSettings
 from callkeeper_assets.simulator.webhook_settings import EVENTS
@@ -41,7 +41,7 @@ def _reported(receiver: Receiver) -> Counter[Fact]:
     return Counter((int(each.json["id"]), each.json["hook_event"]) for each in receiver.received)
 
 
-def _due(account: Account, start: dt.datetime, end: dt.datetime) -> Counter[Fact]:
+def _due(account: SimulatedAccount, start: dt.datetime, end: dt.datetime) -> Counter[Fact]:
     """What starts and settles after one moment and up to another, by the calls themselves."""
     low, high = int(start.timestamp()), int(end.timestamp())
     calls = account.list_calls(low - 3 * 86400, high + 1)
