@@ -67,7 +67,7 @@ _CHECK_OF: Final = {parameter: name for name, (parameter, _) in _NUMBERS.items()
 
 
 @dataclass(frozen=True)
-class Finding:
+class ParameterFinding:
     """What one check found on one day; the sample shows what is left first."""
 
     found: int
@@ -91,13 +91,13 @@ def build_reconciliation_checks(
     ]
 
 
-def find_by_check(discrepancies: Sequence[Discrepancy]) -> dict[str, Finding]:
+def find_by_check(discrepancies: Sequence[Discrepancy]) -> dict[str, ParameterFinding]:
     """Sort a day's discrepancies by check; checks that found nothing are left out."""
     by_check: dict[str, list[Discrepancy]] = {}
     for one in discrepancies:
         by_check.setdefault(_CHECK_OF.get(one.parameter, one.kind), []).append(one)
     return {
-        name: Finding(
+        name: ParameterFinding(
             found=len(found),
             left=sum(not one.is_healed for one in found),
             sample=tuple(sorted(found, key=lambda one: one.is_healed)[:_MOST_SHOWN]),
@@ -107,7 +107,7 @@ def find_by_check(discrepancies: Sequence[Discrepancy]) -> dict[str, Finding]:
 
 
 def build_check_result(
-    source: Source, mode: Mode, day: date, name: str, finding: Finding | None
+    source: Source, mode: Mode, day: date, name: str, finding: ParameterFinding | None
 ) -> dg.AssetCheckResult:
     """Say what a check found on a day, and what to do."""
     if finding is None:
@@ -168,7 +168,7 @@ def _show(one: Discrepancy) -> dg.TableRecord:
     )
 
 
-def summarise_day(day: ComparedDay) -> tuple[dict[str, Any], dict[str, Finding]]:
+def summarise_day(day: ComparedDay) -> tuple[dict[str, Any], dict[str, ParameterFinding]]:
     """Return what Dagster's UI shows of a day, and what each check found."""
     findings = find_by_check(day.discrepancies)
     found = sum(one.found for one in findings.values())
@@ -308,7 +308,7 @@ class _Outcome:
     """What came of a run's days; of what differs only counts and samples are kept."""
 
     metadata: dict[date, dict[str, Any]] = field(default_factory=dict)
-    findings: dict[date, dict[str, Finding]] = field(default_factory=dict)
+    findings: dict[date, dict[str, ParameterFinding]] = field(default_factory=dict)
     changed: dict[date, LoadedDay] = field(default_factory=dict)
     refusals: dict[date, str] = field(default_factory=dict)
 

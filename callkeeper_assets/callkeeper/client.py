@@ -23,7 +23,7 @@ from callkeeper_assets.callkeeper.names import (
     BASE_URLS,
     CHECK_ANSWERS_FROM,
     ApiName,
-    Role,
+    CallRole,
     list_addresses,
 )
 from callkeeper_assets.callkeeper.records import (
@@ -347,7 +347,7 @@ class CallKeeperClient:
         api_key: str,
         time_zone: ZoneInfo,
         api: ApiName = "callkeeper",
-        role: Role = "own",
+        role: CallRole = "own",
         base_url: str | None = None,
         parallel_days: int = 4,
         timeout_sec: float = 60.0,

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 ApiName = Literal["callkeeper", "ckct"]
 # With api ckct: the key's own calls, those that its role may see, or those with roles named.
-Role = Literal["own", "by_role", "with_role"]
+CallRole = Literal["own", "by_role", "with_role"]
 
 BASE_URLS: Final[Mapping[ApiName, str]] = {
     "callkeeper": "https://api.callkeeper.ru",

@@ -28,7 +28,7 @@ from callkeeper_assets.callkeeper.bodies import (
     unusable,
 )
 from callkeeper_assets.callkeeper.keys import KeyedCalls, key_unified_calls, split_records
-from callkeeper_assets.callkeeper.names import Role
+from callkeeper_assets.callkeeper.names import CallRole
 from callkeeper_assets.callkeeper.records import RetryLaterError, UserInfo
 from callkeeper_assets.callkeeper.session import RequestContext, SourceSession
 from callkeeper_assets.callkeeper.windows import SAFETY_SEC, Window, are_few, find_strays
@@ -131,7 +131,7 @@ def read_page(body: bytes) -> Page | AnswerProblem:
     return Page(key_unified_calls(whole).with_unusable(garbled), len(raws), total)
 
 
-METHODS: Final[dict[Role, str]] = {
+METHODS: Final[dict[CallRole, str]] = {
     "own": "get",
     "by_role": "getByRole",
     "with_role": "getWithRole",
@@ -154,7 +154,7 @@ class UnifiedApi:
 
     largest_answer: int | None = PAGE_LENGTH
 
-    def __init__(self, session: SourceSession, source: str, api_key: str, role: Role) -> None:
+    def __init__(self, session: SourceSession, source: str, api_key: str, role: CallRole) -> None:
         self._session = session
         self._mask = build_mask(source)
         self._prefix = f"?json/v3/{quote(api_key, safe='')}/call/{METHODS[role]}"

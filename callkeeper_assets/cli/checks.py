@@ -23,9 +23,9 @@ from callkeeper_assets.postgres.url import (
 from callkeeper_assets.privacy.rule import KEEP_ALL, Rule
 from callkeeper_assets.warehouse.migrate import HEAD, VERSION_TABLE
 
-State = Literal["good", "warning", "bad"]
+CheckState = Literal["good", "warning", "bad"]
 
-_MARKS: Final[dict[State, tuple[str, str]]] = {
+_MARKS: Final[dict[CheckState, tuple[str, str]]] = {
     "good": ("✓", "green"),
     "warning": ("!", "yellow"),
     "bad": ("✗", "red"),
@@ -44,7 +44,7 @@ class Finding:
 
     subject: str
     what: str
-    state: State
+    state: CheckState
     text: str
 
 
@@ -68,7 +68,7 @@ def print_findings(findings: Sequence[Finding]) -> None:
 SUBJECT: Final = "installation"
 
 
-def _find(what: str, state: State, text: str) -> Finding:
+def _find(what: str, state: CheckState, text: str) -> Finding:
     return Finding(SUBJECT, what, state, text)
 
 

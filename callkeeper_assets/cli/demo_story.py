@@ -271,7 +271,7 @@ def set_webhook_url(account: SimulatedAccount, source: DemoSource, receiver: Web
 
 
 @contextmanager
-def run_receiver(address: WebAddress) -> Iterator[None]:
+def run_demo_receiver(address: WebAddress) -> Iterator[None]:
     """Run `callkeeper webhooks` as a process.
 
     Raises:
@@ -389,7 +389,7 @@ def _send_live(simulator: RunningSimulator, receiver: WebAddress) -> None:
 def _receive_webhooks(simulator: RunningSimulator, day: date) -> None:
     _say_step(4, "Calls come in, and CallKeeper sends webhooks: the receiver keeps them at once")
     receiver = WebAddress("127.0.0.1", find_free_port())
-    with run_receiver(receiver):
+    with run_demo_receiver(receiver):
         for source in SOURCES:
             account = simulator.account(source.name)
             set_webhook_url(account, source, receiver)

@@ -12,7 +12,7 @@ from callkeeper_assets.callkeeper.names import BASE_URLS, ApiName, find_other_ap
 from callkeeper_assets.callkeeper.records import AbortError, CallKeeperError
 from callkeeper_assets.callkeeper.session import RetryPolicy
 from callkeeper_assets.callkeeper.windows import Window
-from callkeeper_assets.cli.checks import Finding, State
+from callkeeper_assets.cli.checks import CheckState, Finding
 from callkeeper_assets.config.errors import MissingSecretError
 from callkeeper_assets.config.loading import BrokenSource, load_sources
 from callkeeper_assets.config.source import Source
@@ -59,7 +59,7 @@ def check_webhook(source: Source, tokens: Mapping[str, tuple[str, ...]]) -> list
         return [Finding(source.name, "webhook", "bad", problem)]
     url = f"{base}/webhooks/{source.name}/{quote(token, safe='')}"
     remarks = _remark(source, source.webhook.token_env, token, base, tokens)
-    state: State = "warning" if remarks else "good"
+    state: CheckState = "warning" if remarks else "good"
     if not configured_webhook_url():
         remarks.append(
             "It is for this machine: set CALLKEEPER_WEBHOOK_URL to the address under which "
@@ -182,7 +182,7 @@ def _check_call(
 ) -> Finding:
     """Ask for the minute around a call of a day that has just been read."""
 
-    def find(state: State, text: str) -> Finding:
+    def find(state: CheckState, text: str) -> Finding:
         return Finding(source.name, _WHAT, state, text)
 
     found = client.probe(_minute_around(epoch))

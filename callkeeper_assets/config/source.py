@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from callkeeper_assets.callkeeper.names import CHECK_ANSWERS_FROM, ApiName, Role
+from callkeeper_assets.callkeeper.names import CHECK_ANSWERS_FROM, ApiName, CallRole
 from callkeeper_assets.config.errors import MissingSecretError, SecretAttribute
 from callkeeper_assets.local_time import day_start, find_day
 from callkeeper_assets.privacy.rule import KEEP_ALL, Rule
@@ -143,7 +143,7 @@ class Source:
     reports: tuple[Report, ...] = ()
     privacy: Privacy = NO_PRIVACY
     retention: Retention | None = None
-    role: Role = "own"
+    role: CallRole = "own"
     check_answers_from: int = CHECK_ANSWERS_FROM
 
     def read_api_key(self) -> str:

@@ -279,7 +279,7 @@ class Forgetter:
         """Forget a client, or only look.
 
         Args:
-            number: As `normalise` returns it.
+            number: As `normalise_number` returns it.
             is_dry: Only look.
             request_id: Under which it is noted; a new one if it is empty.
             reference: On whose word.

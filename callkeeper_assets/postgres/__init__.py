@@ -15,7 +15,7 @@ from callkeeper_assets.postgres.url import (
     describe,
     explain_failure,
     is_embedded,
-    normalise,
+    normalise_url,
 )
 
 __all__ = [
@@ -29,5 +29,5 @@ __all__ = [
     "describe",
     "explain_failure",
     "is_embedded",
-    "normalise",
+    "normalise_url",
 ]

@@ -188,7 +188,7 @@ _MOST_EXTENSION_DIGITS: Final = 6
 # Of several numbers; nobody writes more into one field.
 _MOST_DIGITS: Final = 60
 
-Part = Literal["number", "extension", "hidden"]
+PieceKind = Literal["number", "extension", "hidden"]
 
 
 @dataclass(frozen=True)
@@ -201,7 +201,7 @@ class Piece:
         readings: Of a number: what it can mean, the likeliest first.
     """
 
-    part: Part
+    part: PieceKind
     start: int
     end: int
     readings: tuple[str, ...] = ()

@@ -421,9 +421,9 @@ def _without_query(text: str) -> str:
 
 
 # As whose a number stands in a call: its client's, somebody's in a text, or only its manager's.
-Role = Literal["client", "mention", "manager"]
+NumberRole = Literal["client", "mention", "manager"]
 
-_ORDER: tuple[Role, ...] = ("client", "mention", "manager")
+_ORDER: tuple[NumberRole, ...] = ("client", "mention", "manager")
 _HIDDEN_DIGITS = 4
 
 
@@ -446,7 +446,7 @@ class Seeker:
     """Looks for one number.
 
     Args:
-        number: As `normalise` returns it.
+        number: As `normalise_number` returns it.
         tokens: What hashing makes of it; none where nothing is hashed.
         renamed: As for `rewriting.Protector`.
     """
@@ -469,7 +469,7 @@ class Seeker:
         """Whether `is_in` may be true of a text; faster, for much text."""
         return may_have(text, self._cores) or any(one in text for one in self.tokens)
 
-    def find_role(self, payload: str) -> Role | None:
+    def find_role(self, payload: str) -> NumberRole | None:
         """Return as whose the number stands in a call's JSON; None if it does not."""
         # Most calls are others': this is all that is done with them.
         if not self.may_be_in(payload):
@@ -481,9 +481,9 @@ class Seeker:
         # A name that stands twice is rare, and its first value is stored as well.
         return self.find_role_in(document) or self.find_role_in(_read_all(payload))
 
-    def find_role_in(self, document: Any) -> Role | None:  # noqa: ANN401 -- JSON
+    def find_role_in(self, document: Any) -> NumberRole | None:  # noqa: ANN401 -- JSON
         """As `find_role`, of a decoded call."""
-        found: set[Role] = set()
+        found: set[NumberRole] = set()
 
         def visit(value: Any, text: str, kind: Kind) -> Any:  # noqa: ANN401
             if kind in ("client_phone", "manager_phone"):

@@ -112,7 +112,7 @@ KEEP_ALL: Final = Rule()
 # A call of the unified API names its client twice.
 @lru_cache(maxsize=1024)
 def hash_number(number: str, key: bytes) -> str:
-    """Return the token that stands for a number, as `normalise` returns it."""
+    """Return the token that stands for a number, as `normalise_number` returns it."""
     mac = _start_mac(key).copy()
     mac.update(number.encode())
     return _TOKEN_PREFIX + mac.hexdigest()[:_TOKEN_LETTERS].translate(_LETTERS)

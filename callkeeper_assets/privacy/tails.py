@@ -51,7 +51,7 @@ def read_tail(number: str) -> str:
     """Return the last nine digits of a number, or all that it has without its country's code.
 
     Args:
-        number: As `normalise` returns it.
+        number: As `normalise_number` returns it.
     """
     return want(number).core[-_TAIL:]
 

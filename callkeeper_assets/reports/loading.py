@@ -20,11 +20,11 @@ from callkeeper_assets.reports.log import ReportLog
 from callkeeper_assets.reports.merge import (
     JSON_TARGET,
     REJECTS_TARGET,
-    Merger,
-    Part,
+    MergeTarget,
+    ReportMerger,
+    ReportPart,
     Stage,
     StagedRow,
-    Target,
     build_target,
 )
 from callkeeper_assets.reports.outcomes import BuiltDay, RefusedReport, ReportOutcome
@@ -32,7 +32,7 @@ from callkeeper_assets.reports.rows import (
     JSON_TABLE,
     Build,
     Reject,
-    Row,
+    ReportRow,
     find_undocumented,
     plan_rows,
     read_calls,
@@ -106,21 +106,21 @@ class ReportBatch:
     """What is staged of some days: rows by table, and what is known of each report's day."""
 
     stages: dict[str, Stage]
-    rejects: list[tuple[Part, Reject]] = field(default_factory=list)
+    rejects: list[tuple[ReportPart, Reject]] = field(default_factory=list)
     raw_calls: dict[date, int] = field(default_factory=dict)
-    calls: dict[Part, int] = field(default_factory=dict)
-    new_fields: dict[Part, tuple[str, ...]] = field(default_factory=dict)
+    calls: dict[ReportPart, int] = field(default_factory=dict)
+    new_fields: dict[ReportPart, tuple[str, ...]] = field(default_factory=dict)
     refused: list[RefusedReport] = field(default_factory=list)
 
     @property
-    def parts(self) -> list[Part]:
+    def parts(self) -> list[ReportPart]:
         """The reports' days that are replaced, in order."""
         return sorted(self.calls, key=lambda part: (part[1], part[0]))
 
-    def add(self, part: Part, table: str, call_id: int, found: Row | Reject) -> None:
+    def add(self, part: ReportPart, table: str, call_id: int, found: ReportRow | Reject) -> None:
         """Stage a row, or note what kept it out."""
         reject: Reject | None
-        if isinstance(found, Row):
+        if isinstance(found, ReportRow):
             row = StagedRow(part[0], part[1], call_id, found.position, found.values)
             reject = self.stages[table].add(row)
         else:
@@ -128,7 +128,7 @@ class ReportBatch:
         if reject is not None:
             self.rejects.append((part, reject))
 
-    def refuse(self, part: Part, reason: str) -> None:
+    def refuse(self, part: ReportPart, reason: str) -> None:
         """Take out what is staged of a report's day: it is not replaced."""
         for stage in self.stages.values():
             for key, row in list(stage.rows.items()):
@@ -138,13 +138,13 @@ class ReportBatch:
         del self.calls[part]
         self.refused.append(RefusedReport(*part, reason))
 
-    def describe(self, counts: Mapping[Part, Mapping[str, RowCounts]]) -> list[BuiltDay]:
+    def describe(self, counts: Mapping[ReportPart, Mapping[str, RowCounts]]) -> list[BuiltDay]:
         """Return what came of each report's day; `counts` is what changed in each table."""
         rows = {part: dict.fromkeys(counts[part], 0) for part in self.parts}
         for table, stage in self.stages.items():
             for row in stage.rows.values():
                 rows[row.report, row.day][table] += 1
-        rejects: dict[Part, list[Reject]] = defaultdict(list)
+        rejects: dict[ReportPart, list[Reject]] = defaultdict(list)
         for part, reject in self.rejects:
             rejects[part].append(reject)
         return [
@@ -222,8 +222,10 @@ class Builder:
         return undocumented
 
 
-def _plan_targets(reports: Sequence[Report], configured: Sequence[Report]) -> dict[str, Target]:
-    targets: dict[str, Target] = {}
+def _plan_targets(
+    reports: Sequence[Report], configured: Sequence[Report]
+) -> dict[str, MergeTarget]:
+    targets: dict[str, MergeTarget] = {}
     for report in reports:
         for table in report.structure:
             fillers = [
@@ -261,13 +263,13 @@ class _Load:
         self._run_id = run_id
         (schema,) = connection.execute("SELECT current_schema()").fetchone() or ("public",)
         self._mergers = {
-            target.table: Merger(connection, schema, target, number)
+            target.table: ReportMerger(connection, schema, target, number)
             for number, target in enumerate([*builder.targets.values(), REJECTS_TARGET])
         }
 
     def merge(self, batch: ReportBatch, read_at: datetime) -> list[ReportOutcome]:
         """Replace the batch's days, in one transaction."""
-        counts: dict[Part, dict[str, RowCounts]] = defaultdict(dict)
+        counts: dict[ReportPart, dict[str, RowCounts]] = defaultdict(dict)
         with self._connection.transaction():
             lock_transaction(self._connection, REPORTS_LOCK, self._account_id)
             for table, stage in batch.stages.items():
@@ -281,7 +283,11 @@ class _Load:
         return sorted(outcomes, key=lambda one: (one.day or date.min, one.report))
 
     def _merge_table(
-        self, batch: ReportBatch, table: str, stage: Stage, counts: dict[Part, dict[str, RowCounts]]
+        self,
+        batch: ReportBatch,
+        table: str,
+        stage: Stage,
+        counts: dict[ReportPart, dict[str, RowCounts]],
     ) -> None:
         merger = self._mergers[table]
         parts = [part for part in batch.parts if table in self._builder.plans[part[0]]]

@@ -41,7 +41,7 @@ _WRITE_DAYS = """
 # An index has no room for longer ones.
 _MOST_LETTERS_OF_FIELD: Final = 400
 
-Part = tuple[str, date]
+ReportPart = tuple[str, date]
 
 
 class ReportLog:
@@ -98,7 +98,7 @@ class ReportLog:
             },
         )
 
-    def write_days(self, calls: Mapping[Part, int], built_at: datetime) -> None:
+    def write_days(self, calls: Mapping[ReportPart, int], built_at: datetime) -> None:
         """Note that reports' days are built, and from how many calls."""
         self._connection.execute(
             _WRITE_DAYS,
@@ -114,7 +114,7 @@ class ReportLog:
 
     def write_log(
         self,
-        counts: Mapping[Part, Mapping[str, RowCounts]],
+        counts: Mapping[ReportPart, Mapping[str, RowCounts]],
         run_id: str,
         started_at: datetime,
     ) -> None:

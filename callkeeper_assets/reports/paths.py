@@ -15,7 +15,7 @@ from jmespath.functions import Functions
 
 from callkeeper_assets.reports.definition import PathError
 
-Search = Callable[[Any], Any]
+PathSearch = Callable[[Any], Any]
 
 _MOST_LETTERS: Final = 1000
 # What an expression can raise on a value that it was not written for.
@@ -92,7 +92,7 @@ def _explain(path: str, error: Exception) -> PathError:
 
 
 @cache
-def compile_path(path: str) -> Search:
+def compile_path(path: str) -> PathSearch:
     """Return the function that finds the path's value in a call or an element; None if missing.
 
     It raises `UnfitValueError` where a function of the path cannot take the value.
@@ -119,7 +119,7 @@ def _identity(document: Any) -> Any:  # noqa: ANN401
     return document
 
 
-def _build_walk(names: tuple[str, ...]) -> Search:
+def _build_walk(names: tuple[str, ...]) -> PathSearch:
     def walk(document: Any) -> Any:  # noqa: ANN401
         for name in names:
             if type(document) is not dict:
@@ -130,7 +130,7 @@ def _build_walk(names: tuple[str, ...]) -> Search:
     return walk
 
 
-def _build_search(expression: Any) -> Search:  # noqa: ANN401
+def _build_search(expression: Any) -> PathSearch:  # noqa: ANN401
     def search(document: Any) -> Any:  # noqa: ANN401
         try:
             return expression.search(document)

@@ -16,7 +16,7 @@ from callkeeper_assets.calls import document
 from callkeeper_assets.calls.document import ExactNumber, is_misplaced, read_call
 from callkeeper_assets.calls.fields import FIELD_TREE, FieldTree
 from callkeeper_assets.reports.definition import ColumnType, Report, ReportTable
-from callkeeper_assets.reports.paths import Search, UnfitValueError, compile_path
+from callkeeper_assets.reports.paths import PathSearch, UnfitValueError, compile_path
 from callkeeper_assets.warehouse.records import NotJsonCallError
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Call:
+class ReportCall:
     """One call: its id, its time as PostgreSQL reads it, its fields as JSON has them."""
 
     call_id: int
@@ -48,7 +48,7 @@ def _decode(payload: str) -> Any:  # noqa: ANN401
     return _strip_zeros(document) if "\\u0000" in payload else document
 
 
-def read_calls(day: date, calls: "pa.Table") -> Iterator[Call]:
+def read_calls(day: date, calls: "pa.Table") -> Iterator[ReportCall]:
     """Read a day's calls, in their order.
 
     Args:
@@ -66,7 +66,7 @@ def read_calls(day: date, calls: "pa.Table") -> Iterator[Call]:
             document = _decode(payload)
         except (ValueError, RecursionError):
             raise NotJsonCallError(day, call_id) from None
-        yield Call(call_id, called_at.isoformat(), document)
+        yield ReportCall(call_id, called_at.isoformat(), document)
 
 
 def find_undocumented(document: Any, found: set[str]) -> None:  # noqa: ANN401
@@ -348,15 +348,15 @@ class Reject:
     reason: str
 
 
-class Row(NamedTuple):
+class ReportRow(NamedTuple):
     """One row: its values in the order of the table's columns, as PostgreSQL reads them."""
 
     position: int
     values: Values
 
 
-Found = Iterator[Row | Reject]
-Build = Callable[[Call], Found]
+BuiltRows = Iterator[ReportRow | Reject]
+Build = Callable[[ReportCall], BuiltRows]
 
 
 def show_value(value: Any) -> str | None:  # noqa: ANN401 -- JSON
@@ -367,7 +367,7 @@ def show_value(value: Any) -> str | None:  # noqa: ANN401 -- JSON
 @dataclass(frozen=True)
 class _Cell:
     name: str
-    search: Search
+    search: PathSearch
     convert: Convert
     is_parent: bool
     is_key: bool
@@ -391,7 +391,7 @@ class _TableBuilder:
         ]
         self._key = [n for n, cell in enumerate(self._cells) if cell.is_key]
 
-    def __call__(self, call: Call) -> Found:
+    def __call__(self, call: ReportCall) -> BuiltRows:
         """Yield the call's rows, and what kept others out."""
         try:
             elements = self._list_elements(call.document)
@@ -409,7 +409,7 @@ class _TableBuilder:
             elements = [elements]
         return [element for element in elements if element is not None]
 
-    def _build(self, call: Call, position: int, element: Any) -> Found:  # noqa: ANN401
+    def _build(self, call: ReportCall, position: int, element: Any) -> BuiltRows:  # noqa: ANN401
         values: list[str | None] = []
         is_good = True
         for cell in self._cells:
@@ -432,10 +432,10 @@ class _TableBuilder:
             reason = f"the key has {size} bytes, at most {_MOST_KEY_BYTES} are possible"
             yield self._reject(call, position, "", None, reason)
             return
-        yield Row(position, tuple(values))
+        yield ReportRow(position, tuple(values))
 
     def _reject(
-        self, call: Call, position: int, column: str, value: str | None, reason: str
+        self, call: ReportCall, position: int, column: str, value: str | None, reason: str
     ) -> Reject:
         return Reject(self._table, call.call_id, position, column, value, reason)
 
@@ -446,7 +446,7 @@ class _JsonBuilder:
     def __init__(self, report: Report) -> None:
         self._fields = [(name, compile_path(path)) for name, path in report.fields]
 
-    def __call__(self, call: Call) -> Found:
+    def __call__(self, call: ReportCall) -> BuiltRows:
         """Yield the call's row; a field that is missing is null in it."""
         data = {}
         for name, search in self._fields:
@@ -456,7 +456,7 @@ class _JsonBuilder:
                 reason = f"the path of the field '{name}' cannot take this value"
                 yield Reject(JSON_TABLE, call.call_id, 1, "data", None, reason)
                 return
-        yield Row(1, (call.called_at, encode_json(data)))
+        yield ReportRow(1, (call.called_at, encode_json(data)))
 
 
 def plan_rows(report: Report) -> dict[str, Build]:

@@ -14,8 +14,8 @@ from typing import Final, Protocol
 
 from callkeeper_assets.simulator.generation import (
     NEVER,
-    Call,
     Service,
+    SimulatedCall,
     day_bounds,
     draw_call,
     first_id_of,
@@ -38,10 +38,10 @@ from callkeeper_assets.simulator.settings import (
 from callkeeper_assets.simulator.truth import (
     CHANGED_FIELDS,
     ApiName,
-    Change,
     ChangedField,
     DayChanges,
     Truth,
+    TruthChange,
     build_truth,
     draw_value,
     list_changes,
@@ -121,13 +121,13 @@ class ListedAccount(Protocol):
     def days_between(self, start: int, end: int) -> Iterator[dt.date]:
         """The local days that a window of epoch seconds meets."""
 
-    def see_day(self, day: dt.date) -> list[Call]:
+    def see_day(self, day: dt.date) -> list[SimulatedCall]:
         """A local day's callbacks as they are shown now."""
 
-    def add(self, day: dt.date, count: int = 1) -> list[Change]:
+    def add(self, day: dt.date, count: int = 1) -> list[TruthChange]:
         """Let callbacks appear."""
 
-    def remove(self, day: dt.date, count: int = 1) -> list[Change]:
+    def remove(self, day: dt.date, count: int = 1) -> list[TruthChange]:
         """Let callbacks vanish."""
 
 
@@ -172,7 +172,7 @@ class UnifiedList:
             with contextlib.suppress(ValueError):
                 act(self._rng.choice(days), 1)
 
-    def list_others(self, start: int, end: int) -> list[Call]:
+    def list_others(self, start: int, end: int) -> list[SimulatedCall]:
         """The calls of other services in a window of epoch seconds."""
         return [
             call
@@ -212,7 +212,7 @@ class UnifiedList:
     def _shares(self) -> tuple[float, float]:
         return self._account.answers.unusable, self._account.answers.without_call_time
 
-    def _render(self, call: Call, deliveries: Sequence[SentDelivery]) -> bytes:
+    def _render(self, call: SimulatedCall, deliveries: Sequence[SentDelivery]) -> bytes:
         unusable, without_time = self._shares()
         rendered = render_unified_call(
             call,
@@ -226,7 +226,7 @@ class UnifiedList:
             return spoil_unified(rendered, call.call_id)
         return rendered
 
-    def _offset_sec(self, call: Call) -> int:
+    def _offset_sec(self, call: SimulatedCall) -> int:
         """How far the client's clock is ahead: the account's, where the place tells no other."""
         hours = DISTRICT_HOURS.get(call.place.district or "")
         if hours is not None:
@@ -234,7 +234,7 @@ class UnifiedList:
         offset = dt.datetime.fromtimestamp(call.called_ts, self._account.zone).utcoffset()
         return int(offset.total_seconds()) if offset else 0
 
-    def _draw_others(self, day: dt.date) -> list[Call]:
+    def _draw_others(self, day: dt.date) -> list[SimulatedCall]:
         settings = self._account.settings
         counts: dict[Service, int] = {
             "calltracking": settings.calltracking_per_day,
@@ -251,7 +251,7 @@ class UnifiedList:
         return calls
 
 
-def _turn_into(call: Call, service: Service) -> Call:
+def _turn_into(call: SimulatedCall, service: Service) -> SimulatedCall:
     """The same call without what only callbacks have."""
     return call._replace(
         service=service,
@@ -396,13 +396,13 @@ class SimulatedAccount:
         column: ChangedField | None = None,
         value: int | str | None = None,
         call_ids: Sequence[int] = (),
-    ) -> list[Change]:
+    ) -> list[TruthChange]:
         """Change final calls of a day: one field each, drawn where not given.
 
         Returns:
             One record per canonical column that differs now: a duration brings its minutes along.
         """
-        done: list[Change] = []
+        done: list[TruthChange] = []
         with self._lock:
             rng = self._next_rng()
             for call in self._pick(rng, day, count, call_ids):
@@ -411,7 +411,7 @@ class SimulatedAccount:
                 done += self._replace(day, call, call._replace(**{name: new}))  # type: ignore[arg-type]
         return done
 
-    def add(self, day: dt.date, count: int = 1) -> list[Change]:
+    def add(self, day: dt.date, count: int = 1) -> list[TruthChange]:
         """Let calls of a day appear late, at times of that day not after now."""
         with self._lock:
             rng = self._next_rng()
@@ -430,17 +430,19 @@ class SimulatedAccount:
             ]
             changes.added += [call._replace(settles_ts=call.called_ts) for call in calls]
             self._note_change(day)
-        return [Change("added", day, call.call_id) for call in calls]
+        return [TruthChange("added", day, call.call_id) for call in calls]
 
-    def remove(self, day: dt.date, count: int = 1, *, call_ids: Sequence[int] = ()) -> list[Change]:
+    def remove(
+        self, day: dt.date, count: int = 1, *, call_ids: Sequence[int] = ()
+    ) -> list[TruthChange]:
         """Let final calls of a day vanish from the source."""
         with self._lock:
             calls = self._pick(self._next_rng(), day, count, call_ids)
             self._changes.setdefault(day, DayChanges()).removed |= {c.call_id for c in calls}
             self._note_change(day)
-        return [Change("removed", day, call.call_id) for call in calls]
+        return [TruthChange("removed", day, call.call_id) for call in calls]
 
-    def hold(self, day: dt.date, count: int = 1, *, code: int = 1) -> list[Change]:
+    def hold(self, day: dt.date, count: int = 1, *, code: int = 1) -> list[TruthChange]:
         """Make final calls of a day not final (`code`: 1, 2 or 707) until `finalise`.
 
         Raises:
@@ -448,15 +450,15 @@ class SimulatedAccount:
         """
         if code not in NOT_FINAL:
             raise ValueError(f"status code {code} is final; not final are {sorted(NOT_FINAL)}")
-        done: list[Change] = []
+        done: list[TruthChange] = []
         with self._lock:
             for call in self._pick(self._next_rng(), day, count, ()):
                 done += self._replace(day, call, call._replace(settles_ts=NEVER, open_code=code))
         return done
 
-    def finalise(self, day: dt.date | None = None) -> list[Change]:
+    def finalise(self, day: dt.date | None = None) -> list[TruthChange]:
         """Bring the calls of a day that are not final, or of all days, to their end at once."""
-        done: list[Change] = []
+        done: list[TruthChange] = []
         with self._lock:
             today = dt.datetime.fromtimestamp(self.clock.now(), self.zone).date()
             days = [today - dt.timedelta(days=n) for n in range(_LONGEST_OPEN.days + 1)]
@@ -516,7 +518,7 @@ class SimulatedAccount:
         """The source's record of webhooks, lost ones too: of these calls, or of all."""
         return self.webhooks.log.list(call_ids, after)
 
-    def list_calls(self, start: int, end: int) -> list[Call]:
+    def list_calls(self, start: int, end: int) -> list[SimulatedCall]:
         """Calls of a window of epoch seconds as they will have ended, but for late additions."""
         with self._lock:
             late = {call.call_id for each in self._changes.values() for call in each.added}
@@ -527,17 +529,17 @@ class SimulatedAccount:
                 if start <= call.called_ts < end and call.call_id not in late
             ] + self._list_tracked(start, end)
 
-    def _list_tracked(self, start: int, end: int) -> list[Call]:
+    def _list_tracked(self, start: int, end: int) -> list[SimulatedCall]:
         """Calls of call tracking that webhooks tell of."""
         if not self.webhooks.settings.calltracking:
             return []
         others = self.unified.list_others(start, end)
         return [call for call in others if call.service == "calltracking"]
 
-    def _is_visible(self, call: Call) -> bool:
+    def _is_visible(self, call: SimulatedCall) -> bool:
         return call.called_ts <= self.clock.now()
 
-    def _is_final(self, call: Call) -> bool:
+    def _is_final(self, call: SimulatedCall) -> bool:
         return is_final_status(see_at(call, self.clock.now()))
 
     def _next_rng(self) -> random.Random:
@@ -545,12 +547,12 @@ class SimulatedAccount:
         name = f"{self.settings.seed}/{self.settings.key}/operation {self._operations}"
         return random.Random(name)  # noqa: S311 - not a secret
 
-    def _current_day(self, day: dt.date) -> list[Call]:
+    def _current_day(self, day: dt.date) -> list[SimulatedCall]:
         calls = generate_day(self.settings, self.scenery, day, self.zone)
         changes = self._changes.get(day)
         return changes.apply(calls) if changes else calls
 
-    def see_day(self, day: dt.date) -> list[Call]:
+    def see_day(self, day: dt.date) -> list[SimulatedCall]:
         """A local day's calls as they are shown now."""
         with self._lock:
             now = self.clock.now()
@@ -558,7 +560,7 @@ class SimulatedAccount:
 
     def _pick(
         self, rng: random.Random, day: dt.date, count: int, call_ids: Sequence[int]
-    ) -> list[Call]:
+    ) -> list[SimulatedCall]:
         calls = [c for c in self._current_day(day) if self._is_visible(c) and self._is_final(c)]
         if call_ids:
             calls = [call for call in calls if call.call_id in call_ids]
@@ -567,7 +569,7 @@ class SimulatedAccount:
             raise ValueError(f"{count} final calls of {day} were asked for; there are {len(calls)}")
         return calls if call_ids else rng.sample(calls, count)
 
-    def _replace(self, day: dt.date, old: Call, new: Call) -> list[Change]:
+    def _replace(self, day: dt.date, old: SimulatedCall, new: SimulatedCall) -> list[TruthChange]:
         self._changes.setdefault(day, DayChanges()).replaced[old.call_id] = new
         self._note_change(day)
         now = self.clock.now()

@@ -116,7 +116,7 @@ _MOST_PARTS: Final = 64
 # Only a cut needs the right answer: the other faults must not cost its making.
 CUTS: Final = ("cut_body", "cut_connection")
 
-Parameters = Mapping[str, str]
+RequestParameters = Mapping[str, str]
 Slices = list[tuple[ServedDay, int, int]]
 
 
@@ -150,7 +150,9 @@ def render_failure(failure: failures.Failure, answers: AnswerSettings) -> Answer
 
 
 def check_request(
-    method: str, parameters: Parameters, find_account: Callable[[str], SimulatedAccount | None]
+    method: str,
+    parameters: RequestParameters,
+    find_account: Callable[[str], SimulatedAccount | None],
 ) -> SimulatedAccount:
     """The account that a request is for.
 
@@ -202,7 +204,9 @@ def _cut_silently(slices: Slices, answers: AnswerSettings) -> Slices:
 
 
 def _answer_window(
-    account: SimulatedAccount, parameters: Parameters, read: Callable[[Slices], Iterator[bytes]]
+    account: SimulatedAccount,
+    parameters: RequestParameters,
+    read: Callable[[Slices], Iterator[bytes]],
 ) -> Answer:
     answers = account.answers
     start, end = parse_window(parameters, answers)
@@ -220,7 +224,7 @@ def _read_all(slices: Slices) -> Iterator[bytes]:
     return (day.read(low, high) for day, low, high in slices)
 
 
-def _answer_user_info(account: SimulatedAccount, _: Parameters) -> Answer:
+def _answer_user_info(account: SimulatedAccount, _: RequestParameters) -> Answer:
     settings = account.settings
     user = {
         "name": settings.name,
@@ -233,7 +237,7 @@ def _answer_user_info(account: SimulatedAccount, _: Parameters) -> Answer:
     return Answer(200, (body,))
 
 
-def _answer_call_info(account: SimulatedAccount, parameters: Parameters) -> Answer:
+def _answer_call_info(account: SimulatedAccount, parameters: RequestParameters) -> Answer:
     wanted = parameters.get("id_call")
     if wanted is None:
         raise failures.RequestFailedError(failures.key_not_defined("id_call"))
@@ -245,12 +249,12 @@ def _answer_call_info(account: SimulatedAccount, parameters: Parameters) -> Answ
     return _render_calls([call] if call else [], account.answers)
 
 
-def _answer_calls_info(account: SimulatedAccount, parameters: Parameters) -> Answer:
+def _answer_calls_info(account: SimulatedAccount, parameters: RequestParameters) -> Answer:
     return _answer_window(account, parameters, _read_all)
 
 
 def _answer_calls_of(
-    account: SimulatedAccount, parameters: Parameters, wanted: frozenset[StatusPair]
+    account: SimulatedAccount, parameters: RequestParameters, wanted: frozenset[StatusPair]
 ) -> Answer:
     def read(slices: Slices) -> Iterator[bytes]:
         for day, low, high in slices:
@@ -259,11 +263,11 @@ def _answer_calls_of(
     return _answer_window(account, parameters, read)
 
 
-def _answer_calls_completed(account: SimulatedAccount, parameters: Parameters) -> Answer:
+def _answer_calls_completed(account: SimulatedAccount, parameters: RequestParameters) -> Answer:
     return _answer_calls_of(account, parameters, _FINAL_PAIRS)
 
 
-def _answer_calls_by_status(account: SimulatedAccount, parameters: Parameters) -> Answer:
+def _answer_calls_by_status(account: SimulatedAccount, parameters: RequestParameters) -> Answer:
     statuses = parameters.get("statuses")
     if statuses is None:
         raise failures.RequestFailedError(failures.key_not_defined("statuses"))
@@ -276,7 +280,7 @@ def _answer_calls_by_status(account: SimulatedAccount, parameters: Parameters) -
     return _answer_calls_of(account, parameters, wanted)
 
 
-METHODS: Final[dict[str, Callable[[SimulatedAccount, Parameters], Answer]]] = {
+METHODS: Final[dict[str, Callable[[SimulatedAccount, RequestParameters], Answer]]] = {
     "getUserInfo": _answer_user_info,
     "getCallInfo": _answer_call_info,
     "getCallsInfo": _answer_calls_info,
@@ -285,7 +289,7 @@ METHODS: Final[dict[str, Callable[[SimulatedAccount, Parameters], Answer]]] = {
 }
 
 
-def answer_method(account: SimulatedAccount, method: str, parameters: Parameters) -> Answer:
+def answer_method(account: SimulatedAccount, method: str, parameters: RequestParameters) -> Answer:
     """What an account answers to one of `METHODS`, failures included."""
     if account.answers.refusal != "none":
         return render_failure(_REFUSALS[account.answers.refusal], account.answers)

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 from callkeeper_assets.simulator.generation import (
     NEVER,
-    Call,
+    SimulatedCall,
     Visit,
     count_minutes,
     is_spoiled,
@@ -112,7 +112,7 @@ def _visit_json(visit: Visit, ip: str | None, style: int, answers: AnswerSetting
     return f',"visit_info":{{{marks}}},{rest}'
 
 
-def render_call(call: Call, answers: AnswerSettings) -> bytes:
+def render_call(call: SimulatedCall, answers: AnswerSettings) -> bytes:
     """One call as a JSON object in UTF-8."""
     style = call.style
     place = call.place
@@ -202,7 +202,7 @@ class ServedDay:
                 yield self.read(position, position + 1)
 
 
-def build_day(calls: Sequence[Call], answers: AnswerSettings, now: int) -> ServedDay:
+def build_day(calls: Sequence[SimulatedCall], answers: AnswerSettings, now: int) -> ServedDay:
     """A served day of calls sorted by time."""
     seen = [see_at(call, now) for call in calls]
     pieces = [

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-from callkeeper_assets.simulator.generation import Call, count_minutes, is_final_status
+from callkeeper_assets.simulator.generation import SimulatedCall, count_minutes, is_final_status
 from callkeeper_assets.simulator.scenery import COUNTRY_NAMES, classify, reason2_of, reason_of
 from callkeeper_assets.simulator.unified_rendering import build_universal_id
 
@@ -62,7 +62,7 @@ def _moment(ts: int) -> dt.datetime:
     return dt.datetime.fromtimestamp(ts, dt.UTC)
 
 
-def _describe_visit(call: Call) -> dict[str, Scalar]:
+def _describe_visit(call: SimulatedCall) -> dict[str, Scalar]:
     visit = call.visit
     marks = visit.current if visit else None
     first = visit.first if visit else None
@@ -88,7 +88,7 @@ def _describe_visit(call: Call) -> dict[str, Scalar]:
     }
 
 
-def describe_call(call: Call) -> dict[str, Scalar]:
+def describe_call(call: SimulatedCall) -> dict[str, Scalar]:
     """One call by canonical column."""
     code, code2 = call.status_code, call.status2_code
     return {
@@ -131,7 +131,7 @@ def describe_call(call: Call) -> dict[str, Scalar]:
     }
 
 
-def _give_id(call: Call) -> int:
+def _give_id(call: SimulatedCall) -> int:
     """The warehouse's call id: those of other services lie apart from the callbacks'."""
     match call.service:
         case "callback":
@@ -148,7 +148,7 @@ def _hash(universal_id: str) -> int:
     return 5_000_000_000_000_000 + digest % (2**53 - 1 - 5_000_000_000_000_000)
 
 
-def describe_unified_call(call: Call) -> dict[str, Scalar]:
+def describe_unified_call(call: SimulatedCall) -> dict[str, Scalar]:
     """One call by canonical column, as far as the unified API can tell it."""
     country, is_callback = call.place.country, call.service == "callback"
     return {
@@ -168,7 +168,9 @@ def describe_unified_call(call: Call) -> dict[str, Scalar]:
     }
 
 
-def build_truth(calls: Sequence[Call], *, has_calls: bool, api: ApiName = "callkeeper") -> Truth:
+def build_truth(
+    calls: Sequence[SimulatedCall], *, has_calls: bool, api: ApiName = "callkeeper"
+) -> Truth:
     """Count and sums of calls, and the calls themselves if wanted."""
     if api == "ckct":
         sent = [describe_unified_call(call) for call in calls]
@@ -204,7 +206,7 @@ ChangedField = Literal[
 
 
 @dataclass(frozen=True)
-class Change:
+class TruthChange:
     """One value of one call that is another now, or a call that came or went.
 
     Attributes:
@@ -224,11 +226,11 @@ class Change:
 class DayChanges:
     """All that was done to one day, over what its seed gives."""
 
-    replaced: dict[int, Call] = field(default_factory=dict)
+    replaced: dict[int, SimulatedCall] = field(default_factory=dict)
     removed: set[int] = field(default_factory=set)
-    added: list[Call] = field(default_factory=list)
+    added: list[SimulatedCall] = field(default_factory=list)
 
-    def apply(self, calls: list[Call]) -> list[Call]:
+    def apply(self, calls: list[SimulatedCall]) -> list[SimulatedCall]:
         """The day's calls as they are now, sorted by time."""
         kept = [
             self.replaced.get(call.call_id, call)
@@ -244,7 +246,7 @@ def _other(rng: random.Random, low: int, high: int, old: int | None) -> int:
     return value if value != old else value + 1
 
 
-_DRAWS: Final[dict[ChangedField, Callable[[random.Random, Call], int | str]]] = {
+_DRAWS: Final[dict[ChangedField, Callable[[random.Random, SimulatedCall], int | str]]] = {
     "duration_sec": lambda rng, call: call.duration_sec + rng.randint(1, 300),
     "duration2_sec": lambda rng, call: call.duration2_sec + rng.randint(1, 300),
     "attempt": lambda rng, call: _other(rng, 1, 9, call.attempt),
@@ -258,16 +260,16 @@ _DRAWS: Final[dict[ChangedField, Callable[[random.Random, Call], int | str]]] = 
 CHANGED_FIELDS: Final[tuple[ChangedField, ...]] = tuple(_DRAWS)
 
 
-def draw_value(rng: random.Random, call: Call, changed: ChangedField) -> int | str:
+def draw_value(rng: random.Random, call: SimulatedCall, changed: ChangedField) -> int | str:
     """A value that the call's field does not have yet."""
     return _DRAWS[changed](rng, call)
 
 
-def list_changes(day: dt.date, old: Call, new: Call) -> list[Change]:
+def list_changes(day: dt.date, old: SimulatedCall, new: SimulatedCall) -> list[TruthChange]:
     """Every canonical column in which two states of one call differ."""
     before, after = describe_call(old), describe_call(new)
     return [
-        Change("changed", day, old.call_id, column, before[column], after[column])
+        TruthChange("changed", day, old.call_id, column, before[column], after[column])
         for column in before
         if before[column] != after[column]
     ]

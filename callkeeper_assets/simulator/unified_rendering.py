@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
 
-from callkeeper_assets.simulator.generation import Call, Service, count_minutes
+from callkeeper_assets.simulator.generation import Service, SimulatedCall, count_minutes
 from callkeeper_assets.simulator.scenery import COUNTRY_NAMES, NONE_MARK, Marks
 from callkeeper_assets.simulator.webhook_settings import SentDelivery
 from callkeeper_assets.webhooks.raw_call import HOOK_EVENTS
@@ -79,7 +79,7 @@ def _list_hooks(deliveries: Sequence[SentDelivery]) -> str:
     return f',"hooks":{_hooks_json(deliveries)}'
 
 
-def _visit_json(call: Call) -> str:
+def _visit_json(call: SimulatedCall) -> str:
     visit = call.visit
     if visit is None:
         return f'{_NO_MARKS},"pagesCount":0,"callPage":"","counts":0,"userAgent":"","device":""'
@@ -89,7 +89,7 @@ def _visit_json(call: Call) -> str:
     )
 
 
-def _service_json(call: Call) -> str:
+def _service_json(call: SimulatedCall) -> str:
     """What belongs to callbacks, and what to call tracking; the other one's is empty."""
     tags = call.tags.split(", ") if call.tags else []
     if call.service == "callback":
@@ -114,12 +114,12 @@ def _service_json(call: Call) -> str:
     )
 
 
-def _attempts_json(call: Call) -> str:
+def _attempts_json(call: SimulatedCall) -> str:
     """The ids of the order's attempts before this one."""
     return json.dumps([call.call_id - back for back in range(call.attempt - 1, 0, -1)])
 
 
-def _is_unique(call: Call) -> bool:
+def _is_unique(call: SimulatedCall) -> bool:
     """Whether the client is new: no attempt before, and no visit within the period."""
     if call.attempt > 1:
         return False
@@ -133,13 +133,13 @@ def _quote_list(texts: Sequence[str]) -> str:
     return json.dumps(texts, ensure_ascii=False) if texts else "[]"
 
 
-def build_universal_id(call: Call) -> str:
+def build_universal_id(call: SimulatedCall) -> str:
     """The id that is one over all services."""
     return str(_UNIVERSAL[call.service] + call.call_id)
 
 
 def render_unified_call(
-    call: Call,
+    call: SimulatedCall,
     deliveries: Sequence[SentDelivery],
     offset_sec: int,
     *,

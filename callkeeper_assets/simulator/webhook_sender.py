@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import urlencode, urlsplit
 from zoneinfo import ZoneInfo
 
-from callkeeper_assets.simulator.generation import Call, see_at
+from callkeeper_assets.simulator.generation import SimulatedCall, see_at
 from callkeeper_assets.simulator.rendering import ABSENT, MISSING, render_call
 from callkeeper_assets.simulator.settings import AnswerSettings
 from callkeeper_assets.simulator.webhook_settings import (
@@ -35,7 +35,7 @@ Body = dict[str, Any]
 _KNOWN_AT_END: Final = ("duration_sec", "duration_min", "duration2_min")
 
 
-def show_event(call: Call, event: WebhookEvent) -> Call:
+def show_event(call: SimulatedCall, event: WebhookEvent) -> SimulatedCall:
     """The call as the webhook's moment knows it: going on (1/0), or at its end."""
     if event == "Call is over":
         return call
@@ -85,7 +85,7 @@ def _lay_out(body: Body, layout: str) -> Body:
 
 
 def build_body(
-    call: Call, event: WebhookEvent, answers: AnswerSettings, settings: WebhookSettings
+    call: SimulatedCall, event: WebhookEvent, answers: AnswerSettings, settings: WebhookSettings
 ) -> Body:
     """A webhook's fields and values, before they become bytes."""
     if call.service == "calltracking":
@@ -102,7 +102,7 @@ def build_body(
     return _lay_out(body, settings.layout)
 
 
-def _build_calltracking_body(call: Call, settings: WebhookSettings) -> Body:
+def _build_calltracking_body(call: SimulatedCall, settings: WebhookSettings) -> Body:
     """What a webhook of call tracking says: neither which call it is, nor in which zone it was."""
     marks = call.visit.current if call.visit else None
     started = dt.datetime.fromtimestamp(call.called_ts, ZoneInfo(settings.calltracking_zone))
@@ -205,33 +205,36 @@ class WebhookConnection:
 _LATEST_DUPLICATE_SEC: Final = 120
 
 
-class Webhook(NamedTuple):
+class PlannedWebhook(NamedTuple):
     """One webhook that is to be sent; `due_ts` is the moment, on the simulator's clock."""
 
     due_ts: int
-    call: Call
+    call: SimulatedCall
     event: WebhookEvent
     is_lost: bool
     is_duplicate: bool
 
 
-def happened_events(call: Call, now: int) -> tuple[WebhookEvent, ...]:
+def happened_events(call: SimulatedCall, now: int) -> tuple[WebhookEvent, ...]:
     """What a call's webhooks can tell at `now`."""
     return tuple(event for event in list_events(call) if _event_ts(call, event) <= now)
 
 
-def list_events(call: Call) -> tuple[WebhookEvent, ...]:
+def list_events(call: SimulatedCall) -> tuple[WebhookEvent, ...]:
     """What a call's webhooks tell; of call tracking there is one, when the call is over."""
     return EVENTS if call.service == "callback" else EVENTS[-1:]
 
 
-def _event_ts(call: Call, event: WebhookEvent) -> int:
+def _event_ts(call: SimulatedCall, event: WebhookEvent) -> int:
     return call.called_ts if event == "Call is processing" else call.settles_ts
 
 
 def _plan_call(
-    call: Call, events: Iterable[WebhookEvent], settings: WebhookSettings, rng: random.Random
-) -> Iterator[Webhook]:
+    call: SimulatedCall,
+    events: Iterable[WebhookEvent],
+    settings: WebhookSettings,
+    rng: random.Random,
+) -> Iterator[PlannedWebhook]:
     # Always the same number of draws before those of each event: one switch changes no other's.
     is_wrong = rng.random() < settings.wrong_order
     draws = {event: [rng.random() for _ in range(5)] for event in EVENTS}
@@ -240,17 +243,19 @@ def _plan_call(
     for event in reversed(ordered) if is_wrong else ordered:
         lost, duplicate, lost_again, at_once, share = draws[event]
         due_ts = call.settles_ts if is_wrong else _event_ts(call, event)
-        yield Webhook(due_ts, call, event, lost < settings.loss, is_duplicate=False)
+        yield PlannedWebhook(due_ts, call, event, lost < settings.loss, is_duplicate=False)
         if duplicate < settings.duplicate:
             # At once, two copies race on two connections.
             later = 0 if at_once < 0.5 else 1 + int(share * _LATEST_DUPLICATE_SEC)  # noqa: PLR2004
             is_lost = lost_again < settings.loss
-            yield Webhook(due_ts + later, call, event, is_lost, is_duplicate=True)
+            yield PlannedWebhook(due_ts + later, call, event, is_lost, is_duplicate=True)
 
 
 def plan_webhooks(
-    calls: Iterable[tuple[Call, Collection[WebhookEvent]]], settings: WebhookSettings, seed: str
-) -> list[Webhook]:
+    calls: Iterable[tuple[SimulatedCall, Collection[WebhookEvent]]],
+    settings: WebhookSettings,
+    seed: str,
+) -> list[PlannedWebhook]:
     """The webhooks of calls for the given events of each, in the order in which they are due."""
     planned = [
         webhook
@@ -271,7 +276,7 @@ class _Batch:
 
     def __init__(
         self,
-        webhooks: Sequence[Webhook],
+        webhooks: Sequence[PlannedWebhook],
         settings: WebhookSettings,
         answers: AnswerSettings,
         rate: float | None,
@@ -281,7 +286,9 @@ class _Batch:
         self.rate = rate
         self.started = time.monotonic()
         self.done: list[list[SentDelivery]] = [[] for _ in webhooks]
-        self.lanes: list[list[tuple[int, Webhook]]] = [[] for _ in range(settings.connections)]
+        self.lanes: list[list[tuple[int, PlannedWebhook]]] = [
+            [] for _ in range(settings.connections)
+        ]
         self.under_way = [threading.Event() for _ in webhooks]
         originals: dict[tuple[int, str], threading.Event] = {}
         for position, webhook in enumerate(webhooks):
@@ -321,7 +328,7 @@ class WebhookSender:
 
     def send(
         self,
-        webhooks: Sequence[Webhook],
+        webhooks: Sequence[PlannedWebhook],
         settings: WebhookSettings,
         answers: AnswerSettings,
         rate: float | None = None,
@@ -339,7 +346,7 @@ class WebhookSender:
                     result.result()
         return [delivery for tries in batch.done for delivery in tries]
 
-    def _send_lane(self, batch: _Batch, lane: list[tuple[int, Webhook]]) -> None:
+    def _send_lane(self, batch: _Batch, lane: list[tuple[int, PlannedWebhook]]) -> None:
         try:
             with self._borrow_connection(batch.settings) as connection:
                 for position, webhook in lane:
@@ -373,7 +380,7 @@ class WebhookSender:
                     self._idle.append(connection)
 
     def _send_webhook(
-        self, connection: WebhookConnection, webhook: Webhook, answers: AnswerSettings
+        self, connection: WebhookConnection, webhook: PlannedWebhook, answers: AnswerSettings
     ) -> Iterator[SentDelivery]:
         """Send until it is answered with 2xx, at most as often as the settings allow."""
         settings = connection.settings
@@ -404,7 +411,7 @@ class WebhookSender:
                 return
 
 
-def _name_outcome(webhook: Webhook, status: int | None) -> SendOutcome:
+def _name_outcome(webhook: PlannedWebhook, status: int | None) -> SendOutcome:
     if webhook.is_lost:
         return "lost"
     return "unanswered" if status is None else "answered"

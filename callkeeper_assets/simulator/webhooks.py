@@ -5,10 +5,10 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable
 from typing import Final, Protocol
 
-from callkeeper_assets.simulator.generation import Call
+from callkeeper_assets.simulator.generation import SimulatedCall
 from callkeeper_assets.simulator.settings import AccountSettings, AnswerSettings, Clock
 from callkeeper_assets.simulator.webhook_sender import (
-    Webhook,
+    PlannedWebhook,
     WebhookSender,
     happened_events,
     list_events,
@@ -36,7 +36,7 @@ class CallRecords(Protocol):
     clock: Clock
     revision: int
 
-    def list_calls(self, start: int, end: int) -> list[Call]:
+    def list_calls(self, start: int, end: int) -> list[SimulatedCall]:
         """The calls that begin in a window of epoch seconds, as they will have ended."""
 
 
@@ -48,11 +48,11 @@ class LiveWebhooks:
         self._seed = seed
         self._since = self._seen = account.clock.now()
         self._taken: set[tuple[int, str]] = set()
-        self._planned: deque[Webhook] = deque()
+        self._planned: deque[PlannedWebhook] = deque()
         self._planned_until = 0
         self._basis: tuple[WebhookSettings, int] | None = None
 
-    def take_due(self, settings: WebhookSettings) -> list[Webhook]:
+    def take_due(self, settings: WebhookSettings) -> list[PlannedWebhook]:
         """What has become due since the last time, in its order."""
         now, basis = self._account.clock.now(), (settings, self._account.revision)
         if now < self._seen:
@@ -85,14 +85,14 @@ class LiveWebhooks:
         self._taken.intersection_update(map(_identify, planned))
         self._planned = deque(filter(self._is_wanted, planned))
 
-    def _is_wanted(self, webhook: Webhook) -> bool:
+    def _is_wanted(self, webhook: PlannedWebhook) -> bool:
         if webhook.is_duplicate:
             return webhook.due_ts > self._seen
         # A call that was brought to its end at once was due before now, but is not told yet.
         return webhook.due_ts > self._since and _identify(webhook) not in self._taken
 
 
-def _identify(webhook: Webhook) -> tuple[int, str]:
+def _identify(webhook: PlannedWebhook) -> tuple[int, str]:
     return webhook.call.call_id, webhook.event
 
 
@@ -155,7 +155,7 @@ class Webhooks:
             self._stop_live()
 
     def send(
-        self, calls: Iterable[Call], events: Collection[WebhookEvent], rate: float | None
+        self, calls: Iterable[SimulatedCall], events: Collection[WebhookEvent], rate: float | None
     ) -> list[SentDelivery]:
         """Send what has happened of calls by now; return what came of each, one record a try.
 

@@ -88,7 +88,7 @@ _FRAME: Final = "part_frame"
 
 
 @dataclass(frozen=True)
-class Part:
+class LoadPart:
     """Calls of one source, each on one of the days."""
 
     account: Account
@@ -102,7 +102,7 @@ class JointBatch:
         days: of all parts, each once; what is transformed.
     """
 
-    def __init__(self, duck: duckdb.DuckDBPyConnection, parts: Sequence[Part]) -> None:
+    def __init__(self, duck: duckdb.DuckDBPyConnection, parts: Sequence[LoadPart]) -> None:
         self._duck = duck
         self._parts = parts
         by_day: dict[date, list[pa.Table]] = {}
@@ -156,7 +156,7 @@ def part_counts(
     return by_place
 
 
-def _walk(parts: Sequence[Part]) -> Iterator[tuple[int, Day]]:
+def _walk(parts: Sequence[LoadPart]) -> Iterator[tuple[int, Day]]:
     for place, part in enumerate(parts):
         for day in part.days:
             yield place, day
@@ -423,7 +423,7 @@ class Loader:
 
     def load_together(
         self,
-        parts: Sequence[Part],
+        parts: Sequence[LoadPart],
         within: Callable[[int, BatchAtCommit], None],
         *,
         tables: Collection[str],

@@ -22,7 +22,7 @@ ColumnType = Literal[
     "jsonb",
 ]
 # A placeholder is empty: others expect it.
-Role = Literal["dimension", "fact", "report", "log", "inbox", "placeholder"]
+TableRole = Literal["dimension", "fact", "report", "log", "inbox", "placeholder"]
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Table:
     """One table: its grain, its key and its columns in order."""
 
     name: str
-    role: Role
+    role: TableRole
     grain: str
     key: tuple[str, ...]
     columns: tuple[Column, ...]

@@ -9,9 +9,9 @@ from types import MappingProxyType
 from typing import Final
 
 from callkeeper_assets.warehouse import log_tables, star
-from callkeeper_assets.warehouse.schema import Column, ColumnType, Role, Table
+from callkeeper_assets.warehouse.schema import Column, ColumnType, Table, TableRole
 
-__all__ = ["SELECTABLE_TABLES", "TABLES", "Column", "ColumnType", "Role", "Table"]
+__all__ = ["SELECTABLE_TABLES", "TABLES", "Column", "ColumnType", "Table", "TableRole"]
 
 TABLES: Final[Mapping[str, Table]] = MappingProxyType(
     {

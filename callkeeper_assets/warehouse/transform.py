@@ -20,7 +20,7 @@ from callkeeper_assets.calls.ids import HASHED_IDS
 from callkeeper_assets.calls.store import Day
 from callkeeper_assets.local_time import Segment, split_day
 from callkeeper_assets.warehouse.call_sql import (
-    Plan,
+    TransformPlan,
     build_count_of_unread,
     build_transformation,
     read_sql,
@@ -250,7 +250,9 @@ class DayBatch:
 class Transformer:
     """Transforms batches of one load, one after another, in one thread at a time."""
 
-    def __init__(self, duck: duckdb.DuckDBPyConnection, zone: ZoneInfo, plan: Plan) -> None:
+    def __init__(
+        self, duck: duckdb.DuckDBPyConnection, zone: ZoneInfo, plan: TransformPlan
+    ) -> None:
         # Its own cursor: another thread reads the frames meanwhile.
         self._duck = duck.cursor()
         self._examiner = Examiner(self._duck)

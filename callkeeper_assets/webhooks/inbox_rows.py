@@ -125,7 +125,7 @@ _BODY: Final = """
 
 
 @dataclass(frozen=True)
-class Row:
+class InboxRow:
     """A stored payload.
 
     Attributes:
@@ -160,7 +160,7 @@ class Verdict:
     called_at: datetime | None = None
 
 
-def read_waiting(session: Session, account_id: int, most: int) -> list[Row]:
+def read_waiting(session: Session, account_id: int, most: int) -> list[InboxRow]:
     """Read some of the payloads that wait for a source, the first stored ones.
 
     Those that were processed before and have come again wait too: they may be the last word now.
@@ -169,14 +169,16 @@ def read_waiting(session: Session, account_id: int, most: int) -> list[Row]:
     return _read(session.query(_WAITING, values))
 
 
-def read_processed(session: Session, account_id: int, call_ids: Sequence[int]) -> list[Row]:
+def read_processed(session: Session, account_id: int, call_ids: Sequence[int]) -> list[InboxRow]:
     """Read the payloads of calls that are processed."""
     if not call_ids:
         return []
     return _read(session.query(_PROCESSED, {"account_id": account_id, "ids": call_ids}))
 
 
-def read_received(session: Session, account_id: int, since: datetime, until: datetime) -> list[Row]:
+def read_received(
+    session: Session, account_id: int, since: datetime, until: datetime
+) -> list[InboxRow]:
     """Read the payloads of a source that came from one moment to another, but rejected ones."""
     values = {
         "account_id": account_id,
@@ -236,9 +238,9 @@ def write_body(session: Session, account_id: int, row_id: int, form: Format, bod
     )
 
 
-def _read(found: pa.Table) -> list[Row]:
+def _read(found: pa.Table) -> list[InboxRow]:
     return [
-        Row(*values)
+        InboxRow(*values)
         for values in zip(*(column.to_pylist() for column in found.columns), strict=True)
     ]
 
@@ -303,7 +305,7 @@ class PayloadReader:
         """Read which calls of a source were forgotten."""
         return cls(session, account_id, fields, read_forgotten_of(session, account_id))
 
-    def read_call(self, row: Row) -> RawCall:
+    def read_call(self, row: InboxRow) -> RawCall:
         """Read a stored payload.
 
         Raises:
@@ -319,7 +321,7 @@ class PayloadReader:
                 payload = b"{}"
         return replace(call, payload=payload, row_id=row.id, came_at=row.came_at)
 
-    def erase_bodies(self, rows: Iterable[Row]) -> None:
+    def erase_bodies(self, rows: Iterable[InboxRow]) -> None:
         """Take the person out of the inbox where payloads of forgotten calls came in clear."""
         for row in rows:
             scope = self.scopes.get(row.call_id) if row.call_id is not None else None

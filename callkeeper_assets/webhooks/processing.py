@@ -19,12 +19,12 @@ from callkeeper_assets.local_time import find_day
 from callkeeper_assets.postgres.errors import DatabaseLostError
 from callkeeper_assets.privacy.redaction import excerpt
 from callkeeper_assets.warehouse.load_log import find_account, read_newest_fetches
-from callkeeper_assets.warehouse.loader import BatchAtCommit, Loader, Part
+from callkeeper_assets.warehouse.loader import BatchAtCommit, Loader, LoadPart
 from callkeeper_assets.warehouse.records import BadDataError, LoadedDay, UnavailableError
 from callkeeper_assets.warehouse.session import Session
 from callkeeper_assets.webhooks.inbox_rows import (
+    InboxRow,
     PayloadReader,
-    Row,
     Verdict,
     group_by_call,
     leave_to_source,
@@ -150,10 +150,10 @@ class InboxProcessor:
         """Whether something is taken that is to be loaded."""
         return bool(self._wanted)
 
-    def build_part(self) -> Part:
+    def build_part(self) -> LoadPart:
         """Return what is taken, for a load together with others."""
         days = [_build_day(day, self._wanted[day]) for day in sorted(self._wanted)]
-        return Part(self._account, days)
+        return LoadPart(self._account, days)
 
     def settle_part(self, batch: BatchAtCommit) -> None:
         """Settle what is loaded, in the transaction that loads it."""
@@ -197,7 +197,7 @@ class InboxProcessor:
         self.processed.rejected += sum(one.state == "rejected" for one in verdicts)
         self.processed.hints += sum(one.state == "hint" for one in verdicts)
 
-    def _take_apart(self, waiting: Sequence[Row]) -> tuple[list[_Words], list[Verdict]]:
+    def _take_apart(self, waiting: Sequence[InboxRow]) -> tuple[list[_Words], list[Verdict]]:
         """Find the last word on each call, and the payloads that can be no call."""
         read = [self._read(row) for row in waiting]
         verdicts = [one for one in read if isinstance(one, Verdict)]
@@ -212,7 +212,7 @@ class InboxProcessor:
         known = [one for one in older if isinstance(one, RawCall)]
         return group_by_call((*calls, *known)), verdicts
 
-    def _read(self, row: Row) -> "RawCall | Verdict":
+    def _read(self, row: InboxRow) -> "RawCall | Verdict":
         try:
             call = self._reader.read_call(row)
         except UnusablePayloadError as error:
@@ -233,7 +233,7 @@ class InboxProcessor:
     def _decide_day(self, day: date) -> list[Verdict]:
         return [verdict for words in self._wanted[day] for verdict in self._decide(words)]
 
-    def _decide_unusable(self, row: Row, reason: str) -> Verdict:
+    def _decide_unusable(self, row: InboxRow, reason: str) -> Verdict:
         """Decide on a payload that can be no call: at best it hints at one."""
         fields = self._webhook.fields
         try:
@@ -250,7 +250,7 @@ class InboxProcessor:
         self._note_hint(row, hint)
         return Verdict(row.id, row.came_at, "hint", None, row.call_id, row.event)
 
-    def _note_hint(self, row: Row, hint: Hint) -> None:
+    def _note_hint(self, row: InboxRow, hint: Hint) -> None:
         first, last = self.source.first_day(self.source.today()), self.source.today()
         for day in guess_days(hint, row.came_at, self.source.time_zone):
             if first <= day <= last:

@@ -16,7 +16,7 @@ from uvicorn.protocols.http.httptools_impl import (
     RequestResponseCycle,
 )
 
-from callkeeper_assets.webhooks.receiver import METHODS, TEXTS, Receiver, Request
+from callkeeper_assets.webhooks.receiver import METHODS, TEXTS, Receiver, WebhookRequest
 
 # A proxy in front that reuses connections, for 60 to 90 s as a rule, has to give them up first:
 # else it sends a webhook into one that was closed meanwhile.
@@ -211,7 +211,7 @@ class WebhookProtocol(BoundedProtocol):
         super().__init__(*arguments, **named)
         self._receiver = cast("Receiver", self.config.loaded_app)
         # A webhook from its head on, until it is answered.
-        self._request: Request | None = None
+        self._request: WebhookRequest | None = None
         self._is_whole = False
         self._is_taken = False
         # Whether the connection ends with the answer.
@@ -223,7 +223,7 @@ class WebhookProtocol(BoundedProtocol):
         # Not within the parser, which takes an error of ours for one of the sender.
         if self._is_whole and not self._is_taken:
             self._is_taken = True
-            self._receiver.take(cast("Request", self._request), self._answer)
+            self._receiver.take(cast("WebhookRequest", self._request), self._answer)
 
     def on_headers_complete(self) -> None:
         """Begin a webhook; leave anything else to ASGI."""
@@ -288,7 +288,7 @@ class WebhookProtocol(BoundedProtocol):
 
     def note_refused(self, status: int) -> None:
         """Note what is refused before it is whole."""
-        self._receiver.note(self._request or Request(), status)
+        self._receiver.note(self._request or WebhookRequest(), status)
         self._request = None
 
     def _straighten(self) -> bool:
@@ -307,7 +307,7 @@ class WebhookProtocol(BoundedProtocol):
         if b"%" in path:
             path = unquote_to_bytes(path)
         method = self.parser.get_method()
-        self._request = request = Request(method, query, self.headers)
+        self._request = request = WebhookRequest(method, query, self.headers)
         self._ends = not self.parser.should_keep_alive()
         self._receiver.admit(request, path.removeprefix(_PREFIX))
         if request.status:
@@ -321,7 +321,7 @@ class WebhookProtocol(BoundedProtocol):
     def _refuse_size(self) -> None:
         self._refuse(413, _RESTS[413])
 
-    def _answer(self, request: Request, status: int) -> None:
+    def _answer(self, request: WebhookRequest, status: int) -> None:
         """Answer the webhook, and let the next one come."""
         self._request = None
         self._is_whole = self._is_taken = False

@@ -158,7 +158,7 @@ _METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 
 @dataclass(slots=True)
-class Request:
+class WebhookRequest:
     """One request; all but the head comes later.
 
     Attributes:
@@ -186,7 +186,7 @@ class Request:
         return ""
 
 
-Answer = Callable[[Request, int], None]
+AnswerWebhook = Callable[[WebhookRequest, int], None]
 
 
 class Receiver:
@@ -208,7 +208,7 @@ class Receiver:
         """Answer what is no webhook."""
         await self._other(scope, receive, send)
 
-    def admit(self, request: Request, path: bytes) -> None:
+    def admit(self, request: WebhookRequest, path: bytes) -> None:
         """Let a request in by `source/token`, or set the status that it gets."""
         name, _, token = path.partition(b"/")
         if request.method not in METHODS:
@@ -217,7 +217,7 @@ class Receiver:
             request.sender = self._gate.admit(name, token)
             request.status = 404 if request.sender is None else 0
 
-    def take(self, request: Request, answer: Answer) -> None:
+    def take(self, request: WebhookRequest, answer: AnswerWebhook) -> None:
         """Keep a request that is whole; it is answered when it is on disk, or now."""
         sender = request.sender
         if sender is None:
@@ -240,7 +240,7 @@ class Receiver:
             lambda is_kept: answer(request, status if is_kept else 503),
         )
 
-    def note(self, request: Request, status: int) -> None:
+    def note(self, request: WebhookRequest, status: int) -> None:
         """Count and log a request that is answered."""
         seconds = time.perf_counter() - request.started
         name, size = "", 0
