@@ -167,7 +167,7 @@ def _load_all_sources() -> list[Source]:
 
 
 def _fail_if_left(document: Mapping[str, Any]) -> None:
-    """End a run as failed that has something to tell: a person has to look.
+    """End a run as failed if it found something that a person has to look at.
 
     Raises:
         dagster.Failure: Something is not erased, or similar digits are left.

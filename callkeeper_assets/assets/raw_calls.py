@@ -70,7 +70,7 @@ class Fetching:
         shield: what records pass before anything is written.
 
     Attributes:
-        error: what ended it. The days before are handed out first: whoever takes them raises it
+        error: what ended it. The days before are handed out first: the caller raises it
             when they are done.
     """
 

@@ -100,7 +100,7 @@ def log_checks(
 ) -> None:
     """Evaluate the checks that the run asks for, and log a result for each loaded day.
 
-    `fetched` tells how the raw calls of the days were fetched.
+    `fetched` says how the raw calls of the days were fetched.
     """
     wanted = context.selected_asset_check_keys
     if not loaded or not wanted:

@@ -279,7 +279,7 @@ def build_webhook_calls(sources: Sequence[Source]) -> dg.AssetsDefinition:
                 run.process()
             for source in chosen:
                 processed = run.processed[source.name]
-                # What was committed before a failure stays, and is told as well.
+                # What was committed before a failure stays, and is reported as well.
                 _observe_tables(context, source, processed)
                 if source.name in run.failures:
                     continue
@@ -321,7 +321,7 @@ def _build_spec(source: Source) -> dg.AssetSpec:
 
 
 def _explain(source: str, failure: Exception) -> str:
-    """Say what a failure means for the source; a bug is told by its kind alone, as it is raised."""
+    """Say what a failure means for the source; of a bug only its kind, as it is raised."""
     said = str(failure) if isinstance(failure, _EXPECTED) else type(failure).__name__
     return f"Source '{source}': its webhooks wait on, they could not be processed. {said}"
 
@@ -348,7 +348,7 @@ def _describe_processed(processed: "Processed") -> dict[str, Any]:
 def _observe_tables(
     context: dg.AssetExecutionContext, source: Source, processed: "Processed"
 ) -> None:
-    """Tell each changed table's day what changed.
+    """Record what changed for each changed table's day.
 
     As an observation: a materialization would make the day's checks, which are of the load from the
     API, look outdated, and the table fresher than the API has made it.

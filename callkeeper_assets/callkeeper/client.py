@@ -411,7 +411,7 @@ class CallKeeperClient:
 
         Args:
             window: What to ask for.
-            time_zone: In which the bounds are written, where the API can be told (`has_zones`).
+            time_zone: In which the bounds are written, where the API takes one (`has_zones`).
         """
         context = RequestContext(threading.Event())
         answer = (
@@ -425,7 +425,7 @@ class CallKeeperClient:
 
     @property
     def has_zones(self) -> bool:
-        """Whether the API is told the zone of the bounds."""
+        """Whether the request names the zone of the bounds."""
         return isinstance(self._api, StatisticsApi)
 
     def pick_call(self, day: date) -> tuple[int, int] | None:

@@ -52,7 +52,7 @@ class RetryPolicy:
     """How patiently to ask again: after 0.5, 1, 2, 4, 8 s as a rule, each shortened by chance.
 
     A `Retry-After` that is longer is obeyed up to `longest_retry_after_sec`; beyond that it is a
-    failure to be retried by whoever plans the loads, not a reason to hang.
+    failure that a later load retries, not a reason to wait.
     """
 
     retries: int = 5

@@ -135,7 +135,7 @@ class StatisticsApi:
     ) -> KeyedCalls | AnswerProblem:
         """Ask for the calls of a window; more may come, of a second on either side.
 
-        The window is told in UTC, unless it is to be seen whether the source heeds `time_zone`.
+        The window is sent in UTC, unless it is to be checked whether the source heeds `time_zone`.
         """
         start, end = window.asked(ZoneInfo(time_zone))
         parameters = {

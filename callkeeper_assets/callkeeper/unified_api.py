@@ -43,7 +43,7 @@ class Page:
     Attributes:
         calls: By id, and beside them what cannot be used.
         rows: How many there were, the same call twice counted twice.
-        total: Of the whole list; None where the source does not tell.
+        total: Of the whole list; None where the source does not say.
     """
 
     calls: KeyedCalls

@@ -148,7 +148,7 @@ def minute_around(epoch: int) -> Window:
 def is_of_other_time(raw: msgspec.Raw, window: Window) -> bool:
     """Whether a stray may have been chosen by another time than the call's: it is no proof then.
 
-    By that of ordering, which lies in the window; or its own time is not told, but guessed.
+    By that of ordering, which lies in the window; or its own time is not sent, but guessed.
     """
     try:
         times = _decode_times(raw)

@@ -1,8 +1,8 @@
 """What becomes of each field of a raw call, as data: its column, and its odd forms.
 
 Beside `call_fields`, which says where a field lies and what it means. docs/fields.md is made of
-both, and a test sends each form of each field through the APIs, webhooks and a report. Whoever adds
-a field there adds its row here.
+both, and a test sends each form of each field through the APIs, webhooks and a report. A field that
+is added there gets its row here.
 """
 
 from collections.abc import Iterator, Mapping

@@ -160,7 +160,7 @@ def choose_period(days: int) -> Period:
 
 @contextmanager
 def run_demo_simulator(calls_per_day: int, period: Period) -> Iterator[RunningSimulator]:
-    """Simulate the accounts; the clock stands, so that only what is told changes."""
+    """Simulate the accounts; the clock stands, so that only what the demo changes is different."""
     accounts = [
         AccountSettings(
             key=os.environ[source.variable],
@@ -265,7 +265,7 @@ class Sent:
 
 
 def set_webhook_url(account: SimulatedAccount, source: DemoSource, receiver: WebAddress) -> None:
-    """Tell an account where its webhooks go, as its owner does in CallKeeper's cabinet."""
+    """Set where an account's webhooks go, as its owner does in CallKeeper's cabinet."""
     token = os.environ[source.token_variable]
     account.set_webhooks(url=f"{receiver.url}/webhooks/{source.name}/{token}")
 

@@ -68,7 +68,7 @@ def refresh(
         register_keys(chosen)
         tasks = [Task(each.name, ("--refresh",)) for each in chosen]
     else:
-        # Nobody named the one that cannot be refreshed: the others are, and it is told.
+        # Nobody named the one that cannot be refreshed: the others are, and it is reported.
         sources, broken = choose_sources([])
         refused = [SourceOutcome(each.name, errors=[describe_broken(each)]) for each in broken]
         for each in sources:

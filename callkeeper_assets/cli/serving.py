@@ -51,7 +51,7 @@ class WebAddress:
 
     @property
     def url(self) -> str:
-        """For whoever is on this machine."""
+        """The address for users of this machine."""
         return f"http://{self.reachable_host}:{self.port}"
 
 

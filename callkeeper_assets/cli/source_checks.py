@@ -284,7 +284,7 @@ def _check_source(source: Source, has_database: bool) -> list[Finding]:
 def _check_zone(source: Source, first: date) -> list[Finding]:
     """Warn where other rules on this machine have another clock, from the first day to next year's.
 
-    Whoever reads the tables on this machine may go by those: a BI tool, or PostgreSQL.
+    Programs on this machine that read the tables may use those: a BI tool, or PostgreSQL.
     """
     zone = source.time_zone
     since = datetime.combine(first, time.min, UTC)

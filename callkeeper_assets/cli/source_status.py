@@ -1,4 +1,4 @@
-"""What `status` tells: gathered from the configuration, the environment and the warehouse."""
+"""What `status` shows: gathered from the configuration, the environment and the warehouse."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -78,7 +78,7 @@ class DatabaseReport:
 
 @dataclass(frozen=True)
 class StatusReport:
-    """Everything that `status` tells."""
+    """Everything that `status` shows."""
 
     database: DatabaseReport
     sources: tuple[SourceReport, ...]

@@ -89,7 +89,7 @@ class _Worker:
             farewell=_FAREWELL,
         )
         if self.process.stdin is not None:
-            # It may have died already; then its end is told.
+            # It may have died already; then its end is reported.
             with suppress(BrokenPipeError), self.process.stdin as whispering:
                 whispering.write(f"{task.whisper}\n".encode())
         self._heard = heard

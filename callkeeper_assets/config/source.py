@@ -43,7 +43,7 @@ class Webhook:
     Args:
         token_env: The environment variable that holds the last part of their URL.
         fields: By path in a raw call, the name under which this account sends the value.
-        grace: How long a call that only a webhook told of may be missing in the API.
+        grace: How long a call known only from a webhook may be missing in the API.
     """
 
     token_env: str
@@ -169,7 +169,7 @@ class Source:
 
     @property
     def takes_hints(self) -> bool:
-        """Whether its API tells of the calls that webhooks of call tracking only hint at."""
+        """Whether its API sends the calls that webhooks of call tracking only hint at."""
         return self.webhook is not None and self.api == "ckct"
 
     @property

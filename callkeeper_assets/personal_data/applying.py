@@ -87,7 +87,7 @@ def apply_privacy(
         url: Of the database.
         store: Where raw calls lie.
         source: Whose calls.
-        say: Told of what takes long.
+        say: Called with a text for each step that takes long.
         is_dry: Count, and change nothing.
         run_id: Goes into the load log.
 

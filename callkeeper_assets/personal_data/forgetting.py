@@ -84,7 +84,7 @@ read_sql = read_sql_of("callkeeper_assets.personal_data")
 
 @dataclass(frozen=True)
 class Request:
-    """What the book of erasures has of a request.
+    """What the log of erasures has of a request.
 
     Attributes:
         reference: on whose word; None if nobody said.
@@ -265,7 +265,7 @@ class Forgetter:
         url: Of the database.
         store: Where raw calls lie.
         sources: Those configured.
-        say: Told of what takes long.
+        say: Called with a text for each step that takes long.
     """
 
     url: str

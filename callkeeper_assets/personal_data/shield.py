@@ -132,7 +132,7 @@ def name_record(record: UnusableRecord, eraser: Eraser) -> int:
     """Return a record's key: the call's id, or a negative number, the same when it comes again.
 
     By it a forgotten client's record is known. It is made of what is left when the person is taken
-    out: of the whole text it would tell the number to who tries all numbers there are.
+    out: of the whole text it would give the number away to a search through all numbers.
     """
     if record.call_id is not None:
         return record.call_id

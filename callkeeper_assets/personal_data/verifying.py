@@ -60,7 +60,7 @@ class Trace(NamedTuple):
 
     Attributes:
         place: a file, a payload's table, or a table's column.
-        key: what tells it from others: see `name_raw_call`, `name_payload`, `name_row`.
+        key: what identifies it: see `name_raw_call`, `name_payload`, `name_row`.
         call_id: None if it is of no call.
     """
 
@@ -84,17 +84,17 @@ class FoundPlace:
 
 
 def name_raw_call(name: str, call_id: int) -> tuple[object, ...]:
-    """Return what tells a raw call: its file, as the store names it, and its id."""
+    """Return what identifies a raw call: its file, as the store names it, and its id."""
     return ("raw", name, call_id)
 
 
 def name_payload(row_id: int) -> tuple[object, ...]:
-    """Return what tells a payload of the inbox."""
+    """Return what identifies a payload of the inbox."""
     return ("payload", row_id)
 
 
 def name_row(table: str, row: Mapping[str, Any]) -> tuple[object, ...]:
-    """Return what tells a table's row: all that is in it."""
+    """Return what identifies a table's row: all that is in it."""
     return ("row", table, repr(sorted(row.items())))
 
 
@@ -139,7 +139,7 @@ class Verifier:
             *self._look_through_inbox(),
             *self._look_through_spool(),
         ]
-        # Calls first: they tell which ones hold the digits as their manager's.
+        # Calls first: they show which ones hold the digits as their manager's.
         tables = sorted(list_searched_tables(self.connection), key=lambda name: name != CALLS)
         for table in tables:
             traces += self._look_through_table(table)

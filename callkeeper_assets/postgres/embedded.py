@@ -132,7 +132,7 @@ def _new_folder(link: Path, account: ServerUser | None) -> Path:
 
 
 def _letter_rules(major: int) -> list[str]:
-    """Return what `initdb` of that version is told of letters' order and case.
+    """Return the options of that version's `initdb` for letters' order and case.
 
     PostgreSQL's own rules where it has some: a machine's locales differ, and change with its
     updates. Older versions order by code too, and ask the machine only what a letter's case is.

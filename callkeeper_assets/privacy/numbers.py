@@ -312,7 +312,7 @@ class Wanted:
     """A number as it is looked for in a run of digits.
 
     Attributes:
-        core: its national part; where no country can be told, the number.
+        core: its national part; where no country can be found, the number.
         prefixes: what may stand before that, as digits.
     """
 

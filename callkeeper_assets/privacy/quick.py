@@ -129,7 +129,7 @@ def _is_exotic(text: bytes) -> bool:
 
 
 def _may_have_address(text: bytes) -> bool:
-    """Whether there may be an address of version 6, by which one of version 4 may be told."""
+    """Whether there may be an address of version 6, in which one of version 4 may be written."""
     lower = text.lower()
     return any(sign in lower for sign in _OF_VERSION_SIX)
 
@@ -283,7 +283,7 @@ class _Shape:
         identities: of which digits alone are left alone.
         take_varying: gives the values that are searched, each one.
         take: gives those of the other declared fields, of which most are known.
-        is_usual: whether no name is told to be personal, or holds a number itself.
+        is_usual: whether no name is a personal one, or holds a number itself.
     """
 
     personal: tuple[tuple[str, Kind], ...]

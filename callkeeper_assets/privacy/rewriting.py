@@ -248,7 +248,7 @@ class Protector:
 
     def protect_unreadable(self, text: str) -> str:
         """Return a text that is no call, with all masked that looks like a number or an address."""
-        # Whose a number is cannot be told.
+        # Whose number it is cannot be known.
         if (self.rule.phones, self.rule.manager_phones) != ("keep", "keep"):
             text = erase_numbers(text)
         return self._replace_addresses(text) if self.rule.ips != "keep" else text

@@ -98,7 +98,7 @@ class Rule:
 
     @property
     def setting(self) -> str:
-        """The rule as text, without the key, but with what tells one key from another."""
+        """The rule as text, without the key, but with what distinguishes one key from another."""
         names = ("phones", "manager_phones", "ips", "user_agents", "recordings")
         parts = [f"{name}: {getattr(self, name)}" for name in names]
         if self.hashes:

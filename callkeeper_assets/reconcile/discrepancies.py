@@ -1,6 +1,6 @@
 """What reconciliation compares and what it finds, as names and frozen records.
 
-Used by the comparison and by whoever calls it; imports nothing heavy.
+Used by the comparison and its callers; imports nothing heavy.
 """
 
 from dataclasses import dataclass
@@ -55,7 +55,7 @@ class ComparedDay:
     Attributes:
         calls: that either side holds, without the two kinds below and what filters leave out.
         non_final: calls whose status can still change, on either side: no discrepancies.
-        waiting: calls that only a webhook has told of, still within their grace period.
+        waiting: calls known only from a webhook, still within their grace period.
         discrepancies: by call and parameter.
         loaded: what healing did to the tables; None where nothing was to be changed.
     """

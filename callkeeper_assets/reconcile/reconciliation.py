@@ -179,9 +179,9 @@ class DiscrepancyLog:
         )
 
     def read(self, days: Sequence[date]) -> pa.Table:
-        """Read what the run has to tell of the days: what it found or healed, and what is open.
+        """Read what the run has to report of the days: what it found or healed, and what is open.
 
-        From the log, not from the comparison: a step that Dagster runs again tells of its first
+        From the log, not from the comparison: a step that Dagster runs again reports its first
         try too.
         """
         return self.session.query(read_sql("run_discrepancies"), self._scope(days))

@@ -1,6 +1,6 @@
 """What is remembered of reports: days built and from which definition, fields met, loads logged.
 
-Written in the transaction that replaces the days, so that the books say what happened.
+Written in the transaction that replaces the days, so that the log says what happened.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -38,14 +38,14 @@ _WRITE_DAYS = """
     ON CONFLICT (account_id, report, day) DO UPDATE
     SET definition = excluded.definition, calls = excluded.calls, built_at = excluded.built_at
 """
-# An index has no room for longer ones.
+# An index cannot hold longer ones.
 _MOST_LETTERS_OF_FIELD: Final = 400
 
 ReportPart = tuple[str, date]
 
 
 class ReportLog:
-    """The books of one source's reports, for one load."""
+    """The log of one source's reports, for one load."""
 
     def __init__(
         self, connection: psycopg.Connection[Any], account_id: int, reports: Sequence[Report]

@@ -120,7 +120,7 @@ def retain_calls(
         spool: the folder of the webhooks' spool.
         run_id: goes into the load log.
         dry_run: count, and delete nothing.
-        report: is told of each day that is deleted.
+        report: called for each day that is deleted.
 
     Raises:
         DatabaseError: The database cannot be reached.

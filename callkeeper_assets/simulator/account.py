@@ -227,7 +227,7 @@ class UnifiedList:
         return rendered
 
     def _offset_sec(self, call: SimulatedCall) -> int:
-        """How far the client's clock is ahead: the account's, where the place tells no other."""
+        """How far the client's clock is ahead: the account's, where the place has no other."""
         hours = DISTRICT_HOURS.get(call.place.district or "")
         if hours is not None:
             return hours * 3600
@@ -371,7 +371,7 @@ class SimulatedAccount:
     ) -> Truth:
         """What the source now holds of a zone's days (its own by default), first to last.
 
-        Of an API: what that one cannot tell is missing, and what it spoils.
+        Of an API: what that one cannot send is missing, and what it spoils.
         """
         zone = zoneinfo.ZoneInfo(time_zone) if time_zone else self.zone
         start, end = day_bounds(first, zone)[0], day_bounds(last, zone)[1]
@@ -488,7 +488,7 @@ class SimulatedAccount:
         Of all calls, of those in `call_ids`, or of `new` ones that are added to the first day; of
         call tracking's too, where the webhooks' switch has them.
         `rate` is webhooks a second, None as fast as the receiver answers. A call that is not final
-        yet has no end to tell.
+        yet has no end to report.
 
         Returns:
             What came of each, one record a try, in the order of sending.
@@ -530,7 +530,7 @@ class SimulatedAccount:
             ] + self._list_tracked(start, end)
 
     def _list_tracked(self, start: int, end: int) -> list[SimulatedCall]:
-        """Calls of call tracking that webhooks tell of."""
+        """Calls of call tracking that webhooks report."""
         if not self.webhooks.settings.calltracking:
             return []
         others = self.unified.list_others(start, end)

@@ -99,7 +99,7 @@ def build_pages(rng: random.Random, site: str, count: int) -> tuple[str, ...]:
 
 
 class ClientPlace(NamedTuple):
-    """A client's place; a None is a value that CallKeeper could not tell."""
+    """A client's place; a None is a value that CallKeeper does not know."""
 
     country: str | None
     city: str | None

@@ -225,7 +225,7 @@ def _post_finalise(simulator: Simulator, request: ApiRequest) -> list[TruthChang
 
 
 def _describe_delivery(delivery: SentDelivery, *, has_payload: bool = False) -> dict[str, Any]:
-    """A delivery without its address's path: whoever reads it could send webhooks himself."""
+    """A delivery without its address's path: a reader of it could send webhooks."""
     shown = {each.name: getattr(delivery, each.name) for each in dataclasses.fields(delivery)}
     payload = {"payload": delivery.payload.decode()} if has_payload else {}
     return {**shown, "address": mask_address(delivery.address), "payload": None, **payload}

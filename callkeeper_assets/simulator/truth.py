@@ -49,7 +49,7 @@ class Truth:
         count: number of calls.
         sums: by column of `SUMMED`, and `call_id`; a None counts as 0.
         calls: one dict a call, by canonical column; empty when only totals were asked for.
-        api: whose: what it cannot tell is None.
+        api: whose: what it cannot send is None.
     """
 
     count: int
@@ -149,7 +149,7 @@ def _hash(universal_id: str) -> int:
 
 
 def describe_unified_call(call: SimulatedCall) -> dict[str, Scalar]:
-    """One call by canonical column, as far as the unified API can tell it."""
+    """One call by canonical column, as far as the unified API sends it."""
     country, is_callback = call.place.country, call.service == "callback"
     return {
         **describe_call(call),

@@ -1,7 +1,7 @@
 """A call as the unified API sends it: JSON bytes with all of its fields, none of them null.
 
 Written from the documentation's own sample; the number of the page, which differs from answer to
-answer, is put before it by whoever serves it.
+answer, is put before it by the server.
 """
 
 import json
@@ -155,7 +155,7 @@ def render_unified_call(
         offset_sec: The distance of the client's clock from UTC at the call's time.
         has_more: Adds fields that no document names.
         has_hooks: Lists the webhooks; an account's answers may not.
-        has_time: Whether `callTime` is told.
+        has_time: Whether `callTime` is sent.
     """
     is_good = (call.status_code, call.status2_code) == (200, 200)
     is_unique, is_target = _is_unique(call), call.duration2_sec > _TARGET_SEC

@@ -216,12 +216,12 @@ class PlannedWebhook(NamedTuple):
 
 
 def happened_events(call: SimulatedCall, now: int) -> tuple[WebhookEvent, ...]:
-    """What a call's webhooks can tell at `now`."""
+    """What a call's webhooks can report at `now`."""
     return tuple(event for event in list_events(call) if _event_ts(call, event) <= now)
 
 
 def list_events(call: SimulatedCall) -> tuple[WebhookEvent, ...]:
-    """What a call's webhooks tell; of call tracking there is one, when the call is over."""
+    """What a call's webhooks report; of call tracking there is one, when the call is over."""
     return EVENTS if call.service == "callback" else EVENTS[-1:]
 
 
@@ -304,7 +304,7 @@ class _Batch:
         ]
 
     def wait_sec(self, position: int) -> float:
-        """How long the webhook of that position has to wait for its turn."""
+        """How long the webhook of that position has to wait before it is sent."""
         if self.rate is None:
             return 0.0
         return max(0.0, self.started + position / self.rate - time.monotonic())

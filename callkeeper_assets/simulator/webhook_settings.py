@@ -91,10 +91,10 @@ class WebhookSettings:
             tracking, to the owner's name, which the value then has at the top of the body, and no
             longer in its own place.
         calltracking: sends those of call tracking too: one a call, when it is over.
-        calltracking_zone: in which they tell the time; they do not name it.
+        calltracking_zone: in which they write the time; they do not name it.
         loss: probability that a webhook is never sent, though the source believes that it was.
         duplicate: probability that one is sent twice, at once or up to two minutes later.
-        wrong_order: probability that a call's end is told before its beginning.
+        wrong_order: probability that a call's end is sent before its beginning.
         timeout_sec: how long the receiver may take to connect, and to answer.
         tries: how often one is sent until it is answered with 2xx; no document promises a second.
         retry_wait_sec: between tries.

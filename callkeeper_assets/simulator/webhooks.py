@@ -56,7 +56,7 @@ class LiveWebhooks:
         """What has become due since the last time, in its order."""
         now, basis = self._account.clock.now(), (settings, self._account.revision)
         if now < self._seen:
-            # What happens again is told again.
+            # What happens again is sent again.
             self._since = self._seen = now
             self._taken.clear()
             self._basis = None
@@ -88,7 +88,7 @@ class LiveWebhooks:
     def _is_wanted(self, webhook: PlannedWebhook) -> bool:
         if webhook.is_duplicate:
             return webhook.due_ts > self._seen
-        # A call that was brought to its end at once was due before now, but is not told yet.
+        # A call that was brought to its end at once was due before now, but is not sent yet.
         return webhook.due_ts > self._since and _identify(webhook) not in self._taken
 
 

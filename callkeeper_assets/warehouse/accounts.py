@@ -1,6 +1,6 @@
 """The source's row in general_accounts by its name: how it is found, and made if it is missing.
 
-For whoever has a connection of psycopg, and the statements for who has another one. Imports nothing
+For callers with a connection of psycopg, and the statements for those with another. Imports nothing
 heavy: the receiver of webhooks makes accounts. What a load writes into the row, `account_row` does.
 """
 

@@ -1,4 +1,4 @@
-"""Calls whose client was forgotten, by the tables' own book: asked by whoever writes calls."""
+"""Calls whose client was forgotten, as the tables record them: read by all that write calls."""
 
 from collections.abc import Collection, Iterable
 from datetime import date
@@ -32,7 +32,7 @@ _NOTE: Final = """
 
 
 class ForgottenCall(NamedTuple):
-    """A call to be noted; `day` is None if nothing tells it."""
+    """A call to be noted; `day` is None if it is unknown."""
 
     call_id: int
     scope: Scope

@@ -379,8 +379,8 @@ class Loader:
             tables: chosen ones; rows of tables that are not chosen any more are deleted.
             filters: by table.
             run_id: goes into the load log.
-            origin: who told. What webhooks told of is merged call by call: the days' other calls
-                stay as they are, and a call that the source itself has told of is left out.
+            origin: of the calls. Webhooks' calls are merged one by one: the days' other calls stay
+                as they are, and a call that the source itself has sent is left out.
             guard: how much of a day may vanish; None does without, as webhooks always do.
             within: is called with each batch before it commits.
             writes: whether anything is written by the load itself. If not, all but the writing is
@@ -430,7 +430,7 @@ class Loader:
         filters: Mapping[str, Sequence[Filter]],
         run_id: str,
     ) -> Iterator[tuple[int, LoadedDay]]:
-        """Merge what webhooks told of sources that have tables, filters and time zone in common.
+        """Merge webhooks' calls of sources that have tables, filters and time zone in common.
 
         As `load` with the origin `webhook`, for a fraction of its work for each source. Each
         part is a transaction; yields its place and each of its days once that is committed.

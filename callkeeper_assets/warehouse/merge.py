@@ -66,8 +66,8 @@ class Merger:
     Uses the relations `frame` (the batch) and `segments` of the given DuckDB, and makes
     `held` (rows as they were read), `existing`, `days` and `plan` there.
 
-    What a webhook told of is merged call by call: no other call of the day is touched, and a call
-    that the source itself has told of is left out of the batch.
+    Webhooks' calls are merged one by one: no other call of the day is touched, and a call
+    that the source itself has sent is left out of the batch.
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class Merger:
             self._duck.unregister(name)
 
     def _leave_to_source(self, batch: DayBatch) -> None:
-        """Leave calls that the source has told of out of the batch; read the others."""
+        """Leave calls that the source has sent out of the batch; read the others."""
         calls = self._duck.sql("SELECT call_id FROM frame").to_arrow_table()
         self._duck.register("told", self._find_calls(calls))
         self._duck.execute(read_sql("leave_to_source").format(frame=batch.frame))

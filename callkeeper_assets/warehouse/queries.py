@@ -155,7 +155,7 @@ def unsettled_days(
 
     Those that hold calls whose status can still change, as the source sent them at the day's last
     load, whether filters keep these calls or not, but for days before `settled_before`; and those
-    with calls that only webhooks have told of.
+    with calls known only from webhooks.
     """
     values: dict[str, object] = {"name": account_name, "settled_before": settled_before}
     with connect(url) as connection:

@@ -33,7 +33,7 @@ class Column:
         type: PostgreSQL's own name of the type, as `format_type` gives it.
         references: table and column whose values this one's are, as `table.column`; never declared
             as a constraint, proved by the checks.
-        is_internal: keeps the loader's books; no use to a report.
+        is_internal: holds the loader's logs; no use to a report.
     """
 
     name: str

@@ -270,7 +270,7 @@ def read_held(url: str, name: str, call_ids: Collection[int]) -> dict[int, list[
 
 
 def write_audit(url: str, name: str, days: Sequence[AuditedDay], run_id: str) -> None:
-    """Bring the books of these days to what was found; makes the source's account if need be."""
+    """Bring the records of these days to what was found; makes the source's account if need be."""
     with connect(url) as connection:
         make_account(connection, name)
         for day in days:

@@ -1,7 +1,7 @@
 """What waits in the inbox, and the last word of webhooks on each call.
 
 Of a call's payloads a final status outranks one that can change, then the newest coming counts.
-Calls that only webhooks have told of are read here for reports, too; nothing is written for these.
+Calls known only from webhooks are read here for reports, too; nothing is written for these.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -109,7 +109,7 @@ _HINTS: Final = """
     SET hinted_at = greatest(h.hinted_at, excluded.hinted_at)
 """
 
-# Two payloads may have become the same: one of them is then told apart by its receipt.
+# Two payloads may have become the same: one of them is then distinguished by its receipt.
 _BODY: Final = """
     UPDATE callkeeper_webhooks AS w
     SET format = $3, body = $4, digest = CASE
@@ -262,7 +262,7 @@ def _weigh(call: RawCall) -> tuple[int, datetime, int]:
 
 
 def group_by_call(calls: Iterable[RawCall]) -> list[list[RawCall]]:
-    """Group what payloads tell by call; the last word on the call comes first."""
+    """Group payloads by call; the last word on the call comes first."""
     by_call: dict[int, list[RawCall]] = {}
     for call in calls:
         by_call.setdefault(call.call_id, []).append(call)
@@ -272,7 +272,7 @@ def group_by_call(calls: Iterable[RawCall]) -> list[list[RawCall]]:
 def leave_to_source(
     call: RawCall, answered: Collection[int], stay_from: datetime | None
 ) -> str | None:
-    """Say why a call is left to an answer of the source; None if only webhooks can tell of it.
+    """Say why a call is left to an answer of the source; None if only webhooks have it.
 
     Args:
         call: on the answer's day.
@@ -286,7 +286,7 @@ def leave_to_source(
 
 @dataclass(frozen=True)
 class PayloadReader:
-    """Reads what payloads of one source tell, without the persons that were forgotten.
+    """Reads the calls in payloads of one source, without the persons that were forgotten.
 
     The receiver takes these out of what it stores; here is what came before it knew.
 
@@ -337,7 +337,7 @@ _EARLIEST: Final = timedelta(hours=1)
 
 
 def add_webhook_calls(url: str, source: Source, day: Day) -> Day:
-    """Return a day, as it was fetched, with the calls that only webhooks have told of.
+    """Return a day, as it was fetched, with the calls known only from webhooks.
 
     Args:
         url: of the database.
@@ -381,7 +381,7 @@ def read_days_of_reports(
 ) -> Iterator[Day]:
     """Read the days' calls; put days whose raw calls cannot be read into `unreadable`, with why.
 
-    The one place where a report's calls come from: raw calls, and what only webhooks told of yet.
+    The one place where a report's calls come from: raw calls, and webhooks' calls.
     """
     for day in days:
         problem = source.find_retention_problem(day)

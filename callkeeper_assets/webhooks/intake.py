@@ -198,7 +198,7 @@ class Intake:
         return self._spool.waiting
 
     def keep(self, delivery: Delivery, on_kept: OnKept) -> None:
-        """Keep a delivery, and tell when it is on disk, or that it is nowhere."""
+        """Keep a delivery; call `on_kept` when it is on disk, or cannot be kept."""
         self._pending.append((delivery, on_kept))
         self._work.set()
 
@@ -256,7 +256,7 @@ class Intake:
         except NowhereError:
             pass
         finally:
-            # Whoever waits is told, whatever it is.
+            # Each waiting request gets its answer, whatever it is.
             for _, on_kept in group:
                 on_kept(is_kept)
 

@@ -119,7 +119,7 @@ def _has_failed(last: HintAttempt, days: Sequence[HintedDay]) -> bool:
 def _plan_run(
     source: str, days: Sequence[HintedDay], last: HintAttempt | None, now: datetime
 ) -> tuple[HintRun, HintAttempt]:
-    # Days far from each other take turns: what is in vain for one does not hold up the others.
+    # Days far from each other alternate: runs that change nothing do not hold up the others.
     ranges = join_days(one.day for one in days)
     newest = {one: _find_newest(days, one) for one in ranges}
     ranges.sort(key=lambda one: newest[one], reverse=True)
@@ -237,7 +237,7 @@ def plan_inbox_run(
 
 
 def _find_attempt(one: WaitingPayloads, attempts: Mapping[str, Attempt]) -> Attempt | None:
-    """Return the last run's attempt at the very payload that is first now: it was in vain."""
+    """Return the last run's attempt at the very payload that is first now: it changed nothing."""
     attempt = attempts.get(one.source)
     if attempt is None or (attempt.first_id, attempt.oldest) != (one.first_id, one.oldest):
         return None

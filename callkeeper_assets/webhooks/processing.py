@@ -60,7 +60,7 @@ UNKNOWN_TO_SOURCE: Final = (
 TOO_OLD: Final = "the call is older than what the source's retention keeps"
 
 
-# What payloads tell of one call, the last word first.
+# The payloads of one call, the last word first.
 _Words = list[RawCall]
 
 

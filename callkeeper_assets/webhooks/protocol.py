@@ -36,7 +36,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def __init__(self, *arguments: Any, **named: Any) -> None:  # noqa: ANN401 -- uvicorn's own
         super().__init__(*arguments, **named)
-        # When the other side must have done what is expected of it; never while it is our turn.
+        # When the other side must have done what is expected of it; never while we have to act.
         self._deadline = math.inf
         self._head_size = 0
         self._has_begun = False
@@ -59,7 +59,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def _make_room(self) -> bool:
         """Close the connection that has been idle for longest; return whether there is one.
 
-        Whoever is here to send a webhook is not turned away for those who have sent theirs.
+        A connection that still sends its webhook is not closed for those that have sent theirs.
         """
         idle = [
             one
@@ -104,7 +104,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._await_body()
 
     def on_message_complete(self) -> None:
-        """The request is whole: it is our turn."""
+        """The request is whole: the next step is ours."""
         super().on_message_complete()
         self._end_message()
 
@@ -260,7 +260,7 @@ class WebhookProtocol(BoundedProtocol):
             super().on_message_complete()
 
     def expire(self, now: float) -> None:
-        """End the connection if its time is over; never while it is our turn."""
+        """End the connection if its time is over; never while we have to act."""
         if not self._is_whole:
             super().expire(now)
 

@@ -45,7 +45,7 @@ class UnusablePayloadError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class RawCall:
-    """A call as one payload tells of it.
+    """A call as one payload describes it.
 
     Attributes:
         called_at: UTC.
@@ -234,14 +234,14 @@ def _read_time(value: object) -> datetime | None:
         return datetime.fromisoformat(text)
     for pattern in _FORMATS:
         with suppress(ValueError):
-            return datetime.strptime(text, pattern)  # noqa: DTZ007 -- its zone is not told
+            return datetime.strptime(text, pattern)  # noqa: DTZ007 -- its zone is not sent
     return None
 
 
 def guess_days(hint: Hint, came_at: datetime, zone: ZoneInfo) -> set[date]:
     """Return the source's days on which the call can be, as few as may be.
 
-    The zone of its time is not told: the source's, UTC or the client's. So a time that is not long
+    The zone of its time is not sent: the source's, UTC or the client's. So a time that is not long
     ago does not say more than the webhook's own coming does; one near midnight says less.
     """
     came = {(came_at - back).astimezone(zone).date() for back in (timedelta(), _DELAY)}

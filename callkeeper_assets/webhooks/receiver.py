@@ -1,6 +1,6 @@
 """What the receiver does with a request: it is let in, read, kept, answered and noted.
 
-Whom a URL lets in takes the same time to say, whoever asks with whatever token. The access log has
+Whether a URL's token is right takes the same time to find, whatever the token. The access log has
 a line a request, without URL, token or anything of the body.
 """
 

@@ -1,7 +1,7 @@
 """One source's Dagster runs in this process: `python -m callkeeper_assets.worker SOURCE …`.
 
 Started by the command line, a process for each source, so that sources load side by side and the
-command itself need not wait for Dagster's import. Tells what it does as messages on standard
+command itself need not wait for Dagster's import. Reports what it does as messages on standard
 output; Dagster's own log goes to the instance.
 """
 
