@@ -3,6 +3,7 @@
 A test fails while the file says anything else than the declaration.
 """
 
+import textwrap
 from pathlib import Path
 from typing import Final
 
@@ -28,6 +29,10 @@ def render() -> str:
     return "\n".join([_PREFACE, *(_render_table(table) for table in TABLES.values())])
 
 
+def _wrap(text: str) -> str:
+    return textwrap.fill(text, 100, break_long_words=False, break_on_hyphens=False)
+
+
 def _render_table(table: Table) -> str:
     choice = "can be chosen" if table.name in SELECTABLE_TABLES else "always kept"
     key = ", ".join(f"`{name}`" for name in table.key)
@@ -35,9 +40,9 @@ def _render_table(table: Table) -> str:
         [
             f"## {table.name}",
             "",
-            f"{table.description}",
+            _wrap(table.description),
             "",
-            f"A {table.role}; {choice}. Grain: {table.grain}. Key: {key}.",
+            _wrap(f"A {table.role}; {choice}. Grain: {table.grain}. Key: {key}."),
             "",
             "| column | type | may be NULL | unit | meaning |",
             "|---|---|---|---|---|",
