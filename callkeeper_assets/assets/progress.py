@@ -1,4 +1,4 @@
-"""How far a run is, for whoever watches it in the same process.
+"""How far a run is, for listeners in the same process.
 
 Steps report; a command that runs them in its own process listens. Nobody listening costs nothing.
 """
@@ -7,12 +7,12 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from callkeeper_assets.reconcile.discrepancies import ComparedDay
-from callkeeper_assets.warehouse.records import Retained
+from callkeeper_assets.warehouse.records import RetentionResult
 
 Phase = Literal["fetched", "loaded", "compared", "deleted"]
 Listener = Callable[[Phase, int, int], None]
 DayListener = Callable[[ComparedDay], None]
-RetentionListener = Callable[[Retained], None]
+RetentionListener = Callable[[RetentionResult], None]
 Words = Callable[[str], None]
 ResultListener = Callable[[dict[str, Any]], None]
 
@@ -50,7 +50,7 @@ def listen_to_retention(listener: RetentionListener) -> None:
     _retention_listeners.append(listener)
 
 
-def report_retained(retained: Retained) -> None:
+def report_retained(retained: RetentionResult) -> None:
     """Report what a retention deleted, or would."""
     for listener in _retention_listeners:
         listener(retained)

@@ -25,7 +25,7 @@ from callkeeper_assets.dagster_ext.dead_runs import SOURCE_TAG
 from callkeeper_assets.dagster_ext.event_log import BatchingEventLogStorage
 from callkeeper_assets.home import home
 from callkeeper_assets.postgres.locks import held_source_lock
-from callkeeper_assets.warehouse.records import Deleted, Retained
+from callkeeper_assets.warehouse.records import Deleted, RetentionResult
 
 NAME: Final = "retention"
 EVENT_LOG: Final = "Dagster's event log"
@@ -64,7 +64,7 @@ def build_retention(source: Source) -> dg.Definitions:
             failing_clearly(context),
             logging_failure(source, context.run, [source.today()]),
             warehouse.open(context, source) as url,
-            # Who rewrites calls would bring a file back that went meanwhile.
+            # A process that rewrites calls would bring back a file that was deleted meanwhile.
             held_source_lock(url, source.name),
         ):
             retained = retain_calls(
@@ -121,7 +121,7 @@ def _build_job(source: Source) -> dg.Definitions:
 
 
 def _clear_event_log(
-    instance: dg.DagsterInstance, source: Source, retained: Retained, *, dry_run: bool
+    instance: dg.DagsterInstance, source: Source, retained: RetentionResult, *, dry_run: bool
 ) -> None:
     """Delete what Dagster keeps of the days that went: counts, samples of discrepancies."""
     storage = instance.event_log_storage
@@ -133,7 +133,7 @@ def _clear_event_log(
         )
 
 
-def _describe(retained: Retained, *, dry_run: bool) -> Mapping[str, Any]:
+def _describe(retained: RetentionResult, *, dry_run: bool) -> Mapping[str, Any]:
     total = sum(retained.places.values(), Deleted())
     verb = "would be deleted" if dry_run else "deleted"
     rows = "".join(

@@ -26,7 +26,7 @@ from callkeeper_assets.cli.console import build_child_environment, print_warning
 from callkeeper_assets.home import home, project_root
 from callkeeper_assets.privacy.redaction import redact
 from callkeeper_assets.reconcile.discrepancies import ComparedDay
-from callkeeper_assets.warehouse.records import Retained
+from callkeeper_assets.warehouse.records import RetentionResult
 from callkeeper_assets.worker.messages import (
     Compared,
     Concluded,
@@ -258,14 +258,14 @@ class Task:
 
 
 @dataclass
-class Outcome:
+class SourceOutcome:
     """What came of a task; `days` is None if it failed before it knew them."""
 
     source: str
     days: int | None = None
     runs: list[Finished] = field(default_factory=list)
     compared: list[ComparedDay] = field(default_factory=list)
-    retained: Retained | None = None
+    retained: RetentionResult | None = None
     document: dict[str, Any] | None = None
     errors: list[str] = field(default_factory=list)
     seconds: float = 0.0
@@ -282,7 +282,7 @@ class _Worker:
     """One process and the threads that read what it says."""
 
     def __init__(self, task: Task, heard: "_Heard") -> None:
-        self.outcome = Outcome(task.source)
+        self.outcome = SourceOutcome(task.source)
         self.started = time.monotonic()
         moment = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
         self.log = home() / "logs" / "commands" / f"{moment}-{task.source}-{os.getpid()}.log"
@@ -294,7 +294,7 @@ class _Worker:
             farewell=_FAREWELL,
         )
         if self.process.stdin is not None:
-            # It may have died already; then its end is told.
+            # It may have died already; then its end is reported.
             with suppress(BrokenPipeError), self.process.stdin as whispering:
                 whispering.write(f"{task.whisper}\n".encode())
         self._heard = heard
@@ -322,7 +322,7 @@ class _Worker:
                 file.flush()
 
     def end(self) -> None:
-        """Wait for the end of a process that says nothing more, and judge it."""
+        """Wait for the end of a process that says nothing more, and decide how it went."""
         status = self.process.wait()
         for thread in self._threads:
             thread.join()
@@ -352,7 +352,7 @@ def run_tasks(
     tasks: Sequence[Task],
     watch: Callable[[Message], None],
     meanwhile: Callable[[], object] = lambda: None,
-) -> list[Outcome]:
+) -> list[SourceOutcome]:
     """Run a worker for each task and return what came of each, in the order of the tasks.
 
     Args:
@@ -398,7 +398,7 @@ def _finish(worker: _Worker, watch: Callable[[Message], None]) -> None:
         watch(Failed(source=worker.outcome.source, error=error))
 
 
-def _note(outcome: Outcome, message: Message) -> None:
+def _note(outcome: SourceOutcome, message: Message) -> None:
     if isinstance(message, Planned):
         outcome.days = message.days
     elif isinstance(message, Finished):

@@ -25,7 +25,7 @@ from callkeeper_assets.postgres import connect
 from callkeeper_assets.postgres.locks import CALLS_LOCK, check_locks, lock_transaction
 from callkeeper_assets.warehouse.accounts import find_account_by_name
 from callkeeper_assets.warehouse.dimension_rows import count_orphans, delete_orphans, vacuum_tables
-from callkeeper_assets.warehouse.records import Account, Deleted, Retained
+from callkeeper_assets.warehouse.records import Account, Deleted, RetentionResult
 from callkeeper_assets.warehouse.schema import CALLS, FACTS, WEBHOOKS
 from callkeeper_assets.warehouse.session import explain_error
 from callkeeper_assets.webhooks.spool import drop_old_payloads
@@ -81,7 +81,7 @@ _FORGET_INTERVAL: Final = """
 
 
 @dataclass(frozen=True)
-class Place:
+class RetentionPlace:
     """Where an account's calls lie.
 
     Attributes:
@@ -96,29 +96,29 @@ class Place:
 
 # Facts before their calls: no fact is ever seen without its call.
 PLACES: Final = (
-    Place(
+    RetentionPlace(
         FACTS,
         f"calls_id IN (SELECT id FROM {CALLS} WHERE account_id = %(account_id)s "
         f"AND {_MOMENT_BOUNDS})",
         None,
     ),
-    Place(CALLS, _MOMENT_BOUNDS, None),
-    Place("callkeeper_reports", _DAY_BOUNDS),
-    Place("callkeeper_rejects", _DAY_BOUNDS),
-    Place("callkeeper_report_days", _DAY_BOUNDS),
-    Place("callkeeper_discrepancies", _DAY_BOUNDS),
-    Place("callkeeper_webhook_hints", _DAY_BOUNDS),
-    Place("callkeeper_webhook_days", _DAY_BOUNDS),
-    Place("callkeeper_lost_webhooks", _DAY_BOUNDS),
-    Place("callkeeper_days", _DAY_BOUNDS),
+    RetentionPlace(CALLS, _MOMENT_BOUNDS, None),
+    RetentionPlace("callkeeper_reports", _DAY_BOUNDS),
+    RetentionPlace("callkeeper_rejects", _DAY_BOUNDS),
+    RetentionPlace("callkeeper_report_days", _DAY_BOUNDS),
+    RetentionPlace("callkeeper_discrepancies", _DAY_BOUNDS),
+    RetentionPlace("callkeeper_webhook_hints", _DAY_BOUNDS),
+    RetentionPlace("callkeeper_webhook_days", _DAY_BOUNDS),
+    RetentionPlace("callkeeper_lost_webhooks", _DAY_BOUNDS),
+    RetentionPlace("callkeeper_days", _DAY_BOUNDS),
 )
 _INBOX_PLACES: Final = (
-    Place(
+    RetentionPlace(
         REPEATS,
         f"webhook_id IN (SELECT id FROM {WEBHOOKS} "
         f"WHERE account_id = %(account_id)s AND {_RECEIVED})",
     ),
-    Place(WEBHOOKS, _RECEIVED),
+    RetentionPlace(WEBHOOKS, _RECEIVED),
 )
 
 
@@ -139,7 +139,9 @@ class OldCalls:
         tables = [name for (name,) in connection.execute(_REPORT_TABLES).fetchall()]
         self._places = (
             *(
-                Place(name, "callkeeper_day BETWEEN %(first)s AND %(last)s", "callkeeper_day")
+                RetentionPlace(
+                    name, "callkeeper_day BETWEEN %(first)s AND %(last)s", "callkeeper_day"
+                )
                 for name in tables
             ),
             *PLACES,
@@ -184,8 +186,8 @@ class OldCalls:
                 gone = self._work(
                     _DELETE,
                     (
-                        Place(REPEATS, "webhook_id = ANY(%(ids)s)"),
-                        Place(WEBHOOKS, "id = ANY(%(ids)s)"),
+                        RetentionPlace(REPEATS, "webhook_id = ANY(%(ids)s)"),
+                        RetentionPlace(WEBHOOKS, "id = ANY(%(ids)s)"),
                     ),
                     {**values, "ids": ids},
                 )
@@ -243,7 +245,10 @@ class OldCalls:
         return day_start(day, self._zone)
 
     def _work(
-        self, statement: LiteralString, places: tuple[Place, ...], values: Mapping[str, object]
+        self,
+        statement: LiteralString,
+        places: tuple[RetentionPlace, ...],
+        values: Mapping[str, object],
     ) -> dict[str, Deleted]:
         """Count, or delete, in each place; places without such rows are left out."""
         done: dict[str, Deleted] = {}
@@ -267,15 +272,15 @@ SPOOL: Final = "spool, payloads"
 _LEFT_OFF: Final = "What it deleted, if anything, stays deleted; the next retention does the rest"
 
 # Called with how many days are deleted, and of how many.
-Progress = Callable[[int, int], None]
+OnDeleted = Callable[[int, int], None]
 
 
 def _clear_warehouse(
     connection: Connection,
     source: Source,
-    retained: Retained,
+    retained: RetentionResult,
     run_id: str | None,
-    report: Progress,
+    report: OnDeleted,
 ) -> None:
     """Delete, as the run given, or count."""
     account = source.account
@@ -319,8 +324,8 @@ def retain_calls(
     *,
     run_id: str,
     dry_run: bool,
-    report: Progress,
-) -> Retained:
+    report: OnDeleted,
+) -> RetentionResult:
     """Delete what a source with retention does not keep, or count it.
 
     Args:
@@ -330,7 +335,7 @@ def retain_calls(
         spool: the folder of the webhooks' spool.
         run_id: goes into the load log.
         dry_run: count, and delete nothing.
-        report: is told of each day that is deleted.
+        report: called for each day that is deleted.
 
     Raises:
         DatabaseError: The database cannot be reached.
@@ -340,7 +345,7 @@ def retain_calls(
     """
     first_kept = source.first_kept_day(source.today())
     assert first_kept is not None  # noqa: S101 -- see above
-    retained = Retained(first_kept)
+    retained = RetentionResult(first_kept)
     with connect(url, autocommit=True) as connection, _explained():
         _clear_warehouse(connection, source, retained, run_id if not dry_run else None, report)
     files = store.measure_old(source.name, first_kept)

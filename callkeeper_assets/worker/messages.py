@@ -1,4 +1,4 @@
-"""What a run's process tells the command that started it: JSON lines, one message each."""
+"""The messages of a run's process to the command that started it: JSON lines, one message each."""
 
 from collections.abc import Iterator
 from datetime import date
@@ -7,7 +7,7 @@ from typing import IO, Any, Literal
 import msgspec
 
 from callkeeper_assets.reconcile.discrepancies import ComparedDay
-from callkeeper_assets.warehouse.records import Retained, RowCounts
+from callkeeper_assets.warehouse.records import RetentionResult, RowCounts
 
 # Days are loaded, or compared; what waits in the inbox is processed, what is old is deleted, calls
 # are brought to privacy settings, a client is looked for: these have no days.
@@ -59,7 +59,7 @@ class RetentionEnded(msgspec.Struct, frozen=True, tag=True):
     """A retention is over."""
 
     source: str
-    retained: Retained
+    retained: RetentionResult
 
 
 class Said(msgspec.Struct, frozen=True, tag=True):

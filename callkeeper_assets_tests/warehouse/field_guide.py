@@ -1,8 +1,8 @@
 """What becomes of each field of a raw call, as data: its column, and its odd forms.
 
 Beside `calls.fields`, which says where a field lies and what it means. docs/fields.md is made of
-both, and a test sends each form of each field through the APIs, webhooks and a report. Whoever adds
-a field there adds its row here.
+both, and a test sends each form of each field through the APIs, webhooks and a report. A field that
+is added there gets its row here.
 """
 
 from collections.abc import Iterator, Mapping
@@ -80,7 +80,7 @@ def _text(column: str, *forms: Form) -> Fate:
     return Fate(column, (*usual, *exact, *forms, *_BLANKS))
 
 
-def _told(column: str) -> Fate:
+def _text_or_none(column: str) -> Fate:
     return Fate(column, (*_text("").forms, Form('"(none)"', None)), "`(none)` is NULL; T")
 
 
@@ -118,7 +118,7 @@ _KINDS_OF_VISITS: Final = tuple(
         ("messenger", "messenger"),
     )
 )
-_UNTOLD: Final = Fate("", ())
+_NOT_STORED: Final = Fate("", ())
 
 _CALLS: Final = "callkeeper_calls"
 _FACTS: Final = "callkeeper_calls_facts"
@@ -137,7 +137,10 @@ def _visit_fates(visit: str, table: str, prefix: str) -> dict[str, Fate]:
         ),
         **{f"{visit}_{mark}": _mark(f"{table}.{prefix}{mark}") for mark in marks},
         f"{visit}_term": _mark(f"{table}.{prefix}keyword"),
-        **{f"{visit}_{name}": _told(f"{table}.{prefix}{column}") for name, column in pages.items()},
+        **{
+            f"{visit}_{name}": _text_or_none(f"{table}.{prefix}{column}")
+            for name, column in pages.items()
+        },
     }
 
 
@@ -148,9 +151,9 @@ FATES: Final[Mapping[str, Fate]] = {
     "first_started": Fate(f"{_CALLS}.first_visit_at", _MOMENTS),
     "pgs": Fate(f"{_FACTS}.pages", _COUNTS),
     "vst": Fate(f"{_FACTS}.visit", _COUNTS),
-    "cpg": _told(f"{_CALLS}.page"),
+    "cpg": _text_or_none(f"{_CALLS}.page"),
     "uag": _text(f"{_CALLS}.user_agent"),
-    "ip": _told(f"{_CALLS}.ip"),
+    "ip": _text_or_none(f"{_CALLS}.ip"),
     "status_code": Fate(f"{_CALLS}.status_code", _COUNTS),
     "status2_code": Fate(f"{_CALLS}.status2_code", _NUMBERS),
     "status_reason": _text(f"{_CALLS}.status_reason"),
@@ -297,7 +300,7 @@ _RULES: Final = """
 
 def _render_row(field: CallField) -> str:
     names, unified = list_names(field)
-    fate = FATES.get(field.name, _UNTOLD)
+    fate = FATES.get(field.name, _NOT_STORED)
     cells = (
         ", ".join(f"`{name}`" for name in names),
         ", ".join(f"`{name}`" for name in unified),
