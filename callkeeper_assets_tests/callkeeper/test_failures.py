@@ -108,7 +108,7 @@ def test_a_retry_after_that_nobody_can_read_is_none(connect_to: ConnectTo) -> No
         assert len(source.asked) == 1 + QUICK.retries
 
 
-@pytest.mark.parametrize("told", ["0", "00", "Wed, 21 Oct 2015 07:28:00 GMT"])
+@pytest.mark.parametrize("reported", ["0", "00", "Wed, 21 Oct 2015 07:28:00 GMT"])
 def test_a_retry_after_that_has_passed_does_not_spend_the_tries_at_once(
     connect_to: ConnectTo, reported: str
 ) -> None:

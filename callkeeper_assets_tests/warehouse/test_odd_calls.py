@@ -68,7 +68,7 @@ def test_a_number_in_a_text_column_keeps_its_characters(number: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("tags", "told"),
+    ("tags", "reported"),
     [
         (r'["a\u0000b","c"]', "ab, c"),
         (r'["\u0000"," ","",null]', None),
