@@ -110,7 +110,7 @@ def make_database(postgres_server: EmbeddedPostgres) -> MakeDatabase:
 def template() -> Template:
     """What `database` holds; a folder or a module whose tests need another has its own fixture.
 
-    A single test says `@pytest.mark.parametrize("template", [Template.EMPTY])`.
+    A single test that begins before anything is there is marked `@from_nothing`.
     """
     return Template.WAREHOUSE
 

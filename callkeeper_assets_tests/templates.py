@@ -29,6 +29,8 @@ class Template(StrEnum):
     INSTALLATION = "installation"
 
 
+# Marks tests that begin before anything is there: who comes first makes the tables.
+from_nothing: Final = pytest.mark.parametrize("template", [Template.EMPTY])
 MakeDatabase = Callable[[Template], AbstractContextManager[str]]
 
 
@@ -71,9 +73,8 @@ class Databases:
         self, connection: psycopg.Connection[tuple[object, ...]], template: Template
     ) -> str:
         name = f"template_{template}"
-        if connection.execute(
-            "SELECT FROM pg_database WHERE datname = %s AND datistemplate", (name,)
-        ).fetchone():
+        is_there = "SELECT 1 FROM pg_database WHERE datname = %s AND datistemplate"
+        if connection.execute(is_there, (name,)).fetchone():
             return name
         # What is left of a worker that was ended while it made it.
         connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")

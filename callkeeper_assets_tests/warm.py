@@ -92,12 +92,16 @@ def _can_be_warm(arguments: object, environment: Mapping[str, str]) -> bool:
     is_known = arguments[:2] == [sys.executable, "-m"] and (
         arguments[2] in (_COMMAND, _WORKER, *_OTHERS)
     )
-    # By these Python itself begins differently.
-    return is_known and _settings_of_python(environment) == _settings_of_python(os.environ)
+    return is_known and _settings_of_start(environment) == _SETTINGS
 
 
-def _settings_of_python(environment: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in environment.items() if name.startswith("PYTHON")}
+def _settings_of_start(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables by which Python itself begins differently."""
+    return {name: value for name, value in environment.items() if name.startswith(_OF_PYTHON)}
+
+
+_OF_PYTHON: Final = ("PYTHON", "LANG", "LC_", "TZ")
+_SETTINGS: Final = _settings_of_start(os.environ)
 
 
 def _ask(request: Mapping[str, object], streams: list[int]) -> int:

@@ -15,6 +15,7 @@ from callkeeper_assets.assets import build_shared_definitions, build_source_defi
 from callkeeper_assets.calls.store import RawStore
 from callkeeper_assets.config.loading import load_sources
 from callkeeper_assets.personal_data import requests
+from callkeeper_assets_tests.templates import from_nothing
 from callkeeper_assets_tests.warehouse.raw_days import rows
 from callkeeper_assets_tests.webhooks.inbox_of import Office, answered
 
@@ -100,6 +101,7 @@ def has_number(text: str) -> bool:
     return any(one in text for one in ("9161234567", "916 123-45-67", "916) 123-45-67"))
 
 
+@from_nothing
 def test_a_client_is_forgotten_from_the_ui_and_verified_again_there(
     office: Office, instance: dg.DagsterInstance, home: Path
 ) -> None:

@@ -21,11 +21,13 @@ from callkeeper_assets_tests.assets.conftest import (
     describe_failure,
 )
 from callkeeper_assets_tests.extent import each_api
+from callkeeper_assets_tests.templates import from_nothing
 
 DAYS = ["2026-01-10", "2026-01-11", "2026-01-12"]
 Count = Callable[[str], int]
 
 
+@from_nothing
 def test_a_ranged_run_gives_each_day_its_own_metadata_and_checks(
     source: Source, loader: Loader, count: Count
 ) -> None:

@@ -29,6 +29,7 @@ from callkeeper_assets_tests.assets.conftest import (
     describe_failure,
 )
 from callkeeper_assets_tests.extent import each_api
+from callkeeper_assets_tests.templates import from_nothing
 from callkeeper_assets_tests.webhooks.inbox_of import Office, payload
 
 DAYS = [FIRST + timedelta(days=n) for n in range(3)]
@@ -183,6 +184,7 @@ def sum_metadata(loader: Loader, source: Source, name: str) -> int:
     return sum(values[name] for values in loader.metadata(source, "reconciliation").values())
 
 
+@from_nothing
 @each_api
 def test_found_is_what_was_broken_and_healed_is_what_was_found(
     source: Source, loader: Loader, broken: Broken, database: str

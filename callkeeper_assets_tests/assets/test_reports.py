@@ -24,6 +24,7 @@ from callkeeper_assets.simulator.server import RunningSimulator
 from callkeeper_assets.warehouse.filters import Filter
 from callkeeper_assets_tests.assets.conftest import FIRST, LAST, Loader, describe_failure
 from callkeeper_assets_tests.reports.building import table
+from callkeeper_assets_tests.templates import from_nothing
 from callkeeper_assets_tests.warehouse.raw_days import rows
 from callkeeper_assets_tests.webhooks.inbox_of import Office, payload
 
@@ -162,6 +163,7 @@ def test_new_fields_are_a_warning_that_names_them(
     assert verdict.metadata["fields"].value[0] in verdict.description
 
 
+@from_nothing
 def test_a_report_added_later_covers_every_day_that_is_there_and_says_which_are_not(
     source: Source, loader: Loader, simulator: RunningSimulator, count: Count
 ) -> None:

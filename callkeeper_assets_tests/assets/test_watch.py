@@ -14,6 +14,7 @@ from callkeeper_assets.assets.watch import FRESH, SETTLED
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.postgres.url import connect
 from callkeeper_assets_tests.assets.conftest import Loader
+from callkeeper_assets_tests.templates import from_nothing
 
 MOSCOW = ZoneInfo("Europe/Moscow")
 NIGHT = datetime(2026, 1, 12, 7, 0, tzinfo=MOSCOW)
@@ -65,6 +66,7 @@ def test_of_a_source_without_a_load_nothing_is_said(watch: _Watch) -> None:
     assert watch.tick(NIGHT) == {}
 
 
+@from_nothing
 def test_an_old_day_loaded_today_makes_no_table_fresh(
     source: Source, loader: Loader, watch: _Watch
 ) -> None:

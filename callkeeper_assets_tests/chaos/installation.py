@@ -116,9 +116,13 @@ class Installation:
         if key is not None:
             self.variables[variable] = key
 
-    def start(self, module: str, *arguments: str) -> subprocess.Popen[str]:
-        """Start a Python module, as `callkeeper_assets.cli.main`, in a session of its own."""
-        return WarmPopen(
+    def start(self, module: str, *arguments: str, is_warm: bool = True) -> subprocess.Popen[str]:
+        """Start a Python module, as `callkeeper_assets.cli.main`, in a session of its own.
+
+        A warm command has a child more than a cold one: see `callkeeper_assets_tests.warm`.
+        """
+        kind: type[subprocess.Popen[str]] = WarmPopen if is_warm else subprocess.Popen
+        return kind(
             [self.python, "-m", module, *arguments],
             cwd=project_root(),
             env=self.environment,

@@ -120,7 +120,7 @@ def test_a_load_whose_command_is_killed_ends_by_itself_and_says_so(round_: Round
     installation = round_.installation
     with hold(installation, "LOCK TABLE callkeeper_loads IN EXCLUSIVE MODE") as held:
         arguments = ("load", SOURCE, "--from", str(FIRST), "--to", str(LAST))
-        command = installation.start("callkeeper_assets.cli.main", *arguments)
+        command = installation.start("callkeeper_assets.cli.main", *arguments, is_warm=False)
         held.wait_for_somebody()
         command.kill()
         command.communicate(timeout=60)
@@ -144,7 +144,7 @@ def test_a_command_whose_load_is_killed_says_so_and_what_to_do(round_: Round) ->
     installation = round_.installation
     with hold(installation, "LOCK TABLE callkeeper_calls IN EXCLUSIVE MODE") as held:
         arguments = ("load", SOURCE, "--from", str(FIRST), "--to", str(LAST))
-        command = installation.start("callkeeper_assets.cli.main", *arguments)
+        command = installation.start("callkeeper_assets.cli.main", *arguments, is_warm=False)
         held.wait_for_somebody()
         [worker] = _children_of(command)
         os.kill(worker, signal.SIGKILL)

@@ -34,7 +34,7 @@ def _hurt(installation: Installation, victim: Victim, delay_sec: float) -> None:
     process = (
         installation.start_worker(FIRST, LAST)
         if victim == "run"
-        else installation.start("callkeeper_assets.cli.main", *_LOAD)
+        else installation.start("callkeeper_assets.cli.main", *_LOAD, is_warm=False)
     )
     try:
         process.wait(delay_sec)

@@ -11,6 +11,7 @@ from callkeeper_assets.postgres import connect
 from callkeeper_assets.simulator.server import RunningSimulator, run_simulator
 from callkeeper_assets.simulator.settings import AccountSettings, AnswerSettings
 from callkeeper_assets_tests.cli.conftest import KEY, Done, callkeeper, write_source
+from callkeeper_assets_tests.templates import from_nothing
 from callkeeper_assets_tests.zones import install_rules
 
 WRONG_KEY = "ffffffffffffffffffffffffffffffff"
@@ -25,6 +26,7 @@ def _find(done: Done, subject: str, what: str) -> tuple[str, str]:
     raise AssertionError(f"no finding for {subject}, {what}: {done.out}")
 
 
+@from_nothing
 @pytest.mark.usefixtures("main_office", "database")
 def test_all_is_well_with_a_good_installation() -> None:
     done = callkeeper("check", "--json")

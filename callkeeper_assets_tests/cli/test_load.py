@@ -20,7 +20,7 @@ from callkeeper_assets_tests.cli.conftest import (
     today,
     write_source,
 )
-from callkeeper_assets_tests.templates import Template
+from callkeeper_assets_tests.templates import from_nothing
 from callkeeper_assets_tests.waiting import wait_until
 
 pytestmark = pytest.mark.e2e
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.e2e
 WRONG_KEY = "ffffffffffffffffffffffffffffffff"
 
 
-@pytest.mark.parametrize("template", [Template.EMPTY])
+@from_nothing
 @pytest.mark.usefixtures("database")
 def test_days_are_loaded_refreshed_and_reported(main_office: RunningSimulator) -> None:
     """One story from a database without tables on, as each of its steps takes seconds."""

@@ -12,6 +12,7 @@ import pytest
 from callkeeper_assets.calls.store import RawStore
 from callkeeper_assets.home import home as installation_home
 from callkeeper_assets_tests.cli.conftest import Done, callkeeper, write_source
+from callkeeper_assets_tests.templates import from_nothing
 from callkeeper_assets_tests.webhooks.inbox_of import Office, answered
 
 NUMBER: Final = "79161234567"
@@ -41,6 +42,7 @@ def whisper(said: str, *arguments: str) -> Done:
     return Done(done.returncode, done.stdout, done.stderr)
 
 
+@from_nothing
 @pytest.mark.usefixtures("office")
 def test_a_number_comes_by_standard_input_and_its_erasure_is_shown(home: Path) -> None:
     done = whisper("8 (916) 123-45-67\n", "forget", "-", "--reference", "request 17 of 2026-11-20")

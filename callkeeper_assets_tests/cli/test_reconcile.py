@@ -15,6 +15,7 @@ from callkeeper_assets_tests.cli.conftest import (
     days_ago,
     write_source,
 )
+from callkeeper_assets_tests.templates import from_nothing
 
 pytestmark = pytest.mark.e2e
 
@@ -30,6 +31,7 @@ def ask(url: str, statement: str) -> list[tuple[Any, ...]]:
         return cursor.fetchall() if cursor.description else []
 
 
+@from_nothing
 def test_what_differs_is_reported_healed_and_remembered(
     main_office: RunningSimulator, database: str
 ) -> None:

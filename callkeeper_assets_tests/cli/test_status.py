@@ -10,6 +10,7 @@ from callkeeper_assets.warehouse.loader import log_failure
 from callkeeper_assets.warehouse.migrate import ensure_schema
 from callkeeper_assets.warehouse.records import Account
 from callkeeper_assets_tests.cli.conftest import ZONE, callkeeper, today
+from callkeeper_assets_tests.templates import from_nothing
 from callkeeper_assets_tests.warehouse.raw_days import call, day_of, load_all
 
 
@@ -23,6 +24,7 @@ def test_before_the_first_load_it_is_said_what_to_type(home: Path) -> None:
     assert not (home / "postgres").exists(), "looking must not make a database"
 
 
+@from_nothing
 @pytest.mark.usefixtures("main_office", "database")
 def test_an_empty_database_is_no_failure() -> None:
     done = callkeeper("status", "--json")

@@ -11,6 +11,7 @@ import os
 import secrets
 import socket
 import threading
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -131,12 +132,23 @@ def _send(port: int, content: bytes) -> bytes:
         return connection.recv(12)
 
 
-def _receive(installation: Installation, token: str, call: dict[str, object]) -> str:
+def _database_of(port: int) -> str:
+    """What the receiver says of its database: `reachable` or `away`."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=30) as answer:
+        return str(json.load(answer)["database"])
+
+
+def _receive(
+    installation: Installation, token: str, call: dict[str, object], *, has_database: bool
+) -> str:
     """Run a receiver, and have it answer in all ways that it has; return what it printed."""
     port = find_free_port()
     receiver = installation.start("callkeeper_assets.cli.main", "webhooks", "--port", str(port))
     try:
         wait_until(lambda: is_listening(port), "the receiver listens")
+        if has_database:
+            # What comes before is spooled, and in the inbox only when a receiver has drained it.
+            wait_until(lambda: _database_of(port) == "reachable", "its database is reached")
         path, body = f"/webhooks/good/{token}", json.dumps(call).encode()
         statuses = [
             _post(port, method, address, content)
@@ -166,7 +178,8 @@ def _take_webhooks(installation: Installation, token: str) -> list[Ended]:
     """Receive with and without database, process, fail to; return what was printed."""
     call = {"id": 5, "date": f"{FIRST} 12:00:00", "hook_event": "Call is processing"}
     away = replace(installation, database="postgresql://somebody:word@127.0.0.1:9/nowhere")
-    printed = _receive(away, token, call) + _receive(installation, token, {**call, "id": 6})
+    printed = _receive(away, token, call, has_database=False)
+    printed += _receive(installation, token, {**call, "id": 6}, has_database=True)
     assert "The database is away" in printed
     raw = installation.home / "raw" / "good" / str(FIRST.year) / f"{FIRST}.parquet"
     kept = raw.read_bytes()

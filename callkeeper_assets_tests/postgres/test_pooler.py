@@ -11,6 +11,7 @@ from callkeeper_assets.cli.checks import check_database
 from callkeeper_assets.dagster_ext.storage import CallKeeperStorage
 from callkeeper_assets.postgres import DatabaseError, connect
 from callkeeper_assets_tests.postgres.pooler import Order, run_pgbouncer, run_pooler
+from callkeeper_assets_tests.templates import from_nothing
 from callkeeper_assets_tests.warehouse.raw_days import DAY, call, day_of, load_all
 
 REMEDY = "Put the address and port of PostgreSQL itself (as a rule 5432) into"
@@ -35,6 +36,7 @@ def test_check_tells_of_a_pooler_in_transaction_mode(pooled: str) -> None:
     assert REMEDY in finding.text
 
 
+@from_nothing
 def test_the_first_use_refuses_it_before_anything_is_made(pooled: str, database: str) -> None:
     with pytest.raises(DatabaseError, match="another session"):
         load_all(pooled, [day_of(DAY, [call(1)])])

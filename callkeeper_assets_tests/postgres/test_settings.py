@@ -25,6 +25,7 @@ from callkeeper_assets.webhooks.inbox import Connections
 from callkeeper_assets_tests.other_servers import serve
 from callkeeper_assets_tests.postgres.administrator import FIRST_VERSIONS, SETTINGS, role_with
 from callkeeper_assets_tests.reports.building import build_all
+from callkeeper_assets_tests.templates import from_nothing
 from callkeeper_assets_tests.warehouse.raw_days import DAY, MAIN, call, day_of
 
 NEEDED: Final = {
@@ -147,6 +148,7 @@ def test_every_connection_sets_for_itself_what_it_needs(any_database: str, reade
         assert READERS[reader](url, names) == {name: NEEDED[name] for name in names} | own
 
 
+@from_nothing
 def test_reports_side_by_side_do_not_fail_each_other_where_serializable_is_the_rule(
     database: str,
 ) -> None:

@@ -26,6 +26,7 @@ from callkeeper_assets_tests.reports.building import (
     read_tuples,
     table,
 )
+from callkeeper_assets_tests.templates import from_nothing
 from callkeeper_assets_tests.warehouse.raw_days import (
     DAY,
     MAIN,
@@ -52,6 +53,7 @@ def find_stale_days(url: str, report: Report) -> list[date]:
     return stale_days_of_report(url, MAIN.name, report.name, report.digest)
 
 
+@from_nothing
 def test_a_second_load_writes_nothing(database: str) -> None:
     days = [
         day_of(

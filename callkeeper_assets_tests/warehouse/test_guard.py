@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from callkeeper_assets.warehouse.guard import DayBalance, find_refusal
+from callkeeper_assets.warehouse.guard import DayBalance, find_refusal, is_worth_keeping
 from callkeeper_assets.warehouse.records import Guard, LoadedDay
 from callkeeper_assets_tests.warehouse.raw_days import DAY, call, day_of, load, row
 
@@ -40,6 +40,47 @@ def test_a_day_is_refused_when_too_much_of_it_is_gone(
 ) -> None:
     balance = DayBalance(DAY, had, sent, held, vanished)
     assert (find_refusal("main", balance, Guard()) is not None) == is_refused
+
+
+@pytest.mark.parametrize(
+    ("before", "sent", "is_kept"),
+    [
+        # More than a handful and more than a fifth.
+        (29, 23, True),
+        (30, 24, False),
+        (31, 25, False),
+        (25, 20, False),
+        (25, 19, True),
+        (10, 5, False),
+        (10, 4, True),
+        (100, 79, True),
+        (100, 80, False),
+        (100, 81, False),
+        (100, 120, False),
+        (0, 0, False),
+    ],
+)
+def test_a_day_that_lost_a_handful_and_a_fifth_is_kept_beside(
+    before: int, sent: int, is_kept: bool
+) -> None:
+    balance = DayBalance(DAY, before, sent, held=0, vanished=0)
+    assert is_worth_keeping(balance) is is_kept
+
+
+def test_a_day_that_had_no_call_or_lost_none_is_never_refused() -> None:
+    """Whichever of the two is the case, and however little may be lost."""
+    strict = Guard(max_lost_share=0.0, handful=0)
+    assert find_refusal("main", DayBalance(DAY, had=0, sent=0, held=0, vanished=0), strict) is None
+    assert find_refusal("main", DayBalance(DAY, had=9, sent=9, held=9, vanished=0), strict) is None
+    assert find_refusal("main", DayBalance(DAY, had=9, sent=0, held=0, vanished=0), strict)
+
+
+def test_a_refusal_says_how_much_is_gone() -> None:
+    balance = DayBalance(DAY, had=40, sent=25, held=40, vanished=15)
+    said = find_refusal("main", balance, Guard())
+    assert said is not None
+    assert "15 of 40 calls are gone" in said
+    assert "(38%; it sends 25, allowed to lose are 30% or 5 calls)" in said
 
 
 def test_the_share_is_settable() -> None:

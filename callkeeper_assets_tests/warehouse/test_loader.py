@@ -18,6 +18,7 @@ from callkeeper_assets.warehouse.records import (
     UnavailableError,
 )
 from callkeeper_assets.warehouse.tables import SELECTABLE_TABLES, TABLES
+from callkeeper_assets_tests.templates import from_nothing
 from callkeeper_assets_tests.warehouse.raw_days import (
     DAY,
     MAIN,
@@ -48,6 +49,7 @@ def row_versions(url: str) -> dict[str, list[tuple[object, ...]]]:
     }
 
 
+@from_nothing
 def test_a_call_and_its_facts_are_stored_with_their_dimensions(database: str) -> None:
     (loaded,) = load_all(database, [day_of(DAY, [call(7)])])
     assert loaded.raw_calls == 1

@@ -17,6 +17,7 @@ from callkeeper_assets.warehouse.filters import Filter
 from callkeeper_assets.warehouse.migrate import ensure_schema
 from callkeeper_assets.warehouse.records import Guard, RefusedDay
 from callkeeper_assets.warehouse.tables import SELECTABLE_TABLES
+from callkeeper_assets_tests.templates import from_nothing
 from callkeeper_assets_tests.warehouse.raw_days import (
     DAY,
     MAIN,
@@ -104,6 +105,7 @@ def set_fact(url: str, call_id: int, assignment: str) -> None:
     )
 
 
+@from_nothing
 def test_each_kind_is_found_by_call_and_parameter_and_healed(database: str) -> None:
     load_all(database, [day_of(DAY, [call(n) for n in range(1, 8)])])
     set_fact(database, 1, "duration_sec = 66, asr_attempts = 3")

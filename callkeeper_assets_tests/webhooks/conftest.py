@@ -11,21 +11,27 @@ from callkeeper_assets_tests.templates import MakeDatabase, Template
 from callkeeper_assets_tests.webhooks.installation import Installation, Receiver
 
 
-def _make(make_database: MakeDatabase) -> Iterator[Installation]:
-    with make_database(Template.INSTALLATION) as url:
+@pytest.fixture(scope="session")
+def template() -> Template:
+    """Runs that process what came need Dagster's tables, too."""
+    return Template.INSTALLATION
+
+
+def _make(make_database: MakeDatabase, template: Template) -> Iterator[Installation]:
+    with make_database(template) as url:
         yield Installation(Path(os.environ["CALLKEEPER_TESTS_FOLDER"]) / uuid.uuid4().hex, url)
 
 
 @pytest.fixture
-def installation(make_database: MakeDatabase) -> Iterator[Installation]:
+def installation(make_database: MakeDatabase, template: Template) -> Iterator[Installation]:
     """The test's own."""
-    yield from _make(make_database)
+    yield from _make(make_database, template)
 
 
 @pytest.fixture(scope="module")
-def shared_installation(make_database: MakeDatabase) -> Iterator[Installation]:
+def shared_installation(make_database: MakeDatabase, template: Template) -> Iterator[Installation]:
     """The module's."""
-    yield from _make(make_database)
+    yield from _make(make_database, template)
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from callkeeper_assets_tests.templates import from_nothing
 from callkeeper_assets_tests.waiting import wait_until
 from callkeeper_assets_tests.webhooks.installation import PATIENCE_SEC, Installation, Receiver
 from callkeeper_assets_tests.webhooks.posting import Posting
@@ -56,6 +57,7 @@ def test_a_database_that_goes_and_comes_under_load_loses_and_doubles_nothing(
     assert "Traceback" not in log
 
 
+@from_nothing
 def test_a_receiver_starts_without_database_and_the_next_one_drains_its_spool(
     installation: Installation,
 ) -> None:

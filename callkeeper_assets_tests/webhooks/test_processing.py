@@ -16,6 +16,7 @@ from callkeeper_assets.warehouse import loader as loader_module
 from callkeeper_assets.warehouse.filters import Filter
 from callkeeper_assets.warehouse.records import BadDataError, UnavailableError
 from callkeeper_assets.webhooks import inbox_rows, processing
+from callkeeper_assets_tests.templates import from_nothing
 from callkeeper_assets_tests.warehouse.raw_days import DAY, moment_of, row, rows
 from callkeeper_assets_tests.webhooks.inbox_of import (
     OVER,
@@ -37,6 +38,7 @@ def office(database: str, tmp_path: Path) -> Office:
     return Office(database, RawStore(str(tmp_path / "raw")))
 
 
+@from_nothing
 def test_both_webhooks_of_a_call_make_one_row(office: Office, database: str) -> None:
     office.receive(payload(7, PROCESSING))
     assert office.process().payloads == 1
