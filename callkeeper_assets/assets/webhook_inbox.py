@@ -1,7 +1,7 @@
 """The sensor `webhook_inbox`: starts a run for all that waits in the inbox, at most one a tick.
 
 And a source's refresh for the days on which webhooks of call tracking hint at calls. It looks and
-counts; `runs.inbox_plan` and `runs.hint_plan` decide. A tick that starts nothing says why.
+counts; `webhooks.plans` decides. A tick that starts nothing says why.
 """
 
 from collections.abc import Collection, Mapping, Sequence

@@ -98,7 +98,7 @@ class Shield:
 
 @dataclass(frozen=True)
 class Passage:
-    """The shield as fetched days pass it (see `api.client.Passage`).
+    """The shield as fetched days pass it (see `callkeeper.client.Passage`).
 
     Attributes:
         protect_all: applies the rule, here or in processes of its own.

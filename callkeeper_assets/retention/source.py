@@ -2,7 +2,7 @@
 
 The order matters to a kill only in that the tables come first: each step finds what is left for it
 by itself, so that the next retention ends what one that was killed began. Dagster's own records are
-`database.day_records`'. Knows nothing of Dagster.
+`dagster_ext.event_log`'s. Knows nothing of Dagster.
 """
 
 from collections.abc import Callable, Iterator, Mapping

@@ -15,8 +15,7 @@ _PREFACE: Final = """\
 # Data dictionary
 
 Written by `python -m callkeeper_assets.warehouse.data_dictionary` from
-`callkeeper_assets/warehouse/dimension_tables.py`, `call_tables.py`, `log_tables.py`,
-`report_tables.py` and `privacy_tables.py`: edit these.
+`callkeeper_assets/warehouse/star.py` and `callkeeper_assets/warehouse/log_tables.py`: edit these.
 
 Every dimension has the row `id = 1`, "unknown". Keys of facts are never NULL and find their row.
 What the source did not say is NULL, never 0.
