@@ -1,6 +1,6 @@
 """What becomes of each field of a raw call, as data: its column, and its odd forms.
 
-Beside `call_fields`, which says where a field lies and what it means. docs/fields.md is made of
+Beside `calls.fields`, which says where a field lies and what it means. docs/fields.md is made of
 both, and a test sends each form of each field through the APIs, webhooks and a report. Whoever adds
 a field there adds its row here.
 """
@@ -271,7 +271,7 @@ _HEAD: Final = """\
 
 Every field of the statistics API, of its webhooks (the same names, nested or flat) and of the
 unified API: what the vendor says it is, where it goes, what becomes of its odd forms. Made from
-`callkeeper_assets/warehouse/call_fields.py` and `callkeeper_assets/warehouse/field_guide.py`; a
+`callkeeper_assets/calls/fields.py` and `callkeeper_assets/calls/field_guide.py`; a
 test sends each form through both APIs, webhooks (JSON, form, query) and a report.
 
 | field | in the unified API | is | goes to | odd forms |
