@@ -117,6 +117,17 @@ def test_every_module_and_function_that_the_page_names_exists() -> None:
     assert [name for name in names if not _exists(name)] == []
 
 
+def test_every_module_that_a_docstring_or_a_comment_names_exists() -> None:
+    tops = set().union(*_layers())
+    wrong = [
+        f"{file.relative_to(_ROOT)}: {name}"
+        for file in sorted((*_PACKAGE.rglob("*.py"), *_PACKAGE.rglob("*.sql")))
+        for name in _DOTTED.findall(file.read_text("utf-8"))
+        if name.partition(".")[0] in tops and not _exists(name)
+    ]
+    assert wrong == []
+
+
 def test_no_hop_of_a_way_leads_into_a_higher_layer() -> None:
     height = {name: place for place, layer in enumerate(_layers()) for name in layer}
     ways = [way for way in _LIST.findall(_PAGE.read_text("utf-8")) if ".build_" in way]

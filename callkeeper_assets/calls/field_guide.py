@@ -1,15 +1,18 @@
 """What becomes of each field of a raw call, as data: its column, and its odd forms.
 
 Beside `calls.fields`, which says where a field lies and what it means. docs/fields.md is made of
-both, and a test sends each form of each field through the APIs, webhooks and a report. Whoever adds
-a field there adds its row here.
+both (`python -m` this module), and a test sends each form of each field through the APIs, webhooks
+and a report. Whoever adds a field there adds its row here.
 """
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from callkeeper_assets.calls.fields import CALL_FIELDS, CallField
+
+FILE: Final = Path(__file__).parents[2] / "docs" / "fields.md"
 
 Value = str | int | None
 
@@ -319,3 +322,7 @@ def _list_odd(field: CallField, fate: Fate) -> Iterator[str]:
         yield "M"
     elif fate.column and not fate.rule:
         yield "T"
+
+
+if __name__ == "__main__":
+    FILE.write_text(render_guide(), encoding="utf-8")
