@@ -1,4 +1,4 @@
-"""The Dagster assets of a source: wiring only, what they do lies in the other rooms.
+"""The Dagster assets of a source: wiring only, what they do lies in the other packages.
 
 Add here what Dagster has to know. Logic belongs into `api`, `raw`, `warehouse` or `runs`.
 """
@@ -8,7 +8,7 @@ import warnings
 import dagster as dg
 
 # Both parts of Dagster are used on purpose (a check's days, one run for many days), and would be
-# told of at every import. In force before the modules below build anything.
+# warned about at every import. In force before the modules below build anything.
 warnings.filterwarnings(
     "ignore", message=".*partitions_def on an AssetCheckSpec", category=dg.PreviewWarning
 )

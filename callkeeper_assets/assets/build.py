@@ -33,7 +33,7 @@ from callkeeper_assets.assets.webhooks import (
 )
 from callkeeper_assets.config.errors import ConfigError
 from callkeeper_assets.config.source import Source
-from callkeeper_assets.dagster_ext.dead_runs import bury_dead_runs, free_ended_runs
+from callkeeper_assets.dagster_ext.dead_runs import free_ended_runs, mark_dead_runs
 from callkeeper_assets.dagster_ext.event_log import BatchingEventLogStorage
 from callkeeper_assets.postgres.url import database_url
 from callkeeper_assets.warehouse.schema import CALLS
@@ -201,10 +201,10 @@ def build_janitor() -> dg.SensorDefinition:
     )
     def run_janitor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         url = database_url()
-        buried = bury_dead_runs(context.instance, url)
+        marked = mark_dead_runs(context.instance, url)
         free_ended_runs(context.instance, url)
-        if not buried:
+        if not marked:
             return dg.SkipReason("Every run in progress is alive.")
-        return dg.SkipReason(f"Marked as failed, their process was gone: {', '.join(buried)}.")
+        return dg.SkipReason(f"Marked as failed, their process was gone: {', '.join(marked)}.")
 
     return run_janitor

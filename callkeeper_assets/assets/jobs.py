@@ -166,7 +166,7 @@ def plan_source_refresh(source: Source, *, today: date) -> list[DayRange]:
         since=first_day,
         settled_before=source.settled_before(today),
     )
-    # Where no daemon starts a run for them, and where its runs were in vain.
+    # Where no daemon starts a run for them, and where its runs changed nothing.
     hinted = [one.day for one in list_hinted_days(url) if one.source == source.name]
     return plan_refresh(
         today=today,

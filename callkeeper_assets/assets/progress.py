@@ -1,4 +1,4 @@
-"""How far a run is, for whoever watches it in the same process.
+"""How far a run is, for listeners in the same process.
 
 Steps report; a command that runs them in its own process listens. Nobody listening costs nothing.
 """

@@ -79,7 +79,7 @@ class Fetching:
         shield: what records pass before anything is written.
 
     Attributes:
-        error: what ended it. The days before are handed out first: whoever takes them raises it
+        error: what ended it. The days before are handed out first: the caller raises it
             when they are done.
     """
 
@@ -323,7 +323,7 @@ DESCRIPTIONS: Final = {
 _MOST_SHOWN: Final = 20
 
 
-def judge_records(
+def evaluate_records(
     source: Source, day: LoadedDay, details: DayDetails | None
 ) -> dg.AssetCheckResult:
     """Say what came for a day and is no call, and which calls were left out for their id."""
@@ -357,7 +357,7 @@ def judge_records(
     )
 
 
-def judge_times(day: LoadedDay, details: DayDetails | None) -> dg.AssetCheckResult:
+def evaluate_times(day: LoadedDay, details: DayDetails | None) -> dg.AssetCheckResult:
     """Say whether most of a day's calls were at another time than their clients' clocks showed."""
     found = details.local_times if details else None
     if found is None:

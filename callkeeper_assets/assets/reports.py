@@ -177,12 +177,12 @@ def record_report(
     # The UI shows the newest event's; in each day's it would only fill the event log.
     metadata[max(metadata)]["dagster/column_lineage"] = build_report_lineage(source, report)
     log_materializations(context, key, metadata)
-    judges = {VALUES_FIT: _judge_values, NO_NEW_FIELDS: _judge_fields}
+    evaluators = {VALUES_FIT: _evaluate_values, NO_NEW_FIELDS: _evaluate_fields}
     # After the materializations: Dagster counts a check's result for the newest one only.
     log_verdicts(
         context,
         [
-            (dg.AssetCheckKey(key, name), one.day, judges[name](one))
+            (dg.AssetCheckKey(key, name), one.day, evaluators[name](one))
             for name in list_report_checks(report)
             for one in built
         ],
@@ -201,7 +201,7 @@ def _describe_day(one: "BuiltDay") -> dict[str, Any]:
     }
 
 
-def _judge_values(one: "BuiltDay") -> dg.AssetCheckResult:
+def _evaluate_values(one: "BuiltDay") -> dg.AssetCheckResult:
     if not one.rejects:
         return dg.AssetCheckResult(passed=True, metadata={"rejects": 0})
     sample = [
@@ -226,7 +226,7 @@ def _judge_values(one: "BuiltDay") -> dg.AssetCheckResult:
     )
 
 
-def _judge_fields(one: "BuiltDay") -> dg.AssetCheckResult:
+def _evaluate_fields(one: "BuiltDay") -> dg.AssetCheckResult:
     new = one.new_fields
     if not new:
         return dg.AssetCheckResult(passed=True, metadata={"new_fields": 0})

@@ -64,7 +64,7 @@ def build_retention(source: Source) -> dg.Definitions:
             failing_clearly(context),
             logging_failure(source, context.run, [source.today()]),
             warehouse.open(context, source) as url,
-            # Who rewrites calls would bring a file back that went meanwhile.
+            # A process that rewrites calls would bring back a file that was deleted meanwhile.
             held_source_lock(url, source.name),
         ):
             retained = retain_calls(

@@ -26,8 +26,8 @@ from callkeeper_assets.assets.raw_calls import (
     DESCRIPTIONS,
     RECORDS_USABLE,
     TIMES_AGREE,
-    judge_records,
-    judge_times,
+    evaluate_records,
+    evaluate_times,
 )
 from callkeeper_assets.assets.resources import (
     RETRY_POLICY,
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from callkeeper_assets.warehouse.checks import Violations
 
 
-_Judge = Callable[[str, LoadedDay], dg.AssetCheckResult]
+_Evaluator = Callable[[str, LoadedDay], dg.AssetCheckResult]
 
 _MOST_FIELDS: Final = 20
 _DESCRIPTIONS: Final = {
@@ -101,21 +101,21 @@ def log_checks(
 ) -> None:
     """Evaluate the checks that the run asks for, and log a result for each loaded day.
 
-    `fetched` tells how the raw calls of the days were fetched.
+    `fetched` says how the raw calls of the days were fetched.
     """
     wanted = context.selected_asset_check_keys
     if not loaded or not wanted:
         return
-    judges: dict[str, _Judge] = {
-        **_build_judges(source, url, {key.name for key in wanted}, loaded),
-        "no_calls_lost": _build_loss_judge(source, fetched),
-        RECORDS_USABLE: lambda _, day: judge_records(source, day, fetched.get(day.day)),
-        TIMES_AGREE: lambda _, day: judge_times(day, fetched.get(day.day)),
+    evaluators: dict[str, _Evaluator] = {
+        **_build_evaluators(source, url, {key.name for key in wanted}, loaded),
+        "no_calls_lost": _build_loss_evaluator(source, fetched),
+        RECORDS_USABLE: lambda _, day: evaluate_records(source, day, fetched.get(day.day)),
+        TIMES_AGREE: lambda _, day: evaluate_times(day, fetched.get(day.day)),
     }
     log_verdicts(
         context,
         [
-            (key, day.day, judges[key.name](key.asset_key.path[-1], day))
+            (key, day.day, evaluators[key.name](key.asset_key.path[-1], day))
             for key in sorted(wanted)
             for day in loaded
         ],
@@ -136,10 +136,10 @@ def _list_checks(source: Source) -> Iterator[tuple[str, str]]:
         yield name_main_table(source), TIMES_AGREE
 
 
-def _build_judges(
+def _build_evaluators(
     source: Source, url: str, names: AbstractSet[str], loaded: Sequence[LoadedDay]
-) -> dict[str, _Judge]:
-    """Ask the database once for all days, and return who judges a table's day by the answers."""
+) -> dict[str, _Evaluator]:
+    """Ask the database once for all days, and return, by check, what evaluates a table's day."""
     # The database's driver, which loading the code location need not pay for.
     from callkeeper_assets.warehouse.checks import (  # noqa: PLC0415
         check_foreign_keys,
@@ -153,19 +153,19 @@ def _build_judges(
         min(day.day for day in loaded),
         max(day.day for day in loaded),
     )
-    judges: dict[str, _Judge] = {
-        "no_unknown_fields": _judge_fields,
-        "values_readable": _judge_values,
+    evaluators: dict[str, _Evaluator] = {
+        "no_unknown_fields": _evaluate_fields,
+        "values_readable": _evaluate_values,
     }
     repeated = check_keys_unique(*scope)
     if "keys_unique" in names:
-        judges["keys_unique"] = _build_violations_judge(
+        evaluators["keys_unique"] = _build_violations_evaluator(
             [one for one in repeated if one.day],
             "Load the day again; if it stays, the table's unique index is gone: restore it.",
         )
     if "foreign_keys_found" in names:
         # A key that a dimension has twice finds two rows, on every day.
-        judges["foreign_keys_found"] = _build_violations_judge(
+        evaluators["foreign_keys_found"] = _build_violations_evaluator(
             [
                 *check_foreign_keys(*scope),
                 *(replace(one, table=FACTS) for one in repeated if not one.day),
@@ -173,16 +173,16 @@ def _build_judges(
             f"Load the day again: callkeeper load {source.name} --from DAY --to DAY.",
         )
     if "count_equals_raw" in names:
-        judges["count_equals_raw"] = _build_count_judge(count_rows(*scope), source.name)
-    return judges
+        evaluators["count_equals_raw"] = _build_count_evaluator(count_rows(*scope), source.name)
+    return evaluators
 
 
-def _build_violations_judge(violations: "Iterable[Violations]", remedy: str) -> _Judge:
+def _build_violations_evaluator(violations: "Iterable[Violations]", remedy: str) -> _Evaluator:
     found: dict[tuple[str, date | None], list[Violations]] = {}
     for one in violations:
         found.setdefault((one.table, one.day), []).append(one)
 
-    def judge(table: str, day: LoadedDay) -> dg.AssetCheckResult:
+    def evaluate(table: str, day: LoadedDay) -> dg.AssetCheckResult:
         broken = found.get((table, day.day), []) + found.get((table, None), [])
         rows = sum(one.count for one in broken)
         if not rows:
@@ -198,11 +198,11 @@ def _build_violations_judge(violations: "Iterable[Violations]", remedy: str) -> 
             },
         )
 
-    return judge
+    return evaluate
 
 
-def _build_count_judge(counts: Mapping[date, Mapping[str, int]], source: str) -> _Judge:
-    def judge(table: str, day: LoadedDay) -> dg.AssetCheckResult:
+def _build_count_evaluator(counts: Mapping[date, Mapping[str, int]], source: str) -> _Evaluator:
+    def evaluate(table: str, day: LoadedDay) -> dg.AssetCheckResult:
         expected, rows = day.rows[table], counts.get(day.day, {}).get(table, 0)
         filtered = day.raw_calls - expected
         text = f"{rows} rows, {day.raw_calls} raw calls, of which filters leave out {filtered}"
@@ -218,11 +218,11 @@ def _build_count_judge(counts: Mapping[date, Mapping[str, int]], source: str) ->
             metadata={"rows": rows, "raw_calls": day.raw_calls, "filtered": filtered},
         )
 
-    return judge
+    return evaluate
 
 
-def _build_loss_judge(source: Source, fetched: Mapping[date, DayDetails]) -> _Judge:
-    def judge(_: str, day: LoadedDay) -> dg.AssetCheckResult:
+def _build_loss_evaluator(source: Source, fetched: Mapping[date, DayDetails]) -> _Evaluator:
+    def evaluate(_: str, day: LoadedDay) -> dg.AssetCheckResult:
         details = fetched[day.day]
         numbers = {"lost_calls": details.lost, "most_calls": details.most_calls}
         if not details.lost:
@@ -240,10 +240,10 @@ def _build_loss_judge(source: Source, fetched: Mapping[date, DayDetails]) -> _Ju
             severity=dg.AssetCheckSeverity.WARN,
         )
 
-    return judge
+    return evaluate
 
 
-def _judge_fields(_: str, day: LoadedDay) -> dg.AssetCheckResult:
+def _evaluate_fields(_: str, day: LoadedDay) -> dg.AssetCheckResult:
     unknown = day.unknown_fields
     if not unknown:
         return dg.AssetCheckResult(passed=True, metadata={"unknown_fields": 0})
@@ -259,7 +259,7 @@ def _judge_fields(_: str, day: LoadedDay) -> dg.AssetCheckResult:
     )
 
 
-def _judge_values(_: str, day: LoadedDay) -> dg.AssetCheckResult:
+def _evaluate_values(_: str, day: LoadedDay) -> dg.AssetCheckResult:
     unusable = sorted(day.unusable_values.items(), key=lambda one: (-one[1], one[0]))
     count = sum(day.unusable_values.values())
     if not count:

@@ -161,7 +161,7 @@ def _record(
     log_verdicts(
         context,
         [
-            (check, day.day, judge_day(source, day))
+            (check, day.day, evaluate_audit(source, day))
             for check in sorted(context.selected_asset_check_keys)
             for day in audited
         ],
@@ -187,7 +187,7 @@ def _build_trend(source: Source, url: str) -> dg.MarkdownMetadataValue:
     return dg.MetadataValue.md(draw_losses(read_losses(url, source.name, first, last), first, last))
 
 
-def judge_day(source: Source, day: AuditedDay) -> dg.AssetCheckResult:
+def evaluate_audit(source: Source, day: AuditedDay) -> dg.AssetCheckResult:
     """Say what the audit of a day found, and what to do."""
     if day.is_listed is False:
         return dg.AssetCheckResult(
@@ -294,7 +294,7 @@ def build_webhook_calls(sources: Sequence[Source]) -> dg.AssetsDefinition:
                 run.process()
             for source in chosen:
                 processed = run.processed[source.name]
-                # What was committed before a failure stays, and is told as well.
+                # What was committed before a failure stays, and is reported as well.
                 _observe_tables(context, source, processed)
                 if source.name in run.failures:
                     continue
@@ -336,7 +336,7 @@ def _build_spec(source: Source) -> dg.AssetSpec:
 
 
 def _explain(source: str, failure: Exception) -> str:
-    """Say what a failure means for the source; a bug is told by its kind alone, as it is raised."""
+    """Say what a failure means for the source; of a bug only its kind, as it is raised."""
     said = str(failure) if isinstance(failure, _EXPECTED) else type(failure).__name__
     return f"Source '{source}': its webhooks wait on, they could not be processed. {said}"
 
@@ -363,7 +363,7 @@ def _describe_processed(processed: "Processed") -> dict[str, Any]:
 def _observe_tables(
     context: dg.AssetExecutionContext, source: Source, processed: "Processed"
 ) -> None:
-    """Tell each changed table's day what changed.
+    """Record what changed for each changed table's day.
 
     As an observation: a materialization would make the day's checks, which are of the load from the
     API, look outdated, and the table fresher than the API has made it.

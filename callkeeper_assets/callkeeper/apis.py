@@ -18,17 +18,17 @@ import msgspec
 
 from callkeeper_assets.callkeeper.bodies import (
     BOM,
-    Trouble,
+    AnswerProblem,
     broken,
+    check_beginning,
+    check_other,
     find_failure,
     find_failure_of,
     is_empty_period,
-    judge_beginning,
-    judge_other,
     list_rows,
     part_garbled,
-    size_trouble,
-    trouble_of_reason,
+    problem_of_reason,
+    size_problem,
     unusable,
 )
 from callkeeper_assets.callkeeper.keys import (
@@ -37,8 +37,8 @@ from callkeeper_assets.callkeeper.keys import (
     key_unified_calls,
     split_records,
 )
-from callkeeper_assets.callkeeper.records import RetryLaterError, Role, UserInfo
-from callkeeper_assets.callkeeper.session import Errand, SourceSession
+from callkeeper_assets.callkeeper.records import CallRole, RetryLaterError, UserInfo
+from callkeeper_assets.callkeeper.session import RequestContext, SourceSession
 from callkeeper_assets.callkeeper.windows import SAFETY_SEC, Window, are_few, find_strays
 from callkeeper_assets.calls.ids import read_call_id
 from callkeeper_assets.privacy.redaction import MASK, excerpt
@@ -60,7 +60,7 @@ _Read = TypeVar("_Read")
 
 def _read_whole_or_split(
     body: bytes, name: bytes, read: Callable[[bytes], _Read]
-) -> _Read | list[msgspec.Raw] | Trouble:
+) -> _Read | list[msgspec.Raw] | AnswerProblem:
     """Return what `read` makes of an answer, or the records alone of one that is no JSON.
 
     Args:
@@ -68,9 +68,9 @@ def _read_whole_or_split(
         name: Of the list of records in it.
         read: Raises `UnicodeDecodeError`, and msgspec's `DecodeError` of what is no JSON.
     """
-    trouble = judge_beginning(body)
-    if trouble is not None:
-        return trouble
+    problem = check_beginning(body)
+    if problem is not None:
+        return problem
     try:
         return read(body)
     except UnicodeDecodeError as error:
@@ -109,23 +109,23 @@ def _list_numbered(body: bytes) -> list[msgspec.Raw] | None:
         return None
 
 
-def read_calls(body: bytes) -> KeyedCalls | Trouble:
+def read_calls(body: bytes) -> KeyedCalls | AnswerProblem:
     """Read the answer of `getCallsInfo` and its kin."""
     body = body.removeprefix(BOM)
     raws = _read_whole_or_split(body, b"result", _raw_calls)
-    if isinstance(raws, Trouble):
+    if isinstance(raws, AnswerProblem):
         return raws
     if raws is None:
-        return judge_other(body) or KeyedCalls()
+        return check_other(body) or KeyedCalls()
     raws, garbled = part_garbled(body, raws)
     return key_calls(raws).with_unusable(garbled)
 
 
-def read_user_info(body: bytes, zone: ZoneInfo) -> UserInfo | Trouble:
+def read_user_info(body: bytes, zone: ZoneInfo) -> UserInfo | AnswerProblem:
     """Read the answer of `getUserInfo`. A time without an offset is taken to be in `zone`."""
-    trouble = judge_beginning(body)
-    if trouble is not None:
-        return trouble
+    problem = check_beginning(body)
+    if problem is not None:
+        return problem
     try:
         answer = msgspec.json.decode(body.removeprefix(BOM))
     except ValueError as error:
@@ -136,7 +136,7 @@ def read_user_info(body: bytes, zone: ZoneInfo) -> UserInfo | Trouble:
         answer = answer["result"]
     if not isinstance(answer, dict) or "paid_till" not in answer:
         reason = find_failure(answer)
-        return unusable("no paid_till") if reason is None else trouble_of_reason(reason)
+        return unusable("no paid_till") if reason is None else problem_of_reason(reason)
     paid_till = str(answer["paid_till"] or "").strip()
     if not paid_till.strip("0") or paid_till.startswith(_NO_DATE):
         return UserInfo(paid_till=None)
@@ -160,11 +160,11 @@ class StatisticsApi:
         self._time_zone = time_zone
 
     def ask_for_calls(
-        self, window: Window, errand: Errand, time_zone: str = "UTC"
-    ) -> KeyedCalls | Trouble:
+        self, window: Window, context: RequestContext, time_zone: str = "UTC"
+    ) -> KeyedCalls | AnswerProblem:
         """Ask for the calls of a window; more may come, of a second on either side.
 
-        The window is told in UTC, unless it is to be seen whether the source heeds `time_zone`.
+        The window is sent in UTC, unless it is to be checked whether the source heeds `time_zone`.
         """
         start, end = window.asked(ZoneInfo(time_zone))
         parameters = {
@@ -177,17 +177,17 @@ class StatisticsApi:
             f"/{self.calls_method}",
             parameters,
             read_calls,
-            errand,
+            context,
             can_be_halved=window.can_be_halved,
         )
 
-    def ask_for_account(self, errand: Errand) -> UserInfo | Trouble:
+    def ask_for_account(self, context: RequestContext) -> UserInfo | AnswerProblem:
         """Ask whose the key is."""
         return self._session.ask(
             f"/{self.account_method}",
             {"api_key": self._api_key},
             lambda body: read_user_info(body, self._time_zone),
-            errand,
+            context,
         )
 
 
@@ -198,7 +198,7 @@ class Page:
     Attributes:
         calls: By id, and beside them what cannot be used.
         rows: How many there were, the same call twice counted twice.
-        total: Of the whole list; None where the source does not tell.
+        total: Of the whole list; None where the source does not say.
     """
 
     calls: KeyedCalls
@@ -232,7 +232,7 @@ def mask_token(body: bytes, mask: "re.Pattern[bytes]") -> bytes:
     return mask.sub(rb"\1" + MASK.encode(), body)
 
 
-def _read_rows(body: bytes) -> tuple[list[msgspec.Raw], int | None] | Trouble:
+def _read_rows(body: bytes) -> tuple[list[msgspec.Raw], int | None] | AnswerProblem:
     """Return each call's JSON text, and the total.
 
     Raises:
@@ -248,34 +248,34 @@ def _read_rows(body: bytes) -> tuple[list[msgspec.Raw], int | None] | Trouble:
             wrapped = _decode_wrapped(body)
             reason = find_failure({"inbound": wrapped.inbound})
             if reason is not None:
-                return ([], None) if is_empty_period(reason) else trouble_of_reason(reason)
+                return ([], None) if is_empty_period(reason) else problem_of_reason(reason)
             raws = list_rows(wrapped.payload)
             if isinstance(wrapped.info, dict):
                 total = read_call_id(wrapped.info.get("totalLength"))
     except msgspec.ValidationError:
         raws = None
     if raws is None:
-        return judge_other(body) or ([], None)
+        return check_other(body) or ([], None)
     if len(raws) == 1:
         reason = find_failure_of(raws[0])
         # A call has a `status`, too.
         if reason is not None and not _OF_CALL.search(raws[0]):
-            return trouble_of_reason(reason)
+            return problem_of_reason(reason)
     return raws, total
 
 
-def read_page(body: bytes) -> Page | Trouble:
+def read_page(body: bytes) -> Page | AnswerProblem:
     """Read one page."""
     body = body.removeprefix(BOM)
     found = _read_whole_or_split(body, b"payload", _read_rows)
-    if isinstance(found, Trouble):
+    if isinstance(found, AnswerProblem):
         return found
     raws, total = (found, None) if isinstance(found, list) else found
     whole, garbled = part_garbled(body, raws)
     return Page(key_unified_calls(whole).with_unusable(garbled), len(raws), total)
 
 
-METHODS: Final[dict[Role, str]] = {
+METHODS: Final[dict[CallRole, str]] = {
     "own": "get",
     "by_role": "getByRole",
     "with_role": "getWithRole",
@@ -298,49 +298,51 @@ class UnifiedApi:
 
     largest_answer: int | None = PAGE_LENGTH
 
-    def __init__(self, session: SourceSession, source: str, api_key: str, role: Role) -> None:
+    def __init__(self, session: SourceSession, source: str, api_key: str, role: CallRole) -> None:
         self._session = session
         self._mask = build_mask(source)
         self._prefix = f"?json/v3/{quote(api_key, safe='')}/call/{METHODS[role]}"
         self._longest_page = 0
         self.calls_method = self.account_method = f"call/{METHODS[role]}"
 
-    def ask_for_calls(self, window: Window, errand: Errand) -> KeyedCalls | Trouble:
+    def ask_for_calls(self, window: Window, context: RequestContext) -> KeyedCalls | AnswerProblem:
         """Ask for the calls of a window; more may come, of a second on either side."""
-        page = self._ask_for_page(window, 0, errand, can_be_halved=window.can_be_halved)
-        if isinstance(page, Trouble):
+        page = self._ask_for_page(window, 0, context, can_be_halved=window.can_be_halved)
+        if isinstance(page, AnswerProblem):
             return page
-        is_whole = self._is_whole(window, page, errand)
-        if isinstance(is_whole, Trouble):
+        is_whole = self._is_whole(window, page, context)
+        if isinstance(is_whole, AnswerProblem):
             return is_whole
         if is_whole:
             return page.calls
         strays = find_strays(window, page.calls)
         if not are_few(strays, page.calls):
-            # Halves would bring as much, and a minute all pages: whoever asked judges this one.
+            # Halves would bring as much, and a minute all pages: the caller decides about this one.
             return page.calls
         if window.can_be_halved:
-            return size_trouble(f"a page of {page.rows} calls, and more on the next one")
-        return self._read_list_twice(window, errand)
+            return size_problem(f"a page of {page.rows} calls, and more on the next one")
+        return self._read_list_twice(window, context)
 
-    def ask_for_account(self, errand: Errand) -> UserInfo | Trouble:
+    def ask_for_account(self, context: RequestContext) -> UserInfo | AnswerProblem:
         """Ask whether the key is good; this API does not say until when the account is paid."""
-        page = self._ask_for_page(_TRIED_WINDOW, 0, errand)
-        return page if isinstance(page, Trouble) else UserInfo(paid_till=None)
+        page = self._ask_for_page(_TRIED_WINDOW, 0, context)
+        return page if isinstance(page, AnswerProblem) else UserInfo(paid_till=None)
 
     def _ask_for_page(
-        self, window: Window, number: int, errand: Errand, *, can_be_halved: bool = False
-    ) -> Page | Trouble:
+        self, window: Window, number: int, context: RequestContext, *, can_be_halved: bool = False
+    ) -> Page | AnswerProblem:
         start, end = window.start - SAFETY_SEC, window.end + SAFETY_SEC
         return self._session.ask(
             f"{self._prefix}/{number}/{start}/{end}",
             {},
             lambda body: read_page(mask_token(body, self._mask)),
-            errand,
+            context,
             can_be_halved=can_be_halved,
         )
 
-    def _is_whole(self, window: Window, page: Page, errand: Errand) -> bool | Trouble:
+    def _is_whole(
+        self, window: Window, page: Page, context: RequestContext
+    ) -> bool | AnswerProblem:
         """Whether the first page is the whole list.
 
         Should pages ever be shorter than documented, calls must not be lost for it: a page is known
@@ -354,10 +356,12 @@ class UnifiedApi:
             return False
         if page.rows < longest or not page.rows:
             return True
-        after = self._ask_for_page(window, 1, errand)
-        return after if isinstance(after, Trouble) else not after.rows
+        after = self._ask_for_page(window, 1, context)
+        return after if isinstance(after, AnswerProblem) else not after.rows
 
-    def _read_list_twice(self, window: Window, errand: Errand) -> KeyedCalls | Trouble:
+    def _read_list_twice(
+        self, window: Window, context: RequestContext
+    ) -> KeyedCalls | AnswerProblem:
         """Read all pages until two readings agree: no page then changed between its two answers.
 
         All of them were so at the moment between the end of the first reading and the beginning of
@@ -365,26 +369,26 @@ class UnifiedApi:
         """
         before = None
         for _ in range(_MOST_READINGS):
-            pages = self._read_list(window, errand)
-            if isinstance(pages, Trouble):
+            pages = self._read_list(window, context)
+            if isinstance(pages, AnswerProblem):
                 return pages
             now = [page.calls.list_records() for page in pages]
             rows = sum(page.rows for page in pages)
             if now == before and all(page.total in {None, rows} for page in pages):
                 return _join(pages)
             before = now
-        return Trouble(
+        return AnswerProblem(
             RetryLaterError,
             f"a list of calls that was another one each time, {_MOST_READINGS} times",
             "Try again later",
         )
 
-    def _read_list(self, window: Window, errand: Errand) -> list[Page] | Trouble:
+    def _read_list(self, window: Window, context: RequestContext) -> list[Page] | AnswerProblem:
         pages: list[Page] = []
         seen: set[int | bytes] = set()
         while True:
-            page = self._ask_for_page(window, len(pages), errand)
-            if isinstance(page, Trouble):
+            page = self._ask_for_page(window, len(pages), context)
+            if isinstance(page, AnswerProblem):
                 return page
             # One that knows no end would begin anew.
             records = page.calls.list_records()

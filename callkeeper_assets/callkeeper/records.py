@@ -30,13 +30,13 @@ class RetryLaterError(CallKeeperError):
     """Transient: the source did not answer properly in time, retries included. Ask again later."""
 
 
-class BadDataError(CallKeeperError):
+class UnusableAnswerError(CallKeeperError):
     """The source answered with something that cannot be used: a human has to look at it."""
 
 
 ApiName = Literal["callkeeper", "ckct"]
 # With api ckct: the key's own calls, those that its role may see, or those with roles named.
-Role = Literal["own", "by_role", "with_role"]
+CallRole = Literal["own", "by_role", "with_role"]
 
 BASE_URLS: Final[Mapping[ApiName, str]] = {
     "callkeeper": "https://api.callkeeper.ru",

@@ -12,7 +12,7 @@ import typer
 from callkeeper_assets.cli.console import FAILED, AsJson, AsJsonOfTables, UsageProblemError
 
 if TYPE_CHECKING:
-    from callkeeper_assets.cli.processes import Outcome
+    from callkeeper_assets.cli.processes import SourceOutcome
 
 _FROM_INPUT: Final = "-"
 # In place of a source's name: a client is looked for in all of them.
@@ -110,7 +110,7 @@ def _print_result(document: dict[str, Any]) -> None:
 
 
 def print_places(places: list[dict[str, Any]]) -> None:
-    """Print where similar digits are, for a person to judge."""
+    """Print where similar digits are, for a person to decide."""
     from callkeeper_assets.cli.console import build_table, print_table  # noqa: PLC0415
 
     if not places:
@@ -321,7 +321,7 @@ def check_all_sources() -> None:
         )
 
 
-def run_for_client(job: str, request_id: str, number: str, *arguments: str) -> "Outcome":
+def run_for_client(job: str, request_id: str, number: str, *arguments: str) -> "SourceOutcome":
     """Run a client's job in a process of its own, which gets the number by its standard input.
 
     Raises:

@@ -258,7 +258,7 @@ class Task:
 
 
 @dataclass
-class Outcome:
+class SourceOutcome:
     """What came of a task; `days` is None if it failed before it knew them."""
 
     source: str
@@ -282,7 +282,7 @@ class _Worker:
     """One process and the threads that read what it says."""
 
     def __init__(self, task: Task, heard: "_Heard") -> None:
-        self.outcome = Outcome(task.source)
+        self.outcome = SourceOutcome(task.source)
         self.started = time.monotonic()
         moment = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
         self.log = home() / "logs" / "commands" / f"{moment}-{task.source}-{os.getpid()}.log"
@@ -294,7 +294,7 @@ class _Worker:
             farewell=_FAREWELL,
         )
         if self.process.stdin is not None:
-            # It may have died already; then its end is told.
+            # It may have died already; then its end is reported.
             with suppress(BrokenPipeError), self.process.stdin as whispering:
                 whispering.write(f"{task.whisper}\n".encode())
         self._heard = heard
@@ -322,7 +322,7 @@ class _Worker:
                 file.flush()
 
     def end(self) -> None:
-        """Wait for the end of a process that says nothing more, and judge it."""
+        """Wait for the end of a process that says nothing more, and decide how it went."""
         status = self.process.wait()
         for thread in self._threads:
             thread.join()
@@ -352,7 +352,7 @@ def run_tasks(
     tasks: Sequence[Task],
     watch: Callable[[Message], None],
     meanwhile: Callable[[], object] = lambda: None,
-) -> list[Outcome]:
+) -> list[SourceOutcome]:
     """Run a worker for each task and return what came of each, in the order of the tasks.
 
     Args:
@@ -398,7 +398,7 @@ def _finish(worker: _Worker, watch: Callable[[Message], None]) -> None:
         watch(Failed(source=worker.outcome.source, error=error))
 
 
-def _note(outcome: Outcome, message: Message) -> None:
+def _note(outcome: SourceOutcome, message: Message) -> None:
     if isinstance(message, Planned):
         outcome.days = message.days
     elif isinstance(message, Finished):

@@ -21,7 +21,7 @@ def load(
     as_json: AsJson = False,
 ) -> None:
     """Load chosen days. A day that is loaded already is replaced if it changed."""
-    from callkeeper_assets.cli.loading import register_keys, run_and_tell  # noqa: PLC0415
+    from callkeeper_assets.cli.loading import register_keys, run_and_report  # noqa: PLC0415
     from callkeeper_assets.cli.processes import Task  # noqa: PLC0415
     from callkeeper_assets.cli.selection import (  # noqa: PLC0415
         check_period,
@@ -37,7 +37,7 @@ def load(
     if force:
         arguments.append("--force")
     tasks = [Task(each.name, tuple(arguments)) for each in sources]
-    if not run_and_tell(tasks, as_json=as_json):
+    if not run_and_report(tasks, as_json=as_json):
         raise typer.Exit(FAILED)
 
 
@@ -47,8 +47,8 @@ def refresh(
     as_json: AsJson = False,
 ) -> None:
     """Read recent days again, and older ones that hold calls which are not final."""
-    from callkeeper_assets.cli.loading import register_keys, run_and_tell  # noqa: PLC0415
-    from callkeeper_assets.cli.processes import Outcome, Task  # noqa: PLC0415
+    from callkeeper_assets.cli.loading import register_keys, run_and_report  # noqa: PLC0415
+    from callkeeper_assets.cli.processes import SourceOutcome, Task  # noqa: PLC0415
     from callkeeper_assets.cli.selection import (  # noqa: PLC0415
         choose_good_sources,
         choose_sources,
@@ -62,16 +62,16 @@ def refresh(
         register_keys(chosen)
         tasks = [Task(each.name, ("--refresh",)) for each in chosen]
     else:
-        # Nobody named the one that cannot be refreshed: the others are, and it is told.
+        # Nobody named the one that cannot be refreshed: the others are, and it is reported.
         sources, broken = choose_sources([])
-        refused = [Outcome(each.name, errors=[describe_broken(each)]) for each in broken]
+        refused = [SourceOutcome(each.name, errors=[describe_broken(each)]) for each in broken]
         for each in sources:
             try:
                 register_keys([each])
                 tasks.append(Task(each.name, ("--refresh",)))
             except MissingSecretError as error:
-                refused.append(Outcome(each.name, errors=[str(error)]))
-    if not run_and_tell(tasks, as_json=as_json, refused=refused):
+                refused.append(SourceOutcome(each.name, errors=[str(error)]))
+    if not run_and_report(tasks, as_json=as_json, refused=refused):
         raise typer.Exit(FAILED)
 
 
@@ -133,7 +133,7 @@ def reconcile(
 
 
 if TYPE_CHECKING:
-    from callkeeper_assets.cli.processes import Outcome
+    from callkeeper_assets.cli.processes import SourceOutcome
 
 
 def retain(
@@ -161,7 +161,7 @@ def retain(
         raise typer.Exit(FAILED)
 
 
-def _build_document(outcome: "Outcome", *, dry_run: bool) -> dict[str, Any]:
+def _build_document(outcome: "SourceOutcome", *, dry_run: bool) -> dict[str, Any]:
     """Build what `--json` prints; keys stay as they are between versions."""
     retained = outcome.retained
     return {
@@ -180,7 +180,7 @@ def _build_document(outcome: "Outcome", *, dry_run: bool) -> dict[str, Any]:
     }
 
 
-def _print_retained(outcome: "Outcome", *, dry_run: bool) -> None:
+def _print_retained(outcome: "SourceOutcome", *, dry_run: bool) -> None:
     from rich import filesize  # noqa: PLC0415
 
     from callkeeper_assets.cli.console import build_table, print_table, print_text  # noqa: PLC0415
@@ -220,7 +220,7 @@ def report(
     as_json: AsJsonOfTables = False,
 ) -> None:
     """Build a custom report from raw calls that are there; CallKeeper is asked nothing."""
-    from callkeeper_assets.cli.loading import run_and_tell  # noqa: PLC0415
+    from callkeeper_assets.cli.loading import run_and_report  # noqa: PLC0415
     from callkeeper_assets.cli.processes import Task  # noqa: PLC0415
     from callkeeper_assets.cli.report_preview import show_preview  # noqa: PLC0415
     from callkeeper_assets.cli.selection import (  # noqa: PLC0415
@@ -236,7 +236,7 @@ def report(
         is_done = show_preview(chosen, wanted, first, last, as_json=as_json)
     else:
         arguments = ("--report", name, "--from", first.isoformat(), "--to", last.isoformat())
-        is_done = run_and_tell([Task(chosen.name, arguments)], as_json=as_json)
+        is_done = run_and_report([Task(chosen.name, arguments)], as_json=as_json)
     if not is_done:
         raise typer.Exit(FAILED)
 
@@ -252,8 +252,8 @@ def rebuild(
     with the days that are left.
     """
     from callkeeper_assets.cli.console import print_note, say_count  # noqa: PLC0415
-    from callkeeper_assets.cli.loading import run_and_tell  # noqa: PLC0415
-    from callkeeper_assets.cli.processes import Outcome, Task  # noqa: PLC0415
+    from callkeeper_assets.cli.loading import run_and_report  # noqa: PLC0415
+    from callkeeper_assets.cli.processes import SourceOutcome, Task  # noqa: PLC0415
     from callkeeper_assets.cli.selection import (  # noqa: PLC0415
         choose_good_sources,
         choose_sources,
@@ -263,10 +263,10 @@ def rebuild(
     from callkeeper_assets.warehouse.queries import outdated_days  # noqa: PLC0415
 
     chosen, broken = (choose_good_sources(source), []) if source else choose_sources([])
-    is_done = run_and_tell(
+    is_done = run_and_report(
         [Task(each.name, ("--rebuild",)) for each in chosen],
         as_json=as_json,
-        refused=[Outcome(each.name, errors=[describe_broken(each)]) for each in broken],
+        refused=[SourceOutcome(each.name, errors=[describe_broken(each)]) for each in broken],
     )
     for each in chosen if is_done else ():
         left = outdated_days(database_url(), each.name)

@@ -51,7 +51,7 @@ class WebAddress:
 
     @property
     def url(self) -> str:
-        """For whoever is on this machine."""
+        """The address for users of this machine."""
         return f"http://{self.reachable_host}:{self.port}"
 
 
@@ -170,7 +170,7 @@ def _receiver(address: WebAddress, logs: Path) -> Service:
 
 
 def _prepare(log: Path) -> None:
-    """Make Dagster's tables and bury dead runs, before the daemon counts them as alive."""
+    """Make Dagster's tables and mark dead runs as failed, before the daemon counts them."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as errors:
         process = start_child(

@@ -487,12 +487,12 @@ def inbox(
 def _process(names: Sequence[str], *, as_json: bool) -> None:
     """Process what waits for these sources, each in a run of its own."""
     from callkeeper_assets.cli.console import UsageProblemError  # noqa: PLC0415
-    from callkeeper_assets.cli.loading import run_and_tell  # noqa: PLC0415
+    from callkeeper_assets.cli.loading import run_and_report  # noqa: PLC0415
     from callkeeper_assets.cli.processes import Task  # noqa: PLC0415
 
     if not names:
         raise UsageProblemError("None of these sources takes webhooks: there is no `webhook`.")
-    if not run_and_tell([Task(name, ("--inbox",)) for name in names], as_json=as_json):
+    if not run_and_report([Task(name, ("--inbox",)) for name in names], as_json=as_json):
         raise typer.Exit(FAILED)
 
 

@@ -13,13 +13,13 @@ from callkeeper_assets.cli.console import (
     print_text,
     say_count,
 )
-from callkeeper_assets.cli.processes import Outcome
+from callkeeper_assets.cli.processes import SourceOutcome
 from callkeeper_assets.reconcile.discrepancies import Discrepancy
 from callkeeper_assets.warehouse.records import RowCounts
 
 
 @dataclass(frozen=True)
-class Place:
+class Destination:
     """Where what was loaded lies.
 
     Attributes:
@@ -31,7 +31,7 @@ class Place:
     raw: str
 
 
-def _total_tables(outcome: Outcome) -> dict[str, RowCounts]:
+def _total_tables(outcome: SourceOutcome) -> dict[str, RowCounts]:
     """Return what all runs of a source did to each table, in the order of the first run."""
     totals: dict[str, RowCounts] = {}
     for run in outcome.runs:
@@ -40,7 +40,7 @@ def _total_tables(outcome: Outcome) -> dict[str, RowCounts]:
     return totals
 
 
-def print_summary(outcomes: Sequence[Outcome], calls: Mapping[str, int]) -> None:
+def print_summary(outcomes: Sequence[SourceOutcome], calls: Mapping[str, int]) -> None:
     """Print the table.
 
     Args:
@@ -57,7 +57,7 @@ def print_summary(outcomes: Sequence[Outcome], calls: Mapping[str, int]) -> None
     print_table(table)
 
 
-def print_place(place: Place) -> None:
+def print_place(place: Destination) -> None:
     """Print where to look."""
     print_text(f"Tables:    {place.database}")
     print_text(f"Raw calls: {place.raw}")
@@ -65,7 +65,7 @@ def print_place(place: Place) -> None:
 
 
 def build_document(
-    outcomes: Sequence[Outcome], calls: Mapping[str, int], place: Place
+    outcomes: Sequence[SourceOutcome], calls: Mapping[str, int], place: Destination
 ) -> dict[str, Any]:
     """Build what `--json` prints; keys stay as they are between versions."""
     return {
@@ -96,7 +96,7 @@ def build_document(
     }
 
 
-def _head(outcome: Outcome, calls: Mapping[str, int]) -> tuple[str, str, str, str]:
+def _head(outcome: SourceOutcome, calls: Mapping[str, int]) -> tuple[str, str, str, str]:
     known = calls.get(outcome.source)
     return (
         outcome.source,
@@ -106,7 +106,7 @@ def _head(outcome: Outcome, calls: Mapping[str, int]) -> tuple[str, str, str, st
     )
 
 
-def _list_rows(outcome: Outcome) -> list[tuple[str, str, str, str]]:
+def _list_rows(outcome: SourceOutcome) -> list[tuple[str, str, str, str]]:
     """Return a row for each table that changed; at least one row in all."""
     tables = _total_tables(outcome)
     rows = [
@@ -140,7 +140,7 @@ class Reconciled:
         file: the source's `defs.yaml`.
     """
 
-    outcome: Outcome
+    outcome: SourceOutcome
     is_dry_run: bool
     heals: bool
     left_alone: int

@@ -1,4 +1,4 @@
-"""What one attribute alone cannot tell: contradictions within a source and within its reports."""
+"""What no attribute shows alone: contradictions within a source and within its reports."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping

@@ -17,7 +17,12 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
-from callkeeper_assets.callkeeper.records import CHECK_ANSWERS_FROM, ApiName, Role, strip_address
+from callkeeper_assets.callkeeper.records import (
+    CHECK_ANSWERS_FROM,
+    ApiName,
+    CallRole,
+    strip_address,
+)
 from callkeeper_assets.calls.fields import WEBHOOK_FIELDS
 from callkeeper_assets.config.errors import describe_unknown, suggest_name
 from callkeeper_assets.local_time import list_zone_names
@@ -456,7 +461,7 @@ class SourceAttributes(_Attributes):
         description="Which of CallKeeper's interfaces is asked: ckct for accounts that were moved "
         "to the newer cabinet.",
     )
-    role: Role | None = Field(
+    role: CallRole | None = Field(
         default=None,
         description="Whose calls are asked for, with api: ckct. Default: own.",
     )

@@ -85,7 +85,7 @@ def apply_privacy(
         url: Of the database.
         store: Where raw calls lie.
         source: Whose calls.
-        say: Told of what takes long.
+        say: Called with a text for each step that takes long.
         is_dry: Count, and change nothing.
         run_id: Goes into the load log.
 
@@ -130,9 +130,9 @@ def _apply(
     done = _rewrite(url, connection, store, target, is_dry=False)
     say("Loading its days anew from them.")
     # All of them, not just those rewritten now: a run before may have been killed in between.
-    told = connection.execute(_WEBHOOK_CALLS, {"account_id": account_id}).fetchall()
+    sent = connection.execute(_WEBHOOK_CALLS, {"account_id": account_id}).fetchall()
     reloader = Reloader(url, connection, store, source, account_id, run_id)
-    reloaded = reloader.reload(store.list_days(source.name), {call for (call,) in told})
+    reloaded = reloader.reload(store.list_days(source.name), {call for (call,) in sent})
     left = delete_leftovers(connection, list_searched_tables(connection))
     problems = [*done.unreadable, *reloaded.problems, *left]
     problems += _find_left(connection, source, account_id, reloaded)

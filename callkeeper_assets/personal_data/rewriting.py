@@ -1,7 +1,7 @@
 """Rewrites what is stored of an account: raw files, the spool, the inbox; then the tables.
 
 Tables are brought to what raw calls and the inbox say now by the code that always fills them; rows
-of dimensions that nothing refers to go, and PostgreSQL takes back their room.
+of dimensions that nothing refers to go, and PostgreSQL takes back their space.
 """
 
 import asyncio
@@ -79,7 +79,7 @@ def rewrite_raw_days(
         store: Where they lie.
         source: The account's name.
         rewrite: Gives each call's new text.
-        done: Is told what changed.
+        done: Called with what changed.
         is_dry: Count, and write nothing.
         only: Days to look at, by version of their files.
 
@@ -221,7 +221,7 @@ class Reloader:
     run_id: str
 
     def reload(self, days: Collection[date], call_ids: Collection[int]) -> Reloaded:
-        """Load days anew from raw calls, and what only webhooks told of these calls.
+        """Load days anew from raw calls, and what is known of these calls only from webhooks.
 
         Args:
             days: Of which raw calls changed; those that the tables have not are left out.
@@ -260,14 +260,14 @@ class Reloader:
                 outcome.problems.append(result.reason)
 
     def _process_again(self, loader: Loader, values: dict[str, object], outcome: Reloaded) -> None:
-        """Have webhooks' calls told again: nobody else tells of them."""
+        """Process the payloads of webhooks' calls again: they have no other source."""
         if self.source.webhook is None:
             return
         found = self.connection.execute(_BY_WEBHOOKS, values).fetchall()
         if not found:
             return
-        told = {**values, "calls": [call_id for (call_id,) in found]}
-        self.connection.execute(_AGAIN, told)
+        parameters = {**values, "calls": [call_id for (call_id,) in found]}
+        self.connection.execute(_AGAIN, parameters)
         run = InboxRun(loader, [self.source], self.store, self.run_id)
         run.process()
         outcome.problems += [str(error) for error in run.failures.values()]

@@ -63,17 +63,17 @@ class Shield:
     forgotten: Mapping[int, Scope]
 
     @contextmanager
-    def passing(self, days: int) -> Iterator["Passage"]:
+    def passing(self, days: int) -> Iterator["ShieldPassage"]:
         """Give what turns fetched days' records into what may be written of them.
 
         Args:
             days: How many are going to pass.
         """
         if not self.protector.rule.is_active or days < _DAYS_FOR_PROCESSES:
-            yield Passage(self, self.protector.protect_all)
+            yield ShieldPassage(self, self.protector.protect_all)
             return
         with ProtectorPool(self.protector.rule, _PROCESSES) as pool:
-            yield Passage(self, pool.protect_all)
+            yield ShieldPassage(self, pool.protect_all)
 
     def pass_calls(
         self, call_ids: Sequence[int], payloads: Sequence[bytes], protect_all: ProtectAll
@@ -111,8 +111,8 @@ class Shield:
 
 
 @dataclass(frozen=True)
-class Passage:
-    """The shield as fetched days pass it (see `api.client.Passage`).
+class ShieldPassage:
+    """The shield as fetched days pass it (see `callkeeper.client.Passage`).
 
     Attributes:
         protect_all: applies the rule, here or in processes of its own.
@@ -146,7 +146,7 @@ def name_record(record: UnusableRecord, eraser: Eraser) -> int:
     """Return a record's key: the call's id, or a negative number, the same when it comes again.
 
     By it a forgotten client's record is known. It is made of what is left when the person is taken
-    out: of the whole text it would tell the number to who tries all numbers there are.
+    out: of the whole text it would give the number away to a search through all numbers.
     """
     if record.call_id is not None:
         return record.call_id

@@ -19,7 +19,7 @@ from callkeeper_assets.postgres.url import (
     describe,
     explain_failure,
     is_embedded,
-    normalise,
+    normalise_url,
 )
 
 __all__ = [
@@ -33,7 +33,7 @@ __all__ = [
     "describe",
     "explain_failure",
     "is_embedded",
-    "normalise",
+    "normalise_url",
     "read_sql_of",
 ]
 

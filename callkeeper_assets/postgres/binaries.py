@@ -27,7 +27,7 @@ _ENVIRONMENT = {"PATH": "/usr/bin:/bin:/usr/sbin:/sbin", "LC_ALL": "C"}
 
 
 @dataclass(frozen=True)
-class Account:
+class ServerUser:
     """A user of the operating system, other than the one that runs this process."""
 
     name: str
@@ -48,21 +48,21 @@ def _name_of(uid: int) -> str:
         return str(uid)
 
 
-def _account_of_uid(uid: int) -> Account:
+def _account_of_uid(uid: int) -> ServerUser:
     try:
         entry = pwd.getpwuid(uid)
     except KeyError:
-        return Account(str(uid), uid, uid)
-    return Account(entry.pw_name, entry.pw_uid, entry.pw_gid)
+        return ServerUser(str(uid), uid, uid)
+    return ServerUser(entry.pw_name, entry.pw_uid, entry.pw_gid)
 
 
-def _unprivileged_account() -> Account:
+def _unprivileged_account() -> ServerUser:
     for name in ("postgres", "nobody"):
         try:
             entry = pwd.getpwnam(name)
         except KeyError:
             continue
-        return Account(entry.pw_name, entry.pw_uid, entry.pw_gid)
+        return ServerUser(entry.pw_name, entry.pw_uid, entry.pw_gid)
     raise DatabaseError(
         "PostgreSQL does not run as root, and this machine has neither a user 'postgres' nor "
         "'nobody' to run it as. Add one (useradd --system postgres), or set "
@@ -70,7 +70,7 @@ def _unprivileged_account() -> Account:
     )
 
 
-def choose_account(data: Path) -> Account | None:
+def choose_account(data: Path) -> ServerUser | None:
     """Choose who runs the server of the folder `data`; None is this process's own user.
 
     Raises:
@@ -95,7 +95,7 @@ def choose_account(data: Path) -> Account | None:
     return _account_of_uid(owner)
 
 
-def identity(account: Account | None) -> _Identity:
+def identity(account: ServerUser | None) -> _Identity:
     """Return the keywords that make `subprocess` run a command as `account`."""
     if account is None:
         return {}
@@ -103,7 +103,7 @@ def identity(account: Account | None) -> _Identity:
 
 
 def run_as(
-    account: Account | None, command: Sequence[str | Path], *, text: str = "", umask: int = -1
+    account: ServerUser | None, command: Sequence[str | Path], *, text: str = "", umask: int = -1
 ) -> subprocess.CompletedProcess[str]:
     """Run a command to its end as `account`, in a clean environment, `text` as its input.
 
@@ -134,7 +134,7 @@ def run_as(
         ) from error
 
 
-def can_enter(account: Account | None, path: Path) -> bool:
+def can_enter(account: ServerUser | None, path: Path) -> bool:
     """Ask the kernel whether `account` may enter the folder, or execute the file, at `path`."""
     return run_as(account, ["test", "-x", path]).returncode == 0
 
@@ -194,7 +194,7 @@ def _of_wheel() -> Programs:
     return _at(folder / "pginstall" / "bin" / "postgres")
 
 
-def _of_machine(account: Account | None) -> list[Programs]:
+def _of_machine(account: ServerUser | None) -> list[Programs]:
     """List the machine's own that will do and that `account` may run, the newest first."""
     candidates = [path for pattern in _SYSTEM_PATTERNS for path in _SYSTEM_ROOT.glob(pattern)]
     if named := shutil.which("postgres"):
@@ -248,7 +248,7 @@ def _open_to_all(folder: Path) -> None:
             path.chmod(0o755 if executable else 0o644)
 
 
-def find_programs(data: Path, account: Account | None) -> Programs:
+def find_programs(data: Path, account: ServerUser | None) -> Programs:
     """Return the programs for the data folder `data`: its own major version, else the newest.
 
     The wheel's, where they run on this machine and are of that version; else the machine's own.

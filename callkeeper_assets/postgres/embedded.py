@@ -25,8 +25,8 @@ from typing import Final, Self
 from callkeeper_assets.home import find_lock_problem
 from callkeeper_assets.postgres.binaries import (
     SYSTEM_FOLDER,
-    Account,
     Programs,
+    ServerUser,
     can_enter,
     choose_account,
     find_programs,
@@ -72,7 +72,7 @@ class Cluster:
 
     folder: Path
     programs: Programs
-    account: Account | None
+    account: ServerUser | None
 
     @property
     def data(self) -> Path:
@@ -100,7 +100,7 @@ class Cluster:
         return file.read_text().strip()
 
 
-def _is_usable(folder: Path, account: Account | None) -> bool:
+def _is_usable(folder: Path, account: ServerUser | None) -> bool:
     """Make `folder`, and say whether `account` can own data in it."""
     folder.mkdir(mode=0o711, parents=True, exist_ok=True)
     if account is None:
@@ -118,7 +118,7 @@ def _is_usable(folder: Path, account: Account | None) -> bool:
         probe.rmdir()
 
 
-def _new_folder(link: Path, account: Account | None) -> Path:
+def _new_folder(link: Path, account: ServerUser | None) -> Path:
     if _is_usable(link, account):
         return link
     link.rmdir()
@@ -139,7 +139,7 @@ def _new_folder(link: Path, account: Account | None) -> Path:
 
 
 def _letter_rules(major: int) -> list[str]:
-    """Return what `initdb` of that version is told of letters' order and case.
+    """Return the options of that version's `initdb` for letters' order and case.
 
     PostgreSQL's own rules where it has some: a machine's locales differ, and change with its
     updates. Older versions order by code too, and ask the machine only what a letter's case is.

@@ -19,21 +19,21 @@ from callkeeper_assets.reports.definition import Report, StructureError
 from callkeeper_assets.reports.merge import (
     JSON_TARGET,
     REJECTS_TARGET,
-    Merger,
-    Part,
+    MergeTarget,
+    ReportMerger,
+    ReportPart,
     Stage,
     StagedRow,
-    Target,
     build_target,
 )
 from callkeeper_assets.reports.rows import (
     JSON_TABLE,
     Build,
     BuiltDay,
-    Outcome,
     RefusedReport,
     Reject,
-    Row,
+    ReportOutcome,
+    ReportRow,
     find_undocumented,
     plan_rows,
     read_calls,
@@ -72,12 +72,12 @@ _WRITE_DAYS = """
     ON CONFLICT (account_id, report, day) DO UPDATE
     SET definition = excluded.definition, calls = excluded.calls, built_at = excluded.built_at
 """
-# An index has no room for longer ones.
+# An index cannot hold longer ones.
 _MOST_LETTERS_OF_FIELD: Final = 400
 
 
-class Books:
-    """The books of one source's reports, for one load."""
+class ReportLog:
+    """The log of one source's reports, for one load."""
 
     def __init__(
         self, connection: psycopg.Connection[Any], account_id: int, reports: Sequence[Report]
@@ -130,7 +130,7 @@ class Books:
             },
         )
 
-    def write_days(self, calls: Mapping[Part, int], built_at: datetime) -> None:
+    def write_days(self, calls: Mapping[ReportPart, int], built_at: datetime) -> None:
         """Note that reports' days are built, and from how many calls."""
         self._connection.execute(
             _WRITE_DAYS,
@@ -146,7 +146,7 @@ class Books:
 
     def write_log(
         self,
-        counts: Mapping[Part, Mapping[str, RowCounts]],
+        counts: Mapping[ReportPart, Mapping[str, RowCounts]],
         run_id: str,
         started_at: datetime,
     ) -> None:
@@ -230,25 +230,25 @@ _MOST_SAMPLE: Final = 10
 
 
 @dataclass
-class Batch:
+class ReportBatch:
     """What is staged of some days: rows by table, and what is known of each report's day."""
 
     stages: dict[str, Stage]
-    rejects: list[tuple[Part, Reject]] = field(default_factory=list)
+    rejects: list[tuple[ReportPart, Reject]] = field(default_factory=list)
     raw_calls: dict[date, int] = field(default_factory=dict)
-    calls: dict[Part, int] = field(default_factory=dict)
-    new_fields: dict[Part, tuple[str, ...]] = field(default_factory=dict)
+    calls: dict[ReportPart, int] = field(default_factory=dict)
+    new_fields: dict[ReportPart, tuple[str, ...]] = field(default_factory=dict)
     refused: list[RefusedReport] = field(default_factory=list)
 
     @property
-    def parts(self) -> list[Part]:
+    def parts(self) -> list[ReportPart]:
         """The reports' days that are replaced, in order."""
         return sorted(self.calls, key=lambda part: (part[1], part[0]))
 
-    def add(self, part: Part, table: str, call_id: int, found: Row | Reject) -> None:
+    def add(self, part: ReportPart, table: str, call_id: int, found: ReportRow | Reject) -> None:
         """Stage a row, or note what kept it out."""
         reject: Reject | None
-        if isinstance(found, Row):
+        if isinstance(found, ReportRow):
             row = StagedRow(part[0], part[1], call_id, found.position, found.values)
             reject = self.stages[table].add(row)
         else:
@@ -256,7 +256,7 @@ class Batch:
         if reject is not None:
             self.rejects.append((part, reject))
 
-    def refuse(self, part: Part, reason: str) -> None:
+    def refuse(self, part: ReportPart, reason: str) -> None:
         """Take out what is staged of a report's day: it is not replaced."""
         for stage in self.stages.values():
             for key, row in list(stage.rows.items()):
@@ -266,13 +266,13 @@ class Batch:
         del self.calls[part]
         self.refused.append(RefusedReport(*part, reason))
 
-    def describe(self, counts: Mapping[Part, Mapping[str, RowCounts]]) -> list[BuiltDay]:
+    def describe(self, counts: Mapping[ReportPart, Mapping[str, RowCounts]]) -> list[BuiltDay]:
         """Return what came of each report's day; `counts` is what changed in each table."""
         rows = {part: dict.fromkeys(counts[part], 0) for part in self.parts}
         for table, stage in self.stages.items():
             for row in stage.rows.values():
                 rows[row.report, row.day][table] += 1
-        rejects: dict[Part, list[Reject]] = defaultdict(list)
+        rejects: dict[ReportPart, list[Reject]] = defaultdict(list)
         for part, reject in self.rejects:
             rejects[part].append(reject)
         return [
@@ -305,7 +305,7 @@ class Builder:
         self.plans: dict[str, dict[str, Build]] = {r.name: plan_rows(r) for r in reports}
         self.targets = _plan_targets(reports, configured)
 
-    def build(self, days: Sequence[Day], passing: Mapping[str, frozenset[int]]) -> Batch:
+    def build(self, days: Sequence[Day], passing: Mapping[str, frozenset[int]]) -> ReportBatch:
         """Stage days, in their order.
 
         Args:
@@ -315,7 +315,7 @@ class Builder:
         Raises:
             BadDataError: a call is not JSON.
         """
-        batch = Batch({name: Stage(target) for name, target in self.targets.items()})
+        batch = ReportBatch({name: Stage(target) for name, target in self.targets.items()})
         for raw in sorted(days, key=lambda one: one.day):
             batch.raw_calls[raw.day] = raw.calls.num_rows
             undocumented = self._build_day(batch, raw, passing)
@@ -327,7 +327,9 @@ class Builder:
                     batch.refuse(part, _describe_new_fields(report, raw.day, new))
         return batch
 
-    def _build_day(self, batch: Batch, raw: Day, passing: Mapping[str, frozenset[int]]) -> set[str]:
+    def _build_day(
+        self, batch: ReportBatch, raw: Day, passing: Mapping[str, frozenset[int]]
+    ) -> set[str]:
         """Stage a day's rows; return the fields that the documentation does not name."""
         undocumented: set[str] = set()
         plans = [
@@ -348,8 +350,10 @@ class Builder:
         return undocumented
 
 
-def _plan_targets(reports: Sequence[Report], configured: Sequence[Report]) -> dict[str, Target]:
-    targets: dict[str, Target] = {}
+def _plan_targets(
+    reports: Sequence[Report], configured: Sequence[Report]
+) -> dict[str, MergeTarget]:
+    targets: dict[str, MergeTarget] = {}
     for report in reports:
         for table in report.structure:
             fillers = [
@@ -378,36 +382,40 @@ class _Load:
     """The database's side of one load, over one connection."""
 
     def __init__(
-        self, connection: Connection, account_id: int, builder: Builder, books: Books, run_id: str
+        self, connection: Connection, account_id: int, builder: Builder, log: ReportLog, run_id: str
     ) -> None:
         self._connection = connection
         self._account_id = account_id
         self._builder = builder
-        self._books = books
+        self._log = log
         self._run_id = run_id
         (schema,) = connection.execute("SELECT current_schema()").fetchone() or ("public",)
         self._mergers = {
-            target.table: Merger(connection, schema, target, number)
+            target.table: ReportMerger(connection, schema, target, number)
             for number, target in enumerate([*builder.targets.values(), REJECTS_TARGET])
         }
 
-    def merge(self, batch: Batch, read_at: datetime) -> list[Outcome]:
+    def merge(self, batch: ReportBatch, read_at: datetime) -> list[ReportOutcome]:
         """Replace the batch's days, in one transaction."""
-        counts: dict[Part, dict[str, RowCounts]] = defaultdict(dict)
+        counts: dict[ReportPart, dict[str, RowCounts]] = defaultdict(dict)
         with self._connection.transaction():
             lock_transaction(self._connection, REPORTS_LOCK, self._account_id)
             for table, stage in batch.stages.items():
                 self._merge_table(batch, table, stage, counts)
             self._merge_rejects(batch)
-            self._books.write_days({part: batch.calls[part] for part in batch.parts}, read_at)
-            self._books.write_fields()
-            self._books.write_log(counts, self._run_id, read_at)
-            self._books.write_refusals(batch.refused, self._run_id, read_at)
-        outcomes: list[Outcome] = [*batch.describe(counts), *batch.refused]
+            self._log.write_days({part: batch.calls[part] for part in batch.parts}, read_at)
+            self._log.write_fields()
+            self._log.write_log(counts, self._run_id, read_at)
+            self._log.write_refusals(batch.refused, self._run_id, read_at)
+        outcomes: list[ReportOutcome] = [*batch.describe(counts), *batch.refused]
         return sorted(outcomes, key=lambda one: (one.day or date.min, one.report))
 
     def _merge_table(
-        self, batch: Batch, table: str, stage: Stage, counts: dict[Part, dict[str, RowCounts]]
+        self,
+        batch: ReportBatch,
+        table: str,
+        stage: Stage,
+        counts: dict[ReportPart, dict[str, RowCounts]],
     ) -> None:
         merger = self._mergers[table]
         parts = [part for part in batch.parts if table in self._builder.plans[part[0]]]
@@ -418,7 +426,7 @@ class _Load:
         for part, changed in merger.replace(self._account_id, parts, written).items():
             counts[part][table] = changed
 
-    def _merge_rejects(self, batch: Batch) -> None:
+    def _merge_rejects(self, batch: ReportBatch) -> None:
         stage = Stage(REJECTS_TARGET)
         for (report, day), one in batch.rejects:
             values = (one.table, str(one.position), one.column, one.value, one.reason)
@@ -464,7 +472,7 @@ def load_reports(
     reports: Sequence[Report],
     configured: Sequence[Report],
     run_id: str,
-) -> Iterator[Outcome]:
+) -> Iterator[ReportOutcome]:
     """Build reports for days; yields what came of each report's day once it is committed.
 
     Args:
@@ -492,13 +500,13 @@ def load_reports(
         connection = stack.enter_context(connect(url, autocommit=True))
         stack.enter_context(_explained())
         good, refused = _prepare(url, connection, account, reports)
-        books = Books(connection, account_id, good)
-        books.write_refusals(refused, run_id, first_read_at, day=first_day.day)
+        log = ReportLog(connection, account_id, good)
+        log.write_refusals(refused, run_id, first_read_at, day=first_day.day)
         yield from refused
         if not good:
             return
-        builder = Builder(good, configured, books.find_new_fields)
-        load = _Load(connection, account_id, builder, books, run_id)
+        builder = Builder(good, configured, log.find_new_fields)
+        load = _Load(connection, account_id, builder, log, run_id)
         passing: CallFilter | None = None
         if any(report.filters for report in good):
             passing = stack.enter_context(open_filter(account.time_zone, good))

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-Search = Callable[[Any], Any]
+PathSearch = Callable[[Any], Any]
 
 _MOST_LETTERS: Final = 1000
 # What an expression can raise on a value that it was not written for.
@@ -105,7 +105,7 @@ def _explain(path: str, error: Exception) -> PathError:
 
 
 @cache
-def compile_path(path: str) -> Search:
+def compile_path(path: str) -> PathSearch:
     """Return the function that finds the path's value in a call or an element; None if missing.
 
     It raises `UnfitValueError` where a function of the path cannot take the value.
@@ -132,7 +132,7 @@ def _identity(document: Any) -> Any:  # noqa: ANN401
     return document
 
 
-def _build_walk(names: tuple[str, ...]) -> Search:
+def _build_walk(names: tuple[str, ...]) -> PathSearch:
     def walk(document: Any) -> Any:  # noqa: ANN401
         for name in names:
             if type(document) is not dict:
@@ -143,7 +143,7 @@ def _build_walk(names: tuple[str, ...]) -> Search:
     return walk
 
 
-def _build_search(expression: Any) -> Search:  # noqa: ANN401
+def _build_search(expression: Any) -> PathSearch:  # noqa: ANN401
     def search(document: Any) -> Any:  # noqa: ANN401
         try:
             return expression.search(document)
@@ -155,7 +155,7 @@ def _build_search(expression: Any) -> Search:  # noqa: ANN401
 
 
 @dataclass(frozen=True)
-class Call:
+class ReportCall:
     """One call: its id, its time as PostgreSQL reads it, its fields as JSON has them."""
 
     call_id: int
@@ -179,7 +179,7 @@ def _decode(payload: str) -> Any:  # noqa: ANN401
     return _strip_zeros(document) if "\\u0000" in payload else document
 
 
-def read_calls(day: date, calls: "pa.Table") -> Iterator[Call]:
+def read_calls(day: date, calls: "pa.Table") -> Iterator[ReportCall]:
     """Read a day's calls, in their order.
 
     Args:
@@ -197,7 +197,7 @@ def read_calls(day: date, calls: "pa.Table") -> Iterator[Call]:
             document = _decode(payload)
         except (ValueError, RecursionError):
             raise NotJsonCallError(day, call_id) from None
-        yield Call(call_id, called_at.isoformat(), document)
+        yield ReportCall(call_id, called_at.isoformat(), document)
 
 
 def find_undocumented(document: Any, found: set[str]) -> None:  # noqa: ANN401
@@ -479,15 +479,15 @@ class Reject:
     reason: str
 
 
-class Row(NamedTuple):
+class ReportRow(NamedTuple):
     """One row: its values in the order of the table's columns, as PostgreSQL reads them."""
 
     position: int
     values: Values
 
 
-Found = Iterator[Row | Reject]
-Build = Callable[[Call], Found]
+BuiltRows = Iterator[ReportRow | Reject]
+Build = Callable[[ReportCall], BuiltRows]
 
 
 def show_value(value: Any) -> str | None:  # noqa: ANN401 -- JSON
@@ -498,7 +498,7 @@ def show_value(value: Any) -> str | None:  # noqa: ANN401 -- JSON
 @dataclass(frozen=True)
 class _Cell:
     name: str
-    search: Search
+    search: PathSearch
     convert: Convert
     is_parent: bool
     is_key: bool
@@ -522,7 +522,7 @@ class _TableBuilder:
         ]
         self._key = [n for n, cell in enumerate(self._cells) if cell.is_key]
 
-    def __call__(self, call: Call) -> Found:
+    def __call__(self, call: ReportCall) -> BuiltRows:
         """Yield the call's rows, and what kept others out."""
         try:
             elements = self._list_elements(call.document)
@@ -540,7 +540,7 @@ class _TableBuilder:
             elements = [elements]
         return [element for element in elements if element is not None]
 
-    def _build(self, call: Call, position: int, element: Any) -> Found:  # noqa: ANN401
+    def _build(self, call: ReportCall, position: int, element: Any) -> BuiltRows:  # noqa: ANN401
         values: list[str | None] = []
         is_good = True
         for cell in self._cells:
@@ -563,10 +563,10 @@ class _TableBuilder:
             reason = f"the key has {size} bytes, at most {_MOST_KEY_BYTES} are possible"
             yield self._reject(call, position, "", None, reason)
             return
-        yield Row(position, tuple(values))
+        yield ReportRow(position, tuple(values))
 
     def _reject(
-        self, call: Call, position: int, column: str, value: str | None, reason: str
+        self, call: ReportCall, position: int, column: str, value: str | None, reason: str
     ) -> Reject:
         return Reject(self._table, call.call_id, position, column, value, reason)
 
@@ -577,7 +577,7 @@ class _JsonBuilder:
     def __init__(self, report: Report) -> None:
         self._fields = [(name, compile_path(path)) for name, path in report.fields]
 
-    def __call__(self, call: Call) -> Found:
+    def __call__(self, call: ReportCall) -> BuiltRows:
         """Yield the call's row; a field that is missing is null in it."""
         data = {}
         for name, search in self._fields:
@@ -587,7 +587,7 @@ class _JsonBuilder:
                 reason = f"the path of the field '{name}' cannot take this value"
                 yield Reject(JSON_TABLE, call.call_id, 1, "data", None, reason)
                 return
-        yield Row(1, (call.called_at, encode_json(data)))
+        yield ReportRow(1, (call.called_at, encode_json(data)))
 
 
 def plan_rows(report: Report) -> dict[str, Build]:
@@ -631,4 +631,4 @@ class RefusedReport:
     reason: str
 
 
-Outcome = BuiltDay | RefusedReport
+ReportOutcome = BuiltDay | RefusedReport

@@ -82,7 +82,7 @@ _FORGET_INTERVAL: Final = """
 
 
 @dataclass(frozen=True)
-class Place:
+class RetentionPlace:
     """Where an account's calls lie.
 
     Attributes:
@@ -97,28 +97,28 @@ class Place:
 
 # Facts before their calls: no fact is ever seen without its call.
 PLACES: Final = (
-    Place(
+    RetentionPlace(
         FACTS,
         f"calls_id IN (SELECT id FROM {CALLS} WHERE account_id = %(account_id)s "
         f"AND {_MOMENT_BOUNDS})",
         None,
     ),
-    Place(CALLS, _MOMENT_BOUNDS, None),
-    Place("callkeeper_reports", _DAY_BOUNDS),
-    Place("callkeeper_rejects", _DAY_BOUNDS),
-    Place("callkeeper_report_days", _DAY_BOUNDS),
-    Place("callkeeper_discrepancies", _DAY_BOUNDS),
-    Place("callkeeper_webhook_hints", _DAY_BOUNDS),
-    Place("callkeeper_webhook_days", _DAY_BOUNDS),
-    Place("callkeeper_lost_webhooks", _DAY_BOUNDS),
-    Place("callkeeper_days", _DAY_BOUNDS),
+    RetentionPlace(CALLS, _MOMENT_BOUNDS, None),
+    RetentionPlace("callkeeper_reports", _DAY_BOUNDS),
+    RetentionPlace("callkeeper_rejects", _DAY_BOUNDS),
+    RetentionPlace("callkeeper_report_days", _DAY_BOUNDS),
+    RetentionPlace("callkeeper_discrepancies", _DAY_BOUNDS),
+    RetentionPlace("callkeeper_webhook_hints", _DAY_BOUNDS),
+    RetentionPlace("callkeeper_webhook_days", _DAY_BOUNDS),
+    RetentionPlace("callkeeper_lost_webhooks", _DAY_BOUNDS),
+    RetentionPlace("callkeeper_days", _DAY_BOUNDS),
 )
 _INBOX_PLACES: Final = (
-    Place(
+    RetentionPlace(
         REPEATS,
         f"webhook_id IN (SELECT id FROM {INBOX} WHERE account_id = %(account_id)s AND {_RECEIVED})",
     ),
-    Place(INBOX, _RECEIVED),
+    RetentionPlace(INBOX, _RECEIVED),
 )
 
 
@@ -139,7 +139,9 @@ class OldCalls:
         tables = [name for (name,) in connection.execute(_REPORT_TABLES).fetchall()]
         self._places = (
             *(
-                Place(name, "callkeeper_day BETWEEN %(first)s AND %(last)s", "callkeeper_day")
+                RetentionPlace(
+                    name, "callkeeper_day BETWEEN %(first)s AND %(last)s", "callkeeper_day"
+                )
                 for name in tables
             ),
             *PLACES,
@@ -184,8 +186,8 @@ class OldCalls:
                 gone = self._work(
                     _DELETE,
                     (
-                        Place(REPEATS, "webhook_id = ANY(%(ids)s)"),
-                        Place(INBOX, "id = ANY(%(ids)s)"),
+                        RetentionPlace(REPEATS, "webhook_id = ANY(%(ids)s)"),
+                        RetentionPlace(INBOX, "id = ANY(%(ids)s)"),
                     ),
                     {**values, "ids": ids},
                 )
@@ -243,7 +245,10 @@ class OldCalls:
         return day_start(day, self._zone)
 
     def _work(
-        self, statement: LiteralString, places: tuple[Place, ...], values: Mapping[str, object]
+        self,
+        statement: LiteralString,
+        places: tuple[RetentionPlace, ...],
+        values: Mapping[str, object],
     ) -> dict[str, Deleted]:
         """Count, or delete, in each place; places without such rows are left out."""
         done: dict[str, Deleted] = {}
@@ -267,7 +272,7 @@ SPOOL: Final = "spool, payloads"
 _LEFT_OFF: Final = "What it deleted, if anything, stays deleted; the next retention does the rest"
 
 # Called with how many days are deleted, and of how many.
-Progress = Callable[[int, int], None]
+OnDeleted = Callable[[int, int], None]
 
 
 def _clear_warehouse(
@@ -275,7 +280,7 @@ def _clear_warehouse(
     source: Source,
     retained: Retained,
     run_id: str | None,
-    report: Progress,
+    report: OnDeleted,
 ) -> None:
     """Delete, as the run given, or count."""
     account = source.account
@@ -319,7 +324,7 @@ def retain_calls(
     *,
     run_id: str,
     dry_run: bool,
-    report: Progress,
+    report: OnDeleted,
 ) -> Retained:
     """Delete what a source with retention does not keep, or count it.
 
@@ -330,7 +335,7 @@ def retain_calls(
         spool: the folder of the webhooks' spool.
         run_id: goes into the load log.
         dry_run: count, and delete nothing.
-        report: is told of each day that is deleted.
+        report: called for each day that is deleted.
 
     Raises:
         DatabaseError: The database cannot be reached.

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 from urllib.parse import unquote
 
-from callkeeper_assets.simulator.account import Account
+from callkeeper_assets.simulator.account import SimulatedAccount
 from callkeeper_assets.simulator.generation import NEVER, day_bounds
 from callkeeper_assets.simulator.rendering import ServedDay, StatusPair
 from callkeeper_assets.simulator.scenery import FINAL
@@ -142,7 +142,7 @@ _MOST_PARTS: Final = 64
 # Only a cut needs the right answer: the other faults must not cost its making.
 CUTS: Final = ("cut_body", "cut_connection")
 
-Parameters = Mapping[str, str]
+RequestParameters = Mapping[str, str]
 Slices = list[tuple[ServedDay, int, int]]
 
 
@@ -176,8 +176,10 @@ def render_failure(failure: Failure, answers: AnswerSettings) -> Answer:
 
 
 def check_request(
-    method: str, parameters: Parameters, find_account: Callable[[str], Account | None]
-) -> Account:
+    method: str,
+    parameters: RequestParameters,
+    find_account: Callable[[str], SimulatedAccount | None],
+) -> SimulatedAccount:
     """The account that a request is for.
 
     Raises:
@@ -228,7 +230,9 @@ def _cut_silently(slices: Slices, answers: AnswerSettings) -> Slices:
 
 
 def _answer_window(
-    account: Account, parameters: Parameters, read: Callable[[Slices], Iterator[bytes]]
+    account: SimulatedAccount,
+    parameters: RequestParameters,
+    read: Callable[[Slices], Iterator[bytes]],
 ) -> Answer:
     answers = account.answers
     start, end = parse_window(parameters, answers)
@@ -246,7 +250,7 @@ def _read_all(slices: Slices) -> Iterator[bytes]:
     return (day.read(low, high) for day, low, high in slices)
 
 
-def _answer_user_info(account: Account, _: Parameters) -> Answer:
+def _answer_user_info(account: SimulatedAccount, _: RequestParameters) -> Answer:
     settings = account.settings
     user = {
         "name": settings.name,
@@ -259,7 +263,7 @@ def _answer_user_info(account: Account, _: Parameters) -> Answer:
     return Answer(200, (body,))
 
 
-def _answer_call_info(account: Account, parameters: Parameters) -> Answer:
+def _answer_call_info(account: SimulatedAccount, parameters: RequestParameters) -> Answer:
     wanted = parameters.get("id_call")
     if wanted is None:
         raise RequestFailedError(key_not_defined("id_call"))
@@ -271,12 +275,12 @@ def _answer_call_info(account: Account, parameters: Parameters) -> Answer:
     return _render_calls([call] if call else [], account.answers)
 
 
-def _answer_calls_info(account: Account, parameters: Parameters) -> Answer:
+def _answer_calls_info(account: SimulatedAccount, parameters: RequestParameters) -> Answer:
     return _answer_window(account, parameters, _read_all)
 
 
 def _answer_calls_of(
-    account: Account, parameters: Parameters, wanted: frozenset[StatusPair]
+    account: SimulatedAccount, parameters: RequestParameters, wanted: frozenset[StatusPair]
 ) -> Answer:
     def read(slices: Slices) -> Iterator[bytes]:
         for day, low, high in slices:
@@ -285,11 +289,11 @@ def _answer_calls_of(
     return _answer_window(account, parameters, read)
 
 
-def _answer_calls_completed(account: Account, parameters: Parameters) -> Answer:
+def _answer_calls_completed(account: SimulatedAccount, parameters: RequestParameters) -> Answer:
     return _answer_calls_of(account, parameters, _FINAL_PAIRS)
 
 
-def _answer_calls_by_status(account: Account, parameters: Parameters) -> Answer:
+def _answer_calls_by_status(account: SimulatedAccount, parameters: RequestParameters) -> Answer:
     statuses = parameters.get("statuses")
     if statuses is None:
         raise RequestFailedError(key_not_defined("statuses"))
@@ -302,7 +306,7 @@ def _answer_calls_by_status(account: Account, parameters: Parameters) -> Answer:
     return _answer_calls_of(account, parameters, wanted)
 
 
-METHODS: Final[dict[str, Callable[[Account, Parameters], Answer]]] = {
+METHODS: Final[dict[str, Callable[[SimulatedAccount, RequestParameters], Answer]]] = {
     "getUserInfo": _answer_user_info,
     "getCallInfo": _answer_call_info,
     "getCallsInfo": _answer_calls_info,
@@ -311,7 +315,7 @@ METHODS: Final[dict[str, Callable[[Account, Parameters], Answer]]] = {
 }
 
 
-def answer_method(account: Account, method: str, parameters: Parameters) -> Answer:
+def answer_method(account: SimulatedAccount, method: str, parameters: RequestParameters) -> Answer:
     """What an account answers to one of `METHODS`, failures included."""
     if account.answers.refusal != "none":
         return render_failure(_REFUSALS[account.answers.refusal], account.answers)
@@ -376,8 +380,8 @@ def find_refusal(path: str, query: str, answers: AnswerSettings) -> tuple[int, d
 
 
 def check_unified_request(
-    query: str, find_account: Callable[[str], Account | None]
-) -> tuple[Account, str, list[str]]:
+    query: str, find_account: Callable[[str], SimulatedAccount | None]
+) -> tuple[SimulatedAccount, str, list[str]]:
     """The account that a request is for, its method as `call/get`, and what the method is given.
 
     Raises:
@@ -397,7 +401,7 @@ def check_unified_request(
     return account, f"call/{method}", rest
 
 
-def answer_unified(account: Account, rest: list[str]) -> Answer:
+def answer_unified(account: SimulatedAccount, rest: list[str]) -> Answer:
     """The page that is asked for."""
     try:
         return _answer_page(account, *rest[:3])
@@ -405,7 +409,7 @@ def answer_unified(account: Account, rest: list[str]) -> Answer:
         return render_unified_failure(str(error))
 
 
-def _answer_page(account: Account, page: str, first: str, last: str) -> Answer:
+def _answer_page(account: SimulatedAccount, page: str, first: str, last: str) -> Answer:
     start, end = _read_bounds(account, first, last)
     if not _EPOCH.fullmatch(page):
         raise UnifiedFailureError(PAST_THE_END)
@@ -438,7 +442,7 @@ def _cut_pieces_silently(pieces: list[bytes], answers: AnswerSettings) -> list[b
     return pieces[:cap] if is_head else pieces[-cap:]
 
 
-def _read_bounds(account: Account, first: str, last: str) -> tuple[int, int]:
+def _read_bounds(account: SimulatedAccount, first: str, last: str) -> tuple[int, int]:
     """First second of the window, and the first one after it."""
     answers = account.answers
     start = _read_bound(account, first, "Start", is_end_of_day=False)
@@ -446,7 +450,7 @@ def _read_bounds(account: Account, first: str, last: str) -> tuple[int, int]:
     return misread(start, end + 1 if answers.date_to == "inclusive" else end, answers)
 
 
-def _read_bound(account: Account, text: str, name: str, *, is_end_of_day: bool) -> int:
+def _read_bound(account: SimulatedAccount, text: str, name: str, *, is_end_of_day: bool) -> int:
     answers = account.answers
     if _EPOCH.fullmatch(text):
         moment = dt.datetime.fromtimestamp(int(text), dt.UTC)

@@ -15,8 +15,8 @@ from typing import Final
 
 from callkeeper_assets.simulator.generation import (
     NEVER,
-    Call,
     Service,
+    SimulatedCall,
     Visit,
     count_minutes,
     is_spoiled,
@@ -33,7 +33,7 @@ from callkeeper_assets.simulator.scenery import (
     reason_of,
 )
 from callkeeper_assets.simulator.settings import AnswerSettings
-from callkeeper_assets.simulator.webhook_settings import Delivery
+from callkeeper_assets.simulator.webhook_settings import SentDelivery
 from callkeeper_assets.webhooks.raw_call import HOOK_EVENTS
 
 MISSING: Final = (None, "", " ")
@@ -111,7 +111,7 @@ def _visit_json(visit: Visit, ip: str | None, style: int, answers: AnswerSetting
     return f',"visit_info":{{{marks}}},{rest}'
 
 
-def render_call(call: Call, answers: AnswerSettings) -> bytes:
+def render_call(call: SimulatedCall, answers: AnswerSettings) -> bytes:
     """One call as a JSON object in UTF-8."""
     style = call.style
     place = call.place
@@ -201,7 +201,7 @@ class ServedDay:
                 yield self.read(position, position + 1)
 
 
-def build_day(calls: Sequence[Call], answers: AnswerSettings, now: int) -> ServedDay:
+def build_day(calls: Sequence[SimulatedCall], answers: AnswerSettings, now: int) -> ServedDay:
     """A served day of calls sorted by time."""
     seen = [see_at(call, now) for call in calls]
     pieces = [
@@ -261,7 +261,7 @@ def _unified_marks_json(marks: Marks) -> str:
 _NO_MARKS: Final = _unified_marks_json(Marks("", "", "", "", "", "", "", ""))
 
 
-def _hooks_json(deliveries: Sequence[Delivery]) -> str:
+def _hooks_json(deliveries: Sequence[SentDelivery]) -> str:
     if not deliveries:
         return _NO_HOOKS
     return json.dumps(
@@ -277,11 +277,11 @@ def _hooks_json(deliveries: Sequence[Delivery]) -> str:
     )
 
 
-def _list_hooks(deliveries: Sequence[Delivery]) -> str:
+def _list_hooks(deliveries: Sequence[SentDelivery]) -> str:
     return f',"hooks":{_hooks_json(deliveries)}'
 
 
-def _unified_visit_json(call: Call) -> str:
+def _unified_visit_json(call: SimulatedCall) -> str:
     visit = call.visit
     if visit is None:
         return f'{_NO_MARKS},"pagesCount":0,"callPage":"","counts":0,"userAgent":"","device":""'
@@ -291,7 +291,7 @@ def _unified_visit_json(call: Call) -> str:
     )
 
 
-def _service_json(call: Call) -> str:
+def _service_json(call: SimulatedCall) -> str:
     """What belongs to callbacks, and what to call tracking; the other one's is empty."""
     tags = call.tags.split(", ") if call.tags else []
     if call.service == "callback":
@@ -316,12 +316,12 @@ def _service_json(call: Call) -> str:
     )
 
 
-def _attempts_json(call: Call) -> str:
+def _attempts_json(call: SimulatedCall) -> str:
     """The ids of the order's attempts before this one."""
     return json.dumps([call.call_id - back for back in range(call.attempt - 1, 0, -1)])
 
 
-def _is_unique(call: Call) -> bool:
+def _is_unique(call: SimulatedCall) -> bool:
     """Whether the client is new: no attempt before, and no visit within the period."""
     if call.attempt > 1:
         return False
@@ -335,14 +335,14 @@ def _quote_list(texts: Sequence[str]) -> str:
     return json.dumps(texts, ensure_ascii=False) if texts else "[]"
 
 
-def tell_universal_id(call: Call) -> str:
+def build_universal_id(call: SimulatedCall) -> str:
     """The id that is one over all services."""
     return str(_UNIVERSAL[call.service] + call.call_id)
 
 
 def render_unified_call(
-    call: Call,
-    deliveries: Sequence[Delivery],
+    call: SimulatedCall,
+    deliveries: Sequence[SentDelivery],
     offset_sec: int,
     *,
     has_more: bool,
@@ -357,7 +357,7 @@ def render_unified_call(
         offset_sec: The distance of the client's clock from UTC at the call's time.
         has_more: Adds fields that no document names.
         has_hooks: Lists the webhooks; an account's answers may not.
-        has_time: Whether `callTime` is told.
+        has_time: Whether `callTime` is sent.
     """
     is_good = (call.status_code, call.status2_code) == (200, 200)
     is_unique, is_target = _is_unique(call), call.duration2_sec > _TARGET_SEC
@@ -366,7 +366,7 @@ def render_unified_call(
     visited = "visitSite" if call.style & 1 else "siteVisit"
     country = COUNTRY_NAMES[call.place.country] if call.place.country else ""
     return (
-        f'"universalId":"{tell_universal_id(call)}"'
+        f'"universalId":"{build_universal_id(call)}"'
         f',"serviceType":"{call.service}","clientNumber":"{client}","managerNumber":"{manager}"'
         f',"callerIdToManager":"{client}","callerIdToClient":"{manager}"'
         f',"statusFirst":{call.status_code},"statusSecond":{call.status2_code}'

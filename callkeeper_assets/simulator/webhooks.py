@@ -19,16 +19,16 @@ from typing import Any, Final, NamedTuple, Protocol
 from urllib.parse import urlencode, urlsplit
 from zoneinfo import ZoneInfo
 
-from callkeeper_assets.simulator.generation import Call, see_at
+from callkeeper_assets.simulator.generation import SimulatedCall, see_at
 from callkeeper_assets.simulator.rendering import ABSENT, MISSING, render_call
 from callkeeper_assets.simulator.settings import AccountSettings, AnswerSettings, Clock
 from callkeeper_assets.simulator.webhook_settings import (
     CALLTRACKING_PARAMETERS,
     EVENTS,
     FIELD_PATHS,
-    Delivery,
     DeliveryLog,
-    Outcome,
+    SendOutcome,
+    SentDelivery,
     WebhookEvent,
     WebhookSettings,
 )
@@ -39,7 +39,7 @@ Body = dict[str, Any]
 _KNOWN_AT_END: Final = ("duration_sec", "duration_min", "duration2_min")
 
 
-def show_event(call: Call, event: WebhookEvent) -> Call:
+def show_event(call: SimulatedCall, event: WebhookEvent) -> SimulatedCall:
     """The call as the webhook's moment knows it: going on (1/0), or at its end."""
     if event == "Call is over":
         return call
@@ -89,7 +89,7 @@ def _lay_out(body: Body, layout: str) -> Body:
 
 
 def build_body(
-    call: Call, event: WebhookEvent, answers: AnswerSettings, settings: WebhookSettings
+    call: SimulatedCall, event: WebhookEvent, answers: AnswerSettings, settings: WebhookSettings
 ) -> Body:
     """A webhook's fields and values, before they become bytes."""
     if call.service == "calltracking":
@@ -106,7 +106,7 @@ def build_body(
     return _lay_out(body, settings.layout)
 
 
-def _build_calltracking_body(call: Call, settings: WebhookSettings) -> Body:
+def _build_calltracking_body(call: SimulatedCall, settings: WebhookSettings) -> Body:
     """What a webhook of call tracking says: neither which call it is, nor in which zone it was."""
     marks = call.visit.current if call.visit else None
     started = dt.datetime.fromtimestamp(call.called_ts, ZoneInfo(settings.calltracking_zone))
@@ -209,33 +209,36 @@ class WebhookConnection:
 _LATEST_DUPLICATE_SEC: Final = 120
 
 
-class Webhook(NamedTuple):
+class PlannedWebhook(NamedTuple):
     """One webhook that is to be sent; `due_ts` is the moment, on the simulator's clock."""
 
     due_ts: int
-    call: Call
+    call: SimulatedCall
     event: WebhookEvent
     is_lost: bool
     is_duplicate: bool
 
 
-def happened_events(call: Call, now: int) -> tuple[WebhookEvent, ...]:
-    """What a call's webhooks can tell at `now`."""
+def happened_events(call: SimulatedCall, now: int) -> tuple[WebhookEvent, ...]:
+    """What a call's webhooks can report at `now`."""
     return tuple(event for event in list_events(call) if _event_ts(call, event) <= now)
 
 
-def list_events(call: Call) -> tuple[WebhookEvent, ...]:
-    """What a call's webhooks tell; of call tracking there is one, when the call is over."""
+def list_events(call: SimulatedCall) -> tuple[WebhookEvent, ...]:
+    """What a call's webhooks report; of call tracking there is one, when the call is over."""
     return EVENTS if call.service == "callback" else EVENTS[-1:]
 
 
-def _event_ts(call: Call, event: WebhookEvent) -> int:
+def _event_ts(call: SimulatedCall, event: WebhookEvent) -> int:
     return call.called_ts if event == "Call is processing" else call.settles_ts
 
 
 def _plan_call(
-    call: Call, events: Iterable[WebhookEvent], settings: WebhookSettings, rng: random.Random
-) -> Iterator[Webhook]:
+    call: SimulatedCall,
+    events: Iterable[WebhookEvent],
+    settings: WebhookSettings,
+    rng: random.Random,
+) -> Iterator[PlannedWebhook]:
     # Always the same number of draws before those of each event: one switch changes no other's.
     is_wrong = rng.random() < settings.wrong_order
     draws = {event: [rng.random() for _ in range(5)] for event in EVENTS}
@@ -244,17 +247,19 @@ def _plan_call(
     for event in reversed(ordered) if is_wrong else ordered:
         lost, duplicate, lost_again, at_once, share = draws[event]
         due_ts = call.settles_ts if is_wrong else _event_ts(call, event)
-        yield Webhook(due_ts, call, event, lost < settings.loss, is_duplicate=False)
+        yield PlannedWebhook(due_ts, call, event, lost < settings.loss, is_duplicate=False)
         if duplicate < settings.duplicate:
             # At once, two copies race on two connections.
             later = 0 if at_once < 0.5 else 1 + int(share * _LATEST_DUPLICATE_SEC)  # noqa: PLR2004
             is_lost = lost_again < settings.loss
-            yield Webhook(due_ts + later, call, event, is_lost, is_duplicate=True)
+            yield PlannedWebhook(due_ts + later, call, event, is_lost, is_duplicate=True)
 
 
 def plan_webhooks(
-    calls: Iterable[tuple[Call, Collection[WebhookEvent]]], settings: WebhookSettings, seed: str
-) -> list[Webhook]:
+    calls: Iterable[tuple[SimulatedCall, Collection[WebhookEvent]]],
+    settings: WebhookSettings,
+    seed: str,
+) -> list[PlannedWebhook]:
     """The webhooks of calls for the given events of each, in the order in which they are due."""
     planned = [
         webhook
@@ -275,7 +280,7 @@ class _Batch:
 
     def __init__(
         self,
-        webhooks: Sequence[Webhook],
+        webhooks: Sequence[PlannedWebhook],
         settings: WebhookSettings,
         answers: AnswerSettings,
         rate: float | None,
@@ -284,8 +289,10 @@ class _Batch:
         self.answers = answers
         self.rate = rate
         self.started = time.monotonic()
-        self.done: list[list[Delivery]] = [[] for _ in webhooks]
-        self.lanes: list[list[tuple[int, Webhook]]] = [[] for _ in range(settings.connections)]
+        self.done: list[list[SentDelivery]] = [[] for _ in webhooks]
+        self.lanes: list[list[tuple[int, PlannedWebhook]]] = [
+            [] for _ in range(settings.connections)
+        ]
         self.under_way = [threading.Event() for _ in webhooks]
         originals: dict[tuple[int, str], threading.Event] = {}
         for position, webhook in enumerate(webhooks):
@@ -301,7 +308,7 @@ class _Batch:
         ]
 
     def wait_sec(self, position: int) -> float:
-        """How long the webhook of that position has to wait for its turn."""
+        """How long the webhook of that position has to wait before it is sent."""
         if self.rate is None:
             return 0.0
         return max(0.0, self.started + position / self.rate - time.monotonic())
@@ -325,11 +332,11 @@ class WebhookSender:
 
     def send(
         self,
-        webhooks: Sequence[Webhook],
+        webhooks: Sequence[PlannedWebhook],
         settings: WebhookSettings,
         answers: AnswerSettings,
         rate: float | None = None,
-    ) -> list[Delivery]:
+    ) -> list[SentDelivery]:
         """Send in the given order, at most `rate` a second; return when all are done.
 
         Returns:
@@ -343,7 +350,7 @@ class WebhookSender:
                     result.result()
         return [delivery for tries in batch.done for delivery in tries]
 
-    def _send_lane(self, batch: _Batch, lane: list[tuple[int, Webhook]]) -> None:
+    def _send_lane(self, batch: _Batch, lane: list[tuple[int, PlannedWebhook]]) -> None:
         try:
             with self._borrow_connection(batch.settings) as connection:
                 for position, webhook in lane:
@@ -377,8 +384,8 @@ class WebhookSender:
                     self._idle.append(connection)
 
     def _send_webhook(
-        self, connection: WebhookConnection, webhook: Webhook, answers: AnswerSettings
-    ) -> Iterator[Delivery]:
+        self, connection: WebhookConnection, webhook: PlannedWebhook, answers: AnswerSettings
+    ) -> Iterator[SentDelivery]:
         """Send until it is answered with 2xx, at most as often as the settings allow."""
         settings = connection.settings
         payload = render_payload(
@@ -387,7 +394,7 @@ class WebhookSender:
         for attempt in range(1, settings.tries + 1):
             sent_at, started = dt.datetime.now(dt.UTC), time.monotonic()
             status, problem = (None, None) if webhook.is_lost else connection.send(payload)
-            delivery = Delivery(
+            delivery = SentDelivery(
                 number=0,
                 call_id=webhook.call.call_id,
                 event=webhook.event,
@@ -408,7 +415,7 @@ class WebhookSender:
                 return
 
 
-def _name_outcome(webhook: Webhook, status: int | None) -> Outcome:
+def _name_outcome(webhook: PlannedWebhook, status: int | None) -> SendOutcome:
     if webhook.is_lost:
         return "lost"
     return "unanswered" if status is None else "answered"
@@ -420,7 +427,7 @@ _AHEAD_SEC: Final = 6 * 3600
 _BACK_SEC: Final = 2 * 86400
 
 
-class CallBook(Protocol):
+class CallRecords(Protocol):
     """What is known here of an account.
 
     `revision` is another number after each change of a call.
@@ -429,27 +436,27 @@ class CallBook(Protocol):
     clock: Clock
     revision: int
 
-    def list_calls(self, start: int, end: int) -> list[Call]:
+    def list_calls(self, start: int, end: int) -> list[SimulatedCall]:
         """The calls that begin in a window of epoch seconds, as they will have ended."""
 
 
 class LiveWebhooks:
     """The webhooks of calls that begin or settle after this was made."""
 
-    def __init__(self, book: CallBook, seed: str) -> None:
-        self._book = book
+    def __init__(self, account: CallRecords, seed: str) -> None:
+        self._account = account
         self._seed = seed
-        self._since = self._seen = book.clock.now()
+        self._since = self._seen = account.clock.now()
         self._taken: set[tuple[int, str]] = set()
-        self._planned: deque[Webhook] = deque()
+        self._planned: deque[PlannedWebhook] = deque()
         self._planned_until = 0
         self._basis: tuple[WebhookSettings, int] | None = None
 
-    def take_due(self, settings: WebhookSettings) -> list[Webhook]:
+    def take_due(self, settings: WebhookSettings) -> list[PlannedWebhook]:
         """What has become due since the last time, in its order."""
-        now, basis = self._book.clock.now(), (settings, self._book.revision)
+        now, basis = self._account.clock.now(), (settings, self._account.revision)
         if now < self._seen:
-            # What happens again is told again.
+            # What happens again is sent again.
             self._since = self._seen = now
             self._taken.clear()
             self._basis = None
@@ -465,7 +472,7 @@ class LiveWebhooks:
 
     def _plan(self, now: int, settings: WebhookSettings) -> None:
         self._planned_until = now + _AHEAD_SEC
-        calls = self._book.list_calls(self._seen - _BACK_SEC, self._planned_until + 1)
+        calls = self._account.list_calls(self._seen - _BACK_SEC, self._planned_until + 1)
         planned = plan_webhooks(
             [
                 (call, list_events(call))
@@ -478,14 +485,14 @@ class LiveWebhooks:
         self._taken.intersection_update(map(_identify, planned))
         self._planned = deque(filter(self._is_wanted, planned))
 
-    def _is_wanted(self, webhook: Webhook) -> bool:
+    def _is_wanted(self, webhook: PlannedWebhook) -> bool:
         if webhook.is_duplicate:
             return webhook.due_ts > self._seen
-        # A call that was brought to its end at once was due before now, but is not told yet.
+        # A call that was brought to its end at once was due before now, but is not sent yet.
         return webhook.due_ts > self._since and _identify(webhook) not in self._taken
 
 
-def _identify(webhook: Webhook) -> tuple[int, str]:
+def _identify(webhook: PlannedWebhook) -> tuple[int, str]:
     return webhook.call.call_id, webhook.event
 
 
@@ -511,7 +518,7 @@ class Ticker:
             self._act()
 
 
-class SendingAccount(CallBook, Protocol):
+class SendingAccount(CallRecords, Protocol):
     """What is known here of an account."""
 
     settings: AccountSettings
@@ -548,8 +555,8 @@ class Webhooks:
             self._stop_live()
 
     def send(
-        self, calls: Iterable[Call], events: Collection[WebhookEvent], rate: float | None
-    ) -> list[Delivery]:
+        self, calls: Iterable[SimulatedCall], events: Collection[WebhookEvent], rate: float | None
+    ) -> list[SentDelivery]:
         """Send what has happened of calls by now; return what came of each, one record a try.
 
         Raises:

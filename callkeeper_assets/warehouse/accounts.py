@@ -160,7 +160,7 @@ _NOTE_FORGOTTEN: Final = """
 
 
 class ForgottenCall(NamedTuple):
-    """A call to be noted; `day` is None if nothing tells it."""
+    """A call to be noted; `day` is None if it is unknown."""
 
     call_id: int
     scope: "Scope"

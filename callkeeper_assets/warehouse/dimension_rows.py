@@ -276,7 +276,7 @@ def _compose(statement: str, table: str) -> sql.Composed:
 def vacuum_tables(connection: psycopg.Connection[Any], tables: Iterable[str]) -> None:
     """Vacuum tables, and gather their statistics anew.
 
-    New rows get the room; what lies at a table's end goes back to the disk. A table that the role
+    New rows get the space; what lies at a table's end goes back to the disk. A table that the role
     may not vacuum is left out, by PostgreSQL itself.
 
     Args:

@@ -17,7 +17,7 @@ class Account:
     """The source that is loaded; found in general_accounts by its name.
 
     Attributes:
-        webhook_grace: how long a call that only a webhook told of waits for the source to show it;
+        webhook_grace: how long a call known only from a webhook waits for the source to show it;
             None of a source that takes no webhooks.
     """
 
@@ -135,7 +135,7 @@ class LoadedDay:
         non_final: of raw_calls, those whose status can still change.
         unknown_fields: paths in the calls that the documentation does not know, sorted.
         unusable_values: how many values of a field could not be read and are NULL, by the field.
-        unconfirmed: rows beside `rows` that only a webhook told of and that stayed, by table.
+        unconfirmed: rows beside `rows` known only from a webhook and that stayed, by table.
         collisions: calls that were left out, for another call has their id.
     """
 
@@ -150,7 +150,7 @@ class LoadedDay:
     collisions: tuple[Collision, ...] = ()
 
     def count_rows(self, table: str) -> int:
-        """Return the rows that a table has for the day, whoever told of them."""
+        """Return the rows that a table has for the day, whatever their origin."""
         return self.rows[table] + self.unconfirmed.get(table, 0)
 
 

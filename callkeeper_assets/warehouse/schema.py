@@ -22,7 +22,7 @@ ColumnType = Literal[
     "jsonb",
 ]
 # A placeholder is empty: others expect it.
-Role = Literal["dimension", "fact", "report", "log", "inbox", "placeholder"]
+TableRole = Literal["dimension", "fact", "report", "log", "inbox", "placeholder"]
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Column:
         type: PostgreSQL's own name of the type, as `format_type` gives it.
         references: table and column whose values this one's are, as `table.column`; never declared
             as a constraint, proved by the checks.
-        is_internal: keeps the loader's books; no use to a report.
+        is_internal: holds the loader's logs; no use to a report.
     """
 
     name: str
@@ -50,7 +50,7 @@ class Table:
     """One table: its grain, its key and its columns in order."""
 
     name: str
-    role: Role
+    role: TableRole
     grain: str
     key: tuple[str, ...]
     columns: tuple[Column, ...]

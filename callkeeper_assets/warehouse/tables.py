@@ -4,15 +4,16 @@ Declared in `star` and `log_tables`. A new table or column is declared there and
 migration; a test compares the two. Run as a program it writes docs/data-dictionary.md.
 """
 
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
 from callkeeper_assets.warehouse import log_tables, star
-from callkeeper_assets.warehouse.schema import Column, ColumnType, Role, Table
+from callkeeper_assets.warehouse.schema import Column, ColumnType, Table, TableRole
 
-__all__ = ["SELECTABLE_TABLES", "TABLES", "Column", "ColumnType", "Role", "Table"]
+__all__ = ["SELECTABLE_TABLES", "TABLES", "Column", "ColumnType", "Table", "TableRole"]
 
 TABLES: Final[Mapping[str, Table]] = MappingProxyType(
     {
@@ -72,6 +73,10 @@ def render_dictionary() -> str:
     return "\n".join([_PREFACE, *(_render_table(table) for table in TABLES.values())])
 
 
+def _wrap(text: str) -> str:
+    return textwrap.fill(text, 100, break_long_words=False, break_on_hyphens=False)
+
+
 def _render_table(table: Table) -> str:
     choice = "can be chosen" if table.name in SELECTABLE_TABLES else "always kept"
     key = ", ".join(f"`{name}`" for name in table.key)
@@ -79,9 +84,9 @@ def _render_table(table: Table) -> str:
         [
             f"## {table.name}",
             "",
-            f"{table.description}",
+            _wrap(table.description),
             "",
-            f"A {table.role}; {choice}. Grain: {table.grain}. Key: {key}.",
+            _wrap(f"A {table.role}; {choice}. Grain: {table.grain}. Key: {key}."),
             "",
             "| column | type | may be NULL | unit | meaning |",
             "|---|---|---|---|---|",

@@ -82,7 +82,7 @@ async def waiting_for_locks(connection: Connection) -> AsyncIterator[None]:
 class Connections:
     """As many as can be taken at once; who wants one more waits for one to come back.
 
-    They are taken in turn, so that none is unused for long.
+    They are taken one after another, so that none is unused for long.
 
     Attributes:
         accounts: by name, of the database that they lead to.

@@ -28,7 +28,14 @@ from callkeeper_assets.home import home, keep_memory
 from callkeeper_assets.privacy.redaction import RedactingFilter
 from callkeeper_assets.webhooks.inbox import Inbox
 from callkeeper_assets.webhooks.intake import Intake, Metrics
-from callkeeper_assets.webhooks.receiver import METHODS, TEXTS, AccessLog, Gate, Receiver, Request
+from callkeeper_assets.webhooks.receiver import (
+    METHODS,
+    TEXTS,
+    AccessLog,
+    Gate,
+    Receiver,
+    WebhookRequest,
+)
 from callkeeper_assets.webhooks.spool import Spool
 
 # A proxy in front that reuses connections, for 60 to 90 s as a rule, has to give them up first:
@@ -49,7 +56,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def __init__(self, *arguments: Any, **named: Any) -> None:  # noqa: ANN401 -- uvicorn's own
         super().__init__(*arguments, **named)
-        # When the other side must have done what is expected of it; never while it is our turn.
+        # When the other side must have done what is expected of it; never while we have to act.
         self._deadline = math.inf
         self._head_size = 0
         self._has_begun = False
@@ -72,7 +79,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def _make_room(self) -> bool:
         """Close the connection that has been idle for longest; return whether there is one.
 
-        Whoever is here to send a webhook is not turned away for those who have sent theirs.
+        A connection that still sends its webhook is not closed for those that have sent theirs.
         """
         idle = [
             one
@@ -117,7 +124,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._await_body()
 
     def on_message_complete(self) -> None:
-        """The request is whole: it is our turn."""
+        """The request is whole: the next step is ours."""
         super().on_message_complete()
         self._end_message()
 
@@ -224,7 +231,7 @@ class WebhookProtocol(BoundedProtocol):
         super().__init__(*arguments, **named)
         self._receiver = cast("Receiver", self.config.loaded_app)
         # A webhook from its head on, until it is answered.
-        self._request: Request | None = None
+        self._request: WebhookRequest | None = None
         self._is_whole = False
         self._is_taken = False
         # Whether the connection ends with the answer.
@@ -236,7 +243,7 @@ class WebhookProtocol(BoundedProtocol):
         # Not within the parser, which takes an error of ours for one of the sender.
         if self._is_whole and not self._is_taken:
             self._is_taken = True
-            self._receiver.take(cast("Request", self._request), self._answer)
+            self._receiver.take(cast("WebhookRequest", self._request), self._answer)
 
     def on_headers_complete(self) -> None:
         """Begin a webhook; leave anything else to ASGI."""
@@ -273,7 +280,7 @@ class WebhookProtocol(BoundedProtocol):
             super().on_message_complete()
 
     def expire(self, now: float) -> None:
-        """End the connection if its time is over; never while it is our turn."""
+        """End the connection if its time is over; never while we have to act."""
         if not self._is_whole:
             super().expire(now)
 
@@ -301,7 +308,7 @@ class WebhookProtocol(BoundedProtocol):
 
     def note_refused(self, status: int) -> None:
         """Note what is refused before it is whole."""
-        self._receiver.note(self._request or Request(), status)
+        self._receiver.note(self._request or WebhookRequest(), status)
         self._request = None
 
     def _straighten(self) -> bool:
@@ -320,7 +327,7 @@ class WebhookProtocol(BoundedProtocol):
         if b"%" in path:
             path = unquote_to_bytes(path)
         method = self.parser.get_method()
-        self._request = request = Request(method, query, self.headers)
+        self._request = request = WebhookRequest(method, query, self.headers)
         self._ends = not self.parser.should_keep_alive()
         self._receiver.admit(request, path.removeprefix(_PREFIX))
         if request.status:
@@ -334,7 +341,7 @@ class WebhookProtocol(BoundedProtocol):
     def _refuse_size(self) -> None:
         self._refuse(413, _RESTS[413])
 
-    def _answer(self, request: Request, status: int) -> None:
+    def _answer(self, request: WebhookRequest, status: int) -> None:
         """Answer the webhook, and let the next one come."""
         self._request = None
         self._is_whole = self._is_taken = False

@@ -1,4 +1,4 @@
-"""What a run's process tells the command that started it: JSON lines, one message each."""
+"""The messages of a run's process to the command that started it: JSON lines, one message each."""
 
 from collections.abc import Iterator
 from datetime import date

@@ -1,7 +1,7 @@
 """One source's Dagster runs in this process: `python -m callkeeper_assets.worker SOURCE …`.
 
 Started by the command line, a process for each source, so that sources load side by side and the
-command itself need not wait for Dagster's import. Tells what it does as messages on standard
+command itself need not wait for Dagster's import. Reports what it does as messages on standard
 output; Dagster's own log goes to the instance.
 """
 
@@ -40,8 +40,8 @@ from callkeeper_assets.config.loading import load_sources
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.dagster_ext.dead_runs import (
     COMMAND_LINE_TAG,
-    bury_dead_runs,
     free_ended_runs,
+    mark_dead_runs,
 )
 from callkeeper_assets.home import keep_memory
 from callkeeper_assets.personal_data.requests import hand_over
@@ -210,7 +210,7 @@ def _run_all(
     instance: dg.DagsterInstance, source: Source | None, options: argparse.Namespace
 ) -> bool:
     url, name = database_url(), options.source
-    bury_dead_runs(instance, url)
+    mark_dead_runs(instance, url)
     ours = [source] if source else []
     definitions = dg.Definitions.merge(
         build_shared_definitions(ours), *map(build_source_definitions, ours)
@@ -309,17 +309,17 @@ def _wait_for_key(instance: dg.DagsterInstance, url: str, source: Source) -> Non
 
     Dagster would wait as well, but at the cost of a whole core and without a word.
     """
-    is_told = False
+    is_reported = False
     while True:
         free_ended_runs(instance, url, name_pool(source))
         pool = instance.event_log_storage.get_concurrency_info(name_pool(source))
         if len(pool.claimed_slots) < max(pool.slot_count, 1):
             return
-        if not is_told:
+        if not is_reported:
             _say(Waiting(source=source.name, run_id=pool.claimed_slots[0].run_id))
-            is_told = True
+            is_reported = True
         time.sleep(_BETWEEN_LOOKS_SEC)
-        bury_dead_runs(instance, url)
+        mark_dead_runs(instance, url)
 
 
 def _build_op_config(job: dg.JobDefinition, config: Mapping[str, object]) -> dict[str, object]:

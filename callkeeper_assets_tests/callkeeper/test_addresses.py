@@ -143,7 +143,7 @@ def test_a_web_servers_refusal_is_answered_by_the_other_address_and_the_apis_own
     assert len(source.asked) == 1
 
 
-def test_trouble_that_passes_changes_no_address() -> None:
+def test_a_passing_problem_changes_no_address() -> None:
     with _open("/api/") as (client, sim):
         sim.account("m").set_faults(Fault("server_error", times=2))
         assert len(client.fetch_day(DAY)) > 10

@@ -37,7 +37,7 @@ def protect(rule: Rule, **fields: object) -> dict[str, Any]:
     return document
 
 
-def test_every_declared_field_is_judged() -> None:
+def test_every_declared_field_has_a_kind() -> None:
     assert [field.name for field in CALL_FIELDS if field.name not in KINDS] == []
     assert build_kinds({}).keys() == FIELDS_BY_PATH.keys()
 
@@ -103,7 +103,7 @@ def test_a_number_that_both_sides_have_is_hidden_elsewhere() -> None:
     assert seen["tags"] == "7916123****"
 
 
-def test_undeclared_fields_are_judged_by_their_names_and_values() -> None:
+def test_undeclared_fields_get_a_kind_by_their_names_and_values() -> None:
     seen = protect(
         MASK,
         client_number="9031112233",

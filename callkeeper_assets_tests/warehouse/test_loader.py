@@ -288,7 +288,7 @@ def test_a_value_of_any_length_finds_its_row_again(database: str) -> None:
     ]
 
 
-def test_days_are_taken_lazily_and_told_as_they_are_committed(database: str) -> None:
+def test_days_are_taken_lazily_and_reported_as_they_are_committed(database: str) -> None:
     taken: list[date] = []
 
     def endless() -> Iterator[Day]:
