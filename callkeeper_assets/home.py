@@ -74,7 +74,7 @@ def find_lock_problem(folder: Path) -> str | None:
                 return None
         cause = "a file that is locked can be locked once more"
     except PermissionError:
-        # Who may not write there has another problem, which is told where it is.
+        # Who may not write there has another problem, which is reported where it arises.
         return None
     except OSError as error:
         cause = str(error.strerror or error)
@@ -100,7 +100,7 @@ _ASKS_LAST: Final = "adbc_driver_manager.dbapi"
 
 
 def keep_memory(kept_bytes: int, fetched_bytes: int) -> None:
-    """Tell glibc to keep freed memory: it is else given back, and cleared again for each use.
+    """Have glibc keep freed memory: it is else given back, and cleared again for each use.
 
     About a twentieth of a load's time. Other C libraries have no such setting.
     """

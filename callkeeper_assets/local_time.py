@@ -110,7 +110,7 @@ _TABLE: Final = "tzdata.zi"
 _VERSION: Final = re.compile(r"(\d{4})([a-z]+)")
 # In the list, but no place's clock: it stands for a zone that nobody has set.
 _UNSET: Final = "Factory"
-# As zoneinfo found them, before it was told; with PYTHONTZPATH set, what that names.
+# As zoneinfo found them, before it was set; with PYTHONTZPATH set, what that names.
 _SYSTEM_FOLDERS: Final = zoneinfo.TZPATH
 _DAY: Final = timedelta(days=1)
 
@@ -167,7 +167,7 @@ def _age(rules: Rules) -> tuple[str, int, str]:
 
 
 def _read_version(folder: str) -> str | None:
-    """Return the version of the rules in a folder; None where it is not told."""
+    """Return the version of the rules in a folder; None where it is unknown."""
     for name in (_TABLE, "+VERSION"):
         try:
             with (Path(folder) / name).open(encoding="utf-8") as file:
@@ -183,7 +183,7 @@ def _read_version(folder: str) -> str | None:
 def list_rules() -> tuple[Rules, ...]:
     """Return what is installed, the set that counts first.
 
-    Files whose version nobody can tell are none: they might be of any year. Of two of one version
+    Files whose version is unknown do not count: they might be of any year. Of two of one version
     the package's are taken.
     """
     import tzdata  # noqa: PLC0415 -- a package of data; here alone

@@ -45,7 +45,7 @@ def plan_refresh(
         overlap_days: Days before today that are always read.
         first_day: The source gives nothing before it.
         unsettled: Days that hold calls whose status can still change, or that only webhooks have
-            told of, or hinted at; any order.
+            sent, or hinted at; any order.
     """
     overlap = {today - _DAY * back for back in range(overlap_days + 1)}
     days = sorted(day for day in overlap | set(unsettled) if first_day <= day <= today)
@@ -153,10 +153,10 @@ class Freshness:
     is_long: bool
 
 
-def judge_freshness(
+def measure_freshness(
     source: Source, newest_day: date, now: datetime, grace: timedelta = GRACE
 ) -> Freshness:
-    """Judge a source of which something is loaded.
+    """Return how fresh a source is of which something is loaded.
 
     Args:
         source: whose refresh is due at `refresh.cron`.

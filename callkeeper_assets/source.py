@@ -11,14 +11,13 @@ import dagster as dg
 from pydantic import BaseModel
 
 from callkeeper_assets.assets import build_source_definitions
-from callkeeper_assets.config.json_schema import locate_from
 from callkeeper_assets.config.loading import (
     FILE_NAME,
     find_name_problem,
     load_source_file,
     suggest_variable,
 )
-from callkeeper_assets.config.models import SourceAttributes
+from callkeeper_assets.config.models import SourceAttributes, locate_schema
 
 _TEMPLATE = """\
 # yaml-language-server: $schema={schema}
@@ -76,7 +75,7 @@ class SourceScaffolder(dg.Scaffolder[dg.Model]):
                 request.target_path.rmdir()
             raise SystemExit(f"Error: {problem}")
         text = _TEMPLATE.format(
-            schema=locate_from(request.target_path),
+            schema=locate_schema(request.target_path),
             type=request.type_name,
             name=name,
             variable=suggest_variable(name),

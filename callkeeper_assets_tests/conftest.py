@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from callkeeper_assets.callkeeper.names import ApiName
+from callkeeper_assets.callkeeper.records import ApiName
 from callkeeper_assets.postgres import EmbeddedPostgres
 from callkeeper_assets.postgres.embedded import SETTINGS, stop_postmaster
 from callkeeper_assets_tests.extent import APIS, IS_LONG

@@ -10,7 +10,7 @@ from typing import Final, get_args
 
 import pytest
 
-from callkeeper_assets.callkeeper.names import ApiName
+from callkeeper_assets.callkeeper.records import ApiName
 
 IS_LONG: Final = bool(os.environ.get("LONG"))
 _APIS: Final[tuple[ApiName, ...]] = get_args(ApiName)

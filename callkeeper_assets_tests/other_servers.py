@@ -14,9 +14,8 @@ from typing import Final
 
 import pytest
 
-from callkeeper_assets.postgres.binaries import Programs, _copied
+from callkeeper_assets.postgres.binaries import Programs, _copied, can_enter, choose_account, run_as
 from callkeeper_assets.postgres.embedded import NAME, Cluster, start_postmaster, stop_postmaster
-from callkeeper_assets.postgres.server_user import can_enter, choose_account, run_as
 
 # Where Debian's package puts it; no package of Python's index brings it.
 _INSTALLED: Final = Path("/usr/lib/postgresql")

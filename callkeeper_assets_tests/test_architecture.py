@@ -41,7 +41,6 @@ _LIGHT: Final[Mapping[str, frozenset[str]]] = {
     "callkeeper_assets.config.loading": _HEAVY,
     "callkeeper_assets.postgres.url": _HEAVY,
     "callkeeper_assets.reports.definition": _HEAVY,
-    "callkeeper_assets.reports.outcomes": _HEAVY,
     "callkeeper_assets.warehouse.call_sql": _HEAVY,
     "callkeeper_assets.warehouse.guard": _HEAVY,
     "callkeeper_assets.warehouse.records": _HEAVY,

@@ -30,7 +30,7 @@ _COMMAND: Final = "callkeeper_assets.cli.main"
 _WORKER: Final = "callkeeper_assets.worker"
 # What `callkeeper dev` starts, and they in their turn.
 _OTHERS: Final = (
-    "callkeeper_assets.cli.dagster_preparation",
+    "callkeeper_assets.dagster_ext.dead_runs",
     "dagster",
     "dagster._daemon",
     "dagster_webserver",

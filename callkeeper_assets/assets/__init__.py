@@ -8,7 +8,7 @@ import warnings
 import dagster as dg
 
 # Both parts of Dagster are used on purpose (a check's days, one run for many days), and would be
-# told of at every import. In force before the modules below build anything.
+# warned about at every import. In force before the modules below build anything.
 warnings.filterwarnings(
     "ignore", message=".*partitions_def on an AssetCheckSpec", category=dg.PreviewWarning
 )

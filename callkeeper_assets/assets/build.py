@@ -1,10 +1,15 @@
-"""Puts a source's assets, checks, jobs and schedules together, and what all sources share."""
+"""Puts a source's assets, checks, jobs and schedules together, and what all sources share.
 
+Of all sources are the job that prunes Dagster's event log and the sensor for dead runs, too.
+"""
+
+import os
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Final
 
 import dagster as dg
 
-from callkeeper_assets.assets.housekeeping import build_event_log_pruning, build_janitor
 from callkeeper_assets.assets.jobs import build_jobs
 from callkeeper_assets.assets.personal_data import build_client_jobs, build_protection
 from callkeeper_assets.assets.raw_calls import build_raw_calls
@@ -18,15 +23,20 @@ from callkeeper_assets.assets.resources import (
 from callkeeper_assets.assets.retention import build_retention
 from callkeeper_assets.assets.tables import build_tables
 from callkeeper_assets.assets.watch import build_watch, build_watch_checks
-from callkeeper_assets.assets.webhook_inbox import build_webhook_inbox
 from callkeeper_assets.assets.webhooks import (
+    INBOX_JOB,
     build_webhook_audit,
     build_webhook_calls,
     build_webhook_check,
+    build_webhook_inbox,
     has_webhook_check,
 )
+from callkeeper_assets.config.errors import ConfigError
 from callkeeper_assets.config.source import Source
-from callkeeper_assets.warehouse.dimensions import CALLS
+from callkeeper_assets.dagster_ext.dead_runs import free_ended_runs, mark_dead_runs
+from callkeeper_assets.dagster_ext.event_log import BatchingEventLogStorage
+from callkeeper_assets.postgres.url import database_url
+from callkeeper_assets.warehouse.schema import CALLS
 
 
 def build_source_definitions(source: Source) -> dg.Definitions:
@@ -78,3 +88,123 @@ def build_shared_definitions(sources: Sequence[Source]) -> dg.Definitions:
         dg.Definitions(assets=[build_webhook_calls(takers)]),
         build_webhook_inbox(takers),
     )
+
+
+NAME: Final = "event_log_pruning"
+# What holds where the environment says nothing.
+_LOG_DAYS: Final = 90
+_WEBHOOK_RUN_DAYS: Final = 14
+_RUNS_AT_ONCE: Final = 100
+_ENDED: Final = [
+    dg.DagsterRunStatus.SUCCESS,
+    dg.DagsterRunStatus.FAILURE,
+    dg.DagsterRunStatus.CANCELED,
+]
+
+
+def build_event_log_pruning() -> dg.Definitions:
+    """Build the job and its schedule, which runs from the start on."""
+
+    @dg.op(
+        # Not the job's name: Dagster takes both for one.
+        name="prune_event_log",
+        description=(
+            "Deletes runs that merged webhooks after CALLKEEPER_WEBHOOK_RUN_DAYS days "
+            f"({_WEBHOOK_RUN_DAYS} unless set), and what other runs logged after "
+            f"CALLKEEPER_RUN_LOG_DAYS ({_LOG_DAYS}). Days that are materialized stay so."
+        ),
+    )
+    def prune(context: dg.OpExecutionContext) -> None:
+        try:
+            log_days, run_days = _read_settings()
+        except ConfigError as error:
+            raise dg.Failure(str(error), allow_retries=False) from error
+        now = datetime.now(UTC)
+        runs = _delete_webhook_runs(context.instance, now - timedelta(days=run_days))
+        rows = _delete_logs(context.instance, now - timedelta(days=log_days))
+        context.log.info(
+            "%d runs that merged webhooks are deleted, and %d rows that other runs logged.",
+            runs,
+            rows,
+        )
+
+    @dg.job(name=NAME, description="Keeps Dagster's event log from growing for ever.")
+    def event_log_pruning() -> None:
+        prune()
+
+    schedule = dg.ScheduleDefinition(
+        name=NAME,
+        job=event_log_pruning,
+        cron_schedule="40 3 * * *",
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description="Deletes old runs that merged webhooks, and old logs of runs: 03:40 UTC.",
+    )
+    return dg.Definitions(jobs=[event_log_pruning], schedules=[schedule])
+
+
+def _read_settings() -> tuple[int, int]:
+    """Return after how many days logs go, and runs that merged webhooks.
+
+    Raises:
+        ConfigError: One is no whole number, or none that makes sense.
+    """
+    log_days = os.environ.get("CALLKEEPER_RUN_LOG_DAYS", "")
+    run_days = os.environ.get("CALLKEEPER_WEBHOOK_RUN_DAYS", "")
+    return (
+        _read_days("CALLKEEPER_RUN_LOG_DAYS", log_days, _LOG_DAYS),
+        _read_days("CALLKEEPER_WEBHOOK_RUN_DAYS", run_days, _WEBHOOK_RUN_DAYS),
+    )
+
+
+def _read_days(variable: str, value: str, default: int) -> int:
+    text = value.strip()
+    if not text:
+        return default
+    if not text.isdecimal() or not 1 <= int(text) <= 36_500:  # noqa: PLR2004 -- a century
+        raise ConfigError(f"{variable} must be a number of days, from 1 to 36500.")
+    return int(text)
+
+
+def _delete_webhook_runs(instance: dg.DagsterInstance, before: datetime) -> int:
+    deleted = 0
+    while True:
+        records = instance.get_run_records(
+            dg.RunsFilter(job_name=INBOX_JOB, statuses=_ENDED, created_before=before),
+            limit=_RUNS_AT_ONCE,
+        )
+        for record in records:
+            instance.delete_run(record.dagster_run.run_id)
+        deleted += len(records)
+        if len(records) < _RUNS_AT_ONCE:
+            return deleted
+
+
+def _delete_logs(instance: dg.DagsterInstance, before: datetime) -> int:
+    storage = instance.event_log_storage
+    # Another storage is a test's, or the user's own to look after.
+    return (
+        sum(storage.delete_details(before)) if isinstance(storage, BatchingEventLogStorage) else 0
+    )
+
+
+def build_janitor() -> dg.SensorDefinition:
+    """Build the sensor; it runs from the start on."""
+
+    @dg.sensor(
+        name="run_janitor",
+        minimum_interval_seconds=30,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description=(
+            "Marks runs as failed whose process is gone (a kill, a power failure), and frees "
+            "the API keys that they held. Dagster's daemon runs them again, once."
+        ),
+    )
+    def run_janitor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+        url = database_url()
+        marked = mark_dead_runs(context.instance, url)
+        free_ended_runs(context.instance, url)
+        if not marked:
+            return dg.SkipReason("Every run in progress is alive.")
+        return dg.SkipReason(f"Marked as failed, their process was gone: {', '.join(marked)}.")
+
+    return run_janitor

@@ -1,4 +1,4 @@
-"""Days in Dagster: partitions, what a run is told of its days, and events and metadata of each day.
+"""Days in Dagster: partitions, which days a run is for, and events and metadata of each day.
 
 Dagster's own results have no partition where a run has many; events of single days are made here.
 """

@@ -3,12 +3,12 @@
 from collections.abc import Iterator, Sequence
 from datetime import date
 from functools import cache
+from typing import Final
 
 import dagster as dg
 
 from callkeeper_assets.assets.days import build_range_tags
 from callkeeper_assets.assets.watch import list_watch_keys
-from callkeeper_assets.assets.webhooks import AUDIT
 from callkeeper_assets.calls.store import RawStore
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.dagster_ext.dead_runs import SOURCE_TAG
@@ -16,6 +16,9 @@ from callkeeper_assets.dagster_ext.steps import AssetJob
 from callkeeper_assets.home import raw_url
 from callkeeper_assets.plans import DayRange, plan_rebuild, plan_refresh
 from callkeeper_assets.postgres.url import database_url
+
+# A source's asset that compares what webhooks said with what the source says.
+AUDIT: Final = "webhook_audit"
 
 
 def name_load_job(source: str) -> str:
@@ -163,7 +166,7 @@ def plan_source_refresh(source: Source, *, today: date) -> list[DayRange]:
         since=first_day,
         settled_before=source.settled_before(today),
     )
-    # Where no daemon starts a run for them, and where its runs were in vain.
+    # Where no daemon starts a run for them, and where its runs changed nothing.
     hinted = [one.day for one in list_hinted_days(url) if one.source == source.name]
     return plan_refresh(
         today=today,

@@ -21,7 +21,7 @@ from callkeeper_assets.config.source import Source
 from callkeeper_assets.dagster_ext.dead_runs import SOURCE_TAG
 
 if TYPE_CHECKING:
-    from callkeeper_assets.personal_data.verifying import Place
+    from callkeeper_assets.personal_data.verifying import FoundPlace
 
 FORGET: Final = "forget"
 EXPORT: Final = "export"
@@ -167,7 +167,7 @@ def _load_all_sources() -> list[Source]:
 
 
 def _fail_if_left(document: Mapping[str, Any]) -> None:
-    """End a run as failed that has something to tell: a person has to look.
+    """End a run as failed if it found something that a person has to look at.
 
     Raises:
         dagster.Failure: Something is not erased, or similar digits are left.
@@ -178,7 +178,7 @@ def _fail_if_left(document: Mapping[str, Any]) -> None:
 
 
 def explain_rest(document: Mapping[str, Any]) -> str:
-    """Say what is not erased, or to be judged by a person; nothing of a dry run."""
+    """Say what is not erased, or left to a person's decision; nothing of a dry run."""
     if document.get("dry_run"):
         return ""
     lines = list(document.get("problems", ()))
@@ -194,10 +194,10 @@ def explain_rest(document: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _say_place(place: "Mapping[str, Any] | Place") -> str:
-    told = place if isinstance(place, Mapping) else asdict(place)
-    calls = ", ".join(str(one) for one in told["calls"])
-    return f"{told['place']}: {told['count']}{f' (call {calls})' if calls else ''}"
+def _say_place(place: "Mapping[str, Any] | FoundPlace") -> str:
+    found = place if isinstance(place, Mapping) else asdict(place)
+    calls = ", ".join(str(one) for one in found["calls"])
+    return f"{found['place']}: {found['count']}{f' (call {calls})' if calls else ''}"
 
 
 def _describe(document: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,20 +1,18 @@
-"""How far a run is, for whoever watches it in the same process.
+"""How far a run is, for listeners in the same process.
 
 Steps report; a command that runs them in its own process listens. Nobody listening costs nothing.
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from callkeeper_assets.reconcile.discrepancies import ComparedDay
-
-if TYPE_CHECKING:
-    from callkeeper_assets.retention.source import Retained
+from callkeeper_assets.warehouse.records import Retained
 
 Phase = Literal["fetched", "loaded", "compared", "deleted"]
 Listener = Callable[[Phase, int, int], None]
 DayListener = Callable[[ComparedDay], None]
-RetentionListener = Callable[["Retained"], None]
+RetentionListener = Callable[[Retained], None]
 Words = Callable[[str], None]
 ResultListener = Callable[[dict[str, Any]], None]
 
@@ -52,7 +50,7 @@ def listen_to_retention(listener: RetentionListener) -> None:
     _retention_listeners.append(listener)
 
 
-def report_retained(retained: "Retained") -> None:
+def report_retained(retained: Retained) -> None:
     """Report what a retention deleted, or would."""
     for listener in _retention_listeners:
         listener(retained)

@@ -29,7 +29,6 @@ from callkeeper_assets.assets.resources import (
     logging_failure,
     with_known_signature,
 )
-from callkeeper_assets.assets.specs import RAW_CALLS_SCHEMA
 from callkeeper_assets.callkeeper.records import CallKeeperError
 from callkeeper_assets.calls.store import Day, DayDetails, RawError, RawStore, store_days
 from callkeeper_assets.config.errors import ConfigError
@@ -42,6 +41,16 @@ from callkeeper_assets.warehouse.records import Guard, LoadedDay
 if TYPE_CHECKING:
     from callkeeper_assets.personal_data.shield import Shield
 
+_RAW_CALLS_SCHEMA: Final = dg.TableSchema(
+    columns=[
+        dg.TableColumn("call_id", "bigint", "The call's id in CallKeeper"),
+        dg.TableColumn("called_at", "timestamp with time zone", "When it was called"),
+        dg.TableColumn("payload", "text", "The call's JSON text, byte for byte as received"),
+        dg.TableColumn(
+            "reason", "text", "Why a record is no call; files of days without such ones lack it"
+        ),
+    ]
+)
 
 _MOST_NAMED: Final = 50
 
@@ -70,7 +79,7 @@ class Fetching:
         shield: what records pass before anything is written.
 
     Attributes:
-        error: what ended it. The days before are handed out first: whoever takes them raises it
+        error: what ended it. The days before are handed out first: the caller raises it
             when they are done.
     """
 
@@ -219,7 +228,7 @@ def build_raw_calls(source: Source) -> dg.AssetsDefinition:
         ),
         kinds={"callkeeper", "parquet"},
         metadata={
-            "dagster/column_schema": RAW_CALLS_SCHEMA,
+            "dagster/column_schema": _RAW_CALLS_SCHEMA,
             "look_back_days": source.refresh.overlap_days,
             "api": source.base_url,
         },
@@ -314,7 +323,7 @@ DESCRIPTIONS: Final = {
 _MOST_SHOWN: Final = 20
 
 
-def judge_records(
+def evaluate_records(
     source: Source, day: LoadedDay, details: DayDetails | None
 ) -> dg.AssetCheckResult:
     """Say what came for a day and is no call, and which calls were left out for their id."""
@@ -348,7 +357,7 @@ def judge_records(
     )
 
 
-def judge_times(day: LoadedDay, details: DayDetails | None) -> dg.AssetCheckResult:
+def evaluate_times(day: LoadedDay, details: DayDetails | None) -> dg.AssetCheckResult:
     """Say whether most of a day's calls were at another time than their clients' clocks showed."""
     found = details.local_times if details else None
     if found is None:

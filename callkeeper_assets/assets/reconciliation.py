@@ -38,8 +38,8 @@ from callkeeper_assets.config.source import Source
 from callkeeper_assets.dagster_ext.dead_runs import SOURCE_TAG
 from callkeeper_assets.postgres.locks import held_source_lock
 from callkeeper_assets.reconcile.discrepancies import ComparedDay, Discrepancy, Mode
-from callkeeper_assets.warehouse.dimensions import CALLS, FACTS
 from callkeeper_assets.warehouse.records import Guard, LoadedDay, RefusedDay, RowCounts
+from callkeeper_assets.warehouse.schema import CALLS, FACTS
 
 _MOST_SHOWN: Final = 10
 
@@ -67,7 +67,7 @@ _CHECK_OF: Final = {parameter: name for name, (parameter, _) in _NUMBERS.items()
 
 
 @dataclass(frozen=True)
-class Finding:
+class ParameterFinding:
     """What one check found on one day; the sample shows what is left first."""
 
     found: int
@@ -91,13 +91,13 @@ def build_reconciliation_checks(
     ]
 
 
-def find_by_check(discrepancies: Sequence[Discrepancy]) -> dict[str, Finding]:
+def find_by_check(discrepancies: Sequence[Discrepancy]) -> dict[str, ParameterFinding]:
     """Sort a day's discrepancies by check; checks that found nothing are left out."""
     by_check: dict[str, list[Discrepancy]] = {}
     for one in discrepancies:
         by_check.setdefault(_CHECK_OF.get(one.parameter, one.kind), []).append(one)
     return {
-        name: Finding(
+        name: ParameterFinding(
             found=len(found),
             left=sum(not one.is_healed for one in found),
             sample=tuple(sorted(found, key=lambda one: one.is_healed)[:_MOST_SHOWN]),
@@ -106,8 +106,8 @@ def find_by_check(discrepancies: Sequence[Discrepancy]) -> dict[str, Finding]:
     }
 
 
-def judge_check(
-    source: Source, mode: Mode, day: date, name: str, finding: Finding | None
+def build_check_result(
+    source: Source, mode: Mode, day: date, name: str, finding: ParameterFinding | None
 ) -> dg.AssetCheckResult:
     """Say what a check found on a day, and what to do."""
     if finding is None:
@@ -143,9 +143,9 @@ def _count(number: int) -> str:
 def _remedy(source: Source, mode: Mode, day: date) -> str:
     period = f"{source.name} --from {day} --to {day}"
     match mode:
-        case "look":
+        case "dry_run":
             return f"This was a dry run. To heal: callkeeper reconcile {period}"
-        case "note":
+        case "log":
             return (
                 f"Healing is off (reconciliation.heal in {source.file}). To load the day anew: "
                 f"callkeeper load {period}"
@@ -168,7 +168,7 @@ def _show(one: Discrepancy) -> dg.TableRecord:
     )
 
 
-def summarise_day(day: ComparedDay) -> tuple[dict[str, Any], dict[str, Finding]]:
+def summarise_day(day: ComparedDay) -> tuple[dict[str, Any], dict[str, ParameterFinding]]:
     """Return what Dagster's UI shows of a day, and what each check found."""
     findings = find_by_check(day.discrepancies)
     found = sum(one.found for one in findings.values())
@@ -189,8 +189,8 @@ NAME: Final = "reconciliation"
 _TREND_DAYS: Final = 90
 _MODES: Final[dict[Mode, str]] = {
     "heal": "what differs was loaded anew",
-    "note": "off (reconciliation.heal): nothing but the log was written",
-    "look": "dry run: nothing was changed",
+    "log": "off (reconciliation.heal): nothing but the log was written",
+    "dry_run": "dry run: nothing was changed",
 }
 
 
@@ -268,8 +268,8 @@ class _Step:
     @property
     def mode(self) -> Mode:
         if self.config.dry_run:
-            return "look"
-        return "heal" if self.source.reconciliation.heal else "note"
+            return "dry_run"
+        return "heal" if self.source.reconciliation.heal else "log"
 
     @property
     def guard(self) -> Guard | None:
@@ -308,7 +308,7 @@ class _Outcome:
     """What came of a run's days; of what differs only counts and samples are kept."""
 
     metadata: dict[date, dict[str, Any]] = field(default_factory=dict)
-    findings: dict[date, dict[str, Finding]] = field(default_factory=dict)
+    findings: dict[date, dict[str, ParameterFinding]] = field(default_factory=dict)
     changed: dict[date, LoadedDay] = field(default_factory=dict)
     refusals: dict[date, str] = field(default_factory=dict)
 
@@ -405,7 +405,7 @@ def _record(step: _Step, url: str, outcome: _Outcome) -> None:
             (
                 check,
                 day,
-                judge_check(source, step.mode, day, check.name, findings.get(check.name)),
+                build_check_result(source, step.mode, day, check.name, findings.get(check.name)),
             )
             for check in sorted(context.selected_asset_check_keys)
             for day, findings in outcome.findings.items()

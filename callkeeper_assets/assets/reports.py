@@ -163,7 +163,7 @@ def _build_schema(table: ReportTable) -> dg.TableSchema:
 
 
 if TYPE_CHECKING:
-    from callkeeper_assets.reports.outcomes import BuiltDay
+    from callkeeper_assets.reports.rows import BuiltDay
 
 
 def record_report(
@@ -177,12 +177,12 @@ def record_report(
     # The UI shows the newest event's; in each day's it would only fill the event log.
     metadata[max(metadata)]["dagster/column_lineage"] = build_report_lineage(source, report)
     log_materializations(context, key, metadata)
-    judges = {VALUES_FIT: _judge_values, NO_NEW_FIELDS: _judge_fields}
+    evaluators = {VALUES_FIT: _evaluate_values, NO_NEW_FIELDS: _evaluate_fields}
     # After the materializations: Dagster counts a check's result for the newest one only.
     log_verdicts(
         context,
         [
-            (dg.AssetCheckKey(key, name), one.day, judges[name](one))
+            (dg.AssetCheckKey(key, name), one.day, evaluators[name](one))
             for name in list_report_checks(report)
             for one in built
         ],
@@ -201,7 +201,7 @@ def _describe_day(one: "BuiltDay") -> dict[str, Any]:
     }
 
 
-def _judge_values(one: "BuiltDay") -> dg.AssetCheckResult:
+def _evaluate_values(one: "BuiltDay") -> dg.AssetCheckResult:
     if not one.rejects:
         return dg.AssetCheckResult(passed=True, metadata={"rejects": 0})
     sample = [
@@ -226,7 +226,7 @@ def _judge_values(one: "BuiltDay") -> dg.AssetCheckResult:
     )
 
 
-def _judge_fields(one: "BuiltDay") -> dg.AssetCheckResult:
+def _evaluate_fields(one: "BuiltDay") -> dg.AssetCheckResult:
     new = one.new_fields
     if not new:
         return dg.AssetCheckResult(passed=True, metadata={"new_fields": 0})
@@ -242,7 +242,7 @@ def _judge_fields(one: "BuiltDay") -> dg.AssetCheckResult:
 
 
 if TYPE_CHECKING:
-    from callkeeper_assets.reports.outcomes import BuiltDay
+    from callkeeper_assets.reports.rows import BuiltDay
 
 _MOST_SHOWN: Final = 20
 
@@ -330,7 +330,7 @@ def _build(
         return []
     # DuckDB, Arrow and the database's driver, which loading the code location need not pay for.
     from callkeeper_assets.reports.loading import load_reports  # noqa: PLC0415
-    from callkeeper_assets.reports.outcomes import BuiltDay  # noqa: PLC0415
+    from callkeeper_assets.reports.rows import BuiltDay  # noqa: PLC0415
     from callkeeper_assets.warehouse.loader import log_failure  # noqa: PLC0415
     from callkeeper_assets.webhooks.inbox_rows import read_days_of_reports  # noqa: PLC0415
 

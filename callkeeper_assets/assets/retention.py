@@ -5,7 +5,7 @@ source is not asked for anything, so no key is waited for.
 """
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import dagster as dg
 from rich import filesize
@@ -25,10 +25,7 @@ from callkeeper_assets.dagster_ext.dead_runs import SOURCE_TAG
 from callkeeper_assets.dagster_ext.event_log import BatchingEventLogStorage
 from callkeeper_assets.home import home
 from callkeeper_assets.postgres.locks import held_source_lock
-from callkeeper_assets.warehouse.records import Deleted
-
-if TYPE_CHECKING:
-    from callkeeper_assets.retention.source import Retained
+from callkeeper_assets.warehouse.records import Deleted, Retained
 
 NAME: Final = "retention"
 EVENT_LOG: Final = "Dagster's event log"
@@ -60,14 +57,14 @@ def build_retention(source: Source) -> dg.Definitions:
         warehouse: WarehouseResource,
     ) -> dg.MaterializeResult[None]:
         # The database's driver, which loading the code location need not pay for.
-        from callkeeper_assets.retention.source import retain_calls  # noqa: PLC0415
+        from callkeeper_assets.retention.old_calls import retain_calls  # noqa: PLC0415
 
         dry_run = read_config(context, RetentionConfig).dry_run
         with (
             failing_clearly(context),
             logging_failure(source, context.run, [source.today()]),
             warehouse.open(context, source) as url,
-            # Who rewrites calls would bring a file back that went meanwhile.
+            # A process that rewrites calls would bring back a file that was deleted meanwhile.
             held_source_lock(url, source.name),
         ):
             retained = retain_calls(
@@ -124,7 +121,7 @@ def _build_job(source: Source) -> dg.Definitions:
 
 
 def _clear_event_log(
-    instance: dg.DagsterInstance, source: Source, retained: "Retained", *, dry_run: bool
+    instance: dg.DagsterInstance, source: Source, retained: Retained, *, dry_run: bool
 ) -> None:
     """Delete what Dagster keeps of the days that went: counts, samples of discrepancies."""
     storage = instance.event_log_storage
@@ -136,7 +133,7 @@ def _clear_event_log(
         )
 
 
-def _describe(retained: "Retained", *, dry_run: bool) -> Mapping[str, Any]:
+def _describe(retained: Retained, *, dry_run: bool) -> Mapping[str, Any]:
     total = sum(retained.places.values(), Deleted())
     verb = "would be deleted" if dry_run else "deleted"
     rows = "".join(

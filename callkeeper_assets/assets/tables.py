@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from datetime import date
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 import dagster as dg
@@ -25,8 +26,8 @@ from callkeeper_assets.assets.raw_calls import (
     DESCRIPTIONS,
     RECORDS_USABLE,
     TIMES_AGREE,
-    judge_records,
-    judge_times,
+    evaluate_records,
+    evaluate_times,
 )
 from callkeeper_assets.assets.resources import (
     RETRY_POLICY,
@@ -36,19 +37,19 @@ from callkeeper_assets.assets.resources import (
     logging_failure,
     with_known_signature,
 )
-from callkeeper_assets.assets.specs import build_column_lineage, build_table_spec
 from callkeeper_assets.calls.store import Day, DayDetails, RawStore
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.dagster_ext.steps import add_day_metadata
 from callkeeper_assets.postgres.locks import held_source_lock
-from callkeeper_assets.warehouse.dimensions import CALLS, FACTS
 from callkeeper_assets.warehouse.records import Guard, LoadedDay
-from callkeeper_assets.warehouse.tables import TABLES
+from callkeeper_assets.warehouse.schema import CALLS, FACTS
+from callkeeper_assets.warehouse.tables import TABLES, Column, Table
 
 if TYPE_CHECKING:
     from callkeeper_assets.warehouse.checks import Violations
 
-_Judge = Callable[[str, LoadedDay], dg.AssetCheckResult]
+
+_Evaluator = Callable[[str, LoadedDay], dg.AssetCheckResult]
 
 _MOST_FIELDS: Final = 20
 _DESCRIPTIONS: Final = {
@@ -100,21 +101,21 @@ def log_checks(
 ) -> None:
     """Evaluate the checks that the run asks for, and log a result for each loaded day.
 
-    `fetched` tells how the raw calls of the days were fetched.
+    `fetched` says how the raw calls of the days were fetched.
     """
     wanted = context.selected_asset_check_keys
     if not loaded or not wanted:
         return
-    judges: dict[str, _Judge] = {
-        **_build_judges(source, url, {key.name for key in wanted}, loaded),
-        "no_calls_lost": _build_loss_judge(source, fetched),
-        RECORDS_USABLE: lambda _, day: judge_records(source, day, fetched.get(day.day)),
-        TIMES_AGREE: lambda _, day: judge_times(day, fetched.get(day.day)),
+    evaluators: dict[str, _Evaluator] = {
+        **_build_evaluators(source, url, {key.name for key in wanted}, loaded),
+        "no_calls_lost": _build_loss_evaluator(source, fetched),
+        RECORDS_USABLE: lambda _, day: evaluate_records(source, day, fetched.get(day.day)),
+        TIMES_AGREE: lambda _, day: evaluate_times(day, fetched.get(day.day)),
     }
     log_verdicts(
         context,
         [
-            (key, day.day, judges[key.name](key.asset_key.path[-1], day))
+            (key, day.day, evaluators[key.name](key.asset_key.path[-1], day))
             for key in sorted(wanted)
             for day in loaded
         ],
@@ -135,10 +136,10 @@ def _list_checks(source: Source) -> Iterator[tuple[str, str]]:
         yield name_main_table(source), TIMES_AGREE
 
 
-def _build_judges(
+def _build_evaluators(
     source: Source, url: str, names: AbstractSet[str], loaded: Sequence[LoadedDay]
-) -> dict[str, _Judge]:
-    """Ask the database once for all days, and return who judges a table's day by the answers."""
+) -> dict[str, _Evaluator]:
+    """Ask the database once for all days, and return, by check, what evaluates a table's day."""
     # The database's driver, which loading the code location need not pay for.
     from callkeeper_assets.warehouse.checks import (  # noqa: PLC0415
         check_foreign_keys,
@@ -152,19 +153,19 @@ def _build_judges(
         min(day.day for day in loaded),
         max(day.day for day in loaded),
     )
-    judges: dict[str, _Judge] = {
-        "no_unknown_fields": _judge_fields,
-        "values_readable": _judge_values,
+    evaluators: dict[str, _Evaluator] = {
+        "no_unknown_fields": _evaluate_fields,
+        "values_readable": _evaluate_values,
     }
     repeated = check_keys_unique(*scope)
     if "keys_unique" in names:
-        judges["keys_unique"] = _build_violations_judge(
+        evaluators["keys_unique"] = _build_violations_evaluator(
             [one for one in repeated if one.day],
             "Load the day again; if it stays, the table's unique index is gone: restore it.",
         )
     if "foreign_keys_found" in names:
         # A key that a dimension has twice finds two rows, on every day.
-        judges["foreign_keys_found"] = _build_violations_judge(
+        evaluators["foreign_keys_found"] = _build_violations_evaluator(
             [
                 *check_foreign_keys(*scope),
                 *(replace(one, table=FACTS) for one in repeated if not one.day),
@@ -172,16 +173,16 @@ def _build_judges(
             f"Load the day again: callkeeper load {source.name} --from DAY --to DAY.",
         )
     if "count_equals_raw" in names:
-        judges["count_equals_raw"] = _build_count_judge(count_rows(*scope), source.name)
-    return judges
+        evaluators["count_equals_raw"] = _build_count_evaluator(count_rows(*scope), source.name)
+    return evaluators
 
 
-def _build_violations_judge(violations: "Iterable[Violations]", remedy: str) -> _Judge:
+def _build_violations_evaluator(violations: "Iterable[Violations]", remedy: str) -> _Evaluator:
     found: dict[tuple[str, date | None], list[Violations]] = {}
     for one in violations:
         found.setdefault((one.table, one.day), []).append(one)
 
-    def judge(table: str, day: LoadedDay) -> dg.AssetCheckResult:
+    def evaluate(table: str, day: LoadedDay) -> dg.AssetCheckResult:
         broken = found.get((table, day.day), []) + found.get((table, None), [])
         rows = sum(one.count for one in broken)
         if not rows:
@@ -197,11 +198,11 @@ def _build_violations_judge(violations: "Iterable[Violations]", remedy: str) -> 
             },
         )
 
-    return judge
+    return evaluate
 
 
-def _build_count_judge(counts: Mapping[date, Mapping[str, int]], source: str) -> _Judge:
-    def judge(table: str, day: LoadedDay) -> dg.AssetCheckResult:
+def _build_count_evaluator(counts: Mapping[date, Mapping[str, int]], source: str) -> _Evaluator:
+    def evaluate(table: str, day: LoadedDay) -> dg.AssetCheckResult:
         expected, rows = day.rows[table], counts.get(day.day, {}).get(table, 0)
         filtered = day.raw_calls - expected
         text = f"{rows} rows, {day.raw_calls} raw calls, of which filters leave out {filtered}"
@@ -217,11 +218,11 @@ def _build_count_judge(counts: Mapping[date, Mapping[str, int]], source: str) ->
             metadata={"rows": rows, "raw_calls": day.raw_calls, "filtered": filtered},
         )
 
-    return judge
+    return evaluate
 
 
-def _build_loss_judge(source: Source, fetched: Mapping[date, DayDetails]) -> _Judge:
-    def judge(_: str, day: LoadedDay) -> dg.AssetCheckResult:
+def _build_loss_evaluator(source: Source, fetched: Mapping[date, DayDetails]) -> _Evaluator:
+    def evaluate(_: str, day: LoadedDay) -> dg.AssetCheckResult:
         details = fetched[day.day]
         numbers = {"lost_calls": details.lost, "most_calls": details.most_calls}
         if not details.lost:
@@ -239,10 +240,10 @@ def _build_loss_judge(source: Source, fetched: Mapping[date, DayDetails]) -> _Ju
             severity=dg.AssetCheckSeverity.WARN,
         )
 
-    return judge
+    return evaluate
 
 
-def _judge_fields(_: str, day: LoadedDay) -> dg.AssetCheckResult:
+def _evaluate_fields(_: str, day: LoadedDay) -> dg.AssetCheckResult:
     unknown = day.unknown_fields
     if not unknown:
         return dg.AssetCheckResult(passed=True, metadata={"unknown_fields": 0})
@@ -258,7 +259,7 @@ def _judge_fields(_: str, day: LoadedDay) -> dg.AssetCheckResult:
     )
 
 
-def _judge_values(_: str, day: LoadedDay) -> dg.AssetCheckResult:
+def _evaluate_values(_: str, day: LoadedDay) -> dg.AssetCheckResult:
     unusable = sorted(day.unusable_values.items(), key=lambda one: (-one[1], one[0]))
     count = sum(day.unusable_values.values())
     if not count:
@@ -466,3 +467,108 @@ def _record_one_by_one(context: dg.AssetExecutionContext, loaded: Iterable[Loade
     for key in context.selected_asset_keys:
         days = {day.day: _describe_day(day, key.path[-1]) for day in loaded}
         log_materializations(context, key, days)
+
+
+# Columns of raw calls that a column comes from, where that is not the payload.
+_FROM_RAW_COLUMN: Final = {
+    ("callkeeper_calls", "call_id"): "call_id",
+    ("callkeeper_calls", "called_at"): "called_at",
+}
+_GENERAL_DATES: Final = "general_dates"
+
+
+def build_table_spec(
+    source: Source, table: Table, partitions: dg.PartitionsDefinition[str]
+) -> dg.AssetSpec:
+    """Build the spec of one table of a source."""
+    return dg.AssetSpec(
+        key=[source.name, table.name],
+        deps=_list_upstream(source, table),
+        partitions_def=partitions,
+        group_name=source.name,
+        owners=source.owners,
+        description=(
+            f"{table.description}\n\nOne row per {table.grain}, key: {', '.join(table.key)}."
+        ),
+        kinds={"postgres", table.role},
+        metadata={
+            "dagster/column_schema": _build_schema(table),
+            "dagster/table_name": f"public.{table.name}",
+            "grain": table.grain,
+            "look_back_days": source.refresh.overlap_days,
+            "filters": _describe_filters(source, table),
+        },
+        skippable=True,
+    )
+
+
+def _list_upstream(source: Source, table: Table) -> list[dg.AssetKey]:
+    """List what a table is made from; around a fact also the tables that its foreign keys name."""
+    names = ["raw_calls", "webhook_calls"] if source.webhook else ["raw_calls"]
+    if table.role == "fact":
+        targets = {_name_target(column) for column in table.columns} & set(source.tables)
+        names += sorted(targets - {table.name})
+    return [dg.AssetKey([source.name, name]) for name in names]
+
+
+def build_column_lineage(source: Source, table: Table) -> dg.TableColumnLineage:
+    """Say for each column of a table which columns upstream it is made from."""
+    return dg.TableColumnLineage(
+        {
+            column.name: [_build_dependency(source, table, column)]
+            for column in table.columns
+            if not column.is_internal
+        }
+    )
+
+
+def _name_target(column: Column) -> str:
+    return (column.references or "").partition(".")[0]
+
+
+def _build_dependency(source: Source, table: Table, column: Column) -> dg.TableColumnDep:
+    target = _name_target(column)
+    if target in source.tables and target != table.name:
+        return dg.TableColumnDep(
+            dg.AssetKey([source.name, target]), str(column.references).partition(".")[2]
+        )
+    default = "called_at" if table.name == _GENERAL_DATES else "payload"
+    return dg.TableColumnDep(
+        dg.AssetKey([source.name, "raw_calls"]),
+        _FROM_RAW_COLUMN.get((table.name, column.name), default),
+    )
+
+
+@cache
+def _build_schema(table: Table) -> dg.TableSchema:
+    return dg.TableSchema(
+        columns=[
+            dg.TableColumn(
+                name=column.name,
+                type=column.type,
+                description=_describe_column(column),
+                constraints=dg.TableColumnConstraints(
+                    nullable=column.nullable, unique=(column.name,) == table.key
+                ),
+            )
+            for column in table.columns
+        ],
+        constraints=dg.TableConstraints(other=[f"grain: {table.grain}"]),
+    )
+
+
+def _describe_column(column: Column) -> str:
+    unit = f" [{column.unit}]" if column.unit else ""
+    target = f" → {column.references}" if column.references else ""
+    return f"{column.description}{unit}{target}"
+
+
+def _describe_filters(source: Source, table: Table) -> str:
+    filters = source.filters.get(table.name, ())
+    return (
+        " and ".join(
+            f"{one.field} {one.op}" + ("" if one.value is None else f" {one.value}")
+            for one in filters
+        )
+        or "none: every call"
+    )

@@ -15,7 +15,7 @@ import dagster as dg
 from callkeeper_assets.assets.resources import WarehouseResource, failing_clearly
 from callkeeper_assets.assets.tables import name_main_table
 from callkeeper_assets.config.source import Source
-from callkeeper_assets.plans import judge_freshness
+from callkeeper_assets.plans import measure_freshness
 from callkeeper_assets.postgres.url import database_url
 
 FRESH: Final = "newest_day_loaded"
@@ -58,7 +58,7 @@ def build_watch_checks(source: Source) -> dg.AssetChecksDefinition:
         context: dg.AssetCheckExecutionContext, warehouse: WarehouseResource
     ) -> Iterator[dg.AssetCheckResult]:
         with failing_clearly(context), warehouse.open(context, source) as url:
-            verdicts = _judge(url, [source], _now()).get(source.name, {})
+            verdicts = _evaluate_sources(url, [source], _now()).get(source.name, {})
         for key in list_watch_keys(source):
             verdict = verdicts.get(key.name, _NOTHING_LOADED)
             if key in context.selected_asset_check_keys:
@@ -93,7 +93,7 @@ def build_watch(sources: Sequence[Source]) -> dg.SensorDefinition:
 
         url = database_url()
         ensure_schema(url)
-        verdicts = _judge(url, sources, _now())
+        verdicts = _evaluate_sources(url, sources, _now())
         newest = _find_materializations(context.instance, {key.asset_key for key in keys})
         said: dict[str, str] = json.loads(context.cursor or "{}")
         now_said: dict[str, str] = {}
@@ -123,25 +123,25 @@ _NOTHING_LOADED: Final = dg.AssetCheckResult(
 )
 
 
-def _judge(
+def _evaluate_sources(
     url: str, sources: Sequence[Source], now: datetime
 ) -> dict[str, dict[str, dg.AssetCheckResult]]:
-    """Judge each source of which something is loaded: verdicts by check."""
+    """Return the checks' results of each source of which something is loaded, by check."""
     from callkeeper_assets.warehouse.queries import newest_days  # noqa: PLC0415
 
     newest = newest_days(url, [source.name for source in sources])
     return {
         source.name: {
-            FRESH: _judge_freshness(source, newest[source.name], now),
-            SETTLED: _judge_settled(url, source, now),
+            FRESH: _evaluate_freshness(source, newest[source.name], now),
+            SETTLED: _evaluate_settled(url, source, now),
         }
         for source in sources
         if source.name in newest
     }
 
 
-def _judge_freshness(source: Source, newest_day: date, now: datetime) -> dg.AssetCheckResult:
-    found = judge_freshness(source, newest_day, now)
+def _evaluate_freshness(source: Source, newest_day: date, now: datetime) -> dg.AssetCheckResult:
+    found = measure_freshness(source, newest_day, now)
     metadata: dict[str, Any] = {
         "newest_day": found.newest_day.isoformat(),
         "due_day": found.due_day.isoformat(),
@@ -163,7 +163,7 @@ def _judge_freshness(source: Source, newest_day: date, now: datetime) -> dg.Asse
     )
 
 
-def _judge_settled(url: str, source: Source, now: datetime) -> dg.AssetCheckResult:
+def _evaluate_settled(url: str, source: Source, now: datetime) -> dg.AssetCheckResult:
     from callkeeper_assets.warehouse.queries import settled_calls  # noqa: PLC0415
 
     before = source.settled_before(source.today(now))

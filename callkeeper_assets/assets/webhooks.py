@@ -1,7 +1,12 @@
-"""The assets `<source>/webhook_calls`, `<source>/webhook_audit`; the check `webhooks_arrive`."""
+"""The assets `<source>/webhook_calls`, `<source>/webhook_audit`; the check `webhooks_arrive`.
+
+And the sensor `webhook_inbox`: it starts a run for all that waits in the inbox, at most one a tick,
+and a source's refresh for the days on which webhooks of call tracking hint at calls. It looks and
+counts; `webhooks.plans` decides. A tick that starts nothing says why.
+"""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
@@ -11,12 +16,14 @@ import dagster as dg
 from callkeeper_assets.assets.charts import draw_losses
 from callkeeper_assets.assets.days import (
     build_partitions,
+    build_range_tags,
     days_of_run,
     describe_counts,
     log_materializations,
     log_observations,
     log_verdicts,
 )
+from callkeeper_assets.assets.jobs import AUDIT, build_refresh_job, name_refresh_job
 from callkeeper_assets.assets.resources import (
     RETRY_POLICY,
     RawCallsResource,
@@ -25,11 +32,13 @@ from callkeeper_assets.assets.resources import (
     with_known_signature,
 )
 from callkeeper_assets.callkeeper.records import CallKeeperError
-from callkeeper_assets.calls.store import MissingDayError, RawError, RawStore
+from callkeeper_assets.calls.store import RawError, RawStore
 from callkeeper_assets.config.source import Source
+from callkeeper_assets.dagster_ext.dead_runs import INBOX_TAG, SOURCE_TAG, is_run_dead
 from callkeeper_assets.home import configured_webhook_url
-from callkeeper_assets.warehouse.dimensions import CALLS
+from callkeeper_assets.postgres.url import database_url
 from callkeeper_assets.warehouse.records import RowCounts, WarehouseError
+from callkeeper_assets.warehouse.schema import CALLS
 from callkeeper_assets.webhooks.audit import (
     AuditedDay,
     Hook,
@@ -38,8 +47,17 @@ from callkeeper_assets.webhooks.audit import (
     rate_loss,
     read_hooks,
 )
+from callkeeper_assets.webhooks.plans import (
+    HintPlan,
+    HintRun,
+    InboxCursor,
+    InboxPlan,
+    plan_hint_runs,
+    plan_inbox_run,
+    read_cursor,
+    write_cursor,
+)
 
-AUDIT: Final = "webhook_audit"
 CHECK: Final = "webhooks_held"
 _TREND_DAYS: Final = 90
 _MOST_LOST_SHOWN: Final = 10
@@ -116,11 +134,8 @@ def _audit_days(
 
     receiver = configured_webhook_url()
     host = urlsplit(receiver).hostname if receiver else None
-    for day in days:
-        try:
-            calls = store.read(source.name, day).calls
-        except MissingDayError:
-            continue
+    for day in store.read_days(source.name, days):
+        calls = day.calls
         ids, payloads = calls.column("call_id").to_pylist(), calls.column("payload").to_pylist()
         listed = [
             read_hooks(call_id, payload, source.name, host)
@@ -129,7 +144,7 @@ def _audit_days(
         hooks: list[Hook] = [hook for of_call in listed for hook in of_call or ()]
         held = read_held(url, source.name, {hook.call_id for hook in hooks}) if hooks else {}
         is_listed = any(of_call is not None for of_call in listed) if listed else None
-        yield AuditedDay(day, len(hooks), tuple(find_lost(hooks, held)), is_listed)
+        yield AuditedDay(day.day, len(hooks), tuple(find_lost(hooks, held)), is_listed)
 
 
 def _record(
@@ -146,7 +161,7 @@ def _record(
     log_verdicts(
         context,
         [
-            (check, day.day, judge_day(source, day))
+            (check, day.day, evaluate_audit(source, day))
             for check in sorted(context.selected_asset_check_keys)
             for day in audited
         ],
@@ -172,7 +187,7 @@ def _build_trend(source: Source, url: str) -> dg.MarkdownMetadataValue:
     return dg.MetadataValue.md(draw_losses(read_losses(url, source.name, first, last), first, last))
 
 
-def judge_day(source: Source, day: AuditedDay) -> dg.AssetCheckResult:
+def evaluate_audit(source: Source, day: AuditedDay) -> dg.AssetCheckResult:
     """Say what the audit of a day found, and what to do."""
     if day.is_listed is False:
         return dg.AssetCheckResult(
@@ -279,7 +294,7 @@ def build_webhook_calls(sources: Sequence[Source]) -> dg.AssetsDefinition:
                 run.process()
             for source in chosen:
                 processed = run.processed[source.name]
-                # What was committed before a failure stays, and is told as well.
+                # What was committed before a failure stays, and is reported as well.
                 _observe_tables(context, source, processed)
                 if source.name in run.failures:
                     continue
@@ -321,7 +336,7 @@ def _build_spec(source: Source) -> dg.AssetSpec:
 
 
 def _explain(source: str, failure: Exception) -> str:
-    """Say what a failure means for the source; a bug is told by its kind alone, as it is raised."""
+    """Say what a failure means for the source; of a bug only its kind, as it is raised."""
     said = str(failure) if isinstance(failure, _EXPECTED) else type(failure).__name__
     return f"Source '{source}': its webhooks wait on, they could not be processed. {said}"
 
@@ -348,7 +363,7 @@ def _describe_processed(processed: "Processed") -> dict[str, Any]:
 def _observe_tables(
     context: dg.AssetExecutionContext, source: Source, processed: "Processed"
 ) -> None:
-    """Tell each changed table's day what changed.
+    """Record what changed for each changed table's day.
 
     As an observation: a materialization would make the day's checks, which are of the load from the
     API, look outdated, and the table fresher than the API has made it.
@@ -421,3 +436,115 @@ def build_webhook_check(source: Source) -> dg.AssetChecksDefinition:
         )
 
     return webhooks_arrive
+
+
+INBOX_JOB: Final = "webhook_inbox"
+_INTERVAL_SEC: Final = 10
+
+_UNDER_WAY: Final = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
+
+
+def build_webhook_inbox(sources: Sequence[Source]) -> dg.Definitions:
+    """Build the job and the sensor over these sources' webhook calls."""
+    job = dg.define_asset_job(
+        INBOX_JOB,
+        selection=dg.AssetSelection.assets(*(webhook_calls_key(source) for source in sources)),
+        description="Merges the webhooks that wait in the inbox into the tables, of all sources.",
+    )
+    names = {source.name: source for source in sources}
+    hinted = [source for source in sources if source.takes_hints]
+
+    @dg.sensor(
+        name=INBOX_JOB,
+        jobs=[job, *map(build_refresh_job, hinted)],
+        minimum_interval_seconds=_INTERVAL_SEC,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description=(
+            "Looks every 10 s for webhooks that wait, and starts one run for all of them; where "
+            "those of call tracking hint at calls, the source's refresh for their days."
+        ),
+    )
+    def webhook_inbox(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+        # The database's driver, which loading the code location need not pay for.
+        from callkeeper_assets.warehouse.migrate import ensure_schema  # noqa: PLC0415
+
+        url = database_url()
+        ensure_schema(url)
+        cursor = read_cursor(context.cursor)
+        inbox = _plan_inbox(context.instance, url, names, cursor)
+        hints = _plan_hints(context.instance, url, hinted, cursor)
+        requests = [_request_refresh(run) for run in hints.runs]
+        if inbox.sources:
+            requests.append(_request_inbox_run(inbox, names))
+        text = " ".join(filter(None, (inbox.text, hints.text)))
+        after = write_cursor(InboxCursor(inbox.attempts, hints.attempts))
+        if not requests:
+            return dg.SensorResult(skip_reason=text, cursor=after)
+        context.log.info(text)
+        return dg.SensorResult(run_requests=requests, cursor=after)
+
+    return dg.Definitions(jobs=[job], sensors=[webhook_inbox])
+
+
+def _plan_inbox(
+    instance: dg.DagsterInstance, url: str, names: Collection[str], cursor: InboxCursor
+) -> InboxPlan:
+    from callkeeper_assets.webhooks.inbox_queries import list_waiting  # noqa: PLC0415
+
+    return plan_inbox_run(
+        list_waiting(url),
+        loaded=names,
+        running=_find_running(instance, url, INBOX_JOB),
+        cursor=cursor,
+        now=datetime.now(UTC),
+    )
+
+
+def _plan_hints(
+    instance: dg.DagsterInstance, url: str, sources: Sequence[Source], cursor: InboxCursor
+) -> HintPlan:
+    from callkeeper_assets.webhooks.inbox_queries import list_hinted_days  # noqa: PLC0415
+
+    days = list_hinted_days(url)
+    takers = {source.name for source in sources}
+    return plan_hint_runs(
+        days,
+        takers=takers,
+        running={
+            name
+            for name in {one.source for one in days} & takers
+            if _find_running(instance, url, name_refresh_job(name))
+        },
+        attempts=cursor.hints,
+        now=datetime.now(UTC),
+    )
+
+
+def _request_inbox_run(plan: InboxPlan, names: Mapping[str, Source]) -> dg.RunRequest:
+    return dg.RunRequest(
+        job_name=INBOX_JOB,
+        asset_selection=[webhook_calls_key(names[name]) for name in plan.sources],
+        tags={SOURCE_TAG: ", ".join(plan.sources), INBOX_TAG: plan.text},
+    )
+
+
+def _request_refresh(run: HintRun) -> dg.RunRequest:
+    return dg.RunRequest(
+        run_key=run.key,
+        job_name=name_refresh_job(run.source),
+        tags={SOURCE_TAG: run.source, **build_range_tags(run.days.first, run.days.last)},
+    )
+
+
+def _find_running(instance: dg.DagsterInstance, url: str, job: str) -> str | None:
+    """Return a job's run that is under way, or soon will be."""
+    for run in instance.get_runs(dg.RunsFilter(job_name=job, statuses=_UNDER_WAY)):
+        if not is_run_dead(instance, url, run):
+            return run.run_id
+    return None

@@ -14,9 +14,9 @@ import msgspec
 from callkeeper_assets.callkeeper.keys import OF_NO_DAY, KeyedCalls, UnusableRecord
 from callkeeper_assets.callkeeper.records import (
     AbortError,
-    BadDataError,
     CallKeeperError,
     RetryLaterError,
+    UnusableAnswerError,
 )
 from callkeeper_assets.privacy.redaction import excerpt
 
@@ -67,8 +67,8 @@ _PASSING: Final = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
-    """Why an answer is none, and what to do.
+class AnswerProblem:
+    """Why an answer cannot be used, and what to do about it.
 
     Attributes:
         error: What to raise when nothing more can be done.
@@ -88,40 +88,40 @@ class Trouble:
     pause_sec: float | None = None
 
 
-def size_trouble(came_back: str) -> Trouble:
+def size_problem(came_back: str) -> AnswerProblem:
     """The window is too large for the source."""
     remedy = "The source refuses even a minute of calls: ask CallKeeper's support"
-    return Trouble(AbortError, came_back, remedy, retries_before_halving=0)
+    return AnswerProblem(AbortError, came_back, remedy, retries_before_halving=0)
 
 
-def cut_trouble(came_back: str) -> Trouble:
+def cut_problem(came_back: str) -> AnswerProblem:
     """The answer ends early. Large answers do, and so do unlucky ones: hence one retry first."""
     remedy = "Try again later; if it lasts, ask CallKeeper's support"
-    return Trouble(
+    return AnswerProblem(
         RetryLaterError, came_back, remedy, retries=ALL_RETRIES, retries_before_halving=1
     )
 
 
-def timeout_trouble(came_back: str) -> Trouble:
+def timeout_problem(came_back: str) -> AnswerProblem:
     """No answer in time: the same window again would cost the same time again, so halve at once."""
     remedy = "Try again later; if it lasts, lower parallel_days in the source's defs.yaml"
-    return Trouble(RetryLaterError, came_back, remedy, retries=1, retries_before_halving=0)
+    return AnswerProblem(RetryLaterError, came_back, remedy, retries=1, retries_before_halving=0)
 
 
-def connection_trouble(came_back: str) -> Trouble:
+def connection_problem(came_back: str) -> AnswerProblem:
     """No connection at all."""
     remedy = "Check base_url, the network and the proxy; try again later"
-    return Trouble(RetryLaterError, came_back, remedy, retries=ALL_RETRIES)
+    return AnswerProblem(RetryLaterError, came_back, remedy, retries=ALL_RETRIES)
 
 
-def page_trouble(came_back: str) -> Trouble:
+def page_problem(came_back: str) -> AnswerProblem:
     """Something for people where JSON was due, mostly a page about maintenance."""
     remedy = "If that is maintenance, try again later; if not, check base_url"
-    return Trouble(RetryLaterError, came_back, remedy, retries=3)
+    return AnswerProblem(RetryLaterError, came_back, remedy, retries=3)
 
 
-def trouble_of_status(status: int, said: str, pause_sec: float | None) -> Trouble:
-    """Judge an answer whose status is not 200.
+def problem_of_status(status: int, said: str, pause_sec: float | None) -> AnswerProblem:
+    """Return the problem of an answer whose status is not 200.
 
     Args:
         status: The HTTP status.
@@ -130,32 +130,32 @@ def trouble_of_status(status: int, said: str, pause_sec: float | None) -> Troubl
     """
     came_back = f"HTTP {status} {excerpt(said)!r}"
     if status in {REQUEST_TIMEOUT, TOO_LARGE}:
-        return size_trouble(came_back)
+        return size_problem(came_back)
     if status == TOO_MANY_REQUESTS:
         remedy = "Try again later, or lower the number of days fetched side by side"
-        return Trouble(RetryLaterError, came_back, remedy, ALL_RETRIES, pause_sec=pause_sec)
+        return AnswerProblem(RetryLaterError, came_back, remedy, ALL_RETRIES, pause_sec=pause_sec)
     if status >= SERVER_ERROR:
         # One that says when to come back is overloaded; a smaller window is nothing to it.
         halve = 2 if pause_sec is None else None
         remedy = "Try again later; if it lasts, ask CallKeeper's support"
-        return Trouble(RetryLaterError, came_back, remedy, ALL_RETRIES, halve, pause_sec)
+        return AnswerProblem(RetryLaterError, came_back, remedy, ALL_RETRIES, halve, pause_sec)
     if status not in _ABOUT_ACCESS and _SIZE.search(said):
-        return size_trouble(came_back)
-    return Trouble(AbortError, came_back, _REMEDIES.get(status, "Check base_url"))
+        return size_problem(came_back)
+    return AnswerProblem(AbortError, came_back, _REMEDIES.get(status, "Check base_url"))
 
 
-def trouble_of_reason(reason: str) -> Trouble:
-    """Judge a failure that came with HTTP 200: only its text says what it is."""
+def problem_of_reason(reason: str) -> AnswerProblem:
+    """Return the problem of a failure that came with HTTP 200: only its text says what it is."""
     came_back = f"HTTP 200 with the failure {excerpt(reason)!r}"
     for pattern, status in _STATUS_OF_REASON:
         if pattern.search(reason):
-            return Trouble(AbortError, came_back, _REMEDIES[status])
+            return AnswerProblem(AbortError, came_back, _REMEDIES[status])
     if _SIZE.search(reason):
-        return size_trouble(came_back)
+        return size_problem(came_back)
     if _PASSING.search(reason):
-        return Trouble(RetryLaterError, came_back, "Try again later", ALL_RETRIES)
+        return AnswerProblem(RetryLaterError, came_back, "Try again later", ALL_RETRIES)
     remedy = "The source's documentation has no such failure: ask CallKeeper's support"
-    return Trouble(AbortError, came_back, remedy)
+    return AnswerProblem(AbortError, came_back, remedy)
 
 
 def is_about_size(text: str) -> bool:
@@ -196,13 +196,13 @@ def is_empty_period(reason: str) -> bool:
     return reason.strip(" .!").lower() in _NO_CALLS
 
 
-def unusable(came_back: str, remedy: str = _REPORT_CHANGE) -> Trouble:
-    """Return the trouble with an answer that can be read, but not used."""
-    return Trouble(BadDataError, f"HTTP 200 with {came_back}", remedy)
+def unusable(came_back: str, remedy: str = _REPORT_CHANGE) -> AnswerProblem:
+    """Return the problem of an answer that can be read, but not used."""
+    return AnswerProblem(UnusableAnswerError, f"HTTP 200 with {came_back}", remedy)
 
 
-def judge_usable(calls: KeyedCalls) -> Trouble | None:
-    """Judge the records of a day: most of them have to be calls.
+def check_usable(calls: KeyedCalls) -> AnswerProblem | None:
+    """Check the records of a day: most of them have to be calls.
 
     What lies elsewhere is a call, though not of what was asked for.
     """
@@ -214,24 +214,24 @@ def judge_usable(calls: KeyedCalls) -> Trouble | None:
     return unusable(f"{count + len(calls)} records, of which {count} cannot be used: {said}")
 
 
-def broken(body: bytes, problem: str) -> Trouble:
-    """Return the trouble with JSON that cannot be read to its end."""
-    return cut_trouble(f"HTTP 200 with {len(body)} bytes of JSON that is cut or broken ({problem})")
+def broken(body: bytes, problem: str) -> AnswerProblem:
+    """Return the problem of JSON that cannot be read to its end."""
+    return cut_problem(f"HTTP 200 with {len(body)} bytes of JSON that is cut or broken ({problem})")
 
 
-def judge_beginning(body: bytes) -> Trouble | None:
-    """Judge a body that is not even the beginning of JSON."""
+def check_beginning(body: bytes) -> AnswerProblem | None:
+    """Return the problem of a body that does not begin as JSON; None if it does."""
     beginning = body[:_BEGINNING].decode(errors="replace").strip()
     if beginning.startswith(("{", "[")):
         return None
     if not beginning:
-        return cut_trouble("HTTP 200 with an empty body")
+        return cut_problem("HTTP 200 with an empty body")
     came_back = f"HTTP 200 with no JSON but {excerpt(beginning)!r}"
-    return size_trouble(came_back) if is_about_size(beginning) else page_trouble(came_back)
+    return size_problem(came_back) if is_about_size(beginning) else page_problem(came_back)
 
 
-def judge_other(body: bytes) -> Trouble | None:
-    """Judge JSON that is not a list of calls; None if it says that there are none."""
+def check_other(body: bytes) -> AnswerProblem | None:
+    """Return the problem of JSON that is not a list of calls; None if it says "no calls"."""
     try:
         answer = msgspec.json.decode(body)
     except ValueError as error:
@@ -240,7 +240,7 @@ def judge_other(body: bytes) -> Trouble | None:
     if reason is None:
         names = sorted(answer)[:10] if isinstance(answer, dict) else []
         return unusable(f"JSON that is neither calls nor a failure (names: {names})")
-    return None if is_empty_period(reason) else trouble_of_reason(reason)
+    return None if is_empty_period(reason) else problem_of_reason(reason)
 
 
 def read_reason(body: bytes) -> str:

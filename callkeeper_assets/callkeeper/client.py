@@ -17,19 +17,21 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from callkeeper_assets.callkeeper.bodies import Trouble, judge_usable
+from callkeeper_assets.callkeeper.apis import StatisticsApi, UnifiedApi
+from callkeeper_assets.callkeeper.bodies import AnswerProblem, check_usable
 from callkeeper_assets.callkeeper.keys import ORDERED_HERE, KeyedCalls, UnusableRecord
-from callkeeper_assets.callkeeper.names import (
+from callkeeper_assets.callkeeper.records import (
     BASE_URLS,
     CHECK_ANSWERS_FROM,
+    AbortError,
     ApiName,
-    Role,
+    CallKeeperError,
+    CallRole,
+    UnusableAnswerError,
+    UserInfo,
     list_addresses,
 )
-from callkeeper_assets.callkeeper.records import AbortError, BadDataError, CallKeeperError, UserInfo
-from callkeeper_assets.callkeeper.session import Errand, RetryPolicy, SourceSession
-from callkeeper_assets.callkeeper.statistics_api import StatisticsApi
-from callkeeper_assets.callkeeper.unified_api import UnifiedApi
+from callkeeper_assets.callkeeper.session import RequestContext, RetryPolicy, SourceSession
 from callkeeper_assets.callkeeper.windows import (
     SAFETY_SEC,
     AnswerSizes,
@@ -42,7 +44,7 @@ from callkeeper_assets.callkeeper.windows import (
     is_of_other_time,
     minute_around,
     near_cap,
-    trouble_of_strays,
+    problem_of_strays,
     window_of_day,
 )
 from callkeeper_assets.calls.store import Day, DayDetails, UnusableRow, build_table
@@ -65,20 +67,20 @@ class SourceApi(Protocol):
     account_method: str
     largest_answer: int | None
 
-    def ask_for_calls(self, window: Window, errand: Errand) -> KeyedCalls | Trouble:
+    def ask_for_calls(self, window: Window, context: RequestContext) -> KeyedCalls | AnswerProblem:
         """Return a window's calls by id, a second more on either side allowed."""
 
-    def ask_for_account(self, errand: Errand) -> UserInfo | Trouble:
+    def ask_for_account(self, context: RequestContext) -> UserInfo | AnswerProblem:
         """Return what the source says of the account."""
 
 
 class WindowFailedError(Exception):
     """A window could not be read, nor its halves; the client turns it into an error of its own."""
 
-    def __init__(self, window: Window, trouble: Trouble) -> None:
-        super().__init__(trouble.came_back)
+    def __init__(self, window: Window, problem: AnswerProblem) -> None:
+        super().__init__(problem.came_back)
         self.window = window
-        self.trouble = trouble
+        self.problem = problem
 
 
 @dataclass(slots=True)
@@ -110,18 +112,18 @@ class DayReader:
         self.longest_window = LongestWindow()
         self.sizes = AnswerSizes(check_from)
 
-    def read(self, whole: Window, errand: Errand) -> ReadDay:
+    def read(self, whole: Window, context: RequestContext) -> ReadDay:
         """Read all calls of a day's window.
 
         Raises:
             WindowFailedError: Some of it cannot be read, or cannot be believed.
         """
-        reading = _Reading(self, errand, whole)
+        reading = _Reading(self, context, whole)
         if whole.seconds:
             reading.day.calls = reading.read(whole)
-        trouble = judge_usable(reading.day.calls)
-        if trouble is not None:
-            raise WindowFailedError(whole, trouble)
+        problem = check_usable(reading.day.calls)
+        if problem is not None:
+            raise WindowFailedError(whole, problem)
         limits = [each for each in (self.api.largest_answer, self.sizes.largest) if each]
         # Twice the window has twice the calls: that it would be refused is known without asking.
         if not reading.was_refused and all(2 * reading.most < limit for limit in limits):
@@ -132,9 +134,9 @@ class DayReader:
 class _Reading:
     """One day, while it is read."""
 
-    def __init__(self, reader: DayReader, errand: Errand, whole: Window) -> None:
+    def __init__(self, reader: DayReader, context: RequestContext, whole: Window) -> None:
         self._reader = reader
-        self._errand = errand
+        self._context = context
         self._whole = whole
         self.day = ReadDay()
         self.most = 0
@@ -168,8 +170,8 @@ class _Reading:
         """Ask for a window; None if it has to be halved."""
         if window in self._parts:
             return self._parts.pop(window)
-        answer = self._reader.api.ask_for_calls(window, self._errand)
-        if isinstance(answer, Trouble):
+        answer = self._reader.api.ask_for_calls(window, self._context)
+        if isinstance(answer, AnswerProblem):
             if answer.retries_before_halving is None or not window.can_be_halved:
                 raise WindowFailedError(window, answer)
             self._refuse(window)
@@ -178,11 +180,11 @@ class _Reading:
         answer.set_derived_aside(self._whole.start - SAFETY_SEC, self._whole.end + SAFETY_SEC)
         strays = find_strays(window, answer)
         if strays:
-            self._judge_strays(window, answer, strays)
+            self._check_strays(window, answer, strays)
             self.day.strays |= strays
         return answer
 
-    def _judge_strays(self, window: Window, calls: KeyedCalls, strays: dict[int, int]) -> None:
+    def _check_strays(self, window: Window, calls: KeyedCalls, strays: dict[int, int]) -> None:
         """Take strays out that may be an accident: few, and the dates are heeded all the same.
 
         What is of this day stays, whichever of its windows it came with. What the source chose by
@@ -191,8 +193,8 @@ class _Reading:
         is_found = self._finds_farthest(window, calls, strays) if are_few(strays, calls) else None
         if is_found is None:
             epochs = [epoch for epoch, _ in calls.values()]
-            trouble = trouble_of_strays(window, epochs, strays, self._reader.time_zone)
-            raise WindowFailedError(window, trouble)
+            problem = problem_of_strays(window, epochs, strays, self._reader.time_zone)
+            raise WindowFailedError(window, problem)
         for call_id, epoch in strays.items():
             if not self._whole.start <= epoch < self._whole.end:
                 raw = calls.take_out(call_id)
@@ -209,8 +211,8 @@ class _Reading:
 
         farthest = max(strays, key=distance)
         minute = minute_around(strays[farthest])
-        found = self._reader.api.ask_for_calls(minute, self._errand)
-        if isinstance(found, Trouble):
+        found = self._reader.api.ask_for_calls(minute, self._context)
+        if isinstance(found, AnswerProblem):
             raise WindowFailedError(minute, found)
         epoch, raw = calls[farthest]
         # Where nothing else came, what comes with any window is all that the source ever sends.
@@ -230,7 +232,9 @@ class _Reading:
             if sizes.cap is None or len(calls) < sizes.cap:
                 return calls
             came_back = f"{len(calls)} calls, where {sizes.cap} are the most that an answer has"
-            raise WindowFailedError(window, Trouble(BadDataError, came_back, _CUT_MINUTE))
+            raise WindowFailedError(
+                window, AnswerProblem(UnusableAnswerError, came_back, _CUT_MINUTE)
+            )
         with sizes.checking:
             # Who waited here may know by now.
             if sizes.believes(len(calls)):
@@ -340,7 +344,7 @@ class CallKeeperClient:
         api_key: str,
         time_zone: ZoneInfo,
         api: ApiName = "callkeeper",
-        role: Role = "own",
+        role: CallRole = "own",
         base_url: str | None = None,
         parallel_days: int = 4,
         timeout_sec: float = 60.0,
@@ -393,10 +397,10 @@ class CallKeeperClient:
 
     def get_user_info(self) -> UserInfo:
         """Ask whose the key is: the cheapest way to learn whether it is good."""
-        errand = Errand(threading.Event())
-        answer = self._api.ask_for_account(errand)
-        if isinstance(answer, Trouble):
-            raise self._error(answer, self._api.account_method, errand)
+        context = RequestContext(threading.Event())
+        answer = self._api.ask_for_account(context)
+        if isinstance(answer, AnswerProblem):
+            raise self._error(answer, self._api.account_method, context)
         return answer
 
     def probe(self, window: Window, time_zone: str = "UTC") -> Mapping[int, int]:
@@ -404,21 +408,21 @@ class CallKeeperClient:
 
         Args:
             window: What to ask for.
-            time_zone: In which the bounds are written, where the API can be told (`has_zones`).
+            time_zone: In which the bounds are written, where the API takes one (`has_zones`).
         """
-        errand = Errand(threading.Event())
+        context = RequestContext(threading.Event())
         answer = (
-            self._api.ask_for_calls(window, errand, time_zone)
+            self._api.ask_for_calls(window, context, time_zone)
             if isinstance(self._api, StatisticsApi)
-            else self._api.ask_for_calls(window, errand)
+            else self._api.ask_for_calls(window, context)
         )
-        if isinstance(answer, Trouble):
-            raise self._error(answer, self._describe(window), errand)
+        if isinstance(answer, AnswerProblem):
+            raise self._error(answer, self._describe(window), context)
         return {call_id: epoch for call_id, (epoch, _) in answer.items()}
 
     @property
     def has_zones(self) -> bool:
-        """Whether the API is told the zone of the bounds."""
+        """Whether the request names the zone of the bounds."""
         return isinstance(self._api, StatisticsApi)
 
     def pick_call(self, day: date) -> tuple[int, int] | None:
@@ -485,7 +489,7 @@ class CallKeeperClient:
             executor.shutdown(wait=True, cancel_futures=True)
 
     def _fetch_day(self, day: date, passage: Passage, stop: threading.Event) -> Day:
-        window, read, errand = self._read_day(day, stop)
+        window, read, context = self._read_day(day, stop)
         rows = _calls_inside(window, read)
         call_ids, epochs = [call_id for _, call_id, _ in rows], [epoch for epoch, _, _ in rows]
         payloads = passage.pass_calls(day, call_ids, [bytes(raw) for _, _, raw in rows])
@@ -496,8 +500,8 @@ class CallKeeperClient:
             time_zone=self._time_zone.key,
             window_from=datetime.fromtimestamp(window.start, UTC),
             window_to=datetime.fromtimestamp(window.end, UTC),
-            requests=errand.requests,
-            fetched_at=errand.started_at,
+            requests=context.requests,
+            fetched_at=context.started_at,
             run_id="",
             strays=tuple(sorted(call_id for call_id in read.strays if call_id not in read.calls)),
             unusable=tuple(Counter(one.reason for one in records).items()),
@@ -506,26 +510,28 @@ class CallKeeperClient:
         table = build_table(call_ids, epochs, payloads)
         return Day(day, table, details, passage.pass_unusable(records))
 
-    def _read_day(self, day: date, stop: threading.Event) -> tuple[Window, ReadDay, Errand]:
-        errand = Errand(stop)
+    def _read_day(self, day: date, stop: threading.Event) -> tuple[Window, ReadDay, RequestContext]:
+        context = RequestContext(stop)
         window = window_of_day(day, self._time_zone)
         try:
-            read = self._reader.read(window, errand)
+            read = self._reader.read(window, context)
         except WindowFailedError as failed:
-            asked, trouble = failed.window, failed.trouble
+            asked, problem = failed.window, failed.problem
         else:
-            return window, read, errand
+            return window, read, context
         # Not in the block above: an error carries no context (see `callkeeper.records`).
-        raise self._error(trouble, self._describe(asked, f" for {day}"), errand)
+        raise self._error(problem, self._describe(asked, f" for {day}"), context)
 
     def _describe(self, window: Window, what_for: str = "") -> str:
         start, end = window.asked()
         return f"{self._api.calls_method}{what_for} ({start} to {end} UTC)"
 
-    def _error(self, trouble: Trouble, asked: str, errand: Errand) -> CallKeeperError:
-        remedy = trouble.remedy.replace("{key}", self._key_name)
-        times = "" if errand.requests == 1 else f" (request {errand.requests})"
-        return trouble.error(
+    def _error(
+        self, problem: AnswerProblem, asked: str, context: RequestContext
+    ) -> CallKeeperError:
+        remedy = problem.remedy.replace("{key}", self._key_name)
+        times = "" if context.requests == 1 else f" (request {context.requests})"
+        return problem.error(
             f"source {self._source!r}: {asked} at {self._host}: "
-            f"{trouble.came_back}{times}. {remedy}."
+            f"{problem.came_back}{times}. {remedy}."
         )

@@ -62,7 +62,7 @@ class KeyedCalls(dict[int, tuple[int, msgspec.Raw]]):
 
     Attributes:
         unusable: By their text: the same record in two overlapping answers is one.
-        derived: Calls without a time of their own, which something else in them tells, by id.
+        derived: Calls without a time of their own, which is found from other fields, by id.
         universal_ids: By ids that were made by hashing, what they were made of.
     """
 
@@ -83,7 +83,7 @@ class KeyedCalls(dict[int, tuple[int, msgspec.Raw]]):
         return self
 
     def list_records(self) -> set[int | bytes]:
-        """Return what tells one answer from another: ids, and the texts of what has none."""
+        """Return what distinguishes one answer from another: ids, else the texts."""
         return {*self, *self.unusable}
 
     def put_hashed(self, call_id: int, universal_id: str, call: tuple[int, msgspec.Raw]) -> None:
@@ -117,7 +117,7 @@ class KeyedCalls(dict[int, tuple[int, msgspec.Raw]]):
     def set_derived_aside(self, start: int, end: int) -> None:
         """Set calls aside whose derived time lies outside what was asked for.
 
-        The source counts them there by a time that it does not tell. The day cannot hold them under
+        The source counts them there by a time that it does not send. The day cannot hold them under
         a time of another one, and dropped they would vanish without a word.
         """
         for call_id, raw in self.derived.items():
@@ -137,7 +137,7 @@ _decode_key = msgspec.json.Decoder(_Key).decode
 
 
 def read_moment(value: object, offset_sec: int = 0) -> int | None:
-    """Return a moment's epoch seconds, None if it tells none.
+    """Return a moment's epoch seconds, None if it has none.
 
     Args:
         value: As received.
@@ -248,7 +248,7 @@ _OFFSETS_MIN: Final = range(-12 * 60, 14 * 60 + 1)
 
 
 class _Times(msgspec.Struct, gc=False):
-    """What else tells the time of a call without `callTime`."""
+    """The other fields that give the time of a call without `callTime`."""
 
     localDate: Any = None  # noqa: N815
     timezoneOffset: Any = None  # noqa: N815
@@ -272,7 +272,8 @@ def _read_call_time(value: object) -> int | None:
 def read_offset(value: object) -> int | None:
     """Return the seconds of a `timezoneOffset`; None where no clock has such a one.
 
-    `+0020` has been seen for `+0200`. Which was meant cannot be told for every one, so it is none.
+    `+0020` has been seen for `+0200`. Which was meant cannot be known for each such offset, so it
+    counts as none.
     """
     found = _OFFSET.fullmatch(value.strip()) if isinstance(value, str) else None
     if found is None:

@@ -22,14 +22,14 @@ import urllib3
 
 from callkeeper_assets.callkeeper.bodies import (
     OK,
-    Trouble,
-    connection_trouble,
-    cut_trouble,
+    AnswerProblem,
+    connection_problem,
+    cut_problem,
     is_no_calls,
     is_of_unified_api,
+    problem_of_status,
     read_reason,
-    timeout_trouble,
-    trouble_of_status,
+    timeout_problem,
 )
 from callkeeper_assets.callkeeper.records import AbortError, RetryLaterError
 from callkeeper_assets.privacy.redaction import RedactingFilter, excerpt, register_secret
@@ -52,7 +52,7 @@ class RetryPolicy:
     """How patiently to ask again: after 0.5, 1, 2, 4, 8 s as a rule, each shortened by chance.
 
     A `Retry-After` that is longer is obeyed up to `longest_retry_after_sec`; beyond that it is a
-    failure to be retried by whoever plans the loads, not a reason to hang.
+    failure that a later load retries, not a reason to wait.
     """
 
     retries: int = 5
@@ -67,8 +67,8 @@ class RetryPolicy:
 
 
 @dataclass(slots=True)
-class Errand:
-    """One thing that the caller wants: counts its requests, and can be stopped."""
+class RequestContext:
+    """What the requests of one task share: a count of them, and the signal to stop."""
 
     stop: threading.Event
     requests: int = 0
@@ -89,14 +89,14 @@ class _Reply:
             return True
         return is_of_unified_api(self.body) or is_no_calls(self.status, self.body)
 
-    def judge(self) -> Trouble:
-        """Say what an answer means that is none."""
+    def describe_problem(self) -> AnswerProblem:
+        """Return what an answer without data means and what to do about it."""
         said = read_reason(self.body)
         if self.status in _REDIRECTS:
             # The host alone: the rest of it may hold the key.
             target = urlsplit(self.location or "")
             said = f"a redirect to {target.scheme or 'http'}://{target.hostname or 'itself'}"
-        return trouble_of_status(self.status, said, _parse_retry_after(self.retry_after))
+        return problem_of_status(self.status, said, _parse_retry_after(self.retry_after))
 
 
 def _parse_retry_after(text: str | None) -> float | None:
@@ -120,29 +120,31 @@ def _short(error: Exception) -> str:
     return excerpt(os_error.group() if os_error else text)
 
 
-def _trouble_of_connection(error: requests.exceptions.ConnectionError) -> Trouble:
+def _problem_of_connection(error: requests.exceptions.ConnectionError) -> AnswerProblem:
     if isinstance(error, requests.exceptions.SSLError) and "certificate" in str(error).lower():
         remedy = "The host's certificate is not accepted: check base_url and the proxy"
-        return Trouble(AbortError, _short(error), remedy)
+        return AnswerProblem(AbortError, _short(error), remedy)
     if error.args and isinstance(error.args[0], urllib3.exceptions.ProtocolError):
-        return cut_trouble("no answer: the connection was closed")
-    return connection_trouble(f"no connection ({_short(error)})")
+        return cut_problem("no answer: the connection was closed")
+    return connection_problem(f"no connection ({_short(error)})")
 
 
-def _trouble_of_exception(error: Exception, timeout_sec: float) -> Trouble:
+def _problem_of_exception(error: Exception, timeout_sec: float) -> AnswerProblem:
     if isinstance(error, requests.exceptions.ConnectTimeout):
-        return connection_trouble(f"no connection within {timeout_sec:g} s")
+        return connection_problem(f"no connection within {timeout_sec:g} s")
     if isinstance(error, requests.exceptions.ReadTimeout) or "Read timed out" in str(error):
-        return timeout_trouble(f"no answer within {timeout_sec:g} s")
+        return timeout_problem(f"no answer within {timeout_sec:g} s")
     if isinstance(
         error, requests.exceptions.ChunkedEncodingError | requests.exceptions.ContentDecodingError
     ):
-        return cut_trouble("an answer that was cut short: the connection closed before its end")
+        return cut_problem("an answer that was cut short: the connection closed before its end")
     if isinstance(error, requests.exceptions.ConnectionError):
-        return _trouble_of_connection(error)
+        return _problem_of_connection(error)
     if isinstance(error, ValueError):
-        return Trouble(AbortError, f"no request could be made ({_short(error)})", "Check base_url")
-    return connection_trouble(f"no answer ({_short(error)})")
+        return AnswerProblem(
+            AbortError, f"no request could be made ({_short(error)})", "Check base_url"
+        )
+    return connection_problem(f"no answer ({_short(error)})")
 
 
 class SourceSession:
@@ -187,27 +189,29 @@ class SourceSession:
         self,
         target: str,
         parameters: Mapping[str, str],
-        read: Callable[[bytes], T | Trouble],
-        errand: Errand,
+        read: Callable[[bytes], T | AnswerProblem],
+        context: RequestContext,
         *,
         can_be_halved: bool = False,
-    ) -> T | Trouble:
-        """Ask, with retries, and return what `read` makes of the answer, or the last trouble.
+    ) -> T | AnswerProblem:
+        """Ask, with retries, and return what `read` makes of the answer, or the last problem.
 
         Args:
             target: What follows the address.
             parameters: Of the query, the key among them unless the target has it.
             read: Reads a body; is given an empty list for a refusal that says so.
-            errand: What it is for.
+            context: The task that the request belongs to.
             can_be_halved: Whether the caller would rather ask for less than once more.
         """
         retries = 0
         while True:
-            if errand.stop.is_set():
-                return Trouble(RetryLaterError, "nothing, as another day failed", "See that one")
-            errand.requests += 1
-            answer = self._ask_once(target, parameters, read, errand.stop)
-            if not isinstance(answer, Trouble):
+            if context.stop.is_set():
+                return AnswerProblem(
+                    RetryLaterError, "nothing, as another day failed", "See that one"
+                )
+            context.requests += 1
+            answer = self._ask_once(target, parameters, read, context.stop)
+            if not isinstance(answer, AnswerProblem):
                 return answer
             allowed = answer.retries
             if can_be_halved and answer.retries_before_halving is not None:
@@ -221,50 +225,50 @@ class SourceSession:
                     f"{answer.came_back}, to be asked again after {asked_for:.0f} s, "
                     f"longer than the {longest:.0f} s that are waited for"
                 )
-                return Trouble(RetryLaterError, came_back, "Try again after that time")
+                return AnswerProblem(RetryLaterError, came_back, "Try again after that time")
             # A 0, or a clock that is behind, must not spend all tries at once.
-            errand.stop.wait(max(asked_for, self._retry.pause_sec(retries)))
+            context.stop.wait(max(asked_for, self._retry.pause_sec(retries)))
             retries += 1
 
     def _ask_once(
         self,
         target: str,
         parameters: Mapping[str, str],
-        read: Callable[[bytes], T | Trouble],
+        read: Callable[[bytes], T | AnswerProblem],
         stop: threading.Event,
-    ) -> T | Trouble:
+    ) -> T | AnswerProblem:
         reply = self._send_to_any(target, parameters, stop)
-        if isinstance(reply, Trouble):
+        if isinstance(reply, AnswerProblem):
             return reply
         if reply.status == OK:
             return read(reply.body)
         if is_no_calls(reply.status, reply.body):
             return read(_EMPTY_ANSWER)
-        trouble = reply.judge()
+        problem = reply.describe_problem()
         others = [urlsplit(address).path or "/" for address in self._addresses[1:]]
         if others and not reply.is_of_an_api:
-            came_back = f"{trouble.came_back}, and nothing better at {', '.join(others)}"
-            return replace(trouble, came_back=came_back)
-        return trouble
+            came_back = f"{problem.came_back}, and nothing better at {', '.join(others)}"
+            return replace(problem, came_back=came_back)
+        return problem
 
     def _send_to_any(
         self, target: str, parameters: Mapping[str, str], stop: threading.Event
-    ) -> _Reply | Trouble:
+    ) -> _Reply | AnswerProblem:
         """Send to the first address at which an API answers; of none, what the first said."""
         first = None
         for address in self._addresses:
             reply = self._send(f"{address}{target}", parameters, stop)
-            if isinstance(reply, Trouble) or reply.is_of_an_api:
-                if first and not isinstance(reply, Trouble):
+            if isinstance(reply, AnswerProblem) or reply.is_of_an_api:
+                if first and not isinstance(reply, AnswerProblem):
                     others = [each for each in self._addresses if each != address]
                     self._addresses = (address, *others)
                 return reply
             first = first or reply
-        return first or connection_trouble("no address to ask at")
+        return first or connection_problem("no address to ask at")
 
     def _send(
         self, url: str, parameters: Mapping[str, str], stop: threading.Event
-    ) -> _Reply | Trouble:
+    ) -> _Reply | AnswerProblem:
         deadline = time.monotonic() + _TIMEOUTS_AN_ANSWER * self._timeout_sec
         chunks: list[bytes] = []
         try:
@@ -279,7 +283,7 @@ class SourceSession:
                     chunks.append(chunk)
                     if stop.is_set() or time.monotonic() > deadline:
                         seconds = _TIMEOUTS_AN_ANSWER * self._timeout_sec
-                        return timeout_trouble(f"an answer still unfinished after {seconds:g} s")
+                        return timeout_problem(f"an answer still unfinished after {seconds:g} s")
                 return _Reply(
                     response.status_code,
                     b"".join(chunks),
@@ -287,4 +291,4 @@ class SourceSession:
                     response.headers.get("Location"),
                 )
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-            return _trouble_of_exception(error, self._timeout_sec)
+            return _problem_of_exception(error, self._timeout_sec)

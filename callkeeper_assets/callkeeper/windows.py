@@ -16,9 +16,9 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from callkeeper_assets.callkeeper.bodies import Trouble
+from callkeeper_assets.callkeeper.bodies import AnswerProblem
 from callkeeper_assets.callkeeper.keys import KeyedCalls, read_local_date
-from callkeeper_assets.callkeeper.records import BadDataError
+from callkeeper_assets.callkeeper.records import UnusableAnswerError
 from callkeeper_assets.calls.store import LocalTimes
 from callkeeper_assets.local_time import day_start
 
@@ -63,7 +63,7 @@ class LongestWindow:
     """The length of window that a source answers, learned while asking; shared by the threads.
 
     A refused window halves it. A whole day without a refusal doubles it again, so that a passing
-    trouble does not leave thousands of tiny requests behind, and a lasting limit costs a refused
+    problem does not leave thousands of tiny requests behind, and a lasting limit costs a refused
     request every other day rather than a dozen every day.
     """
 
@@ -148,14 +148,14 @@ def minute_around(epoch: int) -> Window:
 def is_of_other_time(raw: msgspec.Raw, window: Window) -> bool:
     """Whether a stray may have been chosen by another time than the call's: it is no proof then.
 
-    By that of ordering, which lies in the window; or its own time is not told, but guessed.
+    By that of ordering, which lies in the window; or its own time is not sent, but guessed.
     """
     try:
         times = _decode_times(raw)
     except msgspec.DecodeError:
         return False
-    told = (times.callTime, times.date, times.date_timestamp)
-    if not any(each and not str(each).startswith(_NO_TIME) for each in told):
+    sent = (times.callTime, times.date, times.date_timestamp)
+    if not any(each and not str(each).startswith(_NO_TIME) for each in sent):
         return True
     ordered = (_read_time(times.order_date), _read_time(times.cbOrderDate))
     return any(window.start <= each <= window.end for each in ordered)
@@ -170,9 +170,9 @@ def are_elsewhere(found: KeyedCalls, minute: Window, known: Mapping[int, int]) -
     )
 
 
-def trouble_of_strays(
+def problem_of_strays(
     window: Window, epochs: Collection[int], strays: Mapping[int, int], zone: ZoneInfo
-) -> Trouble:
+) -> AnswerProblem:
     """Say that a source does not heed what it is asked for, and how it seems to read it.
 
     Args:
@@ -188,13 +188,13 @@ def trouble_of_strays(
     )
     shift = _describe_shift(window, epochs, zone)
     if shift:
-        return Trouble(
-            BadDataError,
+        return AnswerProblem(
+            UnusableAnswerError,
             f"{came_back}, as if the bounds were read {shift} and not in UTC",
             f"As many hours of each day would be missing. {_REMEDY}",
         )
     remedy = f"The source does not heed the dates that it is asked for. {_REMEDY}"
-    return Trouble(BadDataError, came_back, remedy)
+    return AnswerProblem(UnusableAnswerError, came_back, remedy)
 
 
 def _describe_shift(window: Window, epochs: Collection[int], zone: ZoneInfo) -> str:

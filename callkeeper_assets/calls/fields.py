@@ -51,7 +51,7 @@ def _unread(name: str, meaning: str, *aliases: str) -> CallField:
     return CallField(name, (name, *aliases), meaning, is_read=False)
 
 
-# The unified API tells of one visit only, and beside the call's other values.
+# The unified API sends one visit only, and beside the call's other values.
 def _lone(visit: str, name: str) -> tuple[str, ...]:
     return (name,) if visit == "current" and name else ()
 
@@ -141,7 +141,7 @@ _COMMON_FIELDS: Final[tuple[CallField, ...]] = (
     _unread("date", "The call's time, UTC", "callTime"),
     _unread("date_timestamp", "The call's time, epoch seconds"),
     _moment("order_date", "When the call was ordered, UTC", "cbOrderDate"),
-    # The unified API tells the talk's alone, although it calls it the call's.
+    # The unified API sends the talk's alone, although it calls it the call's.
     _number("duration_sec", "Call duration, s"),
     _number("duration_min", "Call duration, charged minutes"),
     _number("duration2_sec", "Talk duration, s", "duration"),

@@ -28,7 +28,7 @@ _MOST_UNIVERSAL_DIGITS: Final = 40
 
 
 class UnifiedKey(msgspec.Struct, gc=False):
-    """What a call of the unified API is told from others by."""
+    """What identifies a call of the unified API."""
 
     serviceType: Any = None  # noqa: N815 - the API's name
     cbCallId: Any = None  # noqa: N815
@@ -95,7 +95,7 @@ def find_service_id(key: UnifiedKey) -> int | None:
 
 
 def identify_call(payload: bytes) -> int | None:
-    """Return the id of a call of the unified API from its JSON text; None if it tells none."""
+    """Return the id of a call of the unified API from its JSON text; None if it has none."""
     key = read_unified_key(msgspec.Raw(payload))
     if key is None:
         return None

@@ -9,7 +9,7 @@ import os
 import re
 import uuid
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -82,7 +82,7 @@ class UnusableRow(NamedTuple):
 
 
 class LocalTimes(msgspec.Struct, frozen=True, kw_only=True):
-    """How a day's calls compare with their clients' clocks, where the source tells these.
+    """How a day's calls compare with their clients' clocks, where the source sends these.
 
     Attributes:
         compared: Calls with a believable offset that were looked at.
@@ -119,7 +119,7 @@ class DayDetails(msgspec.Struct, frozen=True, kw_only=True):
         strays: Ids of the few calls that came, though they lie outside of what was asked for; they
             are not in the file.
         unusable: Reasons why records of the day are no calls, each with the number of records.
-        local_times: None where the source tells no clients' times, or an older version stored it.
+        local_times: None where the source sends no clients' times, or an older version stored it.
     """
 
     source: str
@@ -142,7 +142,7 @@ class DayDetails(msgspec.Struct, frozen=True, kw_only=True):
 class Day:
     """One day of a source's calls: what is fetched, stored, read back and loaded.
 
-    The client makes it of answers, the store of a file, the inbox of what webhooks told of.
+    The client makes it of answers, the store of a file, the inbox of webhooks' payloads.
 
     Attributes:
         day: In the source's time zone.
@@ -198,7 +198,7 @@ def build_table(
 def _build_texts(texts: Sequence[bytes]) -> "pa.Array":
     import pyarrow as pa  # noqa: PLC0415
 
-    # Not looked through for what is not UTF-8: whoever reads the JSON does that.
+    # Not looked through for what is not UTF-8: the reader of the JSON does that.
     return pa.array(texts, pa.large_binary()).view(pa.large_string())
 
 
@@ -366,7 +366,7 @@ class RawStore:
     def write(self, calls: "pa.Table", details: DayDetails) -> int:
         """Replace a day, atomically; an answer refused before is cleared away.
 
-        Of a day whose details tell of lost calls the file as it was before is kept beside, until it
+        Of a day whose details name lost calls the file as it was before is kept beside, until it
         has its calls again: the first one, which has most.
 
         Args:
@@ -406,6 +406,35 @@ class RawStore:
         """
         stored, details = self.read_stored(source, day, version)
         return Day(day, take_calls(stored), details)
+
+    def read_days(
+        self,
+        source: str,
+        days: Iterable[date],
+        on_unreadable: Callable[[UnreadableDayError], object] | None = None,
+    ) -> Iterator[Day]:
+        """Read those of the days that have a file, one by one.
+
+        Args:
+            source: Whose days.
+            days: In the order in which they are yielded.
+            on_unreadable: Is given what is wrong with a damaged file, whose day is left out.
+
+        Raises:
+            UnreadableDayError: A file is damaged, and nobody is to be given the error.
+            StoreError: The place cannot be reached.
+        """
+        for day in days:
+            try:
+                stored = self.read(source, day)
+            except MissingDayError:
+                continue
+            except UnreadableDayError as error:
+                if on_unreadable is None:
+                    raise
+                on_unreadable(error)
+                continue
+            yield stored
 
     def read_unusable(self, source: str, day: date) -> list[UnusableRow]:
         """Return what came for a day and cannot be used as calls; none where there is no file.
@@ -493,7 +522,7 @@ class RawStore:
         return [path for path in paths if _UNFINISHED.fullmatch(path.rpartition("/")[2])]
 
     def list_files(self) -> list[str]:
-        """Return the paths of all files that lie here, whatever they are and whoever put them.
+        """Return the paths of all files that lie here, of whatever kind and origin.
 
         Raises:
             StoreError: The place cannot be reached.

@@ -23,9 +23,9 @@ from callkeeper_assets.postgres.url import (
 from callkeeper_assets.privacy.rule import KEEP_ALL, Rule
 from callkeeper_assets.warehouse.migrate import HEAD, VERSION_TABLE
 
-State = Literal["good", "warning", "bad"]
+CheckState = Literal["good", "warning", "bad"]
 
-_MARKS: Final[dict[State, tuple[str, str]]] = {
+_MARKS: Final[dict[CheckState, tuple[str, str]]] = {
     "good": ("✓", "green"),
     "warning": ("!", "yellow"),
     "bad": ("✗", "red"),
@@ -44,7 +44,7 @@ class Finding:
 
     subject: str
     what: str
-    state: State
+    state: CheckState
     text: str
 
 
@@ -68,7 +68,7 @@ def print_findings(findings: Sequence[Finding]) -> None:
 SUBJECT: Final = "installation"
 
 
-def _find(what: str, state: State, text: str) -> Finding:
+def _find(what: str, state: CheckState, text: str) -> Finding:
     return Finding(SUBJECT, what, state, text)
 
 
@@ -137,12 +137,12 @@ def check_database() -> list[Finding]:
     number = version.partition(" ")[0]
     return [
         _find("database", "good", f"{describe(url)} (PostgreSQL {number}, {kind})"),
-        *([_judge_settings(differing, user)] if differing else []),
-        tables or _judge_schema(revision, HEAD),
+        *([_check_settings(differing, user)] if differing else []),
+        tables or _check_schema(revision, HEAD),
     ]
 
 
-def _judge_settings(differing: dict[str, str], user: str) -> Finding:
+def _check_settings(differing: dict[str, str], user: str) -> Finding:
     named = ", ".join(f"{name} = {value}" for name, value in differing.items())
     resets = " ".join(f"ALTER ROLE {user} RESET {name};" for name in differing)
     return _find(
@@ -155,7 +155,7 @@ def _judge_settings(differing: dict[str, str], user: str) -> Finding:
     )
 
 
-def _judge_schema(revision: str | None, head: str) -> Finding:
+def _check_schema(revision: str | None, head: str) -> Finding:
     if revision is None:
         return _find("tables", "good", "none yet; the first load makes them")
     if revision == head:
@@ -226,7 +226,7 @@ def _check_key(source: Source, rule: Rule) -> Finding | None:
 
 def _check_setting(source: Source, rule: Rule, *, has_database: bool) -> Finding | None:
     # Arrow and the driver, which a check without privacy settings need not pay for.
-    from callkeeper_assets.warehouse.privacy_settings import has_calls, read_newest_setting  # noqa: PLC0415
+    from callkeeper_assets.warehouse.accounts import has_calls, read_newest_setting  # noqa: PLC0415
 
     good = Finding(source.name, "privacy", "good", f"calls are stored with {rule.setting}")
     if not has_database:

@@ -1,10 +1,22 @@
 """Commands on one client's data: `forget`, `export`; `erasures`, the record for an auditor."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from callkeeper_assets.cli.console import FAILED, UsageProblemError
+from callkeeper_assets.cli.console import FAILED, AsJson, AsJsonOfTables, UsageProblemError
+
+if TYPE_CHECKING:
+    from callkeeper_assets.cli.processes import SourceOutcome
+
+_FROM_INPUT: Final = "-"
+# In place of a source's name: a client is looked for in all of them.
+ALL: Final = "all-sources"
 
 
 def forget(
@@ -27,20 +39,13 @@ def forget(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be erased, and change nothing.")
     ] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON document in place of the tables.")
-    ] = False,
+    as_json: AsJsonOfTables = False,
 ) -> None:
     """Erase one client's number, and what else tells of that client, everywhere.
 
     Then all is searched again, by other means; exit code 1 if anything similar is left.
     """
     from callkeeper_assets.cli.console import print_json  # noqa: PLC0415
-    from callkeeper_assets.cli.personal_data import (  # noqa: PLC0415
-        check_all_sources,
-        read_number,
-        run_for_client,
-    )
     from callkeeper_assets.config.errors import ConfigError  # noqa: PLC0415
     from callkeeper_assets.personal_data.requests import (  # noqa: PLC0415
         check_reference,
@@ -105,7 +110,7 @@ def _print_result(document: dict[str, Any]) -> None:
 
 
 def print_places(places: list[dict[str, Any]]) -> None:
-    """Print where similar digits are, for a person to judge."""
+    """Print where similar digits are, for a person to decide."""
     from callkeeper_assets.cli.console import build_table, print_table  # noqa: PLC0415
 
     if not places:
@@ -152,11 +157,6 @@ def export(
     import sys  # noqa: PLC0415
 
     from callkeeper_assets.cli.console import print_note  # noqa: PLC0415
-    from callkeeper_assets.cli.personal_data import (  # noqa: PLC0415
-        check_all_sources,
-        read_number,
-        reserved_private_file,
-    )
 
     number = read_number(phone)
     check_all_sources()
@@ -174,7 +174,6 @@ def _export(number: str) -> str:
     """Run the job; return what it wrote, which stays nowhere else."""
     from pathlib import Path  # noqa: PLC0415
 
-    from callkeeper_assets.cli.personal_data import run_for_client  # noqa: PLC0415
     from callkeeper_assets.personal_data.requests import name_request  # noqa: PLC0415
 
     outcome = run_for_client("export", name_request("export"), number)
@@ -209,17 +208,10 @@ def erasures(
             help="First search everything again for a request's client, by hash, and note it.",
         ),
     ] = "",
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON document in place of the table.")
-    ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show who was forgotten when, on whose word, and what was found and left; no number."""
     from callkeeper_assets.cli.console import print_json  # noqa: PLC0415
-    from callkeeper_assets.cli.personal_data import (  # noqa: PLC0415
-        check_all_sources,
-        read_number,
-        run_for_client,
-    )
     from callkeeper_assets.personal_data.erasures import list_erasures  # noqa: PLC0415
     from callkeeper_assets.postgres.url import connect, database_url  # noqa: PLC0415
     from callkeeper_assets.warehouse.migrate import ensure_schema  # noqa: PLC0415
@@ -285,3 +277,84 @@ def _say_left(left_over: dict[str, int] | None) -> str:
     if left_over is None:
         return ""
     return ", ".join(f"{place}: {count:,}" for place, count in left_over.items()) or "nothing"
+
+
+def read_number(typed: str) -> str:
+    """Return the number that was typed, or comes by standard input, in its one form.
+
+    Raises:
+        UsageProblemError: It is no phone number, or there is none.
+    """
+    from callkeeper_assets.config.errors import ConfigError  # noqa: PLC0415
+    from callkeeper_assets.personal_data.requests import check_number  # noqa: PLC0415
+
+    if not typed and sys.stdin.isatty():
+        typed = typer.prompt("The client's number", err=True)
+    elif typed == _FROM_INPUT:
+        typed = sys.stdin.readline().strip()
+    if not typed.strip():
+        raise UsageProblemError(
+            "There is no number. Type it as the command's argument; or, so that it does not stand "
+            "in the shell's history, nothing on a terminal, or - and the number on standard input."
+        )
+    try:
+        return check_number(typed)
+    except ConfigError as error:
+        raise UsageProblemError(str(error)) from None
+
+
+def check_all_sources() -> None:
+    """See that all sources can be searched: a client is looked for in all, or the answer is wrong.
+
+    Raises:
+        UsageProblemError: The configuration of one is refused.
+        MissingFolderError: `CALLKEEPER_DEFS` names a folder that does not exist.
+    """
+    from callkeeper_assets.cli.selection import describe_broken  # noqa: PLC0415
+    from callkeeper_assets.config.loading import load_sources  # noqa: PLC0415
+
+    _, broken = load_sources()
+    if broken:
+        raise UsageProblemError(
+            "\n".join(describe_broken(source) for source in broken)
+            + "\nA client is looked for in all sources: correct this one first."
+        )
+
+
+def run_for_client(job: str, request_id: str, number: str, *arguments: str) -> "SourceOutcome":
+    """Run a client's job in a process of its own, which gets the number by its standard input.
+
+    Raises:
+        DatabaseError: The database cannot be reached, or is too old.
+        SystemExit: Somebody interrupted the command.
+    """
+    from callkeeper_assets.cli.loading import run_and_show  # noqa: PLC0415
+    from callkeeper_assets.cli.processes import Task  # noqa: PLC0415
+
+    words = ("--client", job, "--request", request_id, *arguments)
+    (outcome,) = run_and_show([Task(ALL, words, whisper=number)])
+    return outcome
+
+
+@contextmanager
+def reserved_private_file(name: str) -> Iterator[Path]:
+    """Make a new file that only its owner may read; it is removed again if an error comes.
+
+    Raises:
+        UsageProblemError: It is there already, or cannot be written.
+    """
+    file = Path(name)
+    try:
+        os.close(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    except FileExistsError:
+        raise UsageProblemError(f"{file} is there already: name another one.") from None
+    except OSError as error:
+        raise UsageProblemError(f"{file} cannot be written: {error.strerror}.") from None
+    try:
+        yield file
+    except OSError as error:
+        file.unlink(missing_ok=True)
+        raise UsageProblemError(f"{file} cannot be written: {error.strerror}.") from None
+    except BaseException:
+        file.unlink(missing_ok=True)
+        raise

@@ -7,13 +7,24 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from io import TextIOWrapper
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
 
 from callkeeper_assets.home import project_root, set_dagster_home
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
+
+# What several commands take.
+SourceNames = Annotated[list[str] | None, typer.Argument(help="Names of sources. Default: all.")]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="Print one JSON document in place of the table.")
+]
+AsJsonOfTables = Annotated[
+    bool, typer.Option("--json", help="Print one JSON document in place of the tables.")
+]
 
 # A pipe has no width; a table must not be folded for one that somebody guessed.
 _PIPE_WIDTH: Final = 1000

@@ -22,7 +22,13 @@ from callkeeper_assets.cli.console import (
     print_text,
 )
 from callkeeper_assets.cli.loading import count_calls, register_keys, run_and_show
-from callkeeper_assets.cli.processes import read_tail, start_child, stop_children
+from callkeeper_assets.cli.processes import (
+    SourceOutcome,
+    Task,
+    read_tail,
+    start_child,
+    stop_children,
+)
 from callkeeper_assets.cli.serving import (
     WebAddress,
     find_free_port,
@@ -33,12 +39,11 @@ from callkeeper_assets.cli.serving import (
     serve,
 )
 from callkeeper_assets.cli.summary import Reconciled, print_reconciled, print_summary
-from callkeeper_assets.cli.workers import Outcome, Task
 from callkeeper_assets.config.loading import load_sources
 from callkeeper_assets.home import home, project_root, raw_url
-from callkeeper_assets.postgres.sql_files import read_sql_of
+from callkeeper_assets.postgres import read_sql_of
 from callkeeper_assets.postgres.url import connect, database_url, describe
-from callkeeper_assets.simulator.account import Account
+from callkeeper_assets.simulator.account import SimulatedAccount
 from callkeeper_assets.simulator.server import RunningSimulator, run_simulator
 from callkeeper_assets.simulator.settings import AccountSettings
 from callkeeper_assets.warehouse.tables import TABLES
@@ -160,7 +165,7 @@ def choose_period(days: int) -> Period:
 
 @contextmanager
 def run_demo_simulator(calls_per_day: int, period: Period) -> Iterator[RunningSimulator]:
-    """Simulate the accounts; the clock stands, so that only what is told changes."""
+    """Simulate the accounts; the clock stands, so that only what the demo changes is different."""
     accounts = [
         AccountSettings(
             key=os.environ[source.variable],
@@ -212,7 +217,7 @@ def begin_afresh() -> bool:
     return was_there
 
 
-def touch_calls(account: Account, last: date) -> Touched:
+def touch_calls(account: SimulatedAccount, last: date) -> Touched:
     """Change, add and remove a few calls of yesterday and the day before."""
     changed = added = removed = 0
     for back in _DAYS_BACK:
@@ -264,14 +269,14 @@ class Sent:
     repeats: int
 
 
-def set_webhook_url(account: Account, source: DemoSource, receiver: WebAddress) -> None:
-    """Tell an account where its webhooks go, as its owner does in CallKeeper's cabinet."""
+def set_webhook_url(account: SimulatedAccount, source: DemoSource, receiver: WebAddress) -> None:
+    """Set where an account's webhooks go, as its owner does in CallKeeper's cabinet."""
     token = os.environ[source.token_variable]
     account.set_webhooks(url=f"{receiver.url}/webhooks/{source.name}/{token}")
 
 
 @contextmanager
-def run_receiver(address: WebAddress) -> Iterator[None]:
+def run_demo_receiver(address: WebAddress) -> Iterator[None]:
     """Run `callkeeper webhooks` as a process.
 
     Raises:
@@ -294,7 +299,7 @@ def run_receiver(address: WebAddress) -> Iterator[None]:
         stop_children([process], _GRACE_SEC)
 
 
-def send_webhooks(account: Account, day: date) -> Sent:
+def send_webhooks(account: SimulatedAccount, day: date) -> Sent:
     """Let new calls of a day come, and send their webhooks: some twice, some in the wrong order.
 
     Raises:
@@ -315,7 +320,7 @@ def send_webhooks(account: Account, day: date) -> Sent:
 
 
 @dataclass(frozen=True)
-class DemoWishes:
+class DemoOptions:
     """What was asked for; the addresses are None unless everything is to stay and be served."""
 
     days: int
@@ -331,7 +336,7 @@ def _demo_home() -> Iterator[None]:
         yield
 
 
-def tell_demo(wishes: DemoWishes) -> None:
+def run_demo(options: DemoOptions) -> None:
     """Run the demo.
 
     Raises:
@@ -340,15 +345,15 @@ def tell_demo(wishes: DemoWishes) -> None:
         KeyboardInterrupt: The serving was stopped.
     """
     with _demo_home():
-        period = choose_period(wishes.days)
-        with run_demo_simulator(wishes.calls_per_day, period) as simulator:
+        period = choose_period(options.days)
+        with run_demo_simulator(options.calls_per_day, period) as simulator:
             _load(simulator, period)
-            _show_end(wishes)
-            if wishes.address:
+            _show_end(options)
+            if options.address:
                 # New calls come in from now on, as they would.
                 simulator.clock.set(None)
                 lines = list_source_lines()
-                address, receiver, url = wishes.address, wishes.receiver, database_url()
+                address, receiver, url = options.address, options.receiver, database_url()
                 if receiver:
                     _send_live(simulator, receiver)
                 print_text("Starting Dagster; this takes some seconds.")
@@ -389,7 +394,7 @@ def _send_live(simulator: RunningSimulator, receiver: WebAddress) -> None:
 def _receive_webhooks(simulator: RunningSimulator, day: date) -> None:
     _say_step(4, "Calls come in, and CallKeeper sends webhooks: the receiver keeps them at once")
     receiver = WebAddress("127.0.0.1", find_free_port())
-    with run_receiver(receiver):
+    with run_demo_receiver(receiver):
         for source in SOURCES:
             account = simulator.account(source.name)
             set_webhook_url(account, source, receiver)
@@ -433,13 +438,13 @@ def _run(*arguments: str) -> None:
     _stop_if_failed(outcomes)
 
 
-def _stop_if_failed(outcomes: Sequence[Outcome]) -> None:
+def _stop_if_failed(outcomes: Sequence[SourceOutcome]) -> None:
     if any(outcome.errors for outcome in outcomes):
         print_error("The demo stops here: a run failed, which should not happen. Report it.")
         raise SystemExit(FAILED)
 
 
-def _show_end(wishes: DemoWishes) -> None:
+def _show_end(options: DemoOptions) -> None:
     _say_step(8, "What is loaded now")
     print_text()
     print_loaded()
@@ -453,7 +458,7 @@ def _show_end(wishes: DemoWishes) -> None:
             ("Sources", str(home() / "defs")),
         )
     )
-    if wishes.address is None:
+    if options.address is None:
         print_text("The database has stopped with the demo. To look at all of it in Dagster's UI")
         print_text("and in your own BI tool, until Ctrl-C:  .venv/bin/callkeeper demo --serve")
         print_text("With your own account:  README.md, then .venv/bin/callkeeper dev")

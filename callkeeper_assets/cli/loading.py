@@ -15,11 +15,11 @@ from callkeeper_assets.cli.console import (
     print_note,
     say_count,
 )
-from callkeeper_assets.cli.summary import Place, build_document, print_place, print_summary
-from callkeeper_assets.cli.workers import InterruptedRunError, Outcome, Task, run_tasks
+from callkeeper_assets.cli.processes import InterruptedRunError, SourceOutcome, Task, run_tasks
+from callkeeper_assets.cli.summary import Destination, build_document, print_place, print_summary
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.home import raw_url
-from callkeeper_assets.postgres.sql_files import read_sql_of
+from callkeeper_assets.postgres import read_sql_of
 from callkeeper_assets.postgres.url import connect, database_url, describe
 from callkeeper_assets.privacy.redaction import register_secret
 from callkeeper_assets.worker.messages import (
@@ -61,7 +61,7 @@ class _Lines:
     """Plain lines, so many that a log of them can be read."""
 
     def __init__(self) -> None:
-        self._told_at: dict[str, float] = {}
+        self._reported_at: dict[str, float] = {}
         self._purposes: dict[str, Purpose] = {}
 
     def __enter__(self) -> Self:
@@ -78,7 +78,7 @@ class _Lines:
     def show(self, message: Message) -> None:
         name = message.source
         if isinstance(message, Planned):
-            self._told_at[name] = time.monotonic()
+            self._reported_at[name] = time.monotonic()
             self._purposes[name] = message.purpose
             print_note(f"{name}: {_describe_plan(message)}")
         elif isinstance(message, Waiting):
@@ -100,8 +100,8 @@ class _Lines:
 
     def _show_days(self, name: str, message: Progress) -> None:
         now = time.monotonic()
-        if now - self._told_at.get(name, 0.0) >= _BETWEEN_LINES_SEC:
-            self._told_at[name] = now
+        if now - self._reported_at.get(name, 0.0) >= _BETWEEN_LINES_SEC:
+            self._reported_at[name] = now
             days = say_count(message.days_total, "day")
             print_note(f"{name}: {message.days_done} of {days} {message.phase}")
 
@@ -158,19 +158,19 @@ class _Bars:
             reached[message.phase] = message.days_done
             steps = 2 * self._done[name] + sum(reached.values())
             days = say_count(message.days_total, "day")
-            self._tell(name, steps, f"{message.days_done} of {days} {message.phase}")
+            self._show(name, steps, f"{message.days_done} of {days} {message.phase}")
         elif isinstance(message, Finished) and not message.first:
             self._bars.update(self._tasks[name], total=1, completed=1, state="done")
         elif isinstance(message, Finished):
             self._done[name] += message.days
             self._reached[name].clear()
             days = say_count(self._days[name], "day")
-            self._tell(name, 2 * self._done[name], f"{self._done[name]} of {days} done")
+            self._show(name, 2 * self._done[name], f"{self._done[name]} of {days} done")
         elif isinstance(message, Failed):
             self._bars.console.print(f"{name}: {message.error}", style="red")
             self._bars.update(self._tasks[name], state="failed")
 
-    def _tell(self, name: str, steps: int, state: str) -> None:
+    def _show(self, name: str, steps: int, state: str) -> None:
         task = self._tasks[name]
         self._bars.update(task, completed=steps, state=state)
         if self._hides and steps == 2 * self._days[name]:
@@ -198,7 +198,7 @@ def register_keys(sources: Sequence[Source]) -> None:
         register_secret(source.read_api_key())
 
 
-def run_and_show(tasks: Sequence[Task]) -> list[Outcome]:
+def run_and_show(tasks: Sequence[Task]) -> list[SourceOutcome]:
     """Run the tasks and show their progress.
 
     Raises:
@@ -214,7 +214,9 @@ def run_and_show(tasks: Sequence[Task]) -> list[Outcome]:
             raise SystemExit(INTERRUPTED) from None
 
 
-def run_and_tell(tasks: Sequence[Task], *, as_json: bool, refused: Sequence[Outcome] = ()) -> bool:
+def run_and_report(
+    tasks: Sequence[Task], *, as_json: bool, refused: Sequence[SourceOutcome] = ()
+) -> bool:
     """Run the tasks, show their progress, print what they did.
 
     Args:
@@ -234,7 +236,7 @@ def run_and_tell(tasks: Sequence[Task], *, as_json: bool, refused: Sequence[Outc
             print_error(error)
     outcomes = [*run_and_show(tasks), *refused]
     calls = count_calls(outcomes)
-    place = Place(database=describe(database_url()), raw=raw_url())
+    place = Destination(database=describe(database_url()), raw=raw_url())
     if as_json:
         print_json(build_document(outcomes, calls, place))
     else:
@@ -243,7 +245,7 @@ def run_and_tell(tasks: Sequence[Task], *, as_json: bool, refused: Sequence[Outc
     return not any(outcome.errors for outcome in outcomes)
 
 
-def count_calls(outcomes: Sequence[Outcome]) -> dict[str, int]:
+def count_calls(outcomes: Sequence[SourceOutcome]) -> dict[str, int]:
     """Return how many calls each source sent for the days of its runs, before filters.
 
     A source whose runs have no days is left out.

@@ -10,7 +10,6 @@ from typing import Annotated
 
 import typer
 
-from callkeeper_assets.cli.check import check
 from callkeeper_assets.cli.clients import erasures, export, forget
 from callkeeper_assets.cli.console import (
     FAILED,
@@ -22,11 +21,10 @@ from callkeeper_assets.cli.console import (
     print_error,
     read_version,
 )
-from callkeeper_assets.cli.inbox import inbox
 from callkeeper_assets.cli.runs import load, protect, rebuild, reconcile, refresh, report, retain
 from callkeeper_assets.cli.services import demo, dev, move, webhooks
 from callkeeper_assets.cli.simulate import simulate
-from callkeeper_assets.cli.status import history, status, unusable
+from callkeeper_assets.cli.status import check, history, inbox, status, unusable
 
 app = typer.Typer(
     name="callkeeper",

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from callkeeper_assets.cli.console import FAILED
+from callkeeper_assets.cli.console import FAILED, AsJson, AsJsonOfTables, SourceNames
 
 
 def load(
@@ -18,18 +18,16 @@ def load(
             "--force", help="Replace a day also if it comes back empty, or loses many calls."
         ),
     ] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON document in place of the table.")
-    ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Load chosen days. A day that is loaded already is replaced if it changed."""
-    from callkeeper_assets.cli.loading import register_keys, run_and_tell  # noqa: PLC0415
+    from callkeeper_assets.cli.loading import register_keys, run_and_report  # noqa: PLC0415
+    from callkeeper_assets.cli.processes import Task  # noqa: PLC0415
     from callkeeper_assets.cli.selection import (  # noqa: PLC0415
         check_period,
         choose_good_sources,
         read_day,
     )
-    from callkeeper_assets.cli.workers import Task  # noqa: PLC0415
 
     first, last = read_day("--from", from_day), read_day("--to", to_day)
     sources = choose_good_sources(source)
@@ -39,27 +37,23 @@ def load(
     if force:
         arguments.append("--force")
     tasks = [Task(each.name, tuple(arguments)) for each in sources]
-    if not run_and_tell(tasks, as_json=as_json):
+    if not run_and_report(tasks, as_json=as_json):
         raise typer.Exit(FAILED)
 
 
 def refresh(
-    source: Annotated[
-        list[str] | None, typer.Argument(help="Names of sources. Default: all.")
-    ] = None,
+    source: SourceNames = None,
     *,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON document in place of the table.")
-    ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Read recent days again, and older ones that hold calls which are not final."""
-    from callkeeper_assets.cli.loading import register_keys, run_and_tell  # noqa: PLC0415
+    from callkeeper_assets.cli.loading import register_keys, run_and_report  # noqa: PLC0415
+    from callkeeper_assets.cli.processes import SourceOutcome, Task  # noqa: PLC0415
     from callkeeper_assets.cli.selection import (  # noqa: PLC0415
         choose_good_sources,
         choose_sources,
         describe_broken,
     )
-    from callkeeper_assets.cli.workers import Outcome, Task  # noqa: PLC0415
     from callkeeper_assets.config.errors import MissingSecretError  # noqa: PLC0415
 
     tasks, refused = [], []
@@ -68,16 +62,16 @@ def refresh(
         register_keys(chosen)
         tasks = [Task(each.name, ("--refresh",)) for each in chosen]
     else:
-        # Nobody named the one that cannot be refreshed: the others are, and it is told.
+        # Nobody named the one that cannot be refreshed: the others are, and it is reported.
         sources, broken = choose_sources([])
-        refused = [Outcome(each.name, errors=[describe_broken(each)]) for each in broken]
+        refused = [SourceOutcome(each.name, errors=[describe_broken(each)]) for each in broken]
         for each in sources:
             try:
                 register_keys([each])
                 tasks.append(Task(each.name, ("--refresh",)))
             except MissingSecretError as error:
-                refused.append(Outcome(each.name, errors=[str(error)]))
-    if not run_and_tell(tasks, as_json=as_json, refused=refused):
+                refused.append(SourceOutcome(each.name, errors=[str(error)]))
+    if not run_and_report(tasks, as_json=as_json, refused=refused):
         raise typer.Exit(FAILED)
 
 
@@ -95,13 +89,12 @@ def reconcile(
             "--force", help="Heal a day also if it comes back empty, or would lose many calls."
         ),
     ] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON document in place of the tables.")
-    ] = False,
+    as_json: AsJsonOfTables = False,
 ) -> None:
     """Find what differs between the tables and CallKeeper, heal it, and print it."""
     from callkeeper_assets.cli.console import print_json  # noqa: PLC0415
     from callkeeper_assets.cli.loading import register_keys, run_and_show  # noqa: PLC0415
+    from callkeeper_assets.cli.processes import Task  # noqa: PLC0415
     from callkeeper_assets.cli.selection import (  # noqa: PLC0415
         check_period,
         choose_reconcilable_source,
@@ -112,7 +105,6 @@ def reconcile(
         build_reconciliation_document,
         print_reconciled,
     )
-    from callkeeper_assets.cli.workers import Task  # noqa: PLC0415
 
     first, last = read_day("--from", from_day), read_day("--to", to_day)
     chosen = choose_reconcilable_source(source)
@@ -141,7 +133,7 @@ def reconcile(
 
 
 if TYPE_CHECKING:
-    from callkeeper_assets.cli.workers import Outcome
+    from callkeeper_assets.cli.processes import SourceOutcome
 
 
 def retain(
@@ -150,15 +142,13 @@ def retain(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be deleted, and delete nothing.")
     ] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON document in place of the table.")
-    ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Delete calls older than the source keeps, from everywhere."""
     from callkeeper_assets.cli.console import print_json  # noqa: PLC0415
     from callkeeper_assets.cli.loading import run_and_show  # noqa: PLC0415
+    from callkeeper_assets.cli.processes import Task  # noqa: PLC0415
     from callkeeper_assets.cli.selection import choose_retained_source  # noqa: PLC0415
-    from callkeeper_assets.cli.workers import Task  # noqa: PLC0415
 
     chosen = choose_retained_source(source)
     arguments = ("--retain", "--dry-run") if dry_run else ("--retain",)
@@ -171,7 +161,7 @@ def retain(
         raise typer.Exit(FAILED)
 
 
-def _build_document(outcome: "Outcome", *, dry_run: bool) -> dict[str, Any]:
+def _build_document(outcome: "SourceOutcome", *, dry_run: bool) -> dict[str, Any]:
     """Build what `--json` prints; keys stay as they are between versions."""
     retained = outcome.retained
     return {
@@ -180,17 +170,17 @@ def _build_document(outcome: "Outcome", *, dry_run: bool) -> dict[str, Any]:
         "dry_run": dry_run,
         "first_kept_day": retained.first_kept if retained else None,
         "places": {
-            one.place: {"rows": one.rows, "bytes": one.bytes}
-            for one in (retained.places if retained else ())
+            place: {"rows": one.rows, "bytes": one.bytes}
+            for place, one in (retained.places if retained else {}).items()
         },
-        "left_for_next_time": retained.left if retained else (),
+        "left_for_next_time": sorted(retained.left) if retained else (),
         "runs": [run.run_id for run in outcome.runs],
         "seconds": round(outcome.seconds, 2),
         "errors": outcome.errors,
     }
 
 
-def _print_retained(outcome: "Outcome", *, dry_run: bool) -> None:
+def _print_retained(outcome: "SourceOutcome", *, dry_run: bool) -> None:
     from rich import filesize  # noqa: PLC0415
 
     from callkeeper_assets.cli.console import build_table, print_table, print_text  # noqa: PLC0415
@@ -201,15 +191,15 @@ def _print_retained(outcome: "Outcome", *, dry_run: bool) -> None:
     verb = "Would be deleted" if dry_run else "Deleted"
     if retained.places:
         table = build_table("Where", verb, "Size", numeric=(verb, "Size"))
-        for one in retained.places:
-            table.add_row(one.place, f"{one.rows:,}", filesize.decimal(one.bytes))
+        for place, one in retained.places.items():
+            table.add_row(place, f"{one.rows:,}", filesize.decimal(one.bytes))
         print_table(table)
     else:
         print_text(f"Nothing is older than {retained.first_kept}.")
     if retained.left:
         print_text(
             f"Left for the next retention, as loads were under way all the time: rows that nothing "
-            f"refers to in {', '.join(retained.left)}."
+            f"refers to in {', '.join(sorted(retained.left))}."
         )
     if dry_run:
         print_text("Dry run: nothing was changed.")
@@ -227,19 +217,17 @@ def report(
             "--preview", help="Print the first rows, of raw calls alone, and write nothing."
         ),
     ] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON document in place of the tables.")
-    ] = False,
+    as_json: AsJsonOfTables = False,
 ) -> None:
     """Build a custom report from raw calls that are there; CallKeeper is asked nothing."""
-    from callkeeper_assets.cli.loading import run_and_tell  # noqa: PLC0415
+    from callkeeper_assets.cli.loading import run_and_report  # noqa: PLC0415
+    from callkeeper_assets.cli.processes import Task  # noqa: PLC0415
     from callkeeper_assets.cli.report_preview import show_preview  # noqa: PLC0415
     from callkeeper_assets.cli.selection import (  # noqa: PLC0415
         check_report_period,
         choose_report,
         read_day,
     )
-    from callkeeper_assets.cli.workers import Task  # noqa: PLC0415
 
     first, last = read_day("--from", from_day), read_day("--to", to_day)
     chosen, wanted = choose_report(source, name)
@@ -248,19 +236,15 @@ def report(
         is_done = show_preview(chosen, wanted, first, last, as_json=as_json)
     else:
         arguments = ("--report", name, "--from", first.isoformat(), "--to", last.isoformat())
-        is_done = run_and_tell([Task(chosen.name, arguments)], as_json=as_json)
+        is_done = run_and_report([Task(chosen.name, arguments)], as_json=as_json)
     if not is_done:
         raise typer.Exit(FAILED)
 
 
 def rebuild(
-    source: Annotated[
-        list[str] | None, typer.Argument(help="Names of sources. Default: all.")
-    ] = None,
+    source: SourceNames = None,
     *,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON document in place of the table.")
-    ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Fill days again that an older version filled; CallKeeper is asked for nothing.
 
@@ -268,21 +252,21 @@ def rebuild(
     with the days that are left.
     """
     from callkeeper_assets.cli.console import print_note, say_count  # noqa: PLC0415
-    from callkeeper_assets.cli.loading import run_and_tell  # noqa: PLC0415
+    from callkeeper_assets.cli.loading import run_and_report  # noqa: PLC0415
+    from callkeeper_assets.cli.processes import SourceOutcome, Task  # noqa: PLC0415
     from callkeeper_assets.cli.selection import (  # noqa: PLC0415
         choose_good_sources,
         choose_sources,
         describe_broken,
     )
-    from callkeeper_assets.cli.workers import Outcome, Task  # noqa: PLC0415
     from callkeeper_assets.postgres.url import database_url  # noqa: PLC0415
     from callkeeper_assets.warehouse.queries import outdated_days  # noqa: PLC0415
 
     chosen, broken = (choose_good_sources(source), []) if source else choose_sources([])
-    is_done = run_and_tell(
+    is_done = run_and_report(
         [Task(each.name, ("--rebuild",)) for each in chosen],
         as_json=as_json,
-        refused=[Outcome(each.name, errors=[describe_broken(each)]) for each in broken],
+        refused=[SourceOutcome(each.name, errors=[describe_broken(each)]) for each in broken],
     )
     for each in chosen if is_done else ():
         left = outdated_days(database_url(), each.name)
@@ -313,8 +297,8 @@ def protect(
         say_count,
     )
     from callkeeper_assets.cli.loading import run_and_show  # noqa: PLC0415
+    from callkeeper_assets.cli.processes import Task  # noqa: PLC0415
     from callkeeper_assets.cli.selection import choose_good_sources  # noqa: PLC0415
-    from callkeeper_assets.cli.workers import Task  # noqa: PLC0415
 
     (chosen,) = choose_good_sources([source])
     arguments = ("--protect", "--dry-run") if dry_run else ("--protect",)

@@ -9,7 +9,7 @@ from callkeeper_assets.config.errors import describe_unknown
 from callkeeper_assets.config.loading import BrokenSource, defs_folder, load_sources
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.reports.definition import Report
-from callkeeper_assets.warehouse.dimensions import CALLS
+from callkeeper_assets.warehouse.schema import CALLS
 
 
 def explain_no_source() -> str:

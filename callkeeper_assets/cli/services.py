@@ -131,14 +131,14 @@ def demo(
 ) -> None:
     """Show everything on simulated data: needs no account, touches no data of yours."""
     from callkeeper_assets.cli.console import print_note  # noqa: PLC0415
-    from callkeeper_assets.cli.demo_story import DemoWishes, tell_demo  # noqa: PLC0415
+    from callkeeper_assets.cli.demo_story import DemoOptions, run_demo  # noqa: PLC0415
 
     address = receiver = None
     if serve:
         address = _choose_address(port, _DEFAULT_PORT, "--port")
         receiver = _choose_address(webhook_port, _DEFAULT_WEBHOOK_PORT, "--webhook-port")
     try:
-        tell_demo(DemoWishes(days, calls_per_day, address, receiver))
+        run_demo(DemoOptions(days, calls_per_day, address, receiver))
     except KeyboardInterrupt:
         if address is None:
             raise
@@ -182,7 +182,7 @@ def move(
     from callkeeper_assets.cli.console import print_json, print_text, say_count  # noqa: PLC0415
     from callkeeper_assets.home import configured_database_url, home  # noqa: PLC0415
     from callkeeper_assets.postgres.moving import move_embedded  # noqa: PLC0415
-    from callkeeper_assets.postgres.url import describe, normalise  # noqa: PLC0415
+    from callkeeper_assets.postgres.url import describe, normalise_url  # noqa: PLC0415
 
     given = url or configured_database_url()
     if given is None:
@@ -190,7 +190,7 @@ def move(
             "Say where to: callkeeper move postgresql://user:password@host:5432/database, or set "
             "CALLKEEPER_DATABASE_URL."
         )
-    target = normalise(given)
+    target = normalise_url(given)
     moved = move_embedded(home(), target)
     if as_json:
         print_json({"database": describe(target), "tables": moved.tables, "rows": moved.rows})

@@ -51,7 +51,7 @@ class WebAddress:
 
     @property
     def url(self) -> str:
-        """For whoever is on this machine."""
+        """The address for users of this machine."""
         return f"http://{self.reachable_host}:{self.port}"
 
 
@@ -170,11 +170,11 @@ def _receiver(address: WebAddress, logs: Path) -> Service:
 
 
 def _prepare(log: Path) -> None:
-    """Make Dagster's tables and bury dead runs, before the daemon counts them as alive."""
+    """Make Dagster's tables and mark dead runs as failed, before the daemon counts them."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as errors:
         process = start_child(
-            ["-m", "callkeeper_assets.cli.dagster_preparation"],
+            ["-m", "callkeeper_assets.dagster_ext.dead_runs"],
             stdout=subprocess.PIPE,
             stderr=errors,
         )

@@ -8,11 +8,17 @@ from urllib.parse import quote, urlsplit
 from zoneinfo import ZoneInfo
 
 from callkeeper_assets.callkeeper.client import CallKeeperClient
-from callkeeper_assets.callkeeper.names import BASE_URLS, ApiName, find_other_api, list_addresses
-from callkeeper_assets.callkeeper.records import AbortError, CallKeeperError
+from callkeeper_assets.callkeeper.records import (
+    BASE_URLS,
+    AbortError,
+    ApiName,
+    CallKeeperError,
+    find_other_api,
+    list_addresses,
+)
 from callkeeper_assets.callkeeper.session import RetryPolicy
 from callkeeper_assets.callkeeper.windows import Window
-from callkeeper_assets.cli.checks import Finding, State
+from callkeeper_assets.cli.checks import CheckState, Finding
 from callkeeper_assets.config.errors import MissingSecretError
 from callkeeper_assets.config.loading import BrokenSource, load_sources
 from callkeeper_assets.config.source import Source
@@ -59,7 +65,7 @@ def check_webhook(source: Source, tokens: Mapping[str, tuple[str, ...]]) -> list
         return [Finding(source.name, "webhook", "bad", problem)]
     url = f"{base}/webhooks/{source.name}/{quote(token, safe='')}"
     remarks = _remark(source, source.webhook.token_env, token, base, tokens)
-    state: State = "warning" if remarks else "good"
+    state: CheckState = "warning" if remarks else "good"
     if not configured_webhook_url():
         remarks.append(
             "It is for this machine: set CALLKEEPER_WEBHOOK_URL to the address under which "
@@ -182,7 +188,7 @@ def _check_call(
 ) -> Finding:
     """Ask for the minute around a call of a day that has just been read."""
 
-    def find(state: State, text: str) -> Finding:
+    def find(state: CheckState, text: str) -> Finding:
         return Finding(source.name, _WHAT, state, text)
 
     found = client.probe(_minute_around(epoch))
@@ -271,7 +277,7 @@ def _check_source(source: Source, has_database: bool) -> list[Finding]:
         f"{len(source.tables)} tables from {first} on, {source.time_zone.key}, refresh "
         f"{source.refresh.cron}",
     )
-    offline = [configuration, *_judge_zone(source, first)]
+    offline = [configuration, *_check_zone(source, first)]
     try:
         key = source.read_api_key()
     except MissingSecretError as error:
@@ -281,10 +287,10 @@ def _check_source(source: Source, has_database: bool) -> list[Finding]:
     return [*offline, *_ask_source(source, key, known_day)]
 
 
-def _judge_zone(source: Source, first: date) -> list[Finding]:
+def _check_zone(source: Source, first: date) -> list[Finding]:
     """Warn where other rules on this machine have another clock, from the first day to next year's.
 
-    Whoever reads the tables on this machine may go by those: a BI tool, or PostgreSQL.
+    Programs on this machine that read the tables may use those: a BI tool, or PostgreSQL.
     """
     zone = source.time_zone
     since = datetime.combine(first, time.min, UTC)
@@ -316,8 +322,8 @@ def _ask_source(source: Source, key: str, known_day: date | None) -> list[Findin
     """Ask the source itself: is the key good, where is the API, does it heed windows."""
     try:
         with _open_client(source, key, source.api, source.base_url) as client:
-            payment = judge_payment(source, client.get_user_info().paid_till, datetime.now(UTC))
-            address = _judge_address(source, client.address)
+            payment = check_payment(source, client.get_user_info().paid_till, datetime.now(UTC))
+            address = _check_address(source, client.address)
             return [payment, *address, check_windows(source, client, known_day)]
     except AbortError as error:
         text = f"{error}{_find_owner(source, key)}"
@@ -326,7 +332,7 @@ def _ask_source(source: Source, key: str, known_day: date | None) -> list[Findin
         return [Finding(source.name, "key", "bad", str(error))]
 
 
-def _judge_address(source: Source, answered: str) -> list[Finding]:
+def _check_address(source: Source, answered: str) -> list[Finding]:
     """Say at which address the API answered, where it can be at several."""
     first, *others = list_addresses(source.api, source.base_url)
     if not others:
@@ -370,8 +376,8 @@ def _open_client(source: Source, key: str, api: ApiName, base_url: str) -> CallK
     )
 
 
-def judge_payment(source: Source, paid_till: datetime | None, now: datetime) -> Finding:
-    """Judge a good key by the day until which the account is paid."""
+def check_payment(source: Source, paid_till: datetime | None, now: datetime) -> Finding:
+    """Check a good key by the day until which the account is paid."""
     if paid_till is None:
         text = f"{source.api_key_env} is good; the source does not say until when it is paid"
         return Finding(source.name, "key", "good", text)

@@ -1,4 +1,4 @@
-"""What `status` tells: gathered from the configuration, the environment and the warehouse."""
+"""What `status` shows: gathered from the configuration, the environment and the warehouse."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -9,8 +9,8 @@ from typing import Final, cast
 from callkeeper_assets.config.loading import BrokenSource
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.home import home
-from callkeeper_assets.plans import Freshness, judge_freshness
-from callkeeper_assets.postgres.sql_files import read_sql_of
+from callkeeper_assets.plans import Freshness, measure_freshness
+from callkeeper_assets.postgres import read_sql_of
 from callkeeper_assets.postgres.url import connect, database_url, describe, is_embedded
 from callkeeper_assets.warehouse.migrate import VERSION_TABLE, ensure_schema
 from callkeeper_assets.warehouse.queries import (
@@ -78,7 +78,7 @@ class DatabaseReport:
 
 @dataclass(frozen=True)
 class StatusReport:
-    """Everything that `status` tells."""
+    """Everything that `status` shows."""
 
     database: DatabaseReport
     sources: tuple[SourceReport, ...]
@@ -119,7 +119,7 @@ def gather_status(sources: Sequence[Source], refused: Sequence[BrokenSource]) ->
             inbox = {each.source: each for each in count_entries(url, names)}
             for one in list_hinted_days(url):
                 hinted[one.source] = (*hinted.get(one.source, ()), one.day)
-            fresh = _judge_freshness(url, sources, now)
+            fresh = _read_freshness(url, sources, now)
     reports = tuple(
         SourceReport(
             name=source.name,
@@ -140,10 +140,10 @@ def gather_status(sources: Sequence[Source], refused: Sequence[BrokenSource]) ->
     return StatusReport(database, reports, tuple(refused))
 
 
-def _judge_freshness(url: str, sources: Sequence[Source], now: datetime) -> dict[str, Freshness]:
+def _read_freshness(url: str, sources: Sequence[Source], now: datetime) -> dict[str, Freshness]:
     newest = newest_days(url, [source.name for source in sources])
     return {
-        source.name: judge_freshness(source, newest[source.name], now, grace=timedelta(0))
+        source.name: measure_freshness(source, newest[source.name], now, grace=timedelta(0))
         for source in sources
         if source.name in newest
     }

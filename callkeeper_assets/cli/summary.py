@@ -13,13 +13,13 @@ from callkeeper_assets.cli.console import (
     print_text,
     say_count,
 )
-from callkeeper_assets.cli.workers import Outcome
+from callkeeper_assets.cli.processes import SourceOutcome
 from callkeeper_assets.reconcile.discrepancies import Discrepancy
-from callkeeper_assets.worker.messages import TableTotal
+from callkeeper_assets.warehouse.records import RowCounts
 
 
 @dataclass(frozen=True)
-class Place:
+class Destination:
     """Where what was loaded lies.
 
     Attributes:
@@ -31,30 +31,16 @@ class Place:
     raw: str
 
 
-def total_tables(outcome: Outcome) -> list[TableTotal]:
+def _total_tables(outcome: SourceOutcome) -> dict[str, RowCounts]:
     """Return what all runs of a source did to each table, in the order of the first run."""
-    totals: dict[str, TableTotal] = {}
+    totals: dict[str, RowCounts] = {}
     for run in outcome.runs:
-        for table in run.tables:
-            old = totals.get(table.table, TableTotal(table.table, 0, 0, 0))
-            totals[table.table] = TableTotal(
-                table.table,
-                old.added + table.added,
-                old.updated + table.updated,
-                old.deleted + table.deleted,
-            )
-    return list(totals.values())
+        for table, counts in run.tables.items():
+            totals[table] = totals.get(table, RowCounts()) + counts
+    return totals
 
 
-def document_tables(outcome: Outcome) -> dict[str, dict[str, int]]:
-    """Return the totals as `--json` prints them."""
-    return {
-        total.table: {"added": total.added, "updated": total.updated, "deleted": total.deleted}
-        for total in total_tables(outcome)
-    }
-
-
-def print_summary(outcomes: Sequence[Outcome], calls: Mapping[str, int]) -> None:
+def print_summary(outcomes: Sequence[SourceOutcome], calls: Mapping[str, int]) -> None:
     """Print the table.
 
     Args:
@@ -71,7 +57,7 @@ def print_summary(outcomes: Sequence[Outcome], calls: Mapping[str, int]) -> None
     print_table(table)
 
 
-def print_place(place: Place) -> None:
+def print_place(place: Destination) -> None:
     """Print where to look."""
     print_text(f"Tables:    {place.database}")
     print_text(f"Raw calls: {place.raw}")
@@ -79,7 +65,7 @@ def print_place(place: Place) -> None:
 
 
 def build_document(
-    outcomes: Sequence[Outcome], calls: Mapping[str, int], place: Place
+    outcomes: Sequence[SourceOutcome], calls: Mapping[str, int], place: Destination
 ) -> dict[str, Any]:
     """Build what `--json` prints; keys stay as they are between versions."""
     return {
@@ -93,7 +79,7 @@ def build_document(
                 "days": outcome.days,
                 "calls": calls.get(outcome.source),
                 "seconds": round(outcome.seconds, 2),
-                "tables": document_tables(outcome),
+                "tables": {table: asdict(one) for table, one in _total_tables(outcome).items()},
                 "runs": [
                     {
                         "run_id": run.run_id,
@@ -110,7 +96,7 @@ def build_document(
     }
 
 
-def _head(outcome: Outcome, calls: Mapping[str, int]) -> tuple[str, str, str, str]:
+def _head(outcome: SourceOutcome, calls: Mapping[str, int]) -> tuple[str, str, str, str]:
     known = calls.get(outcome.source)
     return (
         outcome.source,
@@ -120,15 +106,15 @@ def _head(outcome: Outcome, calls: Mapping[str, int]) -> tuple[str, str, str, st
     )
 
 
-def _list_rows(outcome: Outcome) -> list[tuple[str, str, str, str]]:
+def _list_rows(outcome: SourceOutcome) -> list[tuple[str, str, str, str]]:
     """Return a row for each table that changed; at least one row in all."""
-    tables = total_tables(outcome)
-    changed = [table for table in tables if table.added or table.updated or table.deleted]
+    tables = _total_tables(outcome)
     rows = [
-        (table.table, f"{table.added:,}", f"{table.updated:,}", f"{table.deleted:,}")
-        for table in changed
+        (table, f"{one.added:,}", f"{one.updated:,}", f"{one.deleted:,}")
+        for table, one in tables.items()
+        if one != RowCounts()
     ]
-    if tables and not changed:
+    if tables and not rows:
         rows = [("no row changed", "0", "0", "0")]
     if outcome.errors:
         rows.append(("failed, see above", "", "", ""))
@@ -154,7 +140,7 @@ class Reconciled:
         file: the source's `defs.yaml`.
     """
 
-    outcome: Outcome
+    outcome: SourceOutcome
     is_dry_run: bool
     heals: bool
     left_alone: int
@@ -188,7 +174,7 @@ def build_reconciliation_document(result: Reconciled) -> dict[str, Any]:
         "healed": len(found) - result.left,
         "left": result.left,
         "discrepancies": [asdict(one) for one in found],
-        "tables": document_tables(outcome),
+        "tables": {table: asdict(one) for table, one in _total_tables(outcome).items()},
         "runs": [{"run_id": run.run_id, "from": run.first, "to": run.last} for run in outcome.runs],
         "seconds": round(outcome.seconds, 2),
         "errors": outcome.errors,

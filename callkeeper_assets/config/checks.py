@@ -1,4 +1,4 @@
-"""What one attribute alone cannot tell: contradictions within a source and within its reports."""
+"""What no attribute shows alone: contradictions within a source and within its reports."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -20,9 +20,9 @@ from callkeeper_assets.reports.definition import (
     find_field_name_problem,
     find_table_name_problem,
 )
-from callkeeper_assets.warehouse.dimensions import CALLS, DATES, FACTS
 from callkeeper_assets.warehouse.filters import Filter, check_filter
 from callkeeper_assets.warehouse.records import FilterError
+from callkeeper_assets.warehouse.schema import CALLS, DATES, FACTS
 
 # The facts' rows are found by these two; any other dimension can be left at "unknown".
 _FACTS_NEED = (CALLS, DATES)
@@ -149,7 +149,7 @@ def build_reports(reports: Iterable[ReportAttributes]) -> tuple[Report, ...]:
 
 def _find_path_problem(path: str) -> str | None:
     # JMESPath, which only a source with reports need pay for.
-    from callkeeper_assets.reports.paths import compile_path  # noqa: PLC0415
+    from callkeeper_assets.reports.rows import compile_path  # noqa: PLC0415
 
     try:
         compile_path(path)

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from callkeeper_assets.callkeeper.names import BASE_URLS
+from callkeeper_assets.callkeeper.records import BASE_URLS
 from callkeeper_assets.calls.fields import WEBHOOK_FIELDS
 from callkeeper_assets.config.checks import (
     build_reports,
@@ -31,7 +31,12 @@ from callkeeper_assets.config.errors import (
     Problem,
     describe_unknown,
 )
-from callkeeper_assets.config.models import PrivacyAttributes, SourceAttributes, WebhookAttributes
+from callkeeper_assets.config.models import (
+    COMPONENT_TYPE,
+    PrivacyAttributes,
+    SourceAttributes,
+    WebhookAttributes,
+)
 from callkeeper_assets.config.source import (
     Privacy,
     Reconciliation,
@@ -115,8 +120,6 @@ def find_clashes(sources: Sequence[Source]) -> list[tuple[Source, list[tuple[int
             known.add(source)
     return clashes
 
-
-COMPONENT_TYPE = "callkeeper_assets.CallKeeperSource"
 
 # Dagster's own keys of a defs.yaml. `requirements` only lists variables for `dg`.
 _FILE_KEYS = ("type", "attributes", "requirements")

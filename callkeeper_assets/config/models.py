@@ -1,19 +1,28 @@
 """The attributes a user may write in `defs.yaml`: names, types, bounds, descriptions.
 
 Addresses and cron expressions are checked here, too; `find_last_tick` and `find_next_tick` say when
-a cron is due.
+a cron is due. Run as a program it writes callkeeper_assets/defs.schema.json, by which editors
+complete and check a defs.yaml; what a schema cannot say, `callkeeper check` does.
 """
 
+import json
+import os
 import re
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Annotated, Any, Literal
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
-from callkeeper_assets.callkeeper.names import CHECK_ANSWERS_FROM, ApiName, Role, strip_address
+from callkeeper_assets.callkeeper.records import (
+    CHECK_ANSWERS_FROM,
+    ApiName,
+    CallRole,
+    strip_address,
+)
 from callkeeper_assets.calls.fields import WEBHOOK_FIELDS
 from callkeeper_assets.config.errors import describe_unknown, suggest_name
 from callkeeper_assets.local_time import list_zone_names
@@ -452,7 +461,7 @@ class SourceAttributes(_Attributes):
         description="Which of CallKeeper's interfaces is asked: ckct for accounts that were moved "
         "to the newer cabinet.",
     )
-    role: Role | None = Field(
+    role: CallRole | None = Field(
         default=None,
         description="Whose calls are asked for, with api: ckct. Default: own.",
     )
@@ -523,3 +532,45 @@ class SourceAttributes(_Attributes):
         ge=2,
         description="An answer of so many calls or more is checked once for having been cut.",
     )
+
+
+# What a defs.yaml names as its `type`.
+COMPONENT_TYPE: Final = "callkeeper_assets.CallKeeperSource"
+SCHEMA_FILE: Final = Path(__file__).parents[1] / "defs.schema.json"
+
+
+def build_schema() -> dict[str, Any]:
+    """Return the schema of a `defs.yaml`."""
+    attributes = SourceAttributes.model_json_schema()
+    definitions = attributes.pop("$defs", {})
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "CallKeeper source",
+        "description": "A defs.yaml of callkeeper_assets: one CallKeeper account.",
+        "type": "object",
+        "properties": {
+            "type": {"const": COMPONENT_TYPE, "description": "What the file is."},
+            "attributes": attributes,
+            "requirements": {
+                "type": "object",
+                "description": "Dagster's list of environment variables, for `dg` alone.",
+            },
+        },
+        "required": ["type", "attributes"],
+        "additionalProperties": False,
+        "$defs": definitions,
+    }
+
+
+def render_schema() -> str:
+    """Return the schema's file."""
+    return json.dumps(build_schema(), indent=2, ensure_ascii=False) + "\n"
+
+
+def locate_schema(folder: Path) -> str:
+    """Return the schema's place as a file in the folder names it."""
+    return Path(os.path.relpath(SCHEMA_FILE, folder)).as_posix()
+
+
+if __name__ == "__main__":
+    SCHEMA_FILE.write_text(render_schema(), encoding="utf-8")

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from callkeeper_assets.callkeeper.names import CHECK_ANSWERS_FROM, ApiName, Role
+from callkeeper_assets.callkeeper.records import CHECK_ANSWERS_FROM, ApiName, CallRole
 from callkeeper_assets.config.errors import MissingSecretError, SecretAttribute
 from callkeeper_assets.local_time import day_start, find_day
 from callkeeper_assets.privacy.rule import KEEP_ALL, Rule
@@ -43,7 +43,7 @@ class Webhook:
     Args:
         token_env: The environment variable that holds the last part of their URL.
         fields: By path in a raw call, the name under which this account sends the value.
-        grace: How long a call that only a webhook told of may be missing in the API.
+        grace: How long a call known only from a webhook may be missing in the API.
     """
 
     token_env: str
@@ -143,7 +143,7 @@ class Source:
     reports: tuple[Report, ...] = ()
     privacy: Privacy = NO_PRIVACY
     retention: Retention | None = None
-    role: Role = "own"
+    role: CallRole = "own"
     check_answers_from: int = CHECK_ANSWERS_FROM
 
     def read_api_key(self) -> str:
@@ -169,7 +169,7 @@ class Source:
 
     @property
     def takes_hints(self) -> bool:
-        """Whether its API tells of the calls that webhooks of call tracking only hint at."""
+        """Whether its API sends the calls that webhooks of call tracking only hint at."""
         return self.webhook is not None and self.api == "ckct"
 
     @property

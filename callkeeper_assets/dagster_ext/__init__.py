@@ -1,4 +1,4 @@
-"""All that is used of Dagster without Dagster's promise to keep it: a room of its own.
+"""Everything that uses parts of Dagster which are not public, in a package of its own.
 
 Add here what imports from `dagster._…`, touches an underscored attribute of Dagster's objects, or
 overrides a method of a class that Dagster does not mean to be extended; behind a function or class

@@ -1,5 +1,10 @@
-"""Finds runs whose process is gone, marks them as failed and frees what they held."""
+"""Finds runs whose process is gone, marks them as failed and frees what they held.
 
+Run as a program it does so once, before Dagster's daemon starts under `dev`: dead runs would hold
+their keys' places. It makes Dagster's tables, if they are missing, and prints what it ended.
+"""
+
+import sys
 import time
 from collections.abc import Mapping
 from datetime import timedelta
@@ -8,6 +13,7 @@ from typing import Final
 import dagster as dg
 
 from callkeeper_assets.postgres.locks import is_run_alive, tried_run_lock_alone
+from callkeeper_assets.postgres.url import database_url
 
 # Names the source of a run of this product.
 SOURCE_TAG: Final = "callkeeper/source"
@@ -34,7 +40,7 @@ _AGAIN: Final[Mapping[str, str]] = {
 }
 
 
-def bury_dead_runs(instance: dg.DagsterInstance, url: str) -> list[str]:
+def mark_dead_runs(instance: dg.DagsterInstance, url: str) -> list[str]:
     """Mark dead runs of this product as failed; free their pools' slots.
 
     One that somebody was cancelling is marked as cancelled. Runs of other code locations on the
@@ -46,7 +52,7 @@ def bury_dead_runs(instance: dg.DagsterInstance, url: str) -> list[str]:
     runs = instance.get_runs(dg.RunsFilter(statuses=_IN_PROGRESS))
     # Dagster's filter finds a tag's values, not its presence.
     return [
-        run.run_id for run in runs if SOURCE_TAG in run.tags and _bury_if_dead(instance, url, run)
+        run.run_id for run in runs if SOURCE_TAG in run.tags and _mark_if_dead(instance, url, run)
     ]
 
 
@@ -70,7 +76,7 @@ def _needs_process(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
     return launched is not None and time.time() - launched > _UNTIL_START.total_seconds()
 
 
-def _bury_if_dead(instance: dg.DagsterInstance, url: str, run: dg.DagsterRun) -> bool:
+def _mark_if_dead(instance: dg.DagsterInstance, url: str, run: dg.DagsterRun) -> bool:
     if not _needs_process(instance, run):
         return False
     # Held until it is marked: a process that comes late must see that, and not start.
@@ -79,7 +85,7 @@ def _bury_if_dead(instance: dg.DagsterInstance, url: str, run: dg.DagsterRun) ->
         now = instance.get_run_by_id(run.run_id) if is_gone else None
         if now is None or now.status not in _IN_PROGRESS:
             return False
-        # In this order: a burial that is itself killed in between is done again.
+        # In this order: marking that is itself killed in between is done again.
         instance.event_log_storage.free_concurrency_slots_for_run(now.run_id)
         if now.status == dg.DagsterRunStatus.CANCELING:
             instance.report_run_canceled(now, _GONE)
@@ -109,3 +115,14 @@ def free_ended_runs(instance: dg.DagsterInstance, url: str, pool: str | None = N
         run = instance.get_run_by_id(run_id)
         if (run is None or run.is_finished) and not is_run_alive(url, run_id):
             storage.free_concurrency_slots_for_run(run_id)
+
+
+def main() -> None:
+    """Prepare Dagster's instance."""
+    with dg.DagsterInstance.get() as instance:
+        for run_id in mark_dead_runs(instance, database_url()):
+            sys.stdout.write(f"Marked as failed, its process was gone: run {run_id}\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 # People who read the warehouse see its tables in `public`, and none of Dagster's.
 SCHEMA = "dagster"
-# By these Dagster tells whether its runs', events' and schedules' tables have been made.
+# By these Dagster finds whether its runs', events' and schedules' tables have been made.
 _MAIN_TABLES = ("runs", "instance_info", "event_logs", "jobs")
 _EVENTS_AT_ONCE = "1000"
 _RECYCLE_SEC = 3600

@@ -23,15 +23,13 @@ from callkeeper_assets.personal_data.rewriting import (
     rewrite_raw_days,
 )
 from callkeeper_assets.personal_data.searching import list_searched_tables
-from callkeeper_assets.personal_data.shield import read_rule
-from callkeeper_assets.personal_data.targets import Connection, Target, make_account_of
+from callkeeper_assets.personal_data.shield import Connection, Target, make_account_of, read_rule
 from callkeeper_assets.postgres import connect
 from callkeeper_assets.postgres.locks import held_source_lock_alone
 from callkeeper_assets.privacy.rewriting import Protector
 from callkeeper_assets.reports.structure import DAY_COLUMN, REPORT_COLUMN
-from callkeeper_assets.warehouse.accounts import find_account_by_name
+from callkeeper_assets.warehouse.accounts import find_account_by_name, note_applied, note_setting
 from callkeeper_assets.warehouse.migrate import ensure_schema
-from callkeeper_assets.warehouse.privacy_settings import note_applied, note_setting
 from callkeeper_assets.warehouse.session import Session
 from callkeeper_assets.webhooks.inbox import protect_body
 from callkeeper_assets.webhooks.payload import Format
@@ -87,7 +85,7 @@ def apply_privacy(
         url: Of the database.
         store: Where raw calls lie.
         source: Whose calls.
-        say: Told of what takes long.
+        say: Called with a text for each step that takes long.
         is_dry: Count, and change nothing.
         run_id: Goes into the load log.
 
@@ -132,9 +130,9 @@ def _apply(
     done = _rewrite(url, connection, store, target, is_dry=False)
     say("Loading its days anew from them.")
     # All of them, not just those rewritten now: a run before may have been killed in between.
-    told = connection.execute(_WEBHOOK_CALLS, {"account_id": account_id}).fetchall()
+    sent = connection.execute(_WEBHOOK_CALLS, {"account_id": account_id}).fetchall()
     reloader = Reloader(url, connection, store, source, account_id, run_id)
-    reloaded = reloader.reload(store.list_days(source.name), {call for (call,) in told})
+    reloaded = reloader.reload(store.list_days(source.name), {call for (call,) in sent})
     left = delete_leftovers(connection, list_searched_tables(connection))
     problems = [*done.unreadable, *reloaded.problems, *left]
     problems += _find_left(connection, source, account_id, reloaded)

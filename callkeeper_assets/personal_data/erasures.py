@@ -1,4 +1,4 @@
-"""The book of erasures: what is shown to an auditor. No number is in it, only a keyed hash.
+"""The log of erasures: what is shown to an auditor. No number is in it, only a keyed hash.
 
 The key is the home's own, in a file that its owner alone can read. Whoever has a number can tell
 whether a record is of it; whoever has only the table cannot try all numbers.
@@ -16,8 +16,8 @@ from psycopg.types.json import Jsonb
 
 from callkeeper_assets.config.errors import ConfigError
 from callkeeper_assets.home import home
-from callkeeper_assets.personal_data.targets import Connection
-from callkeeper_assets.personal_data.verifying import Place
+from callkeeper_assets.personal_data.shield import Connection
+from callkeeper_assets.personal_data.verifying import FoundPlace
 from callkeeper_assets.privacy.tails import hash_tail, read_tail
 
 KEY_FILE: Final = "erasures.key"
@@ -41,7 +41,7 @@ _ALL: Final = """
 
 @dataclass(frozen=True)
 class ErasureRecord:
-    """What the book has of one request in one source.
+    """What the log has of one request in one source.
 
     Attributes:
         reference: on whose word; empty if nobody said.
@@ -129,15 +129,15 @@ def read_hash(connection: Connection, request_id: str) -> str | None:
     return str(rows[0][0]) if rows else None
 
 
-def note_verified(connection: Connection, request_id: str, places: Sequence[Place]) -> bool:
-    """Note what was found after a request's erasure; return whether the book has the request."""
+def note_verified(connection: Connection, request_id: str, places: Sequence[FoundPlace]) -> bool:
+    """Note what was found after a request's erasure; return whether the log has the request."""
     left_over = {one.place: one.count for one in places}
     values = {"request_id": request_id, "left_over": Jsonb(left_over)}
     return connection.execute(_VERIFIED, values).rowcount > 0
 
 
 def list_erasures(connection: Connection, number: str = "") -> list[ErasureRecord]:
-    """Return the book, the oldest first; of one number, if it is given."""
+    """Return the log, the oldest first; of one number, if it is given."""
     records = [ErasureRecord(*row) for row in connection.execute(_ALL).fetchall()]
     if not number:
         return records

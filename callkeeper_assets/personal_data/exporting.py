@@ -20,12 +20,12 @@ from callkeeper_assets.config.errors import ConfigError
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.home import home
 from callkeeper_assets.personal_data.searching import RawHit, Row, SourceHits, list_searched_tables
-from callkeeper_assets.personal_data.targets import Connection, list_targets
+from callkeeper_assets.personal_data.shield import Connection, list_targets
 from callkeeper_assets.personal_data.verifying import look
 from callkeeper_assets.postgres import connect
 from callkeeper_assets.reports.structure import CALL_COLUMN
-from callkeeper_assets.warehouse.dimensions import DIMENSIONS, FACTS
 from callkeeper_assets.warehouse.migrate import ensure_schema
+from callkeeper_assets.warehouse.schema import DIMENSIONS, FACTS
 from callkeeper_assets.webhooks.inbox import read_as_json
 
 # Rows of these tables are found by the call, whether the number stands in them or not.

@@ -33,22 +33,28 @@ from callkeeper_assets.personal_data.rewriting import (
     spool_folder,
 )
 from callkeeper_assets.personal_data.searching import PayloadHit, SourceHits, read_body
-from callkeeper_assets.personal_data.targets import (
+from callkeeper_assets.personal_data.shield import (
     Connection,
     Target,
     list_targets,
     make_account_of,
 )
-from callkeeper_assets.personal_data.verifying import Found, Place, Search, Verifier, look, sum_up
-from callkeeper_assets.postgres import connect
+from callkeeper_assets.personal_data.verifying import (
+    Found,
+    FoundPlace,
+    Search,
+    Verifier,
+    look,
+    sum_up,
+)
+from callkeeper_assets.postgres import connect, read_sql_of
 from callkeeper_assets.postgres.locks import held_source_lock_alone
-from callkeeper_assets.postgres.sql_files import read_sql_of
 from callkeeper_assets.privacy.rewriting import Eraser, NotJsonError, Scope, Seeker
 from callkeeper_assets.privacy.tails import HashedTail
 from callkeeper_assets.reports.structure import CALL_COLUMN, DAY_COLUMN, REPORT_COLUMN
-from callkeeper_assets.warehouse.dimensions import FACTS
-from callkeeper_assets.warehouse.forgotten_calls import ForgottenCall, note_forgotten_calls
+from callkeeper_assets.warehouse.accounts import ForgottenCall, note_forgotten_calls
 from callkeeper_assets.warehouse.migrate import ensure_schema
+from callkeeper_assets.warehouse.schema import FACTS
 from callkeeper_assets.warehouse.session import Session
 from callkeeper_assets.webhooks.inbox import erase_body
 from callkeeper_assets.webhooks.payload import Format
@@ -77,7 +83,7 @@ read_sql = read_sql_of("callkeeper_assets.personal_data")
 
 @dataclass(frozen=True)
 class Request:
-    """What the book of erasures has of a request.
+    """What the log of erasures has of a request.
 
     Attributes:
         reference: on whose word; None if nobody said.
@@ -241,13 +247,13 @@ class Forgotten:
     Attributes:
         request_id: None for a dry run, and where no source was ever loaded.
         problems: what is not erased, with the reason.
-        similar: where else the same last nine digits are, for a person to judge.
+        similar: where else the same last nine digits are, for a person to decide.
     """
 
     found: Found
     request_id: str | None = None
     problems: list[str] = field(default_factory=list)
-    similar: list[Place] = field(default_factory=list)
+    similar: list[FoundPlace] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -258,7 +264,7 @@ class Forgetter:
         url: Of the database.
         store: Where raw calls lie.
         sources: Those configured.
-        say: Told of what takes long.
+        say: Called with a text for each step that takes long.
     """
 
     url: str
@@ -272,7 +278,7 @@ class Forgetter:
         """Forget a client, or only look.
 
         Args:
-            number: As `normalise` returns it.
+            number: As `normalise_number` returns it.
             is_dry: Only look.
             request_id: Under which it is noted; a new one if it is empty.
             reference: On whose word.
@@ -317,7 +323,7 @@ class Forgetter:
         if not found.is_empty:
             problems += delete_leftovers(connection, {FACTS, *search.rows})
         left = self._search(connection, targets, number)
-        problems += _tell_left(left)
+        problems += _describe_left(left)
         self.say("Searching again, for the last nine digits in any form.")
         places, similar = left.verify(connection, self.store, targets, number)
         is_noted = note_verified(connection, request.request_id, places)
@@ -344,15 +350,15 @@ class Forgetter:
         by_name = {one.source: one for one in found.sources}
         for name, hits in search.hits.items():
             erasure = Erasure(self.url, connection, self.store, hits.target, request)
-            told = {**vars(by_name[name]), "rows": dict(found.rows)}
+            summary = {**vars(by_name[name]), "rows": dict(found.rows)}
             if by_name[name].is_empty and not erasure.has_open() and not hits.unfinished:
                 # That nothing was found is noted as well: somebody asked.
                 if hits.target.account_id is not None:
-                    erasure.begin(hits, told)
+                    erasure.begin(hits, summary)
                     erasure.finish()
                 continue
             self.say(f"Erasing in {name}.")
-            calls = erasure.begin(hits, told)
+            calls = erasure.begin(hits, summary)
             failed = erasure.erase(calls, hits)
             if not failed:
                 erasure.finish()
@@ -362,7 +368,7 @@ class Forgetter:
 
 def verify_request(
     url: str, store: RawStore, sources: Sequence[Source], request_id: str
-) -> list[Place]:
+) -> list[FoundPlace]:
     """Search again for the client of a request, by the hash of the number alone, and note it.
 
     Raises:
@@ -415,7 +421,7 @@ def _explain_spool() -> str:
     )
 
 
-def _tell_left(search: Search) -> list[str]:
+def _describe_left(search: Search) -> list[str]:
     """Say where the number still stands, but as a manager's."""
     problems = []
     for name, hits in search.hits.items():

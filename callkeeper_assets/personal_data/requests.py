@@ -13,7 +13,7 @@ from typing import Final
 
 from callkeeper_assets.config.errors import ConfigError
 from callkeeper_assets.home import home
-from callkeeper_assets.privacy.numbers import SHORTEST_SOUGHT, find_sure, normalise
+from callkeeper_assets.privacy.numbers import SHORTEST_SOUGHT, find_sure, normalise_number
 from callkeeper_assets.privacy.tails import spell_digits
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._\-]{0,99}")
@@ -35,7 +35,7 @@ def check_number(typed: str) -> str:
     Raises:
         ConfigError: It is no phone number.
     """
-    number = normalise(typed)
+    number = normalise_number(typed)
     if not SHORTEST_SOUGHT <= len(number) <= _LONGEST:
         raise ConfigError(
             f"A phone number has {SHORTEST_SOUGHT} to {_LONGEST} digits, this one has "

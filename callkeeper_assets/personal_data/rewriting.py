@@ -1,12 +1,12 @@
 """Rewrites what is stored of an account: raw files, the spool, the inbox; then the tables.
 
 Tables are brought to what raw calls and the inbox say now by the code that always fills them; rows
-of dimensions that nothing refers to go, and PostgreSQL takes back their room.
+of dimensions that nothing refers to go, and PostgreSQL takes back their space.
 """
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -14,8 +14,6 @@ from typing import Final
 
 from callkeeper_assets.calls.store import (
     VERSIONS,
-    Day,
-    MissingDayError,
     RawStore,
     UnreadableDayError,
     Version,
@@ -25,10 +23,10 @@ from callkeeper_assets.config.source import Source
 from callkeeper_assets.home import home
 from callkeeper_assets.local_time import find_day
 from callkeeper_assets.personal_data.searching import list_searched_tables, read_payloads
-from callkeeper_assets.personal_data.targets import Connection
+from callkeeper_assets.personal_data.shield import Connection
 from callkeeper_assets.postgres.locks import check_locks
 from callkeeper_assets.reports.loading import load_reports
-from callkeeper_assets.reports.outcomes import BuiltDay
+from callkeeper_assets.reports.rows import BuiltDay
 from callkeeper_assets.warehouse.dimension_rows import delete_orphans, vacuum_tables
 from callkeeper_assets.warehouse.loader import Loader
 from callkeeper_assets.warehouse.records import Guard, LoadedDay
@@ -81,7 +79,7 @@ def rewrite_raw_days(
         store: Where they lie.
         source: The account's name.
         rewrite: Gives each call's new text.
-        done: Is told what changed.
+        done: Called with what changed.
         is_dry: Count, and write nothing.
         only: Days to look at, by version of their files.
 
@@ -223,7 +221,7 @@ class Reloader:
     run_id: str
 
     def reload(self, days: Collection[date], call_ids: Collection[int]) -> Reloaded:
-        """Load days anew from raw calls, and what only webhooks told of these calls.
+        """Load days anew from raw calls, and what is known of these calls only from webhooks.
 
         Args:
             days: Of which raw calls changed; those that the tables have not are left out.
@@ -247,7 +245,9 @@ class Reloader:
     def _load_days(self, loader: Loader, days: list[date], outcome: Reloaded) -> None:
         results = loader.load(
             self.source.account,
-            self._read_days(days, outcome),
+            self.store.read_days(
+                self.source.name, days, lambda error: outcome.problems.append(str(error))
+            ),
             tables=self.source.tables,
             filters=self.source.filters,
             run_id=self.run_id,
@@ -259,24 +259,15 @@ class Reloader:
             else:
                 outcome.problems.append(result.reason)
 
-    def _read_days(self, days: Iterable[date], outcome: Reloaded) -> Iterator[Day]:
-        for day in days:
-            try:
-                yield self.store.read(self.source.name, day)
-            except MissingDayError:
-                continue
-            except UnreadableDayError as error:
-                outcome.problems.append(str(error))
-
     def _process_again(self, loader: Loader, values: dict[str, object], outcome: Reloaded) -> None:
-        """Have webhooks' calls told again: nobody else tells of them."""
+        """Process the payloads of webhooks' calls again: they have no other source."""
         if self.source.webhook is None:
             return
         found = self.connection.execute(_BY_WEBHOOKS, values).fetchall()
         if not found:
             return
-        told = {**values, "calls": [call_id for (call_id,) in found]}
-        self.connection.execute(_AGAIN, told)
+        parameters = {**values, "calls": [call_id for (call_id,) in found]}
+        self.connection.execute(_AGAIN, parameters)
         run = InboxRun(loader, [self.source], self.store, self.run_id)
         run.process()
         outcome.problems += [str(error) for error in run.failures.values()]

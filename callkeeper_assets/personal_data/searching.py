@@ -21,10 +21,10 @@ from callkeeper_assets.calls.store import (
     list_unusable,
 )
 from callkeeper_assets.local_time import find_day
-from callkeeper_assets.personal_data.targets import Connection, Target
-from callkeeper_assets.privacy.rewriting import Role, Seeker, gather
+from callkeeper_assets.personal_data.shield import Connection, Target
+from callkeeper_assets.privacy.rewriting import NumberRole, Seeker, gather
 from callkeeper_assets.reports.structure import CALL_COLUMN
-from callkeeper_assets.warehouse.dimensions import CALLS
+from callkeeper_assets.warehouse.schema import CALLS
 from callkeeper_assets.warehouse.tables import TABLES
 from callkeeper_assets.webhooks.inbox import read_as_json
 from callkeeper_assets.webhooks.payload import Format
@@ -64,7 +64,7 @@ class RawHit:
     day: date
     version: Version
     call_id: int
-    role: Role
+    role: NumberRole
     payload: str
     reason: str = ""
 
@@ -75,7 +75,7 @@ class PayloadHit:
 
     row_id: int
     call_id: int | None
-    role: Role
+    role: NumberRole
     format: Format
     body: bytes
     state: str
@@ -88,7 +88,7 @@ class RowHit:
 
     day: date
     call_id: int
-    role: Role
+    role: NumberRole
 
 
 @dataclass
@@ -110,9 +110,9 @@ class SourceHits:
     unfinished: list[str] = field(default_factory=list)
 
     @property
-    def roles(self) -> dict[int, set[Role]]:
+    def roles(self) -> dict[int, set[NumberRole]]:
         """As whose the number stands in each call."""
-        roles: dict[int, set[Role]] = {}
+        roles: dict[int, set[NumberRole]] = {}
         for one in self.list_hits():
             if one.call_id is not None:
                 roles.setdefault(one.call_id, set()).add(one.role)
@@ -130,7 +130,7 @@ class SourceHits:
     def add_row(self, number: str, row: Row) -> None:
         """Add a row of callkeeper_calls."""
         seeker = self.target.build_seeker(number)
-        role: Role = "mention"
+        role: NumberRole = "mention"
         if seeker.is_in(row["client_phone"] or ""):
             role = "client"
         elif not is_in_row(seeker, {**row, "manager_phone": None, "manager_phones": None}):
@@ -215,7 +215,7 @@ def read_payloads(
         after = rows[-1][0]
 
 
-def find_role_in_body(seeker: Seeker, form: Format, body: bytes) -> Role | None:
+def find_role_in_body(seeker: Seeker, form: Format, body: bytes) -> NumberRole | None:
     """Return as whose the number stands in a payload's body; None if it does not."""
     text = read_body(body)
     if not seeker.may_be_in(text):

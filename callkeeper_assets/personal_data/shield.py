@@ -1,7 +1,8 @@
 """What stands between a source's answers and all that is written: its rule, and who was forgotten.
 
 Built once a run: one question to the database. Where everything is kept and nobody was forgotten,
-calls pass through untouched.
+calls pass through untouched. Also the accounts that hold personal data: a source whose folder was
+deleted still has rows and raw calls, and is a target like any other.
 """
 
 import re
@@ -10,20 +11,33 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from hashlib import blake2b
-from typing import Final
+from typing import Any, Final
+
+import psycopg
 
 from callkeeper_assets.callkeeper.keys import UnusableRecord
 from callkeeper_assets.callkeeper.records import RetryLaterError
 from callkeeper_assets.calls.ids import HASHED_IDS, identify_call_of_first_reading
-from callkeeper_assets.calls.store import UnusableRow
+from callkeeper_assets.calls.store import RawStore, UnusableRow
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.postgres import connect
 from callkeeper_assets.privacy.process import ProcessEndedError, ProtectorPool
 from callkeeper_assets.privacy.redaction import register_secret
-from callkeeper_assets.privacy.rewriting import NOTHING, Eraser, NotJsonError, Protector, Scope
-from callkeeper_assets.privacy.rule import Rule
-from callkeeper_assets.warehouse.forgotten_calls import read_forgotten_calls
-from callkeeper_assets.warehouse.privacy_settings import note_setting
+from callkeeper_assets.privacy.rewriting import (
+    NOTHING,
+    Eraser,
+    NotJsonError,
+    Protector,
+    Scope,
+    Seeker,
+)
+from callkeeper_assets.privacy.rule import KEEP_ALL, Rule, hash_number
+from callkeeper_assets.warehouse.accounts import (
+    find_account_by_name,
+    make_account,
+    note_setting,
+    read_forgotten_calls,
+)
 
 _DIGITS: Final = re.compile(rb"\d")
 # From so many days on, processes of its own for the rule are worth their start. Two keep up with
@@ -49,17 +63,17 @@ class Shield:
     forgotten: Mapping[int, Scope]
 
     @contextmanager
-    def passing(self, days: int) -> Iterator["Passage"]:
+    def passing(self, days: int) -> Iterator["ShieldPassage"]:
         """Give what turns fetched days' records into what may be written of them.
 
         Args:
             days: How many are going to pass.
         """
         if not self.protector.rule.is_active or days < _DAYS_FOR_PROCESSES:
-            yield Passage(self, self.protector.protect_all)
+            yield ShieldPassage(self, self.protector.protect_all)
             return
         with ProtectorPool(self.protector.rule, _PROCESSES) as pool:
-            yield Passage(self, pool.protect_all)
+            yield ShieldPassage(self, pool.protect_all)
 
     def pass_calls(
         self, call_ids: Sequence[int], payloads: Sequence[bytes], protect_all: ProtectAll
@@ -97,7 +111,7 @@ class Shield:
 
 
 @dataclass(frozen=True)
-class Passage:
+class ShieldPassage:
     """The shield as fetched days pass it (see `callkeeper.client.Passage`).
 
     Attributes:
@@ -132,7 +146,7 @@ def name_record(record: UnusableRecord, eraser: Eraser) -> int:
     """Return a record's key: the call's id, or a negative number, the same when it comes again.
 
     By it a forgotten client's record is known. It is made of what is left when the person is taken
-    out: of the whole text it would tell the number to who tries all numbers there are.
+    out: of the whole text it would give the number away to a search through all numbers.
     """
     if record.call_id is not None:
         return record.call_id
@@ -174,3 +188,68 @@ def open_shield(url: str, source: Source, *, notes_setting: bool = True) -> Shie
         if notes_setting:
             note_setting(connection, source.name, rule)
     return Shield(Protector(rule), Eraser(), forgotten)
+
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+_ACCOUNTS: Final = "SELECT name, account_id FROM general_accounts WHERE id <> 1"
+
+
+@dataclass(frozen=True)
+class Target:
+    """One account.
+
+    Attributes:
+        account_id: None if nothing of it was ever in the tables.
+        source: None if it is configured no more.
+        rule: the source's.
+    """
+
+    name: str
+    account_id: int | None
+    source: Source | None
+    rule: Rule
+
+    @property
+    def renamed(self) -> Mapping[str, str]:
+        """The names under which its webhooks have fields."""
+        return self.source.webhook_names if self.source else {}
+
+    def build_seeker(self, number: str, *, of_webhooks: bool = False) -> Seeker:
+        """Return what looks for a number in its raw calls, or in its webhooks."""
+        tokens = [hash_number(number, self.rule.key)] if self.rule.key else []
+        return Seeker(number, tokens, self.renamed if of_webhooks else {})
+
+
+def list_targets(
+    connection: Connection, store: RawStore, sources: Sequence[Source]
+) -> list[Target]:
+    """Return all accounts by name.
+
+    Raises:
+        MissingSecretError: A source hashes, and its key is not in the environment: its calls could
+            not be found.
+        StoreError: The raw calls' place cannot be listed.
+    """
+    accounts: dict[str, int] = dict(connection.execute(_ACCOUNTS).fetchall())
+    configured = {source.name: source for source in sources}
+    names = sorted({*accounts, *configured, *store.list_sources()})
+    return [
+        Target(
+            name=name,
+            account_id=accounts.get(name),
+            source=configured.get(name),
+            rule=read_rule(configured[name]) if name in configured else KEEP_ALL,
+        )
+        for name in names
+    ]
+
+
+def make_account_of(connection: Connection, target: Target) -> int:
+    """Return a target's account, made if it has none yet."""
+    if target.account_id is not None:
+        return target.account_id
+    make_account(connection, target.name)
+    account_id = find_account_by_name(connection, target.name)
+    assert account_id is not None  # noqa: S101 -- made above
+    return account_id

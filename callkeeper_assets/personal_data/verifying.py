@@ -25,8 +25,8 @@ from callkeeper_assets.personal_data.searching import (
     list_searched_tables,
     search_spool,
 )
-from callkeeper_assets.personal_data.targets import Connection, Target
-from callkeeper_assets.privacy.fields import Kind, build_kinds, judge_unknown
+from callkeeper_assets.personal_data.shield import Connection, Target
+from callkeeper_assets.privacy.fields import Kind, build_kinds, find_kind_of_unknown
 from callkeeper_assets.privacy.tails import (
     KnownTail,
     Leaf,
@@ -37,7 +37,7 @@ from callkeeper_assets.privacy.tails import (
     read_tail,
 )
 from callkeeper_assets.reports.structure import CALL_COLUMN, DAY_COLUMN, REPORT_COLUMN
-from callkeeper_assets.warehouse.dimensions import CALLS
+from callkeeper_assets.warehouse.schema import CALLS
 from callkeeper_assets.warehouse.tables import TABLES
 from callkeeper_assets.webhooks.payload import Format
 from callkeeper_assets.webhooks.spool import is_spool_file, read_spooled
@@ -60,7 +60,7 @@ class Trace(NamedTuple):
 
     Attributes:
         place: a file, a payload's table, or a table's column.
-        key: what tells it from others: see `name_raw_call`, `name_payload`, `name_row`.
+        key: what identifies it: see `name_raw_call`, `name_payload`, `name_row`.
         call_id: None if it is of no call.
     """
 
@@ -70,8 +70,8 @@ class Trace(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where the digits were found, for a person to judge.
+class FoundPlace:
+    """Where the digits were found, for a person to decide.
 
     Attributes:
         count: raw calls, payloads or rows; 1 for a file that is looked at as a whole.
@@ -84,26 +84,26 @@ class Place:
 
 
 def name_raw_call(name: str, call_id: int) -> tuple[object, ...]:
-    """Return what tells a raw call: its file, as the store names it, and its id."""
+    """Return what identifies a raw call: its file, as the store names it, and its id."""
     return ("raw", name, call_id)
 
 
 def name_payload(row_id: int) -> tuple[object, ...]:
-    """Return what tells a payload of the inbox."""
+    """Return what identifies a payload of the inbox."""
     return ("payload", row_id)
 
 
 def name_row(table: str, row: Mapping[str, Any]) -> tuple[object, ...]:
-    """Return what tells a table's row: all that is in it."""
+    """Return what identifies a table's row: all that is in it."""
     return ("row", table, repr(sorted(row.items())))
 
 
-def sum_up(traces: Iterable[Trace]) -> list[Place]:
+def sum_up(traces: Iterable[Trace]) -> list[FoundPlace]:
     """Return the places with how much they hold, in the order of their names."""
     found = list(traces)
     counts = Counter(one.place for one in found)
     return [
-        Place(
+        FoundPlace(
             place,
             count,
             tuple(one.call_id for one in found if one.place == place and one.call_id is not None)[
@@ -139,7 +139,7 @@ class Verifier:
             *self._look_through_inbox(),
             *self._look_through_spool(),
         ]
-        # Calls first: they tell which ones hold the digits as their manager's.
+        # Calls first: they show which ones hold the digits as their manager's.
         tables = sorted(list_searched_tables(self.connection), key=lambda name: name != CALLS)
         for table in tables:
             traces += self._look_through_table(table)
@@ -197,7 +197,9 @@ class Verifier:
         """Whether a document holds the digits as somebody's who is no manager."""
         if not may_hold(self.tail, text):
             return False
-        found = {_judge(leaf, kinds) for leaf in list_leaves(text, form) if holds(self.tail, leaf)}
+        found = {
+            _find_kind(leaf, kinds) for leaf in list_leaves(text, form) if holds(self.tail, leaf)
+        }
         found -= {"plain", "identity"}
         if found == {"manager_phone"} and call[1] is not None:
             self.of_managers.add(call)
@@ -231,8 +233,8 @@ class Verifier:
             yield from cursor.execute(query)
 
 
-def _judge(leaf: Leaf, kinds: Mapping[str, Kind]) -> Kind:
-    kind = kinds.get(leaf.path) or judge_unknown(leaf.path, leaf.text)
+def _find_kind(leaf: Leaf, kinds: Mapping[str, Kind]) -> Kind:
+    kind = kinds.get(leaf.path) or find_kind_of_unknown(leaf.path, leaf.text)
     # Ids and moments are known by their fields; anything else there is what it should not be.
     if kind in ("plain", "identity") and not (leaf.is_number or leaf.text.isdecimal()):
         return "unknown"
@@ -369,7 +371,7 @@ class Search:
 
     def verify(
         self, connection: Connection, store: RawStore, targets: Sequence[Target], number: str
-    ) -> tuple[list[Place], list[Place]]:
+    ) -> tuple[list[FoundPlace], list[FoundPlace]]:
         """Search by other means; return all places, and those that this look did not find.
 
         Raises:

@@ -75,7 +75,7 @@ class Connection(psycopg.Connection[_Row]):
             check_locks()
 
 
-# Whose turn it is to ask: the same connection twice running, and both by turns. A pooler that
+# Which connection asks: the same one twice running, and both alternately. A pooler that
 # hands out the connection that was used last shows in one, one that goes round them in the other.
 _TURNS: Final = (0, 1, 0, 0, 1, 1, 0, 1)
 _CLIENTS: Final = 2

@@ -23,9 +23,16 @@ from types import TracebackType
 from typing import Final, Self
 
 from callkeeper_assets.home import find_lock_problem
-from callkeeper_assets.postgres.binaries import SYSTEM_FOLDER, Programs, find_programs
+from callkeeper_assets.postgres.binaries import (
+    SYSTEM_FOLDER,
+    Programs,
+    ServerUser,
+    can_enter,
+    choose_account,
+    find_programs,
+    run_as,
+)
 from callkeeper_assets.postgres.errors import DatabaseError
-from callkeeper_assets.postgres.server_user import Account, can_enter, choose_account, run_as
 
 # The database and its owner have one name.
 NAME = "callkeeper"
@@ -65,7 +72,7 @@ class Cluster:
 
     folder: Path
     programs: Programs
-    account: Account | None
+    account: ServerUser | None
 
     @property
     def data(self) -> Path:
@@ -93,7 +100,7 @@ class Cluster:
         return file.read_text().strip()
 
 
-def _is_usable(folder: Path, account: Account | None) -> bool:
+def _is_usable(folder: Path, account: ServerUser | None) -> bool:
     """Make `folder`, and say whether `account` can own data in it."""
     folder.mkdir(mode=0o711, parents=True, exist_ok=True)
     if account is None:
@@ -111,7 +118,7 @@ def _is_usable(folder: Path, account: Account | None) -> bool:
         probe.rmdir()
 
 
-def _new_folder(link: Path, account: Account | None) -> Path:
+def _new_folder(link: Path, account: ServerUser | None) -> Path:
     if _is_usable(link, account):
         return link
     link.rmdir()
@@ -132,7 +139,7 @@ def _new_folder(link: Path, account: Account | None) -> Path:
 
 
 def _letter_rules(major: int) -> list[str]:
-    """Return what `initdb` of that version is told of letters' order and case.
+    """Return the options of that version's `initdb` for letters' order and case.
 
     PostgreSQL's own rules where it has some: a machine's locales differ, and change with its
     updates. Older versions order by code too, and ask the machine only what a letter's case is.

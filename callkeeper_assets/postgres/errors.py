@@ -1,6 +1,6 @@
 """What goes wrong between this program and its PostgreSQL, said to the person on duty.
 
-Whoever catches one can do nothing but show it, and, of what is lost, try again later. Its text
+The caller can do nothing but show it, and, of what is lost, try again later. Its text
 names what was tried, what came back and what to do, and never holds a password.
 """
 

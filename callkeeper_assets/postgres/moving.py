@@ -198,7 +198,7 @@ def move_embedded(home: Path, target_url: str) -> Moved:
                 _set_sequence(source, target, schema, name)
         run("--section=post-data")
         source.rollback()
-        # Whoever came meanwhile may have written what was not copied.
+        # Others that connected meanwhile may have written what was not copied.
         _check_alone(source)
         target.commit()
     return Moved(len(tables), rows)

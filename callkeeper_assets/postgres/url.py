@@ -129,7 +129,7 @@ _REMEDIES: Final = (
 _UNREACHABLE: Final = "Check that the server runs, and the host and port in the URL."
 
 
-def normalise(url: str) -> str:
+def normalise_url(url: str) -> str:
     """Return a PostgreSQL URL with the scheme that every library here understands.
 
     Accepts `postgres://`, `postgresql://` and SQLAlchemy's `postgresql+driver://`.
@@ -181,7 +181,7 @@ def database_url() -> str:
     """
     configured = configured_database_url()
     if configured is not None:
-        return normalise(configured)
+        return normalise_url(configured)
     folder = home()
     with _embedded_guard:
         server = _embedded.setdefault(folder, EmbeddedPostgres(folder))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, Literal
 
-from callkeeper_assets.calls.fields import CALL_FIELDS, FIELDS_BY_PATH
+from callkeeper_assets.calls.fields import FIELDS_BY_PATH
 from callkeeper_assets.privacy.numbers import (
     ERASED,
     GAP,
@@ -136,12 +136,7 @@ def build_kinds(renamed: Mapping[str, str]) -> dict[str, Kind]:
     return kinds | {name: kinds[path] for path, name in renamed.items()}
 
 
-def list_unkinded() -> list[str]:
-    """Return the declared fields that nobody has judged yet: there must be none."""
-    return [field.name for field in CALL_FIELDS if field.name not in KINDS]
-
-
-def is_told_by_name(name: str) -> bool:
+def is_personal_by_name(name: str) -> bool:
     """Whether an undeclared field's name says that it holds something personal."""
     lower = name.lower()
     return _PHONE_NAME.search(lower) is not None or any(
@@ -149,7 +144,7 @@ def is_told_by_name(name: str) -> bool:
     )
 
 
-def judge_unknown(path: str, value: str) -> Kind:
+def find_kind_of_unknown(path: str, value: str) -> Kind:
     """Return the kind of an undeclared field, by its name and its value."""
     name = path.lower()
     for pattern, kind in _NAMES:
@@ -188,7 +183,7 @@ _MOST_EXTENSION_DIGITS: Final = 6
 # Of several numbers; nobody writes more into one field.
 _MOST_DIGITS: Final = 60
 
-Part = Literal["number", "extension", "hidden"]
+PieceKind = Literal["number", "extension", "hidden"]
 
 
 @dataclass(frozen=True)
@@ -201,7 +196,7 @@ class Piece:
         readings: Of a number: what it can mean, the likeliest first.
     """
 
-    part: Part
+    part: PieceKind
     start: int
     end: int
     readings: tuple[str, ...] = ()

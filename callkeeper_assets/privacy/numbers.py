@@ -156,7 +156,7 @@ def stands_for_itself(one: str) -> bool:
 
 
 @dataclass(frozen=True)
-class Plan:
+class NumberingPlan:
     """One country's numbers.
 
     Attributes:
@@ -180,12 +180,12 @@ class Plan:
 _NEVER_ALONE: Final = ("44", "49")
 
 
-def _plan(code: str, national: str, *trunks: str, is_first: bool = False) -> Plan:
-    return Plan(code, re.compile(national), trunks, is_first)
+def _plan(code: str, national: str, *trunks: str, is_first: bool = False) -> NumberingPlan:
+    return NumberingPlan(code, re.compile(national), trunks, is_first)
 
 
 # In the order in which an ambiguous number is read.
-PLANS: Final[dict[str, Plan]] = {
+PLANS: Final[dict[str, NumberingPlan]] = {
     one.code: one
     for one in (
         _plan("7", r"[346789]\d{9}", "8", is_first=True),
@@ -312,7 +312,7 @@ class Wanted:
     """A number as it is looked for in a run of digits.
 
     Attributes:
-        core: its national part; where no country can be told, the number.
+        core: its national part; where no country can be found, the number.
         prefixes: what may stand before that, as digits.
     """
 
@@ -387,7 +387,6 @@ _UNUSUAL: Final = re.compile(r"%[0-9A-Fa-fu][0-9A-Fa-f]|\\u|&#|[^\D0-9]")
 
 # Shorter ones are extensions: looked for in other texts, they would be found in every one.
 SHORTEST_SOUGHT: Final = 7
-RUSSIAN_DIGITS: Final = 10
 ERASED: Final = "***"
 _NO_DIGITS: Final = bytes(one for one in range(256) if chr(one) not in "0123456789")
 # Digits that may stand before a number: a country's code, its trunk, what is dialled before them.
@@ -395,7 +394,7 @@ _LONGEST_PREFIX: Final = 8
 
 
 @dataclass(frozen=True)
-class Place:
+class NumberSpan:
     """Where a number stands in a text: from its first digit or plus to behind its last digit."""
 
     start: int
@@ -403,7 +402,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundNumber:
     """Where a text can be read as a number; `keys` are its readings, digits with the code."""
 
     start: int
@@ -441,7 +440,7 @@ def readings(text: str) -> frozenset[str]:
     return frozenset(list_readings(text))
 
 
-def normalise(text: str) -> str:
+def normalise_number(text: str) -> str:
     """Return a number's digits with its country's code, the same for all its writings.
 
     Of several readings it is the likeliest. An extension does not count. Empty if there is no
@@ -461,7 +460,7 @@ def match_extension(text: str, at: int) -> "re.Match[str] | None":
     return _EXTENSION.match(text, at)
 
 
-def find_numbers(text: str) -> list[Found]:
+def find_numbers(text: str) -> list[FoundNumber]:
     """Return every place that can be read as a number; they may overlap.
 
     For asking whether a number is among them: `keys` of a piece of a longer number are none of a
@@ -481,11 +480,11 @@ def find_numbers(text: str) -> list[Found]:
                 if len(digits) >= SHORTEST_SOUGHT:
                     place = view.locate(start, run.start() + last.end())
                     keys = frozenset(read_number(digits, has_plus=has_plus))
-                    found.append(Found(*place, keys))
+                    found.append(FoundNumber(*place, keys))
     return found
 
 
-def find_in_view(view: View, number: str) -> Iterator[Place]:
+def find_in_view(view: View, number: str) -> Iterator[NumberSpan]:
     """As `find_number`, in a text that is folded already; places are those of the text itself."""
     wanted = want(number)
     core = wanted.core
@@ -496,7 +495,7 @@ def find_in_view(view: View, number: str) -> Iterator[Place]:
         while at >= 0:
             start = _find_start(view.text, places, at, len(core), wanted.prefixes)
             if start is not None:
-                yield Place(*view.locate(start, places[at + len(core) - 1] + 1))
+                yield NumberSpan(*view.locate(start, places[at + len(core) - 1] + 1))
             at = digits.find(core, at + 1 if start is None else at + len(core))
 
 
@@ -525,13 +524,13 @@ def _find_start(
     return sign.start() if sign else start
 
 
-def find_number(text: str, number: str) -> Iterator[Place]:
-    """Yield where a number, as `normalise` returns it, stands in a text, in any writing."""
+def find_number(text: str, number: str) -> Iterator[NumberSpan]:
+    """Yield where a number, as `normalise_number` returns it, stands in a text, in any writing."""
     return find_in_view(fold(text), number)
 
 
 def has_number(text: str, number: str) -> bool:
-    """Whether a number, as `normalise` returns it, stands in a text, in any writing."""
+    """Whether a number, as `normalise_number` returns it, stands in a text, in any writing."""
     return next(find_number(text, number), None) is not None
 
 
@@ -550,7 +549,7 @@ def may_have(text: str, cores: Iterable[str]) -> bool:
     return any(core.encode() in squeezed for core in cores)
 
 
-def find_sure(text: str, *, also_bare: bool) -> Iterator[Place]:
+def find_sure(text: str, *, also_bare: bool) -> Iterator[NumberSpan]:
     """Yield what is surely a phone number: with a plus, in a national writing, or named as one.
 
     Args:
@@ -561,12 +560,12 @@ def find_sure(text: str, *, also_bare: bool) -> Iterator[Place]:
     return (place for place, _ in find_sure_in_view(fold(text), also_bare=also_bare))
 
 
-def find_sure_in_view(view: View, *, also_bare: bool) -> Iterator[tuple[Place, str]]:
+def find_sure_in_view(view: View, *, also_bare: bool) -> Iterator[tuple[NumberSpan, str]]:
     """As `find_sure`, in a text that is folded already; with what stands there."""
     for pattern in (_SURE, _NAMED, _BARE) if also_bare else (_SURE, _NAMED):
         group = pattern.groups
         for found in pattern.finditer(view.text):
-            yield Place(*view.locate(*found.span(group))), found[group]
+            yield NumberSpan(*view.locate(*found.span(group))), found[group]
 
 
 def could_hold_number(text: str) -> bool:
@@ -647,12 +646,12 @@ def mask_address(text: str) -> str | None:
     return str(network.network_address)
 
 
-def find_addresses(text: str) -> Iterator[Place]:
+def find_addresses(text: str) -> Iterator[NumberSpan]:
     """Yield where addresses stand in a text, whole."""
     return (place for place, _ in read_addresses(fold(text)))
 
 
-def read_addresses(view: View) -> Iterator[tuple[Place, Address]]:
+def read_addresses(view: View) -> Iterator[tuple[NumberSpan, Address]]:
     """Yield the addresses of a folded text, and where they stand in the text itself."""
     text = view.text
     if text.count(".") + text.count(":") < _LEAST_SIGNS:
@@ -661,13 +660,13 @@ def read_addresses(view: View) -> Iterator[tuple[Place, Address]]:
         for start, end in _list_candidates(text, found.start(), found.end()):
             address = read_address(text[start:end])
             if address is not None:
-                yield Place(*view.locate(start, end)), address
+                yield NumberSpan(*view.locate(start, end)), address
                 break
         else:
             for one in _FOUR.finditer(text, found.start(), found.end()):
                 address = read_address(one[0])
                 if address is not None and _is_apart(text, *one.span()):
-                    yield Place(*view.locate(*one.span())), address
+                    yield NumberSpan(*view.locate(*one.span())), address
 
 
 def _list_candidates(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:

@@ -135,7 +135,7 @@ def _receive(file: IO[bytes]) -> bytes:
 
 def main() -> None:
     """Apply the rule to calls until standard input ends."""
-    # Whoever started it stops it: Ctrl-C at a terminal reaches all processes.
+    # The process that started it stops it: Ctrl-C at a terminal reaches all processes.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
-from callkeeper_assets.privacy.fields import Kind, is_told_by_name, read_field
+from callkeeper_assets.privacy.fields import Kind, is_personal_by_name, read_field
 from callkeeper_assets.privacy.numbers import (
     could_hold_number,
     fold,
@@ -38,7 +38,7 @@ _LONGEST: Final = 500
 
 @dataclass(frozen=True, slots=True)
 class KnownValues:
-    """Values of calls that are known; one call is judged by one of these from beginning to end.
+    """Values of calls that are known; one call is treated by one of these from beginning to end.
 
     Attributes:
         harmless: texts, whole numbers and what stands for nothing, in which no number can be.
@@ -129,7 +129,7 @@ def _is_exotic(text: bytes) -> bool:
 
 
 def _may_have_address(text: bytes) -> bool:
-    """Whether there may be an address of version 6, by which one of version 4 may be told."""
+    """Whether there may be an address of version 6, in which one of version 4 may be written."""
     lower = text.lower()
     return any(sign in lower for sign in _OF_VERSION_SIX)
 
@@ -283,7 +283,7 @@ class _Shape:
         identities: of which digits alone are left alone.
         take_varying: gives the values that are searched, each one.
         take: gives those of the other declared fields, of which most are known.
-        is_usual: whether no name is told to be personal, or holds a number itself.
+        is_usual: whether no name is a personal one, or holds a number itself.
     """
 
     personal: tuple[tuple[str, Kind], ...]
@@ -304,7 +304,7 @@ class _Seen:
     """What one call has.
 
     Attributes:
-        values: by which it is judged.
+        values: by which it is decided.
         clients: what their numbers can mean.
         managers: likewise.
         sought: the digits of those that are not kept.
@@ -489,7 +489,9 @@ class QuickProtector:
             take_varying=_build_take(varying),
             take=_build_take(others),
             undeclared=undeclared,
-            is_usual=not any(is_told_by_name(one) or could_hold_number(one) for one in undeclared),
+            is_usual=not any(
+                is_personal_by_name(one) or could_hold_number(one) for one in undeclared
+            ),
         )
         if len(known.shapes) < _MOST_SHAPES:
             known.shapes[names] = shape

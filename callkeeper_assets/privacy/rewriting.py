@@ -15,11 +15,17 @@ from urllib.parse import urlsplit
 
 from callkeeper_assets.calls import document
 from callkeeper_assets.calls.document import encode, read_visit_text
-from callkeeper_assets.privacy.fields import Kind, Piece, build_kinds, judge_unknown, read_field
+from callkeeper_assets.privacy.fields import (
+    Kind,
+    Piece,
+    build_kinds,
+    find_kind_of_unknown,
+    read_field,
+)
 from callkeeper_assets.privacy.numbers import (
     ERASED,
     Address,
-    Place,
+    NumberSpan,
     could_hold_number,
     erase_numbers,
     find_in_view,
@@ -117,7 +123,7 @@ class Walk:
         if inner is not None:
             rewritten = self.visit(inner, visit, path)
             return GONE if rewritten is GONE else document.encode(rewritten).decode()
-        return visit(node, text, self._kinds.get(path) or judge_unknown(path, text))
+        return visit(node, text, self._kinds.get(path) or find_kind_of_unknown(path, text))
 
     def _visit_object(self, node: dict[str, Any], visit: Visit, path: str) -> Any:  # noqa: ANN401
         prefix = f"{path}." if path else ""
@@ -242,7 +248,7 @@ class Protector:
 
     def protect_unreadable(self, text: str) -> str:
         """Return a text that is no call, with all masked that looks like a number or an address."""
-        # Whose a number is cannot be told.
+        # Whose number it is cannot be known.
         if (self.rule.phones, self.rule.manager_phones) != ("keep", "keep"):
             text = erase_numbers(text)
         return self._replace_addresses(text) if self.rule.ips != "keep" else text
@@ -294,7 +300,7 @@ class Protector:
 
     def _hide_numbers(self, text: str, kind: Kind, known: _Known) -> str:
         view = fold(text)
-        hidden: list[tuple[Place, str]] = []
+        hidden: list[tuple[NumberSpan, str]] = []
         for key, number, action in self._list_sought(known, kind):
             hidden += [
                 (one, self._hide(text, one, action, number)) for one in find_in_view(view, key)
@@ -317,7 +323,7 @@ class Protector:
                 if key not in known.clients:
                     yield key, number, self.rule.manager_phones
 
-    def _hide(self, text: str, place: Place, action: PhoneAction, number: str) -> str:
+    def _hide(self, text: str, place: NumberSpan, action: PhoneAction, number: str) -> str:
         if action == "hash":
             return hash_number(number, self.rule.key)
         return mask_number(text[place.start : place.end])
@@ -332,7 +338,7 @@ class Protector:
         )
 
 
-def _is_covered(text: str, places: Iterable[Place]) -> bool:
+def _is_covered(text: str, places: Iterable[NumberSpan]) -> bool:
     """Whether there is nothing but signs beside the places."""
     return not any(one.isalnum() for one in replace_places(text, ((one, "") for one in places)))
 
@@ -415,9 +421,9 @@ def _without_query(text: str) -> str:
 
 
 # As whose a number stands in a call: its client's, somebody's in a text, or only its manager's.
-Role = Literal["client", "mention", "manager"]
+NumberRole = Literal["client", "mention", "manager"]
 
-_ORDER: tuple[Role, ...] = ("client", "mention", "manager")
+_ORDER: tuple[NumberRole, ...] = ("client", "mention", "manager")
 _HIDDEN_DIGITS = 4
 
 
@@ -440,7 +446,7 @@ class Seeker:
     """Looks for one number.
 
     Args:
-        number: As `normalise` returns it.
+        number: As `normalise_number` returns it.
         tokens: What hashing makes of it; none where nothing is hashed.
         renamed: As for `rewriting.Protector`.
     """
@@ -463,7 +469,7 @@ class Seeker:
         """Whether `is_in` may be true of a text; faster, for much text."""
         return may_have(text, self._cores) or any(one in text for one in self.tokens)
 
-    def find_role(self, payload: str) -> Role | None:
+    def find_role(self, payload: str) -> NumberRole | None:
         """Return as whose the number stands in a call's JSON; None if it does not."""
         # Most calls are others': this is all that is done with them.
         if not self.may_be_in(payload):
@@ -475,9 +481,9 @@ class Seeker:
         # A name that stands twice is rare, and its first value is stored as well.
         return self.find_role_in(document) or self.find_role_in(_read_all(payload))
 
-    def find_role_in(self, document: Any) -> Role | None:  # noqa: ANN401 -- JSON
+    def find_role_in(self, document: Any) -> NumberRole | None:  # noqa: ANN401 -- JSON
         """As `find_role`, of a decoded call."""
-        found: set[Role] = set()
+        found: set[NumberRole] = set()
 
         def visit(value: Any, text: str, kind: Kind) -> Any:  # noqa: ANN401
             if kind in ("client_phone", "manager_phone"):

@@ -19,7 +19,7 @@ from callkeeper_assets.privacy.fields import (
     read_field,
     replace_in_field,
 )
-from callkeeper_assets.privacy.numbers import Place, find_addresses, fold, mask_address
+from callkeeper_assets.privacy.numbers import NumberSpan, find_addresses, fold, mask_address
 
 # In this order: a browser names those that it wants to be taken for as well.
 _BROWSERS: Final = (
@@ -98,7 +98,7 @@ class Rule:
 
     @property
     def setting(self) -> str:
-        """The rule as text, without the key, but with what tells one key from another."""
+        """The rule as text, without the key, but with what distinguishes one key from another."""
         names = ("phones", "manager_phones", "ips", "user_agents", "recordings")
         parts = [f"{name}: {getattr(self, name)}" for name in names]
         if self.hashes:
@@ -112,7 +112,7 @@ KEEP_ALL: Final = Rule()
 # A call of the unified API names its client twice.
 @lru_cache(maxsize=1024)
 def hash_number(number: str, key: bytes) -> str:
-    """Return the token that stands for a number, as `normalise` returns it."""
+    """Return the token that stands for a number, as `normalise_number` returns it."""
     mac = _start_mac(key).copy()
     mac.update(number.encode())
     return _TOKEN_PREFIX + mac.hexdigest()[:_TOKEN_LETTERS].translate(_LETTERS)
@@ -217,7 +217,7 @@ def protect_recording(text: str, action: Action) -> str:
     return f"{parts.scheme}://{host}/***" if parts.scheme and host else "***"
 
 
-def replace_places(text: str, places: Iterable[tuple[Place, str]]) -> str:
+def replace_places(text: str, places: Iterable[tuple[NumberSpan, str]]) -> str:
     """Return a text with something else in each place; of two that overlap, the first counts.
 
     What the second has beyond the first goes as well.

@@ -2,7 +2,7 @@
 
 On purpose apart from the finder by which calls are erased (`numbers`): no pattern and no idea of
 how numbers are written. A text is decoded, whatever is no digit is dropped, and what is left has
-these digits or not. So it finds more than is the number; a person judges what.
+these digits or not. So it finds more than is the number; a person decides what.
 """
 
 import hmac
@@ -51,7 +51,7 @@ def read_tail(number: str) -> str:
     """Return the last nine digits of a number, or all that it has without its country's code.
 
     Args:
-        number: As `normalise` returns it.
+        number: As `normalise_number` returns it.
     """
     return want(number).core[-_TAIL:]
 

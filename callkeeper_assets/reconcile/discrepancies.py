@@ -1,6 +1,6 @@
 """What reconciliation compares and what it finds, as names and frozen records.
 
-Used by the comparison and by whoever calls it; imports nothing heavy.
+Used by the comparison and its callers; imports nothing heavy.
 """
 
 from dataclasses import dataclass
@@ -10,9 +10,9 @@ from typing import Any, Final, Literal
 from callkeeper_assets.postgres import connect
 from callkeeper_assets.warehouse.records import LoadedDay
 
-Kind = Literal["missing_in_warehouse", "missing_in_source", "differs"]
-# heal: load what differs and log it; note: log it; look: change nothing.
-Mode = Literal["heal", "note", "look"]
+DiscrepancyKind = Literal["missing_in_warehouse", "missing_in_source", "differs"]
+# heal: load what differs and log it; log: only log it; dry_run: change nothing.
+Mode = Literal["heal", "log", "dry_run"]
 
 CALL_ID: Final = "call_id"
 # The numbers of a call that are compared, beside whether the call is there at all.
@@ -42,7 +42,7 @@ class Discrepancy:
     day: date
     call_id: int
     parameter: str
-    kind: Kind
+    kind: DiscrepancyKind
     warehouse_value: str | None
     source_value: str | None
     is_healed: bool
@@ -55,7 +55,7 @@ class ComparedDay:
     Attributes:
         calls: that either side holds, without the two kinds below and what filters leave out.
         non_final: calls whose status can still change, on either side: no discrepancies.
-        waiting: calls that only a webhook has told of, still within their grace period.
+        waiting: calls known only from a webhook, still within their grace period.
         discrepancies: by call and parameter.
         loaded: what healing did to the tables; None where nothing was to be changed.
     """

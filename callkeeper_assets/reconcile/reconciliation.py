@@ -56,7 +56,7 @@ _COUNT: Final = """
     FROM compared GROUP BY day
 """
 # Found before healing, or only after it; left is what the second comparison still finds.
-_JUDGE: Final = """
+_MARK_HEALED: Final = """
     SELECT
         coalesce(l.day, f.day) AS day,
         coalesce(l.call_id, f.call_id) AS call_id,
@@ -107,8 +107,10 @@ def compare(duck: duckdb.DuckDBPyConnection, settled_before: date) -> Comparison
     return Comparison(found, counts)
 
 
-def judge(duck: duckdb.DuckDBPyConnection, found: pa.Table, remaining: pa.Table | None) -> pa.Table:
-    """Say of each discrepancy whether it is healed: column `is_healed`, 1 or 0.
+def mark_healed(
+    duck: duckdb.DuckDBPyConnection, found: pa.Table, remaining: pa.Table | None
+) -> pa.Table:
+    """Add to each discrepancy whether it is healed, in the column `is_healed`, 1 or 0.
 
     Args:
         duck: any.
@@ -117,10 +119,10 @@ def judge(duck: duckdb.DuckDBPyConnection, found: pa.Table, remaining: pa.Table 
     """
     duck.register("found", found)
     duck.register("remaining", found if remaining is None else remaining)
-    judged = duck.sql(_JUDGE).to_arrow_table()
+    marked = duck.sql(_MARK_HEALED).to_arrow_table()
     for name in ("found", "remaining"):
         duck.unregister(name)
-    return judged
+    return marked
 
 
 _COLUMNS: Final = (
@@ -154,7 +156,7 @@ class DiscrepancyLog:
 
         Args:
             days: all that were compared.
-            found: as `comparison.judge` returns it.
+            found: as `comparison.mark_healed` returns it.
             found_at: the moment of the comparison.
             healed_at: the moment of the one after healing.
         """
@@ -177,9 +179,9 @@ class DiscrepancyLog:
         )
 
     def read(self, days: Sequence[date]) -> pa.Table:
-        """Read what the run has to tell of the days: what it found or healed, and what is open.
+        """Read what the run has to report of the days: what it found or healed, and what is open.
 
-        From the log, not from the comparison: a step that Dagster runs again tells of its first
+        From the log, not from the comparison: a step that Dagster runs again reports its first
         try too.
         """
         return self.session.query(read_sql("run_discrepancies"), self._scope(days))
@@ -210,26 +212,28 @@ class _Reconciliation:
         if self.mode == "heal" and found.discrepancies.num_rows:
             batch.merger.read_anew(found.discrepancies.select(["call_id"]))
             remaining = compare(batch.duck, self.settled_before).discrepancies
-        judged = judge(batch.duck, found.discrepancies, remaining)
+        marked = mark_healed(batch.duck, found.discrepancies, remaining)
         days = [day for day in batch.batch.days if day not in batch.refused]
-        if self.mode != "look" and days:
+        if self.mode != "dry_run" and days:
             log = DiscrepancyLog(batch.session, batch.account_id, self.run_id)
-            log.write(days, judged, found_at=batch.started_at, healed_at=datetime.now(UTC))
-            judged = log.read(days)
-        return _tell_days(days, found, judged)
+            log.write(days, marked, found_at=batch.started_at, healed_at=datetime.now(UTC))
+            marked = log.read(days)
+        return _build_compared_days(days, found, marked)
 
 
-def _tell_days(
+def _build_compared_days(
     days: Sequence[date], comparison: Comparison, discrepancies: pa.Table
 ) -> list[ComparedDay]:
     by_day: dict[date, list[Discrepancy]] = {day: [] for day in days}
     for row in discrepancies.to_pylist():
         by_day[row["day"]].append(Discrepancy(**{**row, "is_healed": bool(row["is_healed"])}))
-    told = []
+    compared = []
     for day, found in by_day.items():
         counts = comparison.counts.get(day, _NO_CALLS)
-        told.append(ComparedDay(day, counts.calls, counts.non_final, counts.waiting, tuple(found)))
-    return told
+        compared.append(
+            ComparedDay(day, counts.calls, counts.non_final, counts.waiting, tuple(found))
+        )
+    return compared
 
 
 def reconcile_days(
@@ -265,7 +269,7 @@ def reconcile_days(
     reconciliation = _Reconciliation(run_id, mode, settled_before)
     compared: dict[date, ComparedDay] = {}
     with Loader(url) as loader:
-        if mode == "note":
+        if mode == "log":
             find_account(loader.session, account)  # the log's rows refer to its row
         for result in loader.load(
             account,

@@ -6,7 +6,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from itertools import chain
-from typing import Final
+from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 import duckdb
@@ -16,36 +16,164 @@ from callkeeper_assets.calls.store import Day
 from callkeeper_assets.postgres import connect
 from callkeeper_assets.postgres.locks import REPORTS_LOCK, lock_transaction
 from callkeeper_assets.reports.definition import Report, StructureError
-from callkeeper_assets.reports.log import Books
 from callkeeper_assets.reports.merge import (
     JSON_TARGET,
     REJECTS_TARGET,
-    Merger,
-    Part,
+    MergeTarget,
+    ReportMerger,
+    ReportPart,
     Stage,
     StagedRow,
-    Target,
     build_target,
 )
-from callkeeper_assets.reports.outcomes import BuiltDay, Outcome, RefusedReport
 from callkeeper_assets.reports.rows import (
     JSON_TABLE,
     Build,
+    BuiltDay,
+    RefusedReport,
     Reject,
-    Row,
+    ReportOutcome,
+    ReportRow,
     find_undocumented,
     plan_rows,
     read_calls,
 )
 from callkeeper_assets.reports.structure import Connection, prepare_table
 from callkeeper_assets.warehouse.call_sql import plan_load
-from callkeeper_assets.warehouse.dimensions import CALLS, DATES, FACTS
 from callkeeper_assets.warehouse.filters import build_condition
-from callkeeper_assets.warehouse.load_log import find_account
+from callkeeper_assets.warehouse.load_log import LogHead, LogRow, find_account, insert_rows
 from callkeeper_assets.warehouse.loader import group_days
 from callkeeper_assets.warehouse.records import Account, RowCounts
+from callkeeper_assets.warehouse.schema import CALLS, DATES, FACTS
 from callkeeper_assets.warehouse.session import Session, explain_error
 from callkeeper_assets.warehouse.transform import Transformer, open_duckdb
+
+_FRESH = """
+    SELECT r.report
+    FROM unnest(%(reports)s::text[]) AS r (report)
+    WHERE NOT EXISTS (
+        SELECT FROM callkeeper_report_days AS d
+        WHERE d.account_id = %(account_id)s AND d.report = r.report
+    )
+"""
+_FIELDS = """
+    SELECT report, field, day FROM callkeeper_report_fields
+    WHERE account_id = %(account_id)s AND report = ANY(%(reports)s)
+"""
+_WRITE_FIELDS = """
+    INSERT INTO callkeeper_report_fields (account_id, report, field, day)
+    SELECT %(account_id)s, * FROM unnest(%(reports)s::text[], %(fields)s::text[], %(days)s::date[])
+    ON CONFLICT (account_id, report, field) DO NOTHING
+"""
+_WRITE_DAYS = """
+    INSERT INTO callkeeper_report_days (account_id, report, day, definition, calls, built_at)
+    SELECT %(account_id)s, *, %(built_at)s
+    FROM unnest(%(reports)s::text[], %(days)s::date[], %(definitions)s::text[], %(calls)s::int[])
+    ON CONFLICT (account_id, report, day) DO UPDATE
+    SET definition = excluded.definition, calls = excluded.calls, built_at = excluded.built_at
+"""
+# An index cannot hold longer ones.
+_MOST_LETTERS_OF_FIELD: Final = 400
+
+
+class ReportLog:
+    """The log of one source's reports, for one load."""
+
+    def __init__(
+        self, connection: psycopg.Connection[Any], account_id: int, reports: Sequence[Report]
+    ) -> None:
+        self._connection = connection
+        self._account_id = account_id
+        self._digests = {report.name: report.digest for report in reports}
+        values = {"account_id": account_id, "reports": list(self._digests)}
+        # Nothing is new on the first day that a report is ever built for: it makes the list.
+        self._fresh = {name for (name,) in connection.execute(_FRESH, values)}
+        self._fields: dict[str, dict[str, date | None]] = {name: {} for name in self._digests}
+        for report, name, day in connection.execute(_FIELDS, values):
+            self._fields[report][name] = day
+        self._met: list[tuple[str, str, date | None]] = []
+
+    def find_new_fields(
+        self, report: Report, day: date, undocumented: Collection[str]
+    ) -> tuple[str, ...]:
+        """Return the fields that no other day loaded before had, and remember them.
+
+        A report that fails for them does not: they stay new until somebody accepts them.
+        """
+        known = self._fields[report.name]
+        names = sorted({name[:_MOST_LETTERS_OF_FIELD] for name in undocumented})
+        new = tuple(name for name in names if known.get(name, day) == day)
+        if report.name in self._fresh:
+            self._fresh.discard(report.name)
+            self._remember(report.name, new, None)
+            return ()
+        if report.on_new_field != "fail":
+            self._remember(report.name, new, day)
+        return () if report.on_new_field == "ignore" else new
+
+    def _remember(self, report: str, names: Collection[str], day: date | None) -> None:
+        known = self._fields[report]
+        self._met += [(report, name, day) for name in names if name not in known]
+        known.update((name, day) for name in names if name not in known)
+
+    def write_fields(self) -> None:
+        """Write the fields met since the last writing."""
+        reports, fields, days = zip(*self._met, strict=True) if self._met else ((), (), ())
+        self._met = []
+        self._connection.execute(
+            _WRITE_FIELDS,
+            {
+                "account_id": self._account_id,
+                "reports": list(reports),
+                "fields": list(fields),
+                "days": list(days),
+            },
+        )
+
+    def write_days(self, calls: Mapping[ReportPart, int], built_at: datetime) -> None:
+        """Note that reports' days are built, and from how many calls."""
+        self._connection.execute(
+            _WRITE_DAYS,
+            {
+                "account_id": self._account_id,
+                "reports": [report for report, _ in calls],
+                "days": [day for _, day in calls],
+                "definitions": [self._digests[report] for report, _ in calls],
+                "calls": list(calls.values()),
+                "built_at": built_at,
+            },
+        )
+
+    def write_log(
+        self,
+        counts: Mapping[ReportPart, Mapping[str, RowCounts]],
+        run_id: str,
+        started_at: datetime,
+    ) -> None:
+        """Log what was done to each table of each report's day."""
+        rows = [
+            LogRow(table, day, of_table, report=report)
+            for (report, day), tables in counts.items()
+            for table, of_table in tables.items()
+        ]
+        insert_rows(self._connection, self._head(run_id, started_at), rows)
+
+    def write_refusals(
+        self,
+        refused: Collection[RefusedReport],
+        run_id: str,
+        started_at: datetime,
+        day: date | None = None,
+    ) -> None:
+        """Log why reports were not built; what is refused for any day is logged under `day`."""
+        rows = [
+            LogRow(None, one.day or day, error=one.reason, report=one.report) for one in refused
+        ]
+        insert_rows(self._connection, self._head(run_id, started_at), rows)
+
+    def _head(self, run_id: str, started_at: datetime) -> LogHead:
+        return LogHead(self._account_id, run_id, "api", started_at)
+
 
 # What reports' filters may name columns of: facts, and with them calls.
 FILTERED_TABLE = FACTS
@@ -102,25 +230,25 @@ _MOST_SAMPLE: Final = 10
 
 
 @dataclass
-class Batch:
+class ReportBatch:
     """What is staged of some days: rows by table, and what is known of each report's day."""
 
     stages: dict[str, Stage]
-    rejects: list[tuple[Part, Reject]] = field(default_factory=list)
+    rejects: list[tuple[ReportPart, Reject]] = field(default_factory=list)
     raw_calls: dict[date, int] = field(default_factory=dict)
-    calls: dict[Part, int] = field(default_factory=dict)
-    new_fields: dict[Part, tuple[str, ...]] = field(default_factory=dict)
+    calls: dict[ReportPart, int] = field(default_factory=dict)
+    new_fields: dict[ReportPart, tuple[str, ...]] = field(default_factory=dict)
     refused: list[RefusedReport] = field(default_factory=list)
 
     @property
-    def parts(self) -> list[Part]:
+    def parts(self) -> list[ReportPart]:
         """The reports' days that are replaced, in order."""
         return sorted(self.calls, key=lambda part: (part[1], part[0]))
 
-    def add(self, part: Part, table: str, call_id: int, found: Row | Reject) -> None:
+    def add(self, part: ReportPart, table: str, call_id: int, found: ReportRow | Reject) -> None:
         """Stage a row, or note what kept it out."""
         reject: Reject | None
-        if isinstance(found, Row):
+        if isinstance(found, ReportRow):
             row = StagedRow(part[0], part[1], call_id, found.position, found.values)
             reject = self.stages[table].add(row)
         else:
@@ -128,7 +256,7 @@ class Batch:
         if reject is not None:
             self.rejects.append((part, reject))
 
-    def refuse(self, part: Part, reason: str) -> None:
+    def refuse(self, part: ReportPart, reason: str) -> None:
         """Take out what is staged of a report's day: it is not replaced."""
         for stage in self.stages.values():
             for key, row in list(stage.rows.items()):
@@ -138,13 +266,13 @@ class Batch:
         del self.calls[part]
         self.refused.append(RefusedReport(*part, reason))
 
-    def describe(self, counts: Mapping[Part, Mapping[str, RowCounts]]) -> list[BuiltDay]:
+    def describe(self, counts: Mapping[ReportPart, Mapping[str, RowCounts]]) -> list[BuiltDay]:
         """Return what came of each report's day; `counts` is what changed in each table."""
         rows = {part: dict.fromkeys(counts[part], 0) for part in self.parts}
         for table, stage in self.stages.items():
             for row in stage.rows.values():
                 rows[row.report, row.day][table] += 1
-        rejects: dict[Part, list[Reject]] = defaultdict(list)
+        rejects: dict[ReportPart, list[Reject]] = defaultdict(list)
         for part, reject in self.rejects:
             rejects[part].append(reject)
         return [
@@ -177,7 +305,7 @@ class Builder:
         self.plans: dict[str, dict[str, Build]] = {r.name: plan_rows(r) for r in reports}
         self.targets = _plan_targets(reports, configured)
 
-    def build(self, days: Sequence[Day], passing: Mapping[str, frozenset[int]]) -> Batch:
+    def build(self, days: Sequence[Day], passing: Mapping[str, frozenset[int]]) -> ReportBatch:
         """Stage days, in their order.
 
         Args:
@@ -187,7 +315,7 @@ class Builder:
         Raises:
             BadDataError: a call is not JSON.
         """
-        batch = Batch({name: Stage(target) for name, target in self.targets.items()})
+        batch = ReportBatch({name: Stage(target) for name, target in self.targets.items()})
         for raw in sorted(days, key=lambda one: one.day):
             batch.raw_calls[raw.day] = raw.calls.num_rows
             undocumented = self._build_day(batch, raw, passing)
@@ -199,7 +327,9 @@ class Builder:
                     batch.refuse(part, _describe_new_fields(report, raw.day, new))
         return batch
 
-    def _build_day(self, batch: Batch, raw: Day, passing: Mapping[str, frozenset[int]]) -> set[str]:
+    def _build_day(
+        self, batch: ReportBatch, raw: Day, passing: Mapping[str, frozenset[int]]
+    ) -> set[str]:
         """Stage a day's rows; return the fields that the documentation does not name."""
         undocumented: set[str] = set()
         plans = [
@@ -220,8 +350,10 @@ class Builder:
         return undocumented
 
 
-def _plan_targets(reports: Sequence[Report], configured: Sequence[Report]) -> dict[str, Target]:
-    targets: dict[str, Target] = {}
+def _plan_targets(
+    reports: Sequence[Report], configured: Sequence[Report]
+) -> dict[str, MergeTarget]:
+    targets: dict[str, MergeTarget] = {}
     for report in reports:
         for table in report.structure:
             fillers = [
@@ -250,36 +382,40 @@ class _Load:
     """The database's side of one load, over one connection."""
 
     def __init__(
-        self, connection: Connection, account_id: int, builder: Builder, books: Books, run_id: str
+        self, connection: Connection, account_id: int, builder: Builder, log: ReportLog, run_id: str
     ) -> None:
         self._connection = connection
         self._account_id = account_id
         self._builder = builder
-        self._books = books
+        self._log = log
         self._run_id = run_id
         (schema,) = connection.execute("SELECT current_schema()").fetchone() or ("public",)
         self._mergers = {
-            target.table: Merger(connection, schema, target, number)
+            target.table: ReportMerger(connection, schema, target, number)
             for number, target in enumerate([*builder.targets.values(), REJECTS_TARGET])
         }
 
-    def merge(self, batch: Batch, read_at: datetime) -> list[Outcome]:
+    def merge(self, batch: ReportBatch, read_at: datetime) -> list[ReportOutcome]:
         """Replace the batch's days, in one transaction."""
-        counts: dict[Part, dict[str, RowCounts]] = defaultdict(dict)
+        counts: dict[ReportPart, dict[str, RowCounts]] = defaultdict(dict)
         with self._connection.transaction():
             lock_transaction(self._connection, REPORTS_LOCK, self._account_id)
             for table, stage in batch.stages.items():
                 self._merge_table(batch, table, stage, counts)
             self._merge_rejects(batch)
-            self._books.write_days({part: batch.calls[part] for part in batch.parts}, read_at)
-            self._books.write_fields()
-            self._books.write_log(counts, self._run_id, read_at)
-            self._books.write_refusals(batch.refused, self._run_id, read_at)
-        outcomes: list[Outcome] = [*batch.describe(counts), *batch.refused]
+            self._log.write_days({part: batch.calls[part] for part in batch.parts}, read_at)
+            self._log.write_fields()
+            self._log.write_log(counts, self._run_id, read_at)
+            self._log.write_refusals(batch.refused, self._run_id, read_at)
+        outcomes: list[ReportOutcome] = [*batch.describe(counts), *batch.refused]
         return sorted(outcomes, key=lambda one: (one.day or date.min, one.report))
 
     def _merge_table(
-        self, batch: Batch, table: str, stage: Stage, counts: dict[Part, dict[str, RowCounts]]
+        self,
+        batch: ReportBatch,
+        table: str,
+        stage: Stage,
+        counts: dict[ReportPart, dict[str, RowCounts]],
     ) -> None:
         merger = self._mergers[table]
         parts = [part for part in batch.parts if table in self._builder.plans[part[0]]]
@@ -290,7 +426,7 @@ class _Load:
         for part, changed in merger.replace(self._account_id, parts, written).items():
             counts[part][table] = changed
 
-    def _merge_rejects(self, batch: Batch) -> None:
+    def _merge_rejects(self, batch: ReportBatch) -> None:
         stage = Stage(REJECTS_TARGET)
         for (report, day), one in batch.rejects:
             values = (one.table, str(one.position), one.column, one.value, one.reason)
@@ -336,7 +472,7 @@ def load_reports(
     reports: Sequence[Report],
     configured: Sequence[Report],
     run_id: str,
-) -> Iterator[Outcome]:
+) -> Iterator[ReportOutcome]:
     """Build reports for days; yields what came of each report's day once it is committed.
 
     Args:
@@ -364,13 +500,13 @@ def load_reports(
         connection = stack.enter_context(connect(url, autocommit=True))
         stack.enter_context(_explained())
         good, refused = _prepare(url, connection, account, reports)
-        books = Books(connection, account_id, good)
-        books.write_refusals(refused, run_id, first_read_at, day=first_day.day)
+        log = ReportLog(connection, account_id, good)
+        log.write_refusals(refused, run_id, first_read_at, day=first_day.day)
         yield from refused
         if not good:
             return
-        builder = Builder(good, configured, books.find_new_fields)
-        load = _Load(connection, account_id, builder, books, run_id)
+        builder = Builder(good, configured, log.find_new_fields)
+        load = _Load(connection, account_id, builder, log, run_id)
         passing: CallFilter | None = None
         if any(report.filters for report in good):
             passing = stack.enter_context(open_filter(account.time_zone, good))

@@ -27,10 +27,10 @@ from callkeeper_assets.reports.structure import (
 from callkeeper_assets.warehouse.records import RowCounts
 
 # A report's day: what is replaced as a whole.
-Part = tuple[str, date]
+ReportPart = tuple[str, date]
 
 _POSITION: Final = "callkeeper_position"
-# Names are put in by `Merger`, quoted. OFFSET 0 has each staged row looked up by its key: left to
+# Names are put in by `ReportMerger`, quoted. OFFSET 0 has each staged row looked up by key: left to
 # choose, PostgreSQL reads all rows of the source, which a long load would do for each batch.
 _PLAN: Final = """
     INSERT INTO {plan}
@@ -102,7 +102,7 @@ _ESCAPES: Final = (("\\", "\\\\"), ("\t", "\\t"), ("\n", "\\n"), ("\r", "\\r"))
 
 
 @dataclass(frozen=True)
-class Target:
+class MergeTarget:
     """A table that reports fill, as merging sees it.
 
     Attributes:
@@ -121,13 +121,13 @@ class Target:
     fillers: frozenset[str] = frozenset()
 
 
-JSON_TARGET: Final = Target(
+JSON_TARGET: Final = MergeTarget(
     table=JSON_TABLE,
     key=("report", "call_id"),
     columns={"called_at": "timestamp with time zone", "data": "jsonb"},
     written=("loaded_at",),
 )
-REJECTS_TARGET: Final = Target(
+REJECTS_TARGET: Final = MergeTarget(
     table="callkeeper_rejects",
     key=("report", "day", "table_name", "call_id", "position", "column_name"),
     columns={
@@ -141,9 +141,9 @@ REJECTS_TARGET: Final = Target(
 )
 
 
-def build_target(table: ReportTable, fillers: Iterable[str]) -> Target:
+def build_target(table: ReportTable, fillers: Iterable[str]) -> MergeTarget:
     """Return how rows of a user's table are merged."""
-    return Target(
+    return MergeTarget(
         table=table.name,
         key=table.key,
         columns={column.name: SQL_TYPES[column.type] for column in table.columns},
@@ -166,7 +166,7 @@ class StagedRow(NamedTuple):
 class Stage:
     """The rows that a batch has for one table; each key once."""
 
-    target: Target
+    target: MergeTarget
     rows: dict[tuple[object, ...], StagedRow] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -214,10 +214,12 @@ def _names(names: Iterable[str], prefix: str = "") -> sql.Composed:
     )
 
 
-class Merger:
+class ReportMerger:
     """Merges batches into one table, one after another, over one connection."""
 
-    def __init__(self, connection: Connection, schema: str, target: Target, number: int) -> None:
+    def __init__(
+        self, connection: Connection, schema: str, target: MergeTarget, number: int
+    ) -> None:
         self._connection = connection
         self._target = target
         # Temporary tables hide others of their name: no report's table begins like this.
@@ -283,7 +285,7 @@ class Merger:
             while chunk := "".join(islice(lines, _ROWS_IN_CHUNK)):
                 copy.write(chunk)
 
-    def find_held(self, account_id: int, parts: Sequence[Part]) -> list[tuple[Any, ...]]:
+    def find_held(self, account_id: int, parts: Sequence[ReportPart]) -> list[tuple[Any, ...]]:
         """Compare the staged rows with the table; return those whose key is held, and by whom.
 
         They are not written. Report, day, call and position of the row, then call and report of
@@ -294,14 +296,14 @@ class Merger:
         return self._execute(_HELD) if fillers else []
 
     def replace(
-        self, account_id: int, parts: Sequence[Part], written: Mapping[str, object]
-    ) -> dict[Part, RowCounts]:
+        self, account_id: int, parts: Sequence[ReportPart], written: Mapping[str, object]
+    ) -> dict[ReportPart, RowCounts]:
         """Make the table's rows of these reports' days the staged ones; return what changed.
 
         What `find_held` has found out is written.
         """
         values = _bind(account_id, parts) | dict(written)
-        counts: dict[Part, dict[str, int]] = defaultdict(dict)
+        counts: dict[ReportPart, dict[str, int]] = defaultdict(dict)
         with self._without("nestloop"):
             found = self._execute(_DELETE, values)
         found += self._execute(_COUNT)
@@ -313,14 +315,7 @@ class Merger:
                 self._execute(_UPDATE, values)
         if "add" in actions:
             self._execute(_ADD, values)
-        return {
-            part: RowCounts(
-                counts[part].get("add", 0),
-                counts[part].get("update", 0),
-                counts[part].get("delete", 0),
-            )
-            for part in parts
-        }
+        return {part: RowCounts.of_actions(counts[part]) for part in parts}
 
     @contextmanager
     def _without(self, *joins: str) -> Iterator[None]:
@@ -340,7 +335,7 @@ class Merger:
         return cursor.fetchall() if cursor.description else []
 
 
-def _bind(account_id: int, parts: Sequence[Part]) -> dict[str, object]:
+def _bind(account_id: int, parts: Sequence[ReportPart]) -> dict[str, object]:
     return {
         "account_id": account_id,
         "reports": [report for report, _ in parts],

@@ -5,26 +5,157 @@ the report says.
 """
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Context, Decimal, InvalidOperation
+from functools import cache
 from math import isfinite
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import jmespath
+from jmespath.exceptions import JMESPathError
+from jmespath.functions import Functions
 
 from callkeeper_assets.calls import document
 from callkeeper_assets.calls.document import ExactNumber, is_misplaced, read_call
 from callkeeper_assets.calls.fields import FIELD_TREE, FieldTree
-from callkeeper_assets.reports.definition import ColumnType, Report, ReportTable
-from callkeeper_assets.reports.paths import Search, UnfitValueError, compile_path
-from callkeeper_assets.warehouse.records import NotJsonCallError
+from callkeeper_assets.reports.definition import ColumnType, PathError, Report, ReportTable
+from callkeeper_assets.warehouse.records import NotJsonCallError, RowCounts
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 
+PathSearch = Callable[[Any], Any]
+
+_MOST_LETTERS: Final = 1000
+# What an expression can raise on a value that it was not written for.
+_AT_SEARCH: Final = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+
+
+class UnfitValueError(Exception):
+    """The path's functions cannot take what this call holds; the text shows no value."""
+
+
+def _list_names(node: dict[str, Any]) -> tuple[str, ...] | None:
+    """Return the names of a plain path; None if it is more than that."""
+    if node["type"] == "field":
+        return (node["value"],)
+    if node["type"] != "subexpression":
+        return None
+    names: tuple[str, ...] = ()
+    for child in node["children"]:
+        inner = _list_names(child)
+        if inner is None:
+            return None
+        names += inner
+    return names
+
+
+def _find_misuse(node: Any, *, in_function: bool = False) -> str | None:  # noqa: ANN401
+    """Say what in a parsed expression could never give a value; JMESPath would say so too late."""
+    if not isinstance(node, dict):
+        return None
+    kind, children = node["type"], node["children"]
+    if kind == "expref" and not in_function:
+        return "'&' is for the arguments of functions"
+    if kind == "slice" and children[2] == 0:
+        return "a slice's step cannot be 0"
+    if kind == "function_expression":
+        problem = _find_call_problem(node["value"], len(children))
+        if problem:
+            return problem
+    for child in children:
+        problem = _find_misuse(child, in_function=kind == "function_expression")
+        if problem:
+            return problem
+    return None
+
+
+def _find_call_problem(name: str, given: int) -> str | None:
+    known = Functions.FUNCTION_TABLE.get(name)
+    if known is None:
+        allowed = ", ".join(sorted(Functions.FUNCTION_TABLE))
+        return f"there is no function '{name}'. Allowed: {allowed}"
+    signature = known["signature"]
+    is_variadic = bool(signature) and bool(signature[-1].get("variadic"))
+    if given < len(signature) or (given > len(signature) and not is_variadic):
+        least = "at least " if is_variadic else ""
+        return f"the function '{name}' takes {least}{len(signature)} arguments, not {given}"
+    return None
+
+
+def _parse(path: str) -> Any:  # noqa: ANN401 -- JMESPath has no type for it
+    with warnings.catch_warnings():
+        # An old form of literals that JMESPath still reads.
+        warnings.simplefilter("ignore", PendingDeprecationWarning)
+        return jmespath.compile(path)
+
+
+def _explain(path: str, error: Exception) -> PathError:
+    place = getattr(error, "lex_position", None)
+    where = f" at character {place + 1}" if isinstance(place, int) else ""
+    return PathError(
+        f"'{path[:100]}' is not JMESPath{where}. Nested names are joined by dots: "
+        "visit_info.current.utm_campaign; a name with other characters than Latin letters, digits "
+        "and '_' stands in double quotes: '\"моё поле\".name'."
+    )
+
+
+@cache
+def compile_path(path: str) -> PathSearch:
+    """Return the function that finds the path's value in a call or an element; None if missing.
+
+    It raises `UnfitValueError` where a function of the path cannot take the value.
+
+    Raises:
+        PathError: it is not JMESPath, or could never give a value.
+    """
+    if len(path) > _MOST_LETTERS:
+        raise PathError(f"'{path[:100]}…' is longer than {_MOST_LETTERS} characters.")
+    try:
+        expression = _parse(path)
+        misuse = _find_misuse(expression.parsed)
+    except (JMESPathError, ValueError, TypeError, RecursionError) as error:
+        raise _explain(path, error) from None
+    if misuse:
+        raise PathError(f"'{path[:100]}': {misuse}.")
+    if path.strip() == "@":
+        return _identity
+    names = _list_names(expression.parsed)
+    return _build_walk(names) if names else _build_search(expression)
+
+
+def _identity(document: Any) -> Any:  # noqa: ANN401
+    return document
+
+
+def _build_walk(names: tuple[str, ...]) -> PathSearch:
+    def walk(document: Any) -> Any:  # noqa: ANN401
+        for name in names:
+            if type(document) is not dict:
+                return None
+            document = document.get(name)
+        return document
+
+    return walk
+
+
+def _build_search(expression: Any) -> PathSearch:  # noqa: ANN401
+    def search(document: Any) -> Any:  # noqa: ANN401
+        try:
+            return expression.search(document)
+        except (*_AT_SEARCH, RecursionError):
+            # JMESPath's own text shows the value, which may be a phone number.
+            raise UnfitValueError from None
+
+    return search
+
+
 @dataclass(frozen=True)
-class Call:
+class ReportCall:
     """One call: its id, its time as PostgreSQL reads it, its fields as JSON has them."""
 
     call_id: int
@@ -48,7 +179,7 @@ def _decode(payload: str) -> Any:  # noqa: ANN401
     return _strip_zeros(document) if "\\u0000" in payload else document
 
 
-def read_calls(day: date, calls: "pa.Table") -> Iterator[Call]:
+def read_calls(day: date, calls: "pa.Table") -> Iterator[ReportCall]:
     """Read a day's calls, in their order.
 
     Args:
@@ -66,7 +197,7 @@ def read_calls(day: date, calls: "pa.Table") -> Iterator[Call]:
             document = _decode(payload)
         except (ValueError, RecursionError):
             raise NotJsonCallError(day, call_id) from None
-        yield Call(call_id, called_at.isoformat(), document)
+        yield ReportCall(call_id, called_at.isoformat(), document)
 
 
 def find_undocumented(document: Any, found: set[str]) -> None:  # noqa: ANN401
@@ -348,15 +479,15 @@ class Reject:
     reason: str
 
 
-class Row(NamedTuple):
+class ReportRow(NamedTuple):
     """One row: its values in the order of the table's columns, as PostgreSQL reads them."""
 
     position: int
     values: Values
 
 
-Found = Iterator[Row | Reject]
-Build = Callable[[Call], Found]
+BuiltRows = Iterator[ReportRow | Reject]
+Build = Callable[[ReportCall], BuiltRows]
 
 
 def show_value(value: Any) -> str | None:  # noqa: ANN401 -- JSON
@@ -367,7 +498,7 @@ def show_value(value: Any) -> str | None:  # noqa: ANN401 -- JSON
 @dataclass(frozen=True)
 class _Cell:
     name: str
-    search: Search
+    search: PathSearch
     convert: Convert
     is_parent: bool
     is_key: bool
@@ -391,7 +522,7 @@ class _TableBuilder:
         ]
         self._key = [n for n, cell in enumerate(self._cells) if cell.is_key]
 
-    def __call__(self, call: Call) -> Found:
+    def __call__(self, call: ReportCall) -> BuiltRows:
         """Yield the call's rows, and what kept others out."""
         try:
             elements = self._list_elements(call.document)
@@ -409,7 +540,7 @@ class _TableBuilder:
             elements = [elements]
         return [element for element in elements if element is not None]
 
-    def _build(self, call: Call, position: int, element: Any) -> Found:  # noqa: ANN401
+    def _build(self, call: ReportCall, position: int, element: Any) -> BuiltRows:  # noqa: ANN401
         values: list[str | None] = []
         is_good = True
         for cell in self._cells:
@@ -432,10 +563,10 @@ class _TableBuilder:
             reason = f"the key has {size} bytes, at most {_MOST_KEY_BYTES} are possible"
             yield self._reject(call, position, "", None, reason)
             return
-        yield Row(position, tuple(values))
+        yield ReportRow(position, tuple(values))
 
     def _reject(
-        self, call: Call, position: int, column: str, value: str | None, reason: str
+        self, call: ReportCall, position: int, column: str, value: str | None, reason: str
     ) -> Reject:
         return Reject(self._table, call.call_id, position, column, value, reason)
 
@@ -446,7 +577,7 @@ class _JsonBuilder:
     def __init__(self, report: Report) -> None:
         self._fields = [(name, compile_path(path)) for name, path in report.fields]
 
-    def __call__(self, call: Call) -> Found:
+    def __call__(self, call: ReportCall) -> BuiltRows:
         """Yield the call's row; a field that is missing is null in it."""
         data = {}
         for name, search in self._fields:
@@ -456,7 +587,7 @@ class _JsonBuilder:
                 reason = f"the path of the field '{name}' cannot take this value"
                 yield Reject(JSON_TABLE, call.call_id, 1, "data", None, reason)
                 return
-        yield Row(1, (call.called_at, encode_json(data)))
+        yield ReportRow(1, (call.called_at, encode_json(data)))
 
 
 def plan_rows(report: Report) -> dict[str, Build]:
@@ -464,3 +595,40 @@ def plan_rows(report: Report) -> dict[str, Build]:
     if not report.structure:
         return {JSON_TABLE: _JsonBuilder(report)}
     return {table.name: _TableBuilder(table) for table in report.structure}
+
+
+@dataclass(frozen=True)
+class BuiltDay:
+    """A report's day that is in the warehouse now.
+
+    Attributes:
+        raw_calls: calls of the day, before filters.
+        calls: those that the filters let pass.
+        rows: by table of the report.
+        counts: what changed, by table.
+        rejects: how many; a row that was kept out counts once for each column at fault.
+        sample: the first of the rejects.
+        new_fields: of the raw calls, sorted; empty where the report ignores them.
+    """
+
+    report: str
+    day: date
+    raw_calls: int
+    calls: int
+    rows: Mapping[str, int]
+    counts: Mapping[str, RowCounts]
+    rejects: int
+    sample: tuple[Reject, ...]
+    new_fields: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class RefusedReport:
+    """A report that was not built, for one day or, where `day` is None, for any."""
+
+    report: str
+    day: date | None
+    reason: str
+
+
+ReportOutcome = BuiltDay | RefusedReport

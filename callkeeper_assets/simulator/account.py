@@ -14,8 +14,8 @@ from typing import Final, Protocol
 
 from callkeeper_assets.simulator.generation import (
     NEVER,
-    Call,
     Service,
+    SimulatedCall,
     day_bounds,
     draw_call,
     first_id_of,
@@ -26,7 +26,7 @@ from callkeeper_assets.simulator.generation import (
     see_at,
     spoil_unified,
 )
-from callkeeper_assets.simulator.rendering import ServedDay, build_day
+from callkeeper_assets.simulator.rendering import ServedDay, build_day, render_unified_call
 from callkeeper_assets.simulator.scenery import DISTRICT_HOURS, NOT_FINAL, Scenery, build_scenery
 from callkeeper_assets.simulator.settings import (
     MAX_CALLS_PER_DAY,
@@ -38,18 +38,17 @@ from callkeeper_assets.simulator.settings import (
 from callkeeper_assets.simulator.truth import (
     CHANGED_FIELDS,
     ApiName,
-    Change,
     ChangedField,
     DayChanges,
     Truth,
+    TruthChange,
+    build_truth,
     draw_value,
     list_changes,
-    tell_truth,
 )
-from callkeeper_assets.simulator.unified_rendering import render_unified_call
 from callkeeper_assets.simulator.webhook_settings import (
     EVENTS,
-    Delivery,
+    SentDelivery,
     WebhookEvent,
     WebhookSettings,
 )
@@ -121,13 +120,13 @@ class ListedAccount(Protocol):
     def days_between(self, start: int, end: int) -> Iterator[dt.date]:
         """The local days that a window of epoch seconds meets."""
 
-    def see_day(self, day: dt.date) -> list[Call]:
+    def see_day(self, day: dt.date) -> list[SimulatedCall]:
         """A local day's callbacks as they are shown now."""
 
-    def add(self, day: dt.date, count: int = 1) -> list[Change]:
+    def add(self, day: dt.date, count: int = 1) -> list[TruthChange]:
         """Let callbacks appear."""
 
-    def remove(self, day: dt.date, count: int = 1) -> list[Change]:
+    def remove(self, day: dt.date, count: int = 1) -> list[TruthChange]:
         """Let callbacks vanish."""
 
 
@@ -172,7 +171,7 @@ class UnifiedList:
             with contextlib.suppress(ValueError):
                 act(self._rng.choice(days), 1)
 
-    def list_others(self, start: int, end: int) -> list[Call]:
+    def list_others(self, start: int, end: int) -> list[SimulatedCall]:
         """The calls of other services in a window of epoch seconds."""
         return [
             call
@@ -194,16 +193,16 @@ class UnifiedList:
         callbacks = account.see_day(day)
         others = [call for call in self._draw_others(day) if call.called_ts <= now]
         calls = sorted([*callbacks, *others], key=lambda call: (call.called_ts, call.call_id))
-        told: dict[int, list[Delivery]] = {}
+        sent: dict[int, list[SentDelivery]] = {}
         for delivery in log.list():
-            told.setdefault(delivery.call_id, []).append(delivery)
+            sent.setdefault(delivery.call_id, []).append(delivery)
         end = day_bounds(day, account.zone)[1]
         is_settled = end <= now and all(call.settles_ts <= now for call in callbacks)
         self._days[day] = found = _Day(
             basis=basis if is_settled else (*basis, now),
             times=[call.called_ts for call in calls],
             pieces=[
-                self._render(call, told.get(call.call_id, ()) if call.service != "import" else ())
+                self._render(call, sent.get(call.call_id, ()) if call.service != "import" else ())
                 for call in calls
             ],
         )
@@ -212,7 +211,7 @@ class UnifiedList:
     def _shares(self) -> tuple[float, float]:
         return self._account.answers.unusable, self._account.answers.without_call_time
 
-    def _render(self, call: Call, deliveries: Sequence[Delivery]) -> bytes:
+    def _render(self, call: SimulatedCall, deliveries: Sequence[SentDelivery]) -> bytes:
         unusable, without_time = self._shares()
         rendered = render_unified_call(
             call,
@@ -226,15 +225,15 @@ class UnifiedList:
             return spoil_unified(rendered, call.call_id)
         return rendered
 
-    def _offset_sec(self, call: Call) -> int:
-        """How far the client's clock is ahead: the account's, where the place tells no other."""
+    def _offset_sec(self, call: SimulatedCall) -> int:
+        """How far the client's clock is ahead: the account's, where the place has no other."""
         hours = DISTRICT_HOURS.get(call.place.district or "")
         if hours is not None:
             return hours * 3600
         offset = dt.datetime.fromtimestamp(call.called_ts, self._account.zone).utcoffset()
         return int(offset.total_seconds()) if offset else 0
 
-    def _draw_others(self, day: dt.date) -> list[Call]:
+    def _draw_others(self, day: dt.date) -> list[SimulatedCall]:
         settings = self._account.settings
         counts: dict[Service, int] = {
             "calltracking": settings.calltracking_per_day,
@@ -251,7 +250,7 @@ class UnifiedList:
         return calls
 
 
-def _turn_into(call: Call, service: Service) -> Call:
+def _turn_into(call: SimulatedCall, service: Service) -> SimulatedCall:
     """The same call without what only callbacks have."""
     return call._replace(
         service=service,
@@ -274,7 +273,7 @@ _CACHE_BYTES: Final = 1_700_000_000
 _LONGEST_OPEN: Final = dt.timedelta(days=3)
 
 
-class Account:
+class SimulatedAccount:
     """One simulated account of CallKeeper."""
 
     def __init__(
@@ -371,7 +370,7 @@ class Account:
     ) -> Truth:
         """What the source now holds of a zone's days (its own by default), first to last.
 
-        Of an API: what that one cannot tell is missing, and what it spoils.
+        Of an API: what that one cannot send is missing, and what it spoils.
         """
         zone = zoneinfo.ZoneInfo(time_zone) if time_zone else self.zone
         start, end = day_bounds(first, zone)[0], day_bounds(last, zone)[1]
@@ -386,7 +385,7 @@ class Account:
                 calls += self.unified.list_others(start, end)
         share = self.answers.unusable
         calls = [call for call in calls if not is_spoiled(call.call_id, share)]
-        return tell_truth(calls, has_calls=has_calls, api=api)
+        return build_truth(calls, has_calls=has_calls, api=api)
 
     def change(
         self,
@@ -396,13 +395,13 @@ class Account:
         column: ChangedField | None = None,
         value: int | str | None = None,
         call_ids: Sequence[int] = (),
-    ) -> list[Change]:
+    ) -> list[TruthChange]:
         """Change final calls of a day: one field each, drawn where not given.
 
         Returns:
             One record per canonical column that differs now: a duration brings its minutes along.
         """
-        done: list[Change] = []
+        done: list[TruthChange] = []
         with self._lock:
             rng = self._next_rng()
             for call in self._pick(rng, day, count, call_ids):
@@ -411,7 +410,7 @@ class Account:
                 done += self._replace(day, call, call._replace(**{name: new}))  # type: ignore[arg-type]
         return done
 
-    def add(self, day: dt.date, count: int = 1) -> list[Change]:
+    def add(self, day: dt.date, count: int = 1) -> list[TruthChange]:
         """Let calls of a day appear late, at times of that day not after now."""
         with self._lock:
             rng = self._next_rng()
@@ -430,17 +429,19 @@ class Account:
             ]
             changes.added += [call._replace(settles_ts=call.called_ts) for call in calls]
             self._note_change(day)
-        return [Change("added", day, call.call_id) for call in calls]
+        return [TruthChange("added", day, call.call_id) for call in calls]
 
-    def remove(self, day: dt.date, count: int = 1, *, call_ids: Sequence[int] = ()) -> list[Change]:
+    def remove(
+        self, day: dt.date, count: int = 1, *, call_ids: Sequence[int] = ()
+    ) -> list[TruthChange]:
         """Let final calls of a day vanish from the source."""
         with self._lock:
             calls = self._pick(self._next_rng(), day, count, call_ids)
             self._changes.setdefault(day, DayChanges()).removed |= {c.call_id for c in calls}
             self._note_change(day)
-        return [Change("removed", day, call.call_id) for call in calls]
+        return [TruthChange("removed", day, call.call_id) for call in calls]
 
-    def hold(self, day: dt.date, count: int = 1, *, code: int = 1) -> list[Change]:
+    def hold(self, day: dt.date, count: int = 1, *, code: int = 1) -> list[TruthChange]:
         """Make final calls of a day not final (`code`: 1, 2 or 707) until `finalise`.
 
         Raises:
@@ -448,15 +449,15 @@ class Account:
         """
         if code not in NOT_FINAL:
             raise ValueError(f"status code {code} is final; not final are {sorted(NOT_FINAL)}")
-        done: list[Change] = []
+        done: list[TruthChange] = []
         with self._lock:
             for call in self._pick(self._next_rng(), day, count, ()):
                 done += self._replace(day, call, call._replace(settles_ts=NEVER, open_code=code))
         return done
 
-    def finalise(self, day: dt.date | None = None) -> list[Change]:
+    def finalise(self, day: dt.date | None = None) -> list[TruthChange]:
         """Bring the calls of a day that are not final, or of all days, to their end at once."""
-        done: list[Change] = []
+        done: list[TruthChange] = []
         with self._lock:
             today = dt.datetime.fromtimestamp(self.clock.now(), self.zone).date()
             days = [today - dt.timedelta(days=n) for n in range(_LONGEST_OPEN.days + 1)]
@@ -480,13 +481,13 @@ class Account:
         new: int = 0,
         events: Collection[WebhookEvent] = EVENTS,
         rate: float | None = None,
-    ) -> list[Delivery]:
+    ) -> list[SentDelivery]:
         """Send the webhooks of calls of the local days from first to last, and wait for it.
 
         Of all calls, of those in `call_ids`, or of `new` ones that are added to the first day; of
         call tracking's too, where the webhooks' switch has them.
         `rate` is webhooks a second, None as fast as the receiver answers. A call that is not final
-        yet has no end to tell.
+        yet has no end to report.
 
         Returns:
             What came of each, one record a try, in the order of sending.
@@ -512,11 +513,11 @@ class Account:
             )
         return self.webhooks.send(calls, events, rate)
 
-    def list_deliveries(self, call_ids: Collection[int] = (), after: int = 0) -> list[Delivery]:
+    def list_deliveries(self, call_ids: Collection[int] = (), after: int = 0) -> list[SentDelivery]:
         """The source's record of webhooks, lost ones too: of these calls, or of all."""
         return self.webhooks.log.list(call_ids, after)
 
-    def list_calls(self, start: int, end: int) -> list[Call]:
+    def list_calls(self, start: int, end: int) -> list[SimulatedCall]:
         """Calls of a window of epoch seconds as they will have ended, but for late additions."""
         with self._lock:
             late = {call.call_id for each in self._changes.values() for call in each.added}
@@ -527,17 +528,17 @@ class Account:
                 if start <= call.called_ts < end and call.call_id not in late
             ] + self._list_tracked(start, end)
 
-    def _list_tracked(self, start: int, end: int) -> list[Call]:
-        """Calls of call tracking that webhooks tell of."""
+    def _list_tracked(self, start: int, end: int) -> list[SimulatedCall]:
+        """Calls of call tracking that webhooks report."""
         if not self.webhooks.settings.calltracking:
             return []
         others = self.unified.list_others(start, end)
         return [call for call in others if call.service == "calltracking"]
 
-    def _is_visible(self, call: Call) -> bool:
+    def _is_visible(self, call: SimulatedCall) -> bool:
         return call.called_ts <= self.clock.now()
 
-    def _is_final(self, call: Call) -> bool:
+    def _is_final(self, call: SimulatedCall) -> bool:
         return is_final_status(see_at(call, self.clock.now()))
 
     def _next_rng(self) -> random.Random:
@@ -545,12 +546,12 @@ class Account:
         name = f"{self.settings.seed}/{self.settings.key}/operation {self._operations}"
         return random.Random(name)  # noqa: S311 - not a secret
 
-    def _current_day(self, day: dt.date) -> list[Call]:
+    def _current_day(self, day: dt.date) -> list[SimulatedCall]:
         calls = generate_day(self.settings, self.scenery, day, self.zone)
         changes = self._changes.get(day)
         return changes.apply(calls) if changes else calls
 
-    def see_day(self, day: dt.date) -> list[Call]:
+    def see_day(self, day: dt.date) -> list[SimulatedCall]:
         """A local day's calls as they are shown now."""
         with self._lock:
             now = self.clock.now()
@@ -558,7 +559,7 @@ class Account:
 
     def _pick(
         self, rng: random.Random, day: dt.date, count: int, call_ids: Sequence[int]
-    ) -> list[Call]:
+    ) -> list[SimulatedCall]:
         calls = [c for c in self._current_day(day) if self._is_visible(c) and self._is_final(c)]
         if call_ids:
             calls = [call for call in calls if call.call_id in call_ids]
@@ -567,7 +568,7 @@ class Account:
             raise ValueError(f"{count} final calls of {day} were asked for; there are {len(calls)}")
         return calls if call_ids else rng.sample(calls, count)
 
-    def _replace(self, day: dt.date, old: Call, new: Call) -> list[Change]:
+    def _replace(self, day: dt.date, old: SimulatedCall, new: SimulatedCall) -> list[TruthChange]:
         self._changes.setdefault(day, DayChanges()).replaced[old.call_id] = new
         self._note_change(day)
         now = self.clock.now()

@@ -9,19 +9,45 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 from urllib.parse import unquote
 
-from callkeeper_assets.simulator import failures
-from callkeeper_assets.simulator.account import Account
-from callkeeper_assets.simulator.failures import (
-    DATE_NOT_ARRAY,
-    TOO_FEW_VALUES,
-    WRONG_TYPE,
-    RequestFailedError,
-    key_not_defined,
-)
+from callkeeper_assets.simulator.account import SimulatedAccount
 from callkeeper_assets.simulator.generation import NEVER, day_bounds
 from callkeeper_assets.simulator.rendering import ServedDay, StatusPair
 from callkeeper_assets.simulator.scenery import FINAL
 from callkeeper_assets.simulator.settings import KEY_FORM, OLD_KEY_FORM, AnswerSettings, FaultKind
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A failure as the documents name it."""
+
+    status: int
+    reason: str
+
+
+class RequestFailedError(Exception):
+    """A request fails in a documented way."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.reason)
+        self.failure = failure
+
+
+UNAUTHORIZED_HOST: Final = Failure(401, "Unauthorized host!")
+WRONG_KEY: Final = Failure(403, "Not the correct key api")
+MISMATCHED: Final = Failure(404, "Mismatched request!")
+UNKNOWN_METHOD: Final = Failure(405, "Unknown request method!")
+WRONG_TYPE: Final = Failure(406, "Wrong data type!")
+DATE_NOT_ARRAY: Final = Failure(406, "Date is not array")
+TOO_FEW_VALUES: Final = Failure(409, "Not enough values")
+UNKNOWN_USER: Final = Failure(412, "Unknown user")
+KEY_LENGTH: Final = Failure(417, "Wrong length of the key")
+KEY_NOT_HEX: Final = Failure(417, "The key is not hexadecimal")
+
+
+def key_not_defined(name: str) -> Failure:
+    """A parameter that every call of the method needs is not there at all."""
+    return Failure(400, f"Key '{name}' is not defined!")
+
 
 _DATE: Final = re.compile(r"\d{4}-\d\d-\d\d")
 _MOMENT: Final = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?(Z|[+-]\d\d:?\d\d)?")
@@ -107,16 +133,16 @@ def parse_window(parameters: Mapping[str, str], answers: AnswerSettings) -> tupl
 _KEY_LENGTHS: Final = (16, 32)
 _FINAL_PAIRS: Final = frozenset((status.code, status.code2) for status in FINAL)
 _REFUSALS: Final = {
-    "unauthorized_host": failures.UNAUTHORIZED_HOST,
-    "wrong_key": failures.WRONG_KEY,
-    "unknown_user": failures.UNKNOWN_USER,
+    "unauthorized_host": UNAUTHORIZED_HOST,
+    "wrong_key": WRONG_KEY,
+    "unknown_user": UNKNOWN_USER,
 }
 _DAY_SEC: Final = 86400
 _MOST_PARTS: Final = 64
 # Only a cut needs the right answer: the other faults must not cost its making.
 CUTS: Final = ("cut_body", "cut_connection")
 
-Parameters = Mapping[str, str]
+RequestParameters = Mapping[str, str]
 Slices = list[tuple[ServedDay, int, int]]
 
 
@@ -142,7 +168,7 @@ class Answer:
         return b"".join(self.parts)
 
 
-def render_failure(failure: failures.Failure, answers: AnswerSettings) -> Answer:
+def render_failure(failure: Failure, answers: AnswerSettings) -> Answer:
     """A failure in the account's shape."""
     shown = {"status": "fail", "reason": failure.reason}
     body = json.dumps([shown] if answers.failure_shape == "list" else shown).encode()
@@ -150,31 +176,33 @@ def render_failure(failure: failures.Failure, answers: AnswerSettings) -> Answer
 
 
 def check_request(
-    method: str, parameters: Parameters, find_account: Callable[[str], Account | None]
-) -> Account:
+    method: str,
+    parameters: RequestParameters,
+    find_account: Callable[[str], SimulatedAccount | None],
+) -> SimulatedAccount:
     """The account that a request is for.
 
     Raises:
         RequestFailedError: no such method, no key, a key of a wrong form, an unknown key.
     """
     if method not in METHODS:
-        raise failures.RequestFailedError(failures.MISMATCHED)
+        raise RequestFailedError(MISMATCHED)
     key = parameters.get("api_key")
     if key is None:
-        raise failures.RequestFailedError(failures.key_not_defined("api_key"))
+        raise RequestFailedError(key_not_defined("api_key"))
     if len(key) not in _KEY_LENGTHS:
-        raise failures.RequestFailedError(failures.KEY_LENGTH)
+        raise RequestFailedError(KEY_LENGTH)
     if not (KEY_FORM.fullmatch(key) or OLD_KEY_FORM.fullmatch(key)):
-        raise failures.RequestFailedError(failures.KEY_NOT_HEX)
+        raise RequestFailedError(KEY_NOT_HEX)
     account = find_account(key)
     if account is None or account.settings.only_api == "ckct":
-        raise failures.RequestFailedError(failures.WRONG_KEY)
+        raise RequestFailedError(WRONG_KEY)
     return account
 
 
 def _render_calls(pieces: list[bytes], answers: AnswerSettings) -> Answer:
     if not pieces and answers.empty_period == "failure":
-        failure = failures.Failure(answers.empty_failure_status, failures.NO_ROWS)
+        failure = Failure(answers.empty_failure_status, NO_ROWS)
         return render_failure(failure, answers)
     if answers.success_shape == "list" or (not pieces and answers.empty_period == "bare_list"):
         head, tail = b"[", b"]"
@@ -202,7 +230,9 @@ def _cut_silently(slices: Slices, answers: AnswerSettings) -> Slices:
 
 
 def _answer_window(
-    account: Account, parameters: Parameters, read: Callable[[Slices], Iterator[bytes]]
+    account: SimulatedAccount,
+    parameters: RequestParameters,
+    read: Callable[[Slices], Iterator[bytes]],
 ) -> Answer:
     answers = account.answers
     start, end = parse_window(parameters, answers)
@@ -220,7 +250,7 @@ def _read_all(slices: Slices) -> Iterator[bytes]:
     return (day.read(low, high) for day, low, high in slices)
 
 
-def _answer_user_info(account: Account, _: Parameters) -> Answer:
+def _answer_user_info(account: SimulatedAccount, _: RequestParameters) -> Answer:
     settings = account.settings
     user = {
         "name": settings.name,
@@ -233,24 +263,24 @@ def _answer_user_info(account: Account, _: Parameters) -> Answer:
     return Answer(200, (body,))
 
 
-def _answer_call_info(account: Account, parameters: Parameters) -> Answer:
+def _answer_call_info(account: SimulatedAccount, parameters: RequestParameters) -> Answer:
     wanted = parameters.get("id_call")
     if wanted is None:
-        raise failures.RequestFailedError(failures.key_not_defined("id_call"))
+        raise RequestFailedError(key_not_defined("id_call"))
     if not wanted.strip():
-        raise failures.RequestFailedError(failures.TOO_FEW_VALUES)
+        raise RequestFailedError(TOO_FEW_VALUES)
     if not re.fullmatch(r"\d{1,18}", wanted.strip(), re.ASCII):
-        raise failures.RequestFailedError(failures.WRONG_TYPE)
+        raise RequestFailedError(WRONG_TYPE)
     call = account.find_call(int(wanted))
     return _render_calls([call] if call else [], account.answers)
 
 
-def _answer_calls_info(account: Account, parameters: Parameters) -> Answer:
+def _answer_calls_info(account: SimulatedAccount, parameters: RequestParameters) -> Answer:
     return _answer_window(account, parameters, _read_all)
 
 
 def _answer_calls_of(
-    account: Account, parameters: Parameters, wanted: frozenset[StatusPair]
+    account: SimulatedAccount, parameters: RequestParameters, wanted: frozenset[StatusPair]
 ) -> Answer:
     def read(slices: Slices) -> Iterator[bytes]:
         for day, low, high in slices:
@@ -259,24 +289,24 @@ def _answer_calls_of(
     return _answer_window(account, parameters, read)
 
 
-def _answer_calls_completed(account: Account, parameters: Parameters) -> Answer:
+def _answer_calls_completed(account: SimulatedAccount, parameters: RequestParameters) -> Answer:
     return _answer_calls_of(account, parameters, _FINAL_PAIRS)
 
 
-def _answer_calls_by_status(account: Account, parameters: Parameters) -> Answer:
+def _answer_calls_by_status(account: SimulatedAccount, parameters: RequestParameters) -> Answer:
     statuses = parameters.get("statuses")
     if statuses is None:
-        raise failures.RequestFailedError(failures.key_not_defined("statuses"))
+        raise RequestFailedError(key_not_defined("statuses"))
     if not statuses.strip():
-        raise failures.RequestFailedError(failures.TOO_FEW_VALUES)
+        raise RequestFailedError(TOO_FEW_VALUES)
     pairs = [pair.strip() for pair in statuses.split(",")]
     if not all(re.fullmatch(r"\d{1,3}/\d{1,3}", pair, re.ASCII) for pair in pairs):
-        raise failures.RequestFailedError(failures.WRONG_TYPE)
+        raise RequestFailedError(WRONG_TYPE)
     wanted = frozenset((int(pair.split("/")[0]), int(pair.split("/")[1])) for pair in pairs)
     return _answer_calls_of(account, parameters, wanted)
 
 
-METHODS: Final[dict[str, Callable[[Account, Parameters], Answer]]] = {
+METHODS: Final[dict[str, Callable[[SimulatedAccount, RequestParameters], Answer]]] = {
     "getUserInfo": _answer_user_info,
     "getCallInfo": _answer_call_info,
     "getCallsInfo": _answer_calls_info,
@@ -285,13 +315,13 @@ METHODS: Final[dict[str, Callable[[Account, Parameters], Answer]]] = {
 }
 
 
-def answer_method(account: Account, method: str, parameters: Parameters) -> Answer:
+def answer_method(account: SimulatedAccount, method: str, parameters: RequestParameters) -> Answer:
     """What an account answers to one of `METHODS`, failures included."""
     if account.answers.refusal != "none":
         return render_failure(_REFUSALS[account.answers.refusal], account.answers)
     try:
         return METHODS[method](account, parameters)
-    except failures.RequestFailedError as error:
+    except RequestFailedError as error:
         return render_failure(error.failure, account.answers)
 
 
@@ -350,8 +380,8 @@ def find_refusal(path: str, query: str, answers: AnswerSettings) -> tuple[int, d
 
 
 def check_unified_request(
-    query: str, find_account: Callable[[str], Account | None]
-) -> tuple[Account, str, list[str]]:
+    query: str, find_account: Callable[[str], SimulatedAccount | None]
+) -> tuple[SimulatedAccount, str, list[str]]:
     """The account that a request is for, its method as `call/get`, and what the method is given.
 
     Raises:
@@ -371,7 +401,7 @@ def check_unified_request(
     return account, f"call/{method}", rest
 
 
-def answer_unified(account: Account, rest: list[str]) -> Answer:
+def answer_unified(account: SimulatedAccount, rest: list[str]) -> Answer:
     """The page that is asked for."""
     try:
         return _answer_page(account, *rest[:3])
@@ -379,7 +409,7 @@ def answer_unified(account: Account, rest: list[str]) -> Answer:
         return render_unified_failure(str(error))
 
 
-def _answer_page(account: Account, page: str, first: str, last: str) -> Answer:
+def _answer_page(account: SimulatedAccount, page: str, first: str, last: str) -> Answer:
     start, end = _read_bounds(account, first, last)
     if not _EPOCH.fullmatch(page):
         raise UnifiedFailureError(PAST_THE_END)
@@ -412,7 +442,7 @@ def _cut_pieces_silently(pieces: list[bytes], answers: AnswerSettings) -> list[b
     return pieces[:cap] if is_head else pieces[-cap:]
 
 
-def _read_bounds(account: Account, first: str, last: str) -> tuple[int, int]:
+def _read_bounds(account: SimulatedAccount, first: str, last: str) -> tuple[int, int]:
     """First second of the window, and the first one after it."""
     answers = account.answers
     start = _read_bound(account, first, "Start", is_end_of_day=False)
@@ -420,7 +450,7 @@ def _read_bounds(account: Account, first: str, last: str) -> tuple[int, int]:
     return misread(start, end + 1 if answers.date_to == "inclusive" else end, answers)
 
 
-def _read_bound(account: Account, text: str, name: str, *, is_end_of_day: bool) -> int:
+def _read_bound(account: SimulatedAccount, text: str, name: str, *, is_end_of_day: bool) -> int:
     answers = account.answers
     if _EPOCH.fullmatch(text):
         moment = dt.datetime.fromtimestamp(int(text), dt.UTC)

@@ -14,8 +14,8 @@ from callkeeper_assets.simulator.scenery import (
     NOT_FINAL,
     USER_AGENTS,
     VISITLESS_SOURCES,
+    ClientPlace,
     Marks,
-    Place,
     Scenery,
     Site,
     accumulate_shares,
@@ -42,7 +42,7 @@ class Visit(NamedTuple):
     user_agent: str
 
 
-class Call(NamedTuple):
+class SimulatedCall(NamedTuple):
     """One call; times are epoch seconds, durations seconds, None is unknown to the source.
 
     `settles_ts` is when it becomes final, `open_code` its first status code until then, `style`
@@ -64,7 +64,7 @@ class Call(NamedTuple):
     connection_type: int
     playback_tick: int | None
     asr_attempts: int | None
-    place: Place
+    place: ClientPlace
     ip: str | None
     site: str
     ga_clientid: str | None
@@ -82,12 +82,12 @@ class Call(NamedTuple):
     service: Service = "callback"
 
 
-def is_final_status(call: Call) -> bool:
+def is_final_status(call: SimulatedCall) -> bool:
     """Whether the status that the call shows can no longer change."""
     return call.status_code not in NOT_FINAL
 
 
-def see_at(call: Call, now: int) -> Call:
+def see_at(call: SimulatedCall, now: int) -> SimulatedCall:
     """The call as shown at `now`: open, without durations and recording, until it settles."""
     if call.settles_ts <= now:
         return call
@@ -212,7 +212,7 @@ def _draw_settling(rng: random.Random, called_ts: int, duration_sec: int) -> tup
     return called_ts + duration_sec, 1
 
 
-def draw_call(rng: random.Random, scenery: Scenery, call_id: int, called_ts: int) -> Call:
+def draw_call(rng: random.Random, scenery: Scenery, call_id: int, called_ts: int) -> SimulatedCall:
     """One call at the given time."""
     draw = rng.random
     status = scenery.statuses[int(draw() * len(scenery.statuses))]
@@ -227,7 +227,7 @@ def draw_call(rng: random.Random, scenery: Scenery, call_id: int, called_ts: int
     bits = rng.getrandbits(96)
     dialled = duration > 0
     connection = 1 + bits % 5 if talk else 0
-    return Call(
+    return SimulatedCall(
         call_id=call_id,
         called_ts=called_ts,
         ordered_ts=called_ts - bits % 90,
@@ -273,7 +273,7 @@ def first_id_of(day: dt.date) -> int:
 
 def generate_day(
     settings: AccountSettings, scenery: Scenery, day: dt.date, zone: zoneinfo.ZoneInfo
-) -> list[Call]:
+) -> list[SimulatedCall]:
     """All calls of one local day, sorted by time, final; `see_at` shows them at a moment."""
     rng = random.Random(f"{settings.seed}/{settings.key}/{day.isoformat()}")  # noqa: S311
     count = count_calls(settings, day, rng)

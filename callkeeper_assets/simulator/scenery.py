@@ -60,6 +60,22 @@ class Marks(NamedTuple):
     referrer: str
 
 
+class MarkKeys(NamedTuple):
+    """What a visit's marks are called."""
+
+    marks: tuple[str, ...]
+    entry_point: str
+    referrer: str
+
+
+UTM_KEYS: Final = MarkKeys(
+    ("utm_type", "utm_source", "utm_medium", "utm_campaign", "utm_content", "utm_term"),
+    "entry_point",
+    "referrer",
+)
+SOURCEBUSTER_KEYS: Final = MarkKeys(("typ", "src", "mdm", "cmp", "cnt", "trm"), "ep", "rf")
+
+
 def _paid_marks(rng: random.Random, site: str) -> Marks:
     source, medium = rng.choice(_PAID)
     product = rng.choice(_PRODUCTS)
@@ -98,8 +114,8 @@ def build_pages(rng: random.Random, site: str, count: int) -> tuple[str, ...]:
     )
 
 
-class Place(NamedTuple):
-    """A client's place; a None is a value that CallKeeper could not tell."""
+class ClientPlace(NamedTuple):
+    """A client's place; a None is a value that CallKeeper does not know."""
 
     country: str | None
     city: str | None
@@ -119,45 +135,45 @@ _FAR_EAST: Final = "Дальневосточный федеральный окр
 DISTRICT_HOURS: Final = {_VOLGA: 4, _URAL: 5, _SIBERIA: 7, _FAR_EAST: 10}
 
 WEIGHTED_PLACES: Final = (
-    (Place("RU", "Москва", "Москва", _CENTRAL), 130),
-    (Place("RU", "Санкт-Петербург", "Санкт-Петербург", _NORTH_WEST), 56),
-    (Place("RU", "Новосибирск", "Новосибирская область", _SIBERIA), 16),
-    (Place("RU", "Екатеринбург", "Свердловская область", _URAL), 15),
-    (Place("RU", "Казань", "Республика Татарстан", _VOLGA), 13),
-    (Place("RU", "Нижний Новгород", "Нижегородская область", _VOLGA), 12),
-    (Place("RU", "Челябинск", "Челябинская область", _URAL), 12),
-    (Place("RU", "Красноярск", "Красноярский край", _SIBERIA), 11),
-    (Place("RU", "Самара", "Самарская область", _VOLGA), 11),
-    (Place("RU", "Уфа", "Республика Башкортостан", _VOLGA), 11),
-    (Place("RU", "Ростов-на-Дону", "Ростовская область", _SOUTH), 11),
-    (Place("RU", "Краснодар", "Краснодарский край", _SOUTH), 11),
-    (Place("RU", "Омск", "Омская область", _SIBERIA), 11),
-    (Place("RU", "Воронеж", "Воронежская область", _CENTRAL), 10),
-    (Place("RU", "Пермь", "Пермский край", _VOLGA), 10),
-    (Place("RU", "Волгоград", "Волгоградская область", _SOUTH), 10),
-    (Place("RU", "Саратов", "Саратовская область", _VOLGA), 8),
-    (Place("RU", "Тюмень", "Тюменская область", _URAL), 8),
-    (Place("RU", "Тольятти", "Самарская область", _VOLGA), 7),
-    (Place("RU", "Ижевск", "Удмуртская Республика", _VOLGA), 6),
-    (Place("RU", "Барнаул", "Алтайский край", _SIBERIA), 6),
-    (Place("RU", "Иркутск", "Иркутская область", _SIBERIA), 6),
-    (Place("RU", "Хабаровск", "Хабаровский край", _FAR_EAST), 6),
-    (Place("RU", "Владивосток", "Приморский край", _FAR_EAST), 6),
-    (Place("RU", "Ярославль", "Ярославская область", _CENTRAL), 6),
-    (Place("RU", "Томск", "Томская область", _SIBERIA), 5),
-    (Place("RU", "Рязань", "Рязанская область", _CENTRAL), 5),
-    (Place("RU", "Тула", "Тульская область", _CENTRAL), 5),
-    (Place("RU", "Калининград", "Калининградская область", _NORTH_WEST), 4),
-    (Place("RU", "Сочи", "Краснодарский край", _SOUTH), 4),
-    (Place("RU", "Химки", "Московская область", _CENTRAL), 4),
-    (Place("RU", "Балашиха", "Московская область", _CENTRAL), 4),
-    (Place("RU", "Киров", "Кировская область", _VOLGA), 4),
-    (Place("RU", "Орёл", "Орловская область", _CENTRAL), 2),
-    (Place("RU", "Петропавловск-Камчатский", "Камчатский край", _FAR_EAST), 1),
-    (Place("BY", "Минск", "Минская область", None), 5),
-    (Place("KZ", "Алматы", "Алматы", None), 5),
-    (Place("RU", None, None, None), 18),
-    (Place(None, None, None, None), 12),
+    (ClientPlace("RU", "Москва", "Москва", _CENTRAL), 130),
+    (ClientPlace("RU", "Санкт-Петербург", "Санкт-Петербург", _NORTH_WEST), 56),
+    (ClientPlace("RU", "Новосибирск", "Новосибирская область", _SIBERIA), 16),
+    (ClientPlace("RU", "Екатеринбург", "Свердловская область", _URAL), 15),
+    (ClientPlace("RU", "Казань", "Республика Татарстан", _VOLGA), 13),
+    (ClientPlace("RU", "Нижний Новгород", "Нижегородская область", _VOLGA), 12),
+    (ClientPlace("RU", "Челябинск", "Челябинская область", _URAL), 12),
+    (ClientPlace("RU", "Красноярск", "Красноярский край", _SIBERIA), 11),
+    (ClientPlace("RU", "Самара", "Самарская область", _VOLGA), 11),
+    (ClientPlace("RU", "Уфа", "Республика Башкортостан", _VOLGA), 11),
+    (ClientPlace("RU", "Ростов-на-Дону", "Ростовская область", _SOUTH), 11),
+    (ClientPlace("RU", "Краснодар", "Краснодарский край", _SOUTH), 11),
+    (ClientPlace("RU", "Омск", "Омская область", _SIBERIA), 11),
+    (ClientPlace("RU", "Воронеж", "Воронежская область", _CENTRAL), 10),
+    (ClientPlace("RU", "Пермь", "Пермский край", _VOLGA), 10),
+    (ClientPlace("RU", "Волгоград", "Волгоградская область", _SOUTH), 10),
+    (ClientPlace("RU", "Саратов", "Саратовская область", _VOLGA), 8),
+    (ClientPlace("RU", "Тюмень", "Тюменская область", _URAL), 8),
+    (ClientPlace("RU", "Тольятти", "Самарская область", _VOLGA), 7),
+    (ClientPlace("RU", "Ижевск", "Удмуртская Республика", _VOLGA), 6),
+    (ClientPlace("RU", "Барнаул", "Алтайский край", _SIBERIA), 6),
+    (ClientPlace("RU", "Иркутск", "Иркутская область", _SIBERIA), 6),
+    (ClientPlace("RU", "Хабаровск", "Хабаровский край", _FAR_EAST), 6),
+    (ClientPlace("RU", "Владивосток", "Приморский край", _FAR_EAST), 6),
+    (ClientPlace("RU", "Ярославль", "Ярославская область", _CENTRAL), 6),
+    (ClientPlace("RU", "Томск", "Томская область", _SIBERIA), 5),
+    (ClientPlace("RU", "Рязань", "Рязанская область", _CENTRAL), 5),
+    (ClientPlace("RU", "Тула", "Тульская область", _CENTRAL), 5),
+    (ClientPlace("RU", "Калининград", "Калининградская область", _NORTH_WEST), 4),
+    (ClientPlace("RU", "Сочи", "Краснодарский край", _SOUTH), 4),
+    (ClientPlace("RU", "Химки", "Московская область", _CENTRAL), 4),
+    (ClientPlace("RU", "Балашиха", "Московская область", _CENTRAL), 4),
+    (ClientPlace("RU", "Киров", "Кировская область", _VOLGA), 4),
+    (ClientPlace("RU", "Орёл", "Орловская область", _CENTRAL), 2),
+    (ClientPlace("RU", "Петропавловск-Камчатский", "Камчатский край", _FAR_EAST), 1),
+    (ClientPlace("BY", "Минск", "Минская область", None), 5),
+    (ClientPlace("KZ", "Алматы", "Алматы", None), 5),
+    (ClientPlace("RU", None, None, None), 18),
+    (ClientPlace(None, None, None, None), 12),
 )
 COUNTRY_NAMES: Final = {"RU": "Россия", "BY": "Беларусь", "KZ": "Казахстан"}
 """What the unified API sends in place of the code."""
@@ -323,7 +339,7 @@ class Scenery:
     widgets: tuple[tuple[str, str], ...]
     managers: tuple[tuple[str, str | None], ...]
     tags: tuple[str, ...]
-    places: tuple[Place, ...]
+    places: tuple[ClientPlace, ...]
     statuses: tuple[Status, ...]
     event_sources: tuple[str, ...]
 

@@ -16,12 +16,14 @@ from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 
-from callkeeper_assets.simulator.account import Account
+from callkeeper_assets.simulator.account import SimulatedAccount
 from callkeeper_assets.simulator.answers import (
     CUTS,
     FOLDER,
     PROGRAM,
+    UNKNOWN_METHOD,
     Answer,
+    RequestFailedError,
     UnifiedFailureError,
     answer_method,
     answer_unified,
@@ -32,7 +34,6 @@ from callkeeper_assets.simulator.answers import (
     render_failure,
     render_unified_failure,
 )
-from callkeeper_assets.simulator.failures import UNKNOWN_METHOD, RequestFailedError
 from callkeeper_assets.simulator.settings import (
     AccountSettings,
     AnswerSettings,
@@ -40,10 +41,10 @@ from callkeeper_assets.simulator.settings import (
     Fault,
     convert_record,
 )
-from callkeeper_assets.simulator.truth import ApiName, Change, ChangedField
+from callkeeper_assets.simulator.truth import ApiName, ChangedField, TruthChange
 from callkeeper_assets.simulator.webhook_settings import (
     EVENTS,
-    Delivery,
+    SentDelivery,
     WebhookEvent,
     WebhookSettings,
     describe_webhooks,
@@ -61,13 +62,13 @@ class Simulator:
         now: dt.datetime | None = None,
     ) -> None:
         self.clock = Clock(now)
-        self.accounts: list[Account] = []
+        self.accounts: list[SimulatedAccount] = []
         for settings in accounts:
             self.add_account(settings, answers)
 
     def add_account(
         self, settings: AccountSettings, answers: AnswerSettings | None = None
-    ) -> Account:
+    ) -> SimulatedAccount:
         """Open an account; without a name it is called `account<n>`.
 
         Raises:
@@ -79,7 +80,7 @@ class Simulator:
             for each in self.accounts
         ):
             raise ValueError(f"the simulator already has an account of this key, or named {name}")
-        account = Account(replace(settings, name=name), answers, self.clock)
+        account = SimulatedAccount(replace(settings, name=name), answers, self.clock)
         self.accounts.append(account)
         return account
 
@@ -88,11 +89,11 @@ class Simulator:
         for account in self.accounts:
             account.webhooks.close()
 
-    def find(self, key: str) -> Account | None:
+    def find(self, key: str) -> SimulatedAccount | None:
         """The account of a key."""
         return next((each for each in self.accounts if each.settings.key == key), None)
 
-    def account(self, name: str) -> Account:
+    def account(self, name: str) -> SimulatedAccount:
         """The account of a name or key.
 
         Raises:
@@ -105,7 +106,7 @@ class Simulator:
         raise KeyError(f"no such account; the simulator has {names or 'none'}")
 
 
-Request = Mapping[str, Any]
+ApiRequest = Mapping[str, Any]
 
 PREFIX: Final = "/_simulator/"
 
@@ -114,25 +115,25 @@ def _render(status: int, value: object) -> Answer:
     return Answer(status, (msgspec.json.encode(value),))
 
 
-def _day(request: Request, name: str) -> dt.date:
+def _day(request: ApiRequest, name: str) -> dt.date:
     if not request.get(name):
         raise ValueError(f"{name} is missing: a day as 2026-01-31")
     return dt.date.fromisoformat(str(request[name]))
 
 
-def _accounts(simulator: Simulator, request: Request) -> list[Account]:
+def _accounts(simulator: Simulator, request: ApiRequest) -> list[SimulatedAccount]:
     """The named account, or all."""
     return [simulator.account(request["account"])] if request.get("account") else simulator.accounts
 
 
-def _account(simulator: Simulator, request: Request) -> Account:
+def _account(simulator: Simulator, request: ApiRequest) -> SimulatedAccount:
     accounts = _accounts(simulator, request)
     if len(accounts) != 1:
         raise ValueError(f"account is missing: the simulator has {len(accounts)}")
     return accounts[0]
 
 
-def _describe(account: Account) -> dict[str, Any]:
+def _describe(account: SimulatedAccount) -> dict[str, Any]:
     settings = dataclasses.asdict(account.settings)
     del settings["key"]
     return {
@@ -145,11 +146,11 @@ def _describe(account: Account) -> dict[str, Any]:
     }
 
 
-def _get_accounts(simulator: Simulator, _: Request) -> object:
+def _get_accounts(simulator: Simulator, _: ApiRequest) -> object:
     return [_describe(account) for account in simulator.accounts]
 
 
-def _get_truth(simulator: Simulator, request: Request) -> object:
+def _get_truth(simulator: Simulator, request: ApiRequest) -> object:
     return _account(simulator, request).truth(
         _day(request, "from"),
         _day(request, "to"),
@@ -159,11 +160,11 @@ def _get_truth(simulator: Simulator, request: Request) -> object:
     )
 
 
-def _post_account(simulator: Simulator, request: Request) -> object:
+def _post_account(simulator: Simulator, request: ApiRequest) -> object:
     return _describe(simulator.add_account(convert_record(AccountSettings, request)))
 
 
-def _post_answers(simulator: Simulator, request: Request) -> object:
+def _post_answers(simulator: Simulator, request: ApiRequest) -> object:
     switches = {name: value for name, value in request.items() if name != "account"}
     accounts = _accounts(simulator, request)
     for account in accounts:
@@ -173,26 +174,26 @@ def _post_answers(simulator: Simulator, request: Request) -> object:
     return [dataclasses.asdict(account.answers) for account in accounts]
 
 
-def _post_faults(simulator: Simulator, request: Request) -> object:
+def _post_faults(simulator: Simulator, request: ApiRequest) -> object:
     faults = [convert_record(Fault, fault) for fault in request.get("faults", [])]
     for account in _accounts(simulator, request):
         account.set_faults(*faults)
     return [dataclasses.asdict(fault) for fault in faults]
 
 
-def _post_clock(simulator: Simulator, request: Request) -> object:
+def _post_clock(simulator: Simulator, request: ApiRequest) -> object:
     now = request.get("now")
     simulator.clock.set(dt.datetime.fromisoformat(now) if now else None)
     return {"now": dt.datetime.fromtimestamp(simulator.clock.now(), dt.UTC)}
 
 
-def _post_warm(simulator: Simulator, request: Request) -> object:
+def _post_warm(simulator: Simulator, request: ApiRequest) -> object:
     first, last = _day(request, "from"), _day(request, "to")
     api = msgspec.convert(request.get("api", "callkeeper"), ApiName)
     return {"calls": sum(a.warm(first, last, api) for a in _accounts(simulator, request))}
 
 
-def _post_change(simulator: Simulator, request: Request) -> list[Change]:
+def _post_change(simulator: Simulator, request: ApiRequest) -> list[TruthChange]:
     column = request.get("column")
     return _account(simulator, request).change(
         _day(request, "day"),
@@ -203,35 +204,35 @@ def _post_change(simulator: Simulator, request: Request) -> list[Change]:
     )
 
 
-def _post_add(simulator: Simulator, request: Request) -> list[Change]:
+def _post_add(simulator: Simulator, request: ApiRequest) -> list[TruthChange]:
     return _account(simulator, request).add(_day(request, "day"), int(request.get("count", 1)))
 
 
-def _post_remove(simulator: Simulator, request: Request) -> list[Change]:
+def _post_remove(simulator: Simulator, request: ApiRequest) -> list[TruthChange]:
     return _account(simulator, request).remove(
         _day(request, "day"), int(request.get("count", 1)), call_ids=request.get("call_ids", ())
     )
 
 
-def _post_hold(simulator: Simulator, request: Request) -> list[Change]:
+def _post_hold(simulator: Simulator, request: ApiRequest) -> list[TruthChange]:
     return _account(simulator, request).hold(
         _day(request, "day"), int(request.get("count", 1)), code=int(request.get("code", 1))
     )
 
 
-def _post_finalise(simulator: Simulator, request: Request) -> list[Change]:
+def _post_finalise(simulator: Simulator, request: ApiRequest) -> list[TruthChange]:
     day = _day(request, "day") if request.get("day") else None
     return [each for account in _accounts(simulator, request) for each in account.finalise(day)]
 
 
-def _describe_delivery(delivery: Delivery, *, has_payload: bool = False) -> dict[str, Any]:
-    """A delivery without its address's path: whoever reads it could send webhooks himself."""
+def _describe_delivery(delivery: SentDelivery, *, has_payload: bool = False) -> dict[str, Any]:
+    """A delivery without its address's path: a reader of it could send webhooks."""
     shown = {each.name: getattr(delivery, each.name) for each in dataclasses.fields(delivery)}
     payload = {"payload": delivery.payload.decode()} if has_payload else {}
     return {**shown, "address": mask_address(delivery.address), "payload": None, **payload}
 
 
-def _get_deliveries(simulator: Simulator, request: Request) -> object:
+def _get_deliveries(simulator: Simulator, request: ApiRequest) -> object:
     deliveries = _account(simulator, request).list_deliveries(
         [int(each) for each in str(request.get("call_ids", "")).split(",") if each],
         int(request.get("after", 0)),
@@ -240,7 +241,7 @@ def _get_deliveries(simulator: Simulator, request: Request) -> object:
     return [_describe_delivery(each, has_payload=has_payload) for each in deliveries]
 
 
-def _post_webhooks(simulator: Simulator, request: Request) -> object:
+def _post_webhooks(simulator: Simulator, request: ApiRequest) -> object:
     switches = {name: value for name, value in request.items() if name != "account"}
     accounts = _accounts(simulator, request)
     for account in accounts:
@@ -249,7 +250,7 @@ def _post_webhooks(simulator: Simulator, request: Request) -> object:
     return [describe_webhooks(account.webhooks.settings) for account in accounts]
 
 
-def _post_send(simulator: Simulator, request: Request) -> object:
+def _post_send(simulator: Simulator, request: ApiRequest) -> object:
     first = _day(request, "from")
     deliveries = _account(simulator, request).send_webhooks(
         first,
@@ -262,7 +263,7 @@ def _post_send(simulator: Simulator, request: Request) -> object:
     return [_describe_delivery(each) for each in deliveries]
 
 
-_ACTIONS: Final[dict[tuple[str, str], Callable[[Simulator, Request], object]]] = {
+_ACTIONS: Final[dict[tuple[str, str], Callable[[Simulator, ApiRequest], object]]] = {
     ("GET", "accounts"): _get_accounts,
     ("GET", "truth"): _get_truth,
     ("POST", "accounts"): _post_account,
@@ -431,7 +432,7 @@ class _Handler(BaseHTTPRequestHandler):
         return self._answer_account(account, method, lambda: answer_unified(account, rest))
 
     def _answer_account(
-        self, account: Account, method: str, make_answer: Callable[[], Answer]
+        self, account: SimulatedAccount, method: str, make_answer: Callable[[], Answer]
     ) -> str:
         """Answer a request of an account, with its faults."""
         with account.count_request(method):
@@ -502,7 +503,7 @@ class RunningSimulator:
         self.base_urls: Mapping[ApiName, str] = {"callkeeper": base_url, "ckct": base_url + FOLDER}
         self.clock = simulator.clock
 
-    def account(self, name: str) -> Account:
+    def account(self, name: str) -> SimulatedAccount:
         """The account of a name or key."""
         return self.simulator.account(name)
 

@@ -98,13 +98,13 @@ class AnswerSettings:
         unknown_fields: adds fields that no document names.
         unusable: the share of calls that are sent as records which cannot be used, in all ways.
         without_call_time: the share of the unified API's calls that come without `callTime`.
-        paid_till: as `getUserInfo` tells it; a past one still answers.
+        paid_till: as `getUserInfo` sends it; a past one still answers.
         refusal: the documented failure that every method answers.
         max_calls: a window with more calls is over the limit.
         max_days: a window longer than this is over the limit.
         over_limit: what a window over a limit brings.
         hang_sec: how long a hanging answer holds the connection before it is dropped.
-        unified_shape: the unified API's list bare, or in the older shape that tells the total.
+        unified_shape: the unified API's list bare, or in the older shape, with the total.
         unified_order: which calls its first page has.
         unified_page_length: calls on one of its pages.
         unified_moves: the probability that a call comes or goes before it answers a page.
@@ -191,7 +191,7 @@ def convert_record(
 
 
 class Clock:
-    """Tells `now` in epoch seconds; calls after it do not exist yet."""
+    """Gives `now` in epoch seconds; calls after it do not exist yet."""
 
     def __init__(self, now: dt.datetime | None = None) -> None:
         self._fixed: int | None = None

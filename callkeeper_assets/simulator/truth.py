@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-from callkeeper_assets.simulator.generation import Call, count_minutes, is_final_status
+from callkeeper_assets.simulator.generation import SimulatedCall, count_minutes, is_final_status
+from callkeeper_assets.simulator.rendering import build_universal_id
 from callkeeper_assets.simulator.scenery import COUNTRY_NAMES, classify, reason2_of, reason_of
-from callkeeper_assets.simulator.unified_rendering import tell_universal_id
 
 Scalar = int | str | bool | dt.datetime | None
 
@@ -29,7 +29,7 @@ SUMMED: Final = (
 
 
 # What the unified API has no field for; `utm_type` is found from the other marks.
-_UNTOLD: Final = (
+_NOT_IN_UNIFIED_API: Final = (
     *("status_reason", "status2_reason", "manager_extension", "district"),
     *("duration_sec", "duration_min", "first_utm_type", "first_utm_source", "first_utm_medium"),
     *("first_utm_campaign", "first_utm_content", "first_utm_term"),
@@ -49,7 +49,7 @@ class Truth:
         count: number of calls.
         sums: by column of `SUMMED`, and `call_id`; a None counts as 0.
         calls: one dict a call, by canonical column; empty when only totals were asked for.
-        api: whose: what it cannot tell is None.
+        api: whose: what it cannot send is None.
     """
 
     count: int
@@ -62,7 +62,7 @@ def _moment(ts: int) -> dt.datetime:
     return dt.datetime.fromtimestamp(ts, dt.UTC)
 
 
-def _describe_visit(call: Call) -> dict[str, Scalar]:
+def _describe_visit(call: SimulatedCall) -> dict[str, Scalar]:
     visit = call.visit
     marks = visit.current if visit else None
     first = visit.first if visit else None
@@ -88,7 +88,7 @@ def _describe_visit(call: Call) -> dict[str, Scalar]:
     }
 
 
-def describe_call(call: Call) -> dict[str, Scalar]:
+def describe_call(call: SimulatedCall) -> dict[str, Scalar]:
     """One call by canonical column."""
     code, code2 = call.status_code, call.status2_code
     return {
@@ -131,7 +131,7 @@ def describe_call(call: Call) -> dict[str, Scalar]:
     }
 
 
-def _give_id(call: Call) -> int:
+def _give_id(call: SimulatedCall) -> int:
     """The warehouse's call id: those of other services lie apart from the callbacks'."""
     match call.service:
         case "callback":
@@ -139,7 +139,7 @@ def _give_id(call: Call) -> int:
         case "calltracking":
             return 4_000_000_000_000_000 + call.call_id
         case _:
-            return _hash(tell_universal_id(call))
+            return _hash(build_universal_id(call))
 
 
 def _hash(universal_id: str) -> int:
@@ -148,12 +148,14 @@ def _hash(universal_id: str) -> int:
     return 5_000_000_000_000_000 + digest % (2**53 - 1 - 5_000_000_000_000_000)
 
 
-def describe_unified_call(call: Call) -> dict[str, Scalar]:
-    """One call by canonical column, as far as the unified API can tell it."""
+def describe_unified_call(call: SimulatedCall) -> dict[str, Scalar]:
+    """One call by canonical column, as far as the unified API sends it."""
     country, is_callback = call.place.country, call.service == "callback"
     return {
         **describe_call(call),
-        **dict.fromkeys(_UNTOLD if is_callback else (*_UNTOLD, *_ONLY_OF_CALLBACKS)),
+        **dict.fromkeys(
+            _NOT_IN_UNIFIED_API if is_callback else (*_NOT_IN_UNIFIED_API, *_ONLY_OF_CALLBACKS)
+        ),
         "call_id": _give_id(call),
         "manager_phone": call.manager_phone.removeprefix("+"),
         "client_phone": call.client_phone.removeprefix("+"),
@@ -166,14 +168,16 @@ def describe_unified_call(call: Call) -> dict[str, Scalar]:
     }
 
 
-def tell_truth(calls: Sequence[Call], *, has_calls: bool, api: ApiName = "callkeeper") -> Truth:
+def build_truth(
+    calls: Sequence[SimulatedCall], *, has_calls: bool, api: ApiName = "callkeeper"
+) -> Truth:
     """Count and sums of calls, and the calls themselves if wanted."""
     if api == "ckct":
-        told = [describe_unified_call(call) for call in calls]
+        sent = [describe_unified_call(call) for call in calls]
         sums = {
-            name: sum(int(str(one[name] or 0)) for one in told) for name in ("call_id", *SUMMED)
+            name: sum(int(str(one[name] or 0)) for one in sent) for name in ("call_id", *SUMMED)
         }
-        return Truth(len(calls), sums, told if has_calls else [], api)
+        return Truth(len(calls), sums, sent if has_calls else [], api)
     sums = {
         "call_id": sum(call.call_id for call in calls),
         "duration_sec": sum(call.duration_sec for call in calls),
@@ -202,7 +206,7 @@ ChangedField = Literal[
 
 
 @dataclass(frozen=True)
-class Change:
+class TruthChange:
     """One value of one call that is another now, or a call that came or went.
 
     Attributes:
@@ -222,11 +226,11 @@ class Change:
 class DayChanges:
     """All that was done to one day, over what its seed gives."""
 
-    replaced: dict[int, Call] = field(default_factory=dict)
+    replaced: dict[int, SimulatedCall] = field(default_factory=dict)
     removed: set[int] = field(default_factory=set)
-    added: list[Call] = field(default_factory=list)
+    added: list[SimulatedCall] = field(default_factory=list)
 
-    def apply(self, calls: list[Call]) -> list[Call]:
+    def apply(self, calls: list[SimulatedCall]) -> list[SimulatedCall]:
         """The day's calls as they are now, sorted by time."""
         kept = [
             self.replaced.get(call.call_id, call)
@@ -242,7 +246,7 @@ def _other(rng: random.Random, low: int, high: int, old: int | None) -> int:
     return value if value != old else value + 1
 
 
-_DRAWS: Final[dict[ChangedField, Callable[[random.Random, Call], int | str]]] = {
+_DRAWS: Final[dict[ChangedField, Callable[[random.Random, SimulatedCall], int | str]]] = {
     "duration_sec": lambda rng, call: call.duration_sec + rng.randint(1, 300),
     "duration2_sec": lambda rng, call: call.duration2_sec + rng.randint(1, 300),
     "attempt": lambda rng, call: _other(rng, 1, 9, call.attempt),
@@ -256,16 +260,16 @@ _DRAWS: Final[dict[ChangedField, Callable[[random.Random, Call], int | str]]] = 
 CHANGED_FIELDS: Final[tuple[ChangedField, ...]] = tuple(_DRAWS)
 
 
-def draw_value(rng: random.Random, call: Call, changed: ChangedField) -> int | str:
+def draw_value(rng: random.Random, call: SimulatedCall, changed: ChangedField) -> int | str:
     """A value that the call's field does not have yet."""
     return _DRAWS[changed](rng, call)
 
 
-def list_changes(day: dt.date, old: Call, new: Call) -> list[Change]:
+def list_changes(day: dt.date, old: SimulatedCall, new: SimulatedCall) -> list[TruthChange]:
     """Every canonical column in which two states of one call differ."""
     before, after = describe_call(old), describe_call(new)
     return [
-        Change("changed", day, old.call_id, column, before[column], after[column])
+        TruthChange("changed", day, old.call_id, column, before[column], after[column])
         for column in before
         if before[column] != after[column]
     ]

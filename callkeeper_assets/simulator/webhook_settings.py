@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Final, Literal, get_args
 from urllib.parse import urlsplit
 
-from callkeeper_assets.simulator.rendering import SOURCEBUSTER_KEYS, UTM_KEYS
+from callkeeper_assets.simulator.scenery import SOURCEBUSTER_KEYS, UTM_KEYS
 from callkeeper_assets.webhooks.raw_call import PayloadEvent
 
 WebhookEvent = PayloadEvent
@@ -91,10 +91,10 @@ class WebhookSettings:
             tracking, to the owner's name, which the value then has at the top of the body, and no
             longer in its own place.
         calltracking: sends those of call tracking too: one a call, when it is over.
-        calltracking_zone: in which they tell the time; they do not name it.
+        calltracking_zone: in which they write the time; they do not name it.
         loss: probability that a webhook is never sent, though the source believes that it was.
         duplicate: probability that one is sent twice, at once or up to two minutes later.
-        wrong_order: probability that a call's end is told before its beginning.
+        wrong_order: probability that a call's end is sent before its beginning.
         timeout_sec: how long the receiver may take to connect, and to answer.
         tries: how often one is sent until it is answered with 2xx; no document promises a second.
         retry_wait_sec: between tries.
@@ -165,14 +165,14 @@ def mask_address(url: str) -> str:
     return f"{parts.scheme}://{host}/…"
 
 
-Outcome = Literal["answered", "unanswered", "lost"]
+SendOutcome = Literal["answered", "unanswered", "lost"]
 
 # 2 KB each: a long-lived simulator forgets the oldest.
 _MOST: Final = 100_000
 
 
 @dataclass(frozen=True)
-class Delivery:
+class SentDelivery:
     """One webhook on its way, once for each try.
 
     Attributes:
@@ -195,7 +195,7 @@ class Delivery:
     sent_at: dt.datetime
     address: str = field(repr=False)
     method: WebhookMethod
-    outcome: Outcome
+    outcome: SendOutcome
     status: int | None
     problem: str | None
     is_duplicate: bool
@@ -214,10 +214,10 @@ class DeliveryLog:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._kept: deque[Delivery] = deque(maxlen=_MOST)
+        self._kept: deque[SentDelivery] = deque(maxlen=_MOST)
         self._count = 0
 
-    def add(self, delivery: Delivery) -> Delivery:
+    def add(self, delivery: SentDelivery) -> SentDelivery:
         """Keep a delivery, under the next number."""
         with self._lock:
             self._count += 1
@@ -231,7 +231,7 @@ class DeliveryLog:
         with self._lock:
             return self._count
 
-    def list(self, call_ids: Collection[int] = (), after: int = 0) -> list[Delivery]:
+    def list(self, call_ids: Collection[int] = (), after: int = 0) -> list[SentDelivery]:
         """Those of the given calls, or of all, with a higher number than `after`."""
         with self._lock:
             kept = tuple(self._kept)

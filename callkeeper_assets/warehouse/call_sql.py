@@ -12,8 +12,7 @@ from zoneinfo import ZoneInfo
 
 from callkeeper_assets.calls.document import OBJECT_PATTERN
 from callkeeper_assets.calls.fields import CALL_FIELDS, CallField
-from callkeeper_assets.postgres.sql_files import read_sql_of
-from callkeeper_assets.warehouse.dimensions import CALLS, DATES, DIMENSIONS, FACTS, UNKNOWN_ID
+from callkeeper_assets.postgres import read_sql_of
 from callkeeper_assets.warehouse.filters import (
     Condition,
     Filter,
@@ -21,6 +20,7 @@ from callkeeper_assets.warehouse.filters import (
     is_column,
     raw_field_names,
 )
+from callkeeper_assets.warehouse.schema import CALLS, DATES, DIMENSIONS, FACTS, UNKNOWN_ID
 
 read_sql = read_sql_of("callkeeper_assets.warehouse")
 
@@ -28,7 +28,7 @@ _PASS_ALL: Final = Condition("true")
 
 
 @dataclass(frozen=True)
-class Plan:
+class TransformPlan:
     """What a load does with each call, whatever the calls are.
 
     Attributes:
@@ -62,7 +62,7 @@ def _date_condition(filters: Sequence[Filter], zone: ZoneInfo) -> Condition:
 
 def plan_load(
     tables: tuple[str, ...], filters: Mapping[str, Sequence[Filter]], zone: ZoneInfo
-) -> Plan:
+) -> TransformPlan:
     """Put tables and filters together.
 
     A row of facts needs its call, so facts pass the filters of both. Rows of dimensions are made
@@ -90,7 +90,7 @@ def plan_load(
         columns = ", ".join(f"key_part({value})" for value in dimension.values)
         key = f"md5(concat_ws(chr(31), {columns}))::UUID"
         parts.append((passed, f"CASE WHEN {{}} AND {known} THEN {key} END AS {dimension.key}"))
-    return Plan(
+    return TransformPlan(
         tables=tables,
         outcome=",\n".join(text.format(f"({part.sql})") for part, text in parts),
         values=tuple(value for part, _ in parts for value in part.values),
@@ -130,7 +130,7 @@ def _field(field: CallField, paths: Collection[str], cleaner: str) -> str:
     return f'{value} AS "{field.name}"'
 
 
-def build_transformation(plan: Plan, paths: Collection[str], *, has_zeros: bool) -> str:
+def build_transformation(plan: TransformPlan, paths: Collection[str], *, has_zeros: bool) -> str:
     """Return the statement over the relations `raw` and `segments`.
 
     Args:

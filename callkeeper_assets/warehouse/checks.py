@@ -16,8 +16,8 @@ from callkeeper_assets.local_time import split_day
 from callkeeper_assets.postgres import connect
 from callkeeper_assets.warehouse.accounts import find_account_by_name
 from callkeeper_assets.warehouse.call_sql import read_sql
-from callkeeper_assets.warehouse.dimensions import CALLS, FACTS
 from callkeeper_assets.warehouse.records import Account
+from callkeeper_assets.warehouse.schema import CALLS, FACTS
 from callkeeper_assets.warehouse.tables import TABLES, Column
 
 _Connection = psycopg.Connection[tuple[Any, ...]]
@@ -124,7 +124,7 @@ def count_rows(
 ) -> Mapping[date, Mapping[str, int]]:
     """Count rows of callkeeper_calls and callkeeper_calls_facts by day; a day without any has 0.
 
-    Calls that only a webhook told of are not counted: the source's answer says nothing of them.
+    Calls known only from a webhook are not counted: the source's answer says nothing of them.
     """
     counts: dict[date, dict[str, int]] = {day: {CALLS: 0, FACTS: 0} for day in _days(first, last)}
     with _open(url) as connection:

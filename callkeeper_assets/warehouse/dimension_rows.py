@@ -12,8 +12,8 @@ from psycopg import sql
 
 from callkeeper_assets.postgres.locks import DIMENSIONS_LOCK, check_locks, lock_transaction
 from callkeeper_assets.warehouse.call_sql import read_sql
-from callkeeper_assets.warehouse.dimensions import DATES, DIMENSIONS, FACTS, UNKNOWN_ID, Dimension
 from callkeeper_assets.warehouse.records import Deleted, DuplicateRowError, WarehouseError
+from callkeeper_assets.warehouse.schema import DATES, DIMENSIONS, FACTS, UNKNOWN_ID, Dimension
 from callkeeper_assets.warehouse.session import Session
 
 # Keys remembered between batches, in each dimension: memory must not grow with the period.
@@ -276,7 +276,7 @@ def _compose(statement: str, table: str) -> sql.Composed:
 def vacuum_tables(connection: psycopg.Connection[Any], tables: Iterable[str]) -> None:
     """Vacuum tables, and gather their statistics anew.
 
-    New rows get the room; what lies at a table's end goes back to the disk. A table that the role
+    New rows get the space; what lies at a table's end goes back to the disk. A table that the role
     may not vacuum is left out, by PostgreSQL itself.
 
     Args:

@@ -11,8 +11,8 @@ from zoneinfo import ZoneInfo
 from callkeeper_assets.calls.fields import FIELDS_BY_PATH
 from callkeeper_assets.local_time import day_start
 from callkeeper_assets.privacy.numbers import hide_numbers
-from callkeeper_assets.warehouse.dimensions import ACCOUNTS, CALLS, DATES, DIMENSIONS, FACTS
-from callkeeper_assets.warehouse.records import FilterError, SelectionError
+from callkeeper_assets.warehouse.records import FilterError
+from callkeeper_assets.warehouse.schema import ACCOUNTS, CALLS, DATES, DIMENSIONS, FACTS
 from callkeeper_assets.warehouse.tables import SELECTABLE_TABLES, TABLES, ColumnType
 
 FilterOp = Literal[
@@ -31,7 +31,7 @@ FilterOp = Literal[
 ]
 
 # A moment is on the time line; a clock's time says nothing of its zone.
-Kind = Literal["number", "text", "boolean", "date", "moment", "clock", "raw"]
+FilterKind = Literal["number", "text", "boolean", "date", "moment", "clock", "raw"]
 
 _SYMBOLS: Final[Mapping[str, str]] = {
     "eq": "=",
@@ -41,7 +41,7 @@ _SYMBOLS: Final[Mapping[str, str]] = {
     "gt": ">",
     "ge": ">=",
 }
-_KINDS: Final[Mapping[ColumnType, Kind]] = {
+_KINDS: Final[Mapping[ColumnType, FilterKind]] = {
     "smallint": "number",
     "integer": "number",
     "bigint": "number",
@@ -54,7 +54,7 @@ _KINDS: Final[Mapping[ColumnType, Kind]] = {
     "timestamp without time zone": "clock",
     "timestamp with time zone": "moment",
 }
-_WANTED: Final[Mapping[Kind, str]] = {
+_WANTED: Final[Mapping[FilterKind, str]] = {
     "number": "a number",
     "text": "a text",
     "boolean": "true or false",
@@ -100,7 +100,7 @@ def _own_columns(table: str) -> dict[str, str]:
     return {n: n for n in names if table != FACTS or not n.endswith("_id")}
 
 
-def _columns(table: str) -> dict[str, tuple[str, Kind]]:
+def _columns(table: str) -> dict[str, tuple[str, FilterKind]]:
     """Return what a filter of the table may name: column -> its name in a call's row, its kind."""
     sources = (CALLS, FACTS) if table == FACTS else (table,)
     return {
@@ -110,7 +110,7 @@ def _columns(table: str) -> dict[str, tuple[str, Kind]]:
     }
 
 
-def _fits(value: object, kind: Kind) -> bool:
+def _fits(value: object, kind: FilterKind) -> bool:
     if kind == "boolean" or isinstance(value, bool):
         return kind == "boolean" and isinstance(value, bool)
     match kind:
@@ -124,7 +124,7 @@ def _fits(value: object, kind: Kind) -> bool:
             return isinstance(value, date) or (isinstance(value, str) and _is_moment(value, kind))
 
 
-def _is_moment(text: str, kind: Kind) -> bool:
+def _is_moment(text: str, kind: FilterKind) -> bool:
     try:
         if kind == "date":
             date.fromisoformat(text)
@@ -141,7 +141,7 @@ def _show(value: object) -> str:
     return f"the number {shown}: put it in quotes" if type(value) is int else shown
 
 
-def _list_problem(f: Filter, kind: Kind) -> str | None:
+def _list_problem(f: Filter, kind: FilterKind) -> str | None:
     if not isinstance(f.value, list | tuple) or not f.value:
         return f"{f.op} takes a list of at least one value"
     for value in f.value:
@@ -152,7 +152,7 @@ def _list_problem(f: Filter, kind: Kind) -> str | None:
     return None
 
 
-def _operand_problem(f: Filter, kind: Kind) -> str | None:
+def _operand_problem(f: Filter, kind: FilterKind) -> str | None:
     """Say what is wrong with a filter's value, or nothing."""
     if f.op in {"is_null", "not_null"}:
         return None if f.value is None else f"{f.op} takes no value"
@@ -235,7 +235,7 @@ def _read_day(value: object) -> date | None:
     return value if isinstance(value, date) and not isinstance(value, datetime) else None
 
 
-def _read_time(value: object, kind: Kind, zone: ZoneInfo) -> datetime:
+def _read_time(value: object, kind: FilterKind, zone: ZoneInfo) -> datetime:
     moment = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
     if kind == "clock" and not moment.tzinfo:
         return moment
@@ -248,12 +248,12 @@ def _read_time(value: object, kind: Kind, zone: ZoneInfo) -> datetime:
         return moment.replace(tzinfo=None if kind == "clock" else UTC)
 
 
-def _begin(day: date, kind: Kind, zone: ZoneInfo) -> datetime:
+def _begin(day: date, kind: FilterKind, zone: ZoneInfo) -> datetime:
     return day_start(day, zone) if kind == "moment" else datetime.combine(day, time.min)
 
 
 def _compare_time(
-    expression: str, op: FilterOp, value: object, kind: Kind, zone: ZoneInfo
+    expression: str, op: FilterOp, value: object, kind: FilterKind, zone: ZoneInfo
 ) -> Condition:
     """Hold a moment, or a clock's time, against a day or a time, by eq, lt, le, gt or ge."""
     day = _read_day(value)
@@ -273,7 +273,7 @@ def _compare_time(
 
 
 def _build_on_time(
-    f: Filter, expression: str, kind: Kind, zone: ZoneInfo, values: tuple[object, ...]
+    f: Filter, expression: str, kind: FilterKind, zone: ZoneInfo, values: tuple[object, ...]
 ) -> Condition:
     op: FilterOp = "eq" if f.op in {"ne", "in", "not_in"} else f.op
     parts = [_compare_time(expression, op, value, kind, zone) for value in values]
@@ -340,25 +340,10 @@ def build_condition(table: str, filters: Sequence[Filter], zone: ZoneInfo) -> Co
     )
 
 
-def check_selection(tables: Collection[str]) -> tuple[str, ...]:
+def order_selection(tables: Collection[str]) -> tuple[str, ...]:
     """Return the tables to load, in declared order, general_accounts among them.
 
-    Raises:
-        SelectionError: a table does not exist, or facts are chosen without what they need.
+    That they exist and go together is the configuration's to see to.
     """
-    for name in tables:
-        if name not in SELECTABLE_TABLES:
-            close = get_close_matches(name, SELECTABLE_TABLES, n=1)
-            hint = f" Did you mean {close[0]}?" if close else ""
-            raise SelectionError(
-                f"There is no table {name!r} to choose.{hint} "
-                f"Allowed are: {', '.join(SELECTABLE_TABLES)}."
-            )
-    missing = [name for name in (CALLS, DATES) if name not in tables]
-    if FACTS in tables and missing:
-        raise SelectionError(
-            f"{FACTS} needs {' and '.join(missing)}: each of its rows points there. "
-            f"Add {' and '.join(missing)} to `tables`, or leave {FACTS} out."
-        )
     chosen = {*tables, ACCOUNTS}
     return tuple(name for name in SELECTABLE_TABLES if name in chosen)

@@ -11,7 +11,7 @@ from typing import Final
 
 from callkeeper_assets.warehouse.records import HANDFUL, Guard
 
-# A day that is allowed to lose more than this is kept as it was, beside, and told of by a check.
+# A day that is allowed to lose more than this is kept as it was, beside, and named by a check.
 _KEPT_FROM_SHARE: Final = 0.2
 
 

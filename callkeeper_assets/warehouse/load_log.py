@@ -46,7 +46,7 @@ _INSERT: Final = """
 
 
 class LogRow(NamedTuple):
-    """What became of a table, and a day; of no table where an error is told."""
+    """What became of a table, and a day; of no table where an error is logged."""
 
     table: str | None
     day: date | None
@@ -73,7 +73,7 @@ def write_log(
 ) -> None:
     """Log each table of each loaded day, and the reason of each refused one.
 
-    Of what webhooks told, which comes all day long, just the tables that it changed. A day that is
+    Of webhooks' calls, which come all day long, just the tables that changed. A day that is
     outdated is loaded anew, and logged then.
     """
     rows: list[LogRow] = []

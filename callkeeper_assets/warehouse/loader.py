@@ -20,7 +20,7 @@ from callkeeper_assets.calls.store import Day
 from callkeeper_assets.local_time import split_day
 from callkeeper_assets.warehouse.call_sql import plan_load
 from callkeeper_assets.warehouse.dimension_rows import DimensionRows
-from callkeeper_assets.warehouse.filters import Filter, check_selection
+from callkeeper_assets.warehouse.filters import Filter, order_selection
 from callkeeper_assets.warehouse.guard import find_refusal
 from callkeeper_assets.warehouse.load_log import (
     AccountRow,
@@ -44,7 +44,7 @@ from callkeeper_assets.warehouse.merge import (
 from callkeeper_assets.warehouse.migrate import ensure_schema
 from callkeeper_assets.warehouse.records import Account, Guard, LoadedDay, Origin, RefusedDay
 from callkeeper_assets.warehouse.session import Session
-from callkeeper_assets.warehouse.transform import Batch, Transformer, open_duckdb, segment_table
+from callkeeper_assets.warehouse.transform import DayBatch, Transformer, open_duckdb, segment_table
 
 # Of one transaction: enough that its fixed costs vanish, few enough that two fit into memory.
 _BATCH_CALLS: Final = 20_000
@@ -88,7 +88,7 @@ _FRAME: Final = "part_frame"
 
 
 @dataclass(frozen=True)
-class Part:
+class LoadPart:
     """Calls of one source, each on one of the days."""
 
     account: Account
@@ -102,7 +102,7 @@ class JointBatch:
         days: of all parts, each once; what is transformed.
     """
 
-    def __init__(self, duck: duckdb.DuckDBPyConnection, parts: Sequence[Part]) -> None:
+    def __init__(self, duck: duckdb.DuckDBPyConnection, parts: Sequence[LoadPart]) -> None:
         self._duck = duck
         self._parts = parts
         by_day: dict[date, list[pa.Table]] = {}
@@ -122,14 +122,14 @@ class JointBatch:
         }
         duck.register("numbered", pa.table(numbered))
 
-    def show(self, joint: Batch) -> None:
+    def show(self, joint: DayBatch) -> None:
         """Make `frame` the whole batch; a day in it is a day of a part: (place, day)."""
         self._duck.execute(
             "CREATE OR REPLACE TEMP VIEW frame AS SELECT joint.* REPLACE ((place, day) AS day) "
             f"FROM {joint.frame} AS joint JOIN numbered ON number = call_id"
         )
 
-    def take_apart(self, joint: Batch) -> Iterator[Batch]:
+    def take_apart(self, joint: DayBatch) -> Iterator[DayBatch]:
         """Yield each part's batch, which must be merged before the next one is taken."""
         for place, part in enumerate(self._parts):
             self._duck.execute(
@@ -138,7 +138,7 @@ class JointBatch:
                 [place],
             )
             zone = part.account.time_zone
-            yield Batch(
+            yield DayBatch(
                 fetched_at={day.day: day.fetched_at for day in part.days},
                 frame=_FRAME,
                 segments=[one for day in part.days for one in split_day(day.day, zone)],
@@ -156,7 +156,7 @@ def part_counts(
     return by_place
 
 
-def _walk(parts: Sequence[Part]) -> Iterator[tuple[int, Day]]:
+def _walk(parts: Sequence[LoadPart]) -> Iterator[tuple[int, Day]]:
     for place, part in enumerate(parts):
         for day in part.days:
             yield place, day
@@ -181,7 +181,7 @@ class BatchAtCommit:
     session: Session
     duck: duckdb.DuckDBPyConnection
     merger: Merger
-    batch: Batch
+    batch: DayBatch
     account_id: int
     refused: Collection[date]
     started_at: datetime
@@ -222,7 +222,7 @@ class _Load:
         self._row = find_account(session, account) if rows else _look_for(session, account)
         self._merger = Merger(session, self._duck, self._row.account_id, origin)
 
-    def merge(self, batch: Batch, made: NewRows | None = None) -> list[LoadedDay | RefusedDay]:
+    def merge(self, batch: DayBatch, made: NewRows | None = None) -> list[LoadedDay | RefusedDay]:
         """Replace the batch's days, but those that the guard refuses.
 
         `made`: rows of dimensions that were made for the batch before, so that all are there.
@@ -254,7 +254,7 @@ class _Load:
         return results
 
     def _plan(
-        self, batch: Batch, refused: Collection[date], made: NewRows | None
+        self, batch: DayBatch, refused: Collection[date], made: NewRows | None
     ) -> tuple[Sequence[Change], list[LoadedDay]]:
         """Find what is to be written, and what will be said of the days; make dimensions' rows."""
         loaded = [day for day in batch.days if day not in refused]
@@ -269,7 +269,7 @@ class _Load:
     def _write(
         self,
         head: LogHead,
-        batch: Batch,
+        batch: DayBatch,
         changes: Sequence[Change],
         days: list[LoadedDay],
         refused: Mapping[date, RefusedDay],
@@ -285,7 +285,7 @@ class _Load:
             write_log(self._session, head, results, batch.fetched_at)
         return results
 
-    def _find_refused(self, batch: Batch) -> dict[date, RefusedDay]:
+    def _find_refused(self, batch: DayBatch) -> dict[date, RefusedDay]:
         """Return the days that stay as they are: outdated ones, and those that the guard refuses.
 
         Between a day's answer being read and its rows being locked, another run may have fetched
@@ -301,12 +301,12 @@ class _Load:
             for day, newest_at in newest.items()
             if newest_at and (at := batch.fetched_at[day]) and at < newest_at
         }
-        judged = [
+        weighed = [
             day for day in batch.days if day not in newest or newest[day] != batch.fetched_at[day]
         ]
         refused = {
             balance.day: RefusedDay(balance.day, reason)
-            for balance in self._merger.weigh_days(judged)
+            for balance in self._merger.weigh_days(weighed)
             if (reason := find_refusal(self._account.name, balance, self._guard)) is not None
         }
         return refused | outdated
@@ -379,8 +379,8 @@ class Loader:
             tables: chosen ones; rows of tables that are not chosen any more are deleted.
             filters: by table.
             run_id: goes into the load log.
-            origin: who told. What webhooks told of is merged call by call: the days' other calls
-                stay as they are, and a call that the source itself has told of is left out.
+            origin: of the calls. Webhooks' calls are merged one by one: the days' other calls stay
+                as they are, and a call that the source itself has sent is left out.
             guard: how much of a day may vanish; None does without, as webhooks always do.
             within: is called with each batch before it commits.
             writes: whether anything is written by the load itself. If not, all but the writing is
@@ -388,13 +388,12 @@ class Loader:
                 nothing but that the guard would let them be replaced.
 
         Raises:
-            SelectionError: the tables do not go together.
             FilterError: a filter cannot be meant.
             BadDataError: a call lies outside its day, or is not JSON; nothing of its batch is
                 stored.
             UnavailableError: the database went away; nothing of the batch is stored.
         """
-        plan = plan_load(check_selection(tables), filters, account.time_zone)
+        plan = plan_load(order_selection(tables), filters, account.time_zone)
         load = _Load(
             self.session,
             self._duck,
@@ -409,7 +408,7 @@ class Loader:
         transformer = Transformer(self._duck, account.time_zone, plan)
         with ThreadPoolExecutor(1, "transform") as thread:
             try:
-                ahead: Future[Batch] | None = None
+                ahead: Future[DayBatch] | None = None
                 for _, batch in group_days(days):
                     following = thread.submit(transformer.transform, batch) if batch else None
                     if ahead is not None and (following or ahead.done()):
@@ -423,20 +422,20 @@ class Loader:
 
     def load_together(
         self,
-        parts: Sequence[Part],
+        parts: Sequence[LoadPart],
         within: Callable[[int, BatchAtCommit], None],
         *,
         tables: Collection[str],
         filters: Mapping[str, Sequence[Filter]],
         run_id: str,
     ) -> Iterator[tuple[int, LoadedDay]]:
-        """Merge what webhooks told of sources that have tables, filters and time zone in common.
+        """Merge webhooks' calls of sources that have tables, filters and time zone in common.
 
         As `load` with the origin `webhook`, for a fraction of its work for each source. Each
         part is a transaction; yields its place and each of its days once that is committed.
         """
         zone = parts[0].account.time_zone
-        plan = plan_load(check_selection(tables), filters, zone)
+        plan = plan_load(order_selection(tables), filters, zone)
         joined = JointBatch(self._duck, parts)
         batch = Transformer(self._duck, zone, plan).transform(joined.days)
         joined.show(batch)

@@ -14,13 +14,13 @@ import pyarrow as pa
 
 from callkeeper_assets.local_time import Segment
 from callkeeper_assets.warehouse.call_sql import read_sql
-from callkeeper_assets.warehouse.dimensions import ACCOUNTS, CALLS, DATES, DIMENSIONS, FACTS
 from callkeeper_assets.warehouse.guard import DayBalance
 from callkeeper_assets.warehouse.load_log import AccountRow
 from callkeeper_assets.warehouse.records import Account, LoadedDay, Origin, RowCounts
+from callkeeper_assets.warehouse.schema import ACCOUNTS, CALLS, DATES, DIMENSIONS, FACTS
 from callkeeper_assets.warehouse.session import MOMENT, Session, list_column
 from callkeeper_assets.warehouse.tables import TABLES
-from callkeeper_assets.warehouse.transform import Batch, leave_out_collisions
+from callkeeper_assets.warehouse.transform import DayBatch, leave_out_collisions
 
 _CALL_KEYS: Final = frozenset({"id", "account_id", "call_id", "loaded_at"})
 _CALL_VALUES: Final = tuple(n for n in TABLES[CALLS].column_names if n not in _CALL_KEYS)
@@ -66,8 +66,8 @@ class Merger:
     Uses the relations `frame` (the batch) and `segments` of the given DuckDB, and makes
     `held` (rows as they were read), `existing`, `days` and `plan` there.
 
-    What a webhook told of is merged call by call: no other call of the day is touched, and a call
-    that the source itself has told of is left out of the batch.
+    Webhooks' calls are merged one by one: no other call of the day is touched, and a call
+    that the source itself has sent is left out of the batch.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class Merger:
         # Where nothing is held, carrying all columns along to compare them is most of the work.
         self._first_plan_sql = read_sql("plan").format(calls_differ="false", facts_differ="false")
 
-    def read_existing(self, batch: Batch) -> None:
+    def read_existing(self, batch: DayBatch) -> None:
         """Read what the warehouse holds: the days' calls, and the batch's calls of other days."""
         if self._origin == "webhook":
             self._leave_to_source(batch)
@@ -113,8 +113,8 @@ class Merger:
         for name in ("asked", "concerned"):
             self._duck.unregister(name)
 
-    def _leave_to_source(self, batch: Batch) -> None:
-        """Leave calls that the source has told of out of the batch; read the others."""
+    def _leave_to_source(self, batch: DayBatch) -> None:
+        """Leave calls that the source has sent out of the batch; read the others."""
         calls = self._duck.sql("SELECT call_id FROM frame").to_arrow_table()
         self._duck.register("told", self._find_calls(calls))
         self._duck.execute(read_sql("leave_to_source").format(frame=batch.frame))
@@ -125,7 +125,7 @@ class Merger:
             {"account_id": self._account_id, "call_id": calls["call_id"]},
         )
 
-    def _read_days(self, batch: Batch) -> None:
+    def _read_days(self, batch: DayBatch) -> None:
         # Written out, not bound: ADBC then reads by COPY, in half the time.
         found = [
             self._session.query(
@@ -177,7 +177,7 @@ class Merger:
             balances.append(DayBalance(day, last, sent.get(day, 0), held, gone, most))
         return balances
 
-    def note_days(self, batch: Batch, refused: Collection[date], account: Account) -> None:
+    def note_days(self, batch: DayBatch, refused: Collection[date], account: Account) -> None:
         """Say which days are refused, and from when on calls of webhooks stay: relation `days`."""
         days = batch.days
         stay_from = [account.webhooks_stay_from(batch.fetched_at[day]) for day in days]
@@ -273,7 +273,7 @@ NewRows = Mapping[str, Sequence[tuple[date, int]]]
 
 def count_batch(
     duck: duckdb.DuckDBPyConnection,
-    batch: Batch,
+    batch: DayBatch,
     tables: tuple[str, ...],
     changes: Sequence[Change],
     loaded: Collection[date],
@@ -309,12 +309,7 @@ def count_batch(
             day=day,
             raw_calls=raw.get(day, (0, 0))[0],
             rows={t: 1 if t == ACCOUNTS else rows[day].get(t, 0) for t in tables},
-            counts={
-                table: RowCounts(
-                    actions.get("add", 0), actions.get("update", 0), actions.get("delete", 0)
-                )
-                for table, actions in counts[day].items()
-            },
+            counts={table: RowCounts.of_actions(actions) for table, actions in counts[day].items()},
             non_final=raw.get(day, (0, 0))[1],
             unknown_fields=batch.unknown_fields.get(day, ()),
             unconfirmed=unconfirmed.get(day, {}),

@@ -34,7 +34,7 @@ _OPEN_DAYS = """
         AND (%(settled_before)s::date IS NULL OR d.day >= %(settled_before)s)
 """
 # An index has just these.
-_TOLD_BY_WEBHOOKS = """
+_KNOWN_FROM_WEBHOOKS = """
     SELECT c.called_at
     FROM callkeeper_calls AS c
     JOIN general_accounts AS a ON a.account_id = c.account_id
@@ -155,13 +155,13 @@ def unsettled_days(
 
     Those that hold calls whose status can still change, as the source sent them at the day's last
     load, whether filters keep these calls or not, but for days before `settled_before`; and those
-    with calls that only webhooks have told of.
+    with calls known only from webhooks.
     """
     values: dict[str, object] = {"name": account_name, "settled_before": settled_before}
     with connect(url) as connection:
         days = {row[0] for row in _all(connection.execute(_OPEN_DAYS, values))}
-        told = _all(connection.execute(_TOLD_BY_WEBHOOKS, values))
-    days |= {find_day(row[0], time_zone) for row in told}
+        known = _all(connection.execute(_KNOWN_FROM_WEBHOOKS, values))
+    days |= {find_day(row[0], time_zone) for row in known}
     return sorted(day for day in days if (since or date.min) <= day < before)
 
 

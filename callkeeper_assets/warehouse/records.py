@@ -17,7 +17,7 @@ class Account:
     """The source that is loaded; found in general_accounts by its name.
 
     Attributes:
-        webhook_grace: how long a call that only a webhook told of waits for the source to show it;
+        webhook_grace: how long a call known only from a webhook waits for the source to show it;
             None of a source that takes no webhooks.
     """
 
@@ -53,6 +53,31 @@ class Deleted:
         return Deleted(self.rows + other.rows, self.bytes + other.bytes)
 
 
+@dataclass
+class Retained:
+    """What one retention deleted, or would.
+
+    Attributes:
+        first_kept: the first day that stays.
+        places: by table or other place; none where nothing is.
+        left: dimensions with rows that nothing refers to, but which loads left no gap to delete.
+    """
+
+    first_kept: date
+    places: dict[str, Deleted] = field(default_factory=dict)
+    left: set[str] = field(default_factory=set)
+
+    def add_all(self, deleted: Mapping[str, Deleted]) -> None:
+        """Add what went of several places."""
+        for place, one in deleted.items():
+            self.add(place, one)
+
+    def add(self, place: str, deleted: Deleted) -> None:
+        """Add what went of a place."""
+        if deleted.rows:
+            self.places[place] = self.places.get(place, Deleted()) + deleted
+
+
 @dataclass(frozen=True)
 class Guard:
     """How much of a day may vanish before it takes `force` to replace it.
@@ -74,6 +99,16 @@ class RowCounts:
     added: int = 0
     updated: int = 0
     deleted: int = 0
+
+    @classmethod
+    def of_actions(cls, rows: Mapping[str, int]) -> "RowCounts":
+        """Build it from rows by action: `add`, `update`, `delete`; one that is missing is 0."""
+        return cls(rows.get("add", 0), rows.get("update", 0), rows.get("delete", 0))
+
+    def __add__(self, other: "RowCounts") -> "RowCounts":
+        return RowCounts(
+            self.added + other.added, self.updated + other.updated, self.deleted + other.deleted
+        )
 
 
 @dataclass(frozen=True)
@@ -100,7 +135,7 @@ class LoadedDay:
         non_final: of raw_calls, those whose status can still change.
         unknown_fields: paths in the calls that the documentation does not know, sorted.
         unusable_values: how many values of a field could not be read and are NULL, by the field.
-        unconfirmed: rows beside `rows` that only a webhook told of and that stayed, by table.
+        unconfirmed: rows beside `rows` known only from a webhook and that stayed, by table.
         collisions: calls that were left out, for another call has their id.
     """
 
@@ -115,7 +150,7 @@ class LoadedDay:
     collisions: tuple[Collision, ...] = ()
 
     def count_rows(self, table: str) -> int:
-        """Return the rows that a table has for the day, whoever told of them."""
+        """Return the rows that a table has for the day, whatever their origin."""
         return self.rows[table] + self.unconfirmed.get(table, 0)
 
 
@@ -160,10 +195,6 @@ class UnavailableError(WarehouseError):
 
 class DuplicateRowError(WarehouseError):
     """A row of this key exists by now: another load made it; look again."""
-
-
-class SelectionError(WarehouseError):
-    """The chosen tables do not go together, or one does not exist: correct the configuration."""
 
 
 class FilterError(WarehouseError):

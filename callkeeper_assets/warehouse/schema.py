@@ -5,7 +5,7 @@ dictionary read them. Knows nothing of a database connection.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 ColumnType = Literal[
     "smallint",
@@ -22,7 +22,7 @@ ColumnType = Literal[
     "jsonb",
 ]
 # A placeholder is empty: others expect it.
-Role = Literal["dimension", "fact", "report", "log", "inbox", "placeholder"]
+TableRole = Literal["dimension", "fact", "report", "log", "inbox", "placeholder"]
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Column:
         type: PostgreSQL's own name of the type, as `format_type` gives it.
         references: table and column whose values this one's are, as `table.column`; never declared
             as a constraint, proved by the checks.
-        is_internal: keeps the loader's books; no use to a report.
+        is_internal: holds the loader's logs; no use to a report.
     """
 
     name: str
@@ -50,7 +50,7 @@ class Table:
     """One table: its grain, its key and its columns in order."""
 
     name: str
-    role: Role
+    role: TableRole
     grain: str
     key: tuple[str, ...]
     columns: tuple[Column, ...]
@@ -71,3 +71,49 @@ class Table:
             if column.name == name:
                 return column
         raise KeyError(f"{self.name} has no column {name}")
+
+
+@dataclass(frozen=True)
+class Dimension:
+    """A dimension with a natural key, its values.
+
+    Attributes:
+        short: prefix of its columns in `sql/transform.sql`, and of its key column in the facts.
+        columns: those that a call fills; the others are always NULL.
+    """
+
+    table: str
+    short: str
+    columns: tuple[str, ...]
+
+    @property
+    def values(self) -> tuple[str, ...]:
+        """Names of the columns in `sql/transform.sql`."""
+        return tuple(f"{self.short}_{column}" for column in self.columns)
+
+    @property
+    def key(self) -> str:
+        """Name of the natural key's hash in a transformed call; NULL means unknown."""
+        return f"{self.short}_key"
+
+    @property
+    def fact_column(self) -> str:
+        """The facts' column that holds the row's id."""
+        return f"{self.short}_id"
+
+
+DIMENSIONS: Final = (
+    Dimension("general_clientids", "clientids", ("clientid", "userid", "phone")),
+    Dimension(
+        "general_traffic",
+        "traffic",
+        ("grouping", "source", "medium", "campaign", "content", "keyword", "landing_page"),
+    ),
+    Dimension("general_sites", "sites", ("domain",)),
+    Dimension("general_locations", "locations", ("country_iso", "country", "region", "city")),
+)
+DATES: Final = "general_dates"
+CALLS: Final = "callkeeper_calls"
+FACTS: Final = "callkeeper_calls_facts"
+ACCOUNTS: Final = "general_accounts"
+UNKNOWN_ID: Final = 1

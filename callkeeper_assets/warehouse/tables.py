@@ -1,17 +1,19 @@
 """All tables of the warehouse, as data: the one place to ask which there are.
 
 Declared in `star` and `log_tables`. A new table or column is declared there and made by a
-migration; a test compares the two.
+migration; a test compares the two. Run as a program it writes docs/data-dictionary.md.
 """
 
+import textwrap
 from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
 from callkeeper_assets.warehouse import log_tables, star
-from callkeeper_assets.warehouse.schema import Column, ColumnType, Role, Table
+from callkeeper_assets.warehouse.schema import Column, ColumnType, Table, TableRole
 
-__all__ = ["SELECTABLE_TABLES", "TABLES", "Column", "ColumnType", "Role", "Table"]
+__all__ = ["SELECTABLE_TABLES", "TABLES", "Column", "ColumnType", "Table", "TableRole"]
 
 TABLES: Final[Mapping[str, Table]] = MappingProxyType(
     {
@@ -51,3 +53,59 @@ TABLES: Final[Mapping[str, Table]] = MappingProxyType(
 SELECTABLE_TABLES: Final[tuple[str, ...]] = tuple(
     table.name for table in TABLES.values() if table.role in {"dimension", "fact"}
 )
+
+
+DICTIONARY_FILE: Final = Path(__file__).parents[2] / "docs" / "data-dictionary.md"
+
+_PREFACE: Final = """\
+# Data dictionary
+
+Written by `python -m callkeeper_assets.warehouse.tables` from
+`callkeeper_assets/warehouse/star.py` and `callkeeper_assets/warehouse/log_tables.py`: edit these.
+
+Every dimension has the row `id = 1`, "unknown". Keys of facts are never NULL and find their row.
+What the source did not say is NULL, never 0.
+"""
+
+
+def render_dictionary() -> str:
+    """Return the data dictionary in Markdown."""
+    return "\n".join([_PREFACE, *(_render_table(table) for table in TABLES.values())])
+
+
+def _wrap(text: str) -> str:
+    return textwrap.fill(text, 100, break_long_words=False, break_on_hyphens=False)
+
+
+def _render_table(table: Table) -> str:
+    choice = "can be chosen" if table.name in SELECTABLE_TABLES else "always kept"
+    key = ", ".join(f"`{name}`" for name in table.key)
+    return "\n".join(
+        [
+            f"## {table.name}",
+            "",
+            _wrap(table.description),
+            "",
+            _wrap(f"A {table.role}; {choice}. Grain: {table.grain}. Key: {key}."),
+            "",
+            "| column | type | may be NULL | unit | meaning |",
+            "|---|---|---|---|---|",
+            *(_render_column(column) for column in table.columns),
+            "",
+        ]
+    )
+
+
+def _render_column(column: Column) -> str:
+    meaning = column.description
+    if column.references:
+        meaning += f" → `{column.references}`"
+    return (
+        f"| `{column.name}` | {column.type} | {'yes' if column.nullable else 'no'} "
+        f"| {column.unit or ''} | {meaning} |"
+    )
+
+
+if __name__ == "__main__":
+    DICTIONARY_FILE.parent.mkdir(exist_ok=True)
+    DICTIONARY_FILE.write_text(render_dictionary(), encoding="utf-8")

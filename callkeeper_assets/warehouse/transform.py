@@ -20,7 +20,7 @@ from callkeeper_assets.calls.ids import HASHED_IDS
 from callkeeper_assets.calls.store import Day
 from callkeeper_assets.local_time import Segment, split_day
 from callkeeper_assets.warehouse.call_sql import (
-    Plan,
+    TransformPlan,
     build_count_of_unread,
     build_transformation,
     read_sql,
@@ -219,7 +219,7 @@ _RAW_COLUMNS = ("call_id", "called_at", "payload")
 
 
 @dataclass
-class Batch:
+class DayBatch:
     """Days that are loaded in one transaction.
 
     Attributes:
@@ -250,7 +250,9 @@ class Batch:
 class Transformer:
     """Transforms batches of one load, one after another, in one thread at a time."""
 
-    def __init__(self, duck: duckdb.DuckDBPyConnection, zone: ZoneInfo, plan: Plan) -> None:
+    def __init__(
+        self, duck: duckdb.DuckDBPyConnection, zone: ZoneInfo, plan: TransformPlan
+    ) -> None:
         # Its own cursor: another thread reads the frames meanwhile.
         self._duck = duck.cursor()
         self._examiner = Examiner(self._duck)
@@ -258,7 +260,7 @@ class Transformer:
         self._plan = plan
         self._count = 0
 
-    def transform(self, days: Sequence[Day]) -> Batch:
+    def transform(self, days: Sequence[Day]) -> DayBatch:
         """Transform days.
 
         Raises:
@@ -273,7 +275,7 @@ class Transformer:
             raw, seen = self._examiner.rewrite(raw, seen)
             self._run(frame, raw, segments, seen)
         largest_id, collisions = self._check_frame(frame, raw, days)
-        return Batch(
+        return DayBatch(
             fetched_at={day.day: day.fetched_at for day in days},
             frame=frame,
             segments=segments,

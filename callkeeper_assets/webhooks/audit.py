@@ -14,7 +14,7 @@ from callkeeper_assets.warehouse.accounts import make_account
 from callkeeper_assets.webhooks.inbox_queries import read_sql
 from callkeeper_assets.webhooks.raw_call import is_known_event, normalise_event
 
-Kind = Literal["lost", "refused"]
+LossKind = Literal["lost", "refused"]
 # Payloads in the inbox, by call id.
 Held = Mapping[int, Sequence["HeldPayload"]]
 
@@ -64,7 +64,7 @@ class LostWebhook:
     """One that the inbox does not hold, or that the receiver is said to have refused."""
 
     hook: Hook
-    kind: Kind
+    kind: LossKind
     is_held: bool
 
 
@@ -270,7 +270,7 @@ def read_held(url: str, name: str, call_ids: Collection[int]) -> dict[int, list[
 
 
 def write_audit(url: str, name: str, days: Sequence[AuditedDay], run_id: str) -> None:
-    """Bring the books of these days to what was found; makes the source's account if need be."""
+    """Bring the records of these days to what was found; makes the source's account if need be."""
     with connect(url) as connection:
         make_account(connection, name)
         for day in days:

@@ -30,9 +30,8 @@ from callkeeper_assets.postgres.url import SET_NEWER
 from callkeeper_assets.privacy.numbers import erase_numbers
 from callkeeper_assets.privacy.rewriting import Eraser, NotJsonError, Protector, Scope
 from callkeeper_assets.privacy.rule import Rule
-from callkeeper_assets.warehouse.accounts import FIND_ACCOUNTS, MAKE_ACCOUNT
+from callkeeper_assets.warehouse.accounts import FIND_ACCOUNTS, MAKE_ACCOUNT, note_setting
 from callkeeper_assets.warehouse.migrate import ensure_schema
-from callkeeper_assets.warehouse.privacy_settings import note_setting
 from callkeeper_assets.warehouse.records import WarehouseError
 from callkeeper_assets.webhooks.inbox_queries import read_sql
 from callkeeper_assets.webhooks.payload import (
@@ -83,7 +82,7 @@ async def waiting_for_locks(connection: Connection) -> AsyncIterator[None]:
 class Connections:
     """As many as can be taken at once; who wants one more waits for one to come back.
 
-    They are taken in turn, so that none is unused for long.
+    They are taken one after another, so that none is unused for long.
 
     Attributes:
         accounts: by name, of the database that they lead to.

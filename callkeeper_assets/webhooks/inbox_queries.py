@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any, Literal
 
-from callkeeper_assets.postgres import connect
-from callkeeper_assets.postgres.sql_files import read_sql_of
+from callkeeper_assets.postgres import connect, read_sql_of
 
-State = Literal["new", "processed", "hint", "rejected"]
+PayloadState = Literal["new", "processed", "hint", "rejected"]
 
 read_sql = read_sql_of("callkeeper_assets.webhooks")
 
@@ -35,7 +34,7 @@ class InboxEntry:
     format: str
     size_bytes: int
     repeats: int
-    state: State
+    state: PayloadState
     reason: str | None
 
 
@@ -62,7 +61,7 @@ class InboxCounts:
 
 
 @dataclass(frozen=True)
-class Waiting:
+class WaitingPayloads:
     """What waits in the inbox for one source.
 
     Attributes:
@@ -93,11 +92,11 @@ class Silence:
     calls_since: int
 
 
-def list_waiting(url: str) -> list[Waiting]:
+def list_waiting(url: str) -> list[WaitingPayloads]:
     """Return what waits in the inbox, by source, in the order of names."""
     with connect(url) as connection:
         rows: list[tuple[Any, ...]] = connection.execute(read_sql("waiting")).fetchall()
-    return [Waiting(*row) for row in rows]
+    return [WaitingPayloads(*row) for row in rows]
 
 
 def list_hinted_days(url: str) -> list[HintedDay]:
@@ -119,7 +118,9 @@ def measure_silence(url: str, name: str, look_back: timedelta) -> Silence:
     return Silence(*rows[0]) if rows else Silence(None, 0)
 
 
-def list_entries(url: str, names: Collection[str], state: State, most: int) -> list[InboxEntry]:
+def list_entries(
+    url: str, names: Collection[str], state: PayloadState, most: int
+) -> list[InboxEntry]:
     """Return the newest payloads of sources in a state, at most so many."""
     values = {"names": list(names), "state": state, "most": most}
     with connect(url) as connection:

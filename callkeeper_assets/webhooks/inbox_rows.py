@@ -1,7 +1,7 @@
 """What waits in the inbox, and the last word of webhooks on each call.
 
 Of a call's payloads a final status outranks one that can change, then the newest coming counts.
-Calls that only webhooks have told of are read here for reports, too; nothing is written for these.
+Calls known only from webhooks are read here for reports, too; nothing is written for these.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -22,7 +22,7 @@ from callkeeper_assets.calls.store import (
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.local_time import day_start
 from callkeeper_assets.privacy.rewriting import Eraser, NotJsonError, Scope
-from callkeeper_assets.warehouse.forgotten_calls import read_forgotten_of
+from callkeeper_assets.warehouse.accounts import read_forgotten_of
 from callkeeper_assets.warehouse.load_log import find_account_id
 from callkeeper_assets.warehouse.session import MOMENT, Session, list_column
 from callkeeper_assets.webhooks.inbox import erase_body
@@ -109,7 +109,7 @@ _HINTS: Final = """
     SET hinted_at = greatest(h.hinted_at, excluded.hinted_at)
 """
 
-# Two payloads may have become the same: one of them is then told apart by its receipt.
+# Two payloads may have become the same: one of them is then distinguished by its receipt.
 _BODY: Final = """
     UPDATE callkeeper_webhooks AS w
     SET format = $3, body = $4, digest = CASE
@@ -125,7 +125,7 @@ _BODY: Final = """
 
 
 @dataclass(frozen=True)
-class Row:
+class InboxRow:
     """A stored payload.
 
     Attributes:
@@ -160,7 +160,7 @@ class Verdict:
     called_at: datetime | None = None
 
 
-def read_waiting(session: Session, account_id: int, most: int) -> list[Row]:
+def read_waiting(session: Session, account_id: int, most: int) -> list[InboxRow]:
     """Read some of the payloads that wait for a source, the first stored ones.
 
     Those that were processed before and have come again wait too: they may be the last word now.
@@ -169,14 +169,16 @@ def read_waiting(session: Session, account_id: int, most: int) -> list[Row]:
     return _read(session.query(_WAITING, values))
 
 
-def read_processed(session: Session, account_id: int, call_ids: Sequence[int]) -> list[Row]:
+def read_processed(session: Session, account_id: int, call_ids: Sequence[int]) -> list[InboxRow]:
     """Read the payloads of calls that are processed."""
     if not call_ids:
         return []
     return _read(session.query(_PROCESSED, {"account_id": account_id, "ids": call_ids}))
 
 
-def read_received(session: Session, account_id: int, since: datetime, until: datetime) -> list[Row]:
+def read_received(
+    session: Session, account_id: int, since: datetime, until: datetime
+) -> list[InboxRow]:
     """Read the payloads of a source that came from one moment to another, but rejected ones."""
     values = {
         "account_id": account_id,
@@ -236,9 +238,9 @@ def write_body(session: Session, account_id: int, row_id: int, form: Format, bod
     )
 
 
-def _read(found: pa.Table) -> list[Row]:
+def _read(found: pa.Table) -> list[InboxRow]:
     return [
-        Row(*values)
+        InboxRow(*values)
         for values in zip(*(column.to_pylist() for column in found.columns), strict=True)
     ]
 
@@ -247,7 +249,7 @@ def _read(found: pa.Table) -> list[Row]:
 _CAN_CHANGE, _UNKNOWN, _FINAL = range(3)
 _RANKS: Final[Mapping[str | None, int]] = {OVER: _FINAL, PROCESSING: _CAN_CHANGE}
 
-TOLD_BY_SOURCE: Final = "the source's own record of this call is there"
+KNOWN_FROM_SOURCE: Final = "the source's own record of this call is there"
 TOO_LATE: Final = "the source did not show this call within the grace period"
 
 
@@ -260,7 +262,7 @@ def _weigh(call: RawCall) -> tuple[int, datetime, int]:
 
 
 def group_by_call(calls: Iterable[RawCall]) -> list[list[RawCall]]:
-    """Group what payloads tell by call; the last word on the call comes first."""
+    """Group payloads by call; the last word on the call comes first."""
     by_call: dict[int, list[RawCall]] = {}
     for call in calls:
         by_call.setdefault(call.call_id, []).append(call)
@@ -270,7 +272,7 @@ def group_by_call(calls: Iterable[RawCall]) -> list[list[RawCall]]:
 def leave_to_source(
     call: RawCall, answered: Collection[int], stay_from: datetime | None
 ) -> str | None:
-    """Say why a call is left to an answer of the source; None if only webhooks can tell of it.
+    """Say why a call is left to an answer of the source; None if only webhooks have it.
 
     Args:
         call: on the answer's day.
@@ -278,13 +280,13 @@ def leave_to_source(
         stay_from: calls before it could have been in it; None if all could have.
     """
     if call.call_id in answered:
-        return TOLD_BY_SOURCE
+        return KNOWN_FROM_SOURCE
     return TOO_LATE if stay_from is not None and call.called_at < stay_from else None
 
 
 @dataclass(frozen=True)
-class Teller:
-    """Reads what payloads of one source tell, without the persons that were forgotten.
+class PayloadReader:
+    """Reads the calls in payloads of one source, without the persons that were forgotten.
 
     The receiver takes these out of what it stores; here is what came before it knew.
 
@@ -299,11 +301,11 @@ class Teller:
     scopes: Mapping[int, Scope]
 
     @classmethod
-    def open(cls, session: Session, account_id: int, fields: Mapping[str, str]) -> "Teller":
+    def open(cls, session: Session, account_id: int, fields: Mapping[str, str]) -> "PayloadReader":
         """Read which calls of a source were forgotten."""
         return cls(session, account_id, fields, read_forgotten_of(session, account_id))
 
-    def read_call(self, row: Row) -> RawCall:
+    def read_call(self, row: InboxRow) -> RawCall:
         """Read a stored payload.
 
         Raises:
@@ -319,7 +321,7 @@ class Teller:
                 payload = b"{}"
         return replace(call, payload=payload, row_id=row.id, came_at=row.came_at)
 
-    def erase_bodies(self, rows: Iterable[Row]) -> None:
+    def erase_bodies(self, rows: Iterable[InboxRow]) -> None:
         """Take the person out of the inbox where payloads of forgotten calls came in clear."""
         for row in rows:
             scope = self.scopes.get(row.call_id) if row.call_id is not None else None
@@ -334,8 +336,8 @@ class Teller:
 _EARLIEST: Final = timedelta(hours=1)
 
 
-def add_told_calls(url: str, source: Source, day: Day) -> Day:
-    """Return a day, as it was fetched, with the calls that only webhooks have told of.
+def add_webhook_calls(url: str, source: Source, day: Day) -> Day:
+    """Return a day, as it was fetched, with the calls known only from webhooks.
 
     Args:
         url: of the database.
@@ -355,19 +357,19 @@ def add_told_calls(url: str, source: Source, day: Day) -> Day:
     # all that ever came after it. What comes even later has the next refresh read the day again.
     came = (start - _EARLIEST, end + source.webhook.grace)
     known = set(day.call_ids)
-    told = [
+    added_calls = [
         call
         for call in _read_last_words(url, source, *came)
         if start <= call.called_at < end and leave_to_source(call, known, stay_from) is None
     ]
-    if not told:
+    if not added_calls:
         return day
     import pyarrow as pa  # noqa: PLC0415 -- most sources take no webhooks
 
     added = build_table(
-        [call.call_id for call in told],
-        [int(call.called_at.timestamp()) for call in told],
-        [call.payload for call in told],
+        [call.call_id for call in added_calls],
+        [int(call.called_at.timestamp()) for call in added_calls],
+        [call.payload for call in added_calls],
     )
     tables = [day.calls.select(added.column_names), added]
     both = pa.concat_tables(tables, promote_options="permissive")
@@ -379,7 +381,7 @@ def read_days_of_reports(
 ) -> Iterator[Day]:
     """Read the days' calls; put days whose raw calls cannot be read into `unreadable`, with why.
 
-    The one place where a report's calls come from: raw calls, and what only webhooks told of yet.
+    The one place where a report's calls come from: raw calls, and webhooks' calls.
     """
     for day in days:
         problem = source.find_retention_problem(day)
@@ -387,7 +389,7 @@ def read_days_of_reports(
             unreadable[day] = problem
             continue
         try:
-            yield add_told_calls(url, source, store.read(source.name, day))
+            yield add_webhook_calls(url, source, store.read(source.name, day))
         except MissingDayError:
             unreadable[day] = ""
         except UnreadableDayError as error:
@@ -403,9 +405,9 @@ def _read_last_words(
         account_id = find_account_id(session, source.account)
         if account_id is None:
             return
-        teller = Teller.open(session, account_id, source.webhook.fields)
+        reader = PayloadReader.open(session, account_id, source.webhook.fields)
         for row in read_received(session, account_id, since, until):
             with suppress(UnusablePayloadError):
-                calls.append(teller.read_call(row))
+                calls.append(reader.read_call(row))
     for words in group_by_call(calls):
         yield words[0]

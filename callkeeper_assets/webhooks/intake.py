@@ -155,7 +155,7 @@ class NowhereError(Exception):
 
 
 # Called with whether the delivery is kept.
-Tell = Callable[[bool], None]
+OnKept = Callable[[bool], None]
 
 
 def _begin(work: Coroutine[None, None, None]) -> asyncio.Task[None]:
@@ -178,7 +178,7 @@ class Intake:
         self.inbox = inbox
         self._spool = spool
         self._metrics = metrics
-        self._pending: deque[tuple[Delivery, Tell]] = deque()
+        self._pending: deque[tuple[Delivery, OnKept]] = deque()
         self._work = asyncio.Event()
         # Set while there is no connection; at first there is none.
         self._lost = asyncio.Event()
@@ -197,9 +197,9 @@ class Intake:
         """Deliveries that wait in the spool."""
         return self._spool.waiting
 
-    def keep(self, delivery: Delivery, tell: Tell) -> None:
-        """Keep a delivery, and tell when it is on disk, or that it is nowhere."""
-        self._pending.append((delivery, tell))
+    def keep(self, delivery: Delivery, on_kept: OnKept) -> None:
+        """Keep a delivery; call `on_kept` when it is on disk, or cannot be kept."""
+        self._pending.append((delivery, on_kept))
         self._work.set()
 
     def start(self) -> None:
@@ -244,7 +244,7 @@ class Intake:
         return self.inbox.is_connected and self._spool.waiting > 0 and is_time
 
     async def _store_group(self) -> None:
-        group: list[tuple[Delivery, Tell]] = []
+        group: list[tuple[Delivery, OnKept]] = []
         size = 0
         while self._pending and len(group) < _MOST_AT_ONCE and size < _MOST_BYTES_AT_ONCE:
             group.append(self._pending.popleft())
@@ -256,9 +256,9 @@ class Intake:
         except NowhereError:
             pass
         finally:
-            # Whoever waits is told, whatever it is.
-            for _, tell in group:
-                tell(is_kept)
+            # Each waiting request gets its answer, whatever it is.
+            for _, on_kept in group:
+                on_kept(is_kept)
 
     async def _store(self, deliveries: list[Delivery]) -> None:
         self._metrics.group_size.observe(len(deliveries))

@@ -19,7 +19,7 @@ from callkeeper_assets.calls.document import decode, encode
 from callkeeper_assets.calls.ids import read_call_id
 
 Format = Literal["json", "form", "query"]
-Document = dict[str, msgspec.Raw]
+PayloadDocument = dict[str, msgspec.Raw]
 
 # A call has three levels. Parsers further on have limits of their own, far above this one.
 DEEPEST: Final = 64
@@ -48,7 +48,7 @@ _HOLLOW: Final = b" \t\r\n[]{}" + _BOM
 _LONGEST_HOLLOW: Final = 64
 
 _decode_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
-_decode_object = msgspec.json.Decoder(Document).decode
+_decode_object = msgspec.json.Decoder(PayloadDocument).decode
 _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
 
@@ -67,7 +67,7 @@ def is_hollow(body: bytes) -> bool:
     return len(body) <= _LONGEST_HOLLOW and body.translate(None, _HOLLOW) in (b"", b"null")
 
 
-def read_document(form: Format, body: bytes) -> Document:
+def read_document(form: Format, body: bytes) -> PayloadDocument:
     """Return the document; of two values with one name the last one counts.
 
     That of a list is its one element.
@@ -83,7 +83,7 @@ def read_document(form: Format, body: bytes) -> Document:
         raise UnreadableError(f"it is not UTF-8, at byte {error.start}") from None
 
 
-def read_raw(document: Document, path: str) -> msgspec.Raw | None:
+def read_raw(document: PayloadDocument, path: str) -> msgspec.Raw | None:
     """Return the JSON at a name, or at a dotted path where no name is like it, or None."""
     if path in document:
         return document[path]
@@ -91,7 +91,7 @@ def read_raw(document: Document, path: str) -> msgspec.Raw | None:
     return read_raw(read_object(document, parent), rest) if dot else None
 
 
-def read_value(document: Document, path: str) -> Any:  # noqa: ANN401 -- whatever was sent
+def read_value(document: PayloadDocument, path: str) -> Any:  # noqa: ANN401 -- whatever was sent
     """Return the value there, as `read_raw` finds it; a number that nothing can hold is None."""
     raw = read_raw(document, path)
     try:
@@ -100,7 +100,7 @@ def read_value(document: Document, path: str) -> Any:  # noqa: ANN401 -- whateve
         return None
 
 
-def read_object(document: Document, name: str) -> Document:
+def read_object(document: PayloadDocument, name: str) -> PayloadDocument:
     """Return the object of a name; an empty one if there is none."""
     try:
         return _decode_object(document[name])
@@ -108,7 +108,7 @@ def read_object(document: Document, name: str) -> Document:
         return {}
 
 
-def _read_json(body: bytes) -> Document:
+def _read_json(body: bytes) -> PayloadDocument:
     text = body.removeprefix(_BOM)
     if not text.isascii():
         text.decode()  # msgspec does not look into the strings that it hands out raw
@@ -124,7 +124,7 @@ def _read_json(body: bytes) -> Document:
     return document
 
 
-def _decode_legal(text: bytes) -> Document:
+def _decode_legal(text: bytes) -> PayloadDocument:
     """As `_decode_call`, with a question mark for half of a surrogate pair.
 
     A text has one that was cut inside an emoji: legal JSON, and refused by msgspec.
@@ -141,7 +141,7 @@ def _decode_legal(text: bytes) -> Document:
     return _decode_call(mended)
 
 
-def _decode_call(text: bytes) -> Document:
+def _decode_call(text: bytes) -> PayloadDocument:
     """Return the object, or the one that is all of a list."""
     try:
         return _decode_object(text)
@@ -176,7 +176,7 @@ def _measure_depth(text: bytes) -> int:
     return deepest
 
 
-def _read_form(body: bytes) -> Document:
+def _read_form(body: bytes) -> PayloadDocument:
     pairs = _split_multipart(body) if body.startswith(b"--") else None
     if pairs is None:
         try:
@@ -299,7 +299,7 @@ def choose_format(content_type: str, body: bytes) -> Format:
     return "json" if looks_like_json(body) or is_labelled_json else "form"
 
 
-def read_event(document: Document, fields: Mapping[str, str]) -> str | None:
+def read_event(document: PayloadDocument, fields: Mapping[str, str]) -> str | None:
     """Return the event's name, in a form that every store takes."""
     value = read_value(document, fields.get("hook_event", "hook_event"))
     if not isinstance(value, str):
@@ -351,16 +351,16 @@ def read_delivery(
     return Delivery(source, receipt, received_at, form, body, event, call_id)
 
 
-def _read_id(document: Document, fields: Mapping[str, str]) -> int | None:
+def _read_id(document: PayloadDocument, fields: Mapping[str, str]) -> int | None:
     return read_call_id(read_value(document, fields.get("id", "id")))
 
 
-def _keep_id(document: Document, fields: Mapping[str, str]) -> Document:
+def _keep_id(document: PayloadDocument, fields: Mapping[str, str]) -> PayloadDocument:
     name = fields.get("id", "id").partition(".")[0]
     return {name: document[name]} if name in document else {}
 
 
-def _read_query(query: bytes) -> Document:
+def _read_query(query: bytes) -> PayloadDocument:
     try:
         return read_document("query", query)
     except UnreadableError:

@@ -13,11 +13,11 @@ from typing import Final
 import msgspec
 
 from callkeeper_assets.plans import DayRange, join_days
-from callkeeper_assets.webhooks.inbox_queries import HintedDay, Waiting
+from callkeeper_assets.webhooks.inbox_queries import HintedDay, WaitingPayloads
 
 _PAUSE: Final = timedelta(minutes=2)
 _LONGEST_HINT_PAUSE: Final = timedelta(minutes=30)
-_MOST_IN_VAIN: Final = 6
+_MOST_FAILED_RUNS: Final = 6
 
 
 class HintAttempt(msgspec.Struct, frozen=True):
@@ -102,15 +102,15 @@ def _find_obstacle(
         return "it is not configured, or its API tells of no such calls"
     if last is None:
         return ""
-    times = last.times if _was_in_vain(last, days) else 0
+    times = last.times if _has_failed(last, days) else 0
     is_new = any(one.hinted_at > last.hinted_at for one in days)
-    if times >= _MOST_IN_VAIN and not is_new:
+    if times >= _MOST_FAILED_RUNS and not is_new:
         return f"{times} runs were in vain, it is left to the nightly refresh"
     again = last.started_at + min(_LONGEST_HINT_PAUSE, _PAUSE * (1 << max(0, times - 1)))
     return f"the next run is at {again:%H:%M:%S} UTC" if now < again else ""
 
 
-def _was_in_vain(last: HintAttempt, days: Sequence[HintedDay]) -> bool:
+def _has_failed(last: HintAttempt, days: Sequence[HintedDay]) -> bool:
     return any(
         last.first <= one.day <= last.last and one.hinted_at <= last.hinted_at for one in days
     )
@@ -119,7 +119,7 @@ def _was_in_vain(last: HintAttempt, days: Sequence[HintedDay]) -> bool:
 def _plan_run(
     source: str, days: Sequence[HintedDay], last: HintAttempt | None, now: datetime
 ) -> tuple[HintRun, HintAttempt]:
-    # Days far from each other take turns: what is in vain for one does not hold up the others.
+    # Days far from each other alternate: runs that change nothing do not hold up the others.
     ranges = join_days(one.day for one in days)
     newest = {one: _find_newest(days, one) for one in ranges}
     ranges.sort(key=lambda one: newest[one], reverse=True)
@@ -127,7 +127,7 @@ def _plan_run(
         one for one in ranges if last is None or (one.first, one.last) != (last.first, last.last)
     ]
     chosen = (fresh or ranges)[0]
-    times = last.times + 1 if last and _was_in_vain(last, days) else 1
+    times = last.times + 1 if last and _has_failed(last, days) else 1
     attempt = HintAttempt(chosen.first, chosen.last, newest[chosen], times, now)
     key = f"hint {source} {chosen.first} {chosen.last} {attempt.hinted_at.isoformat()} {times}"
     return HintRun(source, chosen, key), attempt
@@ -192,7 +192,7 @@ def write_cursor(cursor: InboxCursor) -> str:
 
 
 def plan_inbox_run(
-    waiting: Sequence[Waiting],
+    waiting: Sequence[WaitingPayloads],
     *,
     loaded: Collection[str],
     running: str | None,
@@ -236,8 +236,8 @@ def plan_inbox_run(
     return InboxPlan(tuple(due), text, attempts)
 
 
-def _find_attempt(one: Waiting, attempts: Mapping[str, Attempt]) -> Attempt | None:
-    """Return the last run's attempt at the very payload that is first now: it was in vain."""
+def _find_attempt(one: WaitingPayloads, attempts: Mapping[str, Attempt]) -> Attempt | None:
+    """Return the last run's attempt at the very payload that is first now: it changed nothing."""
     attempt = attempts.get(one.source)
     if attempt is None or (attempt.first_id, attempt.oldest) != (one.first_id, one.oldest):
         return None

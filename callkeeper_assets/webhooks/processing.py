@@ -19,12 +19,12 @@ from callkeeper_assets.local_time import find_day
 from callkeeper_assets.postgres.errors import DatabaseLostError
 from callkeeper_assets.privacy.redaction import excerpt
 from callkeeper_assets.warehouse.load_log import find_account, read_newest_fetches
-from callkeeper_assets.warehouse.loader import BatchAtCommit, Loader, Part
+from callkeeper_assets.warehouse.loader import BatchAtCommit, Loader, LoadPart
 from callkeeper_assets.warehouse.records import BadDataError, LoadedDay, UnavailableError
 from callkeeper_assets.warehouse.session import Session
 from callkeeper_assets.webhooks.inbox_rows import (
-    Row,
-    Teller,
+    InboxRow,
+    PayloadReader,
     Verdict,
     group_by_call,
     leave_to_source,
@@ -53,14 +53,14 @@ _NEVER: Final = datetime.min.replace(tzinfo=UTC)
 
 SUPERSEDED: Final = "another webhook says more of this call"
 TOO_EARLY: Final = "the call is older than the source's start_date"
-NOT_TOLD_BY_SOURCE: Final = (
+UNKNOWN_TO_SOURCE: Final = (
     "it is call tracking's and names no call; the statistics API does not tell of such calls, "
     "`api: ckct` would"
 )
 TOO_OLD: Final = "the call is older than what the source's retention keeps"
 
 
-# What payloads tell of one call, the last word first.
+# The payloads of one call, the last word first.
 _Words = list[RawCall]
 
 
@@ -110,7 +110,7 @@ class InboxProcessor:
         self.account_id = find_account(self._session, self._account).account_id
         self.processed = Processed()
         self._wanted: dict[date, list[_Words]] = {}
-        self._teller = Teller(self._session, self.account_id, self._webhook.fields, {})
+        self._reader = PayloadReader(self._session, self.account_id, self._webhook.fields, {})
         # Rows that wait, of what was taken last.
         self._waiting: set[int] = set()
         self._hinted_at: dict[date, datetime] = {}
@@ -130,8 +130,8 @@ class InboxProcessor:
         if not waiting:
             return False
         self._waiting = {row.id for row in waiting}
-        self._teller = Teller.open(self._session, self.account_id, self._webhook.fields)
-        self._teller.erase_bodies(waiting)
+        self._reader = PayloadReader.open(self._session, self.account_id, self._webhook.fields)
+        self._reader.erase_bodies(waiting)
         first = min(row.received_at for row in waiting)
         self.processed.oldest = min(first, self.processed.oldest or first)
         self._hinted_at = {}
@@ -139,7 +139,7 @@ class InboxProcessor:
         wanted, not_needed = self._leave_to_source(calls)
         self.processed.not_needed += len(not_needed)
         for words, reason in not_needed:
-            verdicts += self._judge(words, reason)
+            verdicts += self._decide(words, reason)
         write_hints(self._session, self.account_id, self._hinted_at)
         self._settle(verdicts)
         self._wanted = wanted
@@ -150,19 +150,19 @@ class InboxProcessor:
         """Whether something is taken that is to be loaded."""
         return bool(self._wanted)
 
-    def build_part(self) -> Part:
+    def build_part(self) -> LoadPart:
         """Return what is taken, for a load together with others."""
         days = [_build_day(day, self._wanted[day]) for day in sorted(self._wanted)]
-        return Part(self._account, days)
+        return LoadPart(self._account, days)
 
     def settle_part(self, batch: BatchAtCommit) -> None:
         """Settle what is loaded, in the transaction that loads it."""
-        settled = [one for day in batch.batch.days for one in self._judge_day(day)]
+        settled = [one for day in batch.batch.days for one in self._decide_day(day)]
         write_verdicts(batch.session, self.account_id, settled, batch.started_at)
 
     def note_loaded(self, day: LoadedDay) -> None:
         """Count a day that is loaded; it is not taken any more."""
-        self._count(self._judge_day(day.day))
+        self._count(self._decide_day(day.day))
         del self._wanted[day.day]
         self.processed.days.append(day)
 
@@ -197,7 +197,7 @@ class InboxProcessor:
         self.processed.rejected += sum(one.state == "rejected" for one in verdicts)
         self.processed.hints += sum(one.state == "hint" for one in verdicts)
 
-    def _take_apart(self, waiting: Sequence[Row]) -> tuple[list[_Words], list[Verdict]]:
+    def _take_apart(self, waiting: Sequence[InboxRow]) -> tuple[list[_Words], list[Verdict]]:
         """Find the last word on each call, and the payloads that can be no call."""
         read = [self._read(row) for row in waiting]
         verdicts = [one for one in read if isinstance(one, Verdict)]
@@ -212,17 +212,17 @@ class InboxProcessor:
         known = [one for one in older if isinstance(one, RawCall)]
         return group_by_call((*calls, *known)), verdicts
 
-    def _read(self, row: Row) -> "RawCall | Verdict":
+    def _read(self, row: InboxRow) -> "RawCall | Verdict":
         try:
-            call = self._teller.read_call(row)
+            call = self._reader.read_call(row)
         except UnusablePayloadError as error:
-            return self._judge_unusable(row, str(error))
+            return self._decide_unusable(row, str(error))
         if call.called_at > datetime.now(UTC) + _FUTURE:
             reason = f"the call's time lies in the future: {call.called_at:%Y-%m-%d %H:%M:%S} UTC"
             return _build_verdict(call, "rejected", reason)
         return call
 
-    def _judge(self, words: _Words, reason: str | None = None) -> list[Verdict]:
+    def _decide(self, words: _Words, reason: str | None = None) -> list[Verdict]:
         """Return the verdicts on those that wait; `reason`: why the last word is not used."""
         return [
             _build_verdict(one, "processed", reason if one is words[0] else SUPERSEDED)
@@ -230,11 +230,11 @@ class InboxProcessor:
             if one.row_id in self._waiting
         ]
 
-    def _judge_day(self, day: date) -> list[Verdict]:
-        return [verdict for words in self._wanted[day] for verdict in self._judge(words)]
+    def _decide_day(self, day: date) -> list[Verdict]:
+        return [verdict for words in self._wanted[day] for verdict in self._decide(words)]
 
-    def _judge_unusable(self, row: Row, reason: str) -> Verdict:
-        """Judge a payload that can be no call: at best it hints at one."""
+    def _decide_unusable(self, row: InboxRow, reason: str) -> Verdict:
+        """Decide on a payload that can be no call: at best it hints at one."""
         fields = self._webhook.fields
         try:
             hint = read_hint(read_document(row.format, row.body), fields)
@@ -245,12 +245,12 @@ class InboxProcessor:
                 reason += _NOR_A_HINT
             return Verdict(row.id, row.came_at, "rejected", reason, row.call_id, row.event)
         if not self.source.takes_hints:
-            reason = NOT_TOLD_BY_SOURCE
+            reason = UNKNOWN_TO_SOURCE
             return Verdict(row.id, row.came_at, "rejected", reason, row.call_id, row.event)
         self._note_hint(row, hint)
         return Verdict(row.id, row.came_at, "hint", None, row.call_id, row.event)
 
-    def _note_hint(self, row: Row, hint: Hint) -> None:
+    def _note_hint(self, row: InboxRow, hint: Hint) -> None:
         first, last = self.source.first_day(self.source.today()), self.source.today()
         for day in guess_days(hint, row.came_at, self.source.time_zone):
             if first <= day <= last:
@@ -271,16 +271,16 @@ class InboxProcessor:
         wanted: dict[date, list[_Words]] = {}
         loaded = read_newest_fetches(self._session, self.account_id, by_day) if by_day else {}
         for day, of_day in by_day.items():
-            judge = self._find_judge(day, loaded)
+            find_reason = self._find_rule(day, loaded)
             for words in of_day:
-                reason = judge(words[0])
+                reason = find_reason(words[0])
                 if reason is None:
                     wanted.setdefault(day, []).append(words)
                 else:
                     not_needed.append((words, reason))
         return wanted, not_needed
 
-    def _find_judge(
+    def _find_rule(
         self, day: date, loaded: Mapping[date, datetime | None]
     ) -> Callable[[RawCall], str | None]:
         """Return what says why a call of the day is left to the source, or None.

@@ -17,8 +17,8 @@ from callkeeper_assets.callkeeper.keys import key_calls
 from callkeeper_assets.calls.fields import FIELDS_BY_PATH
 from callkeeper_assets.calls.ids import read_call_id
 from callkeeper_assets.webhooks.payload import (
-    Document,
     Format,
+    PayloadDocument,
     UnreadableError,
     read_document,
     read_event,
@@ -45,7 +45,7 @@ class UnusablePayloadError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class RawCall:
-    """A call as one payload tells of it.
+    """A call as one payload describes it.
 
     Attributes:
         called_at: UTC.
@@ -97,12 +97,12 @@ def build_raw_call(form: Format, body: bytes, fields: Mapping[str, str]) -> RawC
     return RawCall(call_id, datetime.fromtimestamp(epoch, UTC), event, payload, _is_final(call))
 
 
-def _is_final(call: Document) -> bool | None:
+def _is_final(call: PayloadDocument) -> bool | None:
     code, code2 = (_read_code(call, name) for name in ("status_code", "status2_code"))
     return None if code is None else bool(code2) or code not in _CHANGING
 
 
-def _read_code(call: Document, name: str) -> int | None:
+def _read_code(call: PayloadDocument, name: str) -> int | None:
     values = (read_value(call, path) for path in FIELDS_BY_PATH[name].paths)
     return next((code for value in values if (code := read_call_id(value)) is not None), None)
 
@@ -117,12 +117,12 @@ def _explain_id(value: object, fields: Mapping[str, str]) -> str:
     )
 
 
-def _take(document: Document, path: str) -> msgspec.Raw:
+def _take(document: PayloadDocument, path: str) -> msgspec.Raw:
     raw = read_raw(document, path)
     return msgspec.Raw(b"null") if raw is None else raw
 
 
-def _restore_names(document: Document, fields: Mapping[str, str]) -> Document:
+def _restore_names(document: PayloadDocument, fields: Mapping[str, str]) -> PayloadDocument:
     """Move each value from the account's name to CallKeeper's; all are taken before any is put."""
     moved = {
         path: _take(document, name)
@@ -136,7 +136,7 @@ def _restore_names(document: Document, fields: Mapping[str, str]) -> Document:
     return call
 
 
-def _put(call: Document, path: str, raw: msgspec.Raw) -> None:
+def _put(call: PayloadDocument, path: str, raw: msgspec.Raw) -> None:
     name, dot, rest = path.partition(".")
     if dot:
         held = read_object(call, name)
@@ -207,7 +207,7 @@ class Hint:
     started_at: datetime | None
 
 
-def read_hint(document: Document, fields: Mapping[str, str]) -> Hint | None:
+def read_hint(document: PayloadDocument, fields: Mapping[str, str]) -> Hint | None:
     """Return what a payload without a usable call hints at; None if it is none of call tracking.
 
     Args:
@@ -234,14 +234,14 @@ def _read_time(value: object) -> datetime | None:
         return datetime.fromisoformat(text)
     for pattern in _FORMATS:
         with suppress(ValueError):
-            return datetime.strptime(text, pattern)  # noqa: DTZ007 -- its zone is not told
+            return datetime.strptime(text, pattern)  # noqa: DTZ007 -- its zone is not sent
     return None
 
 
 def guess_days(hint: Hint, came_at: datetime, zone: ZoneInfo) -> set[date]:
     """Return the source's days on which the call can be, as few as may be.
 
-    The zone of its time is not told: the source's, UTC or the client's. So a time that is not long
+    The zone of its time is not sent: the source's, UTC or the client's. So a time that is not long
     ago does not say more than the webhook's own coming does; one near midnight says less.
     """
     came = {(came_at - back).astimezone(zone).date() for back in (timedelta(), _DELAY)}

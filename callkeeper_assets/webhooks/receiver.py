@@ -1,6 +1,6 @@
 """What the receiver does with a request: it is let in, read, kept, answered and noted.
 
-Whom a URL lets in takes the same time to say, whoever asks with whatever token. The access log has
+Whether a URL's token is right takes the same time to find, whatever the token. The access log has
 a line a request, without URL, token or anything of the body.
 """
 
@@ -34,7 +34,7 @@ from callkeeper_assets.privacy.rule import Rule
 from callkeeper_assets.webhooks.inbox import protect_delivery
 from callkeeper_assets.webhooks.inbox_queries import (
     HintedDay,
-    Waiting,
+    WaitingPayloads,
     list_hinted_days,
     list_waiting,
 )
@@ -158,7 +158,7 @@ _METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 
 @dataclass(slots=True)
-class Request:
+class WebhookRequest:
     """One request; all but the head comes later.
 
     Attributes:
@@ -186,7 +186,7 @@ class Request:
         return ""
 
 
-Answer = Callable[[Request, int], None]
+AnswerWebhook = Callable[[WebhookRequest, int], None]
 
 
 class Receiver:
@@ -208,7 +208,7 @@ class Receiver:
         """Answer what is no webhook."""
         await self._other(scope, receive, send)
 
-    def admit(self, request: Request, path: bytes) -> None:
+    def admit(self, request: WebhookRequest, path: bytes) -> None:
         """Let a request in by `source/token`, or set the status that it gets."""
         name, _, token = path.partition(b"/")
         if request.method not in METHODS:
@@ -217,7 +217,7 @@ class Receiver:
             request.sender = self._gate.admit(name, token)
             request.status = 404 if request.sender is None else 0
 
-    def take(self, request: Request, answer: Answer) -> None:
+    def take(self, request: WebhookRequest, answer: AnswerWebhook) -> None:
         """Keep a request that is whole; it is answered when it is on disk, or now."""
         sender = request.sender
         if sender is None:
@@ -240,7 +240,7 @@ class Receiver:
             lambda is_kept: answer(request, status if is_kept else 503),
         )
 
-    def note(self, request: Request, status: int) -> None:
+    def note(self, request: WebhookRequest, status: int) -> None:
         """Count and log a request that is answered."""
         seconds = time.perf_counter() - request.started
         name, size = "", 0
@@ -282,7 +282,7 @@ class Receiver:
 
     def _count_waiting(self) -> None:
         """Count by a connection of its own: with a great backlog it takes its time."""
-        waiting: list[Waiting] = []
+        waiting: list[WaitingPayloads] = []
         hinted: list[HintedDay] = []
         if self._intake.inbox.is_connected:
             with contextlib.suppress(DatabaseError, psycopg.Error):

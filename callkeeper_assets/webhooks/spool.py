@@ -71,7 +71,7 @@ def _is_damage(error: Exception) -> bool:
 
 @contextmanager
 def _as_os_error(path: Path) -> Iterator[None]:
-    """Have what SQLite cannot do told as the system does, which says why; but for damage."""
+    """Raise SQLite's errors as the system's, which say why; but for damage."""
     try:
         yield
     except UnicodeDecodeError as error:
@@ -274,7 +274,7 @@ class _Database:
         return Deleted(len(old), sum(len(one.body) for one in old))
 
     def close(self) -> None:
-        """Give it up: as it is, for whoever comes next, or removed if it is drained.
+        """Give it up: as it is, for the next process, or removed if it is drained.
 
         One that is drained and damaged is kept under another name.
         """
@@ -300,7 +300,7 @@ class _Database:
 def _remove(path: Path, lock: int) -> None:
     for beside in ("", "-wal", "-shm"):
         Path(f"{path}{beside}").unlink(missing_ok=True)
-    # Last: whoever waits for the lock finds that there is nothing.
+    # Last: a process that waits for the lock finds that there is nothing.
     path.with_suffix(_LOCK_SUFFIX).unlink(missing_ok=True)
     os.close(lock)
 
@@ -364,7 +364,7 @@ def _convert_old(path: Path) -> _Database | None:
 
 
 def list_files(folder: Path) -> list[Path]:
-    """Return the files in which something waits, or can wait, whoever owns them; oldest first."""
+    """Return the files of all processes in which something waits, or can wait; oldest first."""
 
     def find_age(path: Path) -> float:
         with suppress(OSError):
@@ -381,7 +381,7 @@ def is_spool_file(path: Path) -> bool:
 
 
 def read_spooled(folder: Path) -> Iterator[Delivery]:
-    """Yield what waits in a folder's files, whoever owns them; what is damaged is left out.
+    """Yield what waits in a folder's files, of all processes; what is damaged is left out.
 
     Raises:
         OSError: A file cannot be read.
@@ -535,7 +535,7 @@ class Spool:
         return None
 
     def close(self) -> None:
-        """Give up all databases; what waits in them is left for whoever comes next."""
+        """Give up all databases; what waits in them is left for the next process."""
         for one in self._all:
             one.close()
         self._own, self._all = None, []

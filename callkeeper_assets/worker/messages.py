@@ -1,4 +1,4 @@
-"""What a run's process tells the command that started it: JSON lines, one message each."""
+"""The messages of a run's process to the command that started it: JSON lines, one message each."""
 
 from collections.abc import Iterator
 from datetime import date
@@ -6,7 +6,8 @@ from typing import IO, Any, Literal
 
 import msgspec
 
-from callkeeper_assets.reconcile.discrepancies import Discrepancy
+from callkeeper_assets.reconcile.discrepancies import ComparedDay
+from callkeeper_assets.warehouse.records import Retained, RowCounts
 
 # Days are loaded, or compared; what waits in the inbox is processed, what is old is deleted, calls
 # are brought to privacy settings, a client is looked for: these have no days.
@@ -48,31 +49,17 @@ class Progress(msgspec.Struct, frozen=True, tag=True):
 
 
 class Compared(msgspec.Struct, frozen=True, tag=True):
-    """A day is compared with the source, and healed if that was wanted; see `ComparedDay`."""
+    """A day is compared with the source, and healed if that was wanted."""
 
     source: str
-    day: date
-    calls: int
-    non_final: int
-    waiting: int
-    discrepancies: tuple[Discrepancy, ...]
+    day: ComparedDay
 
 
-class PlaceTotal(msgspec.Struct, frozen=True):
-    """What retention deletes, or would, of a table or another place; see `Deleted`."""
-
-    place: str
-    rows: int
-    bytes: int
-
-
-class Retained(msgspec.Struct, frozen=True, tag=True):
-    """A retention is over; see `callkeeper_assets.retention.source.Retained`."""
+class RetentionEnded(msgspec.Struct, frozen=True, tag=True):
+    """A retention is over."""
 
     source: str
-    first_kept: date
-    places: tuple[PlaceTotal, ...]
-    left: tuple[str, ...]
+    retained: Retained
 
 
 class Said(msgspec.Struct, frozen=True, tag=True):
@@ -89,15 +76,6 @@ class Concluded(msgspec.Struct, frozen=True, tag=True):
     document: dict[str, Any]
 
 
-class TableTotal(msgspec.Struct, frozen=True):
-    """What a run did to a table: rows."""
-
-    table: str
-    added: int
-    updated: int
-    deleted: int
-
-
 class Finished(msgspec.Struct, frozen=True, tag=True):
     """A run has succeeded; days as of `Started`, and `others` outside of them."""
 
@@ -105,7 +83,7 @@ class Finished(msgspec.Struct, frozen=True, tag=True):
     run_id: str
     first: str
     last: str
-    tables: list[TableTotal]
+    tables: dict[str, RowCounts]
     others: tuple[str, ...] = ()
 
     @property
@@ -129,7 +107,7 @@ Message = (
     | Waiting
     | Progress
     | Compared
-    | Retained
+    | RetentionEnded
     | Said
     | Concluded
     | Finished

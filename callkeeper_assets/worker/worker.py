@@ -1,7 +1,7 @@
 """One source's Dagster runs in this process: `python -m callkeeper_assets.worker SOURCE …`.
 
 Started by the command line, a process for each source, so that sources load side by side and the
-command itself need not wait for Dagster's import. Tells what it does as messages on standard
+command itself need not wait for Dagster's import. Reports what it does as messages on standard
 output; Dagster's own log goes to the instance.
 """
 
@@ -15,7 +15,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from types import FrameType
-from typing import TYPE_CHECKING
 
 import dagster as dg
 import psycopg
@@ -35,14 +34,14 @@ from callkeeper_assets.assets.raw_calls import name_pool
 from callkeeper_assets.assets.reconciliation import name_reconciliation_job
 from callkeeper_assets.assets.reports import name_all_reports_job, name_report_job
 from callkeeper_assets.assets.retention import name_retention_job
-from callkeeper_assets.assets.webhook_inbox import INBOX_JOB
+from callkeeper_assets.assets.webhooks import INBOX_JOB
 from callkeeper_assets.config.errors import ConfigError
 from callkeeper_assets.config.loading import load_sources
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.dagster_ext.dead_runs import (
     COMMAND_LINE_TAG,
-    bury_dead_runs,
     free_ended_runs,
+    mark_dead_runs,
 )
 from callkeeper_assets.home import keep_memory
 from callkeeper_assets.personal_data.requests import hand_over
@@ -50,7 +49,6 @@ from callkeeper_assets.plans import DayRange
 from callkeeper_assets.postgres.errors import DatabaseError
 from callkeeper_assets.postgres.locks import held_run_lock
 from callkeeper_assets.postgres.url import database_url, explain_failure
-from callkeeper_assets.reconcile.discrepancies import ComparedDay
 from callkeeper_assets.warehouse.queries import total_run
 from callkeeper_assets.warehouse.records import WarehouseError
 from callkeeper_assets.worker.messages import (
@@ -59,20 +57,15 @@ from callkeeper_assets.worker.messages import (
     Failed,
     Finished,
     Message,
-    PlaceTotal,
     Planned,
     Progress,
     Purpose,
-    Retained,
+    RetentionEnded,
     Said,
     Started,
-    TableTotal,
     Waiting,
     write_message,
 )
-
-if TYPE_CHECKING:
-    from callkeeper_assets.retention.source import Retained as RetainedPlaces
 
 _BETWEEN_LOOKS_SEC = 2.0
 _BETWEEN_INTERRUPTS_SEC = 2.0
@@ -217,7 +210,7 @@ def _run_all(
     instance: dg.DagsterInstance, source: Source | None, options: argparse.Namespace
 ) -> bool:
     url, name = database_url(), options.source
-    bury_dead_runs(instance, url)
+    mark_dead_runs(instance, url)
     ours = [source] if source else []
     definitions = dg.Definitions.merge(
         build_shared_definitions(ours), *map(build_source_definitions, ours)
@@ -228,8 +221,8 @@ def _run_all(
     purpose = works[0].purpose
     _say(Planned(source=name, days=days, runs=len(ranges), purpose=purpose))
     progress.listen(lambda phase, done, total: _say(Progress(name, phase, done, total)))
-    progress.listen_to_days(lambda day: _say(_build_compared(name, day)))
-    progress.listen_to_retention(lambda retained: _say(_build_retained(name, retained)))
+    progress.listen_to_days(lambda day: _say(Compared(name, day)))
+    progress.listen_to_retention(lambda retained: _say(RetentionEnded(name, retained)))
     progress.listen_to_words(lambda text: _say(Said(name, text)))
     progress.listen_to_results(lambda document: _say(Concluded(name, document)))
     with _explained_loss(url):
@@ -248,15 +241,6 @@ def _run_all(
             for one in work.ranges
         ]
     return all(done)
-
-
-def _build_compared(name: str, day: ComparedDay) -> Compared:
-    return Compared(name, day.day, day.calls, day.non_final, day.waiting, day.discrepancies)
-
-
-def _build_retained(source: str, retained: "RetainedPlaces") -> Retained:
-    places = tuple(PlaceTotal(name, one.rows, one.bytes) for name, one in retained.places.items())
-    return Retained(source, retained.first_kept, places, tuple(sorted(retained.left)))
 
 
 @contextmanager
@@ -306,10 +290,6 @@ def _run_one(
     if not result.success:
         _say(Failed(source=name, run_id=run_id, error=_describe_failure(result)))
         return False
-    tables = [
-        TableTotal(table, counts.added, counts.updated, counts.deleted)
-        for table, counts in total_run(url, run_id).items()
-    ]
     others = tuple(day.isoformat() for day in days.others) if days else ()
     _say(
         Finished(
@@ -317,7 +297,7 @@ def _run_one(
             run_id=run_id,
             first=first,
             last=last,
-            tables=tables,
+            tables=total_run(url, run_id),
             others=others,
         )
     )
@@ -329,17 +309,17 @@ def _wait_for_key(instance: dg.DagsterInstance, url: str, source: Source) -> Non
 
     Dagster would wait as well, but at the cost of a whole core and without a word.
     """
-    is_told = False
+    is_reported = False
     while True:
         free_ended_runs(instance, url, name_pool(source))
         pool = instance.event_log_storage.get_concurrency_info(name_pool(source))
         if len(pool.claimed_slots) < max(pool.slot_count, 1):
             return
-        if not is_told:
+        if not is_reported:
             _say(Waiting(source=source.name, run_id=pool.claimed_slots[0].run_id))
-            is_told = True
+            is_reported = True
         time.sleep(_BETWEEN_LOOKS_SEC)
-        bury_dead_runs(instance, url)
+        mark_dead_runs(instance, url)
 
 
 def _build_op_config(job: dg.JobDefinition, config: Mapping[str, object]) -> dict[str, object]:

@@ -17,7 +17,7 @@ from callkeeper_assets.assets import build_shared_definitions, build_source_defi
 from callkeeper_assets.assets.days import build_range_tags
 from callkeeper_assets.assets.jobs import name_load_job
 from callkeeper_assets.assets.reconciliation import name_reconciliation_job
-from callkeeper_assets.callkeeper.names import ApiName
+from callkeeper_assets.callkeeper.records import ApiName
 from callkeeper_assets.config.source import Reconciliation, Refresh, Source
 from callkeeper_assets.dagster_ext.dead_runs import COMMAND_LINE_TAG
 from callkeeper_assets.postgres.url import connect

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import pytest
 
-from callkeeper_assets.callkeeper.names import ApiName
+from callkeeper_assets.callkeeper.records import ApiName
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.postgres.url import connect
 from callkeeper_assets.simulator.server import RunningSimulator, run_simulator

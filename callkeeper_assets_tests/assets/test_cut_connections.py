@@ -61,7 +61,7 @@ def _end_locks(database: str) -> None:
 
 
 @pytest.mark.parametrize(("mark", "moment"), _CUTS)
-def test_a_connection_cut_at_any_statement_is_told_logged_and_mended_by_the_next_load(
+def test_a_connection_cut_at_any_statement_is_reported_logged_and_mended_by_the_next_load(
     source: Source,
     loader: Loader,
     proxy: Proxy,

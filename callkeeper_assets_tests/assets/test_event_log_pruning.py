@@ -7,7 +7,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from callkeeper_assets.assets.housekeeping import build_event_log_pruning
+from callkeeper_assets.assets.build import build_event_log_pruning
 from callkeeper_assets.home import set_dagster_home
 from callkeeper_assets.postgres import connect
 

@@ -257,7 +257,7 @@ def test_the_days_that_healing_changed_are_observed_and_their_tables_checks_stay
         assert loader.current_days(source, table, "keys_unique") == list(map(str, DAYS))
 
 
-def test_an_observed_day_counts_also_the_rows_that_only_webhooks_told_of(
+def test_an_observed_day_counts_also_the_rows_that_only_webhooks_reported(
     source: Source, loader: Loader, database: str
 ) -> None:
     webhook = Webhook("TOKEN", {}, timedelta(days=10_000))
@@ -408,16 +408,18 @@ def test_days_beyond_history_are_left_alone(
     assert count("callkeeper_discrepancies") == 1
 
 
-def test_a_watcher_is_told_of_each_day_with_all_that_differs(
+def test_a_watcher_learns_of_each_day_with_all_that_differs(
     source: Source, loader: Loader, broken: Broken, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(progress, "_day_listeners", [])
-    told: list[ComparedDay] = []
-    progress.listen_to_days(told.append)
+    reported: list[ComparedDay] = []
+    progress.listen_to_days(reported.append)
     assert loader.reconcile(source, dry_run=True).success
-    assert [day.day for day in told] == DAYS
+    assert [day.day for day in reported] == DAYS
     assert {
-        (one.day, one.call_id, one.parameter, one.kind) for day in told for one in day.discrepancies
+        (one.day, one.call_id, one.parameter, one.kind)
+        for day in reported
+        for one in day.discrepancies
     } == broken.keys
 
 

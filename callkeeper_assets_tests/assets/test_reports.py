@@ -13,7 +13,7 @@ import pytest
 from callkeeper_assets.assets import build_shared_definitions, build_source_definitions
 from callkeeper_assets.assets.days import build_range_tags
 from callkeeper_assets.assets.reports import plan_report_refresh
-from callkeeper_assets.callkeeper.names import ApiName
+from callkeeper_assets.callkeeper.records import ApiName
 from callkeeper_assets.calls.store import RawStore
 from callkeeper_assets.config.source import Source, Webhook
 from callkeeper_assets.dagster_ext.dead_runs import COMMAND_LINE_TAG
@@ -308,15 +308,15 @@ def test_reconciliation_builds_the_reports_of_the_days_that_it_healed(
     assert sorted(verdicts(loader, reporting, "talks", "values_fit")) == DAYS
 
 
-def test_a_call_that_only_webhooks_told_of_is_in_a_report_and_gives_way_to_the_source_s(
+def test_a_call_that_only_webhooks_reported_is_in_a_report_and_gives_way_to_the_source_s(
     reporting: Source, loader: Loader, database: str
 ) -> None:
     day = reporting.today() - timedelta(days=1)
     taking = replace(reporting, reports=(JSON,), webhook=Webhook("TOKEN", {}, timedelta(hours=48)))
     at = datetime(day.year, day.month, day.day, 12, tzinfo=taking.time_zone)
-    told = payload(7) | {"date_timestamp": int(at.timestamp())}
+    reported = payload(7) | {"date_timestamp": int(at.timestamp())}
     assert loader.load(taking, day, day).success
-    Office(database, RawStore(raw_url()), taking).receive(told)
+    Office(database, RawStore(raw_url()), taking).receive(reported)
     assert build(loader, taking, day, day).success
     found = rows(database, "SELECT data FROM callkeeper_reports WHERE call_id = 7")
     assert found == [({"id": 7, "status": "200"},)]

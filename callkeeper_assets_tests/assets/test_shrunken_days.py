@@ -26,7 +26,7 @@ def _load(source: Source, loader: Loader, day: date = FIRST, *, force: bool = Fa
     return loader.load(source, day, day, force=force).success
 
 
-def test_a_day_that_loses_a_fifth_is_kept_beside_and_told_by_a_check(
+def test_a_day_that_loses_a_fifth_is_kept_beside_and_reported_by_a_check(
     source: Source, loader: Loader, simulator: RunningSimulator, store: RawStore
 ) -> None:
     assert _load(source, loader)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 import pytest
 
-from callkeeper_assets.assets.raw_calls import judge_times
+from callkeeper_assets.assets.raw_calls import evaluate_times
 from callkeeper_assets.callkeeper.windows import compare_local_times
 from callkeeper_assets.calls.store import LocalTimes, RawStore
 from callkeeper_assets.config.source import Source
@@ -142,7 +142,7 @@ def test_offsets_that_no_clock_has_and_seconds_of_delay_are_no_disagreement() ->
 def test_only_a_day_on_which_most_disagree_is_warned_of(differing: int, *, passed: bool) -> None:
     times = LocalTimes(compared=100, differing=differing, difference_sec=10_800)
     details = msgspec.structs.replace(make_details(), local_times=times)
-    verdict = judge_times(LoadedDay(DAY, 100, {}, {}, 0, ()), details)
+    verdict = evaluate_times(LoadedDay(DAY, 100, {}, {}, 0, ()), details)
     assert verdict.passed == passed
     assert verdict.severity.name == "WARN"
     if not passed:

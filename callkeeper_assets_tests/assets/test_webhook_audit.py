@@ -9,8 +9,8 @@ import pytest
 
 from callkeeper_assets.assets import build_shared_definitions, build_source_definitions
 from callkeeper_assets.assets.charts import draw_losses
-from callkeeper_assets.assets.webhooks import judge_day
-from callkeeper_assets.callkeeper.names import ApiName
+from callkeeper_assets.assets.webhooks import evaluate_audit
+from callkeeper_assets.callkeeper.records import ApiName
 from callkeeper_assets.calls.store import RawStore
 from callkeeper_assets.cli.status import _describe_audit
 from callkeeper_assets.config.source import Source, Webhook
@@ -158,7 +158,7 @@ def day_of(*statuses: int | None, is_held: bool = False) -> AuditedDay:
 def test_the_check_says_what_to_do(
     audited: Source, day: AuditedDay, severity: str, words: str
 ) -> None:
-    verdict = judge_day(audited, day)
+    verdict = evaluate_audit(audited, day)
     assert not verdict.passed
     assert verdict.severity == dg.AssetCheckSeverity[severity]
     assert words in str(verdict.description)
@@ -167,7 +167,7 @@ def test_the_check_says_what_to_do(
 
 def test_a_day_whose_calls_list_no_webhooks_is_not_audited_and_says_so(audited: Source) -> None:
     """Nothing was found lost, because nothing was looked at: no tick, no numbers."""
-    verdict = judge_day(audited, AuditedDay(FROM, 0, (), is_listed=False))
+    verdict = evaluate_audit(audited, AuditedDay(FROM, 0, (), is_listed=False))
     assert not verdict.passed
     assert verdict.severity == dg.AssetCheckSeverity.WARN
     assert str(verdict.description).startswith(
@@ -175,7 +175,7 @@ def test_a_day_whose_calls_list_no_webhooks_is_not_audited_and_says_so(audited: 
     )
     audit = dg.MetadataValue.text("not audited: the source's answers list no webhooks")
     assert verdict.metadata == {"audit": audit}
-    assert judge_day(audited, AuditedDay(FROM, 0, (), is_listed=None)).passed
+    assert evaluate_audit(audited, AuditedDay(FROM, 0, (), is_listed=None)).passed
 
 
 def test_the_chart_shows_the_rate_of_each_day_and_tells_few_from_many() -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from callkeeper_assets.callkeeper.names import ApiName
+from callkeeper_assets.callkeeper.records import ApiName
 from callkeeper_assets.postgres import connect
 from callkeeper_assets.simulator.answers import FOLDER
 from callkeeper_assets_tests.benchmarks.measure import Usage, run_measured

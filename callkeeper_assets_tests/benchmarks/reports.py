@@ -106,7 +106,7 @@ def compare_reports(stand: Stand, few_days: int, many_days: int) -> Section:
         rows.append(_describe(what, calls, held, held - known, usage))
         known = held
         usages.append(usage)
-    return Section("reports", "Ten custom reports in one run", rows, _judge(usages))
+    return Section("reports", "Ten custom reports in one run", rows, _check_targets(usages))
 
 
 def _describe(what: str, calls: int, held: int, new: int, usage: Usage) -> Row:
@@ -123,7 +123,7 @@ def _describe(what: str, calls: int, held: int, new: int, usage: Usage) -> Row:
     }
 
 
-def _judge(usages: Sequence[Usage]) -> tuple[Target, ...]:
+def _check_targets(usages: Sequence[Usage]) -> tuple[Target, ...]:
     growth = usages[1].process_mb / usages[0].process_mb
     memory = max(usage.process_mb for usage in usages)
     return (

@@ -19,7 +19,7 @@ from typing import Any, Final, Self
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
-from callkeeper_assets.callkeeper.names import ApiName
+from callkeeper_assets.callkeeper.records import ApiName
 from callkeeper_assets.postgres import EmbeddedPostgres, connect
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -152,12 +152,12 @@ class Stand:
     def truth(self, account: str, first: dt.date, last: dt.date) -> tuple[int, int]:
         """How many calls the source has on these days, and the sum of their `duration2_sec`."""
         query = {"account": account, "from": str(first), "to": str(last), "calls": "0"}
-        told = self._control(f"truth?{urlencode(query)}", None)
-        return int(told["count"]), int(told["sums"]["duration2_sec"])
+        reported = self._control(f"truth?{urlencode(query)}", None)
+        return int(reported["count"]), int(reported["sums"]["duration2_sec"])
 
     def _control(self, action: str, body: Mapping[str, object] | None) -> dict[str, Any]:
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(f"{self.api_url}/_simulator/{action}", data)
         with urllib.request.urlopen(request) as answer:
-            told: dict[str, Any] = json.load(answer)
-            return told
+            reported: dict[str, Any] = json.load(answer)
+            return reported

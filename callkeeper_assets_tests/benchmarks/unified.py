@@ -7,7 +7,7 @@ import datetime as dt
 from statistics import median
 from typing import Final
 
-from callkeeper_assets.callkeeper.names import ApiName
+from callkeeper_assets.callkeeper.records import ApiName
 from callkeeper_assets_tests.benchmarks.contenders import enter_product
 from callkeeper_assets_tests.benchmarks.measure import Usage
 from callkeeper_assets_tests.benchmarks.report import Row, Section, Target

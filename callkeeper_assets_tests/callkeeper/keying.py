@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import msgspec
 
 from callkeeper_assets.callkeeper.keys import KeyedCalls, key_calls, key_unified_calls
-from callkeeper_assets.callkeeper.names import ApiName
+from callkeeper_assets.callkeeper.records import ApiName
 
 
 def key_payloads(api: ApiName, payloads: Iterable[bytes]) -> KeyedCalls:

@@ -11,8 +11,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from callkeeper_assets.callkeeper.client import CallKeeperClient
-from callkeeper_assets.callkeeper.names import BASE_URLS, list_addresses
-from callkeeper_assets.callkeeper.records import AbortError
+from callkeeper_assets.callkeeper.records import BASE_URLS, AbortError, list_addresses
 from callkeeper_assets.simulator.server import RunningSimulator, run_simulator
 from callkeeper_assets.simulator.settings import AccountSettings, AnswerSettings, Fault
 from callkeeper_assets_tests.callkeeper.conftest import KEY, QUICK, ConnectTo
@@ -144,7 +143,7 @@ def test_a_web_servers_refusal_is_answered_by_the_other_address_and_the_apis_own
     assert len(source.asked) == 1
 
 
-def test_trouble_that_passes_changes_no_address() -> None:
+def test_a_passing_problem_changes_no_address() -> None:
     with _open("/api/") as (client, sim):
         sim.account("m").set_faults(Fault("server_error", times=2))
         assert len(client.fetch_day(DAY)) > 10

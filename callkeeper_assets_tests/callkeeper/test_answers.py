@@ -5,24 +5,29 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from callkeeper_assets.callkeeper.bodies import Trouble
+from callkeeper_assets.callkeeper.apis import read_calls, read_user_info
+from callkeeper_assets.callkeeper.bodies import AnswerProblem
 from callkeeper_assets.callkeeper.keys import KeyedCalls
-from callkeeper_assets.callkeeper.records import AbortError, BadDataError, RetryLaterError, UserInfo
-from callkeeper_assets.callkeeper.statistics_api import read_calls, read_user_info
+from callkeeper_assets.callkeeper.records import (
+    AbortError,
+    RetryLaterError,
+    UnusableAnswerError,
+    UserInfo,
+)
 
 MOSCOW = ZoneInfo("Europe/Moscow")
 NOON = 1_767_268_800
 
 
-def _trouble(body: bytes) -> Trouble:
+def _problem(body: bytes) -> AnswerProblem:
     answer = read_calls(body)
-    assert isinstance(answer, Trouble), answer
+    assert isinstance(answer, AnswerProblem), answer
     return answer
 
 
 def _times(body: bytes) -> dict[int, int]:
     answer = read_calls(body)
-    assert not isinstance(answer, Trouble), answer
+    assert not isinstance(answer, AnswerProblem), answer
     return {call_id: epoch for call_id, (epoch, _) in answer.items()}
 
 
@@ -54,7 +59,7 @@ def test_a_list_of_which_php_took_members_out_is_a_list() -> None:
     }
     for none in (b'{"result": {"0": %s}}', b'{"0": %s}'):
         assert _times(none % b'{"status": "fail", "reason": "no rows found"}') == {}
-    other = _trouble(b'{"result": {"a": {"id":1,"date_timestamp":5}}}')
+    other = _problem(b'{"result": {"a": {"id":1,"date_timestamp":5}}}')
     assert "neither calls nor a failure" in other.came_back
 
 
@@ -74,45 +79,45 @@ def test_a_failure_body_with_status_200_is_a_permanent_failure(
     shape: str, reason: str, remedy: str
 ) -> None:
     failure = '{"status": "fail", "reason": "REASON"}'.replace("REASON", reason)
-    trouble = _trouble((shape % failure).encode())
-    assert trouble.error is AbortError
-    assert trouble.retries == 0
-    assert remedy in trouble.remedy or not reason
-    assert (reason or "fail") in trouble.came_back.replace('"', "'")
+    problem = _problem((shape % failure).encode())
+    assert problem.error is AbortError
+    assert problem.retries == 0
+    assert remedy in problem.remedy or not reason
+    assert (reason or "fail") in problem.came_back.replace('"', "'")
 
 
 def test_a_failure_that_names_the_size_asks_for_halving() -> None:
-    trouble = _trouble(b'{"status":"fail","reason":"The period is too long"}')
-    assert trouble.retries_before_halving == 0
+    problem = _problem(b'{"status":"fail","reason":"The period is too long"}')
+    assert problem.retries_before_halving == 0
 
 
 @pytest.mark.parametrize(
     "body", [b'{"result":[{"id":1,"da', b'[{"id":1}', b'[{"a":"\xd0', b"", b" \n"]
 )
 def test_cut_json_and_an_empty_body_are_cut_answers(body: bytes) -> None:
-    trouble = _trouble(body)
-    assert trouble.error is RetryLaterError
-    assert trouble.retries_before_halving == 1
+    problem = _problem(body)
+    assert problem.error is RetryLaterError
+    assert problem.retries_before_halving == 1
 
 
 def test_html_is_a_page_whose_beginning_is_shown_redacted() -> None:
     page = "<html><body>Работы на сервере, +7 (495) 123-45-67" + "x" * 500
-    trouble = _trouble(page.encode())
-    assert trouble.error is RetryLaterError
-    assert "Работы на сервере, ***" in trouble.came_back
-    assert len(trouble.came_back) < 250
+    problem = _problem(page.encode())
+    assert problem.error is RetryLaterError
+    assert "Работы на сервере, ***" in problem.came_back
+    assert len(problem.came_back) < 250
 
 
 def test_php_dying_of_a_large_answer_asks_for_halving() -> None:
     body = b"<br /><b>Fatal error</b>: Allowed memory size of 134217728 bytes exhausted"
-    assert _trouble(body).retries_before_halving == 0
+    assert _problem(body).retries_before_halving == 0
 
 
 @pytest.mark.parametrize("body", [b"{}", b'{"result": null}', b'{"result": 5}', b'{"rows": []}'])
 def test_json_of_unknown_shape_is_bad_data(body: bytes) -> None:
-    trouble = _trouble(body)
-    assert trouble.error is BadDataError
-    assert "neither calls nor a failure" in trouble.came_back
+    problem = _problem(body)
+    assert problem.error is UnusableAnswerError
+    assert "neither calls nor a failure" in problem.came_back
 
 
 def test_ids_and_times_come_as_numbers_or_strings_and_date_stands_in_for_the_timestamp() -> None:
@@ -149,12 +154,12 @@ def test_paid_till_may_be_missing_its_offset_or_its_value_but_not_be_nonsense() 
     for none in (b'""', b"null", b'"0000-00-00 00:00:00"', b'"0000-00-00"', b"0", b'"0"', PHP_ZERO):
         assert read_user_info(b'{"paid_till": %s}' % none, MOSCOW) == UserInfo(None)
     nonsense = read_user_info(b'{"paid_till": "never"}', MOSCOW)
-    assert isinstance(nonsense, Trouble)
+    assert isinstance(nonsense, AnswerProblem)
     assert "paid_till 'never', which is no time" in nonsense.came_back
 
 
-def test_the_accounts_failure_is_told_by_its_reason() -> None:
-    trouble = read_user_info(b'[{"status":"fail","reason":"Unauthorized host!"}]', MOSCOW)
-    assert isinstance(trouble, Trouble)
-    assert trouble.error is AbortError
-    assert "allowed hosts" in trouble.remedy
+def test_the_accounts_failure_is_reported_by_its_reason() -> None:
+    problem = read_user_info(b'[{"status":"fail","reason":"Unauthorized host!"}]', MOSCOW)
+    assert isinstance(problem, AnswerProblem)
+    assert problem.error is AbortError
+    assert "allowed hosts" in problem.remedy

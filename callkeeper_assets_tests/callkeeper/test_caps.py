@@ -15,10 +15,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from callkeeper_assets.callkeeper.client import CallKeeperClient
-from callkeeper_assets.callkeeper.names import ApiName
-from callkeeper_assets.callkeeper.records import BadDataError
+from callkeeper_assets.callkeeper.records import ApiName, UnusableAnswerError
 from callkeeper_assets.callkeeper.windows import window_of_day
-from callkeeper_assets.simulator.account import Account
+from callkeeper_assets.simulator.account import SimulatedAccount
 from callkeeper_assets.simulator.server import run_simulator
 from callkeeper_assets.simulator.settings import AccountSettings, AnswerSettings
 from callkeeper_assets_tests.callkeeper.conftest import KEY, QUICK, ConnectTo
@@ -39,7 +38,7 @@ WINDOW = window_of_day(DAY, MOSCOW)
 @contextmanager
 def _open(
     api: ApiName, calls_per_day: int, parallel_days: int = 1, **switches: object
-) -> Iterator[tuple[CallKeeperClient, Account]]:
+) -> Iterator[tuple[CallKeeperClient, SimulatedAccount]]:
     account = AccountSettings(key=KEY, name="m", calls_per_day=calls_per_day, rhythm="flat")
     answers = AnswerSettings(**switches)  # type: ignore[arg-type]
     with (
@@ -134,7 +133,7 @@ def test_a_minute_that_is_cut_is_an_error(connect_to: ConnectTo) -> None:
     times = {n: WINDOW.start + 30 + n % 20 for n in range(300)}
     times |= {1000 + n: WINDOW.end - 600 * (n + 1) for n in range(60)}
     client, _ = connect_to(_capped(times, 50, keeps_newest=True), check_answers_from=50)
-    with pytest.raises(BadDataError) as caught:
+    with pytest.raises(UnusableAnswerError) as caught:
         client.fetch_day(DAY)
     assert "50 calls, where 50 are the most that an answer has" in str(caught.value)
     assert "cuts even a minute of calls without saying so" in str(caught.value)

@@ -13,9 +13,9 @@ import pytest
 from callkeeper_assets.callkeeper.client import CallKeeperClient
 from callkeeper_assets.callkeeper.records import (
     AbortError,
-    BadDataError,
     CallKeeperError,
     RetryLaterError,
+    UnusableAnswerError,
 )
 from callkeeper_assets.callkeeper.session import RetryPolicy
 from callkeeper_assets_tests.callkeeper.conftest import KEY, QUICK, ConnectTo
@@ -100,9 +100,9 @@ def test_a_short_retry_after_is_obeyed_and_a_long_one_does_not_hang(connect_to: 
 
 
 def test_a_retry_after_that_nobody_can_read_is_none(connect_to: ConnectTo) -> None:
-    for told in ("soon", "-1", "1.5", "Mon, 05 Jan 2026 00:00:00 +99999999999999999999"):
+    for reported in ("soon", "-1", "1.5", "Mon, 05 Jan 2026 00:00:00 +99999999999999999999"):
         client, source = connect_to(
-            lambda _, told=told: json_answer({}, 429, Retry_After=told), retry=QUICK
+            lambda _, reported=reported: json_answer({}, 429, Retry_After=reported), retry=QUICK
         )
         _fail(client, RetryLaterError)
         assert len(source.asked) == 1 + QUICK.retries
@@ -110,10 +110,10 @@ def test_a_retry_after_that_nobody_can_read_is_none(connect_to: ConnectTo) -> No
 
 @pytest.mark.parametrize("told", ["0", "00", "Wed, 21 Oct 2015 07:28:00 GMT"])
 def test_a_retry_after_that_has_passed_does_not_spend_the_tries_at_once(
-    connect_to: ConnectTo, told: str
+    connect_to: ConnectTo, reported: str
 ) -> None:
     client, source = connect_to(
-        lambda _: json_answer({}, 503, Retry_After=told),
+        lambda _: json_answer({}, 503, Retry_After=reported),
         retry=RetryPolicy(retries=2, first_pause_sec=0.2, longest_pause_sec=0.2),
     )
     start = time.monotonic()
@@ -124,7 +124,7 @@ def test_a_retry_after_that_has_passed_does_not_spend_the_tries_at_once(
 
 @pytest.mark.parametrize("seconds", [21_601, 864_000])
 @pytest.mark.parametrize("is_date", [False, True])
-def test_a_retry_after_of_days_is_told_as_the_source_says_it(
+def test_a_retry_after_of_days_is_reported_as_the_source_says_it(
     connect_to: ConnectTo, seconds: int, *, is_date: bool
 ) -> None:
     moment = format_datetime(datetime.now(UTC) + timedelta(seconds=seconds), usegmt=True)
@@ -132,8 +132,8 @@ def test_a_retry_after_of_days_is_told_as_the_source_says_it(
         lambda _: json_answer({}, 429, Retry_After=moment if is_date else str(seconds))
     )
     text = _fail(client, RetryLaterError)
-    [told] = re.findall(r"asked again after (\d+) s", text)
-    assert seconds - 60 <= int(told) <= seconds
+    [reported] = re.findall(r"asked again after (\d+) s", text)
+    assert seconds - 60 <= int(reported) <= seconds
 
 
 def test_html_is_asked_again_thrice_and_shown_without_phone_numbers(connect_to: ConnectTo) -> None:
@@ -191,7 +191,7 @@ def test_no_rows_found_with_a_servers_error_is_an_error(connect_to: ConnectTo) -
 
 def test_a_bad_call_is_named_with_its_day(connect_to: ConnectTo) -> None:
     client, source = connect_to(lambda _: calls_answer({"id": 77, "date": "yesterday"}))
-    text = _fail(client, BadDataError)
+    text = _fail(client, UnusableAnswerError)
     assert "getCallsInfo for 2026-01-05" in text
     assert "1 records, of which 1 cannot be used: 1 × it has no time: " in text
     assert "date_timestamp is missing or null, date is unreadable" in text

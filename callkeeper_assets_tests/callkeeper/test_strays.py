@@ -17,10 +17,9 @@ from hypothesis import strategies as st
 
 from callkeeper_assets.callkeeper.client import CallKeeperClient
 from callkeeper_assets.callkeeper.keys import ORDERED_HERE
-from callkeeper_assets.callkeeper.names import ApiName
-from callkeeper_assets.callkeeper.records import BadDataError, CallKeeperError
+from callkeeper_assets.callkeeper.records import ApiName, CallKeeperError, UnusableAnswerError
 from callkeeper_assets.callkeeper.windows import window_of_day
-from callkeeper_assets.simulator.account import Account
+from callkeeper_assets.simulator.account import SimulatedAccount
 from callkeeper_assets.simulator.server import run_simulator
 from callkeeper_assets.simulator.settings import AccountSettings, AnswerSettings
 from callkeeper_assets_tests.callkeeper.conftest import KEY, QUICK, ConnectTo, payloads_of
@@ -39,7 +38,7 @@ HOUR = 3600
 @contextmanager
 def _open(
     api: ApiName, calls_per_day: int = 60, zone: str = "Europe/Moscow", **switches: object
-) -> Iterator[tuple[CallKeeperClient, Account]]:
+) -> Iterator[tuple[CallKeeperClient, SimulatedAccount]]:
     account = AccountSettings(
         key=KEY,
         name="office",
@@ -65,7 +64,7 @@ def _open(
 
 
 def _fail(client: CallKeeperClient, day: date = DAY) -> str:
-    with pytest.raises(BadDataError) as caught:
+    with pytest.raises(UnusableAnswerError) as caught:
         client.fetch_day(day)
     text = str(caught.value)
     assert KEY not in text
@@ -166,7 +165,7 @@ def test_no_call_of_a_small_account_is_lost_without_an_error(
             for fetched in client.fetch_days(days):
                 found[fetched.day] = sorted(fetched.call_ids)
                 kept.update(one.key for one in fetched.unusable)
-        except BadDataError:
+        except UnusableAnswerError:
             assert (bounds, bounds_zone) != ("heeded", "")
             return
         for day in days[1:-1]:

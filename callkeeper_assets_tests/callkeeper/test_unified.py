@@ -16,11 +16,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from callkeeper_assets.callkeeper import unified_api
+from callkeeper_assets.callkeeper import apis
+from callkeeper_assets.callkeeper.apis import Page, build_mask, mask_token, read_page
 from callkeeper_assets.callkeeper.client import CallKeeperClient
 from callkeeper_assets.callkeeper.keys import key_unified_calls
 from callkeeper_assets.callkeeper.records import AbortError, RetryLaterError
-from callkeeper_assets.callkeeper.unified_api import Page, build_mask, mask_token, read_page
 from callkeeper_assets.simulator.server import RunningSimulator, run_simulator
 from callkeeper_assets.simulator.settings import AccountSettings, AnswerSettings
 from callkeeper_assets_tests.callkeeper.conftest import KEY, QUICK, ConnectTo
@@ -164,7 +164,7 @@ def test_the_token_in_an_address_is_masked_and_the_rest_stays() -> None:
 def pages_of(calls: int) -> Iterator[None]:
     """Pages are known to have so many calls; a list of several is then quick to make."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(unified_api, "PAGE_LENGTH", calls)
+        patch.setattr(apis, "PAGE_LENGTH", calls)
         yield
 
 

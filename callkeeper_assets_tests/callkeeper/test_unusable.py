@@ -13,12 +13,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from callkeeper_assets.callkeeper.bodies import Trouble
+from callkeeper_assets.callkeeper.apis import read_calls, read_page
+from callkeeper_assets.callkeeper.bodies import AnswerProblem
 from callkeeper_assets.callkeeper.keys import ELSEWHERE, KeyedCalls
-from callkeeper_assets.callkeeper.names import ApiName
-from callkeeper_assets.callkeeper.records import BadDataError, RetryLaterError
-from callkeeper_assets.callkeeper.statistics_api import read_calls
-from callkeeper_assets.callkeeper.unified_api import read_page
+from callkeeper_assets.callkeeper.records import ApiName, RetryLaterError, UnusableAnswerError
 from callkeeper_assets.calls import ids
 from callkeeper_assets_tests.callkeeper.conftest import ConnectTo, payloads_of
 from callkeeper_assets_tests.callkeeper.fake_source import Answer, Asked, calls_answer, json_answer
@@ -127,7 +125,7 @@ def test_half_of_an_emoji_is_legal_and_its_call_comes() -> None:
     row = json.dumps(call(5, tags="x")).replace('"x"', '"\\ud83d"')
     for text in (f"[{row}]", f'{{"inbound": {{}}, "payload": [{row}]}}'):
         page = read_page(text.encode())
-        assert not isinstance(page, Trouble)
+        assert not isinstance(page, AnswerProblem)
         assert (set(page.calls), page.rows) == ({5}, 1)
 
 
@@ -150,9 +148,9 @@ def test_a_record_that_is_not_utf_8_does_not_take_the_others_with_it() -> None:
     ],
 )
 def test_an_answer_that_was_cut_is_not_taken_for_one_with_an_odd_record(body: bytes) -> None:
-    trouble = read_calls(body)
-    assert isinstance(trouble, Trouble)
-    assert trouble.error is RetryLaterError
+    problem = read_calls(body)
+    assert isinstance(problem, AnswerProblem)
+    assert problem.error is RetryLaterError
 
 
 anything: st.SearchStrategy[Any] = st.recursive(
@@ -207,7 +205,7 @@ def test_only_a_day_of_which_most_is_unusable_fails(connect_to: ConnectTo) -> No
     day = client.fetch_day(DAY)
     assert (day.call_ids, len(day.unusable)) == ([1, 2], 2)
     client, _ = connect_to(_answering(*good, *wrong))
-    with pytest.raises(BadDataError) as caught:
+    with pytest.raises(UnusableAnswerError) as caught:
         client.fetch_day(DAY)
     assert "5 records, of which 3 cannot be used: 3 × it has no id: id is missing" in str(
         caught.value
@@ -319,7 +317,7 @@ def _one_page(rows: list[dict[str, object]]) -> Callable[[Asked], Answer]:
     return lambda asked: end if read_path(asked)[0] else json_answer(rows)
 
 
-def test_a_derived_time_outside_what_was_asked_for_is_told_and_not_dropped(
+def test_a_derived_time_outside_what_was_asked_for_is_reported_and_not_dropped(
     connect_to: ConnectTo,
 ) -> None:
     """The source counts the call to this day by a time that it does not tell."""

@@ -10,7 +10,7 @@ import pytest
 
 from callkeeper_assets.callkeeper.client import CallKeeperClient
 from callkeeper_assets.callkeeper.records import AbortError
-from callkeeper_assets.simulator.account import Account
+from callkeeper_assets.simulator.account import SimulatedAccount
 from callkeeper_assets.simulator.server import run_simulator
 from callkeeper_assets.simulator.settings import AccountSettings, AnswerSettings, Fault, Refusal
 from callkeeper_assets_tests.callkeeper.conftest import QUICK
@@ -23,7 +23,7 @@ DAYS = [FIRST + timedelta(days=i) for i in range(5)]
 @contextmanager
 def _open(
     answers: AnswerSettings | None = None, zone: str = "Europe/Berlin", parallel_days: int = 4
-) -> Iterator[tuple[CallKeeperClient, Account]]:
+) -> Iterator[tuple[CallKeeperClient, SimulatedAccount]]:
     account = AccountSettings(key=KEY, name="office", calls_per_day=150, time_zone=zone)
     now = datetime(2026, 6, 1, tzinfo=UTC)
     with (
@@ -41,7 +41,7 @@ def _open(
         yield client, running.account("office")
 
 
-def _assert_true(client: CallKeeperClient, account: Account) -> None:
+def _assert_true(client: CallKeeperClient, account: SimulatedAccount) -> None:
     for day in client.fetch_days(DAYS):
         truth = account.truth(day.day, day.day)
         assert truth.count == len(day) > 0

@@ -56,10 +56,10 @@ class Ended:
 
     def changes(self, source: str = SOURCE) -> dict[str, tuple[int, int, int]]:
         """Rows that a load added, updated and deleted, by table."""
-        told = next(one for one in self.document["sources"] if one["source"] == source)
+        reported = next(one for one in self.document["sources"] if one["source"] == source)
         return {
             name: (counts["added"], counts["updated"], counts["deleted"])
-            for name, counts in told["tables"].items()
+            for name, counts in reported["tables"].items()
         }
 
 

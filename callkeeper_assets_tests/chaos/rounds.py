@@ -70,7 +70,7 @@ class Round:
         assert describe_difference(found, self.new) == ""
         return ended
 
-    def check_burial(self, run_id: str) -> None:
+    def check_marked_as_failed(self, run_id: str) -> None:
         """A dead run must be known as failed and hold nothing."""
         assert self.installation.query(
             "SELECT status FROM dagster.runs WHERE run_id = %s", run_id

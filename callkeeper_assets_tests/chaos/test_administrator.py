@@ -26,7 +26,7 @@ from callkeeper_assets_tests.e2e.clients import (
     FIRST,
     LAST,
     NATIONAL,
-    TOLD_CALL,
+    WEBHOOK_CALL,
     build_payloads,
     configure,
     plant,
@@ -57,14 +57,14 @@ class World:
     """An installation whose role has settings; `owner` reads it with none.
 
     Attributes:
-        troubles: by step, what was wrong.
+        problems: by step, what was wrong.
     """
 
     installation: Installation
     owner: Installation
     simulator: RunningSimulator
     ids: tuple[int, int, int]
-    troubles: dict[str, str] = field(default_factory=dict)
+    problems: dict[str, str] = field(default_factory=dict)
 
     def run(self, *arguments: str) -> Ended:
         """Run a command, which has to end well."""
@@ -139,8 +139,10 @@ def _reconcile(world: World) -> None:
 def _webhooks(world: World) -> None:
     send(world.installation, build_payloads(world.ids)[:2], away=False)
     world.run("inbox", _SOURCE, "--process")
-    told = world.owner.query("SELECT origin FROM callkeeper_calls WHERE call_id = %s", TOLD_CALL)
-    assert told == [("webhook",)]
+    reported = world.owner.query(
+        "SELECT origin FROM callkeeper_calls WHERE call_id = %s", WEBHOOK_CALL
+    )
+    assert reported == [("webhook",)]
 
 
 def _refresh(world: World) -> None:
@@ -193,8 +195,8 @@ def _go_through(home: Path, database: str, settings: Mapping[str, str]) -> dict[
             try:
                 step(world)
             except (AssertionError, psycopg.Error) as error:
-                world.troubles[name] = str(error)[:2000]
-    return world.troubles
+                world.problems[name] = str(error)[:2000]
+    return world.problems
 
 
 def test_no_setting_of_the_role_hurts_any_command(database: str, home: Path) -> None:

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from callkeeper_assets.simulator.account import Account
+from callkeeper_assets.simulator.account import SimulatedAccount
 from callkeeper_assets.simulator.server import RunningSimulator
 from callkeeper_assets.simulator.settings import AccountSettings, Fault
 from callkeeper_assets_tests.chaos.facts import describe_difference, read_days, tell_days
@@ -135,7 +135,7 @@ def sources(installation: Installation) -> Iterator[list[str]]:
 
 def _open(
     installation: Installation, simulator: RunningSimulator, name: str, case: Case
-) -> Account:
+) -> SimulatedAccount:
     number = len(simulator.simulator.accounts)
     settings = AccountSettings(
         key=f"{number:032x}", name=name, calls_per_day=case.calls, rhythm="flat", seed=number
@@ -147,7 +147,7 @@ def _open(
     return account
 
 
-def _differs(installation: Installation, account: Account) -> str:
+def _differs(installation: Installation, account: SimulatedAccount) -> str:
     truth = account.truth(FIRST, LAST, _ZONE.key)
     found = read_days(installation, FIRST, LAST, _ZONE, account.settings.name)
     return describe_difference(found, tell_days(truth, FIRST, LAST, _ZONE))
@@ -158,7 +158,7 @@ def _errors(ended: Ended) -> dict[str, list[str]]:
 
 
 def _hurt_and_mend(
-    installation: Installation, accounts: Mapping[str, Account], cases: Mapping[str, Case]
+    installation: Installation, accounts: Mapping[str, SimulatedAccount], cases: Mapping[str, Case]
 ) -> None:
     names = list(cases)
     ended = installation.load(FIRST, LAST, *names)
@@ -186,7 +186,7 @@ def _hurt_and_mend(
         assert [_differs(installation, accounts[name]) for name in failed] == [""] * len(failed)
 
 
-def test_every_fault_side_by_side_ends_right_or_is_told_and_mended(
+def test_every_fault_side_by_side_ends_right_or_is_reported_and_mended(
     installation: Installation, simulator: RunningSimulator, sources: list[str]
 ) -> None:
     cases = {**_PASSING, **_AVOIDED, **_LASTING}
@@ -197,7 +197,7 @@ def test_every_fault_side_by_side_ends_right_or_is_told_and_mended(
 
 @pytest.mark.chaos
 @pytest.mark.timeout(900)
-def test_faults_that_last_are_told_after_all_patience(
+def test_faults_that_last_are_reported_after_all_patience(
     installation: Installation, simulator: RunningSimulator, sources: list[str]
 ) -> None:
     accounts = {name: _open(installation, simulator, name, case) for name, case in _PATIENT.items()}

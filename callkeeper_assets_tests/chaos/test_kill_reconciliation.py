@@ -97,7 +97,7 @@ def test_a_reconciliation_killed_when_it(step: str, round_: Round) -> None:
     assert round_.find_changed_days(run_id) == set()
     check_log(round_, [])
     finish(round_, left=sum(count_by_day(round_.old, round_.new).values()))
-    round_.check_burial(run_id)
+    round_.check_marked_as_failed(run_id)
 
 
 @pytest.mark.chaos
@@ -113,11 +113,11 @@ def test_a_reconciliation_killed_between_two_transactions_keeps_the_first(round_
     check_log(round_, healed)
     expected = count_by_day(round_.old, round_.new)
     finish(round_, left=sum(expected[day] for day in DAYS[_FIRST_BATCH:]))
-    round_.check_burial(run_id)
+    round_.check_marked_as_failed(run_id)
 
 
 @pytest.mark.chaos
-def test_a_reconciliation_killed_when_all_is_healed_and_dagster_is_not_told(
+def test_a_reconciliation_killed_when_all_is_healed_and_dagster_does_not_know(
     round_: Round,
 ) -> None:
     installation = round_.installation
@@ -133,7 +133,7 @@ def test_a_reconciliation_killed_when_all_is_healed_and_dagster_is_not_told(
     assert round_.find_changed_days(run_id) == set(DAYS)
     check_log(round_, DAYS)
     finish(round_, left=0)
-    round_.check_burial(run_id)
+    round_.check_marked_as_failed(run_id)
 
 
 @pytest.mark.chaos
@@ -163,4 +163,4 @@ def test_a_reconciliation_killed_while_it_fetches_has_changed_whole_days_of_raw_
     ended = round_.installation.run("reconcile", SOURCE, *_PERIOD, "--json")
     assert (ended.code, ended.document["found"], ended.document["left"]) == (0, expected, 0)
     assert round_.installation.query(_DOUBLES, round_.began) == []
-    round_.check_burial(run_id)
+    round_.check_marked_as_failed(run_id)

@@ -65,7 +65,7 @@ def test_a_load_killed_while_it_fetches_keeps_whole_days_and_is_mended(
     assert status == ("STARTED",)
     assert loaded.query("SELECT count(*) FROM callkeeper_loads WHERE run_id = %s", run_id) == [(0,)]
     round_.mend()
-    round_.check_burial(run_id)
+    round_.check_marked_as_failed(run_id)
 
 
 @pytest.mark.parametrize("step", one_of(_STEPS, "has merged and not logged"))
@@ -78,7 +78,7 @@ def test_a_load_killed_when_it(step: str, round_: Round) -> None:
     assert round_.find_changed_days(run_id) == set()
     ended = round_.mend()
     assert ended.changes()["callkeeper_calls_facts"] == (len(DAYS), 2 * len(DAYS), len(DAYS))
-    round_.check_burial(run_id)
+    round_.check_marked_as_failed(run_id)
 
 
 @pytest.mark.chaos
@@ -94,11 +94,11 @@ def test_a_load_killed_between_two_transactions_keeps_the_first(round_: Round) -
     ended = round_.mend()
     left = len(DAYS) - _FIRST_BATCH
     assert ended.changes()["callkeeper_calls_facts"] == (left, 2 * left, left)
-    round_.check_burial(run_id)
+    round_.check_marked_as_failed(run_id)
 
 
 @pytest.mark.chaos
-def test_a_load_killed_when_all_is_loaded_and_dagster_is_not_told(round_: Round) -> None:
+def test_a_load_killed_when_all_is_loaded_and_dagster_does_not_know(round_: Round) -> None:
     installation = round_.installation
     row = f"SELECT 1 FROM callkeeper_days WHERE day = '{LAST}' FOR UPDATE"
     with hold(installation, row) as held:
@@ -112,7 +112,7 @@ def test_a_load_killed_when_all_is_loaded_and_dagster_is_not_told(round_: Round)
     assert round_.find_changed_days(run_id) == set(DAYS)
     ended = round_.mend()
     assert set(ended.changes().values()) == {(0, 0, 0)}
-    round_.check_burial(run_id)
+    round_.check_marked_as_failed(run_id)
 
 
 @pytest.mark.chaos
@@ -131,7 +131,7 @@ def test_a_load_whose_command_is_killed_ends_by_itself_and_says_so(round_: Round
     assert status == "FAILURE"
     assert round_.find_changed_days(run_id) == set()
     round_.mend()
-    round_.check_burial(run_id)
+    round_.check_marked_as_failed(run_id)
 
 
 def _children_of(process: "subprocess.Popen[str]") -> list[int]:

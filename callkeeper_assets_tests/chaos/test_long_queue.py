@@ -9,7 +9,7 @@ from typing import Final
 import dagster as dg
 import pytest
 
-from callkeeper_assets.dagster_ext.dead_runs import bury_dead_runs
+from callkeeper_assets.dagster_ext.dead_runs import mark_dead_runs
 from callkeeper_assets.home import set_dagster_home
 from callkeeper_assets.simulator.server import RunningSimulator
 from callkeeper_assets.simulator.settings import Fault
@@ -54,25 +54,25 @@ def _wait_for_all(installation: Installation, seconds: float) -> None:
 
 
 @contextmanager
-def _burying_all_the_time(
+def _marking_all_the_time(
     installation: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[list[str]]:
     """Look for dead runs again and again, and make every run ten minutes older before it."""
     monkeypatch.setenv("CALLKEEPER_DATABASE_URL", installation.database)
     set_dagster_home()
-    buried: list[str] = []
+    marked: list[str] = []
     is_over = threading.Event()
 
-    def bury() -> None:
+    def mark() -> None:
         with dg.DagsterInstance.get() as instance:
             while not is_over.wait(0.1):
                 installation.query(f"{_AGE} RETURNING 1")
-                buried.extend(bury_dead_runs(instance, installation.database))
+                marked.extend(mark_dead_runs(instance, installation.database))
 
-    janitor = threading.Thread(target=bury)
+    janitor = threading.Thread(target=mark)
     janitor.start()
     try:
-        yield buried
+        yield marked
     finally:
         is_over.set()
         janitor.join()
@@ -86,12 +86,12 @@ def test_runs_that_left_the_queue_ten_minutes_after_they_came_succeed(
 ) -> None:
     with (
         run_dev(installation) as dev,
-        _burying_all_the_time(installation, monkeypatch) as buried,
+        _marking_all_the_time(installation, monkeypatch) as marked,
     ):
         runs = DaemonRuns(dev, installation)
         launched = _launch_behind(runs, simulator, 4, seconds=10)
         _wait_for_all(installation, 400)
-    assert buried == []
+    assert marked == []
     assert [runs.status(run_id) for run_id in launched] == ["SUCCESS"] * 5
 
 

@@ -19,10 +19,10 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from callkeeper_assets.postgres import EmbeddedPostgres
-from callkeeper_assets.simulator.account import Account
+from callkeeper_assets.simulator.account import SimulatedAccount
 from callkeeper_assets.simulator.server import RunningSimulator, run_simulator
 from callkeeper_assets.simulator.settings import AccountSettings
-from callkeeper_assets.simulator.webhook_settings import Delivery
+from callkeeper_assets.simulator.webhook_settings import SentDelivery
 from callkeeper_assets_tests.chaos.facts import describe_difference, read_days, tell_days
 from callkeeper_assets_tests.chaos.installation import KEY, Installation
 from callkeeper_assets_tests.chaos.webhook_chain import VICTIMS, WebhookChain
@@ -55,7 +55,7 @@ _INBOX: Final = "SELECT body, state, reason FROM callkeeper_webhooks"
 
 
 @pytest.fixture
-def account() -> Iterator[tuple[RunningSimulator, Account]]:
+def account() -> Iterator[tuple[RunningSimulator, SimulatedAccount]]:
     """CallKeeper with one account, which has no calls but those that a test adds."""
     settings = AccountSettings(key=KEY, name=SOURCE, calls_per_day=0, rhythm="flat")
     with run_simulator([settings]) as running:
@@ -63,7 +63,7 @@ def account() -> Iterator[tuple[RunningSimulator, Account]]:
 
 
 @pytest.fixture
-def installation(account: tuple[RunningSimulator, Account]) -> Iterator[Installation]:
+def installation(account: tuple[RunningSimulator, SimulatedAccount]) -> Iterator[Installation]:
     """One with the account as its source, and the embedded database."""
     folder = Path(os.environ["CALLKEEPER_TESTS_FOLDER"]) / uuid.uuid4().hex
     made = Installation(home=folder / "home", defs=folder / "defs", database="")
@@ -77,7 +77,7 @@ def installation(account: tuple[RunningSimulator, Account]) -> Iterator[Installa
 class _Sending:
     """Webhooks of the account's new calls, and among them what is no call."""
 
-    def __init__(self, account: Account, port: int) -> None:
+    def __init__(self, account: SimulatedAccount, port: int) -> None:
         self._account = account
         account.set_webhooks(
             url=f"http://127.0.0.1:{port}/webhooks/{SOURCE}/{TOKENS[SOURCE]}",
@@ -86,7 +86,7 @@ class _Sending:
             connections=8,
             timeout_sec=20.0,
         )
-        self.deliveries: list[Delivery] = []
+        self.deliveries: list[SentDelivery] = []
         self.junk = Posting(lambda: port, senders=1, pause_sec=0.1)
 
     @contextmanager
@@ -128,7 +128,7 @@ def _check_inbox(installation: Installation, sending: _Sending) -> dict[int, set
 
 
 def _check_tables(
-    installation: Installation, account: Account, day: date, events: dict[int, set[str]]
+    installation: Installation, account: SimulatedAccount, day: date, events: dict[int, set[str]]
 ) -> None:
     """Just the calls that the inbox tells of, each once, as the last word on it says."""
     truth = {
@@ -136,15 +136,15 @@ def _check_tables(
         for call in account.truth(day, day, ZONE.key).calls
     }
     expected = {
-        call_id: truth[call_id] if "Call is over" in told else (False, None, "in_progress")
-        for call_id, told in events.items()
+        call_id: truth[call_id] if "Call is over" in reported else (False, None, "in_progress")
+        for call_id, reported in events.items()
     }
     found = {call_id: tuple(values) for call_id, *values in installation.query(_CALLS)}
     assert found == expected
     assert installation.query(_COUNTS) == [(len(expected),) * 4]
 
 
-def _run_chaos(installation: Installation, account: Account, kills: int) -> Installation:
+def _run_chaos(installation: Installation, account: SimulatedAccount, kills: int) -> Installation:
     day = datetime.now(ZONE).date()
     with WebhookChain(installation) as chain:
         sending = _Sending(account, chain.port)
@@ -164,7 +164,7 @@ def _run_chaos(installation: Installation, account: Account, kills: int) -> Inst
 @pytest.mark.chaos
 @pytest.mark.timeout(600)
 def test_ten_kills_of_receiver_run_and_server_lose_and_double_no_call(
-    installation: Installation, account: tuple[RunningSimulator, Account]
+    installation: Installation, account: tuple[RunningSimulator, SimulatedAccount]
 ) -> None:
     _run_chaos(installation, account[1], kills=10)
 
@@ -172,7 +172,7 @@ def test_ten_kills_of_receiver_run_and_server_lose_and_double_no_call(
 @pytest.mark.chaos
 @pytest.mark.timeout(3600)
 def test_a_hundred_kills_lose_and_double_no_call_and_the_api_has_the_last_word(
-    installation: Installation, account: tuple[RunningSimulator, Account]
+    installation: Installation, account: tuple[RunningSimulator, SimulatedAccount]
 ) -> None:
     _run_chaos(installation, account[1], kills=100)
     day = datetime.now(ZONE).date()

@@ -5,7 +5,7 @@ from datetime import date, timedelta
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from callkeeper_assets.simulator.account import Account
+from callkeeper_assets.simulator.account import SimulatedAccount
 from callkeeper_assets.simulator.truth import SUMMED, ApiName, Scalar
 from callkeeper_assets_tests.chaos.facts import describe_difference, read_days, tell_days
 from callkeeper_assets_tests.chaos.installation import Installation
@@ -40,7 +40,7 @@ def read_versions(installation: Installation) -> dict[str, set[tuple[Any, ...]]]
 
 def check_against_truth(
     installation: Installation,
-    accounts: Sequence[Account],
+    accounts: Sequence[SimulatedAccount],
     zones: Zones,
     first: date,
     last: date,
@@ -60,7 +60,7 @@ def check_against_truth(
 
 
 def change_facts(
-    account: Account, days: Sequence[date], api: ApiName
+    account: SimulatedAccount, days: Sequence[date], api: ApiName
 ) -> dict[str, tuple[int, int, int]]:
     """Change calls of these days of the account; return what a load then has to report."""
     updated: dict[str, set[int]] = {"callkeeper_calls": set(), "callkeeper_calls_facts": set()}
@@ -79,13 +79,13 @@ def change_facts(
     return {name: (3 * len(days), len(ids), len(days)) for name, ids in updated.items()}
 
 
-def _by_id(account: Account, day: date, api: ApiName) -> dict[int, dict[str, Scalar]]:
+def _by_id(account: SimulatedAccount, day: date, api: ApiName) -> dict[int, dict[str, Scalar]]:
     return {int(str(call["call_id"])): call for call in account.truth(day, day, api=api).calls}
 
 
 def check_three_loads(
     installation: Installation,
-    accounts: Sequence[Account],
+    accounts: Sequence[SimulatedAccount],
     zones: Zones,
     first: date,
     last: date,

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from tzdata import IANA_VERSION
 
-from callkeeper_assets.callkeeper.names import ApiName
+from callkeeper_assets.callkeeper.records import ApiName
 from callkeeper_assets.postgres import connect
 from callkeeper_assets.simulator.server import RunningSimulator, run_simulator
 from callkeeper_assets.simulator.settings import AccountSettings, AnswerSettings
@@ -94,7 +94,7 @@ def test_a_broken_source_is_listed_and_the_others_are_checked(
 
 
 @pytest.mark.parametrize("given", ["callkeeper", "ckct"])
-def test_a_key_under_the_wrong_api_is_told_whose_it_is(
+def test_a_key_under_the_wrong_api_is_reported_with_whose_it_is(
     defs: Path, monkeypatch: pytest.MonkeyPatch, given: ApiName
 ) -> None:
     """Each of two accounts under its own API, and under the other one's."""

@@ -30,7 +30,7 @@ WRONG_KEY = "ffffffffffffffffffffffffffffffff"
 
 @pytest.mark.parametrize("template", [Template.EMPTY])
 @pytest.mark.usefixtures("database")
-def test_days_are_loaded_refreshed_and_told(main_office: RunningSimulator) -> None:
+def test_days_are_loaded_refreshed_and_reported(main_office: RunningSimulator) -> None:
     """One story from a database without tables on, as each of its steps takes seconds."""
     account = main_office.account("main")
     loaded = callkeeper("load", "main_office", "--from", days_ago(5), "--to", days_ago(0), "--json")
@@ -142,7 +142,7 @@ def test_ctrl_c_stops_a_load_and_the_next_one_makes_it_right(
 
 
 @pytest.mark.usefixtures("database")
-def test_a_killed_worker_is_told_and_the_next_load_makes_it_right(
+def test_a_killed_worker_is_reported_and_the_next_load_makes_it_right(
     main_office: RunningSimulator,
 ) -> None:
     """The dead run holds its key's place: the next one must free it."""

@@ -26,7 +26,7 @@ def test_every_command_has_help(command: str) -> None:
     assert "\x1b" not in done.out
 
 
-def test_version_is_told() -> None:
+def test_version_is_printed() -> None:
     done = callkeeper("--version")
     assert done.code == 0
     assert done.out.startswith("callkeeper ")

@@ -30,7 +30,7 @@ def ask(url: str, statement: str) -> list[tuple[Any, ...]]:
         return cursor.fetchall() if cursor.description else []
 
 
-def test_what_differs_is_told_healed_and_remembered(
+def test_what_differs_is_reported_healed_and_remembered(
     main_office: RunningSimulator, database: str
 ) -> None:
     """One story, as each of its steps takes seconds."""
@@ -78,18 +78,18 @@ def test_what_differs_is_told_healed_and_remembered(
     assert "2 discrepancies found, 2 healed; open: 0" in status.out
 
     history = callkeeper("history", str(change.call_id), "--json")
-    (told,) = history.document()["sources"]
-    assert told["source"] == "main_office"
-    assert [event["kind"] for event in told["events"]] == [
+    (reported,) = history.document()["sources"]
+    assert reported["source"] == "main_office"
+    assert [event["kind"] for event in reported["events"]] == [
         "load",
         "found",
         "load",
         "healed",
         "load",
     ]
-    assert told["events"][0]["details"]["tables"]["callkeeper_calls"]["added"] == CALLS_PER_DAY
-    assert told["events"][1]["run_id"] == told["events"][3]["run_id"]
-    assert (told["present"]["attempt"], told["present"]["origin"]) == (change.new, "api")
+    assert reported["events"][0]["details"]["tables"]["callkeeper_calls"]["added"] == CALLS_PER_DAY
+    assert reported["events"][1]["run_id"] == reported["events"][3]["run_id"]
+    assert (reported["present"]["attempt"], reported["present"]["origin"]) == (change.new, "api")
     plain = callkeeper("history", str(change.call_id), "--source", "main_office")
     assert f"attempt was {change.old}, the source says {change.new}" in plain.out
     assert f"attempt {change.new}" in plain.out

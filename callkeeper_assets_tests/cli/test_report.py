@@ -58,7 +58,9 @@ def main_office(
     return simulator
 
 
-def test_a_report_is_looked_at_built_and_told(main_office: RunningSimulator, database: str) -> None:
+def test_a_report_is_looked_at_built_and_reported(
+    main_office: RunningSimulator, database: str
+) -> None:
     """One story, as each of its steps takes seconds."""
     assert main_office.base_url
     loaded = callkeeper("load", "main_office", "--from", days_ago(3), "--to", days_ago(1))

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from callkeeper_assets.callkeeper.names import ApiName, find_other_api
-from callkeeper_assets.cli.source_checks import judge_payment
+from callkeeper_assets.callkeeper.records import ApiName, find_other_api
+from callkeeper_assets.cli.source_checks import check_payment
 from callkeeper_assets.config.loading import load_source_file
 from callkeeper_assets_tests.cli.conftest import write_source
 
@@ -31,7 +31,7 @@ def test_the_last_two_weeks_are_a_warning(
 ) -> None:
     write_source(defs, "main_office")
     source = load_source_file(defs / "main_office" / "defs.yaml")
-    assert judge_payment(source, paid_till, NOW).state == state
+    assert check_payment(source, paid_till, NOW).state == state
 
 
 @pytest.mark.parametrize(

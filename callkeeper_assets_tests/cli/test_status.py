@@ -38,7 +38,7 @@ def test_an_empty_database_is_no_failure() -> None:
 
 
 @pytest.mark.usefixtures("main_office")
-def test_a_load_that_failed_is_told_with_its_reason(database: str) -> None:
+def test_a_load_that_failed_is_reported_with_its_reason(database: str) -> None:
     ensure_schema(database)
     account = Account(name="main_office", caption="Main office", time_zone=ZoneInfo(ZONE))
     days = [today() - timedelta(days=back) for back in (1, 2)]
@@ -56,7 +56,7 @@ def test_a_load_that_failed_is_told_with_its_reason(database: str) -> None:
 
 
 @pytest.mark.usefixtures("main_office")
-def test_a_missing_day_is_told_with_since_when(database: str) -> None:
+def test_a_missing_day_is_reported_with_since_when(database: str) -> None:
     """An old day, loaded now, is no newest one."""
     zone = ZoneInfo(ZONE)
     account = Account(name="main_office", caption="Main office", time_zone=zone)

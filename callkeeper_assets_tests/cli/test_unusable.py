@@ -35,7 +35,7 @@ def test_what_is_no_call_is_listed_with_its_day_and_reason(main_office: RunningS
 
 
 @pytest.mark.usefixtures("main_office")
-def test_nothing_is_told_where_nothing_is_loaded_and_wrong_days_are_refused() -> None:
+def test_nothing_is_reported_where_nothing_is_loaded_and_wrong_days_are_refused() -> None:
     done = callkeeper("unusable", "main_office")
     assert (done.code, done.out) == (0, "0 records of main_office cannot be used.\n")
     wrong = callkeeper("unusable", "main_office", "--from", "2026-02-01", "--to", "2026-01-01")

@@ -90,7 +90,7 @@ def test_a_short_or_shared_token_is_a_warning(
         ("https://x?y", "bad", "CALLKEEPER_WEBHOOK_URL must be an address such as https://"),
     ],
 )
-def test_the_public_address_is_judged(
+def test_the_public_address_is_checked(
     defs: Path, monkeypatch: pytest.MonkeyPatch, address: str, state: str, words: str
 ) -> None:
     monkeypatch.setenv("A_TOKEN", _LONG)

@@ -9,7 +9,7 @@ from typing import get_args
 import pytest
 
 from callkeeper_assets.callkeeper.client import CallKeeperClient
-from callkeeper_assets.callkeeper.names import ApiName
+from callkeeper_assets.callkeeper.records import ApiName
 from callkeeper_assets.cli.checks import Finding
 from callkeeper_assets.cli.source_checks import check_windows
 from callkeeper_assets.config.loading import load_source_file

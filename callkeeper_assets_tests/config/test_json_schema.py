@@ -8,7 +8,7 @@ import jsonschema
 import pytest
 import yaml
 
-from callkeeper_assets.config import json_schema
+from callkeeper_assets.config import models
 from callkeeper_assets_tests.config.test_reports import EXAMPLE
 
 HEAD = "type: callkeeper_assets.CallKeeperSource\nattributes:\n  api_key: {env: KEY}\n"
@@ -19,17 +19,17 @@ def _load(text: str) -> Any:  # noqa: ANN401
 
 
 def _validator() -> jsonschema.Draft202012Validator:
-    return jsonschema.Draft202012Validator(json_schema.build_schema())
+    return jsonschema.Draft202012Validator(models.build_schema())
 
 
 def test_the_file_is_what_the_attributes_render() -> None:
-    assert json_schema.FILE.read_text("utf-8") == json_schema.render(), (
-        "run `python -m callkeeper_assets.config.json_schema`"
+    assert models.SCHEMA_FILE.read_text("utf-8") == models.render_schema(), (
+        "run `python -m callkeeper_assets.config.models`"
     )
 
 
 def test_the_schema_is_one_and_every_attribute_in_it_is_described() -> None:
-    schema = json_schema.build_schema()
+    schema = models.build_schema()
     jsonschema.Draft202012Validator.check_schema(schema)
     objects = [schema["properties"]["attributes"], *schema["$defs"].values()]
     missing = [
@@ -44,9 +44,9 @@ def test_the_schema_is_one_and_every_attribute_in_it_is_described() -> None:
 
 def test_the_interfaces_example_is_right(tmp_path: Path) -> None:
     assert list(_validator().iter_errors(_load(EXAMPLE))) == []
-    place = json_schema.locate_from(json_schema.FILE.parent / "defs" / "x")
+    place = models.locate_schema(models.SCHEMA_FILE.parent / "defs" / "x")
     assert place == "../../defs.schema.json"
-    assert (tmp_path / json_schema.locate_from(tmp_path)).resolve() == json_schema.FILE
+    assert (tmp_path / models.locate_schema(tmp_path)).resolve() == models.SCHEMA_FILE
 
 
 @pytest.mark.parametrize(

@@ -378,7 +378,7 @@ def test_a_key_in_the_file_is_refused_and_never_shown(
     )
 
 
-def test_a_source_without_a_key_is_told_how_to_name_one(write_source: WriteSource) -> None:
+def test_a_source_without_a_key_is_reported_with_how_to_name_one(write_source: WriteSource) -> None:
     head = "type: callkeeper_assets.CallKeeperSource\nattributes:\n  caption: x\n"
     assert refusal(write_source(head=head)) == [
         (

@@ -382,7 +382,7 @@ def test_two_reports_may_fill_one_table_if_they_agree(write_source: WriteSource)
     assert len(load_source_file(file, NOW).reports) == 2
 
 
-def test_sources_whose_tables_disagree_are_told_and_the_first_stays(
+def test_sources_whose_tables_disagree_are_reported_and_the_first_stays(
     tmp_path: Path, write_source: WriteSource
 ) -> None:
     write_source(structured() + "\n", name="a")

@@ -22,11 +22,11 @@ from callkeeper_assets_tests.waiting import wait_until
 
 FIRST, LAST = date(2026, 1, 10), date(2026, 1, 12)
 # So late that only webhooks have told of it, and the source has time left to show it.
-TOLD_AT: Final = datetime.now(UTC) - timedelta(minutes=30)
+WEBHOOK_CALL_AT: Final = datetime.now(UTC) - timedelta(minutes=30)
 KEY: Final = f"{1:032x}"
 # Of no other test: the server writes failed statements into its log, which all tests share.
 NATIONAL: Final = "9268047315"
-TOLD_CALL: Final = 41
+WEBHOOK_CALL: Final = 41
 TOKEN: Final = "a-token-of-some-length-0123"
 _NOWHERE: Final = "postgresql://somebody:word@127.0.0.1:9/nowhere"
 _REPORTS: Final = """\
@@ -135,11 +135,20 @@ def build_payloads(ids: tuple[int, int, int]) -> list[tuple[str, bytes, int]]:
         "client_number": n,
         "vst": 2,
     }
-    told = {**call, "id": TOLD_CALL, "date": f"{TOLD_AT:%Y-%m-%d %H:%M:%S}", "phone2": f"8{n}"}
-    form = {**told, "hook_event": "Call is processing", "visit_info": json.dumps({"a": f"7{n}"})}
+    reported = {
+        **call,
+        "id": WEBHOOK_CALL,
+        "date": f"{WEBHOOK_CALL_AT:%Y-%m-%d %H:%M:%S}",
+        "phone2": f"8{n}",
+    }
+    form = {
+        **reported,
+        "hook_event": "Call is processing",
+        "visit_info": json.dumps({"a": f"7{n}"}),
+    }
     return [
         ("application/json", json.dumps(call).encode(), 200),
-        ("application/json", json.dumps(told).encode(), 200),
+        ("application/json", json.dumps(reported).encode(), 200),
         ("application/x-www-form-urlencoded", urlencode(form).encode(), 200),
         ("application/json", b'{"hook_event": "x", "phone2": "+7' + n.encode() + b'"}', 200),
         ("application/json", b'{"id": 7, "phone2": "8 (926) 804-73-15", ', 400),

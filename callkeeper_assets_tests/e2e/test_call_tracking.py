@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import pytest
 
-from callkeeper_assets.simulator.account import Account
+from callkeeper_assets.simulator.account import SimulatedAccount
 from callkeeper_assets.simulator.server import RunningSimulator, run_simulator
 from callkeeper_assets.simulator.settings import AccountSettings
 from callkeeper_assets_tests.chaos.installation import KEY, SOURCE, Installation
@@ -80,7 +80,7 @@ def dev(installation: Installation, simulator: RunningSimulator) -> Iterator[Dev
         yield running
 
 
-def happen(account: Account) -> list[int]:
+def happen(account: SimulatedAccount) -> list[int]:
     """Let the calls of the time since happen; return those of call tracking."""
     before = account.clock.now()
     account.clock.set(datetime.now(UTC))
@@ -88,7 +88,7 @@ def happen(account: Account) -> list[int]:
     return [call.call_id for call in others if call.service == "calltracking"]
 
 
-def send(account: Account, dev: Dev, call_ids: list[int]) -> int:
+def send(account: SimulatedAccount, dev: Dev, call_ids: list[int]) -> int:
     """Send the webhooks of calls, in every form; return how many."""
     account.set_webhooks(
         url=f"http://127.0.0.1:{dev.webhook_port}//webhooks/{SOURCE}/{_TOKEN}/",

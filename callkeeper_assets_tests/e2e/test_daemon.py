@@ -9,7 +9,7 @@ from datetime import date
 
 import pytest
 
-from callkeeper_assets.callkeeper.names import ApiName
+from callkeeper_assets.callkeeper.records import ApiName
 from callkeeper_assets.simulator.server import RunningSimulator, run_simulator
 from callkeeper_assets.simulator.settings import AccountSettings
 from callkeeper_assets_tests.chaos.installation import KEY, SOURCE, Installation

@@ -7,7 +7,7 @@ from datetime import date
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from callkeeper_assets.callkeeper.names import ApiName
+from callkeeper_assets.callkeeper.records import ApiName
 from callkeeper_assets.simulator.server import run_simulator
 from callkeeper_assets.simulator.settings import AccountSettings
 from callkeeper_assets_tests.chaos.installation import Installation

@@ -20,7 +20,7 @@ from callkeeper_assets_tests.e2e.clients import (
     FIRST,
     LAST,
     NATIONAL,
-    TOLD_CALL,
+    WEBHOOK_CALL,
     build_payloads,
     configure,
     do_everything,
@@ -67,7 +67,7 @@ def world(installation: Installation) -> Iterator[tuple[RunningSimulator, tuple[
 
 def read_others(installation: Installation, ids: tuple[int, int, int]) -> list[tuple[Any, ...]]:
     """Rows of calls that are not the client's, and do not mention it."""
-    return installation.query(_OTHERS, [*ids, TOLD_CALL])
+    return installation.query(_OTHERS, [*ids, WEBHOOK_CALL])
 
 
 def find(installation: Installation) -> list[str]:
@@ -84,11 +84,11 @@ def check_what_is_left(installation: Installation, ids: tuple[int, int, int]) ->
         " c.origin = 'webhook'"
         " FROM callkeeper_calls AS c JOIN callkeeper_calls_facts AS f"
         " ON (f.account_id, f.calls_id) = (c.account_id, c.id) WHERE call_id = ANY(%s)",
-        [*ids, TOLD_CALL],
+        [*ids, WEBHOOK_CALL],
     )
     found = {call_id: rest for call_id, *rest in rows}
-    assert found.keys() == {*ids, TOLD_CALL}
-    for call_id in (*ids[:2], TOLD_CALL):
+    assert found.keys() == {*ids, WEBHOOK_CALL}
+    for call_id in (*ids[:2], WEBHOOK_CALL):
         assert found[call_id][:5] == [True] * 5
         assert found[call_id][5]
     assert not found[ids[2]][0]
@@ -106,7 +106,7 @@ def check_what_is_exported(installation: Installation, ids: tuple[int, int, int]
     assert file.stat().st_mode & 0o777 == 0o600
     document = json.loads(file.read_text())
     held = document["tables"]
-    assert {row["call_id"] for row in held["callkeeper_calls"]} == {*ids, TOLD_CALL}
+    assert {row["call_id"] for row in held["callkeeper_calls"]} == {*ids, WEBHOOK_CALL}
     assert len(held["callkeeper_calls_facts"]) == 4
     assert {row["call_id"] for row in held["callkeeper_reports"]} >= set(ids)
     assert {row["callkeeper_call_id"] for row in held["client_numbers"]} >= set(ids)

@@ -14,10 +14,10 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from callkeeper_assets.simulator.account import Account
+from callkeeper_assets.simulator.account import SimulatedAccount
 from callkeeper_assets.simulator.server import run_simulator
 from callkeeper_assets.simulator.settings import AccountSettings
-from callkeeper_assets.warehouse.dimensions import DATES, DIMENSIONS
+from callkeeper_assets.warehouse.schema import DATES, DIMENSIONS
 from callkeeper_assets.webhooks.payload import Delivery
 from callkeeper_assets.webhooks.spool import Spool
 from callkeeper_assets_tests.chaos.installation import KEY, SOURCE, Installation
@@ -64,7 +64,7 @@ class World:
     """
 
     installation: Installation
-    account: Account
+    account: SimulatedAccount
     first: date
     first_kept: date
     old: set[str]
@@ -85,7 +85,7 @@ class World:
         ]
 
 
-def _phones(account: Account, first: date, last: date) -> set[str]:
+def _phones(account: SimulatedAccount, first: date, last: date) -> set[str]:
     calls = account.truth(first, last, _ZONE.key).calls
     return {str(call["client_phone"]) for call in calls if call["client_phone"]}
 
@@ -141,10 +141,10 @@ def world(installation: Installation) -> Iterator[World]:
         for report in ("plain", "talks", "unfit"):
             assert installation.run("report", SOURCE, report, *period).code == 0
         old = {"+79995550101", "+79995550102", "+79995550103", "+79995550104"}
-        told, late, unread, spooled = sorted(old)
+        reported, late, unread, spooled = sorted(old)
         long_ago = datetime.now(UTC) - timedelta(days=_KEEP_DAYS + 2)
         # Came while its day was young; came today; cannot be read; was left by a dead receiver.
-        _receive(installation, _webhook(900_001, long_ago, told), long_ago)
+        _receive(installation, _webhook(900_001, long_ago, reported), long_ago)
         _receive(installation, _webhook(900_002, long_ago, late), datetime.now(UTC))
         _receive(installation, f'{{"phone2": "{unread}", '.encode(), long_ago)
         now = datetime.now(UTC)

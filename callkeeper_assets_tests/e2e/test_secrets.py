@@ -22,7 +22,7 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from callkeeper_assets.callkeeper.names import ApiName
+from callkeeper_assets.callkeeper.records import ApiName
 from callkeeper_assets.cli.serving import find_free_port, is_listening
 from callkeeper_assets.home import project_root
 from callkeeper_assets.simulator.server import RunningSimulator, run_simulator

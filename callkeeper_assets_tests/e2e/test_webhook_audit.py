@@ -16,7 +16,7 @@ import requests
 from callkeeper_assets.cli.serving import find_free_port
 from callkeeper_assets.simulator.server import RunningSimulator, run_simulator
 from callkeeper_assets.simulator.settings import AccountSettings
-from callkeeper_assets.simulator.webhook_settings import Delivery
+from callkeeper_assets.simulator.webhook_settings import SentDelivery
 from callkeeper_assets.webhooks.raw_call import HOOK_EVENTS
 from callkeeper_assets_tests.chaos.installation import KEY, SOURCE, Installation
 from callkeeper_assets_tests.e2e.secret_search import Searcher
@@ -58,7 +58,7 @@ def receiving(installation: Installation) -> Iterator[int]:
         process.communicate(timeout=30)
 
 
-def send(simulator: RunningSimulator, port: int) -> dict[date, list[Delivery]]:
+def send(simulator: RunningSimulator, port: int) -> dict[date, list[SentDelivery]]:
     """Send each day's webhooks, at another rate of loss; the last day's with a wrong token."""
     account, sent = simulator.account(SOURCE), {}
     url = f"http://127.0.0.1:{port}/webhooks/{SOURCE}"
@@ -76,7 +76,7 @@ def load(installation: Installation, first: date, last: date) -> None:
     assert ended.code == 0, ended.stdout + ended.stderr
 
 
-def tell(sent: dict[date, list[Delivery]]) -> "Counter[tuple[Any, ...]]":
+def tell(sent: dict[date, list[SentDelivery]]) -> "Counter[tuple[Any, ...]]":
     """What the audit has to name."""
     return Counter(
         (day, one.call_id, HOOK_EVENTS[one.event], 200, "lost", False)

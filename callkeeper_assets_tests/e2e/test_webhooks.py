@@ -11,11 +11,11 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from callkeeper_assets.callkeeper.names import ApiName
-from callkeeper_assets.simulator.account import Account
+from callkeeper_assets.callkeeper.records import ApiName
+from callkeeper_assets.simulator.account import SimulatedAccount
 from callkeeper_assets.simulator.server import RunningSimulator, run_simulator
 from callkeeper_assets.simulator.settings import AccountSettings
-from callkeeper_assets.simulator.webhook_settings import Delivery
+from callkeeper_assets.simulator.webhook_settings import SentDelivery
 from callkeeper_assets_tests.chaos.facts import describe_difference, read_days, tell_days
 from callkeeper_assets_tests.chaos.installation import Installation
 from callkeeper_assets_tests.e2e.dev import Dev, run_dev
@@ -102,12 +102,12 @@ def dev(installation: Installation, simulator: RunningSimulator, api: ApiName) -
         yield running
 
 
-def send(simulator: RunningSimulator, day: date) -> list[Delivery]:
+def send(simulator: RunningSimulator, day: date) -> list[SentDelivery]:
     """Send webhooks of new calls of both accounts, in every form, all of which are accepted."""
     sent = []
     for name in SOURCES:
         for form in _FORMS:
-            account: Account = simulator.account(name)
+            account: SimulatedAccount = simulator.account(name)
             account.set_webhooks(**form)
             sent += account.send_webhooks(day, new=2)
     assert {delivery.status for delivery in sent} == {200}
@@ -173,8 +173,8 @@ def refresh(
     """Refresh a source; the day's tables then hold what the source itself has."""
     ended = installation.run("refresh", source, "--json")
     assert ended.code == 0, ended
-    told = simulator.account(source).truth(day, day, ZONE.key, api=api)
-    truth = tell_days(told, day, day, ZONE)
+    reported = simulator.account(source).truth(day, day, ZONE.key, api=api)
+    truth = tell_days(reported, day, day, ZONE)
     found = {day: read_days(installation, day, day, ZONE, source)[day]}
     assert describe_difference(found, truth) == ""
 
@@ -218,13 +218,15 @@ def wait_for_end(installation: Installation, run_id: str) -> None:
 
 def check_events(dev: Dev, source: str, day: date) -> None:
     """The source's asset counts its payloads, and each changed table's day was told of."""
-    told = ask_asset(dev, source, "webhook_calls")["assetMaterializations"]
-    assert sum(read_values(told, "payloads")) >= 2 * _CALLS
-    assert set(read_values(told, "rejected")) == {0}
+    reported = ask_asset(dev, source, "webhook_calls")["assetMaterializations"]
+    assert sum(read_values(reported, "payloads")) >= 2 * _CALLS
+    assert set(read_values(reported, "rejected")) == {0}
     seen = ask_asset(dev, source, "callkeeper_calls_facts")["assetObservations"]
     assert {one["partition"] for one in seen} == {str(day)}
     assert sum(read_values(seen, "rows_added")) == _CALLS
-    assert set(read_values(seen, "changed_by")) == {f"webhooks, run {one['runId']}" for one in told}
+    assert set(read_values(seen, "changed_by")) == {
+        f"webhooks, run {one['runId']}" for one in reported
+    }
 
 
 def check_loaded(dev: Dev, source: str, day: date, arrive: str) -> None:

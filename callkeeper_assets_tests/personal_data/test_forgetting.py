@@ -113,7 +113,9 @@ def test_a_client_goes_whatever_is_left_of_the_source(
     assert forget(office, configured=configured).found.is_empty
 
 
-def test_a_call_that_only_webhooks_told_of_keeps_its_row_without_the_person(office: Office) -> None:
+def test_a_call_that_only_webhooks_reported_keeps_its_row_without_the_person(
+    office: Office,
+) -> None:
     office.receive(
         payload(7, PROCESSING, phone2=f"+{NUMBER}"),
         payload(7, phone2=WRITTEN),
@@ -167,7 +169,7 @@ def test_a_number_in_anothers_texts_goes_and_the_other_stays(office: Office) -> 
     assert list_places(office) == []
 
 
-def test_a_managers_number_is_told_and_left(office: Office) -> None:
+def test_a_managers_number_is_reported_and_left(office: Office) -> None:
     office.load_answer([answered(3, phone1=f"{WRITTEN}^12", phone2="+79031112233")])
     before = read_calls(office)
     done = forget(office)
@@ -263,8 +265,8 @@ def test_any_mixture_of_calls_ends_without_the_number_and_with_all_else(
         for table in TABLES:
             where = " WHERE id <> 1" if TABLES[table].key == ("id",) else ""
             connection.execute(f"DELETE FROM {table}{where}".encode())
-    answers, told = [], []
-    for call_id, (role, write, teller) in enumerate(cases, start=1):
+    answers, reported = [], []
+    for call_id, (role, write, origin) in enumerate(cases, start=1):
         written = write(NUMBER[1:])
         fields = {
             "client": {"phone2": written},
@@ -272,13 +274,13 @@ def test_any_mixture_of_calls_ends_without_the_number_and_with_all_else(
             "manager": {"phone1": written, "phone2": f"+7903111223{call_id}"},
             "nobody": {"phone2": f"+7903111223{call_id}"},
         }[role]
-        if teller != "told":
+        if origin != "told":
             answers.append(answered(call_id, minute=call_id, **fields))
-        if teller != "api":
-            told.append(payload(call_id, minute=call_id, **fields))
+        if origin != "api":
+            reported.append(payload(call_id, minute=call_id, **fields))
     # The source may still show what it has not shown yet.
     office.load_answer(answers, fetched_at=moment_of(DAY, 60))
-    office.receive(*told)
+    office.receive(*reported)
     office.process()
     before = read_calls(office)
     assert len(before) == len(cases), "what only webhooks told of is there as well"

@@ -112,9 +112,9 @@ def test_a_corpus_of_writings_is_gone_and_others_are_as_they_were(office: Office
     calls = put_everywhere(answered, 1)
     others = [answered(9_000, minute=900, phone2=OTHER, tags="for +7 903 111-22-33")]
     office.load_answer([*calls, *others])
-    told = put_everywhere(payload, 20_000)
-    office.receive(*told, *(json.dumps(one).encode("ascii") for one in told[:20]))
-    forms = [urlencode({**one, "visit_info": json.dumps(one["visit_info"])}) for one in told]
+    reported = put_everywhere(payload, 20_000)
+    office.receive(*reported, *(json.dumps(one).encode("ascii") for one in reported[:20]))
+    forms = [urlencode({**one, "visit_info": json.dumps(one["visit_info"])}) for one in reported]
     office.receive(*(one.encode() for one in forms), form="form")
     office.receive(b'{"id": 5, "phone2": "' + NUMBER.encode(), NUMBER.encode("utf-16"))
     office.process()
@@ -133,7 +133,7 @@ def test_a_corpus_of_writings_is_gone_and_others_are_as_they_were(office: Office
     mentions = "SELECT count(*) FROM callkeeper_calls WHERE client_phone LIKE '%%903%%2233'"
     assert rows(office.url, mentions)[0][0] >= len(CORPUS), "others keep their own numbers"
     # What comes again of the same calls comes without the person.
-    office.receive(*(told[:10]))
+    office.receive(*(reported[:10]))
     office.process()
     assert find_left(office) == []
 
@@ -181,9 +181,9 @@ def test_a_number_in_a_name_or_under_a_name_that_stands_twice_is_gone(office: Of
     office.load_answer([answered(2, minute=1, phone2=OTHER, note={NUMBER: "asked for"})])
     day = office.store.read(office.source.name, DAY)
     office.store.write(replace_payloads(day.calls, [twice.encode()]), day.details)
-    told = json.dumps(payload(8, phone2=None))
+    reported = json.dumps(payload(8, phone2=None))
     office.receive(
-        told.replace('"phone2": null', f'"phone2": "8{NUMBER[1:]}", "phone2": null').encode(),
+        reported.replace('"phone2": null', f'"phone2": "8{NUMBER[1:]}", "phone2": null').encode(),
         json.dumps(payload(9, phone2=OTHER, note={NUMBER: "asked for"})).encode(),
     )
     form = urlencode({**payload(10), "phone2": f"+{NUMBER}"}) + "&phone2="
@@ -196,7 +196,7 @@ def test_a_number_in_a_name_or_under_a_name_that_stands_twice_is_gone(office: Of
 
 
 @pytest.mark.parametrize("is_dry", [True, False], ids=["dry", "real"])
-def test_similar_digits_are_told_by_place_for_a_person_to_judge(
+def test_similar_digits_are_reported_by_place_for_a_person_to_decide(
     office: Office, is_dry: bool
 ) -> None:
     office.load_answer(
@@ -204,9 +204,9 @@ def test_similar_digits_are_told_by_place_for_a_person_to_judge(
     )
     done = forget(office, is_dry=is_dry)
     assert done.problems == []
-    told = {one.place: (one.count, one.calls) for one in done.similar}
+    reported = {one.place: (one.count, one.calls) for one in done.similar}
     year = DAY.year
-    assert told == {
+    assert reported == {
         "callkeeper_calls.client_phone": (1, (2,)),
         "callkeeper_calls.tags": (1, (2,)),
         "general_clientids.phone": (1, ()),
@@ -221,7 +221,7 @@ def test_similar_digits_are_told_by_place_for_a_person_to_judge(
 
 
 def test_ids_moments_and_managers_are_not_similar(office: Office) -> None:
-    """Not one false alarm: who is called to judge too often looks no more."""
+    """Not one false alarm: who is called too often looks no more."""
     chance = int("161234567")
     office.load_answer(
         [

@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from callkeeper_assets.postgres import DatabaseError, EmbeddedPostgres, binaries, connect, embedded
-from callkeeper_assets.postgres.binaries import Programs
+from callkeeper_assets.postgres.binaries import Programs, choose_account
 from callkeeper_assets.postgres.embedded import SETTINGS
-from callkeeper_assets.postgres.server_user import choose_account
 from callkeeper_assets_tests.other_servers import find_pgserver, find_root
 from callkeeper_assets_tests.postgres.conftest import kill_server
 

@@ -126,7 +126,7 @@ def test_nothing_is_committed_once_a_lock_is_gone(database: str) -> None:
         assert session.query("SELECT n FROM t")["n"].to_pylist() == [4]
 
 
-def test_a_connection_that_is_ended_while_it_waits_for_a_lock_is_told_in_our_words(
+def test_a_connection_that_is_ended_while_it_waits_for_a_lock_is_reported_in_our_words(
     database: str,
 ) -> None:
     with ThreadPoolExecutor(1) as pool, held_source_lock(database, "moscow"):
@@ -160,7 +160,9 @@ def test_an_error_amid_the_rows_of_an_answer_keeps_its_sqlstate(database: str) -
         assert session.query("SELECT 1 AS n")["n"].to_pylist() == [1]
 
 
-def test_a_connection_that_is_ended_amid_a_statement_is_told_in_our_words(database: str) -> None:
+def test_a_connection_that_is_ended_amid_a_statement_is_reported_in_our_words(
+    database: str,
+) -> None:
     connection = connect(database, autocommit=True)
     _end(database, connection.info.backend_pid)
     with pytest.raises(DatabaseLostError, match=ENDED), connection:

@@ -186,7 +186,7 @@ def test_a_connection_s_patience_is_the_url_s(database: str) -> None:
 
 
 @pytest.mark.usefixtures("home")
-def test_a_read_only_role_is_told_at_the_first_use(database: str) -> None:
+def test_a_read_only_role_is_reported_at_the_first_use(database: str) -> None:
     """It is left as it is: providers set it when a disk is nearly full."""
     with role_with(database, {"default_transaction_read_only": "on"}) as url:
         connect(url).close()

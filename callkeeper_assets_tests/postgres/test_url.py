@@ -16,14 +16,14 @@ from callkeeper_assets.postgres import (
     database_url,
     describe,
     is_embedded,
-    normalise,
+    normalise_url,
 )
 from callkeeper_assets_tests.postgres.conftest import is_running
 
 
 @pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg2"])
 def test_every_common_spelling_of_the_scheme_is_understood(scheme: str) -> None:
-    assert normalise(f"{scheme}://u:p@h:5433/d?sslmode=require") == (
+    assert normalise_url(f"{scheme}://u:p@h:5433/d?sslmode=require") == (
         "postgresql://u:p@h:5433/d?sslmode=require"
     )
 

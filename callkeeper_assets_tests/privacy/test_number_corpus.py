@@ -11,7 +11,7 @@ import pytest
 
 from callkeeper_assets.calls.fields import FIELDS_BY_PATH
 from callkeeper_assets.privacy.fields import read_field
-from callkeeper_assets.privacy.numbers import find_numbers, normalise, readings
+from callkeeper_assets.privacy.numbers import find_numbers, normalise_number, readings
 from callkeeper_assets.privacy.rewriting import Protector, Seeker, decode
 from callkeeper_assets.privacy.rule import Rule, hash_number
 from callkeeper_assets.webhooks.inbox import protect_delivery
@@ -67,7 +67,9 @@ def test_a_client_is_hidden_in_every_writing_and_all_writings_have_one_token(rul
 
 def _is_alone(number: Number, name: str) -> bool:
     # 8 044 is Minsk's and Kyiv's, 0 312 of several countries: the likeliest one has the token.
-    return name != "national" or normalise(f"{number.trunk}{number.national}") == number.whole
+    return (
+        name != "national" or normalise_number(f"{number.trunk}{number.national}") == number.whole
+    )
 
 
 def test_two_numbers_have_two_tokens() -> None:
@@ -208,7 +210,7 @@ def test_each_writing_is_found_by_whoever_looks_for_the_number() -> None:
     ],
 )
 def test_trunks_are_resolved(text: str, number: str) -> None:
-    assert normalise(text) == number
+    assert normalise_number(text) == number
 
 
 def test_an_ambiguous_national_form_is_read_in_all_ways() -> None:

@@ -12,7 +12,7 @@ from callkeeper_assets.privacy.numbers import (
     find_sure,
     has_number,
     may_have,
-    normalise,
+    normalise_number,
 )
 from callkeeper_assets_tests.privacy.writings import WRITINGS
 
@@ -24,8 +24,8 @@ _BESIDE = st.text(st.characters(blacklist_categories=("Nd", "Cs"), blacklist_cha
 @given(_NATIONAL, st.sampled_from(WRITINGS[:-2]))
 def test_all_writings_of_a_number_have_one_form(national: str, write: object) -> None:
     assert callable(write)
-    assert normalise(write(national)) == f"7{national}"
-    assert normalise(f"{write(national)}^4342") == f"7{national}"
+    assert normalise_number(write(national)) == f"7{national}"
+    assert normalise_number(f"{write(national)}^4342") == f"7{national}"
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_all_writings_of_a_number_have_one_form(national: str, write: object) ->
 def test_numbers_of_other_countries_and_extensions_stay_themselves(
     written: str, number: str
 ) -> None:
-    assert normalise(written) == number
+    assert normalise_number(written) == number
 
 
 @given(_NATIONAL, _WRITINGS, _BESIDE, _BESIDE)
@@ -55,7 +55,7 @@ def test_a_number_is_found_in_any_writing_and_whole(
     text = f"{before} {write(national)} {after}"
     (place,) = find_number(text, f"7{national}")
     found = unquote(text[place.start : place.end])
-    assert normalise(found.replace("+7+", "+7 ").replace("+", " ")) == f"7{national}"
+    assert normalise_number(found.replace("+7+", "+7 ").replace("+", " ")) == f"7{national}"
     assert text[: place.start].rstrip("(+").strip() == before.strip()
     assert text[place.end :].strip() == after.strip()
     assert may_have(text, [national])

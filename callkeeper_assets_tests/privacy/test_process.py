@@ -12,7 +12,7 @@ from itertools import islice
 import pytest
 
 from callkeeper_assets.callkeeper.records import RetryLaterError
-from callkeeper_assets.personal_data.shield import Passage, Shield
+from callkeeper_assets.personal_data.shield import Shield, ShieldPassage
 from callkeeper_assets.privacy.process import ProcessEndedError, ProtectorProcess
 from callkeeper_assets.privacy.rewriting import Eraser, Protector
 from callkeeper_assets.privacy.rule import Rule
@@ -63,7 +63,7 @@ def test_a_process_that_was_killed_fails_the_day_in_words() -> None:
     calls = _list_calls()
     shield = Shield(Protector(rule), Eraser(), {})
     with ProtectorProcess(rule) as process:
-        passage = Passage(shield, process.protect_all)
+        passage = ShieldPassage(shield, process.protect_all)
         os.kill(process.pid, signal.SIGKILL)
         with pytest.raises(ProcessEndedError, match=r"code -9; -9 is said where memory ran out"):
             process.protect_all(calls)

@@ -8,7 +8,7 @@ import psycopg
 from callkeeper_assets.calls.store import Day
 from callkeeper_assets.reports.definition import ColumnType, Report, ReportColumn, ReportTable
 from callkeeper_assets.reports.loading import load_reports
-from callkeeper_assets.reports.outcomes import BuiltDay, Outcome
+from callkeeper_assets.reports.rows import BuiltDay, ReportOutcome
 from callkeeper_assets.warehouse.migrate import ensure_schema
 from callkeeper_assets.warehouse.records import Account
 from callkeeper_assets_tests.warehouse.raw_days import MAIN
@@ -36,7 +36,7 @@ def build(
     account: Account = MAIN,
     configured: Sequence[Report] | None = None,
     run_id: str = "run",
-) -> list[Outcome]:
+) -> list[ReportOutcome]:
     """Build reports for days."""
     ensure_schema(url)
     return list(
@@ -55,7 +55,7 @@ def build_all(
     return [one for one in outcomes if isinstance(one, BuiltDay)]
 
 
-def changes(built: Iterable[Outcome]) -> dict[str, tuple[int, int, int]]:
+def changes(built: Iterable[ReportOutcome]) -> dict[str, tuple[int, int, int]]:
     """Return rows added, updated and deleted, by table."""
     total: dict[str, tuple[int, int, int]] = {}
     for one in built:

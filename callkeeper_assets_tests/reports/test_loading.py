@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from callkeeper_assets.calls.store import Day
 from callkeeper_assets.reports.definition import ColumnType, Report
-from callkeeper_assets.reports.outcomes import BuiltDay, RefusedReport
+from callkeeper_assets.reports.rows import BuiltDay, RefusedReport
 from callkeeper_assets.warehouse.migrate import ensure_schema
 from callkeeper_assets.warehouse.queries import stale_days_of_report
 from callkeeper_assets.warehouse.records import BadDataError, UnavailableError, WarehouseError
@@ -121,7 +121,7 @@ def test_a_call_that_moved_to_another_day_is_one_row(database: str) -> None:
     assert fetch(database, "SELECT call_id, day FROM callkeeper_reports") == [(1, NEXT)]
 
 
-def test_bad_values_are_kept_out_and_told_and_the_rest_loads(database: str) -> None:
+def test_bad_values_are_kept_out_and_reported_and_the_rest_loads(database: str) -> None:
     days = [
         day_of(
             DAY,
@@ -237,7 +237,7 @@ def test_a_row_of_another_report_is_never_taken_while_that_report_exists(databas
 
 
 @pytest.mark.parametrize("policy", ["ignore", "warn", "fail"])
-def test_a_new_field_is_ignored_told_or_refused(database: str, policy: str) -> None:
+def test_a_new_field_is_ignored_reported_or_refused(database: str, policy: str) -> None:
     report = Report("r", fields=(("id", "id"),), on_new_field=policy)  # type: ignore[arg-type]
     known = day_of(DAY, [call(1, old_field=1)])
     fresh = day_of(NEXT, [call(2, old_field=1, new_field={"a": 1})])
@@ -487,7 +487,7 @@ _REFUSE_AND_SHOW = """
 """
 
 
-def test_what_the_database_says_of_a_row_is_told_without_its_values(database: str) -> None:
+def test_what_the_database_says_of_a_row_is_reported_without_its_values(database: str) -> None:
     """A trigger of the user's own, a domain, a rule: any of them may say what the value was."""
     build_all(database, [day_of(DAY, [call(1)])], TALKS)
     with psycopg.connect(database, autocommit=True) as connection:

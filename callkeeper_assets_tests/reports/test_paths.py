@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from callkeeper_assets.reports.definition import PathError
-from callkeeper_assets.reports.paths import UnfitValueError, compile_path
+from callkeeper_assets.reports.rows import UnfitValueError, compile_path
 
 _NAMES = st.sampled_from(["a", "b", "поле", "a b", "1"])
 _JSON = st.recursive(

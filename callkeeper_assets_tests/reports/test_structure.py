@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 from callkeeper_assets.reports.definition import ColumnType, Report
-from callkeeper_assets.reports.outcomes import RefusedReport
+from callkeeper_assets.reports.rows import RefusedReport
 from callkeeper_assets.warehouse.migrate import ensure_schema
 from callkeeper_assets.warehouse.records import Account
 from callkeeper_assets_tests.reports.building import (

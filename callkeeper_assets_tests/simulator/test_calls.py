@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import requests
 
-from callkeeper_assets.simulator.account import Account
+from callkeeper_assets.simulator.account import SimulatedAccount
 from callkeeper_assets.simulator.server import run_simulator
 from callkeeper_assets.simulator.settings import AccountSettings
 from callkeeper_assets_tests.simulator.conftest import KEY, NOW
@@ -62,7 +62,7 @@ def test_every_documented_field_comes_and_no_other(
 
 
 def test_every_status_of_the_vendors_list_is_dealt() -> None:
-    account = Account(_SETTINGS)
+    account = SimulatedAccount(_SETTINGS)
     dealt = {
         (call["status_code"], call["status2_code"])
         for call in account.truth(dt.date(2025, 1, 1), dt.date(2025, 2, 15)).calls
@@ -118,7 +118,7 @@ def test_calls_follow_the_day_and_the_week(
 
 
 def test_a_flat_account_has_exactly_as_many_calls_every_day() -> None:
-    flat = Account(AccountSettings(key=KEY, calls_per_day=37, rhythm="flat"))
+    flat = SimulatedAccount(AccountSettings(key=KEY, calls_per_day=37, rhythm="flat"))
     first = dt.date(2025, 3, 25)
     days = [first + dt.timedelta(days=n) for n in range(10)]
     assert [flat.truth(day, day).count for day in days] == [37] * 10

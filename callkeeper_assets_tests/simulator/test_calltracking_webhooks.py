@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from callkeeper_assets.simulator.account import Account
+from callkeeper_assets.simulator.account import SimulatedAccount
 from callkeeper_assets.simulator.server import RunningSimulator
 from callkeeper_assets.simulator.webhook_settings import CALLTRACKING_PARAMETERS
 from callkeeper_assets_tests.simulator.conftest import DAY
@@ -17,7 +17,7 @@ _ZONE = "Asia/Vladivostok"
 
 
 @pytest.fixture
-def account(sim: RunningSimulator, receiver: Receiver) -> Account:
+def account(sim: RunningSimulator, receiver: Receiver) -> SimulatedAccount:
     """The main account, with calls of call tracking and a receiver."""
     account = sim.account("main")
     account.settings = replace(account.settings, calltracking_per_day=6)
@@ -31,7 +31,7 @@ def tracked(receiver: Receiver) -> list[Received]:
 
 @pytest.mark.parametrize("method", ["POST", "GET", "PUT", "DELETE"])
 def test_every_method_of_the_cabinet_is_sent(
-    account: Account, receiver: Receiver, method: str
+    account: SimulatedAccount, receiver: Receiver, method: str
 ) -> None:
     account.set_webhooks(method=method, calltracking=False)
     sent = account.send_webhooks(DAY)
@@ -39,7 +39,9 @@ def test_every_method_of_the_cabinet_is_sent(
     assert all(bool(one.body) == (method != "GET") for one in receiver.received)
 
 
-def test_call_tracking_names_no_call_and_no_zone(account: Account, receiver: Receiver) -> None:
+def test_call_tracking_names_no_call_and_no_zone(
+    account: SimulatedAccount, receiver: Receiver
+) -> None:
     account.send_webhooks(DAY)
     bodies = [one.json for one in tracked(receiver)]
     assert len(bodies) == 6
@@ -49,8 +51,8 @@ def test_call_tracking_names_no_call_and_no_zone(account: Account, receiver: Rec
         for day in (DAY, DAY + dt.timedelta(days=1))
     )
     calls = account.unified.list_others(int(start.timestamp()), int(end.timestamp()))
-    told = {(body["client_number"], body["time_start"]) for body in bodies}
-    assert told == {
+    reported = {(body["client_number"], body["time_start"]) for body in bodies}
+    assert reported == {
         (
             call.client_phone,
             f"{dt.datetime.fromtimestamp(call.called_ts, ZoneInfo(_ZONE)):%Y-%m-%d %H:%M:%S}",
@@ -61,7 +63,7 @@ def test_call_tracking_names_no_call_and_no_zone(account: Account, receiver: Rec
 
 
 def test_its_parameters_are_renamed_and_sent_in_every_form(
-    account: Account, receiver: Receiver
+    account: SimulatedAccount, receiver: Receiver
 ) -> None:
     names = {"client_number": "tel", "time_start": "when"}
     account.set_webhooks(method="GET", names=names)

@@ -23,17 +23,17 @@ def post(base_url: str, action: str, **values: object) -> Any:  # noqa: ANN401 -
     return requests.post(f"{base_url}/_simulator/{action}", json=values, timeout=10).json()
 
 
-def test_the_truth_is_told_over_http_as_in_process(sim: RunningSimulator) -> None:
+def test_the_truth_is_served_over_http_as_in_process(sim: RunningSimulator) -> None:
     query = {"account": "main", "from": str(DAY), "to": str(DAY), "time_zone": "Asia/Tokyo"}
-    told = requests.get(f"{sim.base_url}/_simulator/truth", params=query, timeout=10).json()
+    reported = requests.get(f"{sim.base_url}/_simulator/truth", params=query, timeout=10).json()
     truth = sim.account("main").truth(DAY, DAY, "Asia/Tokyo")
-    assert (told["count"], told["sums"]) == (truth.count, truth.sums)
-    told_at = dt.datetime.fromisoformat(told["calls"][0]["called_at"])
+    assert (reported["count"], reported["sums"]) == (truth.count, truth.sums)
+    told_at = dt.datetime.fromisoformat(reported["calls"][0]["called_at"])
     assert told_at == truth.calls[0]["called_at"]
     totals = requests.get(
         f"{sim.base_url}/_simulator/truth", params={**query, "calls": "0"}, timeout=10
     ).json()
-    assert totals == {**told, "calls": []}
+    assert totals == {**reported, "calls": []}
 
 
 def test_calls_are_changed_added_and_removed_over_http(sim: RunningSimulator, asker: Asker) -> None:

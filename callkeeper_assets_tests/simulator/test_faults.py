@@ -26,7 +26,7 @@ def test_a_server_error_strikes_the_next_two_requests_and_passes(
     assert statuses == [502, 502, 200, 200]
 
 
-def test_too_many_requests_says_when_to_come_again_only_if_told(
+def test_too_many_requests_says_when_to_come_again_only_if_set(
     sim: RunningSimulator, asker: Asker
 ) -> None:
     sim.account("main").set_faults(

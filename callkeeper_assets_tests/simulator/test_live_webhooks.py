@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from callkeeper_assets.simulator.account import Account
+from callkeeper_assets.simulator.account import SimulatedAccount
 from callkeeper_assets.simulator.server import RunningSimulator, run_simulator
 from callkeeper_assets.simulator.settings import AccountSettings
 from callkeeper_assets.simulator.webhook_settings import EVENTS
@@ -37,11 +37,11 @@ def _wait(is_done: Callable[[], object]) -> None:
         time.sleep(0.05)
 
 
-def _told(receiver: Receiver) -> Counter[Fact]:
+def _reported(receiver: Receiver) -> Counter[Fact]:
     return Counter((int(each.json["id"]), each.json["hook_event"]) for each in receiver.received)
 
 
-def _due(account: Account, start: dt.datetime, end: dt.datetime) -> Counter[Fact]:
+def _due(account: SimulatedAccount, start: dt.datetime, end: dt.datetime) -> Counter[Fact]:
     """What starts and settles after one moment and up to another, by the calls themselves."""
     low, high = int(start.timestamp()), int(end.timestamp())
     calls = account.list_calls(low - 3 * 86400, high + 1)
@@ -53,7 +53,7 @@ def _due(account: Account, start: dt.datetime, end: dt.datetime) -> Counter[Fact
     )
 
 
-def test_as_the_clock_goes_on_each_start_and_end_is_told_once(
+def test_as_the_clock_goes_on_each_start_and_end_is_reported_once(
     busy: RunningSimulator, receiver: Receiver
 ) -> None:
     account = busy.account("main")
@@ -63,14 +63,14 @@ def test_as_the_clock_goes_on_each_start_and_end_is_told_once(
         busy.clock.set(now)
         due = _due(account, NOW, now)
         _wait(lambda due=due: len(receiver.received) >= due.total())  # type: ignore[misc]
-        assert _told(receiver) == due
+        assert _reported(receiver) == due
     assert len(due) > 200
     assert {event for _, event in due} == {_STARTED, _OVER}
     time.sleep(0.5)
-    assert _told(receiver) == due, "a clock that stands sends nothing"
+    assert _reported(receiver) == due, "a clock that stands sends nothing"
 
 
-def test_an_end_is_told_as_it_has_become_and_a_start_as_it_was(
+def test_an_end_is_reported_as_it_has_become_and_a_start_as_it_was(
     busy: RunningSimulator, receiver: Receiver
 ) -> None:
     busy.clock.set(NOW + dt.timedelta(hours=1))
@@ -87,7 +87,7 @@ def test_an_end_is_told_as_it_has_become_and_a_start_as_it_was(
             assert int(body["status_code"]) == 1
 
 
-def test_a_call_brought_to_its_end_at_once_has_it_told_under_a_standing_clock(
+def test_a_call_brought_to_its_end_at_once_has_it_sent_under_a_standing_clock(
     busy: RunningSimulator, receiver: Receiver
 ) -> None:
     account = busy.account("main")
@@ -100,7 +100,7 @@ def test_a_call_brought_to_its_end_at_once_has_it_told_under_a_standing_clock(
     assert going_on
     account.finalise()
     _wait(lambda: len(receiver.received) >= due.total() + len(going_on))
-    assert _told(receiver) == due + Counter((call_id, _OVER) for call_id in going_on)
+    assert _reported(receiver) == due + Counter((call_id, _OVER) for call_id in going_on)
 
 
 def test_late_additions_and_changes_of_old_calls_tell_nothing(
@@ -116,7 +116,7 @@ def test_late_additions_and_changes_of_old_calls_tell_nothing(
     account.hold(yesterday, 5)
     account.remove(yesterday, 5)
     time.sleep(0.7)
-    assert _told(receiver) == due
+    assert _reported(receiver) == due
 
 
 def test_live_webhooks_are_lost_doubled_and_turned_round_too(
@@ -131,7 +131,7 @@ def test_live_webhooks_are_lost_doubled_and_turned_round_too(
     _wait(lambda: len(account.list_deliveries()) > most)
     account.set_webhooks(live=False)
     record = account.list_deliveries()
-    assert _told(receiver) == Counter(
+    assert _reported(receiver) == Counter(
         (each.call_id, each.event) for each in record if each.outcome == "answered"
     )
     assert {each.outcome for each in record} == {"answered", "lost"}
@@ -139,8 +139,8 @@ def test_live_webhooks_are_lost_doubled_and_turned_round_too(
     first: dict[int, str] = {}
     for each in receiver.received:
         first.setdefault(int(each.json["id"]), each.json["hook_event"])
-    whole = {call_id for call_id, event in _told(receiver) if event == _STARTED} & {
-        call_id for call_id, event in _told(receiver) if event == _OVER
+    whole = {call_id for call_id, event in _reported(receiver) if event == _STARTED} & {
+        call_id for call_id, event in _reported(receiver) if event == _OVER
     }
     assert {first[call_id] for call_id in whole} == {_STARTED, _OVER}
 
@@ -159,7 +159,7 @@ def test_a_switch_changed_while_live_repeats_and_forgets_nothing(
     _wait(lambda: len(receiver.received) >= due.total())
     account.set_webhooks(duplicate=1.0)
     time.sleep(0.7)
-    assert _told(receiver) == due, "duplicates are for what comes from now on"
+    assert _reported(receiver) == due, "duplicates are for what comes from now on"
 
 
 def test_a_clock_set_back_tells_again_what_happens_again(
@@ -172,7 +172,7 @@ def test_a_clock_set_back_tells_again_what_happens_again(
         receiver.received.clear()
         busy.clock.set(later)
         _wait(lambda: len(receiver.received) >= due.total())
-        assert _told(receiver) == due
+        assert _reported(receiver) == due
         busy.clock.set(NOW)
         time.sleep(0.5)
 

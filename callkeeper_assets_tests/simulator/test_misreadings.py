@@ -103,9 +103,9 @@ def test_all_of_them_are_switches_of_the_command_and_of_the_control() -> None:
         answer = requests.get(f"{base_url}/getCallsInfo", params=window, timeout=10)
         assert len(answer.json()["result"]) == 3
         assert {call["date"][:10] for call in answer.json()["result"]} == {str(NOW.date())}
-        [told] = post(
+        [reported] = post(
             base_url, "answers", bounds="heeded", bounds_zone="UTC+03:00", silent_cap=None
         )
-        assert (told["bounds_zone"], told["silent_cap"]) == ("UTC+03:00", None)
+        assert (reported["bounds_zone"], reported["silent_cap"]) == ("UTC+03:00", None)
         answer = requests.get(f"{base_url}/getCallsInfo", params=window, timeout=10)
         assert len(answer.json()["result"]) > 10

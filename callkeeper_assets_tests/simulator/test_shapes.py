@@ -87,7 +87,7 @@ def test_unknown_fields_come_only_by_switch(sim: RunningSimulator, asker: Asker)
     assert set(_visited(asker)) - before == {"ai_summary", "callback_rating"}
 
 
-def test_a_paid_period_that_is_over_is_told(sim: RunningSimulator, asker: Asker) -> None:
+def test_a_paid_period_that_is_over_is_reported(sim: RunningSimulator, asker: Asker) -> None:
     sim.account("main").set_answers(
         paid_till=dt.datetime(2018, 7, 1, tzinfo=dt.timezone(dt.timedelta(hours=3))),
         user_info_shape="object",

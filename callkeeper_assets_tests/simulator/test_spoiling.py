@@ -4,8 +4,8 @@ import datetime as dt
 
 import pytest
 
-from callkeeper_assets.callkeeper.names import ApiName
-from callkeeper_assets.simulator.account import Account
+from callkeeper_assets.callkeeper.records import ApiName
+from callkeeper_assets.simulator.account import SimulatedAccount
 from callkeeper_assets.simulator.generation import day_bounds
 from callkeeper_assets.simulator.settings import AccountSettings, AnswerSettings, Clock
 from callkeeper_assets_tests.callkeeper.keying import key_payloads
@@ -14,15 +14,15 @@ DAY = dt.date(2026, 3, 2)
 KEY = "0123456789abcdef0123456789abcdef"
 
 
-def _open(**switches: float) -> Account:
+def _open(**switches: float) -> SimulatedAccount:
     settings = AccountSettings(
         key=KEY, calls_per_day=300, rhythm="flat", calltracking_per_day=50, imports_per_day=20
     )
     answers = AnswerSettings(**switches)  # type: ignore[arg-type]
-    return Account(settings, answers, Clock(dt.datetime(2026, 6, 1, tzinfo=dt.UTC)))
+    return SimulatedAccount(settings, answers, Clock(dt.datetime(2026, 6, 1, tzinfo=dt.UTC)))
 
 
-def _payloads(account: Account, api: ApiName) -> list[bytes]:
+def _payloads(account: SimulatedAccount, api: ApiName) -> list[bytes]:
     start, end = day_bounds(DAY, account.zone)
     if api == "ckct":
         return [b"{" + piece for piece in account.unified.read(start, end)]

@@ -76,33 +76,33 @@ def test_the_calls_are_the_account_s_own(sim: RunningSimulator, ask: Ask) -> Non
     served = {call["cbCallId"]: call for call in ask()}
     assert served.keys() == truth.keys()
     for call_id, call in served.items():
-        told = truth[call_id]
+        reported = truth[call_id]
         called_at = dt.datetime.fromisoformat(call["callTime"]).replace(tzinfo=dt.UTC)
         local = dt.datetime.fromisoformat(call["localDate"])
-        assert called_at == told["called_at"]
+        assert called_at == reported["called_at"]
         # The client's clock, which is the account's where the place tells no other.
-        hours = DISTRICT_HOURS.get(str(told["district"]), 3)
+        hours = DISTRICT_HOURS.get(str(reported["district"]), 3)
         assert local - called_at.replace(tzinfo=None) == dt.timedelta(hours=hours)
         assert call["timezoneOffset"] == f"+{hours:02d}00"
         assert (call["statusFirst"], call["statusSecond"]) == (
-            told["status_code"],
-            told["status2_code"],
+            reported["status_code"],
+            reported["status2_code"],
         )
-        assert (call["status"] == "success") == (told["status"] == "success")
+        assert (call["status"] == "success") == (reported["status"] == "success")
         assert (call["duration"], call["tariffTime"]) == (
-            told["duration2_sec"],
-            told["duration2_min"],
+            reported["duration2_sec"],
+            reported["duration2_min"],
         )
-        assert call["target"] == (int(str(told["duration2_sec"])) > 120)
-        assert len(call["cbAttemptsQueue"]) == int(str(told["attempt"])) - 1
+        assert call["target"] == (int(str(reported["duration2_sec"])) > 120)
+        assert len(call["cbAttemptsQueue"]) == int(str(reported["attempt"])) - 1
         assert call_id not in call["cbAttemptsQueue"]
         assert call["cbOfficeNumber"] in {"0", "1", "2"}
         assert call["callerIdToManager"] == call["clientNumber"]
-        assert call["counts"] == (told["visit"] or 0)
-        assert call["cbSmartCallCount"] == (told["asr_attempts"] or 0)
-        assert call["cbIvrCount"] == (told["playback_tick"] or 0)
-        assert ", ".join(call["tags"]) == (told["tags"] or "")
-        assert "+" + call["clientNumber"] == told["client_phone"]
+        assert call["counts"] == (reported["visit"] or 0)
+        assert call["cbSmartCallCount"] == (reported["asr_attempts"] or 0)
+        assert call["cbIvrCount"] == (reported["playback_tick"] or 0)
+        assert ", ".join(call["tags"]) == (reported["tags"] or "")
+        assert "+" + call["clientNumber"] == reported["client_phone"]
 
 
 def test_pages_count_from_0_and_end_in_a_failure_that_is_none(
@@ -182,11 +182,11 @@ def test_hooks_tell_each_webhook_with_the_answer_that_was_seen(
     account.set_webhooks(url=receiver.url, loss=0.3, duplicate=0.2)
     receiver.replies.extend(Reply(status=status) for status in (200, 503, 404) * 30)
     sent = account.send_webhooks(DAY)
-    told = {call["cbCallId"]: call["hooks"] for call in ask()}
-    listed = [hook for hooks in told.values() for hook in hooks]
+    reported = {call["cbCallId"]: call["hooks"] for call in ask()}
+    listed = [hook for hooks in reported.values() for hook in hooks]
     assert len(listed) == len(sent)
     assert {hook["hookAddress"] for hook in listed} == {receiver.url}
-    for call_id, hooks in told.items():
+    for call_id, hooks in reported.items():
         expected = [
             (HOOK_EVENTS[one.event], one.method, 200 if one.outcome == "lost" else one.status)
             for one in sent

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from callkeeper_assets.simulator.account import Account
+from callkeeper_assets.simulator.account import SimulatedAccount
 from callkeeper_assets.simulator.server import RunningSimulator
 from callkeeper_assets.simulator.webhook_settings import EVENTS, FIELD_PATHS
 from callkeeper_assets_tests.simulator.conftest import DAY, Asker
@@ -21,14 +21,14 @@ _DIFFERENT = {*_UNKNOWN, "duration2_sec", "status_code", "status_reason", "statu
 
 
 @pytest.fixture
-def account(sim: RunningSimulator, receiver: Receiver) -> Account:
+def account(sim: RunningSimulator, receiver: Receiver) -> SimulatedAccount:
     """The main account, with webhooks that go to the receiver."""
     account = sim.account("main")
     account.set_webhooks(url=receiver.url)
     return account
 
 
-def _send(account: Account, receiver: Receiver, **switches: Any) -> list[dict[str, Any]]:  # noqa: ANN401
+def _send(account: SimulatedAccount, receiver: Receiver, **switches: Any) -> list[dict[str, Any]]:  # noqa: ANN401
     """A day's webhooks as JSON, sent with other switches; in the order of sending."""
     account.set_webhooks(connections=1, **switches)
     before = len(receiver.received)
@@ -44,41 +44,41 @@ def _served(asker: Asker) -> dict[int, dict[str, Any]]:
     return {int(call["id"]): call for call in asker.calls(f"{DAY}", f"{DAY}T23:59:59")}
 
 
-def test_the_end_of_a_call_is_told_as_the_api_tells_it_but_for_its_talk(
-    account: Account, receiver: Receiver, asker: Asker
+def test_the_end_of_a_call_is_reported_as_the_api_tells_it_but_for_its_talk(
+    account: SimulatedAccount, receiver: Receiver, asker: Asker
 ) -> None:
     over = _bodies_of(_send(account, receiver), _OVER)
     served = _served(asker)
     assert len(over) == len(served) > 40
     for call_id, call in served.items():
-        told = dict(over[call_id])
-        assert told.pop("hook_event") == _OVER
-        assert told.pop("uip", "absent") == call.get("ip", "absent")
+        reported = dict(over[call_id])
+        assert reported.pop("hook_event") == _OVER
+        assert reported.pop("uip", "absent") == call.get("ip", "absent")
         talk = call.pop("duration2_sec")
-        assert told == call, talk
+        assert reported == call, talk
 
 
 def test_at_its_start_a_call_goes_on_and_has_no_durations_yet(
-    account: Account, receiver: Receiver, asker: Asker
+    account: SimulatedAccount, receiver: Receiver, asker: Asker
 ) -> None:
     started = _bodies_of(_send(account, receiver), _STARTED)
     served = _served(asker)
     assert set(started) == set(served)
     spelt = set()
-    for call_id, told in started.items():
-        assert (int(told["status_code"]), int(told["status2_code"])) == (1, 0)
-        assert told["record_url"] == ""
-        assert "duration2_sec" not in told
+    for call_id, reported in started.items():
+        assert (int(reported["status_code"]), int(reported["status2_code"])) == (1, 0)
+        assert reported["record_url"] == ""
+        assert "duration2_sec" not in reported
         for name in _UNKNOWN:
-            spelt.add(repr(told.get(name, "absent")))
-        kept = {name: value for name, value in told.items() if name not in _DIFFERENT}
+            spelt.add(repr(reported.get(name, "absent")))
+        kept = {name: value for name, value in reported.items() if name not in _DIFFERENT}
         call = served[call_id]
         assert kept == {name: value for name, value in call.items() if name not in _DIFFERENT}
     assert spelt == {"None", "''", "' '", "'absent'"}
 
 
 def test_numbers_and_missing_values_are_spelt_in_every_way(
-    account: Account, receiver: Receiver
+    account: SimulatedAccount, receiver: Receiver
 ) -> None:
     bodies = _send(account, receiver)
     assert {type(body["id"]) for body in bodies} == {int, str}
@@ -88,7 +88,9 @@ def test_numbers_and_missing_values_are_spelt_in_every_way(
         assert {"None", "''", "' '", "'absent'"} <= spelt, name
 
 
-def test_the_date_is_utc_and_goes_with_its_timestamp(account: Account, receiver: Receiver) -> None:
+def test_the_date_is_utc_and_goes_with_its_timestamp(
+    account: SimulatedAccount, receiver: Receiver
+) -> None:
     for body in _send(account, receiver):
         date = dt.datetime.strptime(body["date"], "%Y-%m-%d %H:%M:%S").replace(tzinfo=dt.UTC)
         assert date.timestamp() == int(body["date_timestamp"])
@@ -99,7 +101,7 @@ def _visited(bodies: list[dict[str, Any]], key: str) -> Iterator[dict[str, Any]]
 
 
 def test_a_visit_lies_inside_beside_or_flat_with_the_same_values(
-    account: Account, receiver: Receiver
+    account: SimulatedAccount, receiver: Receiver
 ) -> None:
     inside = next(_visited(_send(account, receiver), "visit_info"))
     beside = next(_visited(_send(account, receiver, layout="beside"), "visit_info"))
@@ -116,7 +118,7 @@ def test_a_visit_lies_inside_beside_or_flat_with_the_same_values(
 
 
 def test_marks_have_the_names_of_the_answers_and_unknown_fields_come_along(
-    account: Account, receiver: Receiver
+    account: SimulatedAccount, receiver: Receiver
 ) -> None:
     account.set_answers(mark_keys="utm", unknown_fields=True)
     body = next(_visited(_send(account, receiver), "visit_info"))
@@ -130,21 +132,21 @@ def test_marks_have_the_names_of_the_answers_and_unknown_fields_come_along(
 )
 @pytest.mark.parametrize("switches", [{"method": "GET"}, {"content": "form"}])
 def test_a_query_and_a_form_have_the_values_of_the_json(
-    account: Account,
+    account: SimulatedAccount,
     receiver: Receiver,
     switches: dict[str, str],
     nested_as: str,
     name: str,
 ) -> None:
-    told = _send(account, receiver)
+    reported = _send(account, receiver)
     receiver.received.clear()
     account.set_webhooks(**switches, nested_as=nested_as)
     account.send_webhooks(DAY)
     pairs = [each.pairs for each in receiver.received]
     by_id = {(each["id"], each["hook_event"]): each for each in pairs}
-    assert len(by_id) == len(pairs) == len(told)
+    assert len(by_id) == len(pairs) == len(reported)
     visits = 0
-    for body in told:
+    for body in reported:
         pair = by_id[str(body["id"]), body["hook_event"]]
         plain = {key: value for key, value in body.items() if not isinstance(value, dict)}
         assert {key: pair.get(key) for key in plain} == {
@@ -160,8 +162,10 @@ def test_a_query_and_a_form_have_the_values_of_the_json(
     assert {(each.verb, each.content_type) for each in receiver.received} == {expected}
 
 
-def test_a_form_can_hold_nested_values_as_json(account: Account, receiver: Receiver) -> None:
-    told = {
+def test_a_form_can_hold_nested_values_as_json(
+    account: SimulatedAccount, receiver: Receiver
+) -> None:
+    reported = {
         (str(each["id"]), each["hook_event"]): each
         for each in _visited(_send(account, receiver), "visit_info")
     }
@@ -169,14 +173,14 @@ def test_a_form_can_hold_nested_values_as_json(account: Account, receiver: Recei
     account.set_webhooks(content="form", nested_as="json")
     account.send_webhooks(DAY)
     pairs = {(each.pairs["id"], each.pairs["hook_event"]): each.pairs for each in receiver.received}
-    for key, body in told.items():
+    for key, body in reported.items():
         assert json.loads(pairs[key]["visit_info"]) == body["visit_info"]
 
 
 @pytest.mark.parametrize("mark_keys", ["sourcebuster", "utm"])
 @pytest.mark.parametrize("layout", ["inside", "beside", "flat"])
 def test_an_owner_renames_columns_at_will(
-    account: Account, receiver: Receiver, layout: str, mark_keys: str
+    account: SimulatedAccount, receiver: Receiver, layout: str, mark_keys: str
 ) -> None:
     account.set_answers(mark_keys=mark_keys)
     (call,) = account.truth(DAY, DAY).calls[:1]
@@ -199,7 +203,9 @@ def test_an_owner_renames_columns_at_will(
     assert visits
 
 
-def test_the_apis_own_names_can_be_renamed_as_well(account: Account, receiver: Receiver) -> None:
+def test_the_apis_own_names_can_be_renamed_as_well(
+    account: SimulatedAccount, receiver: Receiver
+) -> None:
     plain = next(_visited(_send(account, receiver), "visit_info"))
     names = {"id": "n", "pgs": "p", "current_source": "s", "first_started": "t", "event": "e"}
     body = next(each for each in _send(account, receiver, names=names) if each["n"] == plain["id"])
@@ -214,7 +220,7 @@ def test_the_apis_own_names_can_be_renamed_as_well(account: Account, receiver: R
     assert "pgs" not in body["visit_info"]["session"]
 
 
-def test_a_name_can_be_that_of_another_field(account: Account, receiver: Receiver) -> None:
+def test_a_name_can_be_that_of_another_field(account: SimulatedAccount, receiver: Receiver) -> None:
     plain = _send(account, receiver)[0]
     swapped = _send(account, receiver, names={"client_phone": "phone1", "manager_phone": "phone2"})
     body = next(body for body in swapped if body["id"] == plain["id"])

@@ -22,7 +22,7 @@ def _deliveries(base_url: str, **query: str) -> requests.Response:
     )
 
 
-def test_webhooks_are_set_sent_and_told_over_http(
+def test_webhooks_are_set_sent_and_reported_over_http(
     sim: RunningSimulator, receiver: Receiver
 ) -> None:
     done = post(
@@ -42,16 +42,16 @@ def test_webhooks_are_set_sent_and_told_over_http(
     assert {each["call_id"] for each in sent} == {
         call["call_id"] for call in sim.account("main").truth(DAY, DAY).calls
     }
-    told = _deliveries(sim.base_url, payloads="1").json()
-    assert len(told) == len(sent)
+    reported = _deliveries(sim.base_url, payloads="1").json()
+    assert len(reported) == len(sent)
     came = sorted(each.body.decode() for each in receiver.received)
-    assert sorted(each["payload"] for each in told if each["outcome"] == "answered") == came
-    assert [each["status"] for each in told].count(404) == 1
-    assert {each["outcome"] for each in told} == {"answered", "lost"}
-    one = str(told[3]["call_id"])
-    assert _deliveries(sim.base_url, call_ids=one).json() == [{**told[3], "payload": None}]
-    rest = _deliveries(sim.base_url, after=str(len(told) - 2)).json()
-    assert [each["number"] for each in rest] == [len(told) - 1, len(told)]
+    assert sorted(each["payload"] for each in reported if each["outcome"] == "answered") == came
+    assert [each["status"] for each in reported].count(404) == 1
+    assert {each["outcome"] for each in reported} == {"answered", "lost"}
+    one = str(reported[3]["call_id"])
+    assert _deliveries(sim.base_url, call_ids=one).json() == [{**reported[3], "payload": None}]
+    rest = _deliveries(sim.base_url, after=str(len(reported) - 2)).json()
+    assert [each["number"] for each in rest] == [len(reported) - 1, len(reported)]
 
 
 def test_new_calls_given_calls_and_windows_are_sent_over_http(

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from callkeeper_assets.simulator.account import Account
+from callkeeper_assets.simulator.account import SimulatedAccount
 from callkeeper_assets.simulator.server import RunningSimulator
 from callkeeper_assets.simulator.settings import AccountSettings, Clock
-from callkeeper_assets.simulator.webhook_settings import EVENTS, Delivery
+from callkeeper_assets.simulator.webhook_settings import EVENTS, SentDelivery
 from callkeeper_assets_tests.extent import examples
 from callkeeper_assets_tests.simulator.conftest import DAY, KEY, NOW
 from callkeeper_assets_tests.simulator.receiver import Receiver, Reply, run_receiver
@@ -22,40 +22,40 @@ _STARTED, _OVER = EVENTS
 
 
 @pytest.fixture
-def account(sim: RunningSimulator, receiver: Receiver) -> Account:
+def account(sim: RunningSimulator, receiver: Receiver) -> SimulatedAccount:
     """The main account, with webhooks that go to the receiver."""
     account = sim.account("main")
     account.set_webhooks(url=receiver.url)
     return account
 
 
-def _told(receiver: Receiver) -> list[tuple[int, str]]:
+def _reported(receiver: Receiver) -> list[tuple[int, str]]:
     """Call and event of each webhook, as they came."""
     return [(int(each.json["id"]), each.json["hook_event"]) for each in receiver.received]
 
 
-def _facts(deliveries: list[Delivery]) -> list[tuple[object, ...]]:
+def _facts(deliveries: list[SentDelivery]) -> list[tuple[object, ...]]:
     return [
         (each.call_id, each.event, each.outcome, each.is_duplicate, each.payload)
         for each in deliveries
     ]
 
 
-def _day_ids(account: Account) -> list[int]:
+def _day_ids(account: SimulatedAccount) -> list[int]:
     return [int(str(call["call_id"])) for call in account.truth(DAY, DAY).calls]
 
 
-def test_each_call_of_a_day_has_its_start_told_and_then_its_end(
-    account: Account, receiver: Receiver
+def test_each_call_of_a_day_has_its_start_sent_and_then_its_end(
+    account: SimulatedAccount, receiver: Receiver
 ) -> None:
     done = account.send_webhooks(DAY)
     ids = _day_ids(account)
-    told = _told(receiver)
-    assert Counter(told) == Counter(
+    reported = _reported(receiver)
+    assert Counter(reported) == Counter(
         (call_id, event) for call_id in ids for event in (_STARTED, _OVER)
     )
     for call_id in ids:
-        assert [event for each, event in told if each == call_id] == [_STARTED, _OVER]
+        assert [event for each, event in reported if each == call_id] == [_STARTED, _OVER]
     assert {(each.outcome, each.status, each.method) for each in done} == {
         ("answered", 200, "POST")
     }
@@ -64,7 +64,7 @@ def test_each_call_of_a_day_has_its_start_told_and_then_its_end(
 
 
 def test_days_given_calls_new_calls_and_single_events_can_be_sent(
-    account: Account, receiver: Receiver
+    account: SimulatedAccount, receiver: Receiver
 ) -> None:
     window = account.send_webhooks(DAY, DAY + dt.timedelta(days=1))
     truth = account.truth(DAY, DAY + dt.timedelta(days=1))
@@ -80,29 +80,35 @@ def test_days_given_calls_new_calls_and_single_events_can_be_sent(
     assert len(receiver.received) == len(window) + 2 + 6
 
 
-def test_a_call_that_is_not_final_has_no_end_to_tell(account: Account, receiver: Receiver) -> None:
+def test_a_call_that_is_not_final_has_no_end_to_tell(
+    account: SimulatedAccount, receiver: Receiver
+) -> None:
     (held,) = {change.call_id for change in account.hold(DAY)}
     account.set_webhooks(wrong_order=1.0)
     account.send_webhooks(DAY, call_ids=[held])
-    assert _told(receiver) == [(held, _STARTED)]
+    assert _reported(receiver) == [(held, _STARTED)]
     account.finalise(DAY)
     account.send_webhooks(DAY, call_ids=[held])
-    assert _told(receiver)[1:] == [(held, _OVER), (held, _STARTED)]
+    assert _reported(receiver)[1:] == [(held, _OVER), (held, _STARTED)]
 
 
-def test_lost_webhooks_are_recorded_and_never_arrive(account: Account, receiver: Receiver) -> None:
+def test_lost_webhooks_are_recorded_and_never_arrive(
+    account: SimulatedAccount, receiver: Receiver
+) -> None:
     account.set_webhooks(loss=0.3)
     done = account.send_webhooks(DAY)
     lost = [each for each in done if each.outcome == "lost"]
     assert 0.15 * len(done) < len(lost) < 0.45 * len(done)
     assert {(each.status, each.problem, each.answer_sec) for each in lost} == {(None, None, None)}
-    assert Counter(_told(receiver)) == Counter(
+    assert Counter(_reported(receiver)) == Counter(
         (each.call_id, each.event) for each in done if each.outcome == "answered"
     )
     assert account.list_deliveries() == sorted(done, key=lambda each: each.number)
 
 
-def test_duplicates_are_the_same_bytes_once_more(account: Account, receiver: Receiver) -> None:
+def test_duplicates_are_the_same_bytes_once_more(
+    account: SimulatedAccount, receiver: Receiver
+) -> None:
     account.set_webhooks(duplicate=0.4)
     done = account.send_webhooks(DAY)
     copies = [each for each in done if each.is_duplicate]
@@ -112,7 +118,9 @@ def test_duplicates_are_the_same_bytes_once_more(account: Account, receiver: Rec
     assert sorted(set(came.values())) == [1, 2]
 
 
-def test_a_duplicate_can_race_with_its_original(account: Account, receiver: Receiver) -> None:
+def test_a_duplicate_can_race_with_its_original(
+    account: SimulatedAccount, receiver: Receiver
+) -> None:
     account.set_webhooks(duplicate=1.0, connections=2)
     receiver.replies.extend([Reply(delay_sec=0.05)] * 40)
     account.send_webhooks(DAY, call_ids=_day_ids(account)[:10])
@@ -126,11 +134,11 @@ def test_a_duplicate_can_race_with_its_original(account: Account, receiver: Rece
     assert all(len(each) == 2 for each in connections)
 
 
-def test_wrong_order_tells_the_end_first(account: Account, receiver: Receiver) -> None:
+def test_wrong_order_tells_the_end_first(account: SimulatedAccount, receiver: Receiver) -> None:
     account.set_webhooks(wrong_order=0.5)
     account.send_webhooks(DAY)
     orders: dict[int, list[str]] = defaultdict(list)
-    for call_id, event in _told(receiver):
+    for call_id, event in _reported(receiver):
         orders[call_id].append(event)
     counts = Counter(tuple(events) for events in orders.values())
     assert set(counts) == {(_STARTED, _OVER), (_OVER, _STARTED)}
@@ -139,7 +147,9 @@ def test_wrong_order_tells_the_end_first(account: Account, receiver: Receiver) -
 
 def test_the_same_script_sends_the_same_and_another_seed_does_not() -> None:
     def run(seed: int) -> list[list[tuple[object, ...]]]:
-        account = Account(AccountSettings(key=KEY, calls_per_day=40, seed=seed), clock=Clock(NOW))
+        account = SimulatedAccount(
+            AccountSettings(key=KEY, calls_per_day=40, seed=seed), clock=Clock(NOW)
+        )
         with run_receiver() as receiver:
             account.set_webhooks(url=receiver.url, loss=0.2, duplicate=0.2, wrong_order=0.2)
             rounds = [_facts(account.send_webhooks(DAY)) for _ in range(2)]
@@ -163,7 +173,7 @@ def test_the_same_script_sends_the_same_and_another_seed_does_not() -> None:
     statuses=st.lists(st.sampled_from([200, 204, 404, 500, 503, 0]), max_size=30),
 )
 def test_whatever_goes_wrong_the_record_is_what_came(
-    account: Account,
+    account: SimulatedAccount,
     receiver: Receiver,
     shares: tuple[float, float, float],
     connections: int,
@@ -190,7 +200,7 @@ def test_whatever_goes_wrong_the_record_is_what_came(
 
 
 def test_a_burst_keeps_its_rate_over_several_kept_connections(
-    account: Account, receiver: Receiver
+    account: SimulatedAccount, receiver: Receiver
 ) -> None:
     account.set_webhooks(connections=8)
     receiver.replies.extend([Reply(delay_sec=0.02)] * 1000)
@@ -207,7 +217,7 @@ def test_a_burst_keeps_its_rate_over_several_kept_connections(
 
 
 def test_connections_are_kept_between_rounds_and_made_anew_when_dropped(
-    account: Account, receiver: Receiver
+    account: SimulatedAccount, receiver: Receiver
 ) -> None:
     account.set_webhooks(connections=1)
     for _ in range(2):
@@ -230,7 +240,7 @@ def test_connections_are_kept_between_rounds_and_made_anew_when_dropped(
     ],
 )
 def test_a_failed_webhook_is_recorded_and_not_sent_again(
-    account: Account,
+    account: SimulatedAccount,
     receiver: Receiver,
     *,
     reply: Reply,
@@ -244,11 +254,11 @@ def test_a_failed_webhook_is_recorded_and_not_sent_again(
     assert (first.outcome, first.status, first.problem) == (outcome, status, problem)
     assert not first.is_accepted
     assert (second.outcome, second.status) == ("answered", 200)
-    assert _told(receiver) == [(first.call_id, _STARTED), (first.call_id, _OVER)]
+    assert _reported(receiver) == [(first.call_id, _STARTED), (first.call_id, _OVER)]
 
 
 def test_a_failed_webhook_is_tried_again_if_the_settings_say_so(
-    account: Account, receiver: Receiver
+    account: SimulatedAccount, receiver: Receiver
 ) -> None:
     account.set_webhooks(tries=3, retry_wait_sec=0.05, connections=1)
     receiver.replies.extend([Reply(503), Reply(hangs_up=True), Reply(200), *[Reply(500)] * 3])
@@ -261,7 +271,7 @@ def test_a_failed_webhook_is_tried_again_if_the_settings_say_so(
 
 
 def test_a_receiver_that_is_away_costs_no_more_than_its_webhooks(
-    account: Account, receiver: Receiver
+    account: SimulatedAccount, receiver: Receiver
 ) -> None:
     with run_receiver() as other:
         account.set_webhooks(url=other.url)
@@ -273,7 +283,9 @@ def test_a_receiver_that_is_away_costs_no_more_than_its_webhooks(
     assert {each.status for each in account.send_webhooks(DAY, new=2)} == {200}
 
 
-def test_the_record_is_asked_by_call_and_by_number(account: Account, receiver: Receiver) -> None:
+def test_the_record_is_asked_by_call_and_by_number(
+    account: SimulatedAccount, receiver: Receiver
+) -> None:
     done = account.send_webhooks(DAY, new=3)
     assert [each.number for each in account.list_deliveries()] == [1, 2, 3, 4, 5, 6]
     one = done[0].call_id
@@ -285,7 +297,7 @@ def test_the_record_is_asked_by_call_and_by_number(account: Account, receiver: R
 
 
 def test_a_query_of_the_url_stays_before_that_of_the_call(
-    account: Account, receiver: Receiver
+    account: SimulatedAccount, receiver: Receiver
 ) -> None:
     account.set_webhooks(url=f"{receiver.url}?kind=call", method="GET")
     done = account.send_webhooks(DAY, new=1, events=[_OVER])
@@ -296,7 +308,7 @@ def test_a_query_of_the_url_stays_before_that_of_the_call(
 
 
 def test_no_log_record_and_no_text_shows_the_token(
-    account: Account, receiver: Receiver, caplog: pytest.LogCaptureFixture
+    account: SimulatedAccount, receiver: Receiver, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
     receiver.replies.extend([Reply(500), Reply(hangs_up=True)])
@@ -320,7 +332,7 @@ def test_no_log_record_and_no_text_shows_the_token(
     ],
 )
 def test_impossible_settings_are_refused(
-    account: Account, switches: dict[str, object], message: str
+    account: SimulatedAccount, switches: dict[str, object], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
         account.set_webhooks(**switches)

@@ -87,7 +87,7 @@ def test_an_unknown_source_has_nothing_to_check(database: str) -> None:
     assert count_rows(database, nobody, DAY, DAY) == {DAY: {CALLS: 0, FACTS: 0}}
 
 
-def test_days_with_non_final_calls_are_told_within_bounds(database: str) -> None:
+def test_days_with_non_final_calls_are_reported_within_bounds(database: str) -> None:
     load_two_days(database)
     assert unsettled_days(database, MAIN.name, MOSCOW, NEXT_DAY + timedelta(days=9)) == [NEXT_DAY]
     assert unsettled_days(database, MAIN.name, MOSCOW, NEXT_DAY) == []

@@ -55,7 +55,7 @@ def _collisions(loaded: list[LoadedDay]) -> list[tuple[Collision, ...]]:
 
 
 @pytest.mark.usefixtures("_one_hash")
-def test_a_call_whose_id_the_warehouse_holds_for_another_is_left_out_and_told(
+def test_a_call_whose_id_the_warehouse_holds_for_another_is_left_out_and_reported(
     database: str,
 ) -> None:
     assert _collisions(load_all(database, [_day(DAY, "12000000000000345")])) == [()]

@@ -1,13 +1,13 @@
 """The published data dictionary says what the tables declare."""
 
-from callkeeper_assets.warehouse import data_dictionary
+from callkeeper_assets.warehouse import tables
 from callkeeper_assets.warehouse.tables import TABLES
 
 
 def test_the_file_is_what_the_declaration_renders() -> None:
-    written = data_dictionary.FILE.read_text(encoding="utf-8")
-    assert written == data_dictionary.render(), (
-        "run `python -m callkeeper_assets.warehouse.data_dictionary`"
+    written = tables.DICTIONARY_FILE.read_text(encoding="utf-8")
+    assert written == tables.render_dictionary(), (
+        "run `python -m callkeeper_assets.warehouse.tables`"
     )
 
 

@@ -16,7 +16,13 @@ import pytest
 
 from callkeeper_assets.callkeeper.keys import key_calls, key_unified_calls
 from callkeeper_assets.calls.document import decode
-from callkeeper_assets.calls.field_guide import (
+from callkeeper_assets.calls.fields import CALL_FIELDS, FIELDS_BY_PATH, CallField
+from callkeeper_assets.reports.definition import ColumnType
+from callkeeper_assets.reports.rows import MisfitError, compile_path, find_converter, read_calls
+from callkeeper_assets.warehouse.tables import TABLES
+from callkeeper_assets.webhooks.payload import Format
+from callkeeper_assets.webhooks.raw_call import build_raw_call
+from callkeeper_assets_tests.warehouse.field_guide import (
     FATES,
     FILE,
     Form,
@@ -25,13 +31,6 @@ from callkeeper_assets.calls.field_guide import (
     list_names,
     render_guide,
 )
-from callkeeper_assets.calls.fields import CALL_FIELDS, FIELDS_BY_PATH, CallField
-from callkeeper_assets.reports.definition import ColumnType
-from callkeeper_assets.reports.paths import compile_path
-from callkeeper_assets.reports.rows import MisfitError, find_converter, read_calls
-from callkeeper_assets.warehouse.tables import TABLES
-from callkeeper_assets.webhooks.payload import Format
-from callkeeper_assets.webhooks.raw_call import build_raw_call
 from callkeeper_assets_tests.warehouse.raw_days import DAY, moment_of, raw_day
 from callkeeper_assets_tests.warehouse.test_transform import transform_days
 
@@ -185,5 +184,5 @@ def test_the_guide_is_current() -> None:
     names = [name for field in CALL_FIELDS for names in list_names(field) for name in names]
     assert set(names) == FIELDS_BY_PATH.keys()
     assert FILE.read_text("utf-8") == render_guide(), (
-        "write it anew: python -m callkeeper_assets.calls.field_guide"
+        "write it anew: python -m callkeeper_assets_tests.warehouse.field_guide"
     )

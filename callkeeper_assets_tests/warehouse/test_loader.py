@@ -9,13 +9,12 @@ import psycopg
 import pytest
 
 from callkeeper_assets.calls.store import Day
-from callkeeper_assets.warehouse.filters import Filter, check_selection
+from callkeeper_assets.warehouse.filters import Filter
 from callkeeper_assets.warehouse.loader import log_failure
 from callkeeper_assets.warehouse.records import (
     Account,
     BadDataError,
     RefusedDay,
-    SelectionError,
     UnavailableError,
 )
 from callkeeper_assets.warehouse.tables import SELECTABLE_TABLES, TABLES
@@ -170,16 +169,6 @@ def test_facts_of_a_table_that_is_chosen_no_more_are_deleted(database: str) -> N
     assert changes(load_all(database, [day_of(DAY, [call(1)])])) == {FACTS: (1, 0, 0)}
 
 
-def test_facts_without_what_they_need_are_refused() -> None:
-    with pytest.raises(SelectionError, match="needs callkeeper_calls and general_dates"):
-        check_selection([FACTS])
-
-
-def test_a_misspelt_table_is_refused_with_the_one_that_was_meant() -> None:
-    with pytest.raises(SelectionError, match=r"Did you mean general_traffic\?"):
-        check_selection(["general_trafic"])
-
-
 def test_a_changed_filter_deletes_and_brings_back_rows_without_the_guard(database: str) -> None:
     calls = [call(n, status_code=200 if n % 5 == 0 else 486, status2_code=0) for n in range(50)]
     only_some = {FACTS: [Filter("status_code", "eq", 200)]}
@@ -299,7 +288,7 @@ def test_a_value_of_any_length_finds_its_row_again(database: str) -> None:
     ]
 
 
-def test_days_are_taken_lazily_and_told_as_they_are_committed(database: str) -> None:
+def test_days_are_taken_lazily_and_reported_as_they_are_committed(database: str) -> None:
     taken: list[date] = []
 
     def endless() -> Iterator[Day]:

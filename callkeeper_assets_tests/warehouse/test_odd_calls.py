@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from callkeeper_assets.privacy.rewriting import Protector
 from callkeeper_assets.privacy.rule import PhoneAction, Rule
 from callkeeper_assets.reports.definition import ColumnType
-from callkeeper_assets.reports.paths import compile_path
 from callkeeper_assets.reports.rows import (
     MisfitError,
+    compile_path,
     find_converter,
     find_undocumented,
     read_calls,
@@ -51,8 +51,8 @@ def test_a_talk_of_the_unified_api_is_the_talk() -> None:
         '"callTime":"2026-01-05 10:00:00","duration":152,"tariffTime":3,"counts":12}'
     )
     found = transform_payloads(payload)[1][0]
-    told = ("duration_sec", "duration_min", "duration2_sec", "duration2_min", "visit")
-    assert [found[name] for name in told] == [None, None, 152, 3, 12]
+    reported = ("duration_sec", "duration_min", "duration2_sec", "duration2_min", "visit")
+    assert [found[name] for name in reported] == [None, None, 152, 3, 12]
 
 
 @pytest.mark.parametrize("number", _NUMBERS)
@@ -77,8 +77,10 @@ def test_a_number_in_a_text_column_keeps_its_characters(number: str) -> None:
         (r'["cut \ud83d"]', "cut ?"),
     ],
 )
-def test_members_of_a_list_are_texts_that_postgresql_can_hold(tags: str, told: str | None) -> None:
-    assert transform_payloads(f'{{"id":1,"tags":{tags}}}')[1][0]["tags"] == told
+def test_members_of_a_list_are_texts_that_postgresql_can_hold(
+    tags: str, reported: str | None
+) -> None:
+    assert transform_payloads(f'{{"id":1,"tags":{tags}}}')[1][0]["tags"] == reported
 
 
 @pytest.mark.parametrize("written", ["79161234567.0", '"79161234567.0"', "7.9161234567E10"])
@@ -136,8 +138,10 @@ def test_a_visit_that_comes_as_text_is_read_as_the_object(kind: str) -> None:
     payload = json.dumps({"id": 1, "visit_info": _VISITS[kind]})
     alone, beside = transform_payloads(payload), transform_payloads(json.dumps(call(0)), payload)
     for batch, rows in (alone, beside):
-        told = [rows[-1][name] for name in ("traffic_source", "traffic_content", "visit", "pages")]
-        assert told == ["yandex", "7.10", 4, 3]
+        reported = [
+            rows[-1][name] for name in ("traffic_source", "traffic_content", "visit", "pages")
+        ]
+        assert reported == ["yandex", "7.10", 4, 3]
         assert rows[-1]["traffic_grouping"] == "paid"
         assert batch.unknown_fields == {}
     assert report(payload, "visit_info.current.src") == "yandex"
@@ -258,7 +262,7 @@ def test_a_list_of_managers_is_told_from_one(
         assert found["manager_phones"] == (written if numbers > 1 else None)
 
 
-def test_an_address_or_a_page_that_nobody_told_is_none() -> None:
+def test_an_address_or_a_page_that_nobody_sent_is_none() -> None:
     """Sourcebuster writes so, and for the address always, unless the site's owner tells it."""
     visit = {
         "udata": {"vst": "1", "uip": "(none)", "uag": "M"},
@@ -323,8 +327,8 @@ def test_tables_and_reports_agree_on_doubled_keys_and_numbers_as_text_or_not(
         frame = Transformer(duck, MOSCOW, plan).transform([day]).frame
         rows = duck.sql(f"FROM {frame} ORDER BY call_id").to_arrow_table().to_pylist()
     columns = {"ga_clientid": "clientids_clientid", "ya_clientid": "clientids_userid"}
-    for payload, row, told in zip(payloads, rows, wanted, strict=True):
-        for key, characters in told.items():
+    for payload, row, reported in zip(payloads, rows, wanted, strict=True):
+        for key, characters in reported.items():
             found = row[columns.get(key, key)]
             is_number = key in ("duration_sec", "attempt")
             said = report(payload, key, "integer" if is_number else "text")

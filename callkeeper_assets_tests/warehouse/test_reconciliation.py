@@ -129,7 +129,7 @@ def test_each_kind_is_found_by_call_and_parameter_and_healed(database: str) -> N
     assert len(log(database)) == 5
 
 
-@pytest.mark.parametrize("mode", ["note", "look"])
+@pytest.mark.parametrize("mode", ["log", "dry_run"])
 def test_without_healing_everything_stays_and_only_the_log_may_be_written(
     database: str, mode: Mode
 ) -> None:
@@ -142,7 +142,7 @@ def test_without_healing_everything_stays_and_only_the_log_may_be_written(
     assert rows(database, "SELECT *, xmin FROM callkeeper_calls_facts ORDER BY calls_id") == before
     assert len(rows(database, "SELECT DISTINCT run_id FROM callkeeper_loads")) == 1
     assert log(database) == (
-        [(1, "duration_sec", False, "reconciliation", None)] if mode == "note" else []
+        [(1, "duration_sec", False, "reconciliation", None)] if mode == "log" else []
     )
 
 
@@ -151,11 +151,11 @@ def test_an_open_discrepancy_has_one_row_however_often_it_is_found(database: str
     load_all(database, [today])
     set_fact(database, 1, "duration_sec = 66")
     set_fact(database, 2, "attempt = 9")
-    reconcile(database, [today], mode="note", run_id="first")
+    reconcile(database, [today], mode="log", run_id="first")
     found_at = rows(database, "SELECT call_id, found_at FROM callkeeper_discrepancies ORDER BY 1")
     set_fact(database, 1, "duration_sec = 67")
     set_fact(database, 2, "attempt = 1")
-    again = reconcile(database, [today], mode="note", run_id="second")
+    again = reconcile(database, [today], mode="log", run_id="second")
     assert found(again) == [(1, "duration_sec", "differs", "67", "65", False)]
     assert log(database) == [
         (1, "duration_sec", False, "first", None),
@@ -214,11 +214,11 @@ def test_filters_hold_on_both_sides(database: str) -> None:
     filters = {"callkeeper_calls": [Filter("status", "eq", "success")]}
     set_fact(database, 2, "duration_sec = 66")
     set_fact(database, 3, "duration_sec = 66")
-    results = reconcile(database, [today], filters=filters, mode="note")
+    results = reconcile(database, [today], filters=filters, mode="log")
     assert found(results) == [(3, "duration_sec", "differs", "66", "65", False)]
     assert results[0].calls == 2
     facts_only = {"callkeeper_calls_facts": [Filter("status", "eq", "success")]}
-    assert found(reconcile(database, [today], filters=facts_only, mode="look")) == [
+    assert found(reconcile(database, [today], filters=facts_only, mode="dry_run")) == [
         (3, "duration_sec", "differs", "66", "65", False),
         (4, "call_id", "missing_in_warehouse", None, "4", False),
     ]
@@ -241,10 +241,10 @@ def test_calls_of_webhooks_are_no_discrepancies_until_their_grace_is_over(databa
     set_fact(database, 1, "duration_sec = NULL")
     answer = day_of(DAY, [call(1), call(3)])
     early = fetched_at(answer, moment_of(DAY, 0))
-    results = reconcile(database, [early], mode="look")
+    results = reconcile(database, [early], mode="dry_run")
     assert (found(results), results[0].calls, results[0].waiting) == ([], 1, 2)
     late = fetched_at(answer, moment_of(DAY, 2))
-    results = reconcile(database, [late], mode="look")
+    results = reconcile(database, [late], mode="dry_run")
     assert [one[:3] for one in found(results)] == [
         (1, "duration_sec", "differs"),
         (2, "call_id", "missing_in_source"),
@@ -298,7 +298,7 @@ def test_a_call_on_another_day_is_missing_on_its_own(database: str) -> None:
     assert found(reconcile(database, days, run_id="again")) == []
 
 
-@pytest.mark.parametrize("mode", ["heal", "note", "look"])
+@pytest.mark.parametrize("mode", ["heal", "log", "dry_run"])
 def test_a_day_that_the_guard_refuses_is_left_alone_and_the_others_are_not(
     database: str, mode: Mode
 ) -> None:
@@ -322,7 +322,7 @@ def test_a_day_that_the_guard_refuses_is_left_alone_and_the_others_are_not(
     )
     assert isinstance(compared, ComparedDay)
     assert found([compared]) == [(9, "attempt", "differs", "4", "1", mode == "heal")]
-    assert len(log(database)) == (mode != "look")
+    assert len(log(database)) == (mode != "dry_run")
     assert rows(database, "SELECT count(*) FROM callkeeper_calls") == [(4,)]
 
 
@@ -334,7 +334,7 @@ def test_with_force_an_empty_answer_heals_by_deleting(database: str) -> None:
 
 
 def test_looking_at_an_unknown_source_makes_no_row_of_it(database: str) -> None:
-    results = reconcile(database, [day_of(DAY, [call(1)])], mode="look")
+    results = reconcile(database, [day_of(DAY, [call(1)])], mode="dry_run")
     assert found(results) == [(1, "call_id", "missing_in_warehouse", None, "1", False)]
     assert rows(database, "SELECT count(*) FROM general_accounts") == [(1,)]
     assert found(reconcile(database, [day_of(DAY, [call(1)])], mode="heal"))[0][5] is True

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from callkeeper_assets.postgres import connect
 from callkeeper_assets.postgres.locks import CALLS_LOCK, DIMENSIONS_LOCK
-from callkeeper_assets.retention.warehouse import PLACES, OldCalls
+from callkeeper_assets.retention.old_calls import PLACES, OldCalls
 from callkeeper_assets.warehouse.dimension_rows import count_orphans, delete_orphans
 from callkeeper_assets.warehouse.migrate import ensure_schema
 from callkeeper_assets.warehouse.records import Account, Deleted
@@ -82,14 +82,14 @@ def _retain(url: str, account: Account, first_kept: date) -> dict[str, Deleted]:
         old = OldCalls(connection, account, first_kept)
         assert old.account_id is not None
         until = f"{first_kept} 00:00:00+03"
-        told = {**old.count(), **count_orphans(connection, old.account_id, until)}
+        reported = {**old.count(), **count_orphans(connection, old.account_id, until)}
         gone: dict[str, Deleted] = {}
         for _, _, day in old.delete_days("retention"):
             gone |= {name: gone.get(name, Deleted()) + one for name, one in day.items()}
         for table, orphans in delete_orphans(connection):
             assert orphans is not None
             gone[table] = gone.get(table, Deleted()) + orphans
-    assert gone == told
+    assert gone == reported
     return gone
 
 

@@ -40,13 +40,13 @@ def _reconcile(url: str, calls: Sequence[Call], settled_before: date, mode: Mode
     return found
 
 
-@pytest.mark.parametrize("mode", ["look", "note", "heal"])
+@pytest.mark.parametrize("mode", ["dry_run", "log", "heal"])
 def test_an_old_open_call_is_compared_and_healed(database: str, mode: Mode) -> None:
     """An hour later than the table holds it, and one that it has not at all."""
     held = [call(1), call(2, **_OPEN, attempt=1)]
     now = [call(1), call(2, **_OPEN, attempt=4), call(3, **_OPEN)]
     load_all(database, [day_of(DAY, held)])
-    waited = _reconcile(database, now, DAY, "look")
+    waited = _reconcile(database, now, DAY, "dry_run")
     assert (waited.calls, waited.non_final, len(waited.discrepancies)) == (1, 2, 0)
     found = _reconcile(database, now, _NEXT, mode)
     assert (found.calls, found.non_final) == (3, 0)

@@ -12,11 +12,11 @@ from callkeeper_assets.local_time import split_day
 from callkeeper_assets.warehouse.call_sql import plan_load
 from callkeeper_assets.warehouse.records import BadDataError
 from callkeeper_assets.warehouse.tables import SELECTABLE_TABLES
-from callkeeper_assets.warehouse.transform import Batch, Transformer, open_duckdb
+from callkeeper_assets.warehouse.transform import DayBatch, Transformer, open_duckdb
 from callkeeper_assets_tests.warehouse.raw_days import DAY, MOSCOW, call, day_of, moment_of, raw_day
 
 
-def transform_days(*days: Day, zone: ZoneInfo = MOSCOW) -> tuple[Batch, list[dict[str, Any]]]:
+def transform_days(*days: Day, zone: ZoneInfo = MOSCOW) -> tuple[DayBatch, list[dict[str, Any]]]:
     """Return the batch and its calls, by id."""
     with open_duckdb() as duck:
         batch = Transformer(duck, zone, plan_load(SELECTABLE_TABLES, {}, zone)).transform(days)
@@ -24,7 +24,7 @@ def transform_days(*days: Day, zone: ZoneInfo = MOSCOW) -> tuple[Batch, list[dic
     return batch, found
 
 
-def transform_payloads(*payloads: str) -> tuple[Batch, list[dict[str, Any]]]:
+def transform_payloads(*payloads: str) -> tuple[DayBatch, list[dict[str, Any]]]:
     calls = [(n, moment_of(DAY, n), payload) for n, payload in enumerate(payloads)]
     return transform_days(raw_day(DAY, calls))
 

@@ -104,7 +104,7 @@ def test_an_answer_with_unusable_records_loads_as_one_without(
         tables=SELECTABLE_TABLES,
         filters={},
         run_id="r",
-        mode="look",
+        mode="dry_run",
         guard=None,
     ):
         assert isinstance(result, ComparedDay)

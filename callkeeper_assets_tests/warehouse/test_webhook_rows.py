@@ -60,9 +60,9 @@ def answer(calls: Sequence[Call], stays_from: datetime | None) -> Day:
 
 
 def test_a_webhooks_call_has_its_facts_dimensions_and_log_rows(database: str) -> None:
-    told = tell(database, [call(7, duration2_sec=None)])
+    reported = tell(database, [call(7, duration2_sec=None)])
     # The receiver makes the source's row of general_accounts.
-    assert changes(told) == dict.fromkeys(SELECTABLE_TABLES[1:], (1, 0, 0))
+    assert changes(reported) == dict.fromkeys(SELECTABLE_TABLES[1:], (1, 0, 0))
     stored = row(database, CALLS)
     assert (stored["call_id"], stored["origin"], stored["status"]) == (7, "webhook", "success")
     facts = row(database, FACTS)
@@ -121,7 +121,7 @@ def test_a_call_that_the_source_does_not_show_stays_as_long_as_it_may(database: 
     assert loaded.unconfirmed == {}
 
 
-def test_days_with_calls_that_only_webhooks_told_of_are_read_again(database: str) -> None:
+def test_days_with_calls_that_only_webhooks_reported_are_read_again(database: str) -> None:
     tell(database, [call(7)])
     after = DAY + timedelta(days=5)
     assert unsettled_days(database, MAIN.name, MOSCOW, after) == [DAY]
@@ -148,15 +148,15 @@ def test_filters_hold_for_webhooks_too(database: str) -> None:
     assert rows(database, ORIGINS) == []
     tell(database, [call(7)], filters=SUCCESSFUL)
     assert rows(database, ORIGINS) == [(7, "webhook")]
-    told = tell(database, [call(7, status_code=200, status2_code=486)], filters=SUCCESSFUL)
+    reported = tell(database, [call(7, status_code=200, status2_code=486)], filters=SUCCESSFUL)
     assert rows(database, ORIGINS) == []
-    assert told[0].counts[CALLS].deleted == 1
+    assert reported[0].counts[CALLS].deleted == 1
 
 
 @pytest.mark.parametrize("tables", [[CALLS], ["general_dates", "general_sites"]])
 def test_only_chosen_tables_get_rows_of_webhooks(database: str, tables: list[str]) -> None:
-    told = tell(database, [call(7)], tables=tables)
-    assert sorted(changes(told)) == sorted(tables)
+    reported = tell(database, [call(7)], tables=tables)
+    assert sorted(changes(reported)) == sorted(tables)
     assert rows(database, f"SELECT count(*) FROM {FACTS}") == [(0,)]
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from callkeeper_assets.local_time import day_start
 from callkeeper_assets.postgres import connect
-from callkeeper_assets.retention.warehouse import OldCalls
+from callkeeper_assets.retention.old_calls import OldCalls
 from callkeeper_assets.warehouse.queries import unsettled_days
 from callkeeper_assets.warehouse.records import Account
 from callkeeper_assets.warehouse.tables import SELECTABLE_TABLES
@@ -42,12 +42,12 @@ def test_a_webhooks_call_is_unsettled_on_its_own_day(database: str, account: Acc
     begin, end = (
         datetime.combine(day, datetime.min.time(), zone).astimezone(UTC) for day in (DAY, NEXT)
     )
-    told = raw_day(DAY, [(1, begin, "{}"), (2, end - timedelta(minutes=1), "{}")])
+    reported = raw_day(DAY, [(1, begin, "{}"), (2, end - timedelta(minutes=1), "{}")])
     list(
         load_days(
             database,
             account,
-            [told],
+            [reported],
             tables=SELECTABLE_TABLES,
             filters={},
             run_id="run",

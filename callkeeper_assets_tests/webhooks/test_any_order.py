@@ -132,7 +132,7 @@ class History:
         elif step.kind == "show":
             self.shown.add(step.call_id)
         else:
-            self.office.receive(told(step.call_id, step.kind))
+            self.office.receive(reported(step.call_id, step.kind))
             self.received.append((step.call_id, step.kind))
 
     def answer(self) -> list[Call]:
@@ -141,12 +141,13 @@ class History:
     def facts(self) -> list[Call]:
         """The last word of webhooks on each call that the source does not show: an end, if any."""
         words = {
-            n: told(n, kind) for n, kind in sorted(self.received, key=lambda one: one[1] in ENDS)
+            n: reported(n, kind)
+            for n, kind in sorted(self.received, key=lambda one: one[1] in ENDS)
         }
         return [words[n] for n in sorted(words) if n not in self.shown]
 
 
-def told(call_id: int, event: str) -> Call:
+def reported(call_id: int, event: str) -> Call:
     """Return a webhook's body; every third call comes to nothing."""
     failed = {"status2_code": 486} if call_id % 3 == 0 and event in ENDS else {}
     if event == "over otherwise":

@@ -52,11 +52,11 @@ def test_one_of_its_parameters_tells_a_webhook_of_call_tracking(name: str) -> No
     assert read({name: "x", "utm_source": "y"}) == Hint(None)
 
 
-def test_renamed_parameters_are_told_by_the_accounts_names() -> None:
-    told = {"tel": "79160000001", "when": "2026-03-02 12:00:00"}
-    assert read(told) is None
-    assert read(told, phone2="tel") == Hint(None)
-    assert read(told, phone2="tel", date="when") == Hint(datetime(2026, 3, 2, 12))  # noqa: DTZ001
+def test_renamed_parameters_are_read_by_the_accounts_names() -> None:
+    reported = {"tel": "79160000001", "when": "2026-03-02 12:00:00"}
+    assert read(reported) is None
+    assert read(reported, phone2="tel") == Hint(None)
+    assert read(reported, phone2="tel", date="when") == Hint(datetime(2026, 3, 2, 12))  # noqa: DTZ001
 
 
 @pytest.mark.parametrize(
@@ -85,18 +85,18 @@ def test_a_time_is_read_in_whatever_form(written: object, expected: datetime | N
 @given(
     called=st.datetimes(datetime(2026, 1, 1), datetime(2026, 12, 31)),  # noqa: DTZ001
     delay=st.timedeltas(timedelta(), timedelta(minutes=59)),
-    told_in=st.integers(2, 12),
+    written_in=st.integers(2, 12),
     ours=st.sampled_from(["Europe/Moscow", "Asia/Vladivostok", "UTC", "America/New_York"]),
     has_time=st.booleans(),
 )
 def test_the_calls_day_is_always_among_the_hinted_ones_and_these_are_few(
-    called: datetime, delay: timedelta, told_in: int, ours: str, *, has_time: bool
+    called: datetime, delay: timedelta, written_in: int, ours: str, *, has_time: bool
 ) -> None:
     """Whatever zone of Russia its time is told in."""
     moment = called.replace(tzinfo=UTC)
-    told = moment.astimezone(timezone(timedelta(hours=told_in))).replace(tzinfo=None)
+    reported = moment.astimezone(timezone(timedelta(hours=written_in))).replace(tzinfo=None)
     zone = ZoneInfo(ours)
-    days = guess_days(Hint(told if has_time else None), moment + delay, zone)
+    days = guess_days(Hint(reported if has_time else None), moment + delay, zone)
     assert moment.astimezone(zone).date() in days
     assert len(days) <= 3
     assert max(days) <= (moment + delay).astimezone(zone).date()
@@ -113,8 +113,8 @@ def test_a_call_of_long_ago_is_looked_for_then() -> None:
 def test_a_hint_is_noted_with_its_day_and_counted(office: Office, form: str) -> None:
     now = datetime.now(UTC).replace(microsecond=0)
     today = now.astimezone(MOSCOW).date()
-    told = {**TOLD, "time_start": f"{now.astimezone(MOSCOW):%Y-%m-%d %H:%M:%S}"}
-    body = json.dumps(told).encode() if form == "json" else urlencode(told).encode()
+    reported = {**TOLD, "time_start": f"{now.astimezone(MOSCOW):%Y-%m-%d %H:%M:%S}"}
+    body = json.dumps(reported).encode() if form == "json" else urlencode(reported).encode()
     office.receive(body, form=form, at=now)
     processed = office.process()
     assert (processed.payloads, processed.hints, processed.rejected) == (1, 1, 0)

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from callkeeper_assets.webhooks.protocol import _MOST_CONNECTIONS, KEEP_ALIVE_SEC
+from callkeeper_assets.webhooks.server import _MOST_CONNECTIONS, KEEP_ALIVE_SEC
 from callkeeper_assets_tests.extent import examples
 from callkeeper_assets_tests.webhooks.installation import Installation, Receiver, url_of
 

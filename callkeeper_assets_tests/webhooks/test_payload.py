@@ -155,7 +155,7 @@ def test_deep_but_allowed_and_brackets_in_strings_are_read() -> None:
     assert read_payload(JSON, b"", brackets, {}).reason is None
 
 
-def test_a_call_that_is_told_partly_by_the_query_is_kept_whole() -> None:
+def test_a_call_that_is_sent_partly_by_the_query_is_kept_whole() -> None:
     """Of two values of one name the body's counts, but for an id that is none."""
     query = b"id=77&tags=of+the+query&site=a"
     payload = read_payload(JSON, query, b'{"id": null, "site": "b"}', {})

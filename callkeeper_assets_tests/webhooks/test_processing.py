@@ -76,14 +76,14 @@ def test_the_end_of_a_call_counts_whichever_webhook_comes_last(
     ]
 
 
-def test_a_call_that_the_source_has_told_of_is_left_to_it(office: Office, database: str) -> None:
+def test_a_call_that_the_source_has_reported_is_left_to_it(office: Office, database: str) -> None:
     office.load_answer([answered(7)])
     office.receive(payload(7, OVER, duration_sec=1))
     processed = office.process()
     assert (processed.payloads, processed.not_needed, processed.days) == (1, 1, [])
     assert rows(database, STORED) == [(7, "api", "success")]
     assert row(database, "callkeeper_calls")["tags"] == "from the API"
-    assert office.states() == [(7, "processed", inbox_rows.TOLD_BY_SOURCE)]
+    assert office.states() == [(7, "processed", inbox_rows.KNOWN_FROM_SOURCE)]
 
 
 def test_a_call_that_filters_keep_out_of_the_source_s_day_does_not_come_in_by_webhook(
@@ -194,7 +194,7 @@ def test_a_payload_that_the_tables_do_not_take_is_found_and_rejected_alone(
     assert "the tables do not take it" in str(rejected[0][2])
 
 
-def test_why_the_tables_do_not_take_a_payload_is_told_without_its_phone_numbers(
+def test_why_the_tables_do_not_take_a_payload_is_reported_without_its_phone_numbers(
     office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """DuckDB shows the text that it could not read; the transformation leaves it none, so far."""

@@ -235,17 +235,17 @@ def test_what_a_killed_process_appended_is_whole_and_read_once(folder: Path, gro
     ) as process:
         assert process.stdout is not None
         for _ in range(groups):
-            told = int(process.stdout.readline())
+            reported = int(process.stdout.readline())
         time.sleep(0.003)
         process.send_signal(signal.SIGKILL)
-        told += sum(1 for _ in process.stdout)
+        reported += sum(1 for _ in process.stdout)
     searched = [each.call_id for each in read_spooled(folder)]
     spool = Spool(folder)
     assert spool.take_over() == len(searched)
     read = [each.call_id for each in _read_all(spool)]
     assert read == searched == list(range(len(read)))
     assert len(read) % 2 == 0
-    assert len(read) >= 2 * (told + 1)
+    assert len(read) >= 2 * (reported + 1)
     assert list(folder.iterdir()) == []
 
 

@@ -17,8 +17,8 @@ from uvicorn.server import ServerState
 
 from callkeeper_assets.home import project_root
 from callkeeper_assets.webhooks import server
-from callkeeper_assets.webhooks.protocol import BoundedProtocol, WebhookProtocol
 from callkeeper_assets.webhooks.receiver import TEXTS
+from callkeeper_assets.webhooks.server import BoundedProtocol, WebhookProtocol
 
 # By our class, the base's methods that it overrides, with their parameters in order.
 _OVERRIDDEN: Final[dict[type, dict[str, tuple[str, ...]]]] = {

@@ -10,7 +10,7 @@ import pytest
 from callkeeper_assets.config.loading import load_source_file
 from callkeeper_assets.config.models import find_last_tick, find_next_tick
 from callkeeper_assets.config.source import Source
-from callkeeper_assets.plans import judge_freshness
+from callkeeper_assets.plans import measure_freshness
 
 MOSCOW = ZoneInfo("Europe/Moscow")
 
@@ -62,7 +62,7 @@ def test_what_is_due_is_the_day_of_the_last_refresh(
     is_long: bool,
 ) -> None:
     refreshed = replace(source, refresh=replace(source.refresh, cron=cron))
-    found = judge_freshness(refreshed, date.fromisoformat(newest), _at(now))
+    found = measure_freshness(refreshed, date.fromisoformat(newest), _at(now))
     assert found.due_day == date.fromisoformat(due)
     assert found.missing_since == (None if since is None else _at(since))
     assert found.is_long == is_long
@@ -70,8 +70,8 @@ def test_what_is_due_is_the_day_of_the_last_refresh(
 
 def test_status_need_not_wait_for_a_refresh_that_takes_its_time(source: Source) -> None:
     now, newest = _at("2026-01-12 05:01"), date(2026, 1, 11)
-    assert judge_freshness(source, newest, now).missing_since is None
-    found = judge_freshness(source, newest, now, grace=timedelta(0))
+    assert measure_freshness(source, newest, now).missing_since is None
+    found = measure_freshness(source, newest, now, grace=timedelta(0))
     assert found.missing_since == _at("2026-01-12 05:00")
 
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
-from callkeeper_assets.webhooks.inbox_queries import Waiting
+from callkeeper_assets.webhooks.inbox_queries import WaitingPayloads
 from callkeeper_assets.webhooks.plans import (
     InboxCursor,
     InboxPlan,
@@ -16,12 +16,12 @@ from callkeeper_assets.webhooks.plans import (
 NOW = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 
 
-def waits(source: str, first_id: int = 1, payloads: int = 2) -> Waiting:
-    return Waiting(source, payloads, first_id, NOW - timedelta(seconds=8))
+def waits(source: str, first_id: int = 1, payloads: int = 2) -> WaitingPayloads:
+    return WaitingPayloads(source, payloads, first_id, NOW - timedelta(seconds=8))
 
 
 def plan(
-    *waiting: Waiting,
+    *waiting: WaitingPayloads,
     cursor: InboxCursor | None = None,
     running: str | None = None,
     after_sec: float = 0,

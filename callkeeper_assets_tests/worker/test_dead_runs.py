@@ -1,4 +1,4 @@
-"""Which runs are dead: told on Dagster's real instance, with real processes that are killed."""
+"""Which runs are dead: tried on Dagster's real instance, with real processes that are killed."""
 
 import os
 import subprocess
@@ -16,8 +16,8 @@ from callkeeper_assets.dagster_ext.dead_runs import (
     COMMAND_LINE_TAG,
     INBOX_TAG,
     SOURCE_TAG,
-    bury_dead_runs,
     free_ended_runs,
+    mark_dead_runs,
 )
 from callkeeper_assets.home import project_root, set_dagster_home
 from callkeeper_assets.postgres.locks import is_run_alive, tried_run_lock_alone
@@ -142,19 +142,19 @@ def test_a_run_created_ten_minutes_ago_that_is_starting_for_a_second_stays(runs:
     run_id = runs.add()
     _age(runs, run_id)
     time.sleep(1)
-    assert bury_dead_runs(runs.instance, runs.url) == []
+    assert mark_dead_runs(runs.instance, runs.url) == []
     assert runs.get(run_id).status == _Status.STARTING
 
 
 def test_a_run_that_was_launched_long_ago_and_never_started_is_lost(runs: Runs) -> None:
     run_id = runs.add()
-    assert bury_dead_runs(runs.instance, runs.url) == []
+    assert mark_dead_runs(runs.instance, runs.url) == []
     runs.change(
         "UPDATE dagster.event_logs SET timestamp = timestamp - interval '121 seconds'"
         " WHERE run_id = %s AND dagster_event_type = 'PIPELINE_STARTING'",
         run_id,
     )
-    assert bury_dead_runs(runs.instance, runs.url) == [run_id]
+    assert mark_dead_runs(runs.instance, runs.url) == [run_id]
     assert runs.get(run_id).status == _Status.FAILURE
     assert runs.get(run_id).tags.keys() >= _AGAIN
 
@@ -169,7 +169,7 @@ def test_a_run_that_waits_for_its_key_for_an_hour_stays_while_its_process_lives(
         runs.change(
             "UPDATE dagster.runs SET start_time = start_time - 3600 WHERE run_id = %s", run_id
         )
-        assert bury_dead_runs(runs.instance, runs.url) == []
+        assert mark_dead_runs(runs.instance, runs.url) == []
         assert runs.get(run_id).status == _Status.STARTED
 
 
@@ -178,13 +178,13 @@ def test_a_killed_process_s_run_is_lost_at_once_and_is_to_be_run_again(runs: Run
     with runs.started(run_id) as worker:
         runs.claim_key(run_id)
         runs.kill(worker, run_id)
-        assert bury_dead_runs(runs.instance, runs.url) == [run_id]
+        assert mark_dead_runs(runs.instance, runs.url) == [run_id]
     run = runs.get(run_id)
     assert run.status == _Status.FAILURE
     assert run.tags["dagster/max_retries"] == "1"
     assert run.tags["dagster/will_retry"] == "true"
     assert runs.key_holders() == set()
-    assert bury_dead_runs(runs.instance, runs.url) == []
+    assert mark_dead_runs(runs.instance, runs.url) == []
 
 
 def test_a_run_whose_own_process_says_that_it_failed_is_not_lost(runs: Runs) -> None:
@@ -219,7 +219,7 @@ def test_a_lost_run_that_somebody_starts_again_anyway_is_not_run_again(
     run_id = runs.add(**{tag: "somebody"})
     with runs.started(run_id) as worker:
         runs.kill(worker, run_id)
-    assert bury_dead_runs(runs.instance, runs.url) == [run_id]
+    assert mark_dead_runs(runs.instance, runs.url) == [run_id]
     assert runs.get(run_id).status == _Status.FAILURE
     assert not runs.get(run_id).tags.keys() & _AGAIN
     assert runs.get(run_id).tags["dagster/will_retry"] == "false"
@@ -231,14 +231,14 @@ def test_a_lost_run_that_somebody_was_cancelling_is_cancelled_and_not_run_again(
     run_id = runs.add()
     with runs.started(run_id) as worker:
         runs.report(run_id, _Event.RUN_CANCELING)
-        assert bury_dead_runs(runs.instance, runs.url) == []
+        assert mark_dead_runs(runs.instance, runs.url) == []
         runs.kill(worker, run_id)
-    assert bury_dead_runs(runs.instance, runs.url) == [run_id]
+    assert mark_dead_runs(runs.instance, runs.url) == [run_id]
     assert runs.get(run_id).status == _Status.CANCELED
     assert not runs.get(run_id).tags.keys() & _AGAIN
 
 
-def test_a_process_that_comes_while_its_run_is_buried_waits_and_does_not_start(
+def test_a_process_that_comes_while_its_run_is_marked_waits_and_does_not_start(
     runs: Runs,
 ) -> None:
     """Another run is in its place soon: two of them must never work at a time."""

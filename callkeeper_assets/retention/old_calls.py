@@ -1,25 +1,34 @@
-"""Deletes what is older than a source keeps, in the warehouse: a day in one transaction, as loaded.
+"""Retention: what a source has that is older than it keeps goes from everywhere, or is counted.
 
 Every table that holds calls is named here once, with the condition that finds an account's days in
-it; a dry run counts by the same conditions that a real one deletes by. The load log stays: it says
-how many rows each day had, and nothing of a call. Rows of dimensions are `orphan_rows`'.
+it; a dry run counts by the same conditions that a real one deletes by. A day goes in one
+transaction, as it was loaded. Tables come first: each step finds by itself what is left for it, so
+that the next retention ends what one that was killed began. The load log stays: it says how many
+rows each day had, and nothing of a call. Knows nothing of Dagster, whose own records it leaves.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import Any, Final, LiteralString
 
 import psycopg
 from psycopg import sql
 
+from callkeeper_assets.calls.store import RawStore, StoreError
+from callkeeper_assets.config.source import Source
 from callkeeper_assets.local_time import day_start, find_day
-from callkeeper_assets.postgres.locks import CALLS_LOCK, lock_transaction
+from callkeeper_assets.postgres import connect
+from callkeeper_assets.postgres.locks import CALLS_LOCK, check_locks, lock_transaction
 from callkeeper_assets.warehouse.accounts import find_account_by_name
-from callkeeper_assets.warehouse.dimensions import CALLS, FACTS
-from callkeeper_assets.warehouse.records import Account, Deleted
+from callkeeper_assets.warehouse.dimension_rows import count_orphans, delete_orphans, vacuum_tables
+from callkeeper_assets.warehouse.records import Account, Deleted, Retained
+from callkeeper_assets.warehouse.schema import CALLS, FACTS
+from callkeeper_assets.warehouse.session import explain_error
+from callkeeper_assets.webhooks.spool import drop_old_payloads
 
 Connection = psycopg.Connection[Any]
 
@@ -73,7 +82,7 @@ _FORGET_INTERVAL: Final = """
 
 
 @dataclass(frozen=True)
-class Place:
+class RetentionPlace:
     """Where an account's calls lie.
 
     Attributes:
@@ -88,28 +97,28 @@ class Place:
 
 # Facts before their calls: no fact is ever seen without its call.
 PLACES: Final = (
-    Place(
+    RetentionPlace(
         FACTS,
         f"calls_id IN (SELECT id FROM {CALLS} WHERE account_id = %(account_id)s "
         f"AND {_MOMENT_BOUNDS})",
         None,
     ),
-    Place(CALLS, _MOMENT_BOUNDS, None),
-    Place("callkeeper_reports", _DAY_BOUNDS),
-    Place("callkeeper_rejects", _DAY_BOUNDS),
-    Place("callkeeper_report_days", _DAY_BOUNDS),
-    Place("callkeeper_discrepancies", _DAY_BOUNDS),
-    Place("callkeeper_webhook_hints", _DAY_BOUNDS),
-    Place("callkeeper_webhook_days", _DAY_BOUNDS),
-    Place("callkeeper_lost_webhooks", _DAY_BOUNDS),
-    Place("callkeeper_days", _DAY_BOUNDS),
+    RetentionPlace(CALLS, _MOMENT_BOUNDS, None),
+    RetentionPlace("callkeeper_reports", _DAY_BOUNDS),
+    RetentionPlace("callkeeper_rejects", _DAY_BOUNDS),
+    RetentionPlace("callkeeper_report_days", _DAY_BOUNDS),
+    RetentionPlace("callkeeper_discrepancies", _DAY_BOUNDS),
+    RetentionPlace("callkeeper_webhook_hints", _DAY_BOUNDS),
+    RetentionPlace("callkeeper_webhook_days", _DAY_BOUNDS),
+    RetentionPlace("callkeeper_lost_webhooks", _DAY_BOUNDS),
+    RetentionPlace("callkeeper_days", _DAY_BOUNDS),
 )
 _INBOX_PLACES: Final = (
-    Place(
+    RetentionPlace(
         REPEATS,
         f"webhook_id IN (SELECT id FROM {INBOX} WHERE account_id = %(account_id)s AND {_RECEIVED})",
     ),
-    Place(INBOX, _RECEIVED),
+    RetentionPlace(INBOX, _RECEIVED),
 )
 
 
@@ -130,7 +139,9 @@ class OldCalls:
         tables = [name for (name,) in connection.execute(_REPORT_TABLES).fetchall()]
         self._places = (
             *(
-                Place(name, "callkeeper_day BETWEEN %(first)s AND %(last)s", "callkeeper_day")
+                RetentionPlace(
+                    name, "callkeeper_day BETWEEN %(first)s AND %(last)s", "callkeeper_day"
+                )
                 for name in tables
             ),
             *PLACES,
@@ -175,8 +186,8 @@ class OldCalls:
                 gone = self._work(
                     _DELETE,
                     (
-                        Place(REPEATS, "webhook_id = ANY(%(ids)s)"),
-                        Place(INBOX, "id = ANY(%(ids)s)"),
+                        RetentionPlace(REPEATS, "webhook_id = ANY(%(ids)s)"),
+                        RetentionPlace(INBOX, "id = ANY(%(ids)s)"),
                     ),
                     {**values, "ids": ids},
                 )
@@ -234,7 +245,10 @@ class OldCalls:
         return day_start(day, self._zone)
 
     def _work(
-        self, statement: LiteralString, places: tuple[Place, ...], values: Mapping[str, object]
+        self,
+        statement: LiteralString,
+        places: tuple[RetentionPlace, ...],
+        values: Mapping[str, object],
     ) -> dict[str, Deleted]:
         """Count, or delete, in each place; places without such rows are left out."""
         done: dict[str, Deleted] = {}
@@ -250,3 +264,102 @@ class OldCalls:
 
     def _log(self, table: str, day: date, rows: int, started_at: datetime, run_id: str) -> None:
         self._connection.execute(_LOG, (self.account_id, table, day, rows, started_at, run_id))
+
+
+RAW_FILES: Final = "raw calls, files"
+SPOOL: Final = "spool, payloads"
+
+_LEFT_OFF: Final = "What it deleted, if anything, stays deleted; the next retention does the rest"
+
+# Called with how many days are deleted, and of how many.
+OnDeleted = Callable[[int, int], None]
+
+
+def _clear_warehouse(
+    connection: Connection,
+    source: Source,
+    retained: Retained,
+    run_id: str | None,
+    report: OnDeleted,
+) -> None:
+    """Delete, as the run given, or count."""
+    account = source.account
+    old = OldCalls(connection, account, retained.first_kept)
+    if old.account_id is None:
+        return
+    if run_id is None:
+        until = source.start_of(retained.first_kept)
+        retained.add_all(old.count())
+        retained.add_all(count_orphans(connection, old.account_id, until))
+        return
+    for done, total, gone in old.delete_days(run_id):
+        retained.add_all(gone)
+        report(done, total)
+    for gone in old.delete_payloads(run_id):
+        retained.add_all(gone)
+    for place, orphans in delete_orphans(connection):
+        if orphans is None:
+            retained.left.add(place)
+        else:
+            retained.add(place, orphans)
+    vacuum_tables(connection, list(retained.places))
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Raise the driver's errors as the warehouse's."""
+    try:
+        yield
+    except psycopg.Error as error:
+        raise explain_error(
+            error.sqlstate or "", str(error), "delete old calls", _LEFT_OFF
+        ) from None
+
+
+def retain_calls(
+    url: str,
+    source: Source,
+    store: RawStore,
+    spool: Path,
+    *,
+    run_id: str,
+    dry_run: bool,
+    report: OnDeleted,
+) -> Retained:
+    """Delete what a source with retention does not keep, or count it.
+
+    Args:
+        url: of the database, whose schema is this version's.
+        source: its `retention` is set.
+        store: where its raw calls lie.
+        spool: the folder of the webhooks' spool.
+        run_id: goes into the load log.
+        dry_run: count, and delete nothing.
+        report: called for each day that is deleted.
+
+    Raises:
+        DatabaseError: The database cannot be reached.
+        WarehouseError: It went away, or refuses. As after all of these, what went is gone, and the
+            next retention deletes the rest.
+        StoreError: The raw calls, or the spool, cannot be read or deleted.
+    """
+    first_kept = source.first_kept_day(source.today())
+    assert first_kept is not None  # noqa: S101 -- see above
+    retained = Retained(first_kept)
+    with connect(url, autocommit=True) as connection, _explained():
+        _clear_warehouse(connection, source, retained, run_id if not dry_run else None, report)
+    files = store.measure_old(source.name, first_kept)
+    check_locks()
+    for path in files if not dry_run else ():
+        store.delete(path)
+    retained.add(RAW_FILES, Deleted(len(files), sum(files.values())))
+    until = source.start_of(first_kept)
+    try:
+        retained.add(SPOOL, drop_old_payloads(spool, source.name, until, dry_run=dry_run))
+    except OSError as error:
+        raise StoreError(
+            f"The webhooks' spool in {spool} cannot be cleared of old payloads: "
+            f"{error.strerror or error}. Check its permissions and free space; the next retention "
+            f"does the rest."
+        ) from error
+    return retained

@@ -1,8 +1,8 @@
 """What becomes of each field of a raw call, as data: its column, and its odd forms.
 
 Beside `calls.fields`, which says where a field lies and what it means. docs/fields.md is made of
-both (`python -m` this module), and a test sends each form of each field through the APIs, webhooks
-and a report. Whoever adds a field there adds its row here.
+both, and a test sends each form of each field through the APIs, webhooks and a report. A field that
+is added there gets its row here.
 """
 
 from collections.abc import Iterator, Mapping
@@ -83,7 +83,7 @@ def _text(column: str, *forms: Form) -> Fate:
     return Fate(column, (*usual, *exact, *forms, *_BLANKS))
 
 
-def _told(column: str) -> Fate:
+def _reported(column: str) -> Fate:
     return Fate(column, (*_text("").forms, Form('"(none)"', None)), "`(none)` is NULL; T")
 
 
@@ -140,7 +140,10 @@ def _visit_fates(visit: str, table: str, prefix: str) -> dict[str, Fate]:
         ),
         **{f"{visit}_{mark}": _mark(f"{table}.{prefix}{mark}") for mark in marks},
         f"{visit}_term": _mark(f"{table}.{prefix}keyword"),
-        **{f"{visit}_{name}": _told(f"{table}.{prefix}{column}") for name, column in pages.items()},
+        **{
+            f"{visit}_{name}": _reported(f"{table}.{prefix}{column}")
+            for name, column in pages.items()
+        },
     }
 
 
@@ -151,9 +154,9 @@ FATES: Final[Mapping[str, Fate]] = {
     "first_started": Fate(f"{_CALLS}.first_visit_at", _MOMENTS),
     "pgs": Fate(f"{_FACTS}.pages", _COUNTS),
     "vst": Fate(f"{_FACTS}.visit", _COUNTS),
-    "cpg": _told(f"{_CALLS}.page"),
+    "cpg": _reported(f"{_CALLS}.page"),
     "uag": _text(f"{_CALLS}.user_agent"),
-    "ip": _told(f"{_CALLS}.ip"),
+    "ip": _reported(f"{_CALLS}.ip"),
     "status_code": Fate(f"{_CALLS}.status_code", _COUNTS),
     "status2_code": Fate(f"{_CALLS}.status2_code", _NUMBERS),
     "status_reason": _text(f"{_CALLS}.status_reason"),
@@ -274,7 +277,7 @@ _HEAD: Final = """\
 
 Every field of the statistics API, of its webhooks (the same names, nested or flat) and of the
 unified API: what the vendor says it is, where it goes, what becomes of its odd forms. Made from
-`callkeeper_assets/calls/fields.py` and `callkeeper_assets/calls/field_guide.py`; a
+`callkeeper_assets/calls/fields.py` and `callkeeper_assets_tests/warehouse/field_guide.py`; a
 test sends each form through both APIs, webhooks (JSON, form, query) and a report.
 
 | field | in the unified API | is | goes to | odd forms |
