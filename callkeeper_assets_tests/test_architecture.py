@@ -116,6 +116,13 @@ def test_every_module_and_function_that_the_page_names_exists() -> None:
     assert [name for name in names if not _exists(name)] == []
 
 
+def test_every_record_that_the_page_names_is_a_class() -> None:
+    code = "".join(file.read_text("utf-8") for file in _PACKAGE.rglob("*.py"))
+    records = set(re.findall(r"\*\*`([A-Z]\w+)`\*\*", _PAGE.read_text("utf-8")))
+    assert len(records) > 5
+    assert sorted(records - set(re.findall(r"^class (\w+)", code, re.MULTILINE))) == []
+
+
 def test_every_module_that_a_docstring_or_a_comment_names_exists() -> None:
     tops = set().union(*_layers())
     wrong = [
