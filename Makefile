@@ -33,10 +33,11 @@ demo: .venv/installed ## two simulated accounts, a month of calls, from API to t
 test: .venv/installed-dev ## all tests but the long ones; with LONG=1 those too
 	$(RUN) pytest -n $(WORKERS) --dist worksteal callkeeper_assets_tests
 
-lint: .venv/installed-dev ## style and types
+lint: .venv/installed-dev ## style, types, and layers of packages
 	$(RUN) ruff check .
 	$(RUN) ruff format --check .
 	$(RUN) mypy
+	.venv/bin/python -c 'from importlinter.cli import lint_imports_command as run; run()' --no-cache
 
 bench: .venv/installed-dev ## speed and memory, beside other loaders; results in bench-results/
 	$(RUN) callkeeper_assets_tests.benchmarks

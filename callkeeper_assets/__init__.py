@@ -1,10 +1,7 @@
 """CallKeeper's calls in your own PostgreSQL, as Dagster assets.
 
-The package's rooms: `config` (sources as their owners write them), `api` (the source over HTTP),
-`raw` (calls as received), `warehouse` (the star schema in PostgreSQL), `database` (which
-PostgreSQL, the embedded one included), `assets` (Dagster wiring), `simulator` (CallKeeper,
-imitated), `cli` (the `callkeeper` command). Import from the room itself; only the component, which
-every `defs.yaml` names, is here as well.
+docs/architecture.md draws its packages in their layers. Import from the package itself; only the
+component, which every `defs.yaml` names, is here as well.
 """
 
 from typing import TYPE_CHECKING

@@ -1,6 +1,6 @@
 """The Dagster assets of a source: wiring only, what they do lies in the other packages.
 
-Add here what Dagster has to know. Logic belongs into `api`, `raw`, `warehouse` or `runs`.
+Add here what Dagster has to know. Logic belongs into the package whose feature it is.
 """
 
 import warnings

@@ -327,7 +327,7 @@ class CallKeeperClient:
         base_url: The API's address; its usual one if left out.
         time_zone: Whose calendar days are fetched.
         parallel_days: Days fetched side by side, and so the most requests under way. That no other
-            step uses the key meanwhile is the pool's matter (`assets.fetching.name_pool`).
+            step uses the key meanwhile is the pool's matter (`assets.raw_calls.name_pool`).
         timeout_sec: How long the source may be silent; a whole answer may take five times as long.
         retry: How patiently failed requests are repeated.
         key_name: Where the key is configured, for the remedy in errors.
@@ -519,7 +519,7 @@ class CallKeeperClient:
             asked, problem = failed.window, failed.problem
         else:
             return window, read, context
-        # Not in the block above: an error carries no context (see `errors`).
+        # Not in the block above: an error carries no context (see `callkeeper.records`).
         raise self._error(problem, self._describe(asked, f" for {day}"), context)
 
     def _describe(self, window: Window, what_for: str = "") -> str:

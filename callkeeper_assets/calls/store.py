@@ -315,9 +315,6 @@ def decode_day(
     return calls, details
 
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-
 # A day's file, and what may lie beside it: an answer that was refused, the day that was replaced.
 Version = Literal["stored", "refused", "replaced"]
 VERSIONS: Final[tuple[Version, ...]] = get_args(Version)
@@ -455,7 +452,7 @@ class RawStore:
     ) -> "tuple[pa.Table, DayDetails]":
         """Read all that is stored of a day, or of what lies beside it.
 
-        For who looks for persons: what could not be used is behind the calls (`raw.days`).
+        For who looks for persons: what could not be used is behind the calls (`add_unusable`).
 
         Raises:
             MissingDayError: There is no file for it.

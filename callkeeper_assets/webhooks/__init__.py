@@ -2,5 +2,5 @@
 
 `server` runs it all; `receiver` is the HTTP face, `intake` the group commit into `inbox` (the
 database) or `spool` (local disk, while the database is away); `payload` and `raw_call` read what
-came. Knows nothing of Dagster. What becomes of a payload in the tables does not belong here.
+came; `processing` brings it into the tables by the warehouse's loader. Knows nothing of Dagster.
 """

@@ -1,8 +1,6 @@
-"""The command as a whole: fast, plain, its own words."""
+"""The command as a whole: plain, its own words. How fast it begins: `test_architecture`."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,18 +9,6 @@ from callkeeper_assets.cli.console import load_env_file
 from callkeeper_assets_tests.cli.conftest import callkeeper
 
 COMMANDS = ("demo", "dev", "check", "load", "refresh", "status", "simulate")
-
-
-def test_the_command_imports_nothing_heavy() -> None:
-    """Each of these costs 0.3 to 2 s, at whatever is typed."""
-    code = (
-        "import sys, callkeeper_assets.cli.main\n"
-        "heavy = {'dagster', 'pandas', 'pyarrow', 'duckdb', 'adbc_driver_manager', 'pydantic',"
-        " 'requests', 'sqlalchemy', 'psycopg'}\n"
-        "print(sorted(heavy & set(sys.modules)))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
 
 
 def test_help_names_every_command() -> None:

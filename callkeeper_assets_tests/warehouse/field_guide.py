@@ -7,9 +7,12 @@ is added there gets its row here.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from callkeeper_assets.calls.fields import CALL_FIELDS, CallField
+
+FILE: Final = Path(__file__).parents[2] / "docs" / "fields.md"
 
 Value = str | int | None
 
@@ -322,3 +325,7 @@ def _list_odd(field: CallField, fate: Fate) -> Iterator[str]:
         yield "M"
     elif fate.column and not fate.rule:
         yield "T"
+
+
+if __name__ == "__main__":
+    FILE.write_text(render_guide(), encoding="utf-8")

@@ -24,6 +24,7 @@ from callkeeper_assets.webhooks.payload import Format
 from callkeeper_assets.webhooks.raw_call import build_raw_call
 from callkeeper_assets_tests.warehouse.field_guide import (
     FATES,
+    FILE,
     Form,
     Value,
     is_unified,
@@ -33,7 +34,6 @@ from callkeeper_assets_tests.warehouse.field_guide import (
 from callkeeper_assets_tests.warehouse.raw_days import DAY, moment_of, raw_day
 from callkeeper_assets_tests.warehouse.test_transform import transform_days
 
-_GUIDE: Final = Path(__file__).parents[2] / "docs" / "fields.md"
 _EPOCH: Final = int(moment_of(DAY, 60).timestamp())
 _TYPES: Final[dict[str, ColumnType]] = {"text": "text", "whole": "integer", "moment": "timestamp"}
 _PREFIXES: Final = {
@@ -183,7 +183,6 @@ def test_every_name_that_the_unified_api_documents_is_known() -> None:
 def test_the_guide_is_current() -> None:
     names = [name for field in CALL_FIELDS for names in list_names(field) for name in names]
     assert set(names) == FIELDS_BY_PATH.keys()
-    assert _GUIDE.read_text("utf-8") == render_guide(), (
-        "write it anew: python -c 'from callkeeper_assets_tests.warehouse.field_guide import "
-        'render_guide; print(render_guide(), end="")\' > docs/fields.md'
+    assert FILE.read_text("utf-8") == render_guide(), (
+        "write it anew: python -m callkeeper_assets_tests.warehouse.field_guide"
     )
