@@ -36,6 +36,7 @@ from callkeeper_assets_tests.e2e.secret_search import Searcher
 from callkeeper_assets_tests.other_servers import serve
 from callkeeper_assets_tests.postgres.administrator import SETTINGS, role_with
 from callkeeper_assets_tests.privacy.writings import WRITINGS
+from callkeeper_assets_tests.templates import Template
 
 _SOURCE: Final = "office"
 _ZONE: Final = ZoneInfo("Europe/Moscow")
@@ -84,6 +85,12 @@ class World:
         """Rows of a table."""
         [(number,)] = self.owner.query(f"SELECT count(*) FROM {table}")
         return int(number)
+
+
+@pytest.fixture
+def template() -> Template:
+    """The role makes its own tables: it may not use those of another."""
+    return Template.EMPTY
 
 
 @contextmanager
