@@ -10,11 +10,12 @@ import sys
 from typing import NoReturn
 
 from callkeeper_assets.home import skip_pandas
-from callkeeper_assets.postgres.url import release_database
-from callkeeper_assets.worker.worker import main
 
 gc.set_threshold(50_000, 20, 100)
 skip_pandas()
+
+from callkeeper_assets.postgres.url import release_database  # noqa: E402 -- after the settings
+from callkeeper_assets.worker.worker import main  # noqa: E402
 
 
 def end_process(code: int) -> NoReturn:
