@@ -57,6 +57,8 @@ _prctl: Final = ctypes.CDLL(None).prctl
 _guard: Final = threading.Lock()
 # This process's end of the socket to its nursery, once it has one.
 _links: Final[list[socket.socket]] = []
+# Whether this process came out of a nursery itself: true of commands, never of the tests' own.
+_forked: Final[list[bool]] = []
 
 
 class WarmPopen(subprocess.Popen[AnyStr]):
@@ -67,7 +69,7 @@ class WarmPopen(subprocess.Popen[AnyStr]):
         environment = dict(os.environ if variables is None else variables)
         # What a test has its process do first has to be done in a fresh one. A command in its
         # turn ties its workers to itself, which the nursery does as well.
-        if not _can_be_warm(arguments, environment) or given[4] or (preexec and not _links):
+        if not _can_be_warm(arguments, environment) or given[4] or (preexec and not _forked):
             super()._execute_child(*given)  # type: ignore[misc]
             return
         ends = given[10:16]
@@ -204,6 +206,7 @@ def _keep_nursery(streams: list[int], link: socket.socket) -> None:
         _serve(its)
     its.close()
     _links[:] = [mine]
+    _forked.append(True)
     subprocess.Popen = WarmPopen  # type: ignore[misc]
 
 

@@ -68,7 +68,7 @@ def _reconcile(contender: Contender, first: dt.date, days: int) -> Usage:
     contender.stand.settle()
     usage = _run(contender, _WORKER, first, "--reconcile")
     messages = [json.loads(line) for line in usage.output.splitlines() if line.startswith("{")]
-    found = [one for m in messages if m["type"] == "Compared" for one in m["discrepancies"]]
+    found = [one for m in messages if m["type"] == "Compared" for one in m["day"]["discrepancies"]]
     healed = [one for one in found if one["is_healed"] and one["parameter"] == "attempt"]
     if not len(found) == len(healed) == days * _BROKEN_A_DAY:
         raise WrongReconciliationError(
