@@ -240,10 +240,7 @@ def build_protection(source: Source) -> dg.Definitions:
         # The database's driver, which loading the code location need not pay for.
         from callkeeper_assets.personal_data.applying import apply_privacy  # noqa: PLC0415
 
-        def say(text: str) -> None:
-            context.log.info(text)
-            progress.say(text)
-
+        say = _say_to(context)
         is_dry = context.op_config["dry_run"]
         with failing_clearly(context), warehouse.open(context, source) as url:
             done = apply_privacy(

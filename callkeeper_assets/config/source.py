@@ -205,10 +205,6 @@ class Source:
         grace = self.webhook.grace if self.webhook else None
         return Account(self.name, self.caption, self.time_zone, grace)
 
-    def webhooks_stay_from(self, fetched_at: datetime) -> datetime | None:
-        """As `Account.webhooks_stay_from`."""
-        return self.account.webhooks_stay_from(fetched_at)
-
     def _read_secret(self, attribute: SecretAttribute, variable: str) -> str:
         secret = os.environ.get(variable, "").strip()
         if not secret:

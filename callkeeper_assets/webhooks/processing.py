@@ -299,7 +299,7 @@ class InboxProcessor:
         loaded_at = loaded.get(day, _NEVER)
         if loaded_at is not None and loaded_at < details.fetched_at:
             return lambda _: None
-        stay_from = self.source.webhooks_stay_from(details.fetched_at)
+        stay_from = self.source.account.webhooks_stay_from(details.fetched_at)
         return lambda call: leave_to_source(call, ids, stay_from)
 
     def _reject(self, call: RawCall, error: str) -> None:
