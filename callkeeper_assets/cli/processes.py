@@ -240,6 +240,7 @@ def read_tail(log: Path) -> str:
 _MODULE: Final = "callkeeper_assets.worker"
 # A run that is interrupted has to be marked as such in the database.
 _RUN_GRACE_SEC: Final = 5.0
+_LOOK_FOR_SIGNALS_SEC: Final = 0.5
 # The worker's own: Dagster puts off SIGTERM while it waits.
 _FAREWELL: Final = signal.SIGUSR1
 
@@ -374,7 +375,7 @@ def run_tasks(
                 running += 1
             meanwhile()
             meanwhile = lambda: None  # noqa: E731
-            worker, message = heard.get()
+            worker, message = _hear(heard)
             if message is None:
                 running -= 1
                 _finish(worker, watch)
@@ -389,6 +390,17 @@ def run_tasks(
             raise InterruptedRunError from None
         raise
     return [worker.outcome for worker in workers]
+
+
+def _hear(heard: _Heard) -> tuple[_Worker, Message | None]:
+    """Return the next message, and look for signals meanwhile.
+
+    A Ctrl-C that the system gives to another thread does not wake this one from a lock, and only
+    this one runs handlers.
+    """
+    while True:
+        with suppress(queue.Empty):
+            return heard.get(timeout=_LOOK_FOR_SIGNALS_SEC)
 
 
 def _finish(worker: _Worker, watch: Callable[[Message], None]) -> None:

@@ -26,6 +26,7 @@ from callkeeper_assets.simulator.webhook_settings import WebhookSettings, mask_a
 Record = TypeVar("Record")
 
 _DEFAULT_KEY: Final = "5f3c0d9a7b1e48c2a6d4f0e19b7c3a58"
+_LOOK_FOR_SIGNALS_SEC: Final = 0.5
 _TYPE_NOISE: Final = (("typing.", ""), ("Literal", ""), ("datetime.", ""))
 
 
@@ -134,7 +135,10 @@ def _serve(simulator: Simulator, host: str, port: int, *, is_logged: bool) -> No
         if webhooks.url:
             when = "as calls come and go" if webhooks.live else "on demand"
             typer.echo(f"    webhooks to {mask_address(webhooks.url)}, {when}")
-    stopping.wait()
+    # A signal that the system gives to another thread does not wake this one from a lock, and only
+    # this one runs handlers.
+    while not stopping.wait(_LOOK_FOR_SIGNALS_SEC):
+        pass
     server.close()
     thread.join()
 
