@@ -160,8 +160,8 @@ def test_no_hop_of_a_way_leads_into_a_higher_layer() -> None:
 
 
 def test_the_rules_find_what_they_forbid() -> None:
-    assert _exists("calls.store.RawStore.write")
+    assert _exists("raw.store.RawStore.write")
     assert _exists("callkeeper.bodies")
-    assert not _exists("calls.store.RawStore.no_such")
+    assert not _exists("raw.store.RawStore.no_such")
     assert not _exists("calls.no_such.write")
     assert not _exists("no_such.store")

@@ -9,13 +9,13 @@ import dagster as dg
 
 from callkeeper_assets.assets.days import build_range_tags
 from callkeeper_assets.assets.watch import list_watch_keys
-from callkeeper_assets.calls.store import RawStore
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.dagster_ext.dead_runs import SOURCE_TAG
 from callkeeper_assets.dagster_ext.steps import AssetJob
 from callkeeper_assets.home import raw_url
 from callkeeper_assets.plans import DayRange, plan_rebuild, plan_refresh
 from callkeeper_assets.postgres.url import database_url
+from callkeeper_assets.raw.store import RawStore
 
 # A source's asset that compares what webhooks said with what the source says.
 AUDIT: Final = "webhook_audit"

@@ -30,11 +30,11 @@ from callkeeper_assets.assets.resources import (
     with_known_signature,
 )
 from callkeeper_assets.callkeeper.records import CallKeeperError
-from callkeeper_assets.calls.store import Day, DayDetails, RawError, RawStore, store_days
 from callkeeper_assets.config.errors import ConfigError
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.dagster_ext.steps import add_day_metadata
 from callkeeper_assets.postgres.locks import held_source_lock
+from callkeeper_assets.raw.store import Day, DayDetails, RawError, RawStore, store_days
 from callkeeper_assets.warehouse.guard import DayBalance, find_refusal, is_worth_keeping
 from callkeeper_assets.warehouse.records import Guard, LoadedDay
 

@@ -24,13 +24,13 @@ from callkeeper_assets.assets.resources import (
     logging_failure,
     with_known_signature,
 )
-from callkeeper_assets.calls.store import RawStore
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.dagster_ext.dead_runs import SOURCE_TAG
 from callkeeper_assets.home import raw_url
 from callkeeper_assets.plans import DayRange, plan_report
 from callkeeper_assets.postgres.locks import held_source_lock
 from callkeeper_assets.postgres.url import database_url
+from callkeeper_assets.raw.store import RawStore
 from callkeeper_assets.reports.definition import Report, ReportTable
 from callkeeper_assets.warehouse.log_tables import CALLKEEPER_REPORTS
 

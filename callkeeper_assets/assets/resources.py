@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Final, ParamSpec, TypeAlias, TypeVar
 import dagster as dg
 
 from callkeeper_assets.callkeeper.records import CallKeeperError, RetryLaterError
-from callkeeper_assets.calls.store import RawError, RawStore, StoreError
 from callkeeper_assets.config.errors import ConfigError
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.dagster_ext.dead_runs import COMMAND_LINE_TAG, SOURCE_TAG
@@ -18,6 +17,7 @@ from callkeeper_assets.home import raw_url
 from callkeeper_assets.postgres.errors import DatabaseError, DatabaseLostError
 from callkeeper_assets.postgres.locks import held_run_lock
 from callkeeper_assets.postgres.url import database_url
+from callkeeper_assets.raw.store import RawError, RawStore, StoreError
 from callkeeper_assets.warehouse.records import UnavailableError, WarehouseError
 
 RETRY_POLICY: Final = dg.RetryPolicy(

@@ -37,10 +37,10 @@ from callkeeper_assets.assets.resources import (
     logging_failure,
     with_known_signature,
 )
-from callkeeper_assets.calls.store import Day, DayDetails, RawStore
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.dagster_ext.steps import add_day_metadata
 from callkeeper_assets.postgres.locks import held_source_lock
+from callkeeper_assets.raw.store import Day, DayDetails, RawStore
 from callkeeper_assets.warehouse.records import Guard, LoadedDay
 from callkeeper_assets.warehouse.schema import CALLS, DATES, FACTS
 from callkeeper_assets.warehouse.tables import TABLES, Column, Table

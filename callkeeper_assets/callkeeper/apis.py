@@ -40,8 +40,8 @@ from callkeeper_assets.callkeeper.keys import (
 from callkeeper_assets.callkeeper.records import CallRole, RetryLaterError, UserInfo
 from callkeeper_assets.callkeeper.session import RequestContext, SourceSession
 from callkeeper_assets.callkeeper.windows import SAFETY_SEC, Window, are_few, find_strays
-from callkeeper_assets.calls.ids import read_call_id
 from callkeeper_assets.privacy.redaction import MASK, excerpt
+from callkeeper_assets.raw.ids import read_call_id
 
 
 class _Result(msgspec.Struct):

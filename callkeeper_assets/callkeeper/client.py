@@ -47,8 +47,8 @@ from callkeeper_assets.callkeeper.windows import (
     problem_of_strays,
     window_of_day,
 )
-from callkeeper_assets.calls.store import Day, DayDetails, UnusableRow, build_table
 from callkeeper_assets.privacy.redaction import redact
+from callkeeper_assets.raw.store import Day, DayDetails, UnusableRow, build_table
 
 _CUT_MINUTE: Final = (
     "The source cuts even a minute of calls without saying so: ask CallKeeper's support"

@@ -12,7 +12,7 @@ from typing import Any, Final, Self
 
 import msgspec
 
-from callkeeper_assets.calls.ids import (
+from callkeeper_assets.raw.ids import (
     UnifiedKey,
     find_service_id,
     hash_universal_id,

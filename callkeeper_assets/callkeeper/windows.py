@@ -19,8 +19,8 @@ import msgspec
 from callkeeper_assets.callkeeper.bodies import AnswerProblem
 from callkeeper_assets.callkeeper.keys import KeyedCalls, read_local_date
 from callkeeper_assets.callkeeper.records import UnusableAnswerError
-from callkeeper_assets.calls.store import LocalTimes
 from callkeeper_assets.local_time import day_start
+from callkeeper_assets.raw.store import LocalTimes
 
 SAFETY_SEC: Final = 1
 SHORTEST_SEC: Final = 60  # a window of a minute or less is not halved any more

@@ -84,9 +84,9 @@ def _prepare(
 def _expected_errors() -> tuple[type[Exception], ...]:
     """Return the classes whose text is written for the person who typed the command."""
     from callkeeper_assets.callkeeper.records import CallKeeperError  # noqa: PLC0415 -- only on failure
-    from callkeeper_assets.calls.store import RawError  # noqa: PLC0415
     from callkeeper_assets.config.errors import ConfigError  # noqa: PLC0415
     from callkeeper_assets.postgres.errors import DatabaseError  # noqa: PLC0415
+    from callkeeper_assets.raw.store import RawError  # noqa: PLC0415
     from callkeeper_assets.warehouse.records import WarehouseError  # noqa: PLC0415
 
     return (CallKeeperError, ConfigError, DatabaseError, RawError, WarehouseError)

@@ -9,7 +9,6 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from callkeeper_assets.calls.store import Day, RawStore
 from callkeeper_assets.cli.console import (
     build_table,
     print_error,
@@ -20,6 +19,7 @@ from callkeeper_assets.cli.console import (
 )
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.home import raw_url
+from callkeeper_assets.raw.store import Day, RawStore
 from callkeeper_assets.reports.definition import Report
 from callkeeper_assets.reports.loading import Builder
 from callkeeper_assets.reports.merge import StagedRow

@@ -307,7 +307,7 @@ def _describe_present(present: "PresentCall | None") -> str:
 
 
 if TYPE_CHECKING:
-    from callkeeper_assets.calls.store import RawStore
+    from callkeeper_assets.raw.store import RawStore
 
 
 class Unusable(NamedTuple):
@@ -333,7 +333,6 @@ def unusable(
     ] = False,
 ) -> None:
     """List what came and is no call: without an id, a time, or no JSON at all."""
-    from callkeeper_assets.calls.store import RawStore  # noqa: PLC0415
     from callkeeper_assets.cli.console import (  # noqa: PLC0415
         UsageProblemError,
         print_json,
@@ -345,6 +344,7 @@ def unusable(
         read_day,
     )
     from callkeeper_assets.home import raw_url  # noqa: PLC0415
+    from callkeeper_assets.raw.store import RawStore  # noqa: PLC0415
 
     (chosen,) = choose_good_sources([source])
     begin = read_day("--from", first) if first else date.min

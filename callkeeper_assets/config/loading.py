@@ -13,7 +13,6 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from callkeeper_assets.callkeeper.records import BASE_URLS
-from callkeeper_assets.calls.fields import WEBHOOK_FIELDS
 from callkeeper_assets.config.checks import (
     build_reports,
     describe_difference,
@@ -48,6 +47,7 @@ from callkeeper_assets.config.source import (
 from callkeeper_assets.config.yaml_file import YamlFile, YamlFileError, read_yaml_file
 from callkeeper_assets.home import project_root
 from callkeeper_assets.privacy.rule import Rule
+from callkeeper_assets.raw.fields import WEBHOOK_FIELDS
 from callkeeper_assets.reports.definition import ReportTable
 from callkeeper_assets.warehouse.filters import Filter
 from callkeeper_assets.warehouse.tables import SELECTABLE_TABLES

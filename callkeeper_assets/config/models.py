@@ -23,10 +23,10 @@ from callkeeper_assets.callkeeper.records import (
     CallRole,
     strip_address,
 )
-from callkeeper_assets.calls.fields import WEBHOOK_FIELDS
 from callkeeper_assets.config.errors import describe_unknown, suggest_name
 from callkeeper_assets.local_time import list_zone_names
 from callkeeper_assets.privacy.rule import Action, PhoneAction
+from callkeeper_assets.raw.fields import WEBHOOK_FIELDS
 from callkeeper_assets.reports.definition import (
     REPORT_NAME_PATTERN,
     ColumnType,

@@ -10,7 +10,6 @@ from typing import Final
 
 from psycopg import sql
 
-from callkeeper_assets.calls.store import RawStore
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.local_time import find_day, list_stretches
 from callkeeper_assets.personal_data.rewriting import (
@@ -27,6 +26,7 @@ from callkeeper_assets.personal_data.shield import Connection, Target, make_acco
 from callkeeper_assets.postgres import connect
 from callkeeper_assets.postgres.locks import held_source_lock_alone
 from callkeeper_assets.privacy.rewriting import Protector
+from callkeeper_assets.raw.store import RawStore
 from callkeeper_assets.reports.rows import JSON_TABLE, REJECTS_TABLE
 from callkeeper_assets.reports.structure import DAY_COLUMN, REPORT_COLUMN, list_report_tables
 from callkeeper_assets.warehouse.accounts import find_account_by_name, note_applied, note_setting

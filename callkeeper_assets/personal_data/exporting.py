@@ -15,7 +15,6 @@ from typing import Any, Final
 import msgspec
 from psycopg import sql
 
-from callkeeper_assets.calls.store import RawStore
 from callkeeper_assets.config.errors import ConfigError
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.home import home
@@ -23,6 +22,7 @@ from callkeeper_assets.personal_data.searching import RawHit, Row, SourceHits, l
 from callkeeper_assets.personal_data.shield import Connection, list_targets
 from callkeeper_assets.personal_data.verifying import look
 from callkeeper_assets.postgres import connect
+from callkeeper_assets.raw.store import RawStore
 from callkeeper_assets.reports.structure import CALL_COLUMN
 from callkeeper_assets.warehouse.migrate import ensure_schema
 from callkeeper_assets.warehouse.schema import DIMENSIONS, FACTS, WEBHOOKS

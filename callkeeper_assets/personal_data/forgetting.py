@@ -13,7 +13,6 @@ from typing import Final
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from callkeeper_assets.calls.store import RawStore
 from callkeeper_assets.config.errors import ConfigError
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.personal_data.erasures import (
@@ -51,6 +50,7 @@ from callkeeper_assets.postgres import connect, read_sql_of
 from callkeeper_assets.postgres.locks import held_source_lock_alone
 from callkeeper_assets.privacy.rewriting import Eraser, NotJsonError, Scope, Seeker
 from callkeeper_assets.privacy.tails import HashedTail
+from callkeeper_assets.raw.store import RawStore
 from callkeeper_assets.reports.rows import JSON_TABLE, REJECTS_TABLE
 from callkeeper_assets.reports.structure import (
     CALL_COLUMN,

@@ -12,19 +12,19 @@ from datetime import date
 from pathlib import Path
 from typing import Final
 
-from callkeeper_assets.calls.store import (
-    VERSIONS,
-    RawStore,
-    UnreadableDayError,
-    Version,
-    replace_payloads,
-)
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.home import home
 from callkeeper_assets.local_time import find_day
 from callkeeper_assets.personal_data.searching import list_searched_tables, read_payloads
 from callkeeper_assets.personal_data.shield import Connection
 from callkeeper_assets.postgres.locks import check_locks
+from callkeeper_assets.raw.store import (
+    VERSIONS,
+    RawStore,
+    UnreadableDayError,
+    Version,
+    replace_payloads,
+)
 from callkeeper_assets.reports.loading import load_reports
 from callkeeper_assets.reports.rows import BuiltDay
 from callkeeper_assets.warehouse.dimension_rows import delete_orphans, vacuum_tables

@@ -13,16 +13,16 @@ from urllib.parse import parse_qsl
 from psycopg import sql
 from psycopg.rows import dict_row
 
-from callkeeper_assets.calls.store import (
+from callkeeper_assets.local_time import find_day
+from callkeeper_assets.personal_data.shield import Connection, Target
+from callkeeper_assets.privacy.rewriting import NumberRole, Seeker, gather
+from callkeeper_assets.raw.store import (
     VERSIONS,
     RawStore,
     UnreadableDayError,
     Version,
     list_unusable,
 )
-from callkeeper_assets.local_time import find_day
-from callkeeper_assets.personal_data.shield import Connection, Target
-from callkeeper_assets.privacy.rewriting import NumberRole, Seeker, gather
 from callkeeper_assets.reports.structure import CALL_COLUMN, list_report_tables
 from callkeeper_assets.warehouse.schema import CALLS, WEBHOOKS
 from callkeeper_assets.warehouse.tables import TABLES

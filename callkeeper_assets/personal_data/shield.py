@@ -17,8 +17,6 @@ import psycopg
 
 from callkeeper_assets.callkeeper.keys import UnusableRecord
 from callkeeper_assets.callkeeper.records import RetryLaterError
-from callkeeper_assets.calls.ids import HASHED_IDS, identify_call_of_first_reading
-from callkeeper_assets.calls.store import RawStore, UnusableRow
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.postgres import connect
 from callkeeper_assets.privacy.process import ProcessEndedError, ProtectorPool
@@ -32,6 +30,8 @@ from callkeeper_assets.privacy.rewriting import (
     Seeker,
 )
 from callkeeper_assets.privacy.rule import KEEP_ALL, Rule, hash_number
+from callkeeper_assets.raw.ids import HASHED_IDS, identify_call_of_first_reading
+from callkeeper_assets.raw.store import RawStore, UnusableRow
 from callkeeper_assets.warehouse.accounts import (
     find_account_by_name,
     make_account,

@@ -15,7 +15,6 @@ import msgspec
 from psycopg import sql
 from psycopg.rows import dict_row
 
-from callkeeper_assets.calls.store import RawStore, UnreadableDayError, decode_day
 from callkeeper_assets.home import home
 from callkeeper_assets.personal_data.rewriting import spool_folder
 from callkeeper_assets.personal_data.searching import (
@@ -36,6 +35,7 @@ from callkeeper_assets.privacy.tails import (
     may_hold,
     read_tail,
 )
+from callkeeper_assets.raw.store import RawStore, UnreadableDayError, decode_day
 from callkeeper_assets.reports.structure import CALL_COLUMN, DAY_COLUMN, REPORT_COLUMN
 from callkeeper_assets.warehouse.schema import CALLS, WEBHOOKS
 from callkeeper_assets.warehouse.tables import TABLES

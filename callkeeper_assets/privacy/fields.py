@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, Literal
 
-from callkeeper_assets.calls.fields import FIELDS_BY_PATH
 from callkeeper_assets.privacy.numbers import (
     ERASED,
     GAP,
@@ -24,6 +23,7 @@ from callkeeper_assets.privacy.numbers import (
     match_run,
     read_number,
 )
+from callkeeper_assets.raw.fields import FIELDS_BY_PATH
 
 Kind = Literal[
     "client_phone",

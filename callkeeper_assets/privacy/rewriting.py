@@ -13,8 +13,6 @@ from functools import partial
 from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
-from callkeeper_assets.calls import document
-from callkeeper_assets.calls.document import encode, read_visit_text
 from callkeeper_assets.privacy.fields import (
     Kind,
     Piece,
@@ -56,6 +54,8 @@ from callkeeper_assets.privacy.rule import (
     protect_recording,
     replace_places,
 )
+from callkeeper_assets.raw import document
+from callkeeper_assets.raw.document import encode, read_visit_text
 
 # They stand behind a slash, and have as many digits as numbers have.
 _VERSION: Final = re.compile(r"/[0-9][0-9._]*")

@@ -11,7 +11,7 @@ from typing import Final
 import duckdb
 import pyarrow as pa
 
-from callkeeper_assets.calls.store import Day
+from callkeeper_assets.raw.store import Day
 from callkeeper_assets.reconcile.discrepancies import (
     CALL_ID,
     NUMBERS,

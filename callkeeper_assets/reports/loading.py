@@ -12,9 +12,9 @@ from zoneinfo import ZoneInfo
 import duckdb
 import psycopg
 
-from callkeeper_assets.calls.store import Day
 from callkeeper_assets.postgres import connect
 from callkeeper_assets.postgres.locks import REPORTS_LOCK, lock_transaction
+from callkeeper_assets.raw.store import Day
 from callkeeper_assets.reports.definition import Report, StructureError
 from callkeeper_assets.reports.merge import (
     JSON_TARGET,

@@ -18,9 +18,9 @@ import jmespath
 from jmespath.exceptions import JMESPathError
 from jmespath.functions import Functions
 
-from callkeeper_assets.calls import document
-from callkeeper_assets.calls.document import ExactNumber, is_misplaced, read_call
-from callkeeper_assets.calls.fields import FIELD_TREE, FieldTree
+from callkeeper_assets.raw import document
+from callkeeper_assets.raw.document import ExactNumber, is_misplaced, read_call
+from callkeeper_assets.raw.fields import FIELD_TREE, FieldTree
 from callkeeper_assets.reports.definition import ColumnType, PathError, Report, ReportTable
 from callkeeper_assets.warehouse.records import NotJsonCallError, RowCounts
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from callkeeper_assets.calls.document import OBJECT_PATTERN
-from callkeeper_assets.calls.fields import CALL_FIELDS, CallField
 from callkeeper_assets.postgres import read_sql_of
+from callkeeper_assets.raw.document import OBJECT_PATTERN
+from callkeeper_assets.raw.fields import CALL_FIELDS, CallField
 from callkeeper_assets.warehouse.filters import (
     Condition,
     Filter,

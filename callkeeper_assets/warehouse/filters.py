@@ -8,9 +8,9 @@ from difflib import get_close_matches
 from typing import Final, Literal, get_args
 from zoneinfo import ZoneInfo
 
-from callkeeper_assets.calls.fields import FIELDS_BY_PATH
 from callkeeper_assets.local_time import day_start
 from callkeeper_assets.privacy.numbers import hide_numbers
+from callkeeper_assets.raw.fields import FIELDS_BY_PATH
 from callkeeper_assets.warehouse.records import FilterError
 from callkeeper_assets.warehouse.schema import ACCOUNTS, CALLS, DATES, DIMENSIONS, FACTS
 from callkeeper_assets.warehouse.tables import SELECTABLE_TABLES, TABLES, ColumnType

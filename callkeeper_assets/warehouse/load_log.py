@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 import psycopg
 import pyarrow as pa
 
-from callkeeper_assets.calls.store import READING
+from callkeeper_assets.raw.store import READING
 from callkeeper_assets.warehouse.accounts import FIND_ACCOUNT, MAKE_ACCOUNT, number_parameters
 from callkeeper_assets.warehouse.records import Account, LoadedDay, Origin, RefusedDay, RowCounts
 from callkeeper_assets.warehouse.session import MOMENT, Session, list_column

@@ -16,8 +16,8 @@ from typing import Final, Self
 import duckdb
 import pyarrow as pa
 
-from callkeeper_assets.calls.store import Day
 from callkeeper_assets.local_time import split_day
+from callkeeper_assets.raw.store import Day
 from callkeeper_assets.warehouse.call_sql import plan_load
 from callkeeper_assets.warehouse.dimension_rows import DimensionRows
 from callkeeper_assets.warehouse.filters import Filter, order_selection

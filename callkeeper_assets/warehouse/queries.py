@@ -11,9 +11,9 @@ from zoneinfo import ZoneInfo
 
 import psycopg
 
-from callkeeper_assets.calls.store import READING
 from callkeeper_assets.local_time import find_day, list_stretches
 from callkeeper_assets.postgres import connect
+from callkeeper_assets.raw.store import READING
 from callkeeper_assets.warehouse.accounts import find_account_by_name
 from callkeeper_assets.warehouse.call_sql import read_sql
 from callkeeper_assets.warehouse.records import RowCounts

@@ -14,11 +14,11 @@ from zoneinfo import ZoneInfo
 import duckdb
 import pyarrow as pa
 
-from callkeeper_assets.calls.document import NUMBER_PATTERN, OBJECT_PATTERN, rewrite_call
-from callkeeper_assets.calls.fields import FIELD_TREE, FIELDS_BY_PATH, FieldTree, object_paths
-from callkeeper_assets.calls.ids import HASHED_IDS
-from callkeeper_assets.calls.store import Day
 from callkeeper_assets.local_time import Segment, split_day
+from callkeeper_assets.raw.document import NUMBER_PATTERN, OBJECT_PATTERN, rewrite_call
+from callkeeper_assets.raw.fields import FIELD_TREE, FIELDS_BY_PATH, FieldTree, object_paths
+from callkeeper_assets.raw.ids import HASHED_IDS
+from callkeeper_assets.raw.store import Day
 from callkeeper_assets.warehouse.call_sql import (
     TransformPlan,
     build_count_of_unread,

@@ -12,16 +12,16 @@ from typing import Final, Literal
 
 import pyarrow as pa
 
-from callkeeper_assets.calls.store import (
+from callkeeper_assets.config.source import Source
+from callkeeper_assets.local_time import day_start
+from callkeeper_assets.privacy.rewriting import Eraser, NotJsonError, Scope
+from callkeeper_assets.raw.store import (
     Day,
     MissingDayError,
     RawStore,
     UnreadableDayError,
     build_table,
 )
-from callkeeper_assets.config.source import Source
-from callkeeper_assets.local_time import day_start
-from callkeeper_assets.privacy.rewriting import Eraser, NotJsonError, Scope
 from callkeeper_assets.warehouse.accounts import read_forgotten_of
 from callkeeper_assets.warehouse.load_log import find_account_id
 from callkeeper_assets.warehouse.session import MOMENT, Session, list_column

@@ -15,8 +15,8 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
-from callkeeper_assets.calls.document import decode, encode
-from callkeeper_assets.calls.ids import read_call_id
+from callkeeper_assets.raw.document import decode, encode
+from callkeeper_assets.raw.ids import read_call_id
 
 Format = Literal["json", "form", "query"]
 PayloadDocument = dict[str, msgspec.Raw]

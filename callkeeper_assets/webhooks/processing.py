@@ -13,11 +13,11 @@ from typing import Final, Literal
 
 import duckdb
 
-from callkeeper_assets.calls.store import Day, RawStore, build_table
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.local_time import find_day
 from callkeeper_assets.postgres.errors import DatabaseLostError
 from callkeeper_assets.privacy.redaction import excerpt
+from callkeeper_assets.raw.store import Day, RawStore, build_table
 from callkeeper_assets.warehouse.load_log import find_account, read_newest_fetches
 from callkeeper_assets.warehouse.loader import BatchAtCommit, Loader, LoadPart
 from callkeeper_assets.warehouse.records import BadDataError, LoadedDay, UnavailableError

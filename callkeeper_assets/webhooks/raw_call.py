@@ -14,8 +14,8 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from callkeeper_assets.callkeeper.keys import key_calls
-from callkeeper_assets.calls.fields import FIELDS_BY_PATH
-from callkeeper_assets.calls.ids import read_call_id
+from callkeeper_assets.raw.fields import FIELDS_BY_PATH
+from callkeeper_assets.raw.ids import read_call_id
 from callkeeper_assets.webhooks.payload import (
     Format,
     PayloadDocument,

@@ -12,9 +12,9 @@ import dagster as dg
 import pytest
 
 from callkeeper_assets.assets import build_shared_definitions, build_source_definitions
-from callkeeper_assets.calls.store import RawStore
 from callkeeper_assets.config.loading import load_sources
 from callkeeper_assets.personal_data import requests
+from callkeeper_assets.raw.store import RawStore
 from callkeeper_assets_tests.templates import from_nothing
 from callkeeper_assets_tests.warehouse.raw_days import rows
 from callkeeper_assets_tests.webhooks.inbox_of import Office, answered

@@ -7,9 +7,9 @@ from datetime import date, timedelta
 import dagster as dg
 import pytest
 
-from callkeeper_assets.calls.store import Day, RawStore
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.postgres.url import connect
+from callkeeper_assets.raw.store import Day, RawStore
 from callkeeper_assets.simulator.server import RunningSimulator
 from callkeeper_assets.warehouse import migrate
 from callkeeper_assets.warehouse.filters import Filter

@@ -15,9 +15,9 @@ import pytest
 
 from callkeeper_assets.assets import build_shared_definitions, build_source_definitions, progress
 from callkeeper_assets.assets.reconciliation import name_reconciliation_job
-from callkeeper_assets.calls.store import RawStore
 from callkeeper_assets.config.source import Reconciliation, Source, Webhook
 from callkeeper_assets.postgres.url import connect
+from callkeeper_assets.raw.store import RawStore
 from callkeeper_assets.reconcile.discrepancies import NUMBERS, ComparedDay
 from callkeeper_assets.simulator.server import RunningSimulator
 from callkeeper_assets.warehouse.filters import Filter

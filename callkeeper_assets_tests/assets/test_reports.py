@@ -14,11 +14,11 @@ from callkeeper_assets.assets import build_shared_definitions, build_source_defi
 from callkeeper_assets.assets.days import build_range_tags
 from callkeeper_assets.assets.reports import plan_report_refresh
 from callkeeper_assets.callkeeper.records import ApiName
-from callkeeper_assets.calls.store import RawStore
 from callkeeper_assets.config.source import Source, Webhook
 from callkeeper_assets.dagster_ext.dead_runs import COMMAND_LINE_TAG
 from callkeeper_assets.home import raw_url
 from callkeeper_assets.plans import DayRange
+from callkeeper_assets.raw.store import RawStore
 from callkeeper_assets.reports.definition import Report
 from callkeeper_assets.simulator.server import RunningSimulator
 from callkeeper_assets.warehouse.filters import Filter

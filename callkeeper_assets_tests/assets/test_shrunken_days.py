@@ -5,11 +5,11 @@ from datetime import date
 import dagster as dg
 import pytest
 
-from callkeeper_assets.calls.store import RawStore
 from callkeeper_assets.config.source import Source
+from callkeeper_assets.raw.store import RawStore
 from callkeeper_assets.simulator.server import RunningSimulator
 from callkeeper_assets_tests.assets.conftest import FIRST, Loader, describe_failure
-from callkeeper_assets_tests.calls.stored import stored_ids
+from callkeeper_assets_tests.raw.stored import stored_ids
 
 pytestmark = pytest.mark.parametrize("api", ["callkeeper"], indirect=True)
 CHECK = "no_calls_lost"

@@ -8,13 +8,13 @@ import pytest
 
 from callkeeper_assets.assets.raw_calls import evaluate_times
 from callkeeper_assets.callkeeper.windows import compare_local_times
-from callkeeper_assets.calls.store import LocalTimes, RawStore
 from callkeeper_assets.config.source import Source
+from callkeeper_assets.raw.store import LocalTimes, RawStore
 from callkeeper_assets.simulator.server import RunningSimulator
 from callkeeper_assets.warehouse.records import LoadedDay
 from callkeeper_assets_tests.assets.conftest import FIRST, LAST, Loader
-from callkeeper_assets_tests.calls.test_store import make_details
 from callkeeper_assets_tests.extent import each_api
+from callkeeper_assets_tests.raw.test_store import make_details
 from callkeeper_assets_tests.warehouse.raw_days import DAY, rows
 
 DAYS = [str(FIRST + timedelta(days=n)) for n in range(3)]

@@ -11,10 +11,10 @@ from callkeeper_assets.assets import build_shared_definitions, build_source_defi
 from callkeeper_assets.assets.charts import draw_losses
 from callkeeper_assets.assets.webhooks import evaluate_audit
 from callkeeper_assets.callkeeper.records import ApiName
-from callkeeper_assets.calls.store import RawStore
 from callkeeper_assets.cli.status import _describe_audit
 from callkeeper_assets.config.source import Source, Webhook
 from callkeeper_assets.postgres.url import connect
+from callkeeper_assets.raw.store import RawStore
 from callkeeper_assets.simulator.server import RunningSimulator
 from callkeeper_assets.webhooks.audit import AuditedDay, DayLoss, Hook, LostWebhook, audit_statuses
 from callkeeper_assets_tests.assets.conftest import FIRST, LAST, Loader

@@ -13,10 +13,10 @@ import pytest
 from callkeeper_assets.assets import build_shared_definitions, build_source_definitions
 from callkeeper_assets.assets.days import build_range_tags
 from callkeeper_assets.assets.jobs import name_refresh_job
-from callkeeper_assets.calls.store import RawStore
 from callkeeper_assets.config.source import Source, Webhook
 from callkeeper_assets.dagster_ext.dead_runs import SOURCE_TAG
 from callkeeper_assets.postgres.locks import held_run_lock
+from callkeeper_assets.raw.store import RawStore
 from callkeeper_assets.warehouse.filters import Filter
 from callkeeper_assets_tests.assets.conftest import Loader, describe_failure
 from callkeeper_assets_tests.extent import each_api

@@ -9,7 +9,7 @@ import pytest
 
 from callkeeper_assets.callkeeper.client import CallKeeperClient
 from callkeeper_assets.callkeeper.session import RetryPolicy
-from callkeeper_assets.calls.store import Day
+from callkeeper_assets.raw.store import Day
 from callkeeper_assets_tests.callkeeper.fake_source import (
     Answer,
     Asked,

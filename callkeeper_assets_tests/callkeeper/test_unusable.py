@@ -17,7 +17,7 @@ from callkeeper_assets.callkeeper.apis import read_calls, read_page
 from callkeeper_assets.callkeeper.bodies import AnswerProblem
 from callkeeper_assets.callkeeper.keys import ELSEWHERE, KeyedCalls
 from callkeeper_assets.callkeeper.records import ApiName, RetryLaterError, UnusableAnswerError
-from callkeeper_assets.calls import ids
+from callkeeper_assets.raw import ids
 from callkeeper_assets_tests.callkeeper.conftest import ConnectTo, payloads_of
 from callkeeper_assets_tests.callkeeper.fake_source import Answer, Asked, calls_answer, json_answer
 from callkeeper_assets_tests.callkeeper.keying import key_payloads

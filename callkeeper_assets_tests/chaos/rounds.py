@@ -8,11 +8,11 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from callkeeper_assets.calls.store import RawStore
+from callkeeper_assets.raw.store import RawStore
 from callkeeper_assets.simulator.server import RunningSimulator
-from callkeeper_assets_tests.calls.stored import stored_ids
 from callkeeper_assets_tests.chaos.facts import Days, describe_difference, read_days, tell_days
 from callkeeper_assets_tests.chaos.installation import SOURCE, Ended, Installation
+from callkeeper_assets_tests.raw.stored import stored_ids
 
 ZONE: Final = ZoneInfo("Europe/Moscow")
 # More than the days of one transaction, so that a load commits twice.

@@ -9,9 +9,8 @@ from typing import Final
 
 import pytest
 
-from callkeeper_assets.calls.store import RawStore
+from callkeeper_assets.raw.store import RawStore
 from callkeeper_assets.simulator.server import RunningSimulator
-from callkeeper_assets_tests.calls.stored import stored_ids
 from callkeeper_assets_tests.chaos.facts import Days, describe_difference, read_days
 from callkeeper_assets_tests.chaos.holds import hold, wait_for_servers_end_of_it
 from callkeeper_assets_tests.chaos.installation import SOURCE, Installation
@@ -24,6 +23,7 @@ from callkeeper_assets_tests.chaos.rounds import (
     kill,
 )
 from callkeeper_assets_tests.extent import one_of
+from callkeeper_assets_tests.raw.stored import stored_ids
 from callkeeper_assets_tests.waiting import wait_until
 
 # The first transaction holds so many days (the loader's own measure).

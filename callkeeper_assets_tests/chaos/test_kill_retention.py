@@ -8,8 +8,8 @@ from typing import Final
 
 import pytest
 
-from callkeeper_assets.calls.store import RawStore
 from callkeeper_assets.postgres.locks import held_source_lock_alone
+from callkeeper_assets.raw.store import RawStore
 from callkeeper_assets.simulator.server import RunningSimulator
 from callkeeper_assets_tests.chaos.facts import Days, describe_difference, read_days
 from callkeeper_assets_tests.chaos.holds import hold, wait_for_servers_end_of_it

@@ -9,8 +9,8 @@ from typing import Final
 
 import pytest
 
-from callkeeper_assets.calls.store import RawStore
 from callkeeper_assets.home import home as installation_home
+from callkeeper_assets.raw.store import RawStore
 from callkeeper_assets_tests.cli.conftest import Done, callkeeper, write_source
 from callkeeper_assets_tests.templates import from_nothing
 from callkeeper_assets_tests.webhooks.inbox_of import Office, answered

@@ -15,7 +15,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from callkeeper_assets.calls.store import RawStore
 from callkeeper_assets.config.source import Privacy
 from callkeeper_assets.personal_data.forgetting import Forgetter, Forgotten
 from callkeeper_assets.personal_data.shield import open_shield
@@ -23,6 +22,7 @@ from callkeeper_assets.postgres import connect
 from callkeeper_assets.postgres.locks import held_source_lock
 from callkeeper_assets.privacy.numbers import has_number
 from callkeeper_assets.privacy.rule import Rule, hash_number, mask_number
+from callkeeper_assets.raw.store import RawStore
 from callkeeper_assets.warehouse.migrate import ensure_schema
 from callkeeper_assets.warehouse.tables import TABLES
 from callkeeper_assets_tests.extent import examples

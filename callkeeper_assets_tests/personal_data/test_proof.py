@@ -16,12 +16,12 @@ from urllib.parse import quote, unquote, urlencode
 import psycopg
 import pytest
 
-from callkeeper_assets.calls.store import RawStore, replace_payloads
 from callkeeper_assets.config.errors import ConfigError
 from callkeeper_assets.personal_data.erasures import KEY_FILE, list_erasures
 from callkeeper_assets.personal_data.exporting import export_client
 from callkeeper_assets.personal_data.forgetting import Forgetter, Forgotten, verify_request
 from callkeeper_assets.postgres import connect
+from callkeeper_assets.raw.store import RawStore, replace_payloads
 from callkeeper_assets.warehouse.migrate import ensure_schema
 from callkeeper_assets.warehouse.tables import TABLES
 from callkeeper_assets_tests.privacy import number_corpus

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from callkeeper_assets.callkeeper.keys import UnusableRecord
-from callkeeper_assets.calls.store import RawStore, add_unusable
 from callkeeper_assets.config.source import Privacy
 from callkeeper_assets.personal_data.applying import apply_privacy
 from callkeeper_assets.personal_data.exporting import export_client
@@ -18,6 +17,7 @@ from callkeeper_assets.personal_data.forgetting import Forgetter
 from callkeeper_assets.personal_data.shield import Shield, name_record, open_shield
 from callkeeper_assets.privacy.rewriting import Eraser, Protector
 from callkeeper_assets.privacy.rule import Rule
+from callkeeper_assets.raw.store import RawStore, add_unusable
 from callkeeper_assets.warehouse.migrate import ensure_schema
 from callkeeper_assets_tests.warehouse.raw_days import DAY
 from callkeeper_assets_tests.webhooks.inbox_of import Office, answered

@@ -9,11 +9,11 @@ from urllib.parse import quote_plus, urlencode
 
 import pytest
 
-from callkeeper_assets.calls.fields import FIELDS_BY_PATH
 from callkeeper_assets.privacy.fields import read_field
 from callkeeper_assets.privacy.numbers import find_numbers, normalise_number, readings
 from callkeeper_assets.privacy.rewriting import Protector, Seeker, decode
 from callkeeper_assets.privacy.rule import Rule, hash_number
+from callkeeper_assets.raw.fields import FIELDS_BY_PATH
 from callkeeper_assets.webhooks.inbox import protect_delivery
 from callkeeper_assets_tests.privacy.number_corpus import (
     MANY,

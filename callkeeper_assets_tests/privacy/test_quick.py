@@ -8,11 +8,11 @@ from typing import Any, Final
 
 import pytest
 
-from callkeeper_assets.calls.fields import FIELDS_BY_PATH
 from callkeeper_assets.privacy import quick
 from callkeeper_assets.privacy.fields import build_kinds
 from callkeeper_assets.privacy.rewriting import Protector, decode
 from callkeeper_assets.privacy.rule import Action, Rule
+from callkeeper_assets.raw.fields import FIELDS_BY_PATH
 from callkeeper_assets_tests.privacy.number_corpus import list_lookalikes, list_writings, put
 from callkeeper_assets_tests.privacy.test_number_corpus import KEY, RULES
 from callkeeper_assets_tests.warehouse.raw_days import call

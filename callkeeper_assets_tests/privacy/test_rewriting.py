@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from callkeeper_assets.calls.document import read_call
-from callkeeper_assets.calls.fields import CALL_FIELDS, FIELDS_BY_PATH
 from callkeeper_assets.privacy.fields import KINDS, build_kinds
 from callkeeper_assets.privacy.numbers import has_number
 from callkeeper_assets.privacy.rewriting import Eraser, NotJsonError, Protector, Seeker
 from callkeeper_assets.privacy.rule import Rule, hash_number, mask_number, protect_agent
+from callkeeper_assets.raw.document import read_call
+from callkeeper_assets.raw.fields import CALL_FIELDS, FIELDS_BY_PATH
 from callkeeper_assets.simulator.scenery import USER_AGENTS
 from callkeeper_assets_tests.privacy.writings import WRITINGS
 from callkeeper_assets_tests.warehouse.raw_days import call

@@ -5,7 +5,7 @@ from typing import Any
 
 import psycopg
 
-from callkeeper_assets.calls.store import Day
+from callkeeper_assets.raw.store import Day
 from callkeeper_assets.reports.definition import ColumnType, Report, ReportColumn, ReportTable
 from callkeeper_assets.reports.loading import load_reports
 from callkeeper_assets.reports.rows import BuiltDay, ReportOutcome

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from callkeeper_assets.calls.store import Day
+from callkeeper_assets.raw.store import Day
 from callkeeper_assets.reports.definition import ColumnType, Report
 from callkeeper_assets.reports.rows import BuiltDay, RefusedReport
 from callkeeper_assets.warehouse.migrate import ensure_schema

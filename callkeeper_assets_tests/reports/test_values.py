@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from psycopg import sql
 
-from callkeeper_assets.calls.document import ExactNumber
+from callkeeper_assets.raw.document import ExactNumber
 from callkeeper_assets.reports.definition import ColumnType
 from callkeeper_assets.reports.rows import MisfitError, find_converter
 from callkeeper_assets.reports.structure import SQL_TYPES

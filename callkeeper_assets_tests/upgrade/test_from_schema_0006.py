@@ -19,11 +19,11 @@ import pytest
 
 from callkeeper_assets.assets import build_shared_definitions, build_source_definitions
 from callkeeper_assets.assets.days import build_range_tags
-from callkeeper_assets.calls.store import RawStore
 from callkeeper_assets.config.loading import load_sources
 from callkeeper_assets.postgres.url import connect
-from callkeeper_assets_tests.calls.stored import stored_ids
+from callkeeper_assets.raw.store import RawStore
 from callkeeper_assets_tests.cli.conftest import callkeeper, started
+from callkeeper_assets_tests.raw.stored import stored_ids
 from callkeeper_assets_tests.templates import Template
 
 _STORED: Final = Path(__file__).parent / "schema_0006"

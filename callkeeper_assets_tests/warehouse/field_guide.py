@@ -1,6 +1,6 @@
 """What becomes of each field of a raw call, as data: its column, and its odd forms.
 
-Beside `calls.fields`, which says where a field lies and what it means. docs/fields.md is made of
+Beside `raw.fields`, which says where a field lies and what it means. docs/fields.md is made of
 both, and a test sends each form of each field through the APIs, webhooks and a report. A field that
 is added there gets its row here.
 """
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from callkeeper_assets.calls.fields import CALL_FIELDS, CallField
+from callkeeper_assets.raw.fields import CALL_FIELDS, CallField
 
 FILE: Final = Path(__file__).parents[2] / "docs" / "fields.md"
 
@@ -277,7 +277,7 @@ _HEAD: Final = """\
 
 Every field of the statistics API, of its webhooks (the same names, nested or flat) and of the
 unified API: what the vendor says it is, where it goes, what becomes of its odd forms. Made from
-`callkeeper_assets/calls/fields.py` and `callkeeper_assets_tests/warehouse/field_guide.py`; a
+`callkeeper_assets/raw/fields.py` and `callkeeper_assets_tests/warehouse/field_guide.py`; a
 test sends each form through both APIs, webhooks (JSON, form, query) and a report.
 
 | field | in the unified API | is | goes to | odd forms |

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 import psycopg
 import pyarrow as pa
 
-from callkeeper_assets.calls.store import Day, DayDetails
+from callkeeper_assets.raw.store import Day, DayDetails
 from callkeeper_assets.warehouse.filters import Filter
 from callkeeper_assets.warehouse.loader import Loader
 from callkeeper_assets.warehouse.migrate import ensure_schema

@@ -9,8 +9,8 @@ from datetime import date, timedelta
 
 import pytest
 
-from callkeeper_assets.calls import ids
-from callkeeper_assets.calls.store import Day, build_table
+from callkeeper_assets.raw import ids
+from callkeeper_assets.raw.store import Day, build_table
 from callkeeper_assets.warehouse.queries import read_history
 from callkeeper_assets.warehouse.records import Collision, LoadedDay
 from callkeeper_assets_tests.callkeeper.keying import key_payloads

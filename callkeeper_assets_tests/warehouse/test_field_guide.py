@@ -15,8 +15,8 @@ import msgspec
 import pytest
 
 from callkeeper_assets.callkeeper.keys import key_calls, key_unified_calls
-from callkeeper_assets.calls.document import decode
-from callkeeper_assets.calls.fields import CALL_FIELDS, FIELDS_BY_PATH, CallField
+from callkeeper_assets.raw.document import decode
+from callkeeper_assets.raw.fields import CALL_FIELDS, FIELDS_BY_PATH, CallField
 from callkeeper_assets.reports.definition import ColumnType
 from callkeeper_assets.reports.rows import MisfitError, compile_path, find_converter, read_calls
 from callkeeper_assets.warehouse.tables import TABLES

@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 import psycopg
 import pytest
 
-from callkeeper_assets.calls.store import Day
+from callkeeper_assets.raw.store import Day
 from callkeeper_assets.warehouse.filters import Filter
 from callkeeper_assets.warehouse.loader import log_failure
 from callkeeper_assets.warehouse.records import (

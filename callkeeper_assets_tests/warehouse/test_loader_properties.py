@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from callkeeper_assets.calls.store import Day
+from callkeeper_assets.raw.store import Day
 from callkeeper_assets.warehouse.records import Account
 from callkeeper_assets_tests.extent import examples
 from callkeeper_assets_tests.warehouse.raw_days import (

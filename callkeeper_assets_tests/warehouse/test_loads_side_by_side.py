@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import psycopg
 
-from callkeeper_assets.calls.store import Day
+from callkeeper_assets.raw.store import Day
 from callkeeper_assets.warehouse.migrate import ensure_schema
 from callkeeper_assets.warehouse.records import Account
 from callkeeper_assets_tests.warehouse.raw_days import (

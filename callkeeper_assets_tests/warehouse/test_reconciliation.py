@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from callkeeper_assets.calls.store import Day
+from callkeeper_assets.raw.store import Day
 from callkeeper_assets.reconcile.discrepancies import ComparedDay, Mode
 from callkeeper_assets.reconcile.reconciliation import reconcile_days
 from callkeeper_assets.warehouse.filters import Filter

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from callkeeper_assets.calls.store import Day
+from callkeeper_assets.raw.store import Day
 from callkeeper_assets.reconcile.discrepancies import NUMBERS, ComparedDay, Mode
 from callkeeper_assets.reconcile.reconciliation import reconcile_days
 from callkeeper_assets.warehouse.records import Account

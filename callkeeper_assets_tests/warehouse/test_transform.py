@@ -7,8 +7,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from callkeeper_assets.calls.store import Day
 from callkeeper_assets.local_time import split_day
+from callkeeper_assets.raw.store import Day
 from callkeeper_assets.warehouse.call_sql import plan_load
 from callkeeper_assets.warehouse.records import BadDataError
 from callkeeper_assets.warehouse.tables import SELECTABLE_TABLES

@@ -13,18 +13,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from callkeeper_assets.calls.store import Day, RawStore, add_unusable, build_table
 from callkeeper_assets.personal_data.shield import Shield
 from callkeeper_assets.privacy.rewriting import Eraser, Protector
 from callkeeper_assets.privacy.rule import Rule
+from callkeeper_assets.raw.store import Day, RawStore, add_unusable, build_table
 from callkeeper_assets.reconcile.discrepancies import ComparedDay
 from callkeeper_assets.reconcile.reconciliation import reconcile_days
 from callkeeper_assets.reports.definition import Report
 from callkeeper_assets.warehouse.records import Account
 from callkeeper_assets.warehouse.tables import SELECTABLE_TABLES
 from callkeeper_assets_tests.callkeeper.keying import key_payloads
-from callkeeper_assets_tests.calls.test_store import DAY, make_details
 from callkeeper_assets_tests.extent import examples
+from callkeeper_assets_tests.raw.test_store import DAY, make_details
 from callkeeper_assets_tests.reports.building import build_all, fetch
 from callkeeper_assets_tests.warehouse.raw_days import MOSCOW, call, load_all, moment_of
 from callkeeper_assets_tests.warehouse.test_loader_properties import tables

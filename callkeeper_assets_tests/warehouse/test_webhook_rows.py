@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from callkeeper_assets.calls.store import Day
+from callkeeper_assets.raw.store import Day
 from callkeeper_assets.warehouse.filters import Filter
 from callkeeper_assets.warehouse.queries import unsettled_days
 from callkeeper_assets.warehouse.records import LoadedDay, RefusedDay

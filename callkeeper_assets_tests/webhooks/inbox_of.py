@@ -10,8 +10,8 @@ from zoneinfo import ZoneInfo
 
 import psycopg
 
-from callkeeper_assets.calls.store import Day, DayDetails, RawStore, build_table
 from callkeeper_assets.config.source import Reconciliation, Refresh, Source, Webhook
+from callkeeper_assets.raw.store import Day, DayDetails, RawStore, build_table
 from callkeeper_assets.warehouse.load_log import find_account
 from callkeeper_assets.warehouse.loader import Loader
 from callkeeper_assets.warehouse.migrate import ensure_schema

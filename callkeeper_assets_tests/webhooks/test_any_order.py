@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from callkeeper_assets.calls.store import RawStore
+from callkeeper_assets.raw.store import RawStore
 from callkeeper_assets.warehouse.filters import Filter
 from callkeeper_assets.warehouse.records import UnavailableError
 from callkeeper_assets.warehouse.session import Session

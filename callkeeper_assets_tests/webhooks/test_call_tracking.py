@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from callkeeper_assets.calls.store import RawStore
 from callkeeper_assets.config.source import Webhook
+from callkeeper_assets.raw.store import RawStore
 from callkeeper_assets.webhooks.inbox_queries import count_entries, list_hinted_days
 from callkeeper_assets.webhooks.payload import read_document
 from callkeeper_assets.webhooks.raw_call import Hint, guess_days, read_hint

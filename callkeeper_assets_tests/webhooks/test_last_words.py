@@ -6,7 +6,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from callkeeper_assets.calls.store import RawStore
+from callkeeper_assets.raw.store import RawStore
 from callkeeper_assets.webhooks import processing
 from callkeeper_assets_tests.warehouse.raw_days import row, rows
 from callkeeper_assets_tests.webhooks.inbox_of import OVER, PROCESSING, Office, answered, payload

@@ -11,7 +11,7 @@ import duckdb
 import psycopg
 import pytest
 
-from callkeeper_assets.calls.store import RawStore
+from callkeeper_assets.raw.store import RawStore
 from callkeeper_assets.warehouse import loader as loader_module
 from callkeeper_assets.warehouse.filters import Filter
 from callkeeper_assets.warehouse.records import BadDataError, UnavailableError

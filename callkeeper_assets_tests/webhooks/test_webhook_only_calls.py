@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from callkeeper_assets.calls.store import RawStore
+from callkeeper_assets.raw.store import RawStore
 from callkeeper_assets.webhooks.inbox_rows import add_webhook_calls
 from callkeeper_assets_tests.warehouse.raw_days import DAY, fetched, moment_of
 from callkeeper_assets_tests.webhooks.inbox_of import (

@@ -2,7 +2,7 @@
 
 from datetime import date
 
-from callkeeper_assets.calls.store import RawStore
+from callkeeper_assets.raw.store import RawStore
 
 
 def stored_ids(store: RawStore, source: str, day: date) -> set[int]:

@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from callkeeper_assets.calls.store import (
+from callkeeper_assets.postgres import connect
+from callkeeper_assets.postgres.errors import LockLostError
+from callkeeper_assets.postgres.locks import held_source_lock
+from callkeeper_assets.raw.store import (
     Day,
     DayDetails,
     RawStore,
@@ -14,10 +17,7 @@ from callkeeper_assets.calls.store import (
     build_table,
     store_days,
 )
-from callkeeper_assets.postgres import connect
-from callkeeper_assets.postgres.errors import LockLostError
-from callkeeper_assets.postgres.locks import held_source_lock
-from callkeeper_assets_tests.calls.stored import stored_ids
+from callkeeper_assets_tests.raw.stored import stored_ids
 
 DAYS = tuple(date(2026, 1, number) for number in range(1, 11))
 

@@ -14,7 +14,7 @@ from urllib.parse import unquote
 
 import msgspec
 
-from callkeeper_assets.calls.fields import FIELD_TREE, FieldTree
+from callkeeper_assets.raw.fields import FIELD_TREE, FieldTree
 
 
 class ExactNumber(float):

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, get_args
 
 import msgspec
 
-from callkeeper_assets.calls.ids import HASHED_IDS, identify_call
 from callkeeper_assets.postgres.locks import check_locks
+from callkeeper_assets.raw.ids import HASHED_IDS, identify_call
 
 
 class RawError(Exception):

@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 import pyarrow as pa
 
-from callkeeper_assets.calls.store import (
+from callkeeper_assets.raw.store import (
     VERSIONS,
     RawStore,
     UnusableRow,
@@ -14,8 +14,8 @@ from callkeeper_assets.calls.store import (
     build_table,
     replace_payloads,
 )
-from callkeeper_assets_tests.calls.stored import stored_ids
-from callkeeper_assets_tests.calls.test_store import DAY, make_details
+from callkeeper_assets_tests.raw.stored import stored_ids
+from callkeeper_assets_tests.raw.test_store import DAY, make_details
 
 ROWS = [
     UnusableRow(-7, '{"id": null, "city": "Казань"}'.encode(), "it has no id: id is missing"),

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from callkeeper_assets.calls.store import (
+from callkeeper_assets.raw.store import (
     DayDetails,
     MissingDayError,
     RawStore,
@@ -21,7 +21,7 @@ from callkeeper_assets.calls.store import (
     UnreadableDayError,
     build_table,
 )
-from callkeeper_assets_tests.calls.stored import stored_ids
+from callkeeper_assets_tests.raw.stored import stored_ids
 
 DAY = date(2026, 1, 31)
 

@@ -1,0 +1,1 @@
+"""Tests of `callkeeper_assets.raw`."""
