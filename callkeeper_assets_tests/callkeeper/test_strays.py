@@ -81,7 +81,9 @@ def _fail(client: CallKeeperClient, day: date = DAY) -> str:
 def test_dates_that_are_ignored_are_an_error_that_says_what_was_asked_and_what_came(
     api: ApiName, calls_per_day: int
 ) -> None:
-    with _open(api, calls_per_day, bounds="ignored") as (client, account):
+    first, now = date(2025, 12, 28), datetime(2026, 1, 12, 9, tzinfo=UTC)
+    with _open(api, calls_per_day, first_day=first, now=now, bounds="ignored") as opened:
+        client, account = opened
         text = _fail(client)
         requests = sum(account.requests.values())
     assert "source 'office'" in text
