@@ -9,7 +9,8 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from callkeeper_assets.home import project_root, set_dagster_home
+from callkeeper_assets.config.errors import NoProjectError
+from callkeeper_assets.home import find_project, project_root, set_dagster_home
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -109,9 +110,17 @@ def load_env_file(folder: Path) -> None:
         load_dotenv(file, override=False)
 
 
-def prepare_environment() -> None:
-    """Set what every command and its children go by."""
+def prepare_environment(*, needs_project: bool) -> None:
+    """Set what every command and its children go by.
+
+    Raises:
+        NoProjectError: A project is needed and there is none, nor `CALLKEEPER_DEFS`.
+    """
     load_env_file(project_root())
+    if not needs_project:
+        return
+    if not os.environ.get("CALLKEEPER_DEFS") and find_project() is None:
+        raise NoProjectError(project_root())
     set_dagster_home()
 
 

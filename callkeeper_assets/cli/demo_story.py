@@ -35,7 +35,7 @@ from callkeeper_assets.cli.serving import (
 from callkeeper_assets.cli.summary import Reconciled, print_reconciled, print_summary
 from callkeeper_assets.cli.workers import Outcome, Task
 from callkeeper_assets.config.loading import load_sources
-from callkeeper_assets.home import home, project_root, raw_url
+from callkeeper_assets.home import home, raw_url, set_dagster_home
 from callkeeper_assets.postgres.sql_files import read_sql_of
 from callkeeper_assets.postgres.url import connect, database_url, describe
 from callkeeper_assets.simulator.account import Account
@@ -74,6 +74,7 @@ def describe_raw() -> str:
 
 
 _FOR_REAL_DATA: Final = (
+    "DAGSTER_HOME",
     "CALLKEEPER_DATABASE_URL",
     "CALLKEEPER_RAW_URL",
     "DAGSTER_PROJECT_ENV_FILE_PATHS",
@@ -146,7 +147,7 @@ def enter_home() -> None:
         os.environ.pop(name, None)
     os.environ["CALLKEEPER_HOME"] = str(home() / "demo")
     os.environ["CALLKEEPER_DEFS"] = str(home() / "defs")
-    os.environ["DAGSTER_HOME"] = str(project_root())
+    set_dagster_home()
     for source in SOURCES:
         os.environ[source.variable] = secrets.token_hex(16)
         os.environ[source.token_variable] = secrets.token_urlsafe(24)

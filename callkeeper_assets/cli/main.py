@@ -3,12 +3,15 @@
 Exit codes: 0 done, 1 failed, 2 wrong usage; 130 interrupted.
 """
 
+import os
 import signal
 import sys
+from pathlib import Path
 from types import FrameType
 from typing import Annotated
 
 import typer
+import typer.core
 
 from callkeeper_assets.cli.check import check
 from callkeeper_assets.cli.clients import erasures, export, forget
@@ -23,6 +26,7 @@ from callkeeper_assets.cli.console import (
     read_version,
 )
 from callkeeper_assets.cli.inbox import inbox
+from callkeeper_assets.cli.projects import add, init
 from callkeeper_assets.cli.runs import load, protect, rebuild, reconcile, refresh, report, retain
 from callkeeper_assets.cli.services import demo, dev, move, webhooks
 from callkeeper_assets.cli.simulate import simulate
@@ -38,8 +42,23 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+class _Command(typer.core.TyperCommand):
+    """A command whose environment is set, once it is known that no help was asked for."""
+
+    def invoke(self, ctx: typer.Context) -> object:
+        if self.name != "init":
+            prepare_environment(needs_project=self.name not in _ANYWHERE)
+        return super().invoke(ctx)
+
+
+# Everything else is of a project: `CALLKEEPER_DEFS` may name its sources, too.
+_ANYWHERE = {"demo", "simulate"}
 _COMMANDS = (
     demo,
+    init,
+    add,
     dev,
     check,
     load,
@@ -61,7 +80,7 @@ _COMMANDS = (
     simulate,
 )
 for _command in _COMMANDS:
-    app.command()(_command)
+    app.command(cls=_Command)(_command)
 
 
 def _print_version(wanted: bool) -> None:
@@ -79,8 +98,16 @@ def _prepare(
             "--version", help="Print the version.", callback=_print_version, is_eager=True
         ),
     ] = False,
+    project: Annotated[
+        Path | None,
+        typer.Option(
+            help="The project's folder. Default: the working folder, or the nearest above it that "
+            "is a project."
+        ),
+    ] = None,
 ) -> None:
-    prepare_environment()
+    if project:
+        os.environ["CALLKEEPER_PROJECT"] = str(project.expanduser().absolute())
 
 
 def _expected_errors() -> tuple[type[Exception], ...]:

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from callkeeper_assets.config.loading import COMPONENT_TYPE
 from callkeeper_assets.config.models import SourceAttributes
+from callkeeper_assets.home import find_project
 
 FILE: Final = Path(__file__).parents[1] / "defs.schema.json"
 
@@ -44,8 +45,13 @@ def render() -> str:
 
 
 def locate_from(folder: Path) -> str:
-    """Return the schema's place as a file in the folder names it."""
-    return Path(os.path.relpath(FILE, folder)).as_posix()
+    """Return the schema's place as a file in the folder names it.
+
+    A project of a user's own has a copy: a path into an environment is another on each machine.
+    """
+    project = find_project()
+    copy = project.root / FILE.name if project else FILE
+    return Path(os.path.relpath(copy if copy.is_file() else FILE, folder)).as_posix()
 
 
 if __name__ == "__main__":
