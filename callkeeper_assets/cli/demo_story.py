@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 from callkeeper_assets.cli.console import (
     FAILED,
     build_table,
+    name_program,
     open_console,
     print_error,
     print_table,
@@ -35,7 +36,7 @@ from callkeeper_assets.cli.serving import (
 from callkeeper_assets.cli.summary import Reconciled, print_reconciled, print_summary
 from callkeeper_assets.cli.workers import Outcome, Task
 from callkeeper_assets.config.loading import load_sources
-from callkeeper_assets.home import home, raw_url, set_dagster_home
+from callkeeper_assets.home import find_project, home, raw_url, set_dagster_home
 from callkeeper_assets.postgres.sql_files import read_sql_of
 from callkeeper_assets.postgres.url import connect, database_url, describe
 from callkeeper_assets.simulator.account import Account
@@ -456,8 +457,10 @@ def _show_end(wishes: DemoWishes) -> None:
     )
     if wishes.address is None:
         print_text("The database has stopped with the demo. To look at all of it in Dagster's UI")
-        print_text("and in your own BI tool, until Ctrl-C:  .venv/bin/callkeeper demo --serve")
-        print_text("With your own account:  README.md, then .venv/bin/callkeeper dev")
+        typed = name_program()
+        own = f"add main_office, then {typed} dev" if find_project() else "init my-calls"
+        print_text(f"and in your own BI tool, until Ctrl-C:  {typed} demo --serve")
+        print_text(f"With your own account:  {typed} {own}")
 
 
 def _print_pairs(pairs: Iterable[tuple[str, str]]) -> None:

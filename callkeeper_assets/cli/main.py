@@ -6,12 +6,13 @@ Exit codes: 0 done, 1 failed, 2 wrong usage; 130 interrupted.
 import os
 import signal
 import sys
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 from types import FrameType
 from typing import Annotated
 
 import typer
-import typer.core
 
 from callkeeper_assets.cli.check import check
 from callkeeper_assets.cli.clients import erasures, export, forget
@@ -44,17 +45,8 @@ app = typer.Typer(
 )
 
 
-class _Command(typer.core.TyperCommand):
-    """A command whose environment is set, once it is known that no help was asked for."""
-
-    def invoke(self, ctx: typer.Context) -> object:
-        if self.name != "init":
-            prepare_environment(needs_project=self.name not in _ANYWHERE)
-        return super().invoke(ctx)
-
-
 # Everything else is of a project: `CALLKEEPER_DEFS` may name its sources, too.
-_ANYWHERE = {"demo", "simulate"}
+_ANYWHERE = {demo, simulate}
 _COMMANDS = (
     demo,
     init,
@@ -79,8 +71,22 @@ _COMMANDS = (
     inbox,
     simulate,
 )
+
+
+def _in_project(command: Callable[..., None]) -> Callable[..., None]:
+    """Have a command begin by setting its environment: not before it is known that it is run."""
+
+    @wraps(command)
+    def run(*args: object, **options: object) -> None:
+        if command is not init:
+            prepare_environment(needs_project=command not in _ANYWHERE)
+        command(*args, **options)
+
+    return run
+
+
 for _command in _COMMANDS:
-    app.command(cls=_Command)(_command)
+    app.command()(_in_project(_command))
 
 
 def _print_version(wanted: bool) -> None:
