@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from callkeeper_assets.config.loading import load_source_file
-from callkeeper_assets.simulator.server import RunningSimulator
+from callkeeper_assets.simulator.server import RunningSimulator, run_simulator
+from callkeeper_assets.simulator.settings import AccountSettings
 from callkeeper_assets_tests.cli.conftest import KEY, Done
 
 WRONG_KEY = "fedcba9876543210fedcba9876543210"
@@ -163,10 +164,11 @@ def test_a_key_in_the_environment_is_not_copied(
     assert not (project / ".env").exists()
 
 
-def test_the_api_that_takes_the_key_is_found(project: Path, simulator: RunningSimulator) -> None:
-    simulator.account(KEY).settings.only_api = "ckct"
-    options = ["--key-stdin", "--base-url", simulator.base_url]
-    added = type_in(project, "add", "main_office", *options, text=f"{KEY}\n")
+def test_the_api_that_takes_the_key_is_found(project: Path) -> None:
+    account = AccountSettings(key=KEY, name="main", only_api="ckct")
+    with run_simulator([account]) as simulator:
+        options = ["--key-stdin", "--base-url", simulator.base_url]
+        added = type_in(project, "add", "main_office", *options, text=f"{KEY}\n")
     assert added.code == 0, added.out + added.err
     source = load_source_file(project / "defs" / "main_office" / "defs.yaml")
     assert source.api == "ckct"
@@ -188,7 +190,9 @@ def test_on_a_terminal_it_asks_and_does_not_show_the_key(
     ) as process:
         os.close(ours)
         shown = b""
-        for question, answer in zip((b"API key", b"Caption", b"zone", b"first", b"plan"), answers):
+        for question, answer in zip(
+            (b"API key", b"Caption", b"zone", b"first", b"plan"), answers, strict=True
+        ):
             while question not in shown or not shown.endswith(b": "):
                 shown += os.read(theirs, 1000)
             os.write(theirs, f"{answer}\n".encode())
