@@ -209,6 +209,56 @@ def _write_checked(new: "NewSource", file: Path, key: str) -> "tuple[Source, lis
     return source, check_sources([source])
 
 
+def _add_checked(new: "NewSource", file: Path, key: str, *, is_new_key: bool) -> "list[Finding]":
+    """Write the file and, if it is in no environment yet, the key; neither unless all is good.
+
+    Raises:
+        UsageProblemError: The configuration is refused.
+    """
+    from callkeeper_assets.home import project_root  # noqa: PLC0415
+
+    os.environ[new.key_variable] = key
+    was_there = file.parent.is_dir()
+    file.parent.mkdir(parents=True, exist_ok=True)
+    is_good = False
+    try:
+        added, findings = _write_checked(new, file, key)
+        is_taken = not any(finding.state == "bad" for finding in findings)
+        if is_taken and is_new_key:
+            _store_key(project_root(), added.api_key_env, key)
+        is_good = is_taken
+    finally:
+        if not is_good:
+            file.unlink(missing_ok=True)
+            if not was_there:
+                file.parent.rmdir()
+    return findings
+
+
+def _show_added(new: "NewSource", file: Path, findings: "list[Finding]", *, as_json: bool) -> None:
+    """Print what was found; end the command if the source was not added."""
+    from dataclasses import asdict  # noqa: PLC0415
+
+    from callkeeper_assets.cli.checks import print_findings  # noqa: PLC0415
+
+    is_good = file.exists()
+    if as_json:
+        print_json(
+            {
+                "ok": is_good,
+                "source": new.name,
+                "file": str(file) if is_good else None,
+                "key_variable": new.key_variable,
+                "findings": [asdict(finding) for finding in findings],
+            }
+        )
+    else:
+        print_findings(findings)
+    if not is_good:
+        print_error("Nothing was written. Correct that, and type the command again.")
+        raise typer.Exit(FAILED)
+
+
 def _choose_file(name: str) -> Path:
     from callkeeper_assets.config.loading import FILE_NAME, defs_folder, find_name_problem  # noqa: PLC0415
 
@@ -263,45 +313,14 @@ def add(
     On a terminal, it asks for what no option says. The key is taken from its variable if that is
     set; else it is asked for, or read from standard input, and stored in .env.
     """
-    from dataclasses import asdict  # noqa: PLC0415
-
-    from callkeeper_assets.cli.checks import print_findings  # noqa: PLC0415
     from callkeeper_assets.config.source_template import NewSource  # noqa: PLC0415
-    from callkeeper_assets.home import project_root  # noqa: PLC0415
 
     file = _choose_file(source)
     new = NewSource(source, caption, key_env, api, base_url, time_zone, start_date, history_days)
     key, is_new_key = _read_key(new.key_variable, from_stdin=key_stdin)
     if sys.stdin.isatty():
         new = _ask_for(new)
-    os.environ[new.key_variable] = key
-    was_there = file.parent.is_dir()
-    file.parent.mkdir(parents=True, exist_ok=True)
-    is_good = False
-    try:
-        added, findings = _write_checked(new, file, key)
-        is_good = not any(finding.state == "bad" for finding in findings)
-        if is_good and is_new_key:
-            _store_key(project_root(), added.api_key_env, key)
-    finally:
-        if not is_good:
-            file.unlink(missing_ok=True)
-            if not was_there:
-                file.parent.rmdir()
+    findings = _add_checked(new, file, key, is_new_key=is_new_key)
+    _show_added(new, file, findings, as_json=as_json)
     stored = ".env" if is_new_key else "the environment"
-    if as_json:
-        print_json(
-            {
-                "ok": is_good,
-                "source": source,
-                "file": str(file) if is_good else None,
-                "key_variable": new.key_variable,
-                "findings": [asdict(finding) for finding in findings],
-            }
-        )
-    else:
-        print_findings(findings)
-    if not is_good:
-        print_error("Nothing was written. Correct that, and type the command again.")
-        raise typer.Exit(FAILED)
     print_note(f"Written: {file}. The key is in {stored}, as {new.key_variable}.")

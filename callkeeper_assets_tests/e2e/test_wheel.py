@@ -165,7 +165,7 @@ def test_the_first_own_day_is_loaded_with_five_commands(machine: Machine) -> Non
         )
     assert status.code == 0, status.out + status.err
     (source,) = status.document()["sources"]
-    assert source["last_day"] == days_ago(1)
+    assert source["loaded"]["last_day"] == days_ago(1)
     assert KEY not in made.out + added.out + added.err + checked.out + loaded.out + status.out
     assert [file.name for file in machine.empty.iterdir()] == ["calls"]
     assert [file.name for file in below.iterdir()] == ["defs.yaml"]
