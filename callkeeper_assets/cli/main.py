@@ -26,6 +26,7 @@ from callkeeper_assets.cli.console import (
     read_version,
 )
 from callkeeper_assets.cli.projects import add, init
+from callkeeper_assets.cli.query import query
 from callkeeper_assets.cli.runs import load, protect, rebuild, reconcile, refresh, report, retain
 from callkeeper_assets.cli.services import demo, dev, move, webhooks
 from callkeeper_assets.cli.simulate import simulate
@@ -59,6 +60,7 @@ _COMMANDS = (
     status,
     history,
     unusable,
+    query,
     forget,
     erasures,
     export,
@@ -116,13 +118,14 @@ def _prepare(
 
 def _expected_errors() -> tuple[type[Exception], ...]:
     """Return the classes whose text is written for the person who typed the command."""
-    from callkeeper_assets.callkeeper.records import CallKeeperError  # noqa: PLC0415 -- only on failure
+    from callkeeper_assets.analysis.columns import ReadingError  # noqa: PLC0415 -- only on failure
+    from callkeeper_assets.callkeeper.records import CallKeeperError  # noqa: PLC0415
     from callkeeper_assets.config.errors import ConfigError  # noqa: PLC0415
     from callkeeper_assets.postgres.errors import DatabaseError  # noqa: PLC0415
     from callkeeper_assets.raw.store import RawError  # noqa: PLC0415
     from callkeeper_assets.warehouse.records import WarehouseError  # noqa: PLC0415
 
-    return (CallKeeperError, ConfigError, DatabaseError, RawError, WarehouseError)
+    return (CallKeeperError, ConfigError, DatabaseError, RawError, ReadingError, WarehouseError)
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
