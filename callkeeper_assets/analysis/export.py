@@ -32,7 +32,7 @@ Row = tuple[Any, ...]
 _ROWS_AT_ONCE: Final = 5_000
 # What a cursor can be declared for; of the other statements nothing but these answers with rows.
 _STREAMED: Final = ("select", "with", "values", "table", "(")
-_COMMENT: Final = re.compile(r"(\s+|--[^\n]*(\n|$)|/\*.*?\*/)+", re.DOTALL)
+_BLANK: Final = re.compile(r"(?:[\s;]|--[^\n]*(?:\n|$)|/\*.*?\*/)*", re.DOTALL)
 _READ_ONLY: Final = "25006"
 # What a value keeps its type for; all others are read as text.
 _TYPED: Final = frozenset(
@@ -89,9 +89,8 @@ def run_query(statement: str, zone: ZoneInfo, url: str | None = None) -> Iterato
         ReadingError: It is empty, several at once, wrong, or it would write.
         DatabaseError: No connection.
     """
-    bare = _COMMENT.sub(" ", statement, count=1) if _COMMENT.match(statement) else statement
-    words = bare.strip().lower()
-    if not words.strip("; "):
+    words = _BLANK.sub("", statement, count=1).lower()
+    if not words:
         raise ReadingError('The query is empty. Write one as "SELECT …".')
     if words.startswith("copy"):
         raise ReadingError("COPY is not for here: write a SELECT, and say --csv FILE.")
@@ -102,8 +101,10 @@ def run_query(statement: str, zone: ZoneInfo, url: str | None = None) -> Iterato
                 connection.adapters.register_loader(kind.oid, TextLoader)
             if kind.array_oid:
                 connection.adapters.register_loader(kind.array_oid, TextLoader)
+        is_streamed = words.startswith(_STREAMED)
         try:
-            yield _fetch(connection, statement, zone, is_streamed=words.startswith(_STREAMED))
+            with connection.cursor("callkeeper_query" if is_streamed else "") as cursor:
+                yield _fetch(cursor, statement, zone)
         except psycopg.OperationalError:
             raise
         except psycopg.Error as error:
@@ -111,18 +112,14 @@ def run_query(statement: str, zone: ZoneInfo, url: str | None = None) -> Iterato
 
 
 def _fetch(
-    connection: psycopg.Connection[Row], statement: str, zone: ZoneInfo, *, is_streamed: bool
+    cursor: psycopg.Cursor[Row] | psycopg.ServerCursor[Row], statement: str, zone: ZoneInfo
 ) -> Rows:
-    text = statement.encode()
-    cursor: psycopg.Cursor[Row] | psycopg.ServerCursor[Row]
-    if is_streamed:
-        cursor = connection.cursor("callkeeper_query")
+    if isinstance(cursor, psycopg.ServerCursor):
         cursor.itersize = _ROWS_AT_ONCE
-        cursor.execute(text)
+        cursor.execute(statement.encode())
     else:
-        cursor = connection.cursor()
         # Prepared, a text can be but one statement.
-        cursor.execute(text, prepare=True)
+        cursor.execute(statement.encode(), prepare=True)
     if cursor.description is None:
         raise ReadingError('The statement gives no rows. Write one as "SELECT …".')
     types = [column.type_display.partition("(")[0] for column in cursor.description]
@@ -255,7 +252,7 @@ def _write_xlsx_cell(
         case bool():
             sheet.write_boolean(row, column, value)
         case int() | float() | Decimal() if _is_exact(value):
-            sheet.write_number(row, column, value)
+            sheet.write_number(row, column, value if isinstance(value, int) else float(value))
         case datetime() | date() if value.year >= _FIRST_YEAR_OF_EXCEL:
             bare = value.replace(tzinfo=None) if isinstance(value, datetime) else value
             sheet.write_datetime(row, column, bare, formats[type(value)])

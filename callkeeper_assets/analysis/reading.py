@@ -50,11 +50,13 @@ _MOST_DAYS_NAMED: Final = 5
 # In an account's report: what kind of values each field has, so far as they are of one kind.
 _KIND_OF_FIELD: Final = """
     SELECT
-        count(*) FILTER (WHERE jsonb_typeof(v) NOT IN ('number', 'null')) = 0 AND count(v) > 0,
-        count(*) FILTER (WHERE jsonb_typeof(v) NOT IN ('boolean', 'null')) = 0 AND count(v) > 0,
+        count(*) FILTER (WHERE jsonb_typeof(v) NOT IN ('number', 'null')) = 0
+            AND bool_or(jsonb_typeof(v) = 'number') IS TRUE AS is_number,
+        count(*) FILTER (WHERE jsonb_typeof(v) NOT IN ('boolean', 'null')) = 0
+            AND bool_or(jsonb_typeof(v) = 'boolean') IS TRUE AS is_boolean,
         coalesce(
             bool_and(v::text ~ '^-?[0-9]{1,18}$') FILTER (WHERE jsonb_typeof(v) = 'number'), false
-        )
+        ) AS is_whole
     FROM (SELECT data->%(field)s AS v FROM callkeeper_reports WHERE %(scope)s) AS f
 """
 
@@ -467,9 +469,8 @@ def _read_rows(connection: dbapi.Connection, definition: Report, scope: str) -> 
     for number, (field, _) in enumerate(definition.fields):
         name = write_literal(field)
         kinds = _query(connection, _KIND_OF_FIELD % {"field": name, "scope": scope}).to_pylist()[0]
-        is_number, is_boolean, is_whole = kinds.values()
-        cast = "bigint" if is_whole else "double precision" if is_number else ""
-        cast = "boolean" if is_boolean else cast if is_number else "text"
+        number_type = "bigint" if kinds["is_whole"] else "double precision"
+        cast = number_type if kinds["is_number"] else "boolean" if kinds["is_boolean"] else "text"
         columns.append(f"(data->>{name})::{cast} AS f{number}")
     found = _query(
         connection,

@@ -1,18 +1,18 @@
 """A warehouse and raw files of two sources in two time zones, for whoever reads them."""
 
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
 
-from callkeeper_assets.home import raw_url
 from callkeeper_assets.raw.store import RawStore
 from callkeeper_assets.warehouse.records import Account
+from callkeeper_assets_tests.templates import MakeDatabase, Template
 from callkeeper_assets_tests.warehouse.raw_days import (
     MAIN,
-    MOSCOW,
     call,
     day_of,
     fetched,
@@ -45,26 +45,29 @@ _REPORTS = """\
 """
 
 
-@pytest.fixture
-def sources(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder with `main_office` in Moscow, which has reports, and `siberia` in Omsk."""
-    folder = home / "defs"
+@dataclass(frozen=True)
+class Loaded:
+    """What lies where."""
+
+    database: str
+    defs: Path
+    raw: Path
+
+
+@pytest.fixture(scope="session")
+def installation(
+    make_database: MakeDatabase, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Loaded]:
+    """Two days of `main_office`, two calls each, and one day of `siberia`, made once."""
+    folder = tmp_path_factory.mktemp("analysis")
     for name, zone, rest in (
         ("main_office", "Europe/Moscow", _REPORTS),
         ("siberia", "Asia/Omsk", ""),
     ):
-        file = folder / name / "defs.yaml"
+        file = folder / "defs" / name / "defs.yaml"
         file.parent.mkdir(parents=True)
         file.write_text(_SOURCE.format(zone=zone, rest=rest))
-    monkeypatch.setenv("CALLKEEPER_DEFS", str(folder))
-    return folder
-
-
-@pytest.fixture
-def loaded(sources: Path, database: str) -> str:
-    """The database with two days of `main_office`, two calls each, and one day of `siberia`."""
-    assert sources.is_dir()
-    store = RawStore(raw_url())
+    store = RawStore(str(folder / "raw"))
     days = (
         day_of(
             FIRST,
@@ -78,8 +81,17 @@ def loaded(sources: Path, database: str) -> str:
     for day in days:
         as_fetched = fetched(day, datetime.now(UTC))
         store.write(as_fetched.calls, as_fetched.details)
-    load_all(database, days, MAIN)
-    siberia = Account("siberia", "Siberia", OMSK, timedelta(0))
-    load_all(database, [replace(day_of(FIRST, [call(9)], OMSK))], siberia)
-    assert MOSCOW.key == "Europe/Moscow"
-    return database
+    with make_database(Template.WAREHOUSE) as url:
+        load_all(url, days, MAIN)
+        siberia = Account("siberia", "Siberia", OMSK, timedelta(0))
+        load_all(url, [day_of(FIRST, [call(9)], OMSK)], siberia)
+        yield Loaded(url, folder / "defs", folder / "raw")
+
+
+@pytest.fixture
+def loaded(installation: Loaded, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The URL of the database with `installation` in it, which is in force."""
+    monkeypatch.setenv("CALLKEEPER_DATABASE_URL", installation.database)
+    monkeypatch.setenv("CALLKEEPER_DEFS", str(installation.defs))
+    monkeypatch.setenv("CALLKEEPER_RAW_URL", str(installation.raw))
+    return installation.database

