@@ -269,3 +269,13 @@ def build_select(columns: Sequence[str], filters: Sequence[Filter], zone: ZoneIn
         f" AND calls.called_at < %(end)s{conditions.replace('%', '%%')}"
         " ORDER BY calls.called_at, calls.call_id"
     )
+
+
+def describe_columns() -> str:
+    """Return the table of docs/python.md: each column, and what it is."""
+    lines = ["| column | what it is |", "|---|---|"]
+    for name in COLUMNS:
+        column = find_column(name)
+        unit = f", {column.unit}" if column.unit else ""
+        lines.append(f"| `{name}` | {column.description}{unit} |")
+    return "\n".join(lines)

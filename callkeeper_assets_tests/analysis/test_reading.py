@@ -1,9 +1,12 @@
 """What analysts get: frames of calls, of raw calls, of reports; and what they are told instead."""
 
 import json
+import re
 import subprocess
 import sys
 from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -13,9 +16,11 @@ import pytest
 from adbc_driver_manager import dbapi
 
 import callkeeper_assets as ck
-from callkeeper_assets.analysis.columns import COLUMNS, Where, find_column
+from callkeeper_assets.analysis.columns import COLUMNS, Where, describe_columns, find_column
 from callkeeper_assets_tests.analysis.conftest import FIRST, SECOND
 from callkeeper_assets_tests.warehouse.raw_days import MOSCOW
+
+_GUIDE: Final = Path(__file__).parents[2] / "docs" / "python.md"
 
 pytestmark = pytest.mark.usefixtures("loaded")
 
@@ -218,3 +223,21 @@ def test_importing_the_package_imports_nothing_heavy() -> None:
     code = f"import callkeeper_assets, sys; print({heavy} & sys.modules.keys())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_the_guide_names_every_column() -> None:
+    text = _GUIDE.read_text("utf-8")
+    table = text.partition("<!-- columns: begin -->\n")[2].partition("\n<!-- columns: end -->")[0]
+    assert table == describe_columns()
+
+
+def test_the_examples_of_the_guide_run() -> None:
+    """One after another, as a notebook's cells; what they make is looked at."""
+    names: dict[str, Any] = {}
+    for block in re.findall(r"^```python\n(.*?)^```$", _GUIDE.read_text("utf-8"), re.M | re.S):
+        exec(block, names)  # noqa: S102 -- the guide is ours
+    assert len(names["frame"]) == 4
+    assert names["talks"]["city"].tolist() == ["Москва"]
+    assert names["table"].num_rows == 4
+    assert len(names["everything"]) == 4
+    assert names["by_day"]["count"].sum() == 5
