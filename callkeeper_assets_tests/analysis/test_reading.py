@@ -234,7 +234,8 @@ def test_the_guide_names_every_column() -> None:
 def test_the_examples_of_the_guide_run() -> None:
     """One after another, as a notebook's cells; what they make is looked at."""
     names: dict[str, Any] = {}
-    for block in re.findall(r"^```python\n(.*?)^```$", _GUIDE.read_text("utf-8"), re.M | re.S):
+    fenced = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+    for block in fenced.findall(_GUIDE.read_text("utf-8")):
         exec(block, names)  # noqa: S102 -- the guide is ours
     assert len(names["frame"]) == 4
     assert names["talks"]["city"].tolist() == ["Москва"]
