@@ -238,7 +238,7 @@ def test_the_examples_of_the_guide_run() -> None:
     for block in fenced.findall(_GUIDE.read_text("utf-8")):
         exec(block, names)  # noqa: S102 -- the guide is ours
     assert len(names["frame"]) == 4
-    assert names["talks"]["city"].tolist() == ["Москва"]
+    assert names["talks"]["source"].tolist() == ["main_office", "siberia"]
     assert names["table"].num_rows == 4
     assert len(names["everything"]) == 4
     assert names["by_day"]["count"].sum() == 5
