@@ -110,7 +110,8 @@ def _query(connection: dbapi.Connection, statement: str) -> pa.Table:
         found = explain_error(error.sqlstate or "", str(error), "answer a query", "Try again")
         if isinstance(found, SchemaError):
             raise NothingLoadedError(
-                f"Nothing is loaded yet, or not by this version. {found}"
+                "Nothing is loaded yet in this database, or its tables are not this version's. "
+                "Run: callkeeper check"
             ) from None
         raise found from None
 

@@ -1,5 +1,6 @@
 """`callkeeper query`: reads with SQL, for those without Python; a table, or a file."""
 
+import re
 import sys
 from contextlib import contextmanager
 from io import TextIOWrapper
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 # More than anybody reads on a terminal; a table's widths are known only when all of it is.
 _MOST_SHOWN: Final = 1_000
+# A value is somebody else's: it must not steer the terminal.
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def query(
@@ -113,7 +116,8 @@ def _show(rows: "Rows") -> None:
             print_table(table)
             print_note(f"The first {_MOST_SHOWN:,} rows. For all of them: --csv FILE")
             return
-        table.add_row(*(Text("" if value is None else str(value)) for value in row))
+        shown = ("" if value is None else _CONTROL.sub("\ufffd", str(value)) for value in row)
+        table.add_row(*map(Text, shown))
         count += 1
     print_table(table)
     print_note(say_count(count, "row"))

@@ -143,6 +143,7 @@ def test_the_command_shows_a_table_or_writes_a_file(tmp_path: Path) -> None:
     # Two sources, two zones.
     assert "2026-03-01 21:00:00+00:00" in shown.stdout
     assert "2 rows" in shown.stderr
+    assert "\x1b" not in run(app, ["query", "SELECT E'\\x1b[2J' AS page"]).stdout
     file = tmp_path / "calls.csv"
     file.write_text("what was there")
     failed = run(
