@@ -16,8 +16,8 @@ from callkeeper_assets.config.errors import describe_unknown
 from callkeeper_assets.warehouse.filters import (
     KINDS,
     Filter,
+    FilterKind,
     FilterOp,
-    Kind,
     build_comparison,
     find_operand_problem,
 )
@@ -232,7 +232,7 @@ def write_literal(value: object) -> str:
 
 
 def _write_condition(one: Filter, zone: ZoneInfo) -> str:
-    kind: Kind = KINDS[find_column(one.field).type]
+    kind: FilterKind = KINDS[find_column(one.field).type]
     condition = build_comparison(one, COLUMNS[one.field], kind, zone)
     # Expressions have no question mark: only what stands for a value is one.
     first, *others = condition.sql.split("?")

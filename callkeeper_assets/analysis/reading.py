@@ -35,8 +35,8 @@ from callkeeper_assets.postgres.url import SET_NEWER, build_conninfo, database_u
 from callkeeper_assets.raw.store import RawStore
 from callkeeper_assets.reports.definition import Report, ReportTable
 from callkeeper_assets.reports.structure import CALL_COLUMN, DAY_COLUMN, REPORT_COLUMN
-from callkeeper_assets.warehouse.dimensions import CALLS
 from callkeeper_assets.warehouse.records import SchemaError
+from callkeeper_assets.warehouse.schema import CALLS
 from callkeeper_assets.warehouse.session import explain_error
 
 if TYPE_CHECKING:
