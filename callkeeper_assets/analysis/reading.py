@@ -1,26 +1,30 @@
 """`ck.calls`, `ck.raw_calls`, `ck.report`, `ck.connect`: what is loaded, as pandas or Arrow.
 
 Rows come by ADBC, which is Arrow from PostgreSQL's binary COPY on; a frame of pandas has Arrow's
-types over the same memory. Only reads: the sources' configuration says names and time zones, and
+types over the same memory. Calls and their facts come side by side, by two connections that see the
+same moment of the database, and are joined here, in Arrow. Only reads: the sources' configuration says names and time zones, and
 the embedded database serves as it does commands, until this process ends.
 """
 
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import date, datetime, timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, Literal, overload
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from adbc_driver_postgresql import dbapi
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from callkeeper_assets.analysis.columns import (
     NothingLoadedError,
     ReadingError,
+    Statements,
     Where,
-    build_select,
+    build_statements,
     capitalise,
     choose_columns,
     read_where,
@@ -114,6 +118,11 @@ def _query(connection: dbapi.Connection, statement: str) -> pa.Table:
                 "Run: callkeeper check"
             ) from None
         raise found from None
+
+
+def _run(connection: dbapi.Connection, statement: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(statement)
 
 
 def _choose(names: str | Iterable[str] | None) -> list[Source]:
@@ -280,39 +289,94 @@ def calls(
     begin, end = _read_period(first, last)
     names, filters = choose_columns(columns), read_where(where)
     sources = _choose(source)
-    with closing(connect()) as connection:
+    with closing(connect()) as connection, closing(connect()) as beside:
+        _share_snapshot(connection, beside)
         tables = []
         for one in sources:
-            statement = build_select(names, filters, one.time_zone)
-            tables.append(_read_calls(connection, one, statement, begin, end))
-    zone = _share_zone(sources)
-    return _convert(pa.concat_tables([_localise(table, zone) for table in tables]), as_)
+            statements = build_statements(names, filters, one.time_zone)
+            found = _read_calls(connection, beside, one, statements, (begin, end))
+            tables.append(_localise(found.select(names), _share_zone(sources)))
+    return _convert(pa.concat_tables(tables), as_)
+
+
+def _share_snapshot(connection: dbapi.Connection, beside: dbapi.Connection) -> None:
+    """Begin a transaction in each, which see the same until their ends."""
+    begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+    _run(connection, begin)
+    snapshot = _query(connection, "SELECT pg_export_snapshot()")[0][0].as_py()
+    _run(beside, begin)
+    _run(beside, f"SET TRANSACTION SNAPSHOT {write_literal(snapshot)}")
 
 
 def _read_calls(
-    connection: dbapi.Connection, source: Source, statement: str, first: date, last: date
+    connection: dbapi.Connection,
+    beside: dbapi.Connection,
+    source: Source,
+    statements: Statements,
+    period: tuple[date, date],
 ) -> pa.Table:
+    """Return a source's calls with all that the statements ask for, moments in UTC."""
     if CALLS not in source.tables:
         raise ReadingError(
             f"Source '{source.name}' has no calls: {source.file} leaves {CALLS} out."
         )
+    first, last = period
     account = _find_account(connection, source)
     bounds = {
         # No row has a NULL: a source that is not loaded gives an empty table with the right types.
-        "account": write_literal(account),
+        "account": f"{write_literal(account)}::integer",
         "start": write_literal(day_start(first, source.time_zone)),
         "end": write_literal(day_start(last + _DAY, source.time_zone)),
     }
-    table = _query(connection, statement % bounds)
     loaded = _query(
         connection,
         "SELECT day FROM callkeeper_days "
         f"WHERE account_id = {bounds['account']} AND day BETWEEN {write_literal(first)} "
         f"AND {write_literal(last)}",
     )
+    with ThreadPoolExecutor(1) as thread:
+        facts = statements.facts and thread.submit(_query, beside, statements.facts % bounds)
+        try:
+            found = _query(connection, statements.calls % bounds)
+            if facts:
+                found = _join_facts(connection, found, facts.result(), statements.dimensions)
+        except BaseException:
+            beside.adbc_cancel()
+            raise
     missing = _list_missing(loaded["day"].to_pylist(), first, last)
-    _tell_missing(source, first, last, missing, table.num_rows)
-    return table
+    _tell_missing(source, first, last, missing, found.num_rows)
+    return found.append_column("source", pa.repeat(source.name, found.num_rows))
+
+
+def _join_facts(
+    connection: dbapi.Connection,
+    calls: pa.Table,
+    facts: pa.Table,
+    dimensions: Mapping[str, str],
+) -> pa.Table:
+    """Return calls with the columns of their facts, and of the dimensions' rows, where they are."""
+    found = _join(calls, "_id", facts)
+    for alias, statement in dimensions.items():
+        ids = write_literal(pc.unique(found[f"_{alias}"]).drop_null().to_pylist())
+        rows = _query(connection, statement % {"ids": f"{ids}::integer[]"})
+        found = _join(found, f"_{alias}", rows)
+    if "_dates" in found.column_names:
+        # What a minute's key is, by the data dictionary.
+        minutes = pc.if_else(pc.equal(found["_dates"], 1), None, found["_dates"])
+        clock = pc.multiply(minutes.cast(pa.int64()), 60).cast(pa.timestamp("s"))
+        found = found.append_column("day", clock.cast(pa.date32()))
+        weekday = pc.day_of_week(clock, count_from_zero=False)
+        found = found.append_column("weekday", weekday.cast(pa.int16()))
+        found = found.append_column("hour", pc.hour(clock).cast(pa.int16()))
+    return found
+
+
+def _join(left: pa.Table, key: str, right: pa.Table) -> pa.Table:
+    """Return `left` in its order, with the columns of the row of `right` whose `_id` is its key."""
+    rows = right.drop_columns("_id").take(pc.index_in(left[key], right["_id"].combine_chunks()))
+    for name, column in zip(rows.column_names, rows.columns, strict=True):
+        left = left.append_column(name, column)
+    return left
 
 
 @overload

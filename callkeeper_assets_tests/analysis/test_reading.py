@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -16,8 +17,10 @@ import pytest
 from adbc_driver_manager import dbapi
 
 import callkeeper_assets as ck
+from callkeeper_assets.analysis import reading
 from callkeeper_assets.analysis.columns import COLUMNS, Where, describe_columns, find_column
 from callkeeper_assets_tests.analysis.conftest import FIRST, SECOND
+from callkeeper_assets_tests.analysis.joined import write_join
 from callkeeper_assets_tests.warehouse.raw_days import MOSCOW
 
 _GUIDE: Final = Path(__file__).parents[2] / "docs" / "python.md"
@@ -38,6 +41,54 @@ def test_calls_come_with_their_dimensions_in_the_sources_time() -> None:
         *("main_office", "Москва", "windows", 50, "okna.example")
     ]
     assert first["day"] == FIRST
+
+
+@pytest.mark.parametrize("source", ["main_office", "siberia"])
+def test_calls_are_what_one_statement_of_sql_answers(loaded: str, source: str) -> None:
+    """Fetched apart and joined here, nothing is lost, moved to another call, or of another type."""
+    zone = {"main_office": "Europe/Moscow", "siberia": "Asia/Omsk"}[source]
+    table = ck.calls(source, FIRST, FIRST, as_="arrow")
+    bounds = {"account": source, "start": f"{FIRST} {zone}", "end": f"{SECOND} {zone}"}
+    statement = re.sub(r"(?<!:):(\w+)", r"%(\1)s", write_join())
+    with psycopg.connect(loaded) as connection:
+        expected = connection.execute(statement, bounds).fetchall()
+    assert expected
+    assert [tuple(row.values()) for row in table.to_pylist()] == expected
+    wanted = {"text": "string", "integer": "int32", "smallint": "int16", "bigint": "int64"}
+    for name in COLUMNS:
+        kind = find_column(name).type
+        assert str(table.schema.field(name).type) == wanted.get(kind, str(table[name].type))
+
+
+def test_a_call_without_a_fact_has_no_measures_and_no_dimensions(loaded: str) -> None:
+    facts = "callkeeper_calls_facts"
+    with psycopg.connect(loaded, autocommit=True) as connection:
+        connection.execute(
+            f"CREATE TEMP TABLE kept AS SELECT f.* FROM {facts} AS f JOIN callkeeper_calls AS c"
+            " ON c.id = f.calls_id AND c.account_id = f.account_id WHERE c.call_id = 9"
+        )
+        connection.execute(f"DELETE FROM {facts} WHERE calls_id IN (SELECT calls_id FROM kept)")
+        try:
+            frame = ck.calls("siberia", FIRST, FIRST)
+        finally:
+            connection.execute(f"INSERT INTO {facts} SELECT * FROM kept")
+    assert frame["call_id"].tolist() == [9]
+    assert frame["source"].tolist() == ["siberia"]
+    assert frame[["talk_sec", "city", "day", "hour", "utm_campaign", "clientid"]].isna().all().all()
+
+
+def test_all_of_one_reading_is_of_one_moment(loaded: str) -> None:
+    """Facts come by another connection: a load in between must not show in them alone."""
+    asked = "SELECT count(*) AS n FROM general_sites WHERE description = 'new'"
+    with closing(ck.connect()) as one, closing(ck.connect()) as other:
+        reading._share_snapshot(one, other)
+        with psycopg.connect(loaded, autocommit=True) as connection:
+            connection.execute("UPDATE general_sites SET description = 'new'")
+            try:
+                seen = [reading._query(each, asked)["n"].to_pylist() for each in (one, other)]
+            finally:
+                connection.execute("UPDATE general_sites SET description = NULL")
+    assert seen == [[0], [0]]
 
 
 def test_what_is_unknown_is_missing() -> None:
