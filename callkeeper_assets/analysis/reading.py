@@ -2,8 +2,9 @@
 
 Rows come by ADBC, which is Arrow from PostgreSQL's binary COPY on; a frame of pandas has Arrow's
 types over the same memory. Calls and their facts come side by side, by two connections that see the
-same moment of the database, and are joined here, in Arrow. Only reads: the sources' configuration says names and time zones, and
-the embedded database serves as it does commands, until this process ends.
+same moment of the database, and are joined here, in Arrow. Only reads: the sources' configuration
+says names and time zones, and the embedded database serves as it does commands, until this process
+ends.
 """
 
 import warnings
