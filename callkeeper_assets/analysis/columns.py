@@ -111,6 +111,14 @@ COLUMNS: Final[Mapping[str, str]] = {
 }
 
 
+# For a session. Who owns the server may read its files and end others' work by a function of a
+# SELECT; this role only reads tables. One without such rights stays what it is.
+BECOME_READER: Final = """
+    SELECT set_config('role', 'pg_read_all_data', false)
+    FROM pg_roles WHERE rolname = current_user AND rolsuper
+"""
+
+
 class ReadingError(ValueError):
     """What was asked for cannot be read; the text says why, and what is allowed."""
 

@@ -21,6 +21,7 @@ from adbc_driver_postgresql import dbapi
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from callkeeper_assets.analysis.columns import (
+    BECOME_READER,
     NothingLoadedError,
     ReadingError,
     Statements,
@@ -97,9 +98,10 @@ def connect() -> dbapi.Connection:
     options = f"{conninfo_to_dict(given)['options']} -c default_transaction_read_only=on"
     try:
         connection = dbapi.connect(make_conninfo(given, options=options), autocommit=True)
-        with connection.cursor() as cursor:
-            cursor.execute(SET_NEWER)
-            cursor.fetch_arrow_table()
+        for statement in (SET_NEWER, BECOME_READER):
+            with connection.cursor() as cursor:
+                cursor.execute(statement)
+                cursor.fetch_arrow_table()
     except dbapi.Error as error:
         raise explain_failure(url, error) from None
     return connection
