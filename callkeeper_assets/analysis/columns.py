@@ -166,12 +166,15 @@ def _plain(value: Any) -> Any:  # noqa: ANN401 -- whatever a person compares wit
     """Return Python's own value for one of NumPy's or pandas's; a list for what holds several."""
     if hasattr(value, "tolist"):
         return value.tolist()
-    return list(value) if isinstance(value, set | frozenset | tuple) else value
+    is_one = isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable)
+    return value if is_one else list(value)
 
 
 def _read_condition(name: str, condition: Any) -> list[Filter]:  # noqa: ANN401
     """Return what a mapping says of one column: a value, a list, None, or ops with values."""
     if isinstance(condition, Mapping):
+        if not condition:
+            raise ReadingError(f"where on {name}: it says nothing; leave it out for all calls.")
         filters = []
         for op, value in condition.items():
             if op in {"is_null", "not_null"}:

@@ -168,9 +168,7 @@ def _explain(error: psycopg.Error) -> ReadingError:
             f"{said}."
         )
     if error.sqlstate == _FORBIDDEN:
-        return ReadingError(
-            f"This command only reads tables; the server refused: {said}."
-        )
+        return ReadingError(f"This command only reads tables; the server refused: {said}.")
     return ReadingError(f"PostgreSQL does not answer the query: {said}.{hint}")
 
 
