@@ -98,15 +98,15 @@ class Fetching:
             self.shield.passing(len(days)) as passage,
             closing(client.fetch_days(tuple(days), passage)) as fetched,
         ):
-            yield self._check_all(fetched)
+            yield self._judge_all(fetched)
 
-    def _check_all(self, fetched: Iterable[Day]) -> Iterator[Day]:
+    def _judge_all(self, fetched: Iterable[Day]) -> Iterator[Day]:
         try:
-            yield from map(self.check, fetched)
+            yield from map(self.judge, fetched)
         except (CallKeeperError, RawError) as error:
             self.error = error
 
-    def check(self, day: Day) -> Day:
+    def judge(self, day: Day) -> Day:
         """Take a fetched day over, refused if too many calls of the stored day are gone.
 
         Raises:
@@ -182,16 +182,24 @@ def open_fetching(
     *,
     notes_setting: bool = True,
 ) -> Fetching:
-    """Prepare a step's fetching; `notes_setting`: whether what is fetched is going to be written.
+    """Prepare a step's fetching.
+
+    With `notes_setting`, where what is fetched is going to be written, it is noted in the database
+    under which privacy setting.
 
     Raises:
         MissingSecretError: The key of the source's privacy rule is not in the environment.
         DatabaseError: The database cannot be reached.
     """
     # The database's driver, which loading the code location need not pay for.
-    from callkeeper_assets.personal_data.shield import open_shield  # noqa: PLC0415
+    from callkeeper_assets.personal_data.shield import build_shield  # noqa: PLC0415
+    from callkeeper_assets.postgres import connect  # noqa: PLC0415
+    from callkeeper_assets.warehouse.accounts import note_setting  # noqa: PLC0415
 
-    shield = open_shield(url, source, notes_setting=notes_setting)
+    with connect(url, autocommit=True) as connection:
+        shield = build_shield(connection, source)
+        if notes_setting:
+            note_setting(connection, source.name, shield.protector.rule)
     return Fetching(context, source, store, guard, shield)
 
 

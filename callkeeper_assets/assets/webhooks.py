@@ -58,7 +58,7 @@ from callkeeper_assets.webhooks.plans import (
     write_cursor,
 )
 
-CHECK: Final = "webhooks_held"
+WEBHOOKS_HELD: Final = "webhooks_held"
 _TREND_DAYS: Final = 90
 _MOST_LOST_SHOWN: Final = 10
 _NOT_FOUND: Final = 404
@@ -93,7 +93,7 @@ def build_webhook_audit(source: Source) -> dg.AssetsDefinition:
         skippable=True,
     )
     check = dg.AssetCheckSpec(
-        name=CHECK,
+        name=WEBHOOKS_HELD,
         asset=key,
         description="The inbox holds every webhook that CallKeeper says it sent, and refused none.",
         partitions_def=partitions,

@@ -48,7 +48,7 @@ from callkeeper_assets.callkeeper.windows import (
     window_of_day,
 )
 from callkeeper_assets.privacy.redaction import redact
-from callkeeper_assets.raw.store import Day, DayDetails, UnusableRow, build_table
+from callkeeper_assets.raw.store import Day, DayDetails, UnusableRow, build_calls
 
 _CUT_MINUTE: Final = (
     "The source cuts even a minute of calls without saying so: ask CallKeeper's support"
@@ -507,7 +507,7 @@ class CallKeeperClient:
             unusable=tuple(Counter(one.reason for one in records).items()),
             local_times=None if self.has_zones else compare_local_times(epochs, payloads),
         )
-        table = build_table(call_ids, epochs, payloads)
+        table = build_calls(call_ids, epochs, payloads)
         return Day(day, table, details, passage.pass_unusable(records))
 
     def _read_day(self, day: date, stop: threading.Event) -> tuple[Window, ReadDay, RequestContext]:

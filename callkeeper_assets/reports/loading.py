@@ -73,7 +73,7 @@ _WRITE_DAYS = """
     SET definition = excluded.definition, calls = excluded.calls, built_at = excluded.built_at
 """
 # An index cannot hold longer ones.
-_MOST_LETTERS_OF_FIELD: Final = 400
+_LONGEST_PATH: Final = 400
 
 
 class ReportLog:
@@ -101,7 +101,7 @@ class ReportLog:
         A report that fails for them does not: they stay new until somebody accepts them.
         """
         known = self._fields[report.name]
-        names = sorted({name[:_MOST_LETTERS_OF_FIELD] for name in undocumented})
+        names = sorted({name[:_LONGEST_PATH] for name in undocumented})
         new = tuple(name for name in names if known.get(name, day) == day)
         if report.name in self._fresh:
             self._fresh.discard(report.name)
