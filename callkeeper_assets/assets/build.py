@@ -90,7 +90,7 @@ def build_shared_definitions(sources: Sequence[Source]) -> dg.Definitions:
     )
 
 
-PRUNING_JOB: Final = "event_log_pruning"
+NAME: Final = "event_log_pruning"
 # What holds where the environment says nothing.
 _LOG_DAYS: Final = 90
 _WEBHOOK_RUN_DAYS: Final = 14
@@ -128,12 +128,12 @@ def build_event_log_pruning() -> dg.Definitions:
             rows,
         )
 
-    @dg.job(name=PRUNING_JOB, description="Keeps Dagster's event log from growing for ever.")
+    @dg.job(name=NAME, description="Keeps Dagster's event log from growing for ever.")
     def event_log_pruning() -> None:
         prune()
 
     schedule = dg.ScheduleDefinition(
-        name=PRUNING_JOB,
+        name=NAME,
         job=event_log_pruning,
         cron_schedule="40 3 * * *",
         default_status=dg.DefaultScheduleStatus.RUNNING,

@@ -185,7 +185,7 @@ def summarise_day(day: ComparedDay) -> tuple[dict[str, Any], dict[str, Parameter
     return metadata, findings
 
 
-RECONCILIATION: Final = "reconciliation"
+NAME: Final = "reconciliation"
 _TREND_DAYS: Final = 90
 _MODES: Final[dict[Mode, str]] = {
     "heal": "what differs was loaded anew",
@@ -196,7 +196,7 @@ _MODES: Final[dict[Mode, str]] = {
 
 def build_reconciliation(source: Source) -> dg.AssetsDefinition:
     """Build the asset of a source, among whose tables callkeeper_calls has to be."""
-    key = dg.AssetKey([source.name, RECONCILIATION])
+    key = dg.AssetKey([source.name, NAME])
     partitions = build_partitions(source)
 
     spec = dg.AssetSpec(
@@ -217,7 +217,7 @@ def build_reconciliation(source: Source) -> dg.AssetsDefinition:
     )
 
     @dg.multi_asset(
-        name=f"{source.name}__{RECONCILIATION}",
+        name=f"{source.name}__{NAME}",
         specs=[spec],
         check_specs=build_reconciliation_checks(source, key, partitions),
         # Its checks' results are logged by hand, too: Dagster must not wait for them.
@@ -382,7 +382,7 @@ def _record(step: _Step, url: str, outcome: _Outcome) -> None:
         metadata["healing"] = _MODES[step.mode]
     # The UI shows the newest event's; in each day's it would only fill the event log.
     outcome.metadata[max(outcome.metadata)]["trend"] = _build_trend(source, url)
-    log_materializations(context, dg.AssetKey([source.name, RECONCILIATION]), outcome.metadata)
+    log_materializations(context, dg.AssetKey([source.name, NAME]), outcome.metadata)
     for table in source.tables:
         # Not materializations: the results of the tables' own checks would look outdated.
         log_observations(
@@ -425,7 +425,7 @@ def _build_trend(source: Source, url: str) -> dg.MarkdownMetadataValue:
 
 def name_reconciliation_job(source: str) -> str:
     """Name the job, and the schedule, of a source's reconciliation."""
-    return f"{source}_{RECONCILIATION}"
+    return f"{source}_{NAME}"
 
 
 def build_reconciliation_job(source: Source) -> dg.Definitions:
@@ -433,7 +433,7 @@ def build_reconciliation_job(source: Source) -> dg.Definitions:
     name, days_back = name_reconciliation_job(source.name), source.reconciliation.days
     job = dg.define_asset_job(
         name,
-        selection=dg.AssetSelection.assets(dg.AssetKey([source.name, RECONCILIATION])),
+        selection=dg.AssetSelection.assets(dg.AssetKey([source.name, NAME])),
         description=f"Reconciliation of {source.caption}: the chosen days in one run.",
         tags={SOURCE_TAG: source.name},
     )

@@ -27,7 +27,7 @@ from callkeeper_assets.home import home
 from callkeeper_assets.postgres.locks import held_source_lock
 from callkeeper_assets.warehouse.records import Deleted, RetentionResult
 
-RETENTION: Final = "retention"
+NAME: Final = "retention"
 EVENT_LOG: Final = "Dagster's event log"
 
 
@@ -35,7 +35,7 @@ def build_retention(source: Source) -> dg.Definitions:
     """Build the asset, the job and the schedule of a source with `retention`."""
     assert source.retention is not None  # noqa: S101 -- see above
     keep_days = source.retention.keep_days
-    key = dg.AssetKey([source.name, RETENTION])
+    key = dg.AssetKey([source.name, NAME])
 
     @dg.asset(
         key=key,
@@ -91,7 +91,7 @@ def build_retention(source: Source) -> dg.Definitions:
 
 def name_retention_job(source: str) -> str:
     """Name the job, and the schedule, of a source's retention."""
-    return f"{source}_{RETENTION}"
+    return f"{source}_{NAME}"
 
 
 def _build_job(source: Source) -> dg.Definitions:
@@ -101,7 +101,7 @@ def _build_job(source: Source) -> dg.Definitions:
     tags = {SOURCE_TAG: source.name}
     job = dg.define_asset_job(
         name,
-        selection=dg.AssetSelection.assets(dg.AssetKey([source.name, RETENTION])),
+        selection=dg.AssetSelection.assets(dg.AssetKey([source.name, NAME])),
         description=f"Retention of {source.caption}: calls of more than {keep_days} days go.",
         tags=tags,
     )

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
 
+from callkeeper_assets.callkeeper.records import ApiName
 from callkeeper_assets.cli.console import (
     FAILED,
     UsageProblemError,
@@ -291,7 +292,7 @@ def add(
         typer.Option(min=1, help="Days back that your plan gives. Default: unlimited."),
     ] = None,
     api: Annotated[
-        Literal["callkeeper", "ckct"] | None,
+        ApiName | None,
         typer.Option(help="Which of CallKeeper's APIs. Default: the one that takes the key."),
     ] = None,
     base_url: Annotated[
