@@ -30,7 +30,7 @@ from callkeeper_assets.assets.resources import (
     with_known_signature,
 )
 from callkeeper_assets.callkeeper.records import CallKeeperError
-from callkeeper_assets.config.errors import ConfigError
+from callkeeper_assets.config.errors import ConfigError, list_some
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.dagster_ext.steps import add_day_metadata
 from callkeeper_assets.postgres.locks import held_source_lock
@@ -58,13 +58,6 @@ _MOST_NAMED: Final = 50
 def name_pool(source: Source) -> str:
     """Name the pool that lets one step at a time use an API key; sources of one key share it."""
     return f"callkeeper_{source.api_key_env.lower()}"
-
-
-def _name_calls(call_ids: Sequence[int]) -> str:
-    """List calls by id, a page of them at the most."""
-    shown = ", ".join(map(str, call_ids[:_MOST_NAMED]))
-    more = len(call_ids) - _MOST_NAMED
-    return f"{shown} and {more} more" if more > 0 else shown
 
 
 @dataclass
@@ -125,7 +118,7 @@ class Fetching:
                 "out; their own day has them, if the source sends them for it: %s",
                 day.day,
                 len(details.strays),
-                _name_calls(details.strays),
+                list_some(details.strays, _MOST_NAMED),
             )
         taken = msgspec.structs.replace(
             details,
@@ -149,7 +142,7 @@ class Fetching:
             "file": self.store.locate(self.source.name, details.day),
             **({"refused": details.refusal} if details.refusal else {}),
             **({"lost_calls": details.lost} if details.lost and not details.refusal else {}),
-            **({"calls_outside": _name_calls(details.strays)} if details.strays else {}),
+            **({"calls_outside": list_some(details.strays, _MOST_NAMED)} if details.strays else {}),
         }
 
     def _weigh(self, fetched: Day) -> DayBalance:

@@ -1,4 +1,4 @@
-"""The assets `<source>/webhook_calls`, `<source>/webhook_audit`; the check `webhooks_arrive`.
+"""The assets `<source>/webhook_calls`, `<source>/webhook_audit`; their two checks.
 
 And the sensor `webhook_inbox`: it starts a run for all that waits in the inbox, at most one a tick,
 and a source's refresh for the days on which webhooks of call tracking hint at calls. It looks and
@@ -32,6 +32,7 @@ from callkeeper_assets.assets.resources import (
     with_known_signature,
 )
 from callkeeper_assets.callkeeper.records import CallKeeperError
+from callkeeper_assets.config.errors import capitalise
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.dagster_ext.dead_runs import INBOX_TAG, SOURCE_TAG, is_run_dead
 from callkeeper_assets.home import configured_webhook_url
@@ -193,7 +194,7 @@ def evaluate_audit(source: Source, day: AuditedDay) -> dg.AssetCheckResult:
         return dg.AssetCheckResult(
             passed=False,
             description=(
-                f"{NOT_AUDITED[0].upper()}{NOT_AUDITED[1:]}. Whether any was lost is not known; "
+                f"{capitalise(NOT_AUDITED)}. Whether any was lost is not known; "
                 "ask CallKeeper's support for `hooks` in the API's answers. `webhooks_arrive` of "
                 "callkeeper_calls warns when none comes at all."
             ),

@@ -130,7 +130,7 @@ def build_report_table(attributes: ReportTableAttributes) -> ReportTable:
 
 
 def build_reports(reports: Iterable[ReportAttributes]) -> tuple[Report, ...]:
-    """Build the reports; `report_checks` has found nothing wrong with them."""
+    """Build the reports; `find_report_problems` has found nothing wrong with them."""
     return tuple(
         Report(
             name=one.name,

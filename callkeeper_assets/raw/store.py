@@ -66,7 +66,7 @@ _ROWS_IN_GROUP: Final = 20_000
 _DETAILS_KEY: Final = b"callkeeper"
 # Files without it have the ids of the first reading.
 _READING_KEY: Final = b"callkeeper_reading"
-_CALL_COLUMNS: Final = ("call_id", "called_at", "payload")
+CALL_COLUMNS: Final = ("call_id", "called_at", "payload")
 
 
 class UnusableRow(NamedTuple):
@@ -193,7 +193,7 @@ def build_calls(
 
     moments = pa.array(epochs, pa.timestamp("s", "UTC")).cast(pa.timestamp("us", "UTC"))
     return pa.Table.from_arrays(
-        [pa.array(call_ids, pa.int64()), moments, _build_texts(payloads)], names=_CALL_COLUMNS
+        [pa.array(call_ids, pa.int64()), moments, _build_texts(payloads)], names=CALL_COLUMNS
     )
 
 
@@ -226,7 +226,7 @@ def take_calls(stored: "pa.Table") -> "pa.Table":
     if "reason" not in stored.column_names:
         return stored
     calls = stored.slice(0, stored.column("reason").null_count)
-    return calls.select([name for name in stored.column_names if name in _CALL_COLUMNS])
+    return calls.select([name for name in stored.column_names if name in CALL_COLUMNS])
 
 
 def list_unusable(stored: "pa.Table") -> list[UnusableRow]:

@@ -45,7 +45,7 @@ from callkeeper_assets.warehouse.load_log import LogHead, LogRow, find_account, 
 from callkeeper_assets.warehouse.loader import group_days
 from callkeeper_assets.warehouse.records import Account, RowCounts
 from callkeeper_assets.warehouse.schema import CALLS, DATES, FACTS
-from callkeeper_assets.warehouse.session import Session, explain_error
+from callkeeper_assets.warehouse.session import Session, explained
 from callkeeper_assets.warehouse.transform import Transformer, open_duckdb
 
 _FRESH = """
@@ -437,16 +437,6 @@ class _Load:
         merger.replace(self._account_id, batch.parts, {"run_id": self._run_id})
 
 
-@contextmanager
-def _explained() -> Iterator[None]:
-    """Raise the driver's errors as the warehouse's, without the values in them."""
-    try:
-        yield
-    except psycopg.Error as error:
-        text = error.diag.message_primary or str(error)
-        raise explain_error(error.sqlstate or "", text, "take the rows of reports") from None
-
-
 def _prepare(
     url: str, connection: Connection, account: Account, reports: Sequence[Report]
 ) -> tuple[list[Report], list[RefusedReport]]:
@@ -498,7 +488,7 @@ def load_reports(
     first_read_at, (first_day, *_) = first
     with ExitStack() as stack:
         connection = stack.enter_context(connect(url, autocommit=True))
-        stack.enter_context(_explained())
+        stack.enter_context(explained("take the rows of reports"))
         good, refused = _prepare(url, connection, account, reports)
         log = ReportLog(connection, account_id, good)
         log.write_refusals(refused, run_id, first_read_at, day=first_day.day)

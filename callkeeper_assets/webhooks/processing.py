@@ -86,7 +86,7 @@ class Processed:
 
 
 class InboxProcessor:
-    """One source's side of processing: `rounds` drives those of all sources.
+    """One source's side of processing: `InboxRun` drives those of all sources.
 
     Attributes:
         processed: what has come of its payloads.
