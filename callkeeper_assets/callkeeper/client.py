@@ -439,10 +439,6 @@ class CallKeeperClient:
         epoch, call_id, _ = calls[len(calls) // 2]
         return call_id, epoch
 
-    def fetch_day(self, day: date, passage: Passage | None = None) -> Day:
-        """Fetch all calls of the day."""
-        return self._fetch_day(day, passage or _Unchanged(), threading.Event())
-
     def fetch_days(self, days: Iterable[date], passage: Passage | None = None) -> Generator[Day]:
         """Fetch days side by side, from now on; they come in the order of `days`.
 
