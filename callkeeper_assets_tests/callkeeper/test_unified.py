@@ -30,7 +30,7 @@ from callkeeper_assets_tests.callkeeper.fake_source import (
     json_answer,
     run_fake_source,
 )
-from callkeeper_assets_tests.extent import examples
+from callkeeper_assets_tests.extent import IS_LONG
 
 DAY = date(2026, 3, 2)
 START = int(datetime(2026, 3, 1, 21, tzinfo=UTC).timestamp())
@@ -205,7 +205,9 @@ class MovingList:
         return json_answer(rows)
 
 
-@settings(max_examples=examples(3), deadline=None, suppress_health_check=list(HealthCheck))
+@settings(
+    max_examples=200 if IS_LONG else 3, deadline=None, suppress_health_check=list(HealthCheck)
+)
 @given(
     calls=st.integers(0, 45),
     moves=st.lists(st.tuples(st.booleans(), st.integers(0, 60)), max_size=14),
