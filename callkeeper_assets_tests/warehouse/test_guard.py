@@ -117,8 +117,8 @@ def test_a_day_that_shrinks_a_little_each_time_is_refused_in_the_end(database: s
                 )
                 assert "--force" in result.reason
     assert list(loaded.values()) == [accepted for _, accepted in histories]
-    for day, counts in loaded.items():
-        assert row(database, "callkeeper_days", f"day = '{day}'")["raw_calls"] == counts[-1]
+    for day, held in loaded.items():
+        assert row(database, "callkeeper_days", f"day = '{day}'")["raw_calls"] == held[-1]
 
 
 def _day_of_calls(day: date, count: int) -> Day:
