@@ -1,15 +1,17 @@
 """Where an installation keeps what it writes, and how its processes use this machine.
 
 `CALLKEEPER_HOME` and the variables that move parts of it, whether locks of files work in a folder,
-and the allocator's settings. Every path
-that is the user's to choose is asked for here; nothing is created by asking. Stays light to import.
+a child's tie to its parent, and the allocator's settings. Every path that is the user's to choose
+is asked for here; nothing is created by asking. Stays light to import.
 """
 
 import ctypes
 import fcntl
 import os
+import signal
 import sys
 import uuid
+from collections.abc import Callable
 from contextlib import suppress
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
@@ -86,6 +88,25 @@ def find_lock_problem(folder: Path) -> str | None:
         f"by such locks; network folders often lack them. Set CALLKEEPER_HOME to a folder on a "
         f"disk of this machine (raw calls may stay elsewhere: CALLKEEPER_RAW_URL)."
     )
+
+
+# From linux/prctl.h.
+_PR_SET_PDEATHSIG: Final = 1
+
+
+def build_tie(farewell: signal.Signals) -> Callable[[], None] | None:
+    """Return what a new child does first: ask the kernel for a signal when its parent ends."""
+    if sys.platform != "linux":
+        return None
+    prctl = ctypes.CDLL(None).prctl
+    parent = os.getpid()
+
+    def tie() -> None:
+        prctl(_PR_SET_PDEATHSIG, farewell)
+        if os.getppid() != parent:  # it died before the kernel was asked
+            os._exit(1)
+
+    return tie
 
 
 # Of glibc's malloc.h: up to how many free bytes are kept, how many are fetched at a time, and from

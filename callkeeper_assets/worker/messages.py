@@ -101,6 +101,12 @@ class Failed(msgspec.Struct, frozen=True, tag=True):
     run_id: str = ""
 
 
+class Ended(msgspec.Struct, frozen=True, tag=True):
+    """A worker that was forked has ended: its exit code, or a signal's number below zero."""
+
+    status: int
+
+
 Message = (
     Planned
     | Started
@@ -112,6 +118,7 @@ Message = (
     | Concluded
     | Finished
     | Failed
+    | Ended
 )
 
 
