@@ -13,11 +13,12 @@ import sys
 from collections.abc import Sequence
 from typing import Final, NoReturn
 
-from callkeeper_assets.home import skip_pandas
+from callkeeper_assets.home import skip_colours, skip_pandas
 
 gc.set_threshold(50_000, 20, 100)
 gc.disable()
 skip_pandas()
+skip_colours()
 
 from callkeeper_assets.postgres.url import release_database  # noqa: E402 -- after the settings
 from callkeeper_assets.worker.forking import FORK, serve  # noqa: E402

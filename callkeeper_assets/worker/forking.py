@@ -81,10 +81,11 @@ def serve(link: socket.socket, run: Run) -> None:
             _take_leave(workers)
         if is_open and link in ready:
             asked, streams, _, _ = socket.recv_fds(link, len(_ASK), _STREAMS)
+            is_open = is_open and bool(asked)
             if asked:
                 _fork(workers, streams, [link, woken, waker], run)
-            else:
-                is_open = False
+                if not is_open:
+                    stop()  # meant this one as well
 
 
 def _take_leave(workers: dict[int, int]) -> None:
