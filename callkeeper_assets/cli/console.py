@@ -4,7 +4,6 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
 from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -134,6 +133,8 @@ def build_child_environment() -> dict[str, str]:
 
 def read_version() -> str:
     """Return the installed version; `unknown` where the package runs from a bare checkout."""
+    from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415
+
     try:
         return version("callkeeper-assets")
     except PackageNotFoundError:

@@ -59,11 +59,10 @@ def serve(link: socket.socket, run: Run) -> None:
         run: Is given a worker's arguments, in the process that is the worker.
     """
     workers: dict[int, int] = {}
-    is_open = True
+    asking = [link]
 
     def stop(*_: object) -> None:
-        nonlocal is_open
-        is_open = False
+        asking.clear()
         for pid in workers:
             with suppress(ProcessLookupError):
                 os.kill(pid, FAREWELL)
@@ -74,18 +73,19 @@ def serve(link: socket.socket, run: Run) -> None:
     signal.signal(signal.SIGCHLD, lambda *_: None)
     for number in (FAREWELL, signal.SIGTERM):
         signal.signal(number, stop)
-    while is_open or workers:
-        ready, _, _ = select.select([woken, *([link] if is_open else [])], [], [])
+    while asking or workers:
+        ready, _, _ = select.select([woken, *asking], [], [])
         if woken in ready:
             woken.recv(4096)
             _take_leave(workers)
-        if is_open and link in ready:
+        if link in ready:
             asked, streams, _, _ = socket.recv_fds(link, len(_ASK), _STREAMS)
-            is_open = is_open and bool(asked)
-            if asked:
-                _fork(workers, streams, [link, woken, waker], run)
-                if not is_open:
-                    stop()  # meant this one as well
+            if not asked:
+                asking.clear()
+                continue
+            _fork(workers, streams, [link, woken, waker], run)
+            if not asking:
+                stop()  # it was asked for before, and meant this one as well
 
 
 def _take_leave(workers: dict[int, int]) -> None:
@@ -118,7 +118,7 @@ def _fork(
         one.close()
     for other in workers.values():
         os.close(other)
-    for number, stream in enumerate(streams):
-        os.dup2(stream, number)
+    for place, stream in enumerate(streams):
+        os.dup2(stream, place)
         os.close(stream)
     run(json.loads(sys.stdin.readline()))

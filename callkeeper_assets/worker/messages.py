@@ -118,19 +118,18 @@ Message = (
     | Concluded
     | Finished
     | Failed
-    | Ended
 )
 
 
-def write_message(stream: IO[str], message: Message) -> None:
+def write_message(stream: IO[str], message: Message | Ended) -> None:
     """Write a message as a line, at once."""
     stream.write(msgspec.json.encode(message).decode() + "\n")
     stream.flush()
 
 
-def read_messages(stream: IO[str]) -> Iterator[Message]:
+def read_messages(stream: IO[str]) -> Iterator[Message | Ended]:
     """Read messages until the stream ends; other lines (a library's prints) are left out."""
-    decoder = msgspec.json.Decoder(Message)
+    decoder = msgspec.json.Decoder(Message | Ended)
     for line in stream:
         try:
             yield decoder.decode(line)

@@ -45,7 +45,7 @@ serve(socket.socket(fileno=os.dup(0)), run)
 def _forking() -> Iterator[tuple["subprocess.Popen[bytes]", socket.socket]]:
     mine, its = socket.socketpair()
     with its:
-        process = subprocess.Popen([sys.executable, "-c", _CODE], stdin=its)
+        process = subprocess.Popen([sys.executable, "-c", _CODE], stdin=its.fileno())
     with mine, process:
         try:
             yield process, mine
