@@ -1,17 +1,48 @@
-"""CallKeeper's calls in your own PostgreSQL, as Dagster assets.
+"""CallKeeper's calls in your own PostgreSQL, as Dagster assets; and for analysts, as frames.
 
-docs/architecture.md draws its packages in their layers. Import from the package itself; only the
-component, which every `defs.yaml` names, is here as well.
+`__all__` is the public API: the component, which every `defs.yaml` names, and what reads for
+analysts (`import callkeeper_assets as ck`, docs/python.md). All of it is imported when it is first
+asked for: importing this package stays cheap. Everything else is the product's own.
 """
 
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
 
 from callkeeper_assets.local_time import use_newest_rules
 
 if TYPE_CHECKING:
+    from callkeeper_assets.analysis.columns import NothingLoadedError, ReadingError
+    from callkeeper_assets.analysis.reading import (
+        MissingDaysWarning,
+        calls,
+        connect,
+        raw_calls,
+        report,
+    )
     from callkeeper_assets.source import CallKeeperSource
 
-__all__ = ["CallKeeperSource"]
+__all__ = [
+    "CallKeeperSource",
+    "MissingDaysWarning",
+    "NothingLoadedError",
+    "ReadingError",
+    "calls",
+    "connect",
+    "raw_calls",
+    "report",
+]
+
+# Where each is: no module of the package may have one of these names, or it would hide it.
+_HOMES: Final = {
+    "CallKeeperSource": "source",
+    "MissingDaysWarning": "analysis.reading",
+    "NothingLoadedError": "analysis.columns",
+    "ReadingError": "analysis.columns",
+    "calls": "analysis.reading",
+    "connect": "analysis.reading",
+    "raw_calls": "analysis.reading",
+    "report": "analysis.reading",
+}
 
 # Before any zone is read: by Dagster's daemon and web server, too, which import the storage here.
 use_newest_rules()
@@ -19,10 +50,8 @@ use_newest_rules()
 
 def __getattr__(name: str) -> object:
     # Importing Dagster takes seconds, and the command line imports this package first of all.
-    if name == "CallKeeperSource":
-        from callkeeper_assets.source import CallKeeperSource  # noqa: PLC0415
-
-        return CallKeeperSource
+    if name in _HOMES:
+        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

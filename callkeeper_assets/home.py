@@ -1,28 +1,105 @@
-"""Where an installation keeps what it writes, and how its processes use this machine.
+"""Which project a process is of, where that keeps what it writes, and how it uses this machine.
 
-`CALLKEEPER_HOME` and the variables that move parts of it, whether locks of files work in a folder,
-a child's tie to its parent, and the allocator's settings. Every path that is the user's to choose
-is asked for here; nothing is created by asking. Stays light to import.
+A project is a folder whose `pyproject.toml` says so: of a user's own (`callkeeper init`), or the
+checkout. `CALLKEEPER_HOME` and the variables that move parts of it, whether locks of files work in
+a folder, a child's tie to its parent, and the allocator's settings. Every path that is the user's
+to choose is asked for here; nothing is created by asking. Stays light to import.
 """
 
 import ctypes
 import fcntl
 import os
+import re
 import signal
 import sys
+import tomllib
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
+from functools import lru_cache
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Final
 
+_DISTRIBUTION: Final = re.compile(r"callkeeper[-_.]+assets(?![\w.-])", re.IGNORECASE)
+_PACKAGE: Final = Path(__file__).resolve().parent
+# The files of a new project; of `dagster.yaml` whoever has no project needs a copy, too.
+PROJECT_TEMPLATE: Final = _PACKAGE / "project_template"
+
+
+@dataclass(frozen=True)
+class Project:
+    """A folder with `[tool.dg.project]` in its `pyproject.toml` that is or requires this product.
+
+    Attributes:
+        root: The folder of `pyproject.toml`.
+        defs: The folder of sources' folders; may not exist.
+        module: What Dagster loads.
+    """
+
+    root: Path
+    defs: Path
+    module: str
+
+
+@lru_cache(maxsize=64)
+def _read_project_file(file: Path, _changed: int) -> Project | None:
+    try:
+        document = tomllib.loads(file.read_text("utf-8"))
+        declared = document["tool"]["dg"]["project"]
+        root_module = str(declared["root_module"])
+        named = [str(document["project"]["name"]), *document["project"].get("dependencies", [])]
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
+    if not any(_DISTRIBUTION.match(name) for name in named):
+        return None
+    root = file.parent
+    defs = str(declared.get("defs_module") or f"{root_module}.defs")
+    module = declared.get("code_location_target_module") or f"{root_module}.definitions"
+    # As dg finds modules: in `src` where there is one.
+    base = root / "src" if (root / "src").is_dir() else root
+    return Project(root, base.joinpath(*defs.split(".")), str(module))
+
+
+def read_project(folder: Path) -> Project | None:
+    """Return the project of which a folder is the root; None if it is that of none."""
+    file = folder / "pyproject.toml"
+    try:
+        return _read_project_file(file, file.stat().st_mtime_ns)
+    except OSError:
+        return None
+
+
+def _candidate_folders() -> Iterator[Path]:
+    named = os.environ.get("CALLKEEPER_PROJECT")
+    if named:
+        yield Path(named).expanduser().absolute()
+        return
+    with suppress(OSError):  # a working folder may have been deleted
+        here = Path.cwd()
+        yield from (here, *here.parents)
+    # Of Dagster's processes, which somebody may have started anywhere.
+    dagster_home = os.environ.get("DAGSTER_HOME")
+    if dagster_home:
+        yield Path(dagster_home).absolute()
+    yield _PACKAGE.parent
+
+
+def find_project() -> Project | None:
+    """Return the project in force; None where there is none.
+
+    `CALLKEEPER_PROJECT` if it is set; else the nearest from the working folder upwards, that in
+    `DAGSTER_HOME`, the checkout that this code is of.
+    """
+    return next(filter(None, map(read_project, _candidate_folders())), None)
+
 
 def project_root() -> Path:
-    """Return the folder of `pyproject.toml`; the working folder where the package is not in one."""
-    root = Path(__file__).resolve().parents[1]
-    return root if (root / "pyproject.toml").is_file() else Path.cwd()
+    """Return the project's folder; the one named, or the working folder, where it is none."""
+    project = find_project()
+    return project.root if project else next(_candidate_folders())
 
 
 def home() -> Path:
@@ -52,12 +129,23 @@ def configured_webhook_url() -> str | None:
 
 
 def set_dagster_home() -> Path:
-    """Set `DAGSTER_HOME` for this process and its children to the project's root, unless it is set.
+    """Set `DAGSTER_HOME` for this process and its children, unless it is set.
+
+    It is the project's root, where `dagster.yaml` lies. Without one, Dagster would keep its runs in
+    files in the working folder: then it is a folder in the home, with the product's own file.
 
     Returns:
         The folder in force, where Dagster looks for `dagster.yaml`.
     """
-    return Path(os.environ.setdefault("DAGSTER_HOME", str(project_root())))
+    folder = Path(os.environ.get("DAGSTER_HOME") or project_root())
+    if not os.environ.get("DAGSTER_HOME"):
+        if not (folder / "dagster.yaml").is_file():
+            folder = home() / "dagster"
+            folder.mkdir(parents=True, exist_ok=True)
+            text = (PROJECT_TEMPLATE / "dagster.yaml").read_text("utf-8")
+            (folder / "dagster.yaml").write_text(text, encoding="utf-8")
+        os.environ["DAGSTER_HOME"] = str(folder)
+    return folder
 
 
 def find_lock_problem(folder: Path) -> str | None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import sys
 from collections.abc import Sequence
 from io import TextIOWrapper
@@ -10,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from callkeeper_assets.home import project_root, set_dagster_home
+from callkeeper_assets.config.errors import NoProjectError
+from callkeeper_assets.home import find_project, project_root, set_dagster_home
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -119,9 +121,17 @@ def load_env_file(folder: Path) -> None:
         load_dotenv(file, override=False)
 
 
-def prepare_environment() -> None:
-    """Set what every command and its children go by."""
+def prepare_environment(*, needs_project: bool = True) -> None:
+    """Set what every command and its children go by.
+
+    Raises:
+        NoProjectError: A project is needed and there is none, nor `CALLKEEPER_DEFS`.
+    """
     load_env_file(project_root())
+    if not needs_project:
+        return
+    if not os.environ.get("CALLKEEPER_DEFS") and find_project() is None:
+        raise NoProjectError(project_root())
     set_dagster_home()
 
 
@@ -129,6 +139,15 @@ def build_child_environment() -> dict[str, str]:
     """Return the environment of a process that runs Dagster."""
     # A run over many days writes many events; Dagster then sends them in batches.
     return {"DAGSTER_EVENT_BATCH_SIZE": "1000", **os.environ}
+
+
+def name_program() -> str:
+    """Return how this program is typed here: by its path where no shell finds it."""
+    beside = Path(sys.executable).with_name("callkeeper")
+    if shutil.which("callkeeper") or not beside.exists():
+        return "callkeeper"
+    here = Path.cwd()
+    return str(beside.relative_to(here) if beside.is_relative_to(here) else beside)
 
 
 def read_version() -> str:

@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 from callkeeper_assets.cli.console import (
     FAILED,
     build_table,
+    name_program,
     open_console,
     print_error,
     print_table,
@@ -40,7 +41,7 @@ from callkeeper_assets.cli.serving import (
 )
 from callkeeper_assets.cli.summary import Reconciled, print_reconciled, print_summary
 from callkeeper_assets.config.loading import load_sources
-from callkeeper_assets.home import home, project_root, raw_url
+from callkeeper_assets.home import find_project, home, raw_url, set_dagster_home
 from callkeeper_assets.postgres import read_sql_of
 from callkeeper_assets.postgres.url import connect, database_url, describe
 from callkeeper_assets.simulator.account import SimulatedAccount
@@ -79,6 +80,7 @@ def describe_raw() -> str:
 
 
 _FOR_REAL_DATA: Final = (
+    "DAGSTER_HOME",
     "CALLKEEPER_DATABASE_URL",
     "CALLKEEPER_RAW_URL",
     "DAGSTER_PROJECT_ENV_FILE_PATHS",
@@ -151,7 +153,7 @@ def enter_home() -> None:
         os.environ.pop(name, None)
     os.environ["CALLKEEPER_HOME"] = str(home() / "demo")
     os.environ["CALLKEEPER_DEFS"] = str(home() / "defs")
-    os.environ["DAGSTER_HOME"] = str(project_root())
+    set_dagster_home()
     for source in SOURCES:
         os.environ[source.variable] = secrets.token_hex(16)
         os.environ[source.token_variable] = secrets.token_urlsafe(24)
@@ -460,8 +462,10 @@ def _show_end(options: DemoOptions) -> None:
     )
     if options.address is None:
         print_text("The database has stopped with the demo. To look at all of it in Dagster's UI")
-        print_text("and in your own BI tool, until Ctrl-C:  .venv/bin/callkeeper demo --serve")
-        print_text("With your own account:  README.md, then .venv/bin/callkeeper dev")
+        typed = name_program()
+        own = f"add main_office, then {typed} dev" if find_project() else "init my-calls"
+        print_text(f"and in your own BI tool, until Ctrl-C:  {typed} demo --serve")
+        print_text(f"With your own account:  {typed} {own}")
 
 
 def _print_pairs(pairs: Iterable[tuple[str, str]]) -> None:

@@ -4,8 +4,12 @@ Exit codes: 0 done, 1 failed, 2 wrong usage; 130 interrupted.
 """
 
 import gc
+import os
 import signal
 import sys
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
 from types import FrameType
 from typing import Annotated
 
@@ -22,6 +26,8 @@ from callkeeper_assets.cli.console import (
     print_error,
     read_version,
 )
+from callkeeper_assets.cli.projects import add, init
+from callkeeper_assets.cli.query import query
 from callkeeper_assets.cli.runs import load, protect, rebuild, reconcile, refresh, report, retain
 from callkeeper_assets.cli.services import demo, dev, move, webhooks
 from callkeeper_assets.cli.simulate import simulate
@@ -37,8 +43,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+# Everything else is of a project: `CALLKEEPER_DEFS` may name its sources, too.
+_ANYWHERE = {demo, simulate}
 _COMMANDS = (
     demo,
+    init,
+    add,
     dev,
     check,
     load,
@@ -49,6 +61,7 @@ _COMMANDS = (
     status,
     history,
     unusable,
+    query,
     forget,
     erasures,
     export,
@@ -59,8 +72,22 @@ _COMMANDS = (
     inbox,
     simulate,
 )
+
+
+def _in_project(command: Callable[..., None]) -> Callable[..., None]:
+    """Have a command begin by setting its environment: not before it is known that it is run."""
+
+    @wraps(command)
+    def run(*args: object, **options: object) -> None:
+        if command is not init:
+            prepare_environment(needs_project=command not in _ANYWHERE)
+        command(*args, **options)
+
+    return run
+
+
 for _command in _COMMANDS:
-    app.command()(_command)
+    app.command()(_in_project(_command))
 
 
 def _print_version(wanted: bool) -> None:
@@ -78,19 +105,28 @@ def _prepare(
             "--version", help="Print the version.", callback=_print_version, is_eager=True
         ),
     ] = False,
+    project: Annotated[
+        Path | None,
+        typer.Option(
+            help="The project's folder. Default: the working folder, or the nearest above it that "
+            "is a project."
+        ),
+    ] = None,
 ) -> None:
-    prepare_environment()
+    if project:
+        os.environ["CALLKEEPER_PROJECT"] = str(project.expanduser().absolute())
 
 
 def _expected_errors() -> tuple[type[Exception], ...]:
     """Return the classes whose text is written for the person who typed the command."""
-    from callkeeper_assets.callkeeper.records import CallKeeperError  # noqa: PLC0415 -- only on failure
+    from callkeeper_assets.analysis.columns import ReadingError  # noqa: PLC0415 -- only on failure
+    from callkeeper_assets.callkeeper.records import CallKeeperError  # noqa: PLC0415
     from callkeeper_assets.config.errors import ConfigError  # noqa: PLC0415
     from callkeeper_assets.postgres.errors import DatabaseError  # noqa: PLC0415
     from callkeeper_assets.raw.store import RawError  # noqa: PLC0415
     from callkeeper_assets.warehouse.records import WarehouseError  # noqa: PLC0415
 
-    return (CallKeeperError, ConfigError, DatabaseError, RawError, WarehouseError)
+    return (CallKeeperError, ConfigError, DatabaseError, RawError, ReadingError, WarehouseError)
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:

@@ -16,9 +16,8 @@ def explain_no_source() -> str:
     """Say how to make the first source."""
     return (
         f"There is no source in {defs_folder()} yet. Make one:\n"
-        "  dg scaffold defs callkeeper_assets.CallKeeperSource main_office\n"
-        "then put the account's API key into .env beside pyproject.toml, as the new defs.yaml "
-        "says, and type: callkeeper check"
+        "  callkeeper add main_office\n"
+        "which asks for the account's API key and checks it."
     )
 
 

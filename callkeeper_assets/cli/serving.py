@@ -24,7 +24,7 @@ from callkeeper_assets.cli.selection import describe_broken, explain_no_source, 
 from callkeeper_assets.config.errors import MissingSecretError
 from callkeeper_assets.config.loading import load_sources
 from callkeeper_assets.dagster_ext import DAEMON_MODULE
-from callkeeper_assets.home import find_lock_problem, home, raw_url
+from callkeeper_assets.home import find_lock_problem, find_project, home, raw_url
 from callkeeper_assets.postgres.url import describe, is_embedded
 
 _LOCATION: Final = "callkeeper_assets"
@@ -152,7 +152,13 @@ def _write_workspace(port: int) -> Path:
 
 def _code_server(port: int, logs: Path) -> Service:
     arguments = ["-m", "dagster", "code-server", "start", "-h", "127.0.0.1", "-p", str(port)]
-    arguments += ["-m", "callkeeper_assets.definitions", "--location-name", _LOCATION]
+    project = find_project()
+    # With sources from elsewhere, as the demo's are, a project's own assets have no part in it.
+    if project and not os.environ.get("CALLKEEPER_DEFS"):
+        arguments += ["-m", project.module, "-d", str(project.root)]
+    else:
+        arguments += ["-m", "callkeeper_assets.definitions"]
+    arguments += ["--location-name", _LOCATION]
     arguments += ["--use-python-environment-entry-point", "--log-level", "warning"]
     return Service(_CODE_SERVER, tuple(arguments), logs / "code_server.log")
 

@@ -349,15 +349,30 @@ def _check_address(source: Source, answered: str) -> list[Finding]:
 def _find_owner(source: Source, key: str) -> str:
     """Say so if a key that is refused is one of the other API's; empty if it is not."""
     other, address = find_other_api(source.api, source.base_url)
-    try:
-        with _open_client(source, key, other, address) as client:
-            client.get_user_info()
-    except CallKeeperError:
+    if not _is_taken(source, key, other, address):
         return ""
     setting = f"set api: {other}"
     if address != BASE_URLS[other]:
         setting += f" and base_url: {address}"
     return f"\nThe key belongs to CallKeeper's other API: {setting} in {source.file}."
+
+
+def _is_taken(source: Source, key: str, api: ApiName, base_url: str) -> bool:
+    try:
+        with _open_client(source, key, api, base_url) as client:
+            client.get_user_info()
+    except CallKeeperError:
+        return False
+    return True
+
+
+def find_api_of(source: Source, key: str) -> tuple[ApiName, str] | None:
+    """Return the API that takes a key, the source's own first, and its address; None if none."""
+    own = (source.api, source.base_url)
+    for api, address in (own, find_other_api(*own)):
+        if _is_taken(source, key, api, address):
+            return api, address
+    return None
 
 
 def _open_client(source: Source, key: str, api: ApiName, base_url: str) -> CallKeeperClient:

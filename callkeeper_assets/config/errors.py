@@ -43,6 +43,17 @@ class MissingFolderError(ConfigError):
     """The folder that should hold the sources' folders does not exist."""
 
 
+class NoProjectError(MissingFolderError):
+    """There is no project here, and `CALLKEEPER_DEFS` names no sources."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(
+            f"{folder} is no project of callkeeper's, nor is a folder above it. Make one: "
+            "`callkeeper init` in an empty folder, or `callkeeper init FOLDER`. If you have one, "
+            "type the command in it, or name it: `callkeeper --project FOLDER …`."
+        )
+
+
 class MissingSecretError(ConfigError):
     """The environment variable that holds a source's secret is not set, or is empty.
 

@@ -27,6 +27,7 @@ from callkeeper_assets.config.errors import (
     InvalidSourceError,
     Location,
     MissingFolderError,
+    NoProjectError,
     Problem,
     describe_unknown,
 )
@@ -45,7 +46,7 @@ from callkeeper_assets.config.source import (
     Webhook,
 )
 from callkeeper_assets.config.yaml_file import YamlFile, YamlFileError, read_yaml_file
-from callkeeper_assets.home import project_root
+from callkeeper_assets.home import find_project, project_root
 from callkeeper_assets.privacy.rule import Rule
 from callkeeper_assets.raw.fields import WEBHOOK_FIELDS
 from callkeeper_assets.reports.definition import ReportTable
@@ -310,11 +311,14 @@ def defs_folder() -> Path:
     A relative value counts from the project's root, as for `CALLKEEPER_HOME`.
 
     Raises:
-        MissingFolderError: It does not exist.
+        MissingFolderError: It does not exist, or there is no project.
     """
     value = os.environ.get("CALLKEEPER_DEFS")
     if not value:
-        return Path(__file__).resolve().parents[1] / "defs"
+        project = find_project()
+        if project is None:
+            raise NoProjectError(project_root())
+        return project.defs
     folder = project_root() / Path(value).expanduser()
     if not folder.is_dir():
         raise MissingFolderError(

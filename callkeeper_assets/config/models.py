@@ -24,6 +24,7 @@ from callkeeper_assets.callkeeper.records import (
     strip_address,
 )
 from callkeeper_assets.config.errors import describe_unknown, suggest_name
+from callkeeper_assets.home import find_project
 from callkeeper_assets.local_time import list_zone_names
 from callkeeper_assets.privacy.rule import Action, PhoneAction
 from callkeeper_assets.raw.fields import WEBHOOK_FIELDS
@@ -568,8 +569,13 @@ def render_schema() -> str:
 
 
 def locate_schema(folder: Path) -> str:
-    """Return the schema's place as a file in the folder names it."""
-    return Path(os.path.relpath(SCHEMA_FILE, folder)).as_posix()
+    """Return the schema's place as a file in the folder names it.
+
+    A project of a user's own has a copy: a path into an environment is another on each machine.
+    """
+    project = find_project()
+    copy = project.root / SCHEMA_FILE.name if project else SCHEMA_FILE
+    return Path(os.path.relpath(copy if copy.is_file() else SCHEMA_FILE, folder)).as_posix()
 
 
 if __name__ == "__main__":

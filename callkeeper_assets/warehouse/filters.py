@@ -41,7 +41,7 @@ _SYMBOLS: Final[Mapping[str, str]] = {
     "gt": ">",
     "ge": ">=",
 }
-_KINDS: Final[Mapping[ColumnType, FilterKind]] = {
+KINDS: Final[Mapping[ColumnType, FilterKind]] = {
     "smallint": "number",
     "integer": "number",
     "bigint": "number",
@@ -104,7 +104,7 @@ def _columns(table: str) -> dict[str, tuple[str, FilterKind]]:
     """Return what a filter of the table may name: column -> its name in a call's row, its kind."""
     sources = (CALLS, FACTS) if table == FACTS else (table,)
     return {
-        name: (value, _KINDS[TABLES[source].column(name).type])
+        name: (value, KINDS[TABLES[source].column(name).type])
         for source in sources
         for name, value in _own_columns(source).items()
     }
@@ -152,7 +152,7 @@ def _list_problem(f: Filter, kind: FilterKind) -> str | None:
     return None
 
 
-def _operand_problem(f: Filter, kind: FilterKind) -> str | None:
+def find_operand_problem(f: Filter, kind: FilterKind) -> str | None:
     """Say what is wrong with a filter's value, or nothing."""
     if f.op in {"is_null", "not_null"}:
         return None if f.value is None else f"{f.op} takes no value"
@@ -198,7 +198,7 @@ def check_filter(table: str, f: Filter) -> None:
     if f.op not in get_args(FilterOp):
         ops = ", ".join(get_args(FilterOp))
         raise FilterError(f"A filter of {table} has the op {f.op!r}. Allowed are: {ops}.")
-    problem = _operand_problem(f, kind)
+    problem = find_operand_problem(f, kind)
     if problem is not None:
         raise FilterError(f"The filter of {table} on {f.field} ({f.op}): {problem}.")
 
@@ -282,42 +282,53 @@ def _build_on_time(
     return Condition(f"NOT {sql}" if f.op in {"ne", "not_in"} else sql, bound)
 
 
-def _build_raw_operand(f: Filter, values: tuple[object, ...]) -> tuple[str, tuple[object, ...]]:
-    """Return a raw field's expression, and values to hold it against.
-
-    It is compared as a number only where all of them are numbers.
-    """
-    expression = f'"raw_{FIELDS_BY_PATH[f.field].name}"'
-    if any(isinstance(value, str) for value in values):
-        return expression, tuple(str(value) for value in values)
-    if f.value is not None:
-        expression = f"try_cast({expression} AS DECIMAL(38, 10))"
-    return expression, tuple(_read_number(value) for value in values)
-
-
 def _build_one(table: str, f: Filter, zone: ZoneInfo) -> Condition:
-    values = tuple(f.value) if isinstance(f.value, list | tuple) else (f.value,)
     column = _columns(table).get(f.field)
     if column is None:
-        expression, values = _build_raw_operand(f, values)
-    else:
-        name, kind = column
-        expression = f'"{name}"'
-        if kind in {"moment", "clock"} and f.value is not None:
-            return _build_on_time(f, expression, kind, zone, values)
-        values = tuple((_read_day(v) or v) if kind == "date" else _read_number(v) for v in values)
-    match f.op:
+        return _build_raw(f)
+    name, kind = column
+    return build_comparison(f, f'"{name}"', kind, zone)
+
+
+def _build_raw(f: Filter) -> Condition:
+    """Compare a raw field: as a number only where all values are numbers."""
+    expression = f'"raw_{FIELDS_BY_PATH[f.field].name}"'
+    values = _list_values(f)
+    if any(isinstance(value, str) for value in values):
+        return _compare(f.op, expression, tuple(str(value) for value in values))
+    if f.value is not None:
+        expression = f"try_cast({expression} AS DECIMAL(38, 10))"
+    return _compare(f.op, expression, tuple(_read_number(value) for value in values))
+
+
+def _list_values(f: Filter) -> tuple[object, ...]:
+    return tuple(f.value) if isinstance(f.value, list | tuple) else (f.value,)
+
+
+def build_comparison(f: Filter, expression: str, kind: FilterKind, zone: ZoneInfo) -> Condition:
+    """Hold an expression of a kind against a filter's values; as PostgreSQL reads it, too."""
+    values = _list_values(f)
+    if kind in {"moment", "clock"} and f.value is not None:
+        return _build_on_time(f, expression, kind, zone, values)
+    values = tuple((_read_day(v) or v) if kind == "date" else _read_number(v) for v in values)
+    return _compare(f.op, expression, values)
+
+
+def _compare(op: FilterOp, expression: str, values: tuple[object, ...]) -> Condition:
+    match op:
         case "is_null":
             return Condition(f"{expression} IS NULL")
         case "not_null":
             return Condition(f"{expression} IS NOT NULL")
-        case "contains" | "starts_with":
-            return Condition(f"coalesce({f.op}({expression}, ?), false)", values)
+        case "contains":
+            return Condition(f"coalesce(strpos({expression}, ?) > 0, false)", values)
+        case "starts_with":
+            return Condition(f"coalesce(starts_with({expression}, ?), false)", values)
         case "in" | "not_in":
             listed = f"coalesce({expression} IN ({', '.join('?' * len(values))}), false)"
-            return Condition(listed if f.op == "in" else f"NOT {listed}", values)
+            return Condition(listed if op == "in" else f"NOT {listed}", values)
         case _:
-            return Condition(f"coalesce({expression} {_SYMBOLS[f.op]} ?, false)", values)
+            return Condition(f"coalesce({expression} {_SYMBOLS[op]} ?, false)", values)
 
 
 def build_condition(table: str, filters: Sequence[Filter], zone: ZoneInfo) -> Condition:

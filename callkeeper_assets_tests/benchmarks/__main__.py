@@ -17,6 +17,7 @@ from callkeeper_assets_tests.benchmarks import (
     daemon,
     historic,
     privacy,
+    python,
     reconciliation,
     refreshes,
     reports,
@@ -49,6 +50,7 @@ class _Sizes:
     retained: tuple[int, int]
     unified: tuple[int, int]
     privacy: tuple[int, int]
+    python: tuple[int, int]
 
 
 _FULL: Final = _Sizes(
@@ -66,9 +68,24 @@ _FULL: Final = _Sizes(
     (1_096, 366),
     (100, 3),
     (30, 5),
+    (400, 3),
 )
 _SHORT: Final = _Sizes(
-    2, 4, 1, 2, 20, 1, WebhookSizes(1, 1, 2_000), (1, 2), 1, 1, (5, 1), (8, 4), (1, 1), (1, 1)
+    2,
+    4,
+    1,
+    2,
+    20,
+    1,
+    WebhookSizes(1, 1, 2_000),
+    (1, 2),
+    1,
+    1,
+    (5, 1),
+    (8, 4),
+    (1, 1),
+    (1, 1),
+    (1, 1),
 )
 _BENCHMARKS: Final[dict[str, Callable[[Stand, str, _Sizes], Section]]] = {
     "historic": lambda stand, peers, sizes: historic.compare_loads(stand, peers, sizes.load_days),
@@ -83,6 +100,7 @@ _BENCHMARKS: Final[dict[str, Callable[[Stand, str, _Sizes], Section]]] = {
     ),
     "unified": lambda stand, _, sizes: unified.compare_apis(stand, *sizes.unified),
     "privacy": lambda stand, _, sizes: privacy.compare_rules(stand, *sizes.privacy),
+    "python": lambda stand, _, sizes: python.compare_frames(stand, *sizes.python),
     "daemon": lambda stand, _, sizes: daemon.measure_daemon(stand, sizes.daemon_sources),
     "reports": lambda stand, _, sizes: reports.compare_reports(stand, *sizes.report_days),
     "location": lambda stand, _, sizes: compare_loading(
@@ -119,6 +137,7 @@ def main() -> None:
         retention.BESIDE,
         unified.ACCOUNT,
         privacy.ACCOUNT,
+        python.ACCOUNT,
     ]
     oldest = today() - dt.timedelta(days=max(sizes.memory_days, sizes.retained[0]) + 30)
     sections: list[Section] = []

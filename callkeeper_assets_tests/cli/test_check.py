@@ -159,7 +159,7 @@ def test_without_a_source_it_is_said_how_to_make_one() -> None:
     assert done.code == 0
     state, text = _find(done, "installation", "sources")
     assert state == "warning"
-    assert "dg scaffold defs" in text
+    assert "callkeeper add main_office" in text
 
 
 @pytest.mark.usefixtures("main_office")

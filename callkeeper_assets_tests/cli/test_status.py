@@ -93,4 +93,4 @@ def test_an_unreachable_database_is_a_failure(monkeypatch: pytest.MonkeyPatch) -
 def test_without_a_source_it_is_said_how_to_make_one() -> None:
     done = callkeeper("status")
     assert done.code == 0
-    assert "dg scaffold defs callkeeper_assets.CallKeeperSource main_office" in done.out
+    assert "callkeeper add main_office" in done.out

@@ -82,7 +82,7 @@ def test_without_any_source_it_is_said_how_to_make_one(defs: Path) -> None:
         done = callkeeper(*arguments)
         assert done.code == 2
         assert f"There is no source in {defs} yet. Make one:" in done.err
-        assert "dg scaffold defs callkeeper_assets.CallKeeperSource main_office" in done.err
+        assert "callkeeper add main_office" in done.err
 
 
 def test_a_missing_option_is_wrong_usage() -> None:

@@ -1,0 +1,281 @@
+"""What a frame of calls can hold: columns with people's names, their joins, filters on them.
+
+A column is one of the warehouse's, whose type and description count. Only names that are declared
+here go into a statement; values are written as PostgreSQL's literals by psycopg. They are no
+parameters because PostgreSQL takes none in COPY, which is how rows come fast.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, get_args
+from zoneinfo import ZoneInfo
+
+import psycopg
+from psycopg import sql
+
+from callkeeper_assets.config.errors import describe_unknown
+from callkeeper_assets.warehouse.filters import (
+    KINDS,
+    Filter,
+    FilterKind,
+    FilterOp,
+    build_comparison,
+    find_operand_problem,
+)
+from callkeeper_assets.warehouse.schema import Column
+from callkeeper_assets.warehouse.tables import TABLES
+
+Where = Mapping[str, Any] | Sequence[Mapping[str, Any]]
+
+# Each with its table, and the condition that finds its row: none for the unknown ones.
+_JOINS: Final[Mapping[str, tuple[str, str]]] = {
+    "facts": (
+        "callkeeper_calls_facts",
+        "account_id = calls.account_id AND facts.calls_id = calls.id",
+    ),
+    "dates": ("general_dates", "id = facts.dates_id AND dates.id <> 1"),
+    "sites": ("general_sites", "id = facts.sites_id AND sites.id <> 1"),
+    "locations": ("general_locations", "id = facts.locations_id AND locations.id <> 1"),
+    "traffic": ("general_traffic", "id = facts.traffic_id AND traffic.id <> 1"),
+    "clients": ("general_clientids", "id = facts.clientids_id AND clients.id <> 1"),
+}
+_TABLES: Final = {
+    "calls": "callkeeper_calls",
+    "accounts": "general_accounts",
+    **{alias: table for alias, (table, _) in _JOINS.items()},
+}
+# The frame's columns, in its order.
+COLUMNS: Final[Mapping[str, str]] = {
+    "source": "accounts.name",
+    "call_id": "calls.call_id",
+    "called_at": "calls.called_at",
+    "ordered_at": "calls.ordered_at",
+    "day": "dates.simple_date",
+    "weekday": "dates.weekday",
+    "hour": "dates.hour",
+    "status": "calls.status",
+    "is_final": "calls.is_final",
+    "duration_sec": "facts.duration_sec",
+    "talk_sec": "facts.duration2_sec",
+    "duration_min": "facts.duration_min",
+    "talk_min": "facts.duration2_min",
+    "attempt": "facts.attempt",
+    "asr_attempts": "facts.asr_attempts",
+    "playback_tick": "facts.playback_tick",
+    "pages": "facts.pages",
+    "visit": "facts.visit",
+    "site": "sites.domain",
+    "country_iso": "locations.country_iso",
+    "country": "locations.country",
+    "region": "locations.region",
+    "city": "locations.city",
+    "grouping": "traffic.grouping",
+    "utm_source": "traffic.source",
+    "utm_medium": "traffic.medium",
+    "utm_campaign": "traffic.campaign",
+    "utm_content": "traffic.content",
+    "utm_term": "traffic.keyword",
+    "landing_page": "traffic.landing_page",
+    "first_grouping": "calls.first_grouping",
+    "first_utm_source": "calls.first_source",
+    "first_utm_medium": "calls.first_medium",
+    "first_utm_campaign": "calls.first_campaign",
+    "first_utm_content": "calls.first_content",
+    "first_utm_term": "calls.first_keyword",
+    "first_landing_page": "calls.first_landing_page",
+    "first_referrer": "calls.first_referrer",
+    "first_visit_at": "calls.first_visit_at",
+    "clientid": "clients.clientid",
+    "userid": "clients.userid",
+    "client_phone": "calls.client_phone",
+    "manager_phone": "calls.manager_phone",
+    "manager_phones": "calls.manager_phones",
+    "manager_extension": "calls.manager_extension",
+    "widget_name": "calls.widget_name",
+    "widget_hash": "calls.widget_hash",
+    "connection_type": "calls.connection_type",
+    "event_source": "calls.event_source",
+    "service": "calls.service",
+    "universal_id": "calls.universal_id",
+    "page": "calls.page",
+    "user_agent": "calls.user_agent",
+    "ip": "calls.ip",
+    "record_url": "calls.record_url",
+    "tags": "calls.tags",
+    "status_code": "calls.status_code",
+    "status_reason": "calls.status_reason",
+    "status2_code": "calls.status2_code",
+    "status2_reason": "calls.status2_reason",
+    "origin": "calls.origin",
+    "loaded_at": "calls.loaded_at",
+}
+
+
+class ReadingError(ValueError):
+    """What was asked for cannot be read; the text says why, and what is allowed."""
+
+
+class NothingLoadedError(ReadingError):
+    """None of the days that were asked for is loaded."""
+
+
+def capitalise(text: str) -> str:
+    """Return a sentence that `describe_unknown` made, as one of its own."""
+    return text[:1].upper() + text[1:]
+
+
+def find_column(name: str) -> Column:
+    """Return the warehouse's column that a column of the frame is: its type and description.
+
+    Raises:
+        ReadingError: There is no column of this name.
+    """
+    if name not in COLUMNS:
+        raise ReadingError(capitalise(describe_unknown("column", str(name), COLUMNS)))
+    alias, _, column = COLUMNS[name].partition(".")
+    return TABLES[_TABLES[alias]].column(column)
+
+
+def choose_columns(columns: Iterable[str] | None) -> tuple[str, ...]:
+    """Return the columns that were asked for in their order, or all.
+
+    Raises:
+        ReadingError: One is unknown or named twice, or none is named.
+    """
+    if columns is None:
+        return tuple(COLUMNS)
+    if isinstance(columns, str):
+        raise ReadingError(f'columns takes a list of names: columns=["{columns}"].')
+    names = tuple(columns)
+    for name in names:
+        find_column(name)
+    if not names or len(set(names)) < len(names):
+        raise ReadingError("columns takes a list of at least one name, each once.")
+    return names
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 -- whatever a person compares with
+    """Return Python's own value for one of NumPy's or pandas's; a list for what holds several."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    return list(value) if isinstance(value, set | frozenset | tuple) else value
+
+
+def _read_condition(name: str, condition: Any) -> list[Filter]:  # noqa: ANN401
+    """Return what a mapping says of one column: a value, a list, None, or ops with values."""
+    if isinstance(condition, Mapping):
+        filters = []
+        for op, value in condition.items():
+            if op in {"is_null", "not_null"}:
+                if not isinstance(value, bool):
+                    raise ReadingError(f"where on {name}: {op} takes True or False.")
+                is_null = (op == "is_null") is value
+                filters.append(Filter(name, "is_null" if is_null else "not_null"))
+            else:
+                filters.append(Filter(name, op, _plain(value)))
+        return filters
+    value = _plain(condition)
+    if value is None:
+        return [Filter(name, "is_null")]
+    return [Filter(name, "in" if isinstance(value, list) else "eq", value)]
+
+
+def read_where(where: Where | None) -> list[Filter]:
+    """Return the filters that `where` says, all of which must hold.
+
+    Args:
+        where: By column a value, a list of which it must be one, None, or ops of `defs.yaml` with
+            their values (`{"talk_sec": {"ge": 30}}`); or the list that `filters` of `defs.yaml` is.
+
+    Raises:
+        ReadingError: A column or op is unknown, or a value does not fit.
+    """
+    if where is None:
+        return []
+    if isinstance(where, Mapping):
+        found = [each for name, one in where.items() for each in _read_condition(name, one)]
+    elif isinstance(where, list | tuple):
+        found = [_read_entry(entry) for entry in where]
+    else:
+        raise ReadingError(
+            'where takes conditions by column, as {"status": "success", "talk_sec": {"ge": 30}}. '
+            "For SQL there is ck.connect()."
+        )
+    for one in found:
+        kind = KINDS[find_column(one.field).type]
+        if one.op not in get_args(FilterOp):
+            raise ReadingError(capitalise(describe_unknown("op", str(one.op), get_args(FilterOp))))
+        problem = find_operand_problem(one, kind)
+        if problem:
+            raise ReadingError(f"where on {one.field} ({one.op}): {problem}.")
+    return found
+
+
+def _read_entry(entry: Mapping[str, Any]) -> Filter:
+    try:
+        return Filter(entry["field"], entry["op"], _plain(entry.get("value")))
+    except (KeyError, TypeError, AttributeError):
+        raise ReadingError(
+            'An entry of where is {"field": …, "op": …, "value": …}, as in defs.yaml.'
+        ) from None
+
+
+def write_literal(value: object) -> str:
+    """Return a value as PostgreSQL reads it in a statement.
+
+    Raises:
+        ReadingError: PostgreSQL has no such value: a text with a zero byte, or half a letter.
+    """
+    try:
+        return sql.Literal(value).as_string(None).strip()
+    except (psycopg.Error, UnicodeError):
+        raise ReadingError(f"PostgreSQL holds no such value: {value!r}.") from None
+
+
+def _write_condition(one: Filter, zone: ZoneInfo) -> str:
+    kind: FilterKind = KINDS[find_column(one.field).type]
+    condition = build_comparison(one, COLUMNS[one.field], kind, zone)
+    # Expressions have no question mark: only what stands for a value is one.
+    first, *others = condition.sql.split("?")
+    values = zip(condition.values, others, strict=True)
+    return first + "".join(f"{write_literal(value)}{rest}" for value, rest in values)
+
+
+def build_select(columns: Sequence[str], filters: Sequence[Filter], zone: ZoneInfo) -> str:
+    """Return the statement for one source's calls, by time, with `account`, `start`, `end` open.
+
+    Joined is only what a column or a filter needs.
+
+    Args:
+        columns: of the frame.
+        filters: as `read_where` gives them.
+        zone: the source's, whose days and clock filters mean.
+    """
+    names = {*columns, *(one.field for one in filters)}
+    used = {COLUMNS[name].partition(".")[0] for name in names} - {"calls"}
+    if used & (_JOINS.keys() - {"facts"}):
+        used.add("facts")
+    joins = [
+        f"LEFT JOIN {table} AS {alias} ON {alias}.{condition}"
+        for alias, (table, condition) in _JOINS.items()
+        if alias in used
+    ]
+    if "accounts" in used:
+        joins.append("JOIN general_accounts AS accounts ON accounts.account_id = calls.account_id")
+    shown = ", ".join(f"{COLUMNS[name]} AS {name}" for name in columns)
+    conditions = "".join(f" AND {_write_condition(one, zone)}" for one in filters)
+    return (
+        f"SELECT {shown} FROM callkeeper_calls AS calls {' '.join(joins)}"
+        " WHERE calls.account_id = %(account)s AND calls.called_at >= %(start)s"
+        f" AND calls.called_at < %(end)s{conditions.replace('%', '%%')}"
+        " ORDER BY calls.called_at, calls.call_id"
+    )
+
+
+def describe_columns() -> str:
+    """Return the table of docs/python.md: each column, and what it is."""
+    lines = ["| column | what it is |", "|---|---|"]
+    for name in COLUMNS:
+        column = find_column(name)
+        unit = f", {column.unit}" if column.unit else ""
+        lines.append(f"| `{name}` | {column.description}{unit} |")
+    return "\n".join(lines)
