@@ -102,7 +102,8 @@ def _fork(
     workers: dict[int, int], streams: list[int], ours: Sequence[socket.socket], run: Run
 ) -> None:
     stdin, stdout, stderr = streams
-    tie = build_tie(FAREWELL)
+    # What asks it to stop is passed on to its workers; if it is killed, so are they.
+    tie = build_tie(signal.SIGKILL)
     pid = os.fork()
     if pid:
         workers[pid] = stdout
@@ -114,6 +115,8 @@ def _fork(
         signal.signal(number, signal.SIG_DFL)
     if tie:
         tie()
+        # Linux shares processors out by sessions: as many as if each had been started alone.
+        os.setsid()
     for one in ours:
         one.close()
     for other in workers.values():
