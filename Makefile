@@ -52,8 +52,9 @@ mutation: .venv/installed-dev ## plant faults in six areas, and count those that
 	build/mutation/bin/python callkeeper_assets_tests/mutation/__main__.py $(ARGS)
 
 lock: ## pin requirements anew (needs uv)
-	printf 'hatchling\neditables\n' | $(COMPILE) pyproject.toml - --output-file requirements.txt
+	printf 'editables\nhatch-vcs\nhatchling\nsetuptools-scm\n' | $(COMPILE) pyproject.toml - --output-file requirements.txt
 	$(COMPILE) --group dev --constraint requirements.txt --output-file requirements-dev.txt
+	$(COMPILE) --group release --constraint requirements-dev.txt --output-file requirements-release.txt
 
 clean: ## delete .venv and caches; the home (.callkeeper), with its data, stays
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -152,8 +153,29 @@ def name_program() -> str:
 
 
 def read_version() -> str:
-    """Return the installed version; `unknown` where the package runs from a bare checkout."""
+    """Return the installed version as a requirement may name it; `unknown` in a bare checkout."""
     try:
-        return version("callkeeper-assets")
+        return version("callkeeper-assets").partition("+")[0]
     except PackageNotFoundError:
         return "unknown"
+
+
+def describe_version() -> str:
+    """Return the installed version; of a checkout, what would be built of it now, commit included.
+
+    An editable installation's metadata tells of the day it was made. Where what builds is missing
+    (`make install` brings it along), that is said.
+    """
+    checkout = Path(__file__).parents[2]
+    if not (checkout / ".git").exists():
+        return read_version()
+    asked = subprocess.run(  # noqa: S603
+        [sys.executable, "-m", "hatchling", "version"],
+        cwd=checkout,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if asked.returncode:
+        return f"{read_version()} or newer: a checkout, installed without what builds it"
+    return asked.stdout.strip()
