@@ -152,12 +152,16 @@ def name_program() -> str:
     return str(beside.relative_to(here) if beside.is_relative_to(here) else beside)
 
 
-def read_version() -> str:
-    """Return the installed version as a requirement may name it; `unknown` in a bare checkout."""
+def _read_metadata() -> str:
     try:
-        return version("callkeeper-assets").partition("+")[0]
+        return version("callkeeper-assets")
     except PackageNotFoundError:
         return "unknown"
+
+
+def read_version() -> str:
+    """Return the installed version as a requirement may name it; `unknown` in a bare checkout."""
+    return _read_metadata().partition("+")[0]
 
 
 def describe_version() -> str:
@@ -168,8 +172,8 @@ def describe_version() -> str:
     """
     checkout = Path(__file__).parents[2]
     if not (checkout / ".git").exists():
-        return read_version()
-    asked = subprocess.run(  # noqa: S603
+        return _read_metadata()
+    asked = subprocess.run(  # noqa: S603 -- no word of it is anybody's input
         [sys.executable, "-m", "hatchling", "version"],
         cwd=checkout,
         capture_output=True,
