@@ -118,9 +118,10 @@ def write_sbom(tools: Path, wheel: Path, *, is_short: bool) -> Path:
     if said != f"callkeeper {version}\n":
         raise CommandFailedError(f"{wheel.name} says that it is {said}")
     file = _BUILD / f"callkeeper_assets-{version}.cdx.json"
-    words = ["environment", "--output-reproducible", "--pyproject", ROOT / "pyproject.toml"]
-    words += ["--mc-type", "application", "--output-file", file]
-    run([tools / "cyclonedx-py", *words, *(["--no-validate"] if is_short else []), python])
+    words = ["environment", "--output-reproducible", "--mc-type", "application"]
+    words += ["--pyproject", "pyproject.toml", "--output-file", str(file)]
+    words += ["--no-validate"] if is_short else []
+    run([tools / "cyclonedx-py", *words, python])
     # pyproject.toml does not say the version, and the index must know which wheel is meant.
     document = json.loads(file.read_text("utf-8"))
     package = document["metadata"]["component"]

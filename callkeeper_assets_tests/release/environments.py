@@ -10,7 +10,7 @@ import shlex
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -29,7 +29,9 @@ class CommandFailedError(AssertionError):
     """A command ended with another code than 0; what it printed is the text."""
 
 
-def run(words: Sequence[str | Path], *, cwd: Path = ROOT, **variables: str) -> str:
+def run(
+    words: Sequence[str | Path], *, cwd: Path = ROOT, variables: Mapping[str, str] | None = None
+) -> str:
     """Run a command and return its standard output.
 
     Raises:
@@ -38,7 +40,7 @@ def run(words: Sequence[str | Path], *, cwd: Path = ROOT, **variables: str) -> s
     done = subprocess.run(
         words,
         cwd=cwd,
-        env={**os.environ, **variables},
+        env={**os.environ, **(variables or {})},
         capture_output=True,
         text=True,
         check=False,
@@ -62,7 +64,7 @@ def run_uv(*words: str | Path) -> str:
     Raises:
         CommandFailedError: It failed.
     """
-    return run([sys.executable, "-m", "uv", *words], **_find_index())
+    return run([sys.executable, "-m", "uv", *words], variables=_find_index())
 
 
 def make_environment(folder: Path, python: str | Path = sys.executable) -> Path:
@@ -73,8 +75,8 @@ def make_environment(folder: Path, python: str | Path = sys.executable) -> Path:
 
 def build(kind: str, source: Path, target: Path, **variables: str) -> Path:
     """Build the `wheel` or the `sdist` of a source tree, without a look at the package index."""
-    words = [sys.executable, "-m", "hatchling", "build", "-t", kind, "-d", target]
-    run(words, cwd=source, **variables)
+    words = [sys.executable, "-m", "hatchling", "build", "-t", kind, "-d", str(target)]
+    run(words, cwd=source, variables=variables)
     (file,) = target.glob("*.whl" if kind == "wheel" else "*.tar.gz")
     return file
 

@@ -169,7 +169,8 @@ def test_mypy_of_others_reads_the_types_of_the_wheel(wheel: Path, tmp_path: Path
     # What we depend on is not read, for the sake of time: these are our types.
     skipped = "".join(f"[mypy-{name}.*]\nfollow_imports = skip\n" for name in _NOT_READ)
     (tmp_path / "mypy.ini").write_text(f"[mypy]\nfollow_imports = silent\n{skipped}")
-    words = [sys.executable, "-m", "mypy", "--strict", "--python-executable", python, "mine.py"]
+    words = [sys.executable, "-m", "mypy", "--strict", "mine.py"]
+    words += ["--python-executable", str(python)]
     done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
     revealed, wrong, *_ = done.stdout.splitlines()
     assert revealed == 'mine.py:2: note: Revealed type is "typing.Iterator[Any]"'

@@ -37,7 +37,7 @@ def _copy_checkout(target: Path) -> Path:
 def _read_version(checkout: Path) -> str:
     """Ask the copy of the program in a checkout, as an editable installation of it runs."""
     words = [sys.executable, "-m", "callkeeper_assets.cli.main", "--version"]
-    said = run(words, cwd=checkout, PYTHONPATH=str(checkout))
+    said = run(words, cwd=checkout, variables={"PYTHONPATH": str(checkout)})
     return said.removeprefix("callkeeper ").strip()
 
 
