@@ -68,7 +68,8 @@ def test_two_builds_of_the_same_files_are_the_same_bytes(tmp_path: Path) -> None
     assert first.read_bytes() == second.read_bytes()
 
 
-def test_the_sdist_makes_the_wheel_and_has_nothing_of_who_built_it(tmp_path: Path) -> None:
+def test_the_sdist_has_nothing_of_who_built_it(tmp_path: Path) -> None:
+    """That it makes the same wheel as the checkout is asked by `make dist`."""
     checkout = _copy_checkout(tmp_path / "checkout")
     (checkout / ".env").write_text("MAIN_OFFICE_API_KEY=secret")
     (checkout / "notes.txt").write_text("mine")
@@ -77,13 +78,9 @@ def test_the_sdist_makes_the_wheel_and_has_nothing_of_who_built_it(tmp_path: Pat
     (own / "defs.yaml").write_text("type: callkeeper_assets.CallKeeperSource")
     sdist = build("sdist", checkout, tmp_path)
     with tarfile.open(sdist) as archive:
-        archive.extractall(tmp_path / "unpacked", filter="data")
-    (unpacked,) = (tmp_path / "unpacked").iterdir()
-    assert [file.name for file in unpacked.rglob("*") if file.name in {".env", "notes.txt"}] == []
-    assert not (unpacked / "callkeeper_assets" / "defs" / "main_office").exists()
-    of_sdist = build("wheel", unpacked, tmp_path / "one")
-    of_checkout = build("wheel", checkout, tmp_path / "other")
-    assert of_sdist.read_bytes() == of_checkout.read_bytes()
+        names = [name.partition("/")[2] for name in archive.getnames()]
+    assert {"PKG-INFO", "pyproject.toml", "callkeeper_assets/py.typed"} <= set(names)
+    assert [name for name in names if name in {".env", "notes.txt"} or "main_office" in name] == []
 
 
 def test_a_checkout_says_its_tag_or_the_commits_since(tmp_path: Path) -> None:
