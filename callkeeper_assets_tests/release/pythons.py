@@ -61,9 +61,10 @@ def main() -> int:
     """Run them all, print a line for each version; 1 if one failed."""
     parser = argparse.ArgumentParser(prog="make pythons", description=__doc__)
     parser.add_argument("versions", nargs="*", default=list_declared())
-    own, _, words = " ".join(sys.argv[1:]).partition("--")
-    options = parser.parse_args(own.split())
-    results = {version: test(version, words.split()) for version in options.versions}
+    typed = [*sys.argv[1:], "--"]
+    end = typed.index("--")
+    options, words = parser.parse_args(typed[:end]), typed[end + 1 : -1]
+    results = {version: test(version, words) for version in options.versions}
     for version, result in results.items():
         print(f"Python {version}: {result}")
     return int(any("FAILED" in result or "installable" in result for result in results.values()))
