@@ -15,9 +15,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-from callkeeper_assets.home import project_root
 
-ROOT: Final = project_root()
+ROOT: Final = Path(__file__).resolve().parents[2]
 _SETTING: Final = re.compile(
     r"^(?:global|install|site|user|:env:)\.(index-url|cert)='(.+)'$", re.MULTILINE
 )
