@@ -15,7 +15,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-
 ROOT: Final = Path(__file__).resolve().parents[2]
 _SETTING: Final = re.compile(
     r"^(?:global|install|site|user|:env:)\.(index-url|cert)='(.+)'$", re.MULTILINE
