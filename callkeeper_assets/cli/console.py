@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Sequence
 from io import TextIOWrapper
@@ -145,11 +146,36 @@ def name_program() -> str:
     return str(beside.relative_to(here) if beside.is_relative_to(here) else beside)
 
 
-def read_version() -> str:
-    """Return the installed version; `unknown` where the package runs from a bare checkout."""
-    from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415
+def _read_metadata() -> str:
+    from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415 -- 0.02 s
 
     try:
         return version("callkeeper-assets")
     except PackageNotFoundError:
         return "unknown"
+
+
+def read_version() -> str:
+    """Return the installed version as a requirement may name it; `unknown` in a bare checkout."""
+    return _read_metadata().partition("+")[0]
+
+
+def describe_version() -> str:
+    """Return the installed version; of a checkout, what would be built of it now, commit included.
+
+    An editable installation's metadata tells of the day it was made. Where what builds is missing
+    (`make install` brings it along), that is said.
+    """
+    checkout = Path(__file__).parents[2]
+    if not (checkout / ".git").exists():
+        return _read_metadata()
+    asked = subprocess.run(
+        [sys.executable, "-m", "hatchling", "version"],
+        cwd=checkout,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if asked.returncode:
+        return f"{read_version()} or newer: a checkout, installed without what builds it"
+    return asked.stdout.strip()

@@ -22,9 +22,9 @@ from callkeeper_assets.cli.console import (
     WRONG_USAGE,
     UsageProblemError,
     configure_streams,
+    describe_version,
     prepare_environment,
     print_error,
-    read_version,
 )
 from callkeeper_assets.cli.projects import add, init
 from callkeeper_assets.cli.query import query
@@ -92,7 +92,7 @@ for _command in _COMMANDS:
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"callkeeper {read_version()}")
+        typer.echo(f"callkeeper {describe_version()}")
         raise typer.Exit
 
 
