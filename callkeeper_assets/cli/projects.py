@@ -5,12 +5,10 @@ every user of the machine.
 """
 
 import os
-import re
 import sys
 from collections.abc import Iterator
-from datetime import date, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -21,61 +19,23 @@ from callkeeper_assets.cli.console import (
     print_json,
     print_note,
     print_text,
-    read_version,
 )
+from callkeeper_assets.cli.project_files import PROJECT_FILES, is_own_project, render_file
 
 if TYPE_CHECKING:
     from callkeeper_assets.cli.checks import Finding
     from callkeeper_assets.config.source import Source
     from callkeeper_assets.config.source_template import NewSource
 
-_DISTRIBUTION: Final = "callkeeper-assets"
-# Each file of a project, and the template of which it is made; the last makes it a project, so that
-# an `init` that was interrupted is completed by the next.
-_PROJECT_FILES: Final = {
-    "README.md": "README.{lang}.md",
-    "definitions.py": "definitions.py.txt",
-    "dagster.yaml": "dagster.yaml",
-    "workspace.yaml": "workspace.yaml",
-    ".env.example": "env.example",
-    ".gitignore": "gitignore",
-    "defs.schema.json": "../defs.schema.json",
-    "defs/.gitkeep": "",
-    "pyproject.toml": "pyproject.toml.txt",
-}
 
-
-def _name_project(folder: Path) -> str:
-    name = re.sub(r"[^a-z0-9]+", "-", folder.name.lower()).strip("-")
-    return name if name and name != _DISTRIBUTION else "calls"
-
-
-def _render_file(template: str, folder: Path, lang: str) -> str:
-    from callkeeper_assets.home import PROJECT_TEMPLATE  # noqa: PLC0415
-
-    if not template:
-        return ""
-    text = (PROJECT_TEMPLATE / template.format(lang=lang)).read_text("utf-8")
-    version = read_version()
-    known = version[:1].isdigit()
-    values = {
-        "{name}": _name_project(folder),
-        "{requirement}": f"{_DISTRIBUTION}>={version}" if known else _DISTRIBUTION,
-        "{yesterday}": str(date.today() - timedelta(days=1)),  # noqa: DTZ011 -- an example
-    }
-    for placeholder, value in values.items():
-        text = text.replace(placeholder, value)
-    return text
-
-
-def _write_files(folder: Path, lang: str) -> Iterator[tuple[str, bool]]:
+def _write_files(folder: Path, lang: Literal["en", "ru"]) -> Iterator[tuple[str, bool]]:
     """Write what is missing; yield each file's name, and whether it was made."""
-    for name, template in _PROJECT_FILES.items():
+    for name in PROJECT_FILES:
         file = folder / name
         file.parent.mkdir(parents=True, exist_ok=True)
         try:
             with file.open("x", encoding="utf-8") as opened:
-                opened.write(_render_file(template, folder, lang))
+                opened.write(render_file(name, folder, lang))
         except FileExistsError:
             yield name, False
         else:
@@ -99,7 +59,7 @@ def init(
 
     root = folder.expanduser().absolute()
     project = read_project(root)
-    if project and (project.defs, project.module) != (root / "defs", "definitions"):
+    if project and not is_own_project(project):
         # The checkout, or a project of Dagster's that requires this product.
         print_text(f"{root} is a project already; its sources are in {project.defs}.")
         return

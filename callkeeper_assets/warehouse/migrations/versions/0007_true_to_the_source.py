@@ -1,4 +1,6 @@
-"""What the corrected description of the source asks for.
+"""By which reading a day was filled, the most calls it had; universal ids, hints, a week's year.
+
+What the corrected description of the source asks for.
 
 Days are marked as filled by the first reading of raw calls: they are filled again from these. The
 row for "unknown" of general_dates says what its id means: the first minute after 1970 began.
