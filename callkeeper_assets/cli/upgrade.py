@@ -235,7 +235,7 @@ def _upgrade_dagster(url: str) -> None:
     from callkeeper_assets.home import set_dagster_home  # noqa: PLC0415
 
     set_dagster_home()
-    upgrade_storage(url, lambda _words: None)
+    upgrade_storage(url)
 
 
 def _describe_file(change: "FileChange") -> Iterator[Change]:

@@ -53,12 +53,12 @@ _waits = ""
 
 @contextmanager
 def short_waits() -> Iterator[None]:
-    """Let no statement of a storage opened meanwhile wait longer than 10 s for a table.
+    """Let no statement of a storage opened meanwhile wait longer than 5 s for a table.
 
     Behind one that waits to change a table, everybody else waits who reads it.
     """
     global _waits  # noqa: PLW0603 -- Dagster opens the storage, and passes nothing on
-    _waits = " -c lock_timeout=10s"
+    _waits = " -c lock_timeout=5s"
     try:
         yield
     finally:

@@ -6,7 +6,6 @@ killed in between, the next one goes on, as each looks first whether its change 
 that was being built is there as well, although it is of no use, so that is seen to here.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Final
@@ -15,6 +14,7 @@ import dagster as dg
 import psycopg
 import sqlalchemy.exc
 from alembic.script import ScriptDirectory
+from alembic.script.revision import RevisionError
 from alembic.util import CommandError
 from dagster._core.storage.event_log.migration import ASSET_DATA_MIGRATIONS
 from dagster._core.storage.runs.migration import REQUIRED_DATA_MIGRATIONS
@@ -99,7 +99,7 @@ def _list_scripts(revision: str, place: str) -> list[StorageMigration]:
         return []
     try:
         missing = list(scripts.iterate_revisions("heads", revision))
-    except CommandError:
+    except (CommandError, RevisionError):
         raise DatabaseError(
             f"Dagster's tables in {place} are of a newer Dagster: schema {revision}, which Dagster "
             f"{version('dagster')} does not know. Update Dagster; nothing was changed."
@@ -120,12 +120,11 @@ def list_live_runs(connection: "Connection") -> list[tuple[str, str]]:
     return [(run_id, jobs[run_id]) for run_id in list_alive(connection, jobs)]
 
 
-def upgrade_storage(url: str, say: Callable[[object], None]) -> None:
+def upgrade_storage(url: str) -> None:
     """Do what is pending; nothing, if another process has done it meanwhile.
 
     Args:
-        url: Of the database that `dagster.yaml`'s storage uses.
-        say: Takes Dagster's words on its progress.
+        url: Of the database, which `dagster.yaml`'s storage uses, too.
 
     Raises:
         DatabaseError: Others have its tables open, or a statement failed; the next call goes on.
@@ -137,7 +136,7 @@ def upgrade_storage(url: str, say: Callable[[object], None]) -> None:
             return
         _drop_broken_indexes(lock.connection)
         try:
-            instance.upgrade(say)
+            instance.upgrade()
         except sqlalchemy.exc.DBAPIError as error:
             text = str(error.orig).partition("\n")[0]
             raise DatabaseError(
