@@ -5,10 +5,13 @@ every user of the machine.
 """
 
 import os
+import shlex
+import string
 import sys
 from collections.abc import Iterator
+from datetime import date, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
 
@@ -42,6 +45,29 @@ def _write_files(folder: Path, lang: Literal["en", "ru"]) -> Iterator[tuple[str,
             yield name, True
 
 
+def _check_place(root: Path) -> None:
+    """See that a project may be made in a folder, which is none yet.
+
+    Raises:
+        UsageProblemError: It may not; what is there, and what to do.
+    """
+    from callkeeper_assets.home import read_project  # noqa: PLC0415
+
+    if root.exists() and not root.is_dir():
+        raise UsageProblemError(f"{root} is a file. Name a folder: callkeeper init FOLDER")
+    if (root / "pyproject.toml").exists():
+        raise UsageProblemError(
+            f"{root / 'pyproject.toml'} is that of another project. Choose a folder of its own: "
+            "callkeeper init FOLDER"
+        )
+    above = next(filter(None, map(read_project, root.parents)), None)
+    if above:
+        raise UsageProblemError(
+            f"{root} lies in the project {above.root}. Add a source to that: callkeeper add NAME; "
+            "or choose a folder outside of it for another project."
+        )
+
+
 def init(
     folder: Annotated[
         Path, typer.Argument(help="The project's folder; it is made if it is missing.")
@@ -63,11 +89,8 @@ def init(
         # The checkout, or a project of Dagster's that requires this product.
         print_text(f"{root} is a project already; its sources are in {project.defs}.")
         return
-    if project is None and (root / "pyproject.toml").exists():
-        raise UsageProblemError(
-            f"{root / 'pyproject.toml'} is that of another project. Choose a folder of its own: "
-            "callkeeper init FOLDER"
-        )
+    if project is None:
+        _check_place(root)
     try:
         files = list(_write_files(root, lang))
     except OSError as error:
@@ -82,8 +105,14 @@ def init(
         print_text(f"Left as is:  {', '.join(kept)}")
     names = sorted(file.parent.name for file in (root / "defs").glob("*/defs.yaml"))
     print_text(f"Sources:     {', '.join(names) or 'none yet'}")
-    way = "" if root == Path.cwd() else f"cd {root} && "
+    here = Path.cwd()
+    shown = root.relative_to(here) if root.is_relative_to(here) else root
+    way = "" if root == here else f"cd {shlex.quote(str(shown))} && "
     print_text(f"Next:        {way}callkeeper {'check' if names else 'add main_office'}")
+
+
+# What is pasted along with a key.
+_AROUND_KEYS: Final = string.whitespace + "\"'`«»“”„"
 
 
 def _ask_for(new: "NewSource") -> "NewSource":
@@ -111,16 +140,18 @@ def _ask_for(new: "NewSource") -> "NewSource":
 def _read_key(variable: str, *, from_stdin: bool) -> tuple[str, bool]:
     """Return the key, and whether it has to be stored: it is not in the environment yet."""
     if from_stdin:
-        key, is_new = sys.stdin.readline().strip(), True
+        key, is_new = sys.stdin.readline(), True
     elif os.environ.get(variable):
         key, is_new = os.environ[variable], False
     elif sys.stdin.isatty():
-        key, is_new = typer.prompt("API key (not shown)", hide_input=True).strip(), True
+        key, is_new = typer.prompt("API key (not shown)", hide_input=True), True
     else:
         raise UsageProblemError(
             f"There is no API key. Set {variable} in the environment or in .env, or give it by "
             "standard input: --key-stdin"
         )
+    if is_new:
+        key = key.strip(_AROUND_KEYS)
     if not key:
         raise UsageProblemError("The API key is empty.")
     return key, is_new
@@ -131,7 +162,7 @@ def _store_key(root: Path, variable: str, key: str) -> None:
     from dotenv import set_key  # noqa: PLC0415
 
     file = (root / ".env").resolve()
-    os.close(os.open(file, os.O_CREAT | os.O_WRONLY, 0o600))
+    file.touch(mode=0o600)
     file.chmod(0o600)
     set_key(file, variable, key, quote_mode="auto")
 
@@ -222,9 +253,9 @@ def _show_added(new: "NewSource", file: Path, findings: "list[Finding]", *, as_j
 def _choose_file(name: str) -> Path:
     from callkeeper_assets.config.loading import FILE_NAME, defs_folder, find_name_problem  # noqa: PLC0415
 
-    problem = find_name_problem(name)
+    problem = find_name_problem(name, is_new=True)
     if problem:
-        raise UsageProblemError(problem.replace("Rename the folder", "Choose another"))
+        raise UsageProblemError(problem)
     file = defs_folder() / name / FILE_NAME
     if file.parent.exists() and any(file.parent.iterdir()):
         raise UsageProblemError(f"Source '{name}' is there already: {file}")
@@ -280,7 +311,16 @@ def add(
     key, is_new_key = _read_key(new.key_variable, from_stdin=key_stdin)
     if sys.stdin.isatty():
         new = _ask_for(new)
-    findings = _add_checked(new, file, key, is_new_key=is_new_key)
+    try:
+        findings = _add_checked(new, file, key, is_new_key=is_new_key)
+    except OSError as error:
+        print_error(
+            f"{error.filename or file} cannot be written: {error.strerror or error}. The source "
+            "was not added."
+        )
+        raise typer.Exit(FAILED) from None
     _show_added(new, file, findings, as_json=as_json)
     stored = ".env" if is_new_key else "the environment"
     print_note(f"Written: {file}. The key is in {stored}, as {new.key_variable}.")
+    day = date.today() - timedelta(days=1)  # noqa: DTZ011 -- an example
+    print_note(f"Next:    callkeeper load {source} --from {day} --to {day}")

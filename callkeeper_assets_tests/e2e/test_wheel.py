@@ -92,7 +92,12 @@ class Machine:
         if self.uid is not None:
             places = (Path(place) for place in _PUBLIC_PLACES)
             public = (file for place in places if place.is_dir() for file in place.iterdir())
-            strays += [file for file in public if _owner_of(file) == self.uid]
+            # The memory of servers that this user runs at the moment goes with them.
+            strays += [
+                file
+                for file in public
+                if _owner_of(file) == self.uid and not file.name.startswith("PostgreSQL.")
+            ]
         return list(map(str, strays))
 
 
