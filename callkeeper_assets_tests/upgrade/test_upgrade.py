@@ -1,6 +1,7 @@
 """`callkeeper upgrade`: says what it would do, does it whole, and goes on where it was killed."""
 
 import hashlib
+import os
 import uuid
 from pathlib import Path
 from typing import Any, Final
@@ -13,6 +14,7 @@ from alembic.config import Config
 
 from callkeeper_assets.cli import project_files as module
 from callkeeper_assets.cli.project_files import FOLLOWED, TEXTS, hash_text, render_file
+from callkeeper_assets.cli.serving import find_free_port, held_alone
 from callkeeper_assets.dagster_ext.storage import CallKeeperStorage, storage_url
 from callkeeper_assets.postgres.locks import held_run_lock
 from callkeeper_assets.warehouse.migrate import HEAD, VERSION_TABLE
@@ -208,6 +210,19 @@ def test_who_is_in_the_way_is_named_and_nothing_is_changed(aged: Installation) -
     assert callkeeper("upgrade").code == 0
 
 
+def test_a_running_dev_or_receiver_is_asked_to_be_stopped(aged: Installation, home: Path) -> None:
+    before = look(aged.url)
+    with held_alone(home / "dev.lock", "callkeeper dev"):
+        of_dev = callkeeper("upgrade", "--json")
+    with psycopg.connect(aged.url, application_name="callkeeper webhooks"):
+        of_receiver = callkeeper("upgrade")
+    assert (of_dev.code, of_receiver.code) == (1, 1)
+    assert of_dev.document()["in_the_way"] == [f"callkeeper dev, process {os.getpid()}: stop it"]
+    assert of_dev.document()["ok"] is False
+    assert "callkeeper webhooks, connected from 127.0.0.1: stop it" in of_receiver.err
+    assert look(aged.url) == before
+
+
 def test_a_reader_who_has_dagsters_table_open_is_named(aged: Installation) -> None:
     with psycopg.connect(aged.url, application_name="Metabase") as reader:
         reader.execute("SELECT count(*) FROM dagster.concurrency_limits")
@@ -226,12 +241,14 @@ def test_a_newer_database_is_refused_in_words(aged: Installation, options: tuple
         of_dagster = callkeeper("upgrade", *options)
         connection.execute(f"UPDATE {VERSION_TABLE} SET version_num = '9999'")
         of_tables = callkeeper("upgrade", *options)
+        of_dev = callkeeper("dev", "--port", str(find_free_port()))
         connection.execute(f"UPDATE {VERSION_TABLE} SET version_num = '0006'")
-    assert (of_dagster.code, of_tables.code) == (1, 1)
+    assert (of_dagster.code, of_tables.code, of_dev.code) == (1, 1, 1)
     assert "are of a newer Dagster: schema feedbeef" in of_dagster.err
-    assert f"of a newer version of this program: schema 9999, this program knows up to {HEAD}" in (
-        of_tables.err
-    )
+    for refused in (of_tables, of_dev):
+        assert f"newer version of this program: schema 9999, this program knows up to {HEAD}" in (
+            refused.err
+        )
     assert look(aged.url) == before
 
 
