@@ -153,8 +153,11 @@ def environment(wheel: Path) -> Iterator[Path]:
         base = _open_to_all(base, folder / "base")
         packages = _open_to_all(packages, folder / "packages")
     python = folder / "environment" / "bin" / "python"
-    making = [base / "bin" / "python3", "-m", "venv", "--without-pip", python.parents[1]]
-    subprocess.run(making, check=True, env={"LD_LIBRARY_PATH": str(base / "lib")})
+    subprocess.run(
+        [base / "bin" / "python3", "-m", "venv", "--without-pip", python.parents[1]],
+        check=True,
+        env={"LD_LIBRARY_PATH": str(base / "lib")},
+    )
     install = ("install", "--quiet", "--no-deps", "--no-index", "--disable-pip-version-check")
     subprocess.run([sys.executable, "-m", "pip", "--python", python, *install, wheel], check=True)
     (own,) = python.parents[1].glob("lib/python*/site-packages")
