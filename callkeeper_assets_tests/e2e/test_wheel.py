@@ -108,6 +108,11 @@ def _owner_of(file: Path) -> int | None:
         return None
 
 
+def list_files(folder: Path) -> set[Path]:
+    """Return all that is in a folder but PostgreSQL's own files, which a server's start changes."""
+    return {file for file in folder.rglob("*") if not {"base", "pg_wal"} & set(file.parts)}
+
+
 def _users() -> list[int | None]:
     """Root, and somebody who may do nothing; else the one who runs the tests."""
     return [None, _ordinary_uid()] if os.geteuid() == 0 else [None]
@@ -275,6 +280,12 @@ def test_the_first_own_day_is_loaded_with_five_commands(machine: Machine) -> Non
         *(days_ago(9), newest),
         days_loaded,
     )
+    if machine.uid is None:
+        before = list_files(project)
+        asked = machine.run(below, "callkeeper", "upgrade", "--dry-run", "--json")
+        assert {change["state"] for change in asked.document()["changes"]} == {"current"}, asked.out
+        # The server alone has begun another log.
+        assert {file.name for file in list_files(project) ^ before} <= {"server.log.1"}
     assert KEY not in made.out + added.out + added.err + loaded.out + status.out
     assert [file.name for file in machine.empty.iterdir()] == ["calls"]
     assert [file.name for file in below.iterdir()] == ["defs.yaml"]
