@@ -20,8 +20,8 @@ from callkeeper_assets.cli.console import (
     print_table,
     print_text,
     read_version,
-    say_count,
 )
+from callkeeper_assets.config.errors import say_count
 
 if TYPE_CHECKING:
     from callkeeper_assets.cli.project_files import FileChange
