@@ -117,8 +117,12 @@ def load_env_file(folder: Path) -> None:
         load_dotenv(file, override=False)
 
 
-def prepare_environment(*, needs_project: bool = True) -> None:
+def prepare_environment(*, needs_project: bool = True, writes: bool = True) -> None:
     """Set what every command and its children go by.
+
+    Args:
+        needs_project: Whether it is of a project.
+        writes: Whether a home for Dagster may be made, where the project has no `dagster.yaml`.
 
     Raises:
         NoProjectError: A project is needed and there is none, nor `CALLKEEPER_DEFS`.
@@ -128,7 +132,8 @@ def prepare_environment(*, needs_project: bool = True) -> None:
         return
     if not os.environ.get("CALLKEEPER_DEFS") and find_project() is None:
         raise NoProjectError(project_root())
-    set_dagster_home()
+    if writes:
+        set_dagster_home()
 
 
 def build_child_environment() -> dict[str, str]:
