@@ -9,6 +9,7 @@ children of its own gets a nursery for them before it does anything: they see no
 
 import atexit
 import ctypes
+import gc
 import importlib
 import json
 import os
@@ -25,6 +26,7 @@ from collections.abc import Mapping
 from typing import Any, AnyStr, Final, NoReturn
 
 import callkeeper_assets
+from callkeeper_assets_tests import USUAL_THRESHOLD
 
 _COMMAND: Final = "callkeeper_assets.cli.main"
 _WORKER: Final = "callkeeper_assets.worker"
@@ -147,6 +149,7 @@ def _import_everything() -> None:
             importlib.import_module(module.name)
     for name in (*_LIBRARIES, f"{_WORKER}.__main__"):
         importlib.import_module(name)
+    gc.set_threshold(*USUAL_THRESHOLD)
 
 
 def _serve(link: socket.socket) -> NoReturn:

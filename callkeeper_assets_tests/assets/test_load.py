@@ -73,7 +73,6 @@ def test_a_run_looks_at_the_schema_once_however_many_steps_it_has(
         assert len(looked_at) == runs
 
 
-@each_api
 def test_a_second_load_reports_no_change(source: Source, loader: Loader) -> None:
     loader.load(source)
     assert loader.load(source).success

@@ -2,7 +2,7 @@
 
 The short form (also with SHORT set, as `make bench SHORT=1` does) shows that all of it works. Its
 numbers say nothing: little is done, and several at once, as some of them mostly wait for a minute
-to be over.
+to be over. dlt takes part in it only if an earlier long form has installed it.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from callkeeper_assets_tests.benchmarks import (
     unified,
 )
 from callkeeper_assets_tests.benchmarks.code_location import compare_loading
-from callkeeper_assets_tests.benchmarks.peers_environment import prepare_peers
+from callkeeper_assets_tests.benchmarks.peers_environment import find_peers, prepare_peers
 from callkeeper_assets_tests.benchmarks.report import Section, format_section, write_json
 from callkeeper_assets_tests.benchmarks.stand import ROOT, Stand, today
 from callkeeper_assets_tests.benchmarks.webhook_latency import measure_latency
@@ -46,7 +46,7 @@ class _Sizes:
     report_days: tuple[int, int]
     reconciled_days: int
     reconciled_rounds: int
-    latency: tuple[int, int]
+    latency: tuple[int, int, float]
     retained: tuple[int, int]
     unified: tuple[int, int]
     privacy: tuple[int, int]
@@ -64,7 +64,7 @@ _FULL: Final = _Sizes(
     (20, 100),
     30,
     5,
-    (100, 10),
+    (100, 10, 60.0),
     (1_096, 366),
     (100, 3),
     (30, 5),
@@ -81,7 +81,7 @@ _SHORT: Final = _Sizes(
     (1, 2),
     1,
     1,
-    (5, 1),
+    (5, 1, 6.0),
     (8, 4),
     (1, 1),
     (1, 1),
@@ -110,11 +110,17 @@ _BENCHMARKS: Final[dict[str, Callable[[Stand, str, _Sizes], Section]]] = {
     "webhooks": lambda stand, _, sizes: measure_receiver(stand, sizes.webhooks),
     "webhook-latency": lambda stand, _, sizes: measure_latency(stand, *sizes.latency),
 }
-# Those that need the peers' environment, which takes a minute to make.
+# Those that dlt takes part in, whose environment takes a minute and more to make.
 _WITH_PEERS: Final = frozenset({"historic", "refresh"})
 # In the short form these are begun first.
 _WAITING: Final = frozenset({"daemon", "webhook-latency"})
 _SHORT_PLACES: Final = 4
+
+
+def _find_peers(names: list[str], *, is_short: bool) -> str:
+    if is_short:
+        return find_peers()
+    return prepare_peers() if _WITH_PEERS & set(names) else ""
 
 
 def main() -> None:
@@ -145,7 +151,7 @@ def main() -> None:
         Stand(accounts, oldest) as stand,
         ThreadPoolExecutor(_SHORT_PLACES if given.short else 1) as pool,
     ):
-        peers = pool.submit(prepare_peers if _WITH_PEERS & set(names) else str)
+        peers = pool.submit(_find_peers, names, is_short=given.short)
 
         def run(name: str) -> Section:
             return _BENCHMARKS[name](stand, peers.result() if name in _WITH_PEERS else "", sizes)

@@ -6,7 +6,7 @@ process start included.
 
 import datetime as dt
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
@@ -30,6 +30,8 @@ PEERS: Final[dict[ContenderName, str]] = {
     "dlt_arrow": "dlt fed with Arrow by an expert",
     "copy_calls": "practical limit: COPY, no framework",
 }
+# Needs nothing that the product does not.
+_WITHOUT_DLT: Final[ContenderName] = "copy_calls"
 _PEER_SCHEMAS: Final[dict[ContenderName, str]] = {
     "dlt_guide": "dlt_guide",
     "dlt_json": "dlt_json",
@@ -202,8 +204,14 @@ def enter_product(
     return Contender("callkeeper", "callkeeper", stand, database_url, folder, sys.executable)
 
 
+def choose_peers(names: Iterable[ContenderName], python: str) -> list[ContenderName]:
+    """Those of the peers that can take part; `python` is that which has dlt, or empty."""
+    return [name for name in names if python or name == _WITHOUT_DLT]
+
+
 def enter_peer(stand: Stand, name: ContenderName, python: str, purpose: str = "") -> Contender:
     """A peer, in an empty database; `purpose` tells two of a kind apart."""
+    python = python or sys.executable
     folder = stand.folder / f"{name}{purpose}"
     folder.mkdir()
     database_url = stand.database(f"{name}{purpose}")

@@ -1,4 +1,4 @@
-"""`.venv-bench`: the peers' own Python environment, so that dlt never sits in the product's.
+"""`.venv-bench`: the environment of the peers with dlt, so that it never sits in the product's.
 
 Made with the standard library alone from `requirements-bench.txt`, and again when that file has
 changed.
@@ -17,16 +17,26 @@ _REQUIREMENTS: Final = ROOT / "requirements-bench.txt"
 _PYTHON: Final = _FOLDER / "bin" / "python"
 
 
+_STAMP: Final = _FOLDER / "installed"
+
+
+def find_peers() -> str:
+    """The path of the Python that has dlt; empty if its environment is not there, or not newest."""
+    return str(_PYTHON) if _STAMP.exists() and _STAMP.read_text() == _stamp() else ""
+
+
+def _stamp() -> str:
+    return hashlib.sha256(_REQUIREMENTS.read_bytes()).hexdigest()
+
+
 def prepare_peers() -> str:
-    """The path of the peers' Python, after making its environment if need be.
+    """The path of the Python that has dlt, after making its environment if need be.
 
     Raises:
         CalledProcessError: the packages cannot be installed; pip has said why.
     """
-    stamp = _FOLDER / "installed"
-    wanted = hashlib.sha256(_REQUIREMENTS.read_bytes()).hexdigest()
-    if stamp.exists() and stamp.read_text() == wanted:
-        return str(_PYTHON)
+    if found := find_peers():
+        return found
     print("Installing the peers into .venv-bench.", flush=True)  # noqa: T201
     shutil.rmtree(_FOLDER, ignore_errors=True)
     subprocess.run([sys.executable, "-m", "venv", _FOLDER], check=True)
@@ -35,5 +45,5 @@ def prepare_peers() -> str:
     install = ["-m", "pip", "install", "--quiet", "--no-compile", "--require-hashes"]
     install += ["-r", str(_REQUIREMENTS)]
     subprocess.run([str(_PYTHON), *install], check=True)
-    stamp.write_text(wanted)
+    _STAMP.write_text(_stamp())
     return str(_PYTHON)

@@ -75,14 +75,16 @@ def _run_dev(environment: Mapping[str, str], log: Path) -> Iterator[tuple[int, i
         process.wait()
 
 
-def _plan_posts(names: list[str], minutes: int) -> list[tuple[float, str, int, str]]:
+def _plan_posts(
+    names: list[str], minutes: int, minute_sec: float
+) -> list[tuple[float, str, int, str]]:
     """Return when each webhook is posted, in seconds, with its source, call and event."""
     rng = random.Random("latency")  # noqa: S311 -- not a secret
     posts = []
     for call_id in range(1, minutes + 1):
         for name in names:
-            at = 60.0 * (call_id - 1) + rng.uniform(0.0, 30.0)
-            posts += [(at, name, call_id, PROCESSING), (at + 30.0, name, call_id, OVER)]
+            at = minute_sec * (call_id - 1 + rng.uniform(0.0, 0.5))
+            posts += [(at, name, call_id, PROCESSING), (at + minute_sec / 2, name, call_id, OVER)]
     return sorted(posts)
 
 
@@ -115,8 +117,11 @@ def _wait_for_rest(url: str) -> None:
         time.sleep(0.5)
 
 
-def measure_latency(stand: Stand, sources: int, minutes: int) -> Section:
-    """Measure so many sources for so many minutes, in an empty warehouse."""
+def measure_latency(stand: Stand, sources: int, minutes: int, minute_sec: float) -> Section:
+    """Measure so many sources for so many minutes, in an empty warehouse.
+
+    A minute may be shorter than 60 seconds, to see that all of it works.
+    """
     folder = stand.folder / "webhook_latency"
     names = [f"calling_{number}" for number in range(sources)]
     _write_sources(stand, folder / "defs", names)
@@ -131,7 +136,7 @@ def measure_latency(stand: Stand, sources: int, minutes: int) -> Section:
     server = stand.watched["server"]
     with _run_dev(environment, folder / "dev.log") as (pid, port):
         before = measure_cpu(pid), measure_cpu(server)
-        _post_all(port, _plan_posts(names, minutes))
+        _post_all(port, _plan_posts(names, minutes, minute_sec))
         _wait_for_rest(url)
         cpu, server_cpu = measure_cpu(pid) - before[0], measure_cpu(server) - before[1]
     count, percentiles = _ask(url, _LATENCY)

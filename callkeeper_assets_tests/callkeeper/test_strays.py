@@ -43,7 +43,12 @@ HOUR = 3600
 
 @contextmanager
 def _open(
-    api: ApiName, calls_per_day: int = 60, zone: str = "Europe/Moscow", **switches: object
+    api: ApiName,
+    calls_per_day: int = 60,
+    zone: str = "Europe/Moscow",
+    first_day: date = date(2025, 10, 1),
+    now: datetime = datetime(2026, 2, 20, 9, tzinfo=UTC),
+    **switches: object,
 ) -> Iterator[tuple[CallKeeperClient, SimulatedAccount]]:
     account = AccountSettings(
         key=KEY,
@@ -51,10 +56,9 @@ def _open(
         calls_per_day=calls_per_day,
         rhythm="flat",
         time_zone=zone,
-        first_day=date(2025, 10, 1),
+        first_day=first_day,
     )
     answers = AnswerSettings(**switches)  # type: ignore[arg-type]
-    now = datetime(2026, 2, 20, 9, tzinfo=UTC)
     with (
         run_simulator([account], answers=answers, now=now) as running,
         CallKeeperClient(
@@ -83,7 +87,9 @@ def _fail(client: CallKeeperClient, day: date = DAY) -> str:
 def test_dates_that_are_ignored_are_an_error_that_says_what_was_asked_and_what_came(
     api: ApiName, calls_per_day: int
 ) -> None:
-    with _open(api, calls_per_day, bounds="ignored") as (client, account):
+    first, now = date(2025, 12, 28), datetime(2026, 1, 12, 9, tzinfo=UTC)
+    with _open(api, calls_per_day, first_day=first, now=now, bounds="ignored") as opened:
+        client, account = opened
         text = _fail(client)
         requests = sum(account.requests.values())
     assert "source 'office'" in text
@@ -133,7 +139,7 @@ def test_a_zone_with_summer_time_is_named_on_the_day_of_its_change(day: date) ->
         assert "as if the bounds were read in Europe/Berlin" in _fail(client, day)
 
 
-@settings(max_examples=examples(30), deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(10), deadline=None, suppress_health_check=list(HealthCheck))
 @example(api="callkeeper", calls_per_day=2, seed=0, bounds="heeded", bounds_zone="UTC+03:00")
 @given(
     api=st.sampled_from(APIS),

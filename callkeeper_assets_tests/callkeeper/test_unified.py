@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from callkeeper_assets.callkeeper import apis
@@ -30,7 +30,7 @@ from callkeeper_assets_tests.callkeeper.fake_source import (
     json_answer,
     run_fake_source,
 )
-from callkeeper_assets_tests.extent import examples
+from callkeeper_assets_tests.extent import IS_LONG
 
 DAY = date(2026, 3, 2)
 START = int(datetime(2026, 3, 1, 21, tzinfo=UTC).timestamp())
@@ -205,12 +205,16 @@ class MovingList:
         return json_answer(rows)
 
 
-@settings(max_examples=examples(20), deadline=None, suppress_health_check=list(HealthCheck))
+@settings(
+    max_examples=200 if IS_LONG else 3, deadline=None, suppress_health_check=list(HealthCheck)
+)
 @given(
     calls=st.integers(0, 45),
     moves=st.lists(st.tuples(st.booleans(), st.integers(0, 60)), max_size=14),
     has_total=st.booleans(),
 )
+@example(calls=25, moves=[(True, 0), (False, 3), (True, 12), (False, 20)], has_total=False)
+@example(calls=41, moves=[(False, 40), (True, 9), (False, 0)], has_total=True)
 def test_a_moving_list_loses_and_doubles_nothing(
     calls: int, moves: list[tuple[bool, int]], *, has_total: bool
 ) -> None:

@@ -9,7 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from callkeeper_assets.cli.serving import WebAddress, find_free_port, find_port_problem
+from callkeeper_assets.cli.serving import (
+    WebAddress,
+    find_free_port,
+    find_port_problem,
+    print_greeting,
+)
 from callkeeper_assets_tests.cli.conftest import (
     callkeeper,
     children_of,
@@ -48,9 +53,15 @@ def _find_child(pid: int, words: str) -> int:
 
 @pytest.mark.e2e
 @pytest.mark.usefixtures("main_office", "database")
-def test_everything_starts_is_kept_alive_and_stops() -> None:
-    port = find_free_port()
-    with started("dev", "--port", str(port)) as process:
+def test_everything_starts_is_kept_alive_and_stops(
+    defs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOOKED_API_KEY", "0" * 32)
+    monkeypatch.setenv("HOOKED_WEBHOOK_TOKEN", "token-0123456789abcdef")
+    write_source(defs, "hooked", "webhook: {token: {env: HOOKED_WEBHOOK_TOKEN}}")
+    port, webhook_port = find_free_port(), find_free_port()
+    options = ("--port", str(port), "--webhook-port", str(webhook_port))
+    with started("dev", *options) as process:
         assert process.stdout is not None
         greeting = ""
         for line in process.stdout:
@@ -58,9 +69,16 @@ def test_everything_starts_is_kept_alive_and_stops() -> None:
             if line.startswith("Stop:"):
                 break
         assert f"Dagster's UI:   http://127.0.0.1:{port}" in greeting
-        assert "Sources:        main_office" in greeting
+        assert "Sources:        hooked, main_office" in greeting
         assert "callkeeper:" not in greeting, "the password of a database of one's own"
-        assert "Webhooks" not in greeting, "no source takes any"
+        assert (
+            f"Webhooks:       http://127.0.0.1:{webhook_port}; callkeeper check prints each "
+            "source's URL"
+        ) in greeting
+        assert "token-0123456789abcdef" not in greeting
+        url = f"http://127.0.0.1:{webhook_port}/webhooks/hooked/token-0123456789abcdef"
+        with urllib.request.urlopen(url, b'{"id": 1}', timeout=30) as answer:
+            assert answer.status == 200
         assert "RepositoryLocation" in _ask(port, _LOCATIONS)
 
         second = callkeeper("dev", "--port", str(find_free_port()))
@@ -76,47 +94,26 @@ def test_everything_starts_is_kept_alive_and_stops() -> None:
             "the code server is started again",
         )
         children = children_of(process.pid)
-        assert len(children) == 3
+        assert len(children) == 4
+        assert _find_child(process.pid, "webhooks --host 127.0.0.1") in children
         process.send_signal(signal.SIGTERM)
         _, said = process.communicate(timeout=20)
     assert process.returncode == 0
     assert "The code server ended (signal 9); it is started again in 1 s." in said
     assert said.endswith("Stopped.\n")
     assert not any(is_alive(child) for child in children)
-
-
-@pytest.mark.e2e
-@pytest.mark.usefixtures("main_office", "database")
-def test_webhooks_are_received_where_a_source_takes_them(
-    defs: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("HOOKED_API_KEY", "0" * 32)
-    monkeypatch.setenv("HOOKED_WEBHOOK_TOKEN", "token-0123456789abcdef")
-    write_source(defs, "hooked", "webhook: {token: {env: HOOKED_WEBHOOK_TOKEN}}")
-    port, webhook_port = find_free_port(), find_free_port()
-    options = ("--port", str(port), "--webhook-port", str(webhook_port))
-    with started("dev", *options) as process:
-        assert process.stdout is not None
-        greeting = ""
-        for line in process.stdout:
-            greeting += line
-            if line.startswith("Stop:"):
-                break
-        assert (
-            f"Webhooks:       http://127.0.0.1:{webhook_port}; callkeeper check prints each "
-            "source's URL"
-        ) in greeting
-        assert "token-0123456789abcdef" not in greeting
-        url = f"http://127.0.0.1:{webhook_port}/webhooks/hooked/token-0123456789abcdef"
-        with urllib.request.urlopen(url, b'{"id": 1}', timeout=30) as answer:
-            assert answer.status == 200
-        receiver = _find_child(process.pid, "webhooks --host 127.0.0.1")
-        process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=20)
-    assert receiver
-    assert not is_alive(receiver)
-    [entry] = callkeeper("inbox", "--state", "new", "--json").document()["entries"]
+    [entry] = callkeeper("inbox", "--json").document()["entries"]
     assert (entry["source"], entry["call_id"]) == ("hooked", 1)
+
+
+def test_without_a_source_of_webhooks_the_greeting_has_no_address_for_them(
+    database: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert database
+    print_greeting(WebAddress("127.0.0.1", 3000), None, database, ["Sources:        main_office"])
+    said = capsys.readouterr().out
+    assert "Dagster's UI:   http://127.0.0.1:3000\n" in said
+    assert "Webhooks" not in said
 
 
 @pytest.mark.usefixtures("main_office")

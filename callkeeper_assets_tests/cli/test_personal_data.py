@@ -13,6 +13,7 @@ from callkeeper_assets.home import home as installation_home
 from callkeeper_assets.raw.store import RawStore
 from callkeeper_assets_tests.cli.conftest import Done, callkeeper, write_source
 from callkeeper_assets_tests.templates import from_nothing
+from callkeeper_assets_tests.warm import WarmPopen
 from callkeeper_assets_tests.webhooks.inbox_of import Office, answered
 
 NUMBER: Final = "79161234567"
@@ -31,15 +32,15 @@ def office(database: str, defs: Path, monkeypatch: pytest.MonkeyPatch) -> Office
 
 def whisper(said: str, *arguments: str) -> Done:
     """Run a command that reads standard input."""
-    done = subprocess.run(
+    with WarmPopen(
         [sys.executable, "-m", "callkeeper_assets.cli.main", *arguments],
-        input=said,
-        capture_output=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=120,
-        check=False,
-    )
-    return Done(done.returncode, done.stdout, done.stderr)
+    ) as process:
+        out, err = process.communicate(said, timeout=120)
+    return Done(process.returncode, out, err)
 
 
 @from_nothing

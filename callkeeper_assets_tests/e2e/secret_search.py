@@ -6,6 +6,7 @@ base64 and in hexadecimal.
 
 import base64
 import zlib
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -37,12 +38,16 @@ class Searcher:
     """Looks for any of some secrets."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        self._forms = [form for secret in secrets for form in list_forms(secret)]
+        forms = {form for secret in secrets for form in list_forms(secret)}
+        self._forms = sorted(forms, key=len)
+        self._lengths = [len(form) for form in self._forms]
 
     def is_in(self, content: bytes) -> bool:
         """Whether a secret is in the content, in any of its forms."""
         lower = content.lower()
-        return any(form in lower for form in self._forms)
+        # Most values of tables are shorter than most forms.
+        could_be = self._forms[: bisect_right(self._lengths, len(lower))]
+        return any(form in lower for form in could_be)
 
     def _is_in_value(self, value: Any) -> bool:  # noqa: ANN401 -- whatever a column holds
         if value is None:

@@ -19,7 +19,6 @@ from callkeeper_assets.simulator.webhook_settings import SentDelivery
 from callkeeper_assets_tests.chaos.facts import describe_difference, read_days, tell_days
 from callkeeper_assets_tests.chaos.installation import Installation
 from callkeeper_assets_tests.e2e.dev import Dev, run_dev
-from callkeeper_assets_tests.extent import each_api
 from callkeeper_assets_tests.waiting import wait_until
 
 SOURCES: Final = ("kazan", "moscow")
@@ -139,7 +138,6 @@ def read_values(events: Sequence[dict[str, Any]], label: str) -> list[Any]:
     ]
 
 
-@each_api
 @pytest.mark.e2e
 @pytest.mark.timeout(600)
 def test_webhooks_are_in_the_tables_within_a_minute_and_the_api_has_the_last_word(

@@ -253,7 +253,7 @@ _CASE = st.tuples(_ROLES, st.sampled_from(WRITINGS[:10]), st.sampled_from(["api"
 
 
 @settings(
-    max_examples=examples(12),
+    max_examples=examples(4),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

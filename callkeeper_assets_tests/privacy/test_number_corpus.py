@@ -4,6 +4,7 @@ What is found is said by the corpus's own search, not by the product's.
 """
 
 import json
+from collections.abc import Sequence
 from typing import Any, Final
 from urllib.parse import quote_plus, urlencode
 
@@ -15,6 +16,7 @@ from callkeeper_assets.privacy.rewriting import Protector, Seeker, decode
 from callkeeper_assets.privacy.rule import Rule, hash_number
 from callkeeper_assets.raw.fields import FIELDS_BY_PATH
 from callkeeper_assets.webhooks.inbox import protect_delivery
+from callkeeper_assets_tests.extent import share
 from callkeeper_assets_tests.privacy.number_corpus import (
     MANY,
     NUMBERS,
@@ -43,6 +45,11 @@ IDENTITIES: Final = frozenset(
     ("id", "universalId", "cbCallId", "cbUid", "cbAttemptsQueue", "ctCallId", "cbToolId")
 ) | {"ctCampaignId"}
 _OTHER: Final = "+79995550199"
+
+
+def of_rule(rule: Rule, rules: Sequence[Rule] = RULES) -> Sequence[tuple[Number, str, str]]:
+    """What is tried under a rule: all that is written, or its share."""
+    return share(WRITTEN, rules.index(rule), len(rules))
 
 
 def protect(rule: Rule, document: dict[str, Any]) -> str:
@@ -84,7 +91,7 @@ def test_a_clients_number_is_in_no_field_whatever_it_is_written_like(rule: Rule)
     """Each field has each writing, by turns of another number; the client's own has one more."""
     protector = Protector(rule)
     for turn, path in enumerate(sorted(FIELDS_BY_PATH)):
-        for place, name in enumerate(WRITINGS):
+        for place, name in share(enumerate(WRITINGS), turn + RULES.index(rule), 2):
             number = NUMBERS[(turn + place) % len(NUMBERS)]
             text = WRITINGS[name](number)
             is_identity = path in IDENTITIES and text.isdecimal()
@@ -101,7 +108,7 @@ def test_a_strangers_number_that_is_written_as_one_is_hidden_in_texts(
     name: str, rule: Rule
 ) -> None:
     protector = Protector(rule)
-    for number, writing, text in WRITTEN:
+    for number, writing, text in of_rule(rule, RULES[:2]):
         if writing in UNSIGNED or (writing == "national" and number.code not in ("7", "375")):
             continue
         document = put(call(5, phone2=_OTHER), name, text)
@@ -112,7 +119,7 @@ def test_a_strangers_number_that_is_written_as_one_is_hidden_in_texts(
 @pytest.mark.parametrize("rule", RULES, ids=str)
 def test_names_and_numbers_of_json_and_json_within_texts_are_read(rule: Rule) -> None:
     protector = Protector(rule)
-    for number, name, text in WRITTEN:
+    for number, name, text in of_rule(rule):
         document = call(5, phone2=f"+{number.whole}", names={text: {"x": text}})
         document["tags"] = json.dumps({"who": [text, {text: 1}]})
         document["as_number"] = int(number.whole)
@@ -124,7 +131,7 @@ def test_names_and_numbers_of_json_and_json_within_texts_are_read(rule: Rule) ->
 @pytest.mark.parametrize("rule", RULES[:2], ids=str)
 def test_webhooks_of_all_content_types_lose_it(rule: Rule) -> None:
     protector = Protector(rule)
-    for number, name, text in WRITTEN:
+    for number, name, text in of_rule(rule, RULES[:2]):
         fields = {"id": "5", "phone2": text, "tags": text, "date": "2026-03-02 12:00:00"}
         form = urlencode(fields).encode()
         twice = form + f"&phone2=&tags={quote_plus(text)}&tags=x".encode()
@@ -148,7 +155,7 @@ def test_what_looks_like_a_number_is_left_alone(path: str, rule: Rule) -> None:
     lookalikes = list_lookalikes()
     assert len(lookalikes) >= 200
     protector = Protector(rule)
-    for text in lookalikes:
+    for text in share(lookalikes, RULES.index(rule), len(RULES)):
         document = put(call(5, phone2=_OTHER), path, text)
         given = json.loads(protector.protect(json.dumps(document).encode()))
         expected = put(given, path, text)
@@ -168,7 +175,8 @@ def test_ids_durations_and_times_keep_their_values() -> None:
 def test_the_quick_way_gives_what_the_close_one_gives(rule: Rule) -> None:
     protector = Protector(rule)
     quick = 0
-    for number, _, text in WRITTEN:
+    written = of_rule(rule)
+    for number, _, text in written:
         for document in (
             call(5, phone2=text),
             call(5, phone2=f"+{number.whole}", tags=text),
@@ -179,13 +187,13 @@ def test_the_quick_way_gives_what_the_close_one_gives(rule: Rule) -> None:
             close = protector._protect_closely(decode(payload))
             assert protector.protect(payload) == close, text
             quick += protector._quick.protect(payload) == close
-    assert quick > len(WRITTEN)
+    assert quick > len(written)
 
 
 def test_protecting_again_changes_nothing() -> None:
     for rule in RULES:
         protector = Protector(rule)
-        for _, name, text in WRITTEN:
+        for _, name, text in of_rule(rule):
             once = protector.protect(json.dumps(call(5, phone2=text, tags=text)).encode())
             assert protector.protect(once) == once, (rule, name, text)
 

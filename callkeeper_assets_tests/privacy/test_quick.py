@@ -13,6 +13,7 @@ from callkeeper_assets.privacy.fields import build_kinds
 from callkeeper_assets.privacy.rewriting import Protector, decode
 from callkeeper_assets.privacy.rule import Action, Rule
 from callkeeper_assets.raw.fields import FIELDS_BY_PATH
+from callkeeper_assets_tests.extent import share
 from callkeeper_assets_tests.privacy.number_corpus import list_lookalikes, list_writings, put
 from callkeeper_assets_tests.privacy.test_number_corpus import KEY, RULES
 from callkeeper_assets_tests.warehouse.raw_days import call
@@ -80,7 +81,7 @@ def test_writings_in_every_field(rule: Rule) -> None:
     protector = Protector(rule)
     texts = [text for _, _, text in list_writings()] + list_lookalikes()
     for at, path in enumerate(sorted({*build_kinds({}), "note", "note.deeper", "phone3"})):
-        for text in texts[at % 41 :: 41]:
+        for text in share(texts[at % 41 :: 41], at + RULES.index(rule), len(RULES)):
             document = put(call(5, phone2="+79161234567"), path, text)
             payload = json.dumps(document, ensure_ascii=False).encode()
             assert _compare(protector, payload) == _compare(protector, payload)
@@ -89,17 +90,18 @@ def test_writings_in_every_field(rule: Rule) -> None:
 @pytest.mark.parametrize("rule", RULES, ids=str)
 def test_odd_values_in_every_field(rule: Rule) -> None:
     protector = Protector(rule)
-    for path in sorted({*FIELDS_BY_PATH, "note", "visit_info", "visit_info.current"}):
-        for text in _ODD[len(path) % 3 :: 3]:
+    paths = sorted({*FIELDS_BY_PATH, "note", "visit_info", "visit_info.current"})
+    for at, path in enumerate(paths):
+        for text in share(_ODD[len(path) % 3 :: 3], at + RULES.index(rule), len(RULES)):
             document = call(5, phone2="+79161234567", ip=_ADDRESS)
             _compare(protector, _put_plainly(document, path, text))
 
 
-@pytest.mark.parametrize("ips", ["mask", "drop"])
-def test_addresses_in_every_field(ips: Action) -> None:
+@pytest.mark.parametrize(("number", "ips"), list(enumerate(["mask", "drop"])))
+def test_addresses_in_every_field(number: int, ips: Action) -> None:
     protector = Protector(Rule(phones="hash", ips=ips, key=KEY))
-    for path in sorted({*FIELDS_BY_PATH, "note"}):
-        for text in _ADDRESSES[len(path) % 2 :: 2]:
+    for at, path in enumerate(sorted({*FIELDS_BY_PATH, "note"})):
+        for text in share(_ADDRESSES[len(path) % 2 :: 2], at + number, 2):
             document = call(5, phone2="+79161234567", ip=_ADDRESS)
             for one in (put(document, path, text), put(document, path, f"from {text} today")):
                 _compare(protector, json.dumps(one).encode())

@@ -445,7 +445,7 @@ def _read(url: str) -> Iterator[list[tuple[object, ...]]]:
 @settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture],
     deadline=None,
-    max_examples=examples(8),
+    max_examples=examples(3),
 )
 @given(_STATES)
 def test_any_order_of_loads_ends_as_one_clean_load_of_the_last_states(

@@ -163,7 +163,7 @@ def test_the_same_script_sends_the_same_and_another_seed_does_not() -> None:
 
 
 @settings(
-    max_examples=examples(25),
+    max_examples=examples(8),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

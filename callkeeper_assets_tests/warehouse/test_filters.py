@@ -9,8 +9,9 @@ from callkeeper_assets.warehouse.call_sql import plan_load
 from callkeeper_assets.warehouse.filters import Filter, FilterOp, check_filter
 from callkeeper_assets.warehouse.records import FilterError
 from callkeeper_assets.warehouse.tables import SELECTABLE_TABLES
-from callkeeper_assets.warehouse.transform import Transformer, open_duckdb
+from callkeeper_assets.warehouse.transform import Transformer
 from callkeeper_assets_tests.warehouse.raw_days import DAY, MOSCOW, call, moment_of, raw_day
+from callkeeper_assets_tests.warehouse.test_transform import shared_duckdb
 
 FACTS = "callkeeper_calls_facts"
 CALLS = [
@@ -23,11 +24,11 @@ CALLS = [
 def kept(f: Filter, table: str = FACTS) -> list[int]:
     """Return the ids of CALLS that pass a filter."""
     calls = [(c["id"], moment_of(DAY, c["id"] * 60), json.dumps(c)) for c in CALLS]
-    with open_duckdb() as duck:
-        plan = plan_load(SELECTABLE_TABLES, {table: [f]}, MOSCOW)
-        batch = Transformer(duck, MOSCOW, plan).transform([raw_day(DAY, calls)])
-        found = duck.sql(f"SELECT call_id FROM {batch.frame} WHERE keep_facts ORDER BY 1")
-        return [row[0] for row in found.fetchall()]
+    duck = shared_duckdb()
+    plan = plan_load(SELECTABLE_TABLES, {table: [f]}, MOSCOW)
+    batch = Transformer(duck, MOSCOW, plan).transform([raw_day(DAY, calls)])
+    found = duck.sql(f"SELECT call_id FROM {batch.frame} WHERE keep_facts ORDER BY 1")
+    return [row[0] for row in found.fetchall()]
 
 
 @pytest.mark.parametrize(
@@ -75,12 +76,12 @@ def kept_near_midnight(f: Filter, table: str) -> list[int]:
         moment = moment_of(DAY, minute)
         payload = json.dumps({"id": n, "order_date": moment.timestamp()})
         loads.append(raw_day(days[n], [(n, moment, payload)]))
-    with open_duckdb() as duck:
-        plan = plan_load(SELECTABLE_TABLES, {table: [f]}, MOSCOW)
-        batch = Transformer(duck, MOSCOW, plan).transform(loads)
-        kept = "dates_id > 1" if table == "general_dates" else "keep_facts"
-        found = duck.sql(f"SELECT call_id FROM {batch.frame} WHERE {kept} ORDER BY 1")
-        return [row[0] for row in found.fetchall()]
+    duck = shared_duckdb()
+    plan = plan_load(SELECTABLE_TABLES, {table: [f]}, MOSCOW)
+    batch = Transformer(duck, MOSCOW, plan).transform(loads)
+    kept = "dates_id > 1" if table == "general_dates" else "keep_facts"
+    found = duck.sql(f"SELECT call_id FROM {batch.frame} WHERE {kept} ORDER BY 1")
+    return [row[0] for row in found.fetchall()]
 
 
 @pytest.mark.parametrize(

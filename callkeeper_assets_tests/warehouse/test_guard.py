@@ -1,9 +1,10 @@
 """The guard lets a day lose a few calls, not many: not at once, and not little by little."""
 
-from collections.abc import Sequence
+from datetime import date, timedelta
 
 import pytest
 
+from callkeeper_assets.raw.store import Day
 from callkeeper_assets.warehouse.guard import DayBalance, find_refusal, is_worth_keeping
 from callkeeper_assets.warehouse.records import Guard, LoadedDay
 from callkeeper_assets_tests.warehouse.raw_days import DAY, call, day_of, load, row
@@ -89,9 +90,9 @@ def test_the_share_is_settable() -> None:
     assert find_refusal("main", balance, Guard(max_lost_share=0.5)) is None
 
 
-@pytest.mark.parametrize(
-    ("counts", "accepted"),
-    [
+def test_a_day_that_shrinks_a_little_each_time_is_refused_in_the_end(database: str) -> None:
+    """Each of these is a day of its own, loaded beside the others as often as it changes."""
+    histories = (
         ((40, 28, 19, 13), [40, 28]),
         ((100, 81, 65, 52), [100, 81]),
         ((100, 95, 90, 85, 80, 75, 70, 65, 60), [100, 95, 90, 85, 80, 75, 70]),
@@ -101,21 +102,29 @@ def test_the_share_is_settable() -> None:
         ((19, 1), [19]),
         # Calls that come back are welcome, and lost once more they are the same loss.
         ((40, 30, 40, 30, 28, 27), [40, 30, 40, 30, 28]),
-    ],
-)
-def test_a_day_that_shrinks_a_little_each_time_is_refused_in_the_end(
-    database: str, counts: Sequence[int], accepted: list[int]
-) -> None:
-    loaded = []
-    for count in counts:
-        result = load(database, [day_of(DAY, [call(n) for n in range(1, count + 1)])])[0]
-        if isinstance(result, LoadedDay):
-            loaded.append(result.raw_calls)
-        else:
-            assert f"of {max(counts[: counts.index(count)])} calls" in result.reason or not count
-            assert "--force" in result.reason
-    assert loaded == accepted
-    assert row(database, "callkeeper_days")["raw_calls"] == accepted[-1]
+    )
+    days = {DAY + timedelta(days=n): counts for n, (counts, _) in enumerate(histories)}
+    loaded: dict[date, list[int]] = {day: [] for day in days}
+    for turn in range(max(map(len, days.values()))):
+        sent = {day: counts[turn] for day, counts in days.items() if turn < len(counts)}
+        for result in load(database, [_day_of_calls(day, count) for day, count in sent.items()]):
+            count, counts = sent[result.day], days[result.day]
+            if isinstance(result, LoadedDay):
+                loaded[result.day].append(result.raw_calls)
+            else:
+                assert (
+                    f"of {max(counts[: counts.index(count)])} calls" in result.reason or not count
+                )
+                assert "--force" in result.reason
+    assert list(loaded.values()) == [accepted for _, accepted in histories]
+    for day, held in loaded.items():
+        assert row(database, "callkeeper_days", f"day = '{day}'")["raw_calls"] == held[-1]
+
+
+def _day_of_calls(day: date, count: int) -> Day:
+    """A day of so many calls, whose ids are those of no other day."""
+    first = 1000 * (day - DAY).days + 1
+    return day_of(day, [call(n) for n in range(first, first + count)])
 
 
 def test_what_was_forced_is_what_losses_count_from(database: str) -> None:

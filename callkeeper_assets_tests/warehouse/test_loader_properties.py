@@ -88,7 +88,7 @@ def accounts() -> Iterator[Account]:
 
 
 @settings(
-    max_examples=examples(8),
+    max_examples=examples(3),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

@@ -166,7 +166,7 @@ def reconcile(url: str, name: str, source: Side, mode: Mode, run_id: str) -> set
 
 
 @settings(
-    max_examples=examples(6),
+    max_examples=examples(2),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

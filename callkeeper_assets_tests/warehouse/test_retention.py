@@ -18,7 +18,7 @@ from callkeeper_assets.warehouse.dimension_rows import count_orphans, delete_orp
 from callkeeper_assets.warehouse.migrate import ensure_schema
 from callkeeper_assets.warehouse.records import Account, Deleted
 from callkeeper_assets.warehouse.tables import TABLES
-from callkeeper_assets_tests.extent import examples
+from callkeeper_assets_tests.extent import IS_LONG, examples
 from callkeeper_assets_tests.warehouse.raw_days import (
     DAY,
     MAIN,
@@ -122,7 +122,7 @@ _calls = st.lists(
 
 
 @settings(
-    max_examples=examples(8),
+    max_examples=examples(3),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
@@ -190,7 +190,7 @@ def test_rows_that_loads_beside_it_are_about_to_use_stay(database: str) -> None:
         ]
 
     def load_turns(account: Account) -> None:
-        for turn in range(12):
+        for turn in range(12 if IS_LONG else 5):
             days = [day_of(DAY + timedelta(days=d), calls_of(turn + d)[d::2]) for d in range(2)]
             load_all(database, days, account, force=True)
 

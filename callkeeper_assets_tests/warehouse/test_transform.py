@@ -1,10 +1,12 @@
 """What becomes of a call's fields, whatever shape the source gives them."""
 
+import functools
 import json
 from datetime import UTC, date, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import duckdb
 import pytest
 
 from callkeeper_assets.local_time import split_day
@@ -16,11 +18,17 @@ from callkeeper_assets.warehouse.transform import DayBatch, Transformer, open_du
 from callkeeper_assets_tests.warehouse.raw_days import DAY, MOSCOW, call, day_of, moment_of, raw_day
 
 
+@functools.cache
+def shared_duckdb() -> duckdb.DuckDBPyConnection:
+    """One for all tests that look at what a day is transformed to: it keeps nothing of a day."""
+    return open_duckdb()
+
+
 def transform_days(*days: Day, zone: ZoneInfo = MOSCOW) -> tuple[DayBatch, list[dict[str, Any]]]:
     """Return the batch and its calls, by id."""
-    with open_duckdb() as duck:
-        batch = Transformer(duck, zone, plan_load(SELECTABLE_TABLES, {}, zone)).transform(days)
-        found = duck.sql(f"FROM {batch.frame} ORDER BY call_id").to_arrow_table().to_pylist()
+    duck = shared_duckdb()
+    batch = Transformer(duck, zone, plan_load(SELECTABLE_TABLES, {}, zone)).transform(days)
+    found = duck.sql(f"FROM {batch.frame} ORDER BY call_id").to_arrow_table().to_pylist()
     return batch, found
 
 

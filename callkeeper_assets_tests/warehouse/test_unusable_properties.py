@@ -70,7 +70,7 @@ def _store(store: RawStore, records: Sequence[object]) -> Day:
 
 
 @settings(
-    max_examples=examples(8),
+    max_examples=examples(3),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

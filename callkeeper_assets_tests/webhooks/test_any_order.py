@@ -193,7 +193,7 @@ def held(office: Office) -> list[tuple[Any, ...]]:
 )
 @given(steps=STEPS, filters=st.sampled_from(FILTERS), refresh_first=st.booleans())
 @settings(
-    max_examples=examples(6),
+    max_examples=examples(2),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

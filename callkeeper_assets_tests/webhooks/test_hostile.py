@@ -173,7 +173,7 @@ def test_a_connection_is_used_again_and_again(receiver: Receiver) -> None:
 
 
 @settings(
-    max_examples=examples(50),
+    max_examples=examples(17),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
@@ -197,7 +197,7 @@ _lines = st.lists(
 
 
 @settings(
-    max_examples=examples(50),
+    max_examples=examples(17),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

@@ -89,7 +89,7 @@ def test_a_repeat_does_not_wait_for_the_end_of_a_run_that_holds_the_row(database
 
 
 @settings(
-    max_examples=examples(25),
+    max_examples=examples(8),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
