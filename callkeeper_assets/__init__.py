@@ -8,8 +8,6 @@ asked for: importing this package stays cheap. Everything else is the product's 
 from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
-from callkeeper_assets.local_time import use_newest_rules
-
 if TYPE_CHECKING:
     from callkeeper_assets.analysis.columns import NothingLoadedError, ReadingError
     from callkeeper_assets.analysis.reading import (
@@ -43,9 +41,6 @@ _HOMES: Final = {
     "raw_calls": "analysis.reading",
     "report": "analysis.reading",
 }
-
-# Before any zone is read: by Dagster's daemon and web server, too, which import the storage here.
-use_newest_rules()
 
 
 def __getattr__(name: str) -> object:

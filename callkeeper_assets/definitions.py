@@ -8,11 +8,13 @@ Sources are read by `config.loading`, not through Dagster's tree of components: 
 import gc
 
 from callkeeper_assets.home import skip_pandas
+from callkeeper_assets.local_time import use_newest_rules
 
 # What is imported and built here lives to the end of the process: looking through all of it for
 # garbage, again and again while a hundred sources are built, takes a quarter of the time.
 gc.set_threshold(50_000, 20, 100)
 skip_pandas()
+use_newest_rules()
 
 import dagster as dg  # noqa: E402 -- after the settings
 
@@ -50,7 +52,11 @@ def build_definitions() -> dg.Definitions:
     return dg.Definitions.merge(
         build_shared_definitions(sources),
         *(build_source_definitions(source) for source in sources),
-        dg.Definitions(assets=[_build_error_asset(broken) for broken in refused]),
+        dg.Definitions(
+            assets=[_build_error_asset(broken) for broken in refused],
+            # A run's steps are one chain: a process for each would only cost its start.
+            executor=dg.in_process_executor,
+        ),
     )
 
 

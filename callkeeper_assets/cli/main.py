@@ -31,6 +31,7 @@ from callkeeper_assets.cli.runs import load, protect, rebuild, reconcile, refres
 from callkeeper_assets.cli.services import demo, dev, move, webhooks
 from callkeeper_assets.cli.simulate import simulate
 from callkeeper_assets.cli.status import check, history, inbox, status, unusable
+from callkeeper_assets.local_time import use_newest_rules
 
 app = typer.Typer(
     name="callkeeper",
@@ -135,6 +136,7 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
 def main() -> None:
     """Run what was typed, and exit."""
     configure_streams()
+    use_newest_rules()
     # Ended from outside is like Ctrl-C: children are stopped first. Set anew for the latter too:
     # a shell starts a background command with it ignored.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, get_args
-from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -47,6 +46,7 @@ from callkeeper_assets.config.source import (
 )
 from callkeeper_assets.config.yaml_file import YamlFile, YamlFileError, read_yaml_file
 from callkeeper_assets.home import find_project, project_root
+from callkeeper_assets.local_time import open_zone
 from callkeeper_assets.privacy.rule import Rule
 from callkeeper_assets.raw.fields import WEBHOOK_FIELDS
 from callkeeper_assets.reports.definition import ReportTable
@@ -263,7 +263,9 @@ def read_attributes(
     problems += find_report_problems(attributes)
     if "api" not in refused:
         problems += find_api_problems(attributes)
-    problems += find_day_problems(attributes, now.astimezone(ZoneInfo(attributes.time_zone)).date())
+    problems += find_day_problems(
+        attributes, now.astimezone(open_zone(attributes.time_zone)).date()
+    )
     return attributes, tuple(problems)
 
 
@@ -380,7 +382,7 @@ def _build_privacy(attributes: PrivacyAttributes) -> Privacy:
 
 
 def _build_source(attributes: SourceAttributes, file: Path, now: datetime) -> Source:
-    zone = ZoneInfo(attributes.time_zone)
+    zone = open_zone(attributes.time_zone)
     start = attributes.start_date
     return Source(
         name=file.parent.name,

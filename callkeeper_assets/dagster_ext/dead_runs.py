@@ -40,6 +40,14 @@ _AGAIN: Final[Mapping[str, str]] = {
 }
 
 
+def holds_run_locks(instance: dg.DagsterInstance) -> bool:
+    """Whether a run of this instance holds a lock from its start to its end.
+
+    Without our storage it does so in its steps alone: between them it would be taken for dead.
+    """
+    return bool(getattr(instance.run_storage, "holds_run_locks", False))
+
+
 def mark_dead_runs(instance: dg.DagsterInstance, url: str) -> list[str]:
     """Mark dead runs of this product as failed; free their pools' slots.
 
@@ -47,8 +55,10 @@ def mark_dead_runs(instance: dg.DagsterInstance, url: str) -> list[str]:
     same instance are not touched.
 
     Returns:
-        Their ids.
+        Their ids; none where runs hold no locks.
     """
+    if not holds_run_locks(instance):
+        return []
     runs = instance.get_runs(dg.RunsFilter(statuses=_IN_PROGRESS))
     # Dagster's filter finds a tag's values, not its presence.
     return [
@@ -65,7 +75,11 @@ def build_rerun_tags(run: dg.DagsterRun) -> dict[str, str]:
 
 def is_run_dead(instance: dg.DagsterInstance, url: str, run: dg.DagsterRun) -> bool:
     """Whether a run that is not finished has no process any more, and gets none."""
-    return _needs_process(instance, run) and not is_run_alive(url, run.run_id)
+    return (
+        holds_run_locks(instance)
+        and _needs_process(instance, run)
+        and not is_run_alive(url, run.run_id)
+    )
 
 
 def _needs_process(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:

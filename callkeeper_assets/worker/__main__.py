@@ -10,9 +10,11 @@ import sys
 from typing import NoReturn
 
 from callkeeper_assets.home import skip_pandas
+from callkeeper_assets.local_time import use_newest_rules
 
 gc.set_threshold(50_000, 20, 100)
 skip_pandas()
+use_newest_rules()
 
 from callkeeper_assets.postgres.url import release_database  # noqa: E402 -- after the settings
 from callkeeper_assets.worker.worker import main  # noqa: E402
