@@ -17,13 +17,14 @@ if TYPE_CHECKING:
         raw_calls,
         report,
     )
-    from callkeeper_assets.source import CallKeeperSource
+    from callkeeper_assets.source import CallKeeperSource, build_definitions
 
 __all__ = [
     "CallKeeperSource",
     "MissingDaysWarning",
     "NothingLoadedError",
     "ReadingError",
+    "build_definitions",
     "calls",
     "connect",
     "raw_calls",
@@ -36,6 +37,7 @@ _HOMES: Final = {
     "MissingDaysWarning": "analysis.reading",
     "NothingLoadedError": "analysis.columns",
     "ReadingError": "analysis.columns",
+    "build_definitions": "source",
     "calls": "analysis.reading",
     "connect": "analysis.reading",
     "raw_calls": "analysis.reading",

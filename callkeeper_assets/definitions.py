@@ -19,22 +19,9 @@ use_newest_rules()
 import dagster as dg  # noqa: E402 -- after the settings
 
 from callkeeper_assets.assets import build_shared_definitions, build_source_definitions  # noqa: E402
-from callkeeper_assets.config import loading  # noqa: E402
-
-
-def _build_error_asset(broken: loading.BrokenSource) -> dg.AssetSpec:
-    problems = "\n".join(f"- {problem}" for problem in broken.problems)
-    return dg.AssetSpec(
-        key=[broken.name, "configuration_error"],
-        group_name=loading.suggest_source_name(broken.name),
-        description=(
-            f"**{broken.name} is not loaded**: its defs.yaml is refused.\n\n{problems}\n\n"
-            "Correct the file, then reload the code location."
-        ),
-        kinds={"yaml"},
-        tags={"callkeeper/error": "configuration"},
-        metadata={"file": dg.MetadataValue.path(str(broken.file))},
-    )
+from callkeeper_assets.assets.build import build_error_asset  # noqa: E402
+from callkeeper_assets.assets.translation import translate_all  # noqa: E402
+from callkeeper_assets.config.loading import load_sources  # noqa: E402
 
 
 def build_definitions() -> dg.Definitions:
@@ -43,7 +30,7 @@ def build_definitions() -> dg.Definitions:
     Raises:
         MissingFolderError: `CALLKEEPER_DEFS` names a folder that does not exist.
     """
-    sources, refused = loading.load_sources()
+    sources, refused = translate_all(*load_sources())
     for broken in refused:
         problems = "\n".join(broken.problems)
         dg.get_dagster_logger("callkeeper").error(
@@ -53,8 +40,8 @@ def build_definitions() -> dg.Definitions:
         build_shared_definitions(sources),
         *(build_source_definitions(source) for source in sources),
         dg.Definitions(
-            assets=[_build_error_asset(broken) for broken in refused],
-            # A run's steps are one chain: a process for each would only cost its start.
+            assets=[build_error_asset(broken) for broken in refused],
+            # Steps are one chain: a process for each would only cost its start.
             executor=dg.in_process_executor,
         ),
     )

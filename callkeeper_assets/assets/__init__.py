@@ -5,5 +5,6 @@ this changes nothing that others in the process go by.
 """
 
 from callkeeper_assets.assets.build import build_shared_definitions, build_source_definitions
+from callkeeper_assets.assets.translation import translate
 
-__all__ = ["build_shared_definitions", "build_source_definitions"]
+__all__ = ["build_shared_definitions", "build_source_definitions", "translate"]

@@ -22,7 +22,7 @@ from callkeeper_assets.assets.personal_data import (
 from callkeeper_assets.assets.raw_calls import build_raw_calls
 from callkeeper_assets.assets.reconciliation import build_reconciliation, build_reconciliation_job
 from callkeeper_assets.assets.reports import build_report_jobs, build_reports
-from callkeeper_assets.assets.retention import build_retention
+from callkeeper_assets.assets.retention import build_retention, build_retention_job
 from callkeeper_assets.assets.tables import build_tables
 from callkeeper_assets.assets.watch import build_watch, build_watch_checks
 from callkeeper_assets.assets.webhooks import (
@@ -34,6 +34,7 @@ from callkeeper_assets.assets.webhooks import (
     has_webhook_check,
 )
 from callkeeper_assets.config.errors import ConfigError
+from callkeeper_assets.config.loading import BrokenSource, suggest_source_name
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.dagster_ext.dead_runs import free_ended_runs, holds_run_locks, mark_dead_runs
 from callkeeper_assets.dagster_ext.event_log import BatchingEventLogStorage
@@ -59,29 +60,44 @@ def _without_known_warnings() -> Iterator[None]:
 @_without_known_warnings()
 def build_source_definitions(source: Source) -> dg.Definitions:
     """Build everything of one source."""
-    parts = [
-        dg.Definitions(
-            assets=[build_raw_calls(source), build_tables(source)],
-            asset_checks=[build_watch_checks(source)],
-        ),
-        build_jobs(source),
-        build_protection(source),
-    ]
+    assets = [build_raw_calls(source), build_tables(source)]
+    checks = [build_watch_checks(source)]
+    parts = [build_jobs(source), build_protection(source)]
     # Without calls in the tables there is nothing to compare.
     if CALLS in source.tables:
-        parts += [
-            dg.Definitions(assets=[build_reconciliation(source)]),
-            build_reconciliation_job(source),
-        ]
+        assets.append(build_reconciliation(source))
+        parts.append(build_reconciliation_job(source))
     if source.has_webhook_audit:
-        parts.append(dg.Definitions(assets=[build_webhook_audit(source)]))
+        assets.append(build_webhook_audit(source))
     if has_webhook_check(source):
-        parts.append(dg.Definitions(asset_checks=[build_webhook_check(source)]))
+        checks.append(build_webhook_check(source))
     if source.reports:
-        parts += [dg.Definitions(assets=[build_reports(source)]), build_report_jobs(source)]
+        assets.append(build_reports(source))
+        parts.append(build_report_jobs(source))
     if source.retention:
-        parts.append(build_retention(source))
-    return dg.Definitions.merge(*parts)
+        assets.append(build_retention(source))
+        parts.append(build_retention_job(source))
+    return dg.Definitions.merge(
+        dg.Definitions(assets=_translated(assets, [source]), asset_checks=checks), *parts
+    )
+
+
+def _translated(
+    assets: Sequence[dg.AssetsDefinition], sources: Sequence[Source]
+) -> Sequence[dg.AssetsDefinition]:
+    for source in sources:
+        if source.change_spec:
+            assets = dg.map_asset_specs(source.change_spec, assets)
+    return assets
+
+
+@_without_known_warnings()
+def build_webhook_assets(sources: Sequence[Source], prefix: str = "") -> dg.Definitions:
+    """Build the assets of what comes by webhooks, of those sources that take any."""
+    takers = [source for source in sources if source.webhook]
+    if not takers:
+        return dg.Definitions()
+    return dg.Definitions(assets=_translated([build_webhook_calls(takers, prefix)], takers))
 
 
 @_without_known_warnings()
@@ -95,18 +111,30 @@ def build_shared_definitions(
         prefix: What each name begins with.
         list_sources: Gives all of them when a client is looked for; else they are read anew then.
     """
-    parts = [
+    takers = [source for source in sources if source.webhook]
+    return dg.Definitions.merge(
         dg.Definitions(sensors=[build_janitor(prefix), build_watch(sources, prefix)]),
         build_event_log_pruning(prefix),
         build_client_jobs(list_sources, prefix),
-    ]
-    takers = [source for source in sources if source.webhook]
-    if takers:
-        parts += [
-            dg.Definitions(assets=[build_webhook_calls(takers, prefix)]),
-            build_webhook_inbox(takers, prefix),
-        ]
-    return dg.Definitions.merge(*parts)
+        build_webhook_assets(takers, prefix),
+        build_webhook_inbox(takers, prefix) if takers else dg.Definitions(),
+    )
+
+
+def build_error_asset(broken: BrokenSource) -> dg.AssetSpec:
+    """Build what stands in the asset graph for a source that is refused."""
+    problems = "\n".join(f"- {problem}" for problem in broken.problems)
+    return dg.AssetSpec(
+        key=[broken.name, "configuration_error"],
+        group_name=suggest_source_name(broken.name),
+        description=(
+            f"**{broken.name} is not loaded**: its defs.yaml is refused.\n\n{problems}\n\n"
+            "Correct the file, then reload the code location."
+        ),
+        kinds={"yaml"},
+        tags={"callkeeper/error": "configuration"},
+        metadata={"file": dg.MetadataValue.path(str(broken.file))},
+    )
 
 
 NAME: Final = "event_log_pruning"

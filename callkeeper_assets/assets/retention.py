@@ -32,8 +32,8 @@ NAME: Final = "retention"
 EVENT_LOG: Final = "Dagster's event log"
 
 
-def build_retention(source: Source) -> dg.Definitions:
-    """Build the asset, the job and the schedule of a source with `retention`."""
+def build_retention(source: Source) -> dg.AssetsDefinition:
+    """Build the asset of a source with `retention`."""
     assert source.retention is not None  # noqa: S101 -- see above
     keep_days = source.retention.keep_days
     spec = dg.AssetSpec(
@@ -86,7 +86,7 @@ def build_retention(source: Source) -> dg.Definitions:
             )
         return dg.MaterializeResult(metadata=_describe(retained, dry_run=dry_run))
 
-    return dg.Definitions.merge(dg.Definitions(assets=[retention]), _build_job(source))
+    return retention
 
 
 def name_retention_job(source: str) -> str:
@@ -94,7 +94,7 @@ def name_retention_job(source: str) -> str:
     return f"{source}_{NAME}"
 
 
-def _build_job(source: Source) -> dg.Definitions:
+def build_retention_job(source: Source) -> dg.Definitions:
     """Build the job, and its schedule."""
     assert source.retention is not None  # noqa: S101 -- see `build_retention`
     name, keep_days = name_retention_job(source.stem), source.retention.keep_days

@@ -115,8 +115,10 @@ def find_clashes(sources: Sequence[Source]) -> list[tuple[Source, list[tuple[int
     for source in sources:
         found = list(known.find_problems(source))
         if found:
-            lines = read_yaml_file(source.file)
-            clashes.append((source, [(lines.line(one.location), one) for one in found]))
+            lines = read_yaml_file(source.file) if source.file.is_file() else None
+            clashes.append(
+                (source, [(lines.line(one.location) if lines else 1, one) for one in found])
+            )
         else:
             known.add(source)
     return clashes
@@ -274,6 +276,7 @@ FILE_NAME = "defs.yaml"
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 # As long as PostgreSQL's identifiers, with room for a suffix.
 _MAX_NAME = 60
+_NAME_RULE = f"a lower-case Latin letter, then such letters, digits and '_', {_MAX_NAME} at most"
 
 
 @dataclass(frozen=True)
@@ -296,14 +299,18 @@ def suggest_source_name(folder: str) -> str:
     return (name if name[:1].isalpha() else f"source_{name}".rstrip("_"))[:_MAX_NAME]
 
 
+def is_name(name: str) -> bool:
+    """Whether a source may be called so."""
+    return _NAME.fullmatch(name) is not None and len(name) <= _MAX_NAME
+
+
 def find_name_problem(name: str) -> str | None:
     """Say what is wrong with a source's name, which is its folder's; None for a good one."""
-    if _NAME.fullmatch(name) and len(name) <= _MAX_NAME:
+    if is_name(name):
         return None
     return (
-        f"the folder's name '{name}' is the source's name: a lower-case Latin letter, then such "
-        f"letters, digits and '_', {_MAX_NAME} at most. Rename the folder, for example to "
-        f"'{suggest_source_name(name)}'."
+        f"the folder's name '{name}' is the source's name: {_NAME_RULE}. Rename the folder, for "
+        f"example to '{suggest_source_name(name)}'."
     )
 
 
@@ -381,12 +388,12 @@ def _build_privacy(attributes: PrivacyAttributes) -> Privacy:
     )
 
 
-def _build_source(attributes: SourceAttributes, file: Path, now: datetime) -> Source:
+def _build_source(name: str, attributes: SourceAttributes, file: Path, now: datetime) -> Source:
     zone = open_zone(attributes.time_zone)
     start = attributes.start_date
     return Source(
-        name=file.parent.name,
-        caption=attributes.caption or file.parent.name,
+        name=name,
+        caption=attributes.caption or name,
         api_key_env=attributes.api_key.env,
         api=attributes.api,
         base_url=attributes.base_url or BASE_URLS[attributes.api],
@@ -419,6 +426,9 @@ def _build_source(attributes: SourceAttributes, file: Path, now: datetime) -> So
         else None,
         role=attributes.role or "own",
         check_answers_from=attributes.check_answers_from,
+        key_prefix=tuple(attributes.key_prefix),
+        group_name=attributes.group_name or "",
+        translation=attributes.translation,
     )
 
 
@@ -445,7 +455,27 @@ def load_source_file(file: Path, now: datetime | None = None) -> Source:
     found += [(yaml_file.line(item.location), item) for item in (*yaml_file.mistakes, *problems)]
     if found:
         raise _refuse(file, found)
-    return _build_source(attributes, file, now)
+    return _build_source(file.parent.name, attributes, file, now)
+
+
+def read_source(name: str, attributes: Mapping[str, Any], now: datetime | None = None) -> Source:
+    """Make a source of attributes as a `defs.yaml` has them.
+
+    Raises:
+        InvalidSourceError: Something is wrong; holds all of it, without lines.
+    """
+    now = now or datetime.now(UTC)
+    # Named where the file would be, for people.
+    place = Path(f"the attributes of {name}")
+    data = {"type": COMPONENT_TYPE, "attributes": attributes}
+    read, problems = read_attributes(data, suggest_source_name(name), now)
+    texts = [f"{place}: {problem.describe()}" for problem in problems]
+    if not is_name(name):
+        rule = f"a source's name is {_NAME_RULE}, for example '{suggest_source_name(name)}'."
+        texts.insert(0, f"{place}: {rule}")
+    if texts:
+        raise InvalidSourceError(name=name, file=place, problems=tuple(texts))
+    return _build_source(name, read, place, now)
 
 
 def _find_files(folder: Path) -> list[Path]:
@@ -487,6 +517,8 @@ def load_sources(root: Path | None = None) -> tuple[list[Source], list[BrokenSou
         MissingFolderError: `CALLKEEPER_DEFS` names a folder that does not exist.
     """
     folder = root or defs_folder()
+    if not folder.is_dir() and root:
+        raise MissingFolderError(f"There is no folder {folder}.")
     sources: list[Source] = []
     broken: dict[str, BrokenSource] = {}
     for file in _find_files(folder):

@@ -5,7 +5,7 @@ anything again. Only its secret is not here, it is read from the environment whe
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -124,7 +124,8 @@ class Source:
         key_prefix: What its assets' keys begin with, before its name.
         group_name: The group of its assets; empty stands for its name.
         translation: What Dagster is told of its assets otherwise, as written.
-        keys: By an asset's name, the path of its key where a translation made it another.
+        keys: By an asset's name, the path of its key, once it is translated.
+        change_spec: What a translation makes of an asset of these keys, of Dagster's type.
         job_prefix: What its jobs, schedules and steps are called by before its name: nothing in a
             project of this product, so much in others' that nothing else is called so.
     """
@@ -155,6 +156,7 @@ class Source:
     group_name: str = ""
     translation: Mapping[str, Any] | str | None = None
     keys: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    change_spec: Callable[[Any], Any] | None = field(default=None, compare=False)
     job_prefix: str = ""
 
     @property
