@@ -37,7 +37,7 @@ from callkeeper_assets.config.errors import ConfigError
 from callkeeper_assets.config.loading import BrokenSource, suggest_source_name
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.dagster_ext.dead_runs import free_ended_runs, holds_run_locks, mark_dead_runs
-from callkeeper_assets.dagster_ext.event_log import BatchingEventLogStorage
+from callkeeper_assets.dagster_ext.event_log import BatchingEventLogStorage, has_runs_in_database
 from callkeeper_assets.postgres.url import database_url
 from callkeeper_assets.warehouse.schema import CALLS
 
@@ -216,6 +216,9 @@ def _read_days(variable: str, value: str, default: int) -> int:
 
 def _delete_webhook_runs(instance: dg.DagsterInstance, job: str, before: datetime) -> int:
     deleted = 0
+    # Dagster+ keeps runs itself, and refuses to have any deleted.
+    if not has_runs_in_database(instance):
+        return deleted
     while True:
         records = instance.get_run_records(
             dg.RunsFilter(job_name=job, statuses=_ENDED, created_before=before),

@@ -20,6 +20,7 @@ from dagster._core.storage.event_log.schema import (
     AssetKeyTable,
     SqlEventLogStorageTable,
 )
+from dagster._core.storage.runs import SqlRunStorage
 from dagster_postgres import PostgresEventLogStorage
 from sqlalchemy.dialects import postgresql
 
@@ -29,6 +30,14 @@ if TYPE_CHECKING:
 _ROWS_AT_ONCE = 10_000
 _PLANNED = dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED
 _EVALUATION = dg.DagsterEventType.ASSET_CHECK_EVALUATION
+
+
+def has_runs_in_database(instance: dg.DagsterInstance) -> bool:
+    """Whether the instance's runs are in a database of its own, as they are not in Dagster+.
+
+    The base of Dagster's storages in databases is exported nowhere.
+    """
+    return isinstance(instance.run_storage, SqlRunStorage)
 
 
 class BatchingEventLogStorage(PostgresEventLogStorage):
