@@ -85,7 +85,7 @@ class Host:
         return file
 
     def run(self, *arguments: str) -> tuple[str, str]:
-        """Run a program of the environment in the folder; return what it printed, and its errors."""
+        """Run a program in the folder; return what it printed, and what as errors."""
         done = subprocess.run(
             [str(Path(sys.executable).with_name(arguments[0])), *arguments[1:]],
             cwd=self.folder,
@@ -113,7 +113,10 @@ class Host:
 
     def count(self, table: str) -> dict[str, int]:
         """Return how many rows each source has in one of our tables."""
-        query = f"SELECT name, count(*) FROM {table} JOIN general_accounts USING (account_id) GROUP BY 1"
+        query = (
+            f"SELECT accounts.name, count(*) FROM {table} "
+            "JOIN general_accounts AS accounts USING (account_id) GROUP BY 1"
+        )
         with psycopg.connect(self.warehouse) as connection:
             return dict(connection.execute(query.encode()).fetchall())
 

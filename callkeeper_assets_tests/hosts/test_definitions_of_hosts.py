@@ -297,7 +297,8 @@ def test_days_begin_by_the_newest_rules_although_the_process_goes_by_others(
     code = (
         "import zoneinfo; from datetime import date, datetime\n"
         "from callkeeper_assets.config.loading import read_source\n"
-        "office = read_source('office', {'api_key': {'env': 'K'}, 'time_zone': 'America/Vancouver'})\n"
+        "attributes = {'api_key': {'env': 'K'}, 'time_zone': 'America/Vancouver'}\n"
+        "office = read_source('office', attributes)\n"
         "print(office.start_of(date(2026, 11, 28)).hour, office.time_zone.key)\n"
         "theirs = zoneinfo.ZoneInfo('America/Vancouver')\n"
         "print(datetime(2026, 11, 28, tzinfo=theirs).utcoffset())"

@@ -113,7 +113,12 @@ def test_a_project_made_by_create_dagster_with_sqlite_and_a_process_a_step(
         "callkeeper_source_watch",
     ]
     ours = [asset for asset in found["assets"] if asset["asset_key"].startswith("telephony/")]
-    assert {(asset["group"], *asset["owners"]) for asset in ours} == {("telephony", "team:sales")}
+    assert {asset["group_name"] for asset in ours} == {"telephony"}
+    assert {tag["value"] for asset in ours for tag in asset["tags"]} == set(SOURCES)
+    assert all(asset["owners"] == [{"team": "sales"}] for asset in ours)
+    assert {asset["asset_key"] for asset in found["assets"]} - {
+        asset["asset_key"] for asset in ours
+    } == {"headcount", "calls_a_head"}
 
     _, warned = host.run("dg", "launch", "--assets", "*", "--partition", DAY)
     assert _list_warnings(warned) == []
@@ -143,7 +148,9 @@ class Store(dg.IOManager):
 
 # Named as ours once were.
 @dg.asset
-def stock(warehouse: Warehouse, callkeeper: dg.ResourceParam[str], raw_store: dg.ResourceParam[str]):
+def stock(
+    warehouse: Warehouse, callkeeper: dg.ResourceParam[str], raw_store: dg.ResourceParam[str]
+):
     note("stock", warehouse=warehouse.url, others=[callkeeper, raw_store])
     return 3
 
@@ -201,8 +208,9 @@ def test_plain_definitions_with_a_resource_named_warehouse(
 _FOLDER: Final = """
 import callkeeper_assets as ck
 
-theirs = dg.Definitions(assets=[headcount, calls_a_head])
-defs = dg.Definitions.merge(theirs, ck.build_definitions("telephony"))
+defs = dg.Definitions.merge(
+    dg.Definitions(assets=[headcount, calls_a_head]), ck.build_definitions("telephony")
+)
 """
 
 
