@@ -30,7 +30,7 @@ def build_definitions() -> dg.Definitions:
     Raises:
         MissingFolderError: `CALLKEEPER_DEFS` names a folder that does not exist.
     """
-    sources, refused = translate_all(*load_sources())
+    sources, refused = translate_all(*load_sources(refuses_others=True))
     for broken in refused:
         problems = "\n".join(broken.problems)
         dg.get_dagster_logger("callkeeper").error(

@@ -273,6 +273,7 @@ def read_attributes(
 
 FILE_NAME = "defs.yaml"
 
+_KIND = re.compile(r"^type: *['\"]?([\w.]+)", re.MULTILINE)
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 # As long as PostgreSQL's identifiers, with room for a suffix.
 _MAX_NAME = 60
@@ -504,11 +505,20 @@ def _find_misplaced(file: Path, folder: Path) -> str | None:
     return None
 
 
-def load_sources(root: Path | None = None) -> tuple[list[Source], list[BrokenSource]]:
+def _is_of_others(file: Path) -> bool:
+    """Whether a file makes another component than ours, and no mistake in the name of ours."""
+    kinds = _KIND.findall(file.read_text("utf-8", errors="replace"))
+    return bool(kinds) and not any("callkeeper" in kind.lower() for kind in kinds)
+
+
+def load_sources(
+    root: Path | None = None, *, refuses_others: bool = False
+) -> tuple[list[Source], list[BrokenSource]]:
     """Load all sources, by name.
 
     Args:
         root: The folder of sources' folders; `defs_folder()` if left out.
+        refuses_others: Whether other components in it are refused, as where nobody loads them.
 
     Returns:
         The sources, and those that are refused.
@@ -528,6 +538,8 @@ def load_sources(root: Path | None = None) -> tuple[list[Source], list[BrokenSou
                 raise _refuse(file, [(1, Problem((), misplaced))])
             sources.append(load_source_file(file))
         except InvalidSourceError as error:
+            if not refuses_others and _is_of_others(file):
+                continue
             # A name is refused once: its asset's key must be unique.
             before = broken[error.name].problems if error.name in broken else ()
             broken[error.name] = BrokenSource(error.name, error.file, before + error.problems)

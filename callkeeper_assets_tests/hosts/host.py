@@ -55,17 +55,19 @@ class Host:
         folder: its root, and its DAGSTER_HOME.
         warehouse: the URL of our tables' database.
         variables: what its owner has set besides.
+        programs: the folder of its environment's.
     """
 
     folder: Path
     warehouse: str
     variables: Mapping[str, str] = field(default_factory=dict)
+    programs: Path = Path(sys.executable).parent
 
     @property
     def environment(self) -> dict[str, str]:
         """Nothing of who runs the tests gets into it."""
         return {
-            "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
+            "PATH": f"{self.programs}:/usr/bin:/bin",
             "HOME": str(self.folder),
             "LANG": "C.UTF-8",
             "DAGSTER_HOME": str(self.folder),
@@ -87,7 +89,7 @@ class Host:
     def run(self, *arguments: str) -> tuple[str, str]:
         """Run a program in the folder; return what it printed, and what as errors."""
         done = subprocess.run(
-            [str(Path(sys.executable).with_name(arguments[0])), *arguments[1:]],
+            self._find(*arguments),
             cwd=self.folder,
             env=self.environment,
             capture_output=True,
@@ -96,6 +98,13 @@ class Host:
         )
         assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-8000:]
         return done.stdout, done.stderr
+
+    def _find(self, program: str, *arguments: str) -> list[str]:
+        """Name a program by its path; one that its environment has of another, by its module."""
+        path = self.programs / program
+        if path.exists():
+            return [str(path), *arguments]
+        return [str(self.programs / "python"), "-m", program, *arguments]
 
     @contextmanager
     def instance(self) -> Iterator[dg.DagsterInstance]:
@@ -113,10 +122,13 @@ class Host:
 
     def count(self, table: str) -> dict[str, int]:
         """Return how many rows each source has in one of our tables."""
-        query = (
+        return self.ask(
             f"SELECT accounts.name, count(*) FROM {table} "
             "JOIN general_accounts AS accounts USING (account_id) GROUP BY 1"
         )
+
+    def ask(self, query: str) -> dict[str, int]:
+        """Return the answer of a query for a name and a number."""
         with psycopg.connect(self.warehouse) as connection:
             return dict(connection.execute(query.encode()).fetchall())
 
