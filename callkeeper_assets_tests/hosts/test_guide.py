@@ -123,7 +123,7 @@ def test_models_of_dbt_are_built_after_the_tables_that_they_read(
         host.write("theirs.py", code)
         host.write("dbt/models/sources.yml", blocks["yaml"])
         host.write("dbt/models/calls_by_status.sql", blocks["sql"])
-        host.write("dbt/dbt_project.yml", "name: sales\nversion: '1'\nprofile: sales\n")
+        host.write("dbt/dbt_project.yml", "name: sales\nprofile: sales\n")
         host.write("dbt/profiles.yml", yaml.safe_dump(_build_profile(url)))
         host.run("dbt", "parse", "--project-dir", "dbt", "--profiles-dir", "dbt", "--quiet")
 
