@@ -32,10 +32,20 @@ def explain_loss(place: str, error: psycopg.Error) -> DatabaseLostError:
     )
 
 
+def _explain_privilege(place: str, error: psycopg.Error) -> DatabaseError:
+    """Say that the database's user may not do what the product does, which no retry changes."""
+    return DatabaseError(
+        f"The database {place} does not let its user work: {error.diag.message_primary}. Nothing "
+        "of this is stored. All of the product's tables are to be the user's own: "
+        "ALTER TABLE … OWNER TO its name; or let the user who made them do it."
+    )
+
+
 class Connection(psycopg.Connection[_Row]):
     """A connection which commits only while this process has the locks that it holds.
 
-    Left as a context, it raises an operational error of the driver's as `DatabaseLostError`.
+    Left as a context, it raises an operational error of the driver's as `DatabaseLostError`, and a
+    missing right as `DatabaseError`.
 
     Attributes:
         place: The database, as `describe` names it.
@@ -58,6 +68,8 @@ class Connection(psycopg.Connection[_Row]):
             self.close()
         if isinstance(exc_val, psycopg.OperationalError):
             raise explain_loss(self.place, exc_val) from None
+        if isinstance(exc_val, psycopg.errors.InsufficientPrivilege):
+            raise _explain_privilege(self.place, exc_val) from None
 
     def commit(self) -> None:
         """Commit, if no lock has gone."""

@@ -49,13 +49,45 @@ _HEADER_PRICE: Final = 300
 # Below the usual limit of 1,024 open files.
 _MOST_CONNECTIONS: Final = 800
 _SWEEP_SEC: Final = 1.0
+_LARGEST_BODY: Final = 1024 * 1024
+_PREFIX: Final = b"/webhooks/"
+# Host and path are typed apart in CallKeeper's cabinet: slashes come doubled, and at the end.
+_SLASHES: Final = re.compile(rb"/{2,}")
+_CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+_OBJECTS_BEFORE_GC: Final = 100_000
+_KEPT_BYTES: Final = 1 << 26
+_FETCHED_BYTES: Final = 1 << 22
+# Supervisors kill after 8 to 10 s.
+_FAREWELL_SEC: Final = 6
+
+_logger = logging.getLogger(__name__)
 
 
-class BoundedProtocol(HttpToolsProtocol):
-    """One connection."""
+def _build_rest(status: int) -> bytes:
+    body = TEXTS[status].encode()
+    lines = [b"content-length: %d\r\n" % len(body)]
+    if body:
+        lines.append(b"content-type: text/plain; charset=utf-8\r\n")
+    if status == 405:  # noqa: PLR2004 -- HTTP's own number
+        lines.append(b"allow: %s\r\n" % b", ".join(sorted(METHODS)))
+    return b"".join([*lines, b"\r\n", body])
+
+
+# What follows the status and the date.
+_RESTS: Final = {status: _build_rest(status) for status in TEXTS}
+_HEADS: Final = {
+    status: rest.partition(b"\r\n\r\n")[0] + b"\r\n\r\n" for status, rest in _RESTS.items()
+}
+_NO_BODY: Final = b"content-length: 0\r\n\r\n"
+
+
+class WebhookProtocol(HttpToolsProtocol):
+    """One connection: bounds of all requests, and webhooks without ASGI."""
 
     def __init__(self, *arguments: Any, **named: Any) -> None:  # noqa: ANN401 -- uvicorn's own
         super().__init__(*arguments, **named)
+        self._receiver = cast("Receiver", self.config.loaded_app)
         # When the other side must have done what is expected of it; never while we have to act.
         self._deadline = math.inf
         self._head_size = 0
@@ -65,9 +97,12 @@ class BoundedProtocol(HttpToolsProtocol):
         # What comes is thrown away.
         self._is_deaf = False
         self._is_refused = False
-
-    def note_refused(self, status: int) -> None:
-        """Note that a request is refused before any application has all of it."""
+        # A webhook from its head on, until it is answered.
+        self._request: WebhookRequest | None = None
+        self._is_whole = False
+        self._is_taken = False
+        # Whether the connection ends with the answer.
+        self._ends = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin, unless there are too many."""
@@ -84,7 +119,7 @@ class BoundedProtocol(HttpToolsProtocol):
         idle = [
             one
             for one in self.connections
-            if isinstance(one, BoundedProtocol)
+            if isinstance(one, WebhookProtocol)
             and one.idle_until
             and not one.transport.is_closing()
         ]
@@ -93,13 +128,19 @@ class BoundedProtocol(HttpToolsProtocol):
         return bool(idle)
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes in; the first ones of a request start its time."""
-        if self._is_deaf:
-            return
-        if self.idle_until or self._deadline == math.inf:
-            self.idle_until = None
-            self._deadline = self.loop.time() + _HEAD_SEC
-        super().data_received(data)
+        """Take bytes in; a webhook that is whole by then is handed over.
+
+        The first bytes of a request start its time.
+        """
+        if not self._is_deaf:
+            if self.idle_until or self._deadline == math.inf:
+                self.idle_until = None
+                self._deadline = self.loop.time() + _HEAD_SEC
+            super().data_received(data)
+        # Not within the parser, which takes an error of ours for one of the sender.
+        if self._is_whole and not self._is_taken:
+            self._is_taken = True
+            self._receiver.take(cast("WebhookRequest", self._request), self._answer)
 
     def on_message_begin(self) -> None:
         """Begin a request."""
@@ -118,198 +159,25 @@ class BoundedProtocol(HttpToolsProtocol):
         self._grow_head(len(name) + len(value) + _HEADER_PRICE)
         super().on_header(name, value)
 
-    def on_headers_complete(self) -> None:
-        """Hand the request over; its body has a time of its own."""
-        super().on_headers_complete()
-        self._await_body()
-
-    def on_message_complete(self) -> None:
-        """The request is whole: the next step is ours."""
-        super().on_message_complete()
-        self._end_message()
-
-    def on_response_complete(self) -> None:
-        """The application has answered: uvicorn's own clock counts to the next request."""
-        super().on_response_complete()
-        if not self._has_begun:
-            self.idle_until = self.loop.time() + KEEP_ALIVE_SEC
-
-    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 -- uvicorn's
-        """Answer what is no HTTP, or has too large a head."""
-        if not self._is_deaf:
-            self._refuse(431 if self._head_size > _LARGEST_HEAD else 400)
-
-    def expire(self, now: float) -> None:
-        """End the connection if its time is over."""
-        if now < self._deadline or self.transport.is_closing():
-            return
-        cycle = self._find_cycle()
-        # Answered before its body, which still does not end.
-        is_answered = cycle is not None and cycle.response_started and cycle.more_body
-        if self._is_refused or not self._has_begun or is_answered:
-            self.transport.abort()
-        else:
-            self._refuse_slow()
-
-    def _find_cycle(self) -> RequestResponseCycle | None:
-        """The newest request whose head is whole; uvicorn declares that there always is one."""
-        return self.cycle
-
-    def _await_body(self) -> None:
-        self._deadline = self.loop.time() + _BODY_SEC
-
-    def _end_message(self) -> None:
-        self._has_begun = False
-        self._deadline = math.inf
-
-    def _await_request(self) -> None:
-        """Give the next request its time to begin."""
-        if not self._has_begun:
-            self._deadline = self.idle_until = self.loop.time() + KEEP_ALIVE_SEC
-
     def _grow_head(self, size: int) -> None:
         self._head_size += size
         if self._head_size > _LARGEST_HEAD:
             raise ValueError("too large a head")
 
-    def _refuse_slow(self) -> None:
-        self._refuse(408)
-
-    def _refuse(self, status: int, rest: bytes = b"content-length: 0\r\n\r\n") -> None:
-        """Answer and end the connection; `rest` is what follows the status and `connection`."""
-        self._is_deaf = self._is_refused = True
-        self._deadline = self.loop.time() + _LINGER_SEC
-        cycle = self._find_cycle()
-        if cycle is not None and not cycle.response_complete:
-            # The application waits for a body that does not come.
-            cycle.disconnected = True
-            cycle.message_event.set()
-        self.transport.write(STATUS_LINE[status] + b"connection: close\r\n" + rest)
-        if self.transport.can_write_eof():
-            self.transport.write_eof()
-        self.note_refused(status)
-
-
-async def sweep(find_connections: Callable[[], Iterable[Any]]) -> None:
-    """End connections whose time is over, every second, until it is cancelled."""
-    loop = asyncio.get_running_loop()
-    while True:
-        await asyncio.sleep(_SWEEP_SEC)
-        now = loop.time()
-        for connection in list(find_connections()):
-            connection.expire(now)
-
-
-_LARGEST_BODY: Final = 1024 * 1024
-_PREFIX: Final = b"/webhooks/"
-# Host and path are typed apart in CallKeeper's cabinet: slashes come doubled, and at the end.
-_SLASHES: Final = re.compile(rb"/{2,}")
-_CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
-
-
-def _build_rest(status: int) -> bytes:
-    body = TEXTS[status].encode()
-    lines = [b"content-length: %d\r\n" % len(body)]
-    if body:
-        lines.append(b"content-type: text/plain; charset=utf-8\r\n")
-    if status == 405:  # noqa: PLR2004 -- HTTP's own number
-        lines.append(b"allow: %s\r\n" % b", ".join(sorted(METHODS)))
-    return b"".join([*lines, b"\r\n", body])
-
-
-# What follows the status and the date.
-_RESTS: Final = {status: _build_rest(status) for status in TEXTS}
-_HEADS: Final = {
-    status: rest.partition(b"\r\n\r\n")[0] + b"\r\n\r\n" for status, rest in _RESTS.items()
-}
-
-
-class WebhookProtocol(BoundedProtocol):
-    """One connection."""
-
-    def __init__(self, *arguments: Any, **named: Any) -> None:  # noqa: ANN401 -- uvicorn's own
-        super().__init__(*arguments, **named)
-        self._receiver = cast("Receiver", self.config.loaded_app)
-        # A webhook from its head on, until it is answered.
-        self._request: WebhookRequest | None = None
-        self._is_whole = False
-        self._is_taken = False
-        # Whether the connection ends with the answer.
-        self._ends = False
-
-    def data_received(self, data: bytes) -> None:
-        """Take bytes in; a webhook that is whole by then is handed over."""
-        super().data_received(data)
-        # Not within the parser, which takes an error of ours for one of the sender.
-        if self._is_whole and not self._is_taken:
-            self._is_taken = True
-            self._receiver.take(cast("WebhookRequest", self._request), self._answer)
-
     def on_headers_complete(self) -> None:
-        """Begin a webhook; leave anything else to ASGI."""
+        """Begin a webhook, leave anything else to ASGI; its body has a time of its own."""
         cycle = self._find_cycle()
         if cycle is not None and not cycle.response_complete:
             self._is_deaf = True
             cycle.keep_alive = False
         if self._request is not None or self._is_deaf:
             raise ValueError("sent before the one ahead is answered")
-        if not self.url.startswith(_PREFIX) and not self._straighten():
+        is_webhook = self.url.startswith(_PREFIX) or self._straighten()
+        if not is_webhook:
             super().on_headers_complete()
-            return
-        self._await_body()
-        self._begin()
-
-    def on_body(self, body: bytes) -> None:
-        """Take a part of the body; who is not let in sends his to nobody."""
-        request = self._request
-        if request is None:
-            if not self._is_deaf:
-                super().on_body(body)
-        elif not request.status:
-            request.size += len(body)
-            request.parts.append(body)
-            if request.size > _LARGEST_BODY:
-                self._refuse_size()
-
-    def on_message_complete(self) -> None:
-        """Note that the webhook is whole."""
-        if self._request is not None:
-            self._end_message()
-            self._is_whole = True
-        elif not self._is_deaf:
-            super().on_message_complete()
-
-    def expire(self, now: float) -> None:
-        """End the connection if its time is over; never while we have to act."""
-        if not self._is_whole:
-            super().expire(now)
-
-    def _refuse_slow(self) -> None:
-        status = self._request.status if self._request else 0
-        if status:
-            # What he does not send would have changed nothing.
-            self._refuse(status, _RESTS[status])
-        else:
-            super()._refuse_slow()
-
-    def send_400_response(self, msg: str) -> None:
-        """Answer what is no HTTP; after a webhook that is whole, end with the answer to that."""
-        if self._is_whole:
-            self._is_deaf = self._ends = True
-        else:
-            super().send_400_response(msg)
-
-    def shutdown(self) -> None:
-        """End: at once, or after the answer to what has begun."""
-        if self._request is not None:
-            self._ends = True
-        else:
-            super().shutdown()
-
-    def note_refused(self, status: int) -> None:
-        """Note what is refused before it is whole."""
-        self._receiver.note(self._request or WebhookRequest(), status)
-        self._request = None
+        self._deadline = self.loop.time() + _BODY_SEC
+        if is_webhook:
+            self._begin()
 
     def _straighten(self) -> bool:
         """Take superfluous slashes out of the path; return whether it is a webhook's then."""
@@ -334,12 +202,37 @@ class WebhookProtocol(BoundedProtocol):
             return
         length = request.find_header(b"content-length")
         if length.isdecimal() and int(length) > _LARGEST_BODY:
-            self._refuse_size()
+            self._refuse(413, _RESTS[413])
         elif self.expect_100_continue:
             self.transport.write(_CONTINUE)
 
-    def _refuse_size(self) -> None:
-        self._refuse(413, _RESTS[413])
+    def on_body(self, body: bytes) -> None:
+        """Take a part of the body; who is not let in sends his to nobody."""
+        request = self._request
+        if request is None:
+            if not self._is_deaf:
+                super().on_body(body)
+        elif not request.status:
+            request.size += len(body)
+            request.parts.append(body)
+            if request.size > _LARGEST_BODY:
+                self._refuse(413, _RESTS[413])
+
+    def on_message_complete(self) -> None:
+        """The request is whole: the next step is ours."""
+        self._is_whole = self._request is not None
+        if not self._is_whole:
+            if self._is_deaf:
+                return
+            super().on_message_complete()
+        self._has_begun = False
+        self._deadline = math.inf
+
+    def on_response_complete(self) -> None:
+        """The application has answered: uvicorn's own clock counts to the next request."""
+        super().on_response_complete()
+        if not self._has_begun:
+            self.idle_until = self.loop.time() + KEEP_ALIVE_SEC
 
     def _answer(self, request: WebhookRequest, status: int) -> None:
         """Answer the webhook, and let the next one come."""
@@ -359,17 +252,70 @@ class WebhookProtocol(BoundedProtocol):
         self.transport.write(b"".join(parts))
         if self._ends:
             self.transport.close()
+        elif not self._has_begun:
+            self._deadline = self.idle_until = self.loop.time() + KEEP_ALIVE_SEC
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 -- uvicorn's
+        """Answer what is no HTTP, or has too large a head.
+
+        After a webhook that is whole, the connection ends with the answer to that.
+        """
+        if self._is_whole:
+            self._is_deaf = self._ends = True
+        elif not self._is_deaf:
+            self._refuse(431 if self._head_size > _LARGEST_HEAD else 400)
+
+    def expire(self, now: float) -> None:
+        """End the connection if its time is over; never while we have to act."""
+        if self._is_whole or now < self._deadline or self.transport.is_closing():
+            return
+        cycle = self._find_cycle()
+        # Answered before its body, which still does not end.
+        is_answered = cycle is not None and cycle.response_started and cycle.more_body
+        status = self._request.status if self._request else 0
+        if self._is_refused or not self._has_begun or is_answered:
+            self.transport.abort()
+        elif status:
+            # What is not sent would have changed nothing.
+            self._refuse(status, _RESTS[status])
         else:
-            self._await_request()
+            self._refuse(408)
+
+    def shutdown(self) -> None:
+        """End: at once, or after the answer to what has begun."""
+        if self._request is not None:
+            self._ends = True
+        else:
+            super().shutdown()
+
+    def _find_cycle(self) -> RequestResponseCycle | None:
+        """The newest request whose head is whole; uvicorn declares that there always is one."""
+        return self.cycle
+
+    def _refuse(self, status: int, rest: bytes = _NO_BODY) -> None:
+        """Answer and end the connection; `rest` is what follows the status and `connection`."""
+        self._is_deaf = self._is_refused = True
+        self._deadline = self.loop.time() + _LINGER_SEC
+        cycle = self._find_cycle()
+        if cycle is not None and not cycle.response_complete:
+            # The application waits for a body that does not come.
+            cycle.disconnected = True
+            cycle.message_event.set()
+        self.transport.write(STATUS_LINE[status] + b"connection: close\r\n" + rest)
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self._receiver.note(self._request or WebhookRequest(), status)
+        self._request = None
 
 
-_logger = logging.getLogger(__name__)
-
-_OBJECTS_BEFORE_GC: Final = 100_000
-_KEPT_BYTES: Final = 1 << 26
-_FETCHED_BYTES: Final = 1 << 22
-# Supervisors kill after 8 to 10 s.
-_FAREWELL_SEC: Final = 6
+async def sweep(find_connections: Callable[[], Iterable[Any]]) -> None:
+    """End connections whose time is over, every second, until it is cancelled."""
+    loop = asyncio.get_running_loop()
+    while True:
+        await asyncio.sleep(_SWEEP_SEC)
+        now = loop.time()
+        for connection in list(find_connections()):
+            connection.expire(now)
 
 
 class _Server(uvicorn.Server):

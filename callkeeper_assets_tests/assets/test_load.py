@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import date, timedelta
 
 import dagster as dg
+import psycopg
 import pytest
 
 from callkeeper_assets.config.source import Source
@@ -13,6 +14,7 @@ from callkeeper_assets.raw.store import Day, RawStore
 from callkeeper_assets.simulator.server import RunningSimulator
 from callkeeper_assets.warehouse import migrate
 from callkeeper_assets.warehouse.filters import Filter
+from callkeeper_assets.warehouse.migrate import VERSION_TABLE, ensure_schema
 from callkeeper_assets_tests.assets.conftest import (
     FIRST,
     LAST,
@@ -256,3 +258,21 @@ def test_a_day_that_another_run_loads_meanwhile_ends_as_the_newer_answer_has_it(
         (found,) = connection.execute(query).fetchall()
     truth = simulator.account("moscow").truth(FIRST, FIRST, "Europe/Moscow")
     assert found == (truth.sums["attempt"],)
+
+
+def test_a_user_without_rights_is_told_what_is_missing(
+    database: str, loader: Loader, source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ensure_schema(database)
+    with psycopg.connect(database) as connection:
+        role = f"guest_{connection.info.dbname}"
+        connection.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'secret'".encode())
+        connection.execute(f"GRANT SELECT ON {VERSION_TABLE} TO {role}".encode())
+    place = database.rpartition("@")[2]
+    monkeypatch.setenv("CALLKEEPER_DATABASE_URL", f"postgresql://{role}:secret@{place}")
+    result = loader.load(source)
+    assert "permission denied for table" in describe_failure(result)
+    assert "ALTER TABLE … OWNER TO its name" in describe_failure(result)
+    assert "secret" not in describe_failure(result)
+    with psycopg.connect(database) as connection:
+        connection.execute(f"DROP OWNED BY {role}; DROP ROLE {role}".encode())

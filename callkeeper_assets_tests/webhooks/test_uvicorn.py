@@ -18,26 +18,20 @@ from uvicorn.server import ServerState
 from callkeeper_assets.home import project_root
 from callkeeper_assets.webhooks import server
 from callkeeper_assets.webhooks.receiver import TEXTS
-from callkeeper_assets.webhooks.server import BoundedProtocol, WebhookProtocol
+from callkeeper_assets.webhooks.server import WebhookProtocol
 
 # By our class, the base's methods that it overrides, with their parameters in order.
 _OVERRIDDEN: Final[dict[type, dict[str, tuple[str, ...]]]] = {
-    BoundedProtocol: {
+    WebhookProtocol: {
         "connection_made": ("transport",),
         "data_received": ("data",),
         "on_message_begin": (),
         "on_url": ("url",),
         "on_header": ("name", "value"),
         "on_headers_complete": (),
-        "on_message_complete": (),
-        "on_response_complete": (),
-        "send_400_response": ("msg",),
-    },
-    WebhookProtocol: {
-        "data_received": ("data",),
-        "on_headers_complete": (),
         "on_body": ("body",),
         "on_message_complete": (),
+        "on_response_complete": (),
         "send_400_response": ("msg",),
         "shutdown": (),
     },
@@ -164,8 +158,7 @@ def test_a_breach_is_a_sentence_that_says_what_changed() -> None:
         total_requests = 0
 
     assert list(_list_breaches(Newer, Cycle, State)) == [
-        "Newer.on_url is gone, which BoundedProtocol overrides.",
-        "Newer has a expire now, which BoundedProtocol has for itself.",
+        "Newer.on_url is gone, which WebhookProtocol overrides.",
         "Newer.on_body takes ('chunk',), WebhookProtocol passes ('body',).",
         "Newer has a expire now, which WebhookProtocol has for itself.",
         "A connection of uvicorn's has no connections any more.",
