@@ -40,7 +40,7 @@ attributes:
   # retention: {{cron: "0 4 * * *", keep_days: 730}}
   # Personal data before anything is written: kept by default (docs/privacy.md).
   # privacy: {{phones: mask, ips: mask}}
-  # Names in Dagster: a prefix of keys, a group; `translation` for all else (docs/dagster-projects.md).
+  # Names in Dagster (docs/dagster-projects.md); `translation` says all else of an asset.
   # key_prefix: sales
   # group_name: calls
   # Custom reports: any fields of the raw calls, as JSON or in tables of your own (docs/reports.md).
