@@ -75,17 +75,18 @@ def build_rerun_tags(run: dg.DagsterRun) -> dict[str, str]:
 
 def is_run_dead(instance: dg.DagsterInstance, url: str, run: dg.DagsterRun) -> bool:
     """Whether a run that is not finished has no process any more, and gets none."""
-    return (
-        holds_run_locks(instance)
-        and _needs_process(instance, run)
-        and not is_run_alive(url, run.run_id)
-    )
+    return _needs_process(instance, run) and not is_run_alive(url, run.run_id)
 
 
 def _needs_process(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
-    """Whether a run is dead if it has no lock; one that is queued, or just launched, is not."""
-    if run.status != dg.DagsterRunStatus.STARTING:
-        return run.status in _IN_PROGRESS
+    """Whether a run is dead if it has no lock; one that is queued, or just launched, is not.
+
+    Where runs hold their lock in steps alone, one is given as long to come to a step.
+    """
+    if run.status not in _IN_PROGRESS:
+        return False
+    if run.status != dg.DagsterRunStatus.STARTING and holds_run_locks(instance):
+        return True
     launched = instance.get_run_stats(run.run_id).launch_time
     return launched is not None and time.time() - launched > _UNTIL_START.total_seconds()
 
