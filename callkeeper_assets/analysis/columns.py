@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 import psycopg
 from psycopg import sql
 
-from callkeeper_assets.config.errors import describe_unknown
+from callkeeper_assets.config.errors import capitalise, describe_unknown
 from callkeeper_assets.warehouse.filters import (
     KINDS,
     Filter,
@@ -116,11 +116,6 @@ class ReadingError(ValueError):
 
 class NothingLoadedError(ReadingError):
     """None of the days that were asked for is loaded."""
-
-
-def capitalise(text: str) -> str:
-    """Return a sentence that `describe_unknown` made, as one of its own."""
-    return text[:1].upper() + text[1:]
 
 
 def find_column(name: str) -> Column:

@@ -21,12 +21,11 @@ from callkeeper_assets.analysis.columns import (
     ReadingError,
     Where,
     build_select,
-    capitalise,
     choose_columns,
     read_where,
     write_literal,
 )
-from callkeeper_assets.config.errors import describe_unknown
+from callkeeper_assets.config.errors import capitalise, describe_unknown
 from callkeeper_assets.config.loading import defs_folder, load_sources
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.home import project_root, raw_url

@@ -1,7 +1,8 @@
-"""The Dagster assets of a source: wiring only, what they do lies in the other packages.
+"""The Dagster assets of a source: what Dagster has to know of each feature, and is told of a day.
 
-Add here what Dagster has to know. Logic belongs into the package whose feature it is. Importing
-this changes nothing that others in the process go by.
+A step puts its feature's parts together, words what came of it, and judges days as they pass. Other
+logic belongs into the package whose feature it is. Importing this changes nothing
+that others in the process go by.
 """
 
 from callkeeper_assets.assets.build import build_shared_definitions, build_source_definitions
