@@ -2,8 +2,8 @@
 
 A project is a folder whose `pyproject.toml` says so: of a user's own (`callkeeper init`), or the
 checkout. `CALLKEEPER_HOME` and the variables that move parts of it, whether locks of files work in
-a folder, and the allocator's settings. Every path that is the user's to choose is asked for here;
-nothing is created by asking. Stays light to import.
+a folder, a child's tie to its parent, and the allocator's settings. Every path that is the user's
+to choose is asked for here; nothing is created by asking. Stays light to import.
 """
 
 import ctypes
@@ -11,10 +11,11 @@ import fcntl
 import opcode
 import os
 import re
+import signal
 import sys
 import tomllib
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -129,6 +130,13 @@ def configured_webhook_url() -> str | None:
     return value.strip().rstrip("/") or None
 
 
+def dagster_file() -> Path:
+    """Return the `dagster.yaml` in force: that of `DAGSTER_HOME` or the project, else our own."""
+    folder = os.environ.get("DAGSTER_HOME")
+    file = Path(folder or project_root()) / "dagster.yaml"
+    return file if folder or file.is_file() else PROJECT_TEMPLATE / "dagster.yaml"
+
+
 def set_dagster_home() -> Path:
     """Set `DAGSTER_HOME` for this process and its children, unless it is set.
 
@@ -177,6 +185,25 @@ def find_lock_problem(folder: Path) -> str | None:
         f"by such locks; network folders often lack them. Set CALLKEEPER_HOME to a folder on a "
         f"disk of this machine (raw calls may stay elsewhere: CALLKEEPER_RAW_URL)."
     )
+
+
+# From linux/prctl.h.
+_PR_SET_PDEATHSIG: Final = 1
+
+
+def build_tie(farewell: signal.Signals) -> Callable[[], None] | None:
+    """Return what a new child does first: ask the kernel for a signal when its parent ends."""
+    if sys.platform != "linux":
+        return None
+    prctl = ctypes.CDLL(None).prctl
+    parent = os.getpid()
+
+    def tie() -> None:
+        prctl(_PR_SET_PDEATHSIG, farewell)
+        if os.getppid() != parent:  # it died before the kernel was asked
+            os._exit(1)
+
+    return tie
 
 
 # Of glibc's malloc.h: up to how many free bytes are kept, how many are fetched at a time, and from
@@ -242,3 +269,20 @@ def skip_pandas() -> None:
     """
     if not {"pyarrow", "pandas"} & sys.modules.keys():
         sys.meta_path.insert(0, _NoPandas())
+
+
+class _NoColours(MetaPathFinder):
+    """Says that what colours tracebacks on a terminal is not there."""
+
+    def find_spec(self, fullname: str, *_: object) -> ModuleSpec | None:
+        if fullname in ("pygments", "rich.console"):
+            raise ModuleNotFoundError("This process colours nothing.", name=fullname)
+        return None
+
+
+def skip_colours() -> None:
+    """Have the libraries of Dagster do without colours in this process, which has no terminal.
+
+    Each looks whether they are there; a tenth of a second of a worker's imports.
+    """
+    sys.meta_path.insert(0, _NoColours())

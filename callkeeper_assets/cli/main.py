@@ -3,6 +3,7 @@
 Exit codes: 0 done, 1 failed, 2 wrong usage; 130 interrupted.
 """
 
+import gc
 import os
 import signal
 import sys
@@ -21,9 +22,9 @@ from callkeeper_assets.cli.console import (
     WRONG_USAGE,
     UsageProblemError,
     configure_streams,
+    describe_version,
     prepare_environment,
     print_error,
-    read_version,
 )
 from callkeeper_assets.cli.projects import add, init
 from callkeeper_assets.cli.query import query
@@ -31,6 +32,7 @@ from callkeeper_assets.cli.runs import load, protect, rebuild, reconcile, refres
 from callkeeper_assets.cli.services import demo, dev, move, webhooks
 from callkeeper_assets.cli.simulate import simulate
 from callkeeper_assets.cli.status import check, history, inbox, status, unusable
+from callkeeper_assets.cli.upgrade import upgrade
 from callkeeper_assets.local_time import use_newest_rules
 
 app = typer.Typer(
@@ -67,6 +69,7 @@ _COMMANDS = (
     export,
     protect,
     rebuild,
+    upgrade,
     move,
     webhooks,
     inbox,
@@ -80,7 +83,10 @@ def _in_project(command: Callable[..., None]) -> Callable[..., None]:
     @wraps(command)
     def run(*args: object, **options: object) -> None:
         if command is not init:
-            prepare_environment(needs_project=command not in _ANYWHERE)
+            # A dry run of an upgrade makes nothing, and what it does is said before it is done.
+            prepare_environment(
+                needs_project=command not in _ANYWHERE, writes=command is not upgrade
+            )
         command(*args, **options)
 
     return run
@@ -92,7 +98,7 @@ for _command in _COMMANDS:
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"callkeeper {read_version()}")
+        typer.echo(f"callkeeper {describe_version()}")
         raise typer.Exit
 
 
@@ -135,6 +141,8 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
 
 def main() -> None:
     """Run what was typed, and exit."""
+    # What is imported stays, and a command is short: a tenth of it went into looking for garbage.
+    gc.set_threshold(50_000, 20, 100)
     configure_streams()
     use_newest_rules()
     # Ended from outside is like Ctrl-C: children are stopped first. Set anew for the latter too:

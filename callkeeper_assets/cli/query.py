@@ -49,7 +49,8 @@ def query(
 
     from callkeeper_assets.analysis.export import run_query  # noqa: PLC0415
 
-    text = sys.stdin.read() if statement == "-" else statement
+    # Windows' editors begin a file with a mark.
+    text = sys.stdin.read().removeprefix("\ufeff") if statement == "-" else statement
     with run_query(text, _find_zone()) as rows:
         if csv or xlsx or parquet:
             _write(rows, csv, xlsx, parquet)

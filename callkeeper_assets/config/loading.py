@@ -306,13 +306,23 @@ def is_name(name: str) -> bool:
     return _NAME.fullmatch(name) is not None and len(name) <= _MAX_NAME
 
 
-def find_name_problem(name: str) -> str | None:
-    """Say what is wrong with a source's name, which is its folder's; None for a good one."""
+def find_name_problem(name: str, *, is_new: bool = False) -> str | None:
+    """Say what is wrong with a source's name, which is its folder's; None for a good one.
+
+    Args:
+        name: The name.
+        is_new: Whether there is no folder yet.
+    """
     if is_name(name):
         return None
+    other = f"'{suggest_source_name(name)}'"
+    if is_new:
+        return (
+            f"'{name}' is no name for a source: {_NAME_RULE}. Choose another, for example {other}."
+        )
     return (
         f"the folder's name '{name}' is the source's name: {_NAME_RULE}. Rename the folder, for "
-        f"example to '{suggest_source_name(name)}'."
+        f"example to {other}."
     )
 
 
