@@ -8,8 +8,6 @@ asked for: importing this package stays cheap. Everything else is the product's 
 from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
-from callkeeper_assets.local_time import use_newest_rules
-
 if TYPE_CHECKING:
     from callkeeper_assets.analysis.columns import NothingLoadedError, ReadingError
     from callkeeper_assets.analysis.reading import (
@@ -19,13 +17,14 @@ if TYPE_CHECKING:
         raw_calls,
         report,
     )
-    from callkeeper_assets.source import CallKeeperSource
+    from callkeeper_assets.source import CallKeeperSource, build_definitions
 
 __all__ = [
     "CallKeeperSource",
     "MissingDaysWarning",
     "NothingLoadedError",
     "ReadingError",
+    "build_definitions",
     "calls",
     "connect",
     "raw_calls",
@@ -38,14 +37,12 @@ _HOMES: Final = {
     "MissingDaysWarning": "analysis.reading",
     "NothingLoadedError": "analysis.columns",
     "ReadingError": "analysis.columns",
+    "build_definitions": "source",
     "calls": "analysis.reading",
     "connect": "analysis.reading",
     "raw_calls": "analysis.reading",
     "report": "analysis.reading",
 }
-
-# Before any zone is read: by Dagster's daemon and web server, too, which import the storage here.
-use_newest_rules()
 
 
 def __getattr__(name: str) -> object:

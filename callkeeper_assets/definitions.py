@@ -8,31 +8,20 @@ Sources are read by `config.loading`, not through Dagster's tree of components: 
 import gc
 
 from callkeeper_assets.home import skip_pandas
+from callkeeper_assets.local_time import use_newest_rules
 
 # What is imported and built here lives to the end of the process: looking through all of it for
 # garbage, again and again while a hundred sources are built, takes a quarter of the time.
 gc.set_threshold(50_000, 20, 100)
 skip_pandas()
+use_newest_rules()
 
 import dagster as dg  # noqa: E402 -- after the settings
 
 from callkeeper_assets.assets import build_shared_definitions, build_source_definitions  # noqa: E402
-from callkeeper_assets.config import loading  # noqa: E402
-
-
-def _build_error_asset(broken: loading.BrokenSource) -> dg.AssetSpec:
-    problems = "\n".join(f"- {problem}" for problem in broken.problems)
-    return dg.AssetSpec(
-        key=[broken.name, "configuration_error"],
-        group_name=loading.suggest_source_name(broken.name),
-        description=(
-            f"**{broken.name} is not loaded**: its defs.yaml is refused.\n\n{problems}\n\n"
-            "Correct the file, then reload the code location."
-        ),
-        kinds={"yaml"},
-        tags={"callkeeper/error": "configuration"},
-        metadata={"file": dg.MetadataValue.path(str(broken.file))},
-    )
+from callkeeper_assets.assets.build import build_error_asset  # noqa: E402
+from callkeeper_assets.assets.translation import translate_all  # noqa: E402
+from callkeeper_assets.config.loading import load_sources  # noqa: E402
 
 
 def build_definitions() -> dg.Definitions:
@@ -41,7 +30,7 @@ def build_definitions() -> dg.Definitions:
     Raises:
         MissingFolderError: `CALLKEEPER_DEFS` names a folder that does not exist.
     """
-    sources, refused = loading.load_sources()
+    sources, refused = translate_all(*load_sources(refuses_others=True))
     for broken in refused:
         problems = "\n".join(broken.problems)
         dg.get_dagster_logger("callkeeper").error(
@@ -50,7 +39,11 @@ def build_definitions() -> dg.Definitions:
     return dg.Definitions.merge(
         build_shared_definitions(sources),
         *(build_source_definitions(source) for source in sources),
-        dg.Definitions(assets=[_build_error_asset(broken) for broken in refused]),
+        dg.Definitions(
+            assets=[build_error_asset(broken) for broken in refused],
+            # Steps are one chain: a process for each would only cost its start.
+            executor=dg.in_process_executor,
+        ),
     )
 
 

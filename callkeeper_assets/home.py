@@ -8,6 +8,7 @@ to choose is asked for here; nothing is created by asking. Stays light to import
 
 import ctypes
 import fcntl
+import opcode
 import os
 import re
 import signal
@@ -21,6 +22,7 @@ from functools import lru_cache
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import FrameType
 from typing import Final
 
 _DISTRIBUTION: Final = re.compile(r"callkeeper[-_.]+assets(?![\w.-])", re.IGNORECASE)
@@ -213,6 +215,7 @@ _MMAP_THRESHOLD: Final = -3
 _LARGEST_KEPT_BLOCK: Final = 1 << 25
 # Whole once pyarrow's own modules, which ask for pandas, are imported.
 _ASKS_LAST: Final = "adbc_driver_manager.dbapi"
+_IMPORT_NAME: Final = opcode.opmap["IMPORT_NAME"]
 
 
 def keep_memory(kept_bytes: int, fetched_bytes: int) -> None:
@@ -227,11 +230,30 @@ def keep_memory(kept_bytes: int, fetched_bytes: int) -> None:
         set_option(_MMAP_THRESHOLD, _LARGEST_KEPT_BLOCK)
 
 
+def _is_asked_by_others() -> bool:
+    """Whether an import of Python's is under way outside pyarrow and ADBC, as of a user's module.
+
+    pyarrow asks from compiled code: then the frame that is found calls, and imports nothing.
+    """
+    frame: FrameType | None = sys._getframe()  # noqa: SLF001 -- who imports is said nowhere else
+    while frame and (frame.f_code.co_filename == __file__ or "<frozen" in frame.f_code.co_filename):
+        frame = frame.f_back
+    if frame is None:
+        return False
+    name = str(frame.f_globals.get("__name__"))
+    is_import = frame.f_code.co_code[frame.f_lasti] == _IMPORT_NAME or name == "importlib"
+    return is_import and name.partition(".")[0] not in {"pyarrow", "adbc_driver_manager"}
+
+
 class _NoPandas(MetaPathFinder):
-    """Says of pandas that it is not there, until pyarrow and ADBC have asked."""
+    """Says of pandas that it is not there, until pyarrow and ADBC have asked; to them alone."""
 
     def find_spec(self, fullname: str, *_: object) -> ModuleSpec | None:
-        if fullname == "pandas" and not hasattr(sys.modules.get(_ASKS_LAST), "connect"):
+        if (
+            fullname == "pandas"
+            and not hasattr(sys.modules.get(_ASKS_LAST), "connect")
+            and not _is_asked_by_others()
+        ):
             raise ModuleNotFoundError("This process does without pandas.", name=fullname)
         return None
 

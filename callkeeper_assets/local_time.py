@@ -2,7 +2,7 @@
 
 A day of a source is a day of its zone: its bounds in UTC come from here, for every statement and
 every request, because a server's zone table is not Python's. Of tzdata's rules and the system's,
-the newer ones count, for the whole process.
+the newer ones count: for all of a process that is ours, and for our zones alone in another.
 """
 
 import re
@@ -145,6 +145,11 @@ class Rules:
         """Return the table that the set brings along."""
         return self._base().joinpath(_TABLE).read_text("utf-8")
 
+    @property
+    def search_path(self) -> tuple[str, ...]:
+        """What zoneinfo has to be told to read this set alone."""
+        return (self.folder,) if self.folder else ()
+
     def _base(self) -> "Traversable":
         from importlib.resources import files  # noqa: PLC0415 -- every command imports this module
 
@@ -197,10 +202,31 @@ def list_rules() -> tuple[Rules, ...]:
 
 
 def use_newest_rules() -> None:
-    """Have zoneinfo read the newest rules alone, in this process."""
-    newest = list_rules()[0]
-    zoneinfo.reset_tzpath((newest.folder,) if newest.folder else ())
-    zoneinfo.ZoneInfo.clear_cache()
+    """Have zoneinfo read the newest rules alone, in this process.
+
+    For a process that is ours, before it reads a zone: Dagster's days are our days then.
+    """
+    path = list_rules()[0].search_path
+    if path != zoneinfo.TZPATH:
+        zoneinfo.reset_tzpath(path)
+        zoneinfo.ZoneInfo.clear_cache()
+
+
+@cache
+def _read_zone(name: str) -> zoneinfo.ZoneInfo | None:
+    # Kept, as zoneinfo keeps its own: two of one name that were read from files are not equal.
+    return list_rules()[0].open_zone(name)
+
+
+def open_zone(name: str) -> zoneinfo.ZoneInfo:
+    """Open a zone by the newest rules, whichever the process goes by.
+
+    Raises:
+        zoneinfo.ZoneInfoNotFoundError: There is no such zone.
+    """
+    if list_rules()[0].search_path == zoneinfo.TZPATH:
+        return ZoneInfo(name)
+    return _read_zone(name) or ZoneInfo(name)
 
 
 @cache
@@ -243,7 +269,7 @@ def find_difference(name: str, other: Rules, since: datetime, until: datetime) -
     theirs = other.open_zone(name)
     if theirs is None:
         return None
-    ours = zoneinfo.ZoneInfo(name)
+    ours = open_zone(name)
     changes = [set(_list_changes(zone, since, until)) for zone in (ours, theirs)]
     apart = changes[0] ^ changes[1]
     if not apart:

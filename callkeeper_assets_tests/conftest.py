@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from callkeeper_assets.callkeeper.records import ApiName
+from callkeeper_assets.local_time import use_newest_rules
 from callkeeper_assets.postgres import EmbeddedPostgres
 from callkeeper_assets.postgres.embedded import SETTINGS, stop_postmaster
 from callkeeper_assets_tests.extent import APIS, IS_LONG
@@ -48,6 +49,8 @@ def pytest_configure(config: pytest.Config) -> None:
         folder = Path(tempfile.mkdtemp(prefix="callkeeper-tests-"))
         folder.chmod(0o755)
         os.environ[_RUN_FOLDER] = str(folder)
+    # As every process of ours, before it reads a zone.
+    use_newest_rules()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

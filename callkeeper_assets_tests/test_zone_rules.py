@@ -1,4 +1,4 @@
-"""One source of rules of time zones for all of a process: the newest at hand, whoever asks.
+"""One source of rules of time zones for all of a process of ours: the newest at hand.
 
 Each case is a process of its own, for zoneinfo is told once; a machine's files are imitated by
 folders that `PYTHONTZPATH` names.
@@ -28,9 +28,11 @@ _SINCE, _UNTIL = datetime(2026, 1, 1, tzinfo=UTC), datetime(2027, 12, 31, tzinfo
 
 
 def _ask(folder: Path, expression: str) -> str:
-    """Evaluate an expression where our package is imported and the folder is the system's."""
+    """Evaluate an expression in a process of ours in which the folder is the system's."""
     code = (
-        "import callkeeper_assets, zoneinfo\n"
+        "import zoneinfo\n"
+        "from callkeeper_assets.local_time import use_newest_rules\n"
+        "use_newest_rules()\n"
         "from datetime import date, datetime\n"
         "from callkeeper_assets.local_time import day_start\n"
         "from callkeeper_assets.local_time import list_rules\n"
@@ -72,13 +74,14 @@ def test_of_two_of_one_version_the_packages_counts(tmp_path: Path) -> None:
 
 
 def test_a_zone_that_was_read_before_is_read_anew(tmp_path: Path) -> None:
-    """A project of somebody's own may have asked zoneinfo before it imported the component."""
+    """Dagster's daemon may have asked zoneinfo before it opens our storage."""
     folder = install_rules(tmp_path, "2025b", Europe__Moscow="Asia/Tokyo")
     code = (
         "import zoneinfo\n"
         "from datetime import datetime\n"
         "before = zoneinfo.ZoneInfo('Europe/Moscow')\n"
-        "import callkeeper_assets\n"
+        "from callkeeper_assets.local_time import use_newest_rules\n"
+        "use_newest_rules()\n"
         "for zone in (before, zoneinfo.ZoneInfo('Europe/Moscow')):\n"
         "    print(datetime(2026, 3, 2, tzinfo=zone).utcoffset())"
     )
@@ -90,6 +93,40 @@ def test_a_zone_that_was_read_before_is_read_anew(tmp_path: Path) -> None:
         text=True,
     )
     assert done.stdout.split() == ["9:00:00", "3:00:00"]
+
+
+@pytest.mark.parametrize(
+    "begin",
+    [
+        "import callkeeper_assets.definitions",
+        "import callkeeper_assets.worker.__main__",
+        (
+            "from callkeeper_assets.dagster_ext.storage import CallKeeperStorage\n"
+            "CallKeeperStorage.from_config_value(None, {})"
+        ),
+        (
+            "import sys; from callkeeper_assets.cli.main import main\n"
+            "sys.argv = ['callkeeper', '--help']\n"
+            "try: main()\n"
+            "except SystemExit: pass"
+        ),
+    ],
+    ids=["code server", "worker", "daemon and web server", "command line"],
+)
+def test_every_process_of_ours_goes_by_the_newest_rules(
+    tmp_path: Path, begin: str, database: str
+) -> None:
+    assert database
+    folder = install_rules(tmp_path, "2025b", Europe__Moscow="Asia/Tokyo")
+    ask = "print(datetime(2026, 3, 2, tzinfo=zoneinfo.ZoneInfo('Europe/Moscow')).utcoffset())"
+    done = subprocess.run(
+        [sys.executable, "-c", f"import zoneinfo\nfrom datetime import datetime\n{begin}\n{ask}"],
+        env={**os.environ, "PYTHONTZPATH": str(folder)},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.split()[-1] == "3:00:00"
 
 
 def test_vancouver_stays_seven_hours_behind_since_november_2026(tmp_path: Path) -> None:

@@ -4,23 +4,25 @@ Of all sources are the job that prunes Dagster's event log and the sensor for de
 """
 
 import os
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import dagster as dg
 
 from callkeeper_assets.assets.jobs import build_jobs
-from callkeeper_assets.assets.personal_data import build_client_jobs, build_protection
+from callkeeper_assets.assets.personal_data import (
+    ListSources,
+    build_client_jobs,
+    build_protection,
+    load_all_sources,
+)
 from callkeeper_assets.assets.raw_calls import build_raw_calls
 from callkeeper_assets.assets.reconciliation import build_reconciliation, build_reconciliation_job
 from callkeeper_assets.assets.reports import build_report_jobs, build_reports
-from callkeeper_assets.assets.resources import (
-    CallKeeperResource,
-    RawCallsResource,
-    WarehouseResource,
-)
-from callkeeper_assets.assets.retention import build_retention
+from callkeeper_assets.assets.retention import build_retention, build_retention_job
 from callkeeper_assets.assets.tables import build_tables
 from callkeeper_assets.assets.watch import build_watch, build_watch_checks
 from callkeeper_assets.assets.webhooks import (
@@ -32,61 +34,106 @@ from callkeeper_assets.assets.webhooks import (
     has_webhook_check,
 )
 from callkeeper_assets.config.errors import ConfigError
+from callkeeper_assets.config.loading import BrokenSource, suggest_source_name
 from callkeeper_assets.config.source import Source
-from callkeeper_assets.dagster_ext.dead_runs import free_ended_runs, mark_dead_runs
-from callkeeper_assets.dagster_ext.event_log import BatchingEventLogStorage
+from callkeeper_assets.dagster_ext.dead_runs import free_ended_runs, holds_run_locks, mark_dead_runs
+from callkeeper_assets.dagster_ext.event_log import BatchingEventLogStorage, has_runs_in_database
 from callkeeper_assets.postgres.url import database_url
 from callkeeper_assets.warehouse.schema import CALLS
 
 
+@contextmanager
+def _without_known_warnings() -> Iterator[None]:
+    """Build without two warnings of Dagster's; those of others stay as they are.
+
+    Both parts are used on purpose: a check's days, one run for many days.
+    """
+    with warnings.catch_warnings():
+        for text, kind in (
+            (".*partitions_def on an AssetCheckSpec", dg.PreviewWarning),
+            (".*`backfill_policy`", dg.BetaWarning),
+        ):
+            warnings.filterwarnings("ignore", message=text, category=kind)
+        yield
+
+
+@_without_known_warnings()
 def build_source_definitions(source: Source) -> dg.Definitions:
-    """Build everything of one source; resources come from `build_shared_definitions`."""
-    parts = [
-        dg.Definitions(
-            assets=[build_raw_calls(source), build_tables(source)],
-            asset_checks=[build_watch_checks(source)],
-        ),
-        build_jobs(source),
-        build_protection(source),
-    ]
+    """Build everything of one source."""
+    assets = [build_raw_calls(source), build_tables(source)]
+    checks = [build_watch_checks(source)]
+    parts = [build_jobs(source), build_protection(source)]
     # Without calls in the tables there is nothing to compare.
     if CALLS in source.tables:
-        parts += [
-            dg.Definitions(assets=[build_reconciliation(source)]),
-            build_reconciliation_job(source),
-        ]
+        assets.append(build_reconciliation(source))
+        parts.append(build_reconciliation_job(source))
     if source.has_webhook_audit:
-        parts.append(dg.Definitions(assets=[build_webhook_audit(source)]))
+        assets.append(build_webhook_audit(source))
     if has_webhook_check(source):
-        parts.append(dg.Definitions(asset_checks=[build_webhook_check(source)]))
+        checks.append(build_webhook_check(source))
     if source.reports:
-        parts += [dg.Definitions(assets=[build_reports(source)]), build_report_jobs(source)]
+        assets.append(build_reports(source))
+        parts.append(build_report_jobs(source))
     if source.retention:
-        parts.append(build_retention(source))
-    return dg.Definitions.merge(*parts)
-
-
-def build_shared_definitions(sources: Sequence[Source]) -> dg.Definitions:
-    """Build what there is once: resources, the executor, jobs and sensors of all sources."""
-    shared = dg.Definitions(
-        resources={
-            "callkeeper": CallKeeperResource(),
-            "raw_store": RawCallsResource(),
-            "warehouse": WarehouseResource(),
-        },
-        # A run's steps are one chain: a process for each would only cost its start.
-        executor=dg.in_process_executor,
-        sensors=[build_janitor(), build_watch(sources)],
+        assets.append(build_retention(source))
+        parts.append(build_retention_job(source))
+    return dg.Definitions.merge(
+        dg.Definitions(assets=_translated(assets, [source]), asset_checks=checks), *parts
     )
-    always = (build_event_log_pruning(), build_client_jobs())
+
+
+def _translated(
+    assets: Sequence[dg.AssetsDefinition], sources: Sequence[Source]
+) -> Sequence[dg.AssetsDefinition]:
+    for source in sources:
+        if source.change_spec:
+            assets = dg.map_asset_specs(source.change_spec, assets)
+    return assets
+
+
+@_without_known_warnings()
+def build_webhook_assets(sources: Sequence[Source], prefix: str = "") -> dg.Definitions:
+    """Build the assets of what comes by webhooks, of those sources that take any."""
     takers = [source for source in sources if source.webhook]
     if not takers:
-        return dg.Definitions.merge(shared, *always)
+        return dg.Definitions()
+    return dg.Definitions(assets=_translated([build_webhook_calls(takers, prefix)], takers))
+
+
+@_without_known_warnings()
+def build_shared_definitions(
+    sources: Sequence[Source], *, prefix: str = "", list_sources: ListSources = load_all_sources
+) -> dg.Definitions:
+    """Build what there is once: the jobs and sensors of all sources.
+
+    Args:
+        sources: All of them.
+        prefix: What each name begins with.
+        list_sources: Gives all of them when a client is looked for; else they are read anew then.
+    """
+    takers = [source for source in sources if source.webhook]
     return dg.Definitions.merge(
-        shared,
-        *always,
-        dg.Definitions(assets=[build_webhook_calls(takers)]),
-        build_webhook_inbox(takers),
+        dg.Definitions(sensors=[build_janitor(prefix), build_watch(sources, prefix)]),
+        build_event_log_pruning(prefix),
+        build_client_jobs(list_sources, prefix),
+        build_webhook_assets(takers, prefix),
+        build_webhook_inbox(takers, prefix) if takers else dg.Definitions(),
+    )
+
+
+def build_error_asset(broken: BrokenSource) -> dg.AssetSpec:
+    """Build what stands in the asset graph for a source that is refused."""
+    problems = "\n".join(f"- {problem}" for problem in broken.problems)
+    return dg.AssetSpec(
+        key=[broken.name, "configuration_error"],
+        group_name=suggest_source_name(broken.name),
+        description=(
+            f"**{broken.name} is not loaded**: its defs.yaml is refused.\n\n{problems}\n\n"
+            "Correct the file, then reload the code location."
+        ),
+        kinds={"yaml"},
+        tags={"callkeeper/error": "configuration"},
+        metadata={"file": dg.MetadataValue.path(str(broken.file))},
     )
 
 
@@ -102,12 +149,12 @@ _ENDED: Final = [
 ]
 
 
-def build_event_log_pruning() -> dg.Definitions:
+def build_event_log_pruning(prefix: str = "") -> dg.Definitions:
     """Build the job and its schedule, which runs from the start on."""
 
     @dg.op(
         # Not the job's name: Dagster takes both for one.
-        name="prune_event_log",
+        name=f"{prefix}prune_event_log",
         description=(
             "Deletes runs that merged webhooks after CALLKEEPER_WEBHOOK_RUN_DAYS days "
             f"({_WEBHOOK_RUN_DAYS} unless set), and what other runs logged after "
@@ -120,7 +167,9 @@ def build_event_log_pruning() -> dg.Definitions:
         except ConfigError as error:
             raise dg.Failure(str(error), allow_retries=False) from error
         now = datetime.now(UTC)
-        runs = _delete_webhook_runs(context.instance, now - timedelta(days=run_days))
+        runs = _delete_webhook_runs(
+            context.instance, f"{prefix}{INBOX_JOB}", now - timedelta(days=run_days)
+        )
         rows = _delete_logs(context.instance, now - timedelta(days=log_days))
         context.log.info(
             "%d runs that merged webhooks are deleted, and %d rows that other runs logged.",
@@ -128,12 +177,12 @@ def build_event_log_pruning() -> dg.Definitions:
             rows,
         )
 
-    @dg.job(name=NAME, description="Keeps Dagster's event log from growing for ever.")
+    @dg.job(name=f"{prefix}{NAME}", description="Keeps Dagster's event log from growing for ever.")
     def event_log_pruning() -> None:
         prune()
 
     schedule = dg.ScheduleDefinition(
-        name=NAME,
+        name=f"{prefix}{NAME}",
         job=event_log_pruning,
         cron_schedule="40 3 * * *",
         default_status=dg.DefaultScheduleStatus.RUNNING,
@@ -165,11 +214,14 @@ def _read_days(variable: str, value: str, default: int) -> int:
     return int(text)
 
 
-def _delete_webhook_runs(instance: dg.DagsterInstance, before: datetime) -> int:
+def _delete_webhook_runs(instance: dg.DagsterInstance, job: str, before: datetime) -> int:
     deleted = 0
+    # Dagster+ keeps runs itself, and refuses to have any deleted.
+    if not has_runs_in_database(instance):
+        return deleted
     while True:
         records = instance.get_run_records(
-            dg.RunsFilter(job_name=INBOX_JOB, statuses=_ENDED, created_before=before),
+            dg.RunsFilter(job_name=job, statuses=_ENDED, created_before=before),
             limit=_RUNS_AT_ONCE,
         )
         for record in records:
@@ -187,11 +239,18 @@ def _delete_logs(instance: dg.DagsterInstance, before: datetime) -> int:
     )
 
 
-def build_janitor() -> dg.SensorDefinition:
+_NO_RUN_LOCKS: Final = (
+    "Nothing is looked for: Dagster's storage here is not callkeeper's, and without it no run's "
+    "process can be told to be gone. run_monitoring in dagster.yaml ends runs that take too long; "
+    "docs/dagster-projects.md says how to get the rest."
+)
+
+
+def build_janitor(prefix: str = "") -> dg.SensorDefinition:
     """Build the sensor; it runs from the start on."""
 
     @dg.sensor(
-        name="run_janitor",
+        name=f"{prefix}run_janitor",
         minimum_interval_seconds=30,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description=(
@@ -200,6 +259,8 @@ def build_janitor() -> dg.SensorDefinition:
         ),
     )
     def run_janitor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+        if not holds_run_locks(context.instance):
+            return dg.SkipReason(_NO_RUN_LOCKS)
         url = database_url()
         marked = mark_dead_runs(context.instance, url)
         free_ended_runs(context.instance, url)

@@ -8,6 +8,7 @@ from typing import Final
 import dagster as dg
 
 from callkeeper_assets.assets.days import build_range_tags
+from callkeeper_assets.assets.keys import asset_key
 from callkeeper_assets.assets.watch import list_watch_keys
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.dagster_ext.dead_runs import SOURCE_TAG
@@ -31,33 +32,30 @@ def name_refresh_job(source: str) -> str:
     return f"{source}_refresh"
 
 
-def _list_loaded(source: Source) -> tuple[str, ...]:
-    return "raw_calls", *source.tables, *((AUDIT,) if source.has_webhook_audit else ())
+def _list_loaded(source: Source) -> tuple[dg.AssetKey, ...]:
+    names = ("raw_calls", *source.tables, *((AUDIT,) if source.has_webhook_audit else ()))
+    return tuple(asset_key(source, name) for name in names)
 
 
 def _select(
-    source: str, assets: Sequence[str], without: Sequence[dg.AssetCheckKey]
+    assets: Sequence[dg.AssetKey], without: Sequence[dg.AssetCheckKey]
 ) -> dg.AssetSelection:
-    keys = (dg.AssetKey([source, name]) for name in assets)
-    return dg.AssetSelection.assets(*keys) - dg.AssetSelection.checks(*without)
+    return dg.AssetSelection.assets(*assets) - dg.AssetSelection.checks(*without)
 
 
 # A sensor must have the very job that the schedule has: Dagster refuses two that are equal.
 @cache
 def _build_refresh_job(
     name: str,
-    caption: str,
-    assets: tuple[str, ...],
+    job: str,
+    description: str,
+    assets: tuple[dg.AssetKey, ...],
     without: tuple[dg.AssetCheckKey, ...],
-    overlap_days: int,
 ) -> AssetJob:
     return dg.define_asset_job(
-        name_refresh_job(name),
-        selection=_select(name, assets, without),
-        description=(
-            f"Re-read of {caption}: today, {overlap_days} days before it, and older days whose "
-            "calls are not all final."
-        ),
+        job,
+        selection=_select(assets, without),
+        description=description,
         tags={SOURCE_TAG: name},
     )
 
@@ -66,25 +64,26 @@ def build_refresh_job(source: Source) -> AssetJob:
     """Build the job that reads a source's recent days again; the same one each time."""
     return _build_refresh_job(
         source.name,
-        source.caption,
+        name_refresh_job(source.stem),
+        f"Re-read of {source.caption}: today, {source.refresh.overlap_days} days before it, and "
+        "older days whose calls are not all final.",
         _list_loaded(source),
         tuple(list_watch_keys(source)),
-        source.refresh.overlap_days,
     )
 
 
 def build_jobs(source: Source) -> dg.Definitions:
     """Build both jobs of a source, and the schedule of its refresh."""
     load_job = dg.define_asset_job(
-        name_load_job(source.name),
-        selection=_select(source.name, _list_loaded(source), list_watch_keys(source)),
+        name_load_job(source.stem),
+        selection=_select(_list_loaded(source), list_watch_keys(source)),
         description=f"Historic load of {source.caption}: the chosen days are loaded in one run.",
         tags={SOURCE_TAG: source.name},
     )
     refresh_job = build_refresh_job(source)
 
     @dg.schedule(
-        name=name_refresh_job(source.name),
+        name=name_refresh_job(source.stem),
         job=refresh_job,
         cron_schedule=source.refresh.cron,
         execution_timezone=source.time_zone.key,
@@ -115,7 +114,7 @@ def build_jobs(source: Source) -> dg.Definitions:
 
 def list_table_keys(source: Source) -> list[dg.AssetKey]:
     """Return the assets that a rebuild fills: the tables, from raw calls as they are stored."""
-    return [dg.AssetKey([source.name, name]) for name in source.tables]
+    return [asset_key(source, name) for name in source.tables]
 
 
 def plan_source_rebuild(source: Source, *, today: date) -> list[DayRange]:

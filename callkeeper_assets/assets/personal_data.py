@@ -1,18 +1,18 @@
 """The jobs `forget`, `export` and `<source>_protect`."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import dagster as dg
 
 from callkeeper_assets.assets import progress
 from callkeeper_assets.assets.days import EXPORT_SCHEMA, FORGET_SCHEMA, PROTECTION_SCHEMA
 from callkeeper_assets.assets.resources import (
-    RawCallsResource,
-    WarehouseResource,
     failing_clearly,
+    open_store,
+    opened_warehouse,
     with_known_signature,
 )
 from callkeeper_assets.config.errors import ConfigError
@@ -27,47 +27,68 @@ FORGET: Final = "forget"
 EXPORT: Final = "export"
 
 
-def build_client_jobs() -> dg.Definitions:
+ListSources: TypeAlias = Callable[[], Sequence[Source]]
+
+
+def load_all_sources() -> Sequence[Source]:
+    """Return all sources of the project: a client is looked for in all of them.
+
+    Raises:
+        ConfigError: The configuration of one is refused.
+    """
+    sources, broken = load_sources()
+    if broken:
+        names = ", ".join(sorted(one.name for one in broken))
+        raise ConfigError(
+            f"A client is looked for in all sources, and the configuration of {names} is refused: "
+            "callkeeper check says why. Correct it first."
+        )
+    return sources
+
+
+def build_client_jobs(
+    list_sources: ListSources = load_all_sources, prefix: str = ""
+) -> dg.Definitions:
     """Build both jobs; which sources there are is asked when they run."""
 
     @dg.op(
-        name="forget_client",
+        name=f"{prefix}forget_client",
         out=dg.Out(dg.Nothing),
         config_schema=FORGET_SCHEMA,
         description="Erases one client everywhere, and searches again by other means.",
     )
-    def forget_client(
-        context: dg.OpExecutionContext, raw_store: RawCallsResource, warehouse: WarehouseResource
-    ) -> Iterator[dg.Output[None]]:
+    def forget_client(context: dg.OpExecutionContext) -> Iterator[dg.Output[None]]:
         with failing_clearly(context):
-            sources = _load_all_sources()
-            with warehouse.open(context, *sources) as url:
-                document = _forget(context, url, raw_store, sources)
+            sources = list_sources()
+            with opened_warehouse(context, *sources) as url:
+                document = _forget(context, url, sources)
         progress.report_result(document)
         yield dg.Output(None, metadata=_describe(document))
         _fail_if_left(document)
 
     @dg.op(
-        name="export_client",
+        name=f"{prefix}export_client",
         out=dg.Out(dg.Nothing),
         config_schema=EXPORT_SCHEMA,
         description="Writes all that is held on one client into a private file in the home.",
     )
-    def export_client(
-        context: dg.OpExecutionContext, raw_store: RawCallsResource, warehouse: WarehouseResource
-    ) -> Iterator[dg.Output[None]]:
+    def export_client(context: dg.OpExecutionContext) -> Iterator[dg.Output[None]]:
         with failing_clearly(context):
-            sources = _load_all_sources()
-            with warehouse.open(context, *sources) as url:
-                document = _export(context, url, raw_store, sources)
+            sources = list_sources()
+            with opened_warehouse(context, *sources) as url:
+                document = _export(context, url, sources)
         progress.report_result(document)
         yield dg.Output(None, metadata=_describe(document))
 
-    @dg.job(name=FORGET, description="Forgets a client; or verifies that one is forgotten.")
+    @dg.job(
+        name=f"{prefix}{FORGET}", description="Forgets a client; or verifies that one is forgotten."
+    )
     def forget() -> None:
         forget_client()
 
-    @dg.job(name=EXPORT, description="Gives what is held on one client, as a private file.")
+    @dg.job(
+        name=f"{prefix}{EXPORT}", description="Gives what is held on one client, as a private file."
+    )
     def export() -> None:
         export_client()
 
@@ -77,7 +98,6 @@ def build_client_jobs() -> dg.Definitions:
 def _forget(
     context: dg.OpExecutionContext,
     url: str,
-    raw_store: RawCallsResource,
     sources: Sequence[Source],
 ) -> dict[str, Any]:
     from callkeeper_assets.personal_data.forgetting import (  # noqa: PLC0415
@@ -86,7 +106,7 @@ def _forget(
     )
 
     config: Mapping[str, Any] = context.op_config
-    request_id, store, is_dry = config["request"], raw_store.open_store(), config["dry_run"]
+    request_id, store, is_dry = config["request"], open_store(), config["dry_run"]
     with _number_of(request_id) as number:
         if number is None:
             context.log.info("No number was handed over: searching by the request's hash.")
@@ -102,7 +122,6 @@ def _forget(
 def _export(
     context: dg.OpExecutionContext,
     url: str,
-    raw_store: RawCallsResource,
     sources: Sequence[Source],
 ) -> dict[str, Any]:
     from callkeeper_assets.personal_data.exporting import (  # noqa: PLC0415
@@ -118,7 +137,7 @@ def _export(
                 f"or put the number into the file requests/{request_id} of the home first, "
                 "readable by its owner alone, and run this again."
             )
-        document = export_client(url, raw_store.open_store(), sources, number, _say_to(context))
+        document = export_client(url, open_store(), sources, number, _say_to(context))
     rows = {table: len(found) for table, found in document["tables"].items()}
     return {
         "file": str(write_export(request_id, document)),
@@ -148,22 +167,6 @@ def _say_to(context: dg.OpExecutionContext) -> "progress.Words":
         progress.say(text)
 
     return say
-
-
-def _load_all_sources() -> list[Source]:
-    """Return all sources: a client is looked for in all of them, or the answer is wrong.
-
-    Raises:
-        ConfigError: The configuration of one is refused.
-    """
-    sources, broken = load_sources()
-    if broken:
-        names = ", ".join(sorted(one.name for one in broken))
-        raise ConfigError(
-            f"A client is looked for in all sources, and the configuration of {names} is refused: "
-            "callkeeper check says why. Correct it first."
-        )
-    return sources
 
 
 def _fail_if_left(document: Mapping[str, Any]) -> None:
@@ -225,7 +228,7 @@ def name_protection_job(source: str) -> str:
 
 def build_protection(source: Source) -> dg.Definitions:
     """Build a source's job."""
-    name = name_protection_job(source.name)
+    name = name_protection_job(source.stem)
 
     @dg.op(
         name=f"{name}_calls",
@@ -234,18 +237,16 @@ def build_protection(source: Source) -> dg.Definitions:
         description="Rewrites raw calls and payloads as the settings say, and loads from them.",
     )
     @with_known_signature
-    def protect_calls(
-        context: dg.OpExecutionContext, raw_store: RawCallsResource, warehouse: WarehouseResource
-    ) -> Iterator[dg.Output[None]]:
+    def protect_calls(context: dg.OpExecutionContext) -> Iterator[dg.Output[None]]:
         # The database's driver, which loading the code location need not pay for.
         from callkeeper_assets.personal_data.applying import apply_privacy  # noqa: PLC0415
 
         say = _say_to(context)
         is_dry = context.op_config["dry_run"]
-        with failing_clearly(context), warehouse.open(context, source) as url:
+        with failing_clearly(context), opened_warehouse(context, source) as url:
             done = apply_privacy(
                 url,
-                raw_store.open_store(),
+                open_store(),
                 source,
                 say,
                 is_dry=is_dry,

@@ -20,13 +20,14 @@ from callkeeper_assets.assets.days import (
     other_days_of_run,
     read_config,
 )
+from callkeeper_assets.assets.keys import asset_key
 from callkeeper_assets.assets.resources import (
     RETRY_POLICY,
-    CallKeeperResource,
-    RawCallsResource,
-    WarehouseResource,
     failing_clearly,
     logging_failure,
+    open_client,
+    open_store,
+    opened_warehouse,
     with_known_signature,
 )
 from callkeeper_assets.callkeeper.records import CallKeeperError
@@ -84,10 +85,10 @@ class Fetching:
     error: CallKeeperError | RawError | None = None
 
     @contextmanager
-    def open(self, callkeeper: CallKeeperResource, days: Sequence[date]) -> Iterator[Iterator[Day]]:
+    def open(self, days: Sequence[date]) -> Iterator[Iterator[Day]]:
         """Give the days, in order, each as soon as it is there; `error` says what ended them."""
         with (
-            callkeeper.open_client(self.source) as client,
+            open_client(self.source) as client,
             self.shield.passing(len(days)) as passage,
             closing(client.fetch_days(tuple(days), passage)) as fetched,
         ):
@@ -217,10 +218,9 @@ class BeyondHistoryError(ConfigError):
 
 def build_raw_calls(source: Source) -> dg.AssetsDefinition:
     """Build the asset of one source."""
-
-    @dg.asset(
-        key=[source.name, "raw_calls"],
-        group_name=source.name,
+    spec = dg.AssetSpec(
+        key=asset_key(source, "raw_calls"),
+        group_name=source.group,
         owners=source.owners,
         description=(
             f"Calls of {source.caption} as CallKeeper sent them: the JSON text of each call, one "
@@ -234,40 +234,41 @@ def build_raw_calls(source: Source) -> dg.AssetsDefinition:
             "api": source.base_url,
         },
         partitions_def=build_partitions(source),
+    )
+
+    # A step of one asset has the name of its key, which another step of somebody's may have.
+    @dg.multi_asset(
+        name=f"{source.stem}__raw_calls",
+        specs=[spec],
         backfill_policy=dg.BackfillPolicy.single_run(),
         pool=name_pool(source),
         retry_policy=RETRY_POLICY,
         config_schema=LOAD_SCHEMA,
     )
     @with_known_signature
-    def raw_calls(
-        context: dg.AssetExecutionContext,
-        callkeeper: CallKeeperResource,
-        raw_store: RawCallsResource,
-        warehouse: WarehouseResource,
-    ) -> None:
+    def raw_calls(context: dg.AssetExecutionContext) -> None:
         is_forced = read_config(context, LoadConfig).force
         guard = None if is_forced else Guard(max_lost_share=source.max_lost_share)
         with failing_clearly(context):
-            store = raw_store.open_store()
+            store = open_store()
         days = days_of_run(context)
         with (
             failing_clearly(context),
             logging_failure(source, context.run, days),
-            warehouse.open(context, source) as url,
+            opened_warehouse(context, source) as url,
             # Nobody rewrites the source's calls until the last day that is fetched is stored.
             held_source_lock(url, source.name),
         ):
             if days[0] < source.first_day(source.today()):
                 raise BeyondHistoryError(source=source, day=days[0])
             fetching = open_fetching(context, source, store, guard, url)
-            _fetch_and_store(fetching, callkeeper, days)
+            _fetch_and_store(fetching, days)
         context.log.info("Raw calls are below %s.", store.url)
 
     return raw_calls
 
 
-def _fetch_and_store(fetching: Fetching, callkeeper: CallKeeperResource, days: list[date]) -> None:
+def _fetch_and_store(fetching: Fetching, days: list[date]) -> None:
     """Fetch the days, store and record each as it comes; those done are taken out of `days`.
 
     Raises:
@@ -278,7 +279,7 @@ def _fetch_and_store(fetching: Fetching, callkeeper: CallKeeperResource, days: l
     days[:] = _days_to_fetch(fetching, days)
     total, others = len(days), other_days_of_run(context)
     metadata: dict[date, dict[str, Any]] = {}
-    with fetching.open(callkeeper, days) as fetched:
+    with fetching.open(days) as fetched:
         for day in store_days(fetching.store, fetched):
             described = {day.day: fetching.describe(day)}
             if day.day in others:

@@ -22,15 +22,15 @@ from callkeeper_assets.assets.days import (
     log_verdicts,
     read_config,
 )
+from callkeeper_assets.assets.keys import asset_key
 from callkeeper_assets.assets.raw_calls import Fetching, name_pool, open_fetching
 from callkeeper_assets.assets.reports import refresh_reports
 from callkeeper_assets.assets.resources import (
     RETRY_POLICY,
-    CallKeeperResource,
-    RawCallsResource,
-    WarehouseResource,
     failing_clearly,
     logging_failure,
+    open_store,
+    opened_warehouse,
     with_known_signature,
 )
 from callkeeper_assets.config.source import Source
@@ -196,12 +196,12 @@ _MODES: Final[dict[Mode, str]] = {
 
 def build_reconciliation(source: Source) -> dg.AssetsDefinition:
     """Build the asset of a source, among whose tables callkeeper_calls has to be."""
-    key = dg.AssetKey([source.name, NAME])
+    key = asset_key(source, NAME)
     partitions = build_partitions(source)
 
     spec = dg.AssetSpec(
         key=key,
-        group_name=source.name,
+        group_name=source.group,
         owners=source.owners,
         description=(
             f"Each day of {source.caption} compared with what CallKeeper has now, by call id, call "
@@ -209,7 +209,7 @@ def build_reconciliation(source: Source) -> dg.AssetsDefinition:
             "is in the table callkeeper_discrepancies, in each day's checks, and healed."
         ),
         kinds={"callkeeper", "postgres"},
-        deps=[dg.AssetKey([source.name, name]) for name in (CALLS, FACTS) if name in source.tables],
+        deps=[asset_key(source, name) for name in (CALLS, FACTS) if name in source.tables],
         metadata={"days_back": source.reconciliation.days, "heal": source.reconciliation.heal},
         partitions_def=partitions,
         # Each day's materialization is logged by hand: a day that is left alone has none.
@@ -217,7 +217,7 @@ def build_reconciliation(source: Source) -> dg.AssetsDefinition:
     )
 
     @dg.multi_asset(
-        name=f"{source.name}__{NAME}",
+        name=f"{source.stem}__{NAME}",
         specs=[spec],
         check_specs=build_reconciliation_checks(source, key, partitions),
         # Its checks' results are logged by hand, too: Dagster must not wait for them.
@@ -230,20 +230,17 @@ def build_reconciliation(source: Source) -> dg.AssetsDefinition:
     @with_known_signature
     def reconciliation(
         context: dg.AssetExecutionContext,
-        callkeeper: CallKeeperResource,
-        raw_store: RawCallsResource,
-        warehouse: WarehouseResource,
     ) -> Iterator[dg.MaterializeResult[None]]:
         step = _Step(context, source, read_config(context, ReconciliationConfig))
         days = step.choose_days()
         with (
             failing_clearly(context),
             step.logging_failure(days),
-            warehouse.open(context, source) as url,
+            opened_warehouse(context, source) as url,
             held_source_lock(url, source.name),
         ):
-            fetching = step.open_fetching(url, raw_store.open_store())
-            outcome = _reconcile(step, fetching, callkeeper, url, days)
+            fetching = step.open_fetching(url, open_store())
+            outcome = _reconcile(step, fetching, url, days)
             _record(step, url, outcome)
             # The tables are healed, and so are the reports that are made from the same calls.
             problems = refresh_reports(context, source, url, fetching.store, outcome.changed)
@@ -318,9 +315,7 @@ class _Outcome:
             self.changed[day.day] = day.loaded
 
 
-def _reconcile(
-    step: _Step, fetching: Fetching, callkeeper: CallKeeperResource, url: str, days: list[date]
-) -> _Outcome:
+def _reconcile(step: _Step, fetching: Fetching, url: str, days: list[date]) -> _Outcome:
     """Reconcile the days; those done are taken out of `days`."""
     # DuckDB, Arrow and the database's driver: 0.4 s, which loading the code location need not pay.
     from callkeeper_assets.reconcile.reconciliation import reconcile_days  # noqa: PLC0415
@@ -328,7 +323,7 @@ def _reconcile(
 
     source, run_id = step.source, step.context.run.run_id
     account, total, outcome = source.account, len(days), _Outcome()
-    with fetching.open(callkeeper, days) as fetched:
+    with fetching.open(days) as fetched:
         results = reconcile_days(
             url,
             account,
@@ -382,12 +377,12 @@ def _record(step: _Step, url: str, outcome: _Outcome) -> None:
         metadata["healing"] = _MODES[step.mode]
     # The UI shows the newest event's; in each day's it would only fill the event log.
     outcome.metadata[max(outcome.metadata)]["trend"] = _build_trend(source, url)
-    log_materializations(context, dg.AssetKey([source.name, NAME]), outcome.metadata)
+    log_materializations(context, asset_key(source, NAME), outcome.metadata)
     for table in source.tables:
         # Not materializations: the results of the tables' own checks would look outdated.
         log_observations(
             context,
-            dg.AssetKey([source.name, table]),
+            asset_key(source, table),
             {
                 day: {
                     "dagster/row_count": loaded.count_rows(table),
@@ -430,10 +425,10 @@ def name_reconciliation_job(source: str) -> str:
 
 def build_reconciliation_job(source: Source) -> dg.Definitions:
     """Build the job, for any days in one run, and its schedule."""
-    name, days_back = name_reconciliation_job(source.name), source.reconciliation.days
+    name, days_back = name_reconciliation_job(source.stem), source.reconciliation.days
     job = dg.define_asset_job(
         name,
-        selection=dg.AssetSelection.assets(dg.AssetKey([source.name, NAME])),
+        selection=dg.AssetSelection.assets(asset_key(source, NAME)),
         description=f"Reconciliation of {source.caption}: the chosen days in one run.",
         tags={SOURCE_TAG: source.name},
     )

@@ -16,12 +16,13 @@ from callkeeper_assets.assets.days import (
     log_materializations,
     log_verdicts,
 )
+from callkeeper_assets.assets.keys import asset_key
 from callkeeper_assets.assets.resources import (
     RETRY_POLICY,
-    RawCallsResource,
-    WarehouseResource,
     failing_clearly,
     logging_failure,
+    open_store,
+    opened_warehouse,
     with_known_signature,
 )
 from callkeeper_assets.config.source import Source
@@ -51,7 +52,7 @@ _CHECKS: Final = {
 
 def name_report_key(source: Source, report: Report) -> dg.AssetKey:
     """Name the asset of a report."""
-    return dg.AssetKey([source.name, "reports", report.name])
+    return asset_key(source, "reports", report.name)
 
 
 def build_report_spec(
@@ -60,9 +61,9 @@ def build_report_spec(
     """Build the spec of one report."""
     return dg.AssetSpec(
         key=name_report_key(source, report),
-        deps=[dg.AssetKey([source.name, "raw_calls"])],
+        deps=[asset_key(source, "raw_calls")],
         partitions_def=partitions,
-        group_name=source.name,
+        group_name=source.group,
         owners=source.owners,
         description=_describe(report),
         kinds={"postgres", "report"},
@@ -99,7 +100,7 @@ def build_report_checks(
 
 def build_report_lineage(source: Source, report: Report) -> dg.TableColumnLineage:
     """Say of each column that it is made from the raw calls' JSON."""
-    payload = [dg.TableColumnDep(dg.AssetKey([source.name, "raw_calls"]), "payload")]
+    payload = [dg.TableColumnDep(asset_key(source, "raw_calls"), "payload")]
     columns = [column.name for table in report.structure for column in table.columns]
     return dg.TableColumnLineage(dict.fromkeys(columns or ["data"], payload))
 
@@ -249,7 +250,7 @@ def build_reports(source: Source) -> dg.AssetsDefinition:
     partitions = build_partitions(source)
 
     @dg.multi_asset(
-        name=f"{source.name}__reports",
+        name=f"{source.stem}__reports",
         specs=[build_report_spec(source, report, partitions) for report in source.reports],
         check_specs=[
             check
@@ -263,8 +264,6 @@ def build_reports(source: Source) -> dg.AssetsDefinition:
     @with_known_signature
     def reports(
         context: dg.AssetExecutionContext,
-        raw_store: RawCallsResource,
-        warehouse: WarehouseResource,
     ) -> Iterator[dg.MaterializeResult[None]]:
         chosen = [
             report
@@ -275,10 +274,10 @@ def build_reports(source: Source) -> dg.AssetsDefinition:
         with (
             failing_clearly(context),
             logging_failure(source, context.run, days),
-            warehouse.open(context, source) as url,
+            opened_warehouse(context, source) as url,
             held_source_lock(url, source.name),
         ):
-            store = raw_store.open_store()
+            store = open_store()
             problems = _build(context, source, chosen, url=url, store=store, days=days)
         if problems:
             raise dg.Failure("\n".join(problems), allow_retries=False)
@@ -403,7 +402,7 @@ def name_all_reports_job(source: str) -> str:
 def build_report_jobs(source: Source) -> dg.Definitions:
     """Build a job and a schedule for each report, and a job of all reports of the source."""
     all_reports = dg.define_asset_job(
-        name_all_reports_job(source.name),
+        name_all_reports_job(source.stem),
         selection=dg.AssetSelection.assets(
             *(name_report_key(source, report) for report in source.reports)
         ),
@@ -420,7 +419,7 @@ def build_report_jobs(source: Source) -> dg.Definitions:
 
 
 def _build_job(source: Source, report: Report) -> dg.Definitions:
-    name = name_report_job(source.name, report.name)
+    name = name_report_job(source.stem, report.name)
     job = dg.define_asset_job(
         name,
         selection=dg.AssetSelection.assets(name_report_key(source, report)),

@@ -12,12 +12,13 @@ from rich import filesize
 
 from callkeeper_assets.assets import progress
 from callkeeper_assets.assets.days import RETENTION_SCHEMA, RetentionConfig, read_config
+from callkeeper_assets.assets.keys import asset_key
 from callkeeper_assets.assets.resources import (
     RETRY_POLICY,
-    RawCallsResource,
-    WarehouseResource,
     failing_clearly,
     logging_failure,
+    open_store,
+    opened_warehouse,
     with_known_signature,
 )
 from callkeeper_assets.config.source import Source
@@ -31,15 +32,13 @@ NAME: Final = "retention"
 EVENT_LOG: Final = "Dagster's event log"
 
 
-def build_retention(source: Source) -> dg.Definitions:
-    """Build the asset, the job and the schedule of a source with `retention`."""
+def build_retention(source: Source) -> dg.AssetsDefinition:
+    """Build the asset of a source with `retention`."""
     assert source.retention is not None  # noqa: S101 -- see above
     keep_days = source.retention.keep_days
-    key = dg.AssetKey([source.name, NAME])
-
-    @dg.asset(
-        key=key,
-        group_name=source.name,
+    spec = dg.AssetSpec(
+        key=asset_key(source, NAME),
+        group_name=source.group,
         owners=source.owners,
         description=(
             f"Calls of {source.caption} of more than {keep_days} days before today are deleted: "
@@ -47,15 +46,16 @@ def build_retention(source: Source) -> dg.Definitions:
         ),
         kinds={"postgres"},
         metadata={"keep_days": keep_days},
+    )
+
+    @dg.multi_asset(
+        name=f"{source.stem}__{NAME}",
+        specs=[spec],
         retry_policy=RETRY_POLICY,
         config_schema=RETENTION_SCHEMA,
     )
     @with_known_signature
-    def retention(
-        context: dg.AssetExecutionContext,
-        raw_store: RawCallsResource,
-        warehouse: WarehouseResource,
-    ) -> dg.MaterializeResult[None]:
+    def retention(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
         # The database's driver, which loading the code location need not pay for.
         from callkeeper_assets.retention.old_calls import retain_calls  # noqa: PLC0415
 
@@ -63,14 +63,14 @@ def build_retention(source: Source) -> dg.Definitions:
         with (
             failing_clearly(context),
             logging_failure(source, context.run, [source.today()]),
-            warehouse.open(context, source) as url,
+            opened_warehouse(context, source) as url,
             # A process that rewrites calls would bring back a file that was deleted meanwhile.
             held_source_lock(url, source.name),
         ):
             retained = retain_calls(
                 url,
                 source,
-                raw_store.open_store(),
+                open_store(),
                 home() / "spool",
                 run_id=context.run.run_id,
                 dry_run=dry_run,
@@ -86,7 +86,7 @@ def build_retention(source: Source) -> dg.Definitions:
             )
         return dg.MaterializeResult(metadata=_describe(retained, dry_run=dry_run))
 
-    return dg.Definitions.merge(dg.Definitions(assets=[retention]), _build_job(source))
+    return retention
 
 
 def name_retention_job(source: str) -> str:
@@ -94,14 +94,14 @@ def name_retention_job(source: str) -> str:
     return f"{source}_{NAME}"
 
 
-def _build_job(source: Source) -> dg.Definitions:
+def build_retention_job(source: Source) -> dg.Definitions:
     """Build the job, and its schedule."""
     assert source.retention is not None  # noqa: S101 -- see `build_retention`
-    name, keep_days = name_retention_job(source.name), source.retention.keep_days
+    name, keep_days = name_retention_job(source.stem), source.retention.keep_days
     tags = {SOURCE_TAG: source.name}
     job = dg.define_asset_job(
         name,
-        selection=dg.AssetSelection.assets(dg.AssetKey([source.name, NAME])),
+        selection=dg.AssetSelection.assets(asset_key(source, NAME)),
         description=f"Retention of {source.caption}: calls of more than {keep_days} days go.",
         tags=tags,
     )
@@ -129,7 +129,12 @@ def _clear_event_log(
     if isinstance(storage, BatchingEventLogStorage):
         first_kept = retained.first_kept.isoformat()
         retained.add(
-            EVENT_LOG, Deleted(*storage.delete_days(source.name, first_kept, dry_run=dry_run))
+            EVENT_LOG,
+            Deleted(
+                *storage.delete_days(
+                    source.folder, first_kept, others=source.keys.values(), dry_run=dry_run
+                )
+            ),
         )
 
 

@@ -22,6 +22,7 @@ from callkeeper_assets.assets.days import (
     other_days_of_run,
     read_config,
 )
+from callkeeper_assets.assets.keys import asset_key
 from callkeeper_assets.assets.raw_calls import (
     DESCRIPTIONS,
     RECORDS_USABLE,
@@ -31,10 +32,10 @@ from callkeeper_assets.assets.raw_calls import (
 )
 from callkeeper_assets.assets.resources import (
     RETRY_POLICY,
-    RawCallsResource,
-    WarehouseResource,
     failing_clearly,
     logging_failure,
+    open_store,
+    opened_warehouse,
     with_known_signature,
 )
 from callkeeper_assets.config.errors import list_some
@@ -79,6 +80,10 @@ def name_main_table(source: Source) -> str:
     return CALLS if CALLS in source.tables else source.tables[0]
 
 
+def _name_by_key(source: Source) -> dict[dg.AssetKey, str]:
+    return {asset_key(source, table): table for table in source.tables}
+
+
 def build_check_specs(
     source: Source, partitions: dg.PartitionsDefinition[str]
 ) -> list[dg.AssetCheckSpec]:
@@ -86,7 +91,7 @@ def build_check_specs(
     return [
         dg.AssetCheckSpec(
             name=name,
-            asset=dg.AssetKey([source.name, table]),
+            asset=asset_key(source, table),
             description=_DESCRIPTIONS[name],
             partitions_def=partitions,
         )
@@ -108,6 +113,7 @@ def log_checks(
     wanted = context.selected_asset_check_keys
     if not loaded or not wanted:
         return
+    names = _name_by_key(source)
     evaluators: dict[str, _Evaluator] = {
         **_build_evaluators(source, url, {key.name for key in wanted}, loaded),
         "no_calls_lost": _build_loss_evaluator(source, fetched),
@@ -117,7 +123,7 @@ def log_checks(
     log_verdicts(
         context,
         [
-            (key, day.day, evaluators[key.name](key.asset_key.path[-1], day))
+            (key, day.day, evaluators[key.name](names[key.asset_key], day))
             for key in sorted(wanted)
             for day in loaded
         ],
@@ -304,7 +310,7 @@ def build_tables(source: Source) -> dg.AssetsDefinition:
     partitions = build_partitions(source)
 
     @dg.multi_asset(
-        name=f"{source.name}__tables",
+        name=f"{source.stem}__tables",
         specs=[build_table_spec(source, TABLES[name], partitions) for name in source.tables],
         check_specs=build_check_specs(source, partitions),
         can_subset=True,
@@ -315,30 +321,30 @@ def build_tables(source: Source) -> dg.AssetsDefinition:
     @with_known_signature
     def tables(
         context: dg.AssetExecutionContext,
-        raw_store: RawCallsResource,
-        warehouse: WarehouseResource,
     ) -> Iterator[dg.MaterializeResult[None]]:
         config = read_config(context, LoadConfig)
         days = days_of_run(context)
         with (
             failing_clearly(context),
             logging_failure(source, context.run, days),
-            warehouse.open(context, source) as url,
+            opened_warehouse(context, source) as url,
             held_source_lock(url, source.name),
         ):
-            store = raw_store.open_store()
+            store = open_store()
             outcome = _load(context, source, config, store, url=url, days=days)
             if outcome.refusals:
-                _record_one_by_one(context, outcome.loaded)
+                _record_one_by_one(context, source, outcome.loaded)
             else:
                 others = other_days_of_run(context)
                 _describe_days(
                     context, source, [one for one in outcome.loaded if one.day not in others]
                 )
-                _record_one_by_one(context, [one for one in outcome.loaded if one.day in others])
+                _record_one_by_one(
+                    context, source, [one for one in outcome.loaded if one.day in others]
+                )
                 # In the order of declaration, which puts a table after those that it refers to.
                 for table in source.tables:
-                    key = dg.AssetKey([source.name, table])
+                    key = asset_key(source, table)
                     if key in context.selected_asset_keys:
                         yield dg.MaterializeResult(asset_key=key)
             # After the materializations: Dagster counts a check's result for the newest one only.
@@ -439,8 +445,9 @@ def _log_totals(context: dg.AssetExecutionContext, loaded: Iterable[LoadedDay]) 
 def _describe_days(
     context: dg.AssetExecutionContext, source: Source, loaded: Sequence[LoadedDay]
 ) -> None:
+    names = _name_by_key(source)
     for key in context.selected_asset_keys:
-        table = key.path[-1]
+        table = names[key]
         metadata = {day.day: _describe_day(day, table) for day in loaded}
         if loaded:
             # The UI shows the newest event's; in each day's it would only fill the event log.
@@ -463,10 +470,13 @@ def _describe_day(day: LoadedDay, table: str) -> dict[str, Any]:
     }
 
 
-def _record_one_by_one(context: dg.AssetExecutionContext, loaded: Iterable[LoadedDay]) -> None:
+def _record_one_by_one(
+    context: dg.AssetExecutionContext, source: Source, loaded: Iterable[LoadedDay]
+) -> None:
     """Record days that Dagster would not: the step is going to fail, or they are out of range."""
+    names = _name_by_key(source)
     for key in context.selected_asset_keys:
-        days = {day.day: _describe_day(day, key.path[-1]) for day in loaded}
+        days = {day.day: _describe_day(day, names[key]) for day in loaded}
         log_materializations(context, key, days)
 
 
@@ -482,10 +492,10 @@ def build_table_spec(
 ) -> dg.AssetSpec:
     """Build the spec of one table of a source."""
     return dg.AssetSpec(
-        key=[source.name, table.name],
+        key=asset_key(source, table.name),
         deps=_list_upstream(source, table),
         partitions_def=partitions,
-        group_name=source.name,
+        group_name=source.group,
         owners=source.owners,
         description=(
             f"{table.description}\n\nOne row per {table.grain}, key: {', '.join(table.key)}."
@@ -508,7 +518,7 @@ def _list_upstream(source: Source, table: Table) -> list[dg.AssetKey]:
     if table.role == "fact":
         targets = {_name_target(column) for column in table.columns} & set(source.tables)
         names += sorted(targets - {table.name})
-    return [dg.AssetKey([source.name, name]) for name in names]
+    return [asset_key(source, name) for name in names]
 
 
 def build_column_lineage(source: Source, table: Table) -> dg.TableColumnLineage:
@@ -530,11 +540,11 @@ def _build_dependency(source: Source, table: Table, column: Column) -> dg.TableC
     target = _name_target(column)
     if target in source.tables and target != table.name:
         return dg.TableColumnDep(
-            dg.AssetKey([source.name, target]), str(column.references).partition(".")[2]
+            asset_key(source, target), str(column.references).partition(".")[2]
         )
     default = "called_at" if table.name == DATES else "payload"
     return dg.TableColumnDep(
-        dg.AssetKey([source.name, "raw_calls"]),
+        asset_key(source, "raw_calls"),
         _FROM_RAW_COLUMN.get((table.name, column.name), default),
     )
 

@@ -12,7 +12,8 @@ from typing import Any, Final
 
 import dagster as dg
 
-from callkeeper_assets.assets.resources import WarehouseResource, failing_clearly
+from callkeeper_assets.assets.keys import asset_key
+from callkeeper_assets.assets.resources import failing_clearly, opened_warehouse
 from callkeeper_assets.assets.tables import name_main_table
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.plans import measure_freshness
@@ -37,7 +38,7 @@ def _now() -> datetime:
 
 def list_watch_keys(source: Source) -> list[dg.AssetCheckKey]:
     """Return the keys of a source's checks that no load evaluates."""
-    table = dg.AssetKey([source.name, name_main_table(source)])
+    table = asset_key(source, name_main_table(source))
     return [dg.AssetCheckKey(table, name) for name in _DESCRIPTIONS]
 
 
@@ -45,7 +46,7 @@ def build_watch_checks(source: Source) -> dg.AssetChecksDefinition:
     """Build the checks of one source; started by a person, they are evaluated by a run."""
 
     @dg.multi_asset_check(
-        name=f"{source.name}__watch",
+        name=f"{source.stem}__watch",
         specs=[
             dg.AssetCheckSpec(
                 name=key.name, asset=key.asset_key, description=_DESCRIPTIONS[key.name]
@@ -55,9 +56,9 @@ def build_watch_checks(source: Source) -> dg.AssetChecksDefinition:
         can_subset=True,
     )
     def watch(
-        context: dg.AssetCheckExecutionContext, warehouse: WarehouseResource
+        context: dg.AssetCheckExecutionContext,
     ) -> Iterator[dg.AssetCheckResult]:
-        with failing_clearly(context), warehouse.open(context, source) as url:
+        with failing_clearly(context), opened_warehouse(context, source) as url:
             verdicts = _evaluate_sources(url, [source], _now()).get(source.name, {})
         for key in list_watch_keys(source):
             verdict = verdicts.get(key.name, _NOTHING_LOADED)
@@ -74,12 +75,12 @@ def build_watch_checks(source: Source) -> dg.AssetChecksDefinition:
     return watch
 
 
-def build_watch(sources: Sequence[Source]) -> dg.SensorDefinition:
+def build_watch(sources: Sequence[Source], prefix: str = "") -> dg.SensorDefinition:
     """Build the sensor over all sources; it runs from the start on."""
     keys = {key: source for source in sources for key in list_watch_keys(source)}
 
     @dg.sensor(
-        name="source_watch",
+        name=f"{prefix}source_watch",
         minimum_interval_seconds=_INTERVAL_SEC,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description=(
@@ -155,7 +156,7 @@ def _evaluate_freshness(source: Source, newest_day: date, now: datetime) -> dg.A
         description=(
             f"{text}: {found.due_day} is due and missing, no refresh has brought a newer day since "
             f"{since:%Y-%m-%d %H:%M} ({source.time_zone.key}). See why the last runs failed, or "
-            f"whether the schedule {source.name}_refresh is stopped; then: callkeeper refresh "
+            f"whether the schedule {source.stem}_refresh is stopped; then: callkeeper refresh "
             f"{source.name}."
         ),
         metadata={**metadata, "missing_since": dg.MetadataValue.timestamp(found.missing_since)},

@@ -24,11 +24,12 @@ from callkeeper_assets.assets.days import (
     log_verdicts,
 )
 from callkeeper_assets.assets.jobs import AUDIT, build_refresh_job, name_refresh_job
+from callkeeper_assets.assets.keys import asset_key
 from callkeeper_assets.assets.resources import (
     RETRY_POLICY,
-    RawCallsResource,
-    WarehouseResource,
     failing_clearly,
+    open_store,
+    opened_warehouse,
     with_known_signature,
 )
 from callkeeper_assets.callkeeper.records import CallKeeperError
@@ -77,18 +78,18 @@ _SAMPLE: Final = dg.TableSchema(
 
 def build_webhook_audit(source: Source) -> dg.AssetsDefinition:
     """Build the asset of a source that has an audit."""
-    key = dg.AssetKey([source.name, AUDIT])
+    key = asset_key(source, AUDIT)
     partitions = build_partitions(source)
     spec = dg.AssetSpec(
         key=key,
-        group_name=source.name,
+        group_name=source.group,
         owners=source.owners,
         description=(
             f"The webhooks that CallKeeper says it sent for each call of {source.caption}, held "
             "against the inbox: which are lost, which were refused, and the answer that it saw."
         ),
         kinds={"callkeeper", "postgres"},
-        deps=[dg.AssetKey([source.name, "raw_calls"])],
+        deps=[asset_key(source, "raw_calls")],
         partitions_def=partitions,
         # Each day's materialization is logged by hand: a day without raw calls has none.
         skippable=True,
@@ -101,7 +102,7 @@ def build_webhook_audit(source: Source) -> dg.AssetsDefinition:
     )
 
     @dg.multi_asset(
-        name=f"{source.name}__{AUDIT}",
+        name=f"{source.stem}__{AUDIT}",
         specs=[spec],
         check_specs=[check],
         # Its check's results are logged by hand, too: Dagster must not wait for them.
@@ -112,14 +113,12 @@ def build_webhook_audit(source: Source) -> dg.AssetsDefinition:
     @with_known_signature
     def webhook_audit(
         context: dg.AssetExecutionContext,
-        raw_store: RawCallsResource,
-        warehouse: WarehouseResource,
     ) -> Iterator[dg.MaterializeResult[None]]:
         # The database's driver, which loading the code location need not pay for.
         from callkeeper_assets.webhooks.audit import write_audit  # noqa: PLC0415
 
-        with failing_clearly(context), warehouse.open(context, source) as url:
-            audited = list(_audit_days(source, url, raw_store.open_store(), days_of_run(context)))
+        with failing_clearly(context), opened_warehouse(context, source) as url:
+            audited = list(_audit_days(source, url, open_store(), days_of_run(context)))
             write_audit(url, source.name, audited, context.run.run_id)
             _record(context, source, url, audited)
         yield from ()
@@ -157,7 +156,7 @@ def _record(
     metadata: dict[date, dict[str, Any]] = {day.day: _describe_audit(day) for day in audited}
     # The UI shows the newest event's; in each day's it would only fill the event log.
     metadata[max(metadata)]["trend"] = _build_trend(source, url)
-    log_materializations(context, dg.AssetKey([source.name, AUDIT]), metadata)
+    log_materializations(context, asset_key(source, AUDIT), metadata)
     # After the materializations: Dagster counts a check's result for the newest one only.
     log_verdicts(
         context,
@@ -270,28 +269,26 @@ _DATA_VERSION: Final = dg.DataVersion("INITIAL")
 _EXPECTED: Final = (CallKeeperError, RawError, WarehouseError)
 
 
-def build_webhook_calls(sources: Sequence[Source]) -> dg.AssetsDefinition:
+def build_webhook_calls(sources: Sequence[Source], prefix: str = "") -> dg.AssetsDefinition:
     """Build the multi-asset of these sources, all of which take webhooks."""
     by_key = {webhook_calls_key(source): source for source in sources}
 
     @dg.multi_asset(
-        name=WEBHOOK_CALLS,
+        name=f"{prefix}{WEBHOOK_CALLS}",
         specs=[_build_spec(source) for source in sources],
         can_subset=True,
     )
     def webhook_calls(
         context: dg.AssetExecutionContext,
-        raw_store: RawCallsResource,
-        warehouse: WarehouseResource,
     ) -> Iterator[dg.MaterializeResult[None]]:
         chosen = [by_key[key] for key in sorted(context.selected_asset_keys)]
         # DuckDB, Arrow and the database's driver, which loading the code location need not pay for.
         from callkeeper_assets.warehouse.loader import Loader  # noqa: PLC0415
         from callkeeper_assets.webhooks.processing import InboxRun  # noqa: PLC0415
 
-        with failing_clearly(context), warehouse.open(context, *chosen) as url:
+        with failing_clearly(context), opened_warehouse(context, *chosen) as url:
             with Loader(url) as loader:
-                run = InboxRun(loader, chosen, raw_store.open_store(), context.run.run_id)
+                run = InboxRun(loader, chosen, open_store(), context.run.run_id)
                 run.process()
             for source in chosen:
                 processed = run.processed[source.name]
@@ -318,13 +315,13 @@ def build_webhook_calls(sources: Sequence[Source]) -> dg.AssetsDefinition:
 
 def webhook_calls_key(source: Source) -> dg.AssetKey:
     """Return the key of a source's asset."""
-    return dg.AssetKey([source.name, WEBHOOK_CALLS])
+    return asset_key(source, WEBHOOK_CALLS)
 
 
 def _build_spec(source: Source) -> dg.AssetSpec:
     return dg.AssetSpec(
         key=webhook_calls_key(source),
-        group_name=source.name,
+        group_name=source.group,
         owners=source.owners,
         description=(
             f"Calls of {source.caption} that webhooks told of before the API shows them. What "
@@ -378,7 +375,7 @@ def _observe_tables(
                     "changed_by": f"webhooks, run {context.run.run_id}",
                 }
     for table, days in seen.items():
-        log_observations(context, dg.AssetKey([source.name, table]), days)
+        log_observations(context, asset_key(source, table), days)
 
 
 WEBHOOKS_ARRIVE: Final = "webhooks_arrive"
@@ -395,22 +392,23 @@ def has_webhook_check(source: Source) -> bool:
 
 def build_webhook_check(source: Source) -> dg.AssetChecksDefinition:
     """Build the check of one source."""
-
-    @dg.asset_check(
-        asset=dg.AssetKey([source.name, CALLS]),
+    spec = dg.AssetCheckSpec(
         name=WEBHOOKS_ARRIVE,
+        asset=asset_key(source, CALLS),
         description=(
             "Webhooks come while there are calls: the last one is not older than several calls of "
             "the last three days that the API shows."
         ),
     )
+
+    @dg.multi_asset_check(name=f"{source.stem}__{CALLS}_{WEBHOOKS_ARRIVE}", specs=[spec])
     def webhooks_arrive(
-        context: dg.AssetCheckExecutionContext, warehouse: WarehouseResource
+        context: dg.AssetCheckExecutionContext,
     ) -> dg.AssetCheckResult:
         # The database's driver, which loading the code location need not pay for.
         from callkeeper_assets.webhooks.inbox_queries import measure_silence  # noqa: PLC0415
 
-        with failing_clearly(context), warehouse.open(context, source) as url:
+        with failing_clearly(context), opened_warehouse(context, source) as url:
             silence = measure_silence(url, source.name, _LOOK_BACK)
         last = f"{silence.last_at:%Y-%m-%d %H:%M} UTC" if silence.last_at else "the beginning"
         passed = silence.calls_since <= _MOST_CALLS
@@ -451,10 +449,11 @@ _UNDER_WAY: Final = [
 ]
 
 
-def build_webhook_inbox(sources: Sequence[Source]) -> dg.Definitions:
+def build_webhook_inbox(sources: Sequence[Source], prefix: str = "") -> dg.Definitions:
     """Build the job and the sensor over these sources' webhook calls."""
+    name = f"{prefix}{INBOX_JOB}"
     job = dg.define_asset_job(
-        INBOX_JOB,
+        name,
         selection=dg.AssetSelection.assets(*(webhook_calls_key(source) for source in sources)),
         description="Merges the webhooks that wait in the inbox into the tables, of all sources.",
     )
@@ -462,7 +461,7 @@ def build_webhook_inbox(sources: Sequence[Source]) -> dg.Definitions:
     hinted = [source for source in sources if source.takes_hints]
 
     @dg.sensor(
-        name=INBOX_JOB,
+        name=name,
         jobs=[job, *map(build_refresh_job, hinted)],
         minimum_interval_seconds=_INTERVAL_SEC,
         default_status=dg.DefaultSensorStatus.RUNNING,
@@ -478,11 +477,11 @@ def build_webhook_inbox(sources: Sequence[Source]) -> dg.Definitions:
         url = database_url()
         ensure_schema(url)
         cursor = read_cursor(context.cursor)
-        inbox = _plan_inbox(context.instance, url, names, cursor)
+        inbox = _plan_inbox(context.instance, url, name, names, cursor)
         hints = _plan_hints(context.instance, url, hinted, cursor)
-        requests = [_request_refresh(run) for run in hints.runs]
+        requests = [_request_refresh(run, names[run.source]) for run in hints.runs]
         if inbox.sources:
-            requests.append(_request_inbox_run(inbox, names))
+            requests.append(_request_inbox_run(inbox, name, names))
         text = " ".join(filter(None, (inbox.text, hints.text)))
         after = write_cursor(InboxCursor(inbox.attempts, hints.attempts))
         if not requests:
@@ -494,14 +493,14 @@ def build_webhook_inbox(sources: Sequence[Source]) -> dg.Definitions:
 
 
 def _plan_inbox(
-    instance: dg.DagsterInstance, url: str, names: Collection[str], cursor: InboxCursor
+    instance: dg.DagsterInstance, url: str, job: str, names: Collection[str], cursor: InboxCursor
 ) -> InboxPlan:
     from callkeeper_assets.webhooks.inbox_queries import list_waiting  # noqa: PLC0415
 
     return plan_inbox_run(
         list_waiting(url),
         loaded=names,
-        running=_find_running(instance, url, INBOX_JOB),
+        running=_find_running(instance, url, job),
         cursor=cursor,
         now=datetime.now(UTC),
     )
@@ -513,32 +512,32 @@ def _plan_hints(
     from callkeeper_assets.webhooks.inbox_queries import list_hinted_days  # noqa: PLC0415
 
     days = list_hinted_days(url)
-    takers = {source.name for source in sources}
+    takers = {source.name: source for source in sources}
     return plan_hint_runs(
         days,
-        takers=takers,
+        takers=takers.keys(),
         running={
             name
-            for name in {one.source for one in days} & takers
-            if _find_running(instance, url, name_refresh_job(name))
+            for name in {one.source for one in days} & takers.keys()
+            if _find_running(instance, url, name_refresh_job(takers[name].stem))
         },
         attempts=cursor.hints,
         now=datetime.now(UTC),
     )
 
 
-def _request_inbox_run(plan: InboxPlan, names: Mapping[str, Source]) -> dg.RunRequest:
+def _request_inbox_run(plan: InboxPlan, job: str, names: Mapping[str, Source]) -> dg.RunRequest:
     return dg.RunRequest(
-        job_name=INBOX_JOB,
+        job_name=job,
         asset_selection=[webhook_calls_key(names[name]) for name in plan.sources],
         tags={SOURCE_TAG: ", ".join(plan.sources), INBOX_TAG: plan.text},
     )
 
 
-def _request_refresh(run: HintRun) -> dg.RunRequest:
+def _request_refresh(run: HintRun, source: Source) -> dg.RunRequest:
     return dg.RunRequest(
         run_key=run.key,
-        job_name=name_refresh_job(run.source),
+        job_name=name_refresh_job(source.stem),
         tags={SOURCE_TAG: run.source, **build_range_tags(run.days.first, run.days.last)},
     )
 

@@ -40,6 +40,7 @@ from callkeeper_assets.callkeeper.keys import (
 from callkeeper_assets.callkeeper.records import CallRole, RetryLaterError, UserInfo
 from callkeeper_assets.callkeeper.session import RequestContext, SourceSession
 from callkeeper_assets.callkeeper.windows import SAFETY_SEC, Window, are_few, find_strays
+from callkeeper_assets.local_time import open_zone
 from callkeeper_assets.privacy.redaction import MASK, excerpt
 from callkeeper_assets.raw.ids import read_call_id
 
@@ -168,7 +169,7 @@ class StatisticsApi:
 
         The window is sent in UTC, unless it is to be checked whether the source heeds `time_zone`.
         """
-        start, end = window.asked(ZoneInfo(time_zone))
+        start, end = window.asked(open_zone(time_zone))
         parameters = {
             "api_key": self._api_key,
             "date[from]": start,

@@ -19,7 +19,7 @@ import msgspec
 from callkeeper_assets.callkeeper.bodies import AnswerProblem
 from callkeeper_assets.callkeeper.keys import KeyedCalls, read_local_date
 from callkeeper_assets.callkeeper.records import UnusableAnswerError
-from callkeeper_assets.local_time import day_start
+from callkeeper_assets.local_time import day_start, open_zone
 from callkeeper_assets.raw.store import LocalTimes
 
 SAFETY_SEC: Final = 1
@@ -108,7 +108,7 @@ _SLACK_SEC: Final = 60
 _HALF_HOUR_SEC: Final = 1_800
 _LARGEST_OFFSET_SEC: Final = 14 * 3_600
 _NO_TIME: Final = ("0000", " ")
-_VENDORS_ZONE: Final = ZoneInfo("Europe/Moscow")
+_VENDORS_ZONE: Final = open_zone("Europe/Moscow")
 _REMEDY: Final = (
     "Nothing of the day was stored. Ask CallKeeper's support; `callkeeper check` tells when the "
     "source heeds what it is asked for again"

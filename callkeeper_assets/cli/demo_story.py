@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Final
-from zoneinfo import ZoneInfo
 
 from callkeeper_assets.cli.console import (
     FAILED,
@@ -42,6 +41,7 @@ from callkeeper_assets.cli.serving import (
 from callkeeper_assets.cli.summary import Reconciled, print_reconciled, print_summary
 from callkeeper_assets.config.loading import load_sources
 from callkeeper_assets.home import find_project, home, raw_url, set_dagster_home
+from callkeeper_assets.local_time import open_zone
 from callkeeper_assets.postgres import read_sql_of
 from callkeeper_assets.postgres.url import connect, database_url, describe
 from callkeeper_assets.simulator.account import SimulatedAccount
@@ -161,7 +161,7 @@ def enter_home() -> None:
 
 def choose_period(days: int) -> Period:
     """Return so many days up to today."""
-    last = min(datetime.now(ZoneInfo(source.time_zone)).date() for source in SOURCES)
+    last = min(datetime.now(open_zone(source.time_zone)).date() for source in SOURCES)
     return Period(last - timedelta(days=days - 1), last)
 
 

@@ -33,6 +33,7 @@ from callkeeper_assets.cli.services import demo, dev, move, webhooks
 from callkeeper_assets.cli.simulate import simulate
 from callkeeper_assets.cli.status import check, history, inbox, status, unusable
 from callkeeper_assets.cli.upgrade import upgrade
+from callkeeper_assets.local_time import use_newest_rules
 
 app = typer.Typer(
     name="callkeeper",
@@ -143,6 +144,7 @@ def main() -> None:
     # What is imported stays, and a command is short: a tenth of it went into looking for garbage.
     gc.set_threshold(50_000, 20, 100)
     configure_streams()
+    use_newest_rules()
     # Ended from outside is like Ctrl-C: children are stopped first. Set anew for the latter too:
     # a shell starts a background command with it ignored.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

@@ -5,7 +5,6 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Final
 from urllib.parse import quote, urlsplit
-from zoneinfo import ZoneInfo
 
 from callkeeper_assets.callkeeper.client import CallKeeperClient
 from callkeeper_assets.callkeeper.records import (
@@ -23,7 +22,7 @@ from callkeeper_assets.config.errors import MissingSecretError
 from callkeeper_assets.config.loading import BrokenSource, load_sources
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.home import configured_webhook_url
-from callkeeper_assets.local_time import find_difference, list_rules
+from callkeeper_assets.local_time import find_difference, list_rules, open_zone
 from callkeeper_assets.postgres.url import connect, database_url
 from callkeeper_assets.privacy.redaction import register_secret
 
@@ -223,7 +222,7 @@ def _check_call(
 def _describe_zone(source: Source, client: CallKeeperClient, call_id: int, epoch: int) -> str:
     """Say in which zone the source reads bounds instead, if it is one of two; empty if not."""
     moment = datetime.fromtimestamp(epoch, UTC)
-    for zone in dict.fromkeys((source.time_zone, ZoneInfo(_OTHER_ZONE))):
+    for zone in dict.fromkeys((source.time_zone, open_zone(_OTHER_ZONE))):
         offset = moment.astimezone(zone).utcoffset() or timedelta()
         shifted = _minute_around(epoch + int(offset.total_seconds()))
         if offset and call_id in client.probe(shifted):

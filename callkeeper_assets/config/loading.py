@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, get_args
-from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -47,6 +46,7 @@ from callkeeper_assets.config.source import (
 )
 from callkeeper_assets.config.yaml_file import YamlFile, YamlFileError, read_yaml_file
 from callkeeper_assets.home import find_project, project_root
+from callkeeper_assets.local_time import open_zone
 from callkeeper_assets.privacy.rule import Rule
 from callkeeper_assets.raw.fields import WEBHOOK_FIELDS
 from callkeeper_assets.reports.definition import ReportTable
@@ -115,8 +115,10 @@ def find_clashes(sources: Sequence[Source]) -> list[tuple[Source, list[tuple[int
     for source in sources:
         found = list(known.find_problems(source))
         if found:
-            lines = read_yaml_file(source.file)
-            clashes.append((source, [(lines.line(one.location), one) for one in found]))
+            lines = read_yaml_file(source.file) if source.file.is_file() else None
+            clashes.append(
+                (source, [(lines.line(one.location) if lines else 1, one) for one in found])
+            )
         else:
             known.add(source)
     return clashes
@@ -264,15 +266,19 @@ def read_attributes(
     problems += find_report_problems(attributes)
     if "api" not in refused:
         problems += find_api_problems(attributes)
-    problems += find_day_problems(attributes, now.astimezone(ZoneInfo(attributes.time_zone)).date())
+    problems += find_day_problems(
+        attributes, now.astimezone(open_zone(attributes.time_zone)).date()
+    )
     return attributes, tuple(problems)
 
 
 FILE_NAME = "defs.yaml"
 
+_KIND = re.compile(r"^type: *['\"]?([\w.]+)", re.MULTILINE)
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 # As long as PostgreSQL's identifiers, with room for a suffix.
 _MAX_NAME = 60
+_NAME_RULE = f"a lower-case Latin letter, then such letters, digits and '_', {_MAX_NAME} at most"
 
 
 @dataclass(frozen=True)
@@ -295,6 +301,11 @@ def suggest_source_name(folder: str) -> str:
     return (name if name[:1].isalpha() else f"source_{name}".rstrip("_"))[:_MAX_NAME]
 
 
+def is_name(name: str) -> bool:
+    """Whether a source may be called so."""
+    return _NAME.fullmatch(name) is not None and len(name) <= _MAX_NAME
+
+
 def find_name_problem(name: str, *, is_new: bool = False) -> str | None:
     """Say what is wrong with a source's name, which is its folder's; None for a good one.
 
@@ -302,15 +313,16 @@ def find_name_problem(name: str, *, is_new: bool = False) -> str | None:
         name: The name.
         is_new: Whether there is no folder yet.
     """
-    if _NAME.fullmatch(name) and len(name) <= _MAX_NAME:
+    if is_name(name):
         return None
-    rule = f"a lower-case Latin letter, then such letters, digits and '_', {_MAX_NAME} at most"
     other = f"'{suggest_source_name(name)}'"
     if is_new:
-        return f"'{name}' is no name for a source: {rule}. Choose another, for example {other}."
+        return (
+            f"'{name}' is no name for a source: {_NAME_RULE}. Choose another, for example {other}."
+        )
     return (
-        f"the folder's name '{name}' is the source's name: {rule}. Rename the folder, for example "
-        f"to {other}."
+        f"the folder's name '{name}' is the source's name: {_NAME_RULE}. Rename the folder, for "
+        f"example to {other}."
     )
 
 
@@ -389,12 +401,12 @@ def _build_privacy(attributes: PrivacyAttributes) -> Privacy:
     )
 
 
-def _build_source(attributes: SourceAttributes, file: Path, now: datetime) -> Source:
-    zone = ZoneInfo(attributes.time_zone)
+def _build_source(name: str, attributes: SourceAttributes, file: Path, now: datetime) -> Source:
+    zone = open_zone(attributes.time_zone)
     start = attributes.start_date
     return Source(
-        name=file.parent.name,
-        caption=attributes.caption or file.parent.name,
+        name=name,
+        caption=attributes.caption or name,
         api_key_env=attributes.api_key.env,
         api=attributes.api,
         base_url=attributes.base_url or BASE_URLS[attributes.api],
@@ -427,6 +439,9 @@ def _build_source(attributes: SourceAttributes, file: Path, now: datetime) -> So
         else None,
         role=attributes.role or "own",
         check_answers_from=attributes.check_answers_from,
+        key_prefix=tuple(attributes.key_prefix),
+        group_name=attributes.group_name or "",
+        translation=attributes.translation,
     )
 
 
@@ -453,7 +468,27 @@ def load_source_file(file: Path, now: datetime | None = None) -> Source:
     found += [(yaml_file.line(item.location), item) for item in (*yaml_file.mistakes, *problems)]
     if found:
         raise _refuse(file, found)
-    return _build_source(attributes, file, now)
+    return _build_source(file.parent.name, attributes, file, now)
+
+
+def read_source(name: str, attributes: Mapping[str, Any], now: datetime | None = None) -> Source:
+    """Make a source of attributes as a `defs.yaml` has them.
+
+    Raises:
+        InvalidSourceError: Something is wrong; holds all of it, without lines.
+    """
+    now = now or datetime.now(UTC)
+    # Named where the file would be, for people.
+    place = Path(f"the attributes of {name}")
+    data = {"type": COMPONENT_TYPE, "attributes": attributes}
+    read, problems = read_attributes(data, suggest_source_name(name), now)
+    texts = [f"{place}: {problem.describe()}" for problem in problems]
+    if not is_name(name):
+        rule = f"a source's name is {_NAME_RULE}, for example '{suggest_source_name(name)}'."
+        texts.insert(0, f"{place}: {rule}")
+    if texts:
+        raise InvalidSourceError(name=name, file=place, problems=tuple(texts))
+    return _build_source(name, read, place, now)
 
 
 def _find_files(folder: Path) -> list[Path]:
@@ -482,11 +517,20 @@ def _find_misplaced(file: Path, folder: Path) -> str | None:
     return None
 
 
-def load_sources(root: Path | None = None) -> tuple[list[Source], list[BrokenSource]]:
+def _is_of_others(file: Path) -> bool:
+    """Whether a file makes another component than ours, and no mistake in the name of ours."""
+    kinds = _KIND.findall(file.read_text("utf-8", errors="replace"))
+    return bool(kinds) and not any("callkeeper" in kind.lower() for kind in kinds)
+
+
+def load_sources(
+    root: Path | None = None, *, refuses_others: bool = False
+) -> tuple[list[Source], list[BrokenSource]]:
     """Load all sources, by name.
 
     Args:
         root: The folder of sources' folders; `defs_folder()` if left out.
+        refuses_others: Whether other components in it are refused, as where nobody loads them.
 
     Returns:
         The sources, and those that are refused.
@@ -495,6 +539,8 @@ def load_sources(root: Path | None = None) -> tuple[list[Source], list[BrokenSou
         MissingFolderError: `CALLKEEPER_DEFS` names a folder that does not exist.
     """
     folder = root or defs_folder()
+    if not folder.is_dir() and root:
+        raise MissingFolderError(f"There is no folder {folder}.")
     sources: list[Source] = []
     broken: dict[str, BrokenSource] = {}
     for file in _find_files(folder):
@@ -504,6 +550,8 @@ def load_sources(root: Path | None = None) -> tuple[list[Source], list[BrokenSou
                 raise _refuse(file, [(1, Problem((), misplaced))])
             sources.append(load_source_file(file))
         except InvalidSourceError as error:
+            if not refuses_others and _is_of_others(file):
+                continue
             # A name is refused once: its asset's key must be unique.
             before = broken[error.name].problems if error.name in broken else ()
             broken[error.name] = BrokenSource(error.name, error.file, before + error.problems)

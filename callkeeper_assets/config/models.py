@@ -177,6 +177,9 @@ _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 # Dagster's own rules, which it applies only when it builds the assets.
 _OWNER = re.compile(r"team:[A-Za-z0-9_-]+|[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z|]{2,7}")
 
+_GROUP = re.compile(r"[A-Za-z0-9_]+")
+_KEY_PART = re.compile(r"[A-Za-z0-9_.-]+")
+
 # CallKeeper is younger; a slip such as 0206 would make hundreds of thousands of partitions.
 _EARLIEST_DAY = date(2010, 1, 1)
 
@@ -245,6 +248,29 @@ def _check_report_name(value: str) -> str:
 def _check_owner(value: str) -> str:
     if not _OWNER.fullmatch(value):
         raise ValueError("must be team:<name> or an e-mail address.")
+    return value
+
+
+def _check_key_part(value: str) -> str:
+    if not _KEY_PART.fullmatch(value):
+        raise ValueError("must be letters, digits, '_', '-' and '.'.")
+    return value
+
+
+def _check_group(value: str) -> str:
+    if not _GROUP.fullmatch(value):
+        raise ValueError("must be Latin letters, digits and '_'.")
+    return value
+
+
+def _split_key(value: object) -> object:
+    return value.split("/") if isinstance(value, str) else value
+
+
+def _check_translation(value: object) -> object:
+    if not isinstance(value, dict | str):
+        # pydantic's own kind of refusal, whatever is wrong.
+        raise ValueError("must be a mapping of attributes, or one '{{ … }}'.")  # noqa: TRY004
     return value
 
 
@@ -406,6 +432,9 @@ class ReportTableAttributes(_Attributes):
     )
 
 
+_LIST_OF_TEXTS = {"type": "array", "items": {"type": "string"}}
+_TRANSLATION_SCHEMA = {"anyOf": [{"type": "object"}, {"type": "string"}]}
+
 # A list's entries are their own names; what is wrong with one is said with its place in the list.
 _FIELDS_SCHEMA = {
     "anyOf": [
@@ -518,6 +547,25 @@ class SourceAttributes(_Attributes):
     owners: list[Annotated[str, AfterValidator(_check_owner)]] = Field(
         default_factory=lambda: ["team:data"],
         description="Who is asked about this source: team:<name> or e-mail addresses.",
+    )
+    key_prefix: Annotated[
+        list[Annotated[str, AfterValidator(_check_key_part)]],
+        BeforeValidator(_split_key),
+        WithJsonSchema({"anyOf": [{"type": "string"}, _LIST_OF_TEXTS]}),
+    ] = Field(
+        default_factory=list,
+        description="What the keys of its assets begin with, before its name: a/b, or a list. "
+        "Default: nothing.",
+    )
+    group_name: Annotated[str, AfterValidator(_check_group)] | None = Field(
+        default=None, description="The group of its assets. Default: the folder's name."
+    )
+    translation: Annotated[
+        Any, AfterValidator(_check_translation), WithJsonSchema(_TRANSLATION_SCHEMA)
+    ] = Field(
+        default=None,
+        description="What Dagster is told of each asset otherwise: key, tags, owners and the like, "
+        "with {{ spec }}, the asset as it is, and {{ source }}, the source.",
     )
     max_lost_share: float = Field(
         default=0.3,

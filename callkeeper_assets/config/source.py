@@ -5,11 +5,11 @@ anything again. Only its secret is not here, it is read from the environment whe
 """
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from callkeeper_assets.callkeeper.records import CHECK_ANSWERS_FROM, ApiName, CallRole
@@ -121,6 +121,13 @@ class Source:
         retention: None where calls are kept for ever.
         role: Whose calls are asked for, where the API knows roles.
         check_answers_from: An answer of so many calls is checked once for having been cut.
+        key_prefix: What its assets' keys begin with, before its name.
+        group_name: The group of its assets; empty stands for its name.
+        translation: What Dagster is told of its assets otherwise, as written.
+        keys: By an asset's name, the path of its key, once it is translated.
+        change_spec: What a translation makes of an asset of these keys, of Dagster's type.
+        job_prefix: What its jobs, schedules and steps are called by before its name: nothing in a
+            project of this product, so much in others' that nothing else is called so.
     """
 
     name: str
@@ -145,6 +152,31 @@ class Source:
     retention: Retention | None = None
     role: CallRole = "own"
     check_answers_from: int = CHECK_ANSWERS_FROM
+    key_prefix: tuple[str, ...] = ()
+    group_name: str = ""
+    translation: Mapping[str, Any] | str | None = None
+    keys: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    change_spec: Callable[[Any], Any] | None = field(default=None, compare=False)
+    job_prefix: str = ""
+
+    @property
+    def group(self) -> str:
+        """The group of its assets."""
+        return self.group_name or self.name
+
+    @property
+    def stem(self) -> str:
+        """What the names of its jobs, schedules and steps begin with."""
+        return f"{self.job_prefix}{self.name}"
+
+    @property
+    def folder(self) -> tuple[str, ...]:
+        """What the keys of its assets begin with, but for those that a translation changed."""
+        return (*self.key_prefix, self.name)
+
+    def key_path(self, *name: str) -> tuple[str, ...]:
+        """Return the path of an asset's key."""
+        return self.keys.get("/".join(name)) or (*self.folder, *name)
 
     def read_api_key(self) -> str:
         """Read the key from the environment now: a key changed there needs no new load.

@@ -40,6 +40,9 @@ attributes:
   # retention: {{cron: "0 4 * * *", keep_days: 730}}
   # Personal data before anything is written: kept by default (docs/privacy.md).
   # privacy: {{phones: mask, ips: mask}}
+  # Names in Dagster (docs/dagster-projects.md); `translation` says all else of an asset.
+  # key_prefix: sales
+  # group_name: calls
   # Custom reports: any fields of the raw calls, as JSON or in tables of your own (docs/reports.md).
   # reports:
   #   - name: calls_by_campaign

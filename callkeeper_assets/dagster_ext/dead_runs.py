@@ -40,6 +40,14 @@ _AGAIN: Final[Mapping[str, str]] = {
 }
 
 
+def holds_run_locks(instance: dg.DagsterInstance) -> bool:
+    """Whether a run of this instance holds a lock from its start to its end.
+
+    Without our storage it does so in its steps alone: between them it would be taken for dead.
+    """
+    return bool(getattr(instance.run_storage, "holds_run_locks", False))
+
+
 def mark_dead_runs(instance: dg.DagsterInstance, url: str) -> list[str]:
     """Mark dead runs of this product as failed; free their pools' slots.
 
@@ -47,8 +55,10 @@ def mark_dead_runs(instance: dg.DagsterInstance, url: str) -> list[str]:
     same instance are not touched.
 
     Returns:
-        Their ids.
+        Their ids; none where runs hold no locks.
     """
+    if not holds_run_locks(instance):
+        return []
     runs = instance.get_runs(dg.RunsFilter(statuses=_IN_PROGRESS))
     # Dagster's filter finds a tag's values, not its presence.
     return [
@@ -69,9 +79,14 @@ def is_run_dead(instance: dg.DagsterInstance, url: str, run: dg.DagsterRun) -> b
 
 
 def _needs_process(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
-    """Whether a run is dead if it has no lock; one that is queued, or just launched, is not."""
-    if run.status != dg.DagsterRunStatus.STARTING:
-        return run.status in _IN_PROGRESS
+    """Whether a run is dead if it has no lock; one that is queued, or just launched, is not.
+
+    Where runs hold their lock in steps alone, one is given as long to come to a step.
+    """
+    if run.status not in _IN_PROGRESS:
+        return False
+    if run.status != dg.DagsterRunStatus.STARTING and holds_run_locks(instance):
+        return True
     launched = instance.get_run_stats(run.run_id).launch_time
     return launched is not None and time.time() - launched > _UNTIL_START.total_seconds()
 

@@ -6,7 +6,7 @@ transactions: more time than the load itself. Here are just those two batches, i
 which it does not export, and by its storage's own methods, which it does not promise to keep.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from dagster._core.storage.event_log.schema import (
     AssetKeyTable,
     SqlEventLogStorageTable,
 )
+from dagster._core.storage.runs import SqlRunStorage
 from dagster_postgres import PostgresEventLogStorage
 from sqlalchemy.dialects import postgresql
 
@@ -29,6 +30,14 @@ if TYPE_CHECKING:
 _ROWS_AT_ONCE = 10_000
 _PLANNED = dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED
 _EVALUATION = dg.DagsterEventType.ASSET_CHECK_EVALUATION
+
+
+def has_runs_in_database(instance: dg.DagsterInstance) -> bool:
+    """Whether the instance's runs are in a database of its own, as they are not in Dagster+.
+
+    The base of Dagster's storages in databases is exported nowhere.
+    """
+    return isinstance(instance.run_storage, SqlRunStorage)
 
 
 class BatchingEventLogStorage(PostgresEventLogStorage):
@@ -85,26 +94,33 @@ class BatchingEventLogStorage(PostgresEventLogStorage):
         else:
             super().store_event_batch(events)
 
-    def delete_days(self, assets: str, before: str, *, dry_run: bool) -> tuple[int, int]:
+    def delete_days(
+        self,
+        folder: Sequence[str],
+        before: str,
+        *,
+        others: Iterable[Sequence[str]] = (),
+        dry_run: bool,
+    ) -> tuple[int, int]:
         """Delete what is kept of assets' days before a day; return how many rows, and their bytes.
 
         Dagster has no such thing: it deletes an asset's history as a whole, or a run.
 
         Args:
-            assets: the first part of their keys.
+            folder: the first parts of their keys.
             before: partition keys in ISO form, which are in the order of their days.
+            others: whole keys of more of them.
             dry_run: count, and delete nothing.
         """
-        keys = f'["{assets}", '
+        keys = f"{dg.AssetKey(folder).to_string()[:-1]}, "
+        more = [dg.AssetKey(path).to_string() for path in others]
         rows = size = 0
         with self.index_transaction() as connection:
             for table, content in (
                 (AssetCheckExecutionsTable, AssetCheckExecutionsTable.c.evaluation_event),
                 (SqlEventLogStorageTable, SqlEventLogStorageTable.c.event),
             ):
-                old = sa.and_(
-                    table.c.asset_key.startswith(keys, autoescape=True), table.c.partition < before
-                )
+                old = sa.and_(_belongs(table.c.asset_key, keys, more), table.c.partition < before)
                 measure = sa.select(
                     sa.func.count(), sa.func.coalesce(sa.func.sum(sa.func.length(content)), 0)
                 )
@@ -116,7 +132,7 @@ class BatchingEventLogStorage(PostgresEventLogStorage):
                 # The UI's grid of days is read from here, and would not notice.
                 connection.execute(
                     AssetKeyTable.update()
-                    .where(AssetKeyTable.c.asset_key.startswith(keys, autoescape=True))
+                    .where(_belongs(AssetKeyTable.c.asset_key, keys, more))
                     .values(cached_status_data=None)
                 )
         return rows, size
@@ -211,6 +227,10 @@ class BatchingEventLogStorage(PostgresEventLogStorage):
         columns = (table.c.run_id, table.c.asset_key, table.c.check_name, table.c.partition)
         planned = _unnest(table, [{one.name: row[one.name] for one in columns} for row in rows])
         connection.execute(table.delete().where(sa.tuple_(*columns).in_(planned)))
+
+
+def _belongs(column: "sa.Column[str]", keys: str, more: Sequence[str]) -> sa.ColumnElement[bool]:
+    return sa.or_(column.startswith(keys, autoescape=True), column.in_(more))
 
 
 def _read_timestamp(event: dg.EventLogEntry) -> datetime:

@@ -22,6 +22,8 @@ from dagster._core.execution.context.metadata_logging import (
     OutputMetadataAccumulator,
 )
 
+from callkeeper_assets.dagster_ext.event_log import BatchingEventLogStorage
+
 # What `dg.define_asset_job` returns, which has no public name.
 AssetJob: TypeAlias = UnresolvedAssetJobDefinition
 # Which materialization a check's result is of, likewise.
@@ -52,7 +54,7 @@ def store_step_events(
     What an event of a kind carries is not exported, and the step's key is its inner context's.
     """
     step_key = context.get_step_execution_context().step.key
-    entries = []
+    entries, kind = [], None
     for event, message in events:
         kind, data = _pack_event(event)
         entries.append(
@@ -73,8 +75,17 @@ def store_step_events(
                 ),
             )
         )
-    if entries:
-        context.instance.event_log_storage.store_event_batch(entries)
+    if not entries:
+        return
+    storage = context.instance.event_log_storage
+    if kind == dg.DagsterEventType.ASSET_CHECK_EVALUATION and not isinstance(
+        storage, BatchingEventLogStorage
+    ):
+        # dagster-postgres refuses a batch of these.
+        for entry in entries:
+            storage.store_event(entry)
+    else:
+        storage.store_event_batch(entries)
 
 
 def _pack_event(

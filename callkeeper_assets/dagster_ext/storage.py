@@ -20,6 +20,7 @@ from dagster_postgres import DagsterPostgresStorage, PostgresRunStorage
 from callkeeper_assets.dagster_ext.dead_runs import build_rerun_tags
 from callkeeper_assets.dagster_ext.event_log import BatchingEventLogStorage
 from callkeeper_assets.home import home
+from callkeeper_assets.local_time import use_newest_rules
 from callkeeper_assets.postgres.locks import (
     STORAGE_LOCK,
     Lock,
@@ -104,6 +105,9 @@ class LockingRunStorage(PostgresRunStorage):
     It takes the lock before it says that it has started, and holds it to the end, so that a run
     under way without its lock is dead; and the end frees the run's keys.
     """
+
+    # For who only knows Dagster's type (`dagster_ext.dead_runs`).
+    holds_run_locks: Final = True
 
     def __init__(self, postgres_url: str, url: str, free_keys: Callable[[str], None]) -> None:
         """Open the storage, whose tables are there.
@@ -193,6 +197,8 @@ class CallKeeperStorage(DagsterPostgresStorage):
         """
         # Read by Dagster at each event of a run: how many materializations it writes at once.
         os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", _EVENTS_AT_ONCE)
+        # Of the daemon and the web server, too: their days are the sources' days.
+        use_newest_rules()
         url = database_url()
         with _schema_to_oneself(url) as (is_complete, server_version):
             storage = cls(

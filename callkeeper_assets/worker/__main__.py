@@ -14,11 +14,13 @@ from collections.abc import Sequence
 from typing import Final, NoReturn
 
 from callkeeper_assets.home import skip_colours, skip_pandas
+from callkeeper_assets.local_time import use_newest_rules
 
 gc.set_threshold(50_000, 20, 100)
 gc.disable()
 skip_pandas()
 skip_colours()
+use_newest_rules()
 
 from callkeeper_assets.postgres.url import release_database  # noqa: E402 -- after the settings
 from callkeeper_assets.worker.forking import FORK, serve  # noqa: E402

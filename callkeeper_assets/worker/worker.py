@@ -20,7 +20,12 @@ import dagster as dg
 import psycopg
 import sqlalchemy as sa
 
-from callkeeper_assets.assets import build_shared_definitions, build_source_definitions, progress
+from callkeeper_assets.assets import (
+    build_shared_definitions,
+    build_source_definitions,
+    progress,
+    translate,
+)
 from callkeeper_assets.assets.days import build_range_tags
 from callkeeper_assets.assets.jobs import (
     list_table_keys,
@@ -86,7 +91,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     try:
         if options.client:
             _take_whisper(options.request)
-        source = None if options.client else _find_source(options.source)
+        source = None if options.client else translate(_find_source(options.source))
         with dg.DagsterInstance.get() as instance:
             return 0 if _run_all(instance, source, options) else 1
     except (ConfigError, DatabaseError, WarehouseError) as error:

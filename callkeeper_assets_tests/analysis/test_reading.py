@@ -297,6 +297,7 @@ def test_the_public_api_is_what_it_was() -> None:
         "MissingDaysWarning",
         "NothingLoadedError",
         "ReadingError",
+        "build_definitions",
         "calls",
         "connect",
         "raw_calls",

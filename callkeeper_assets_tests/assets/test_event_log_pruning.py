@@ -126,9 +126,9 @@ def test_retention_s_days_go_from_the_grid_too(instance: dg.DagsterInstance) -> 
     key = dg.AssetKey(["office", "calls"])
     storage = instance.event_log_storage
     assert instance.get_materialized_partitions(key) == {"2026-01-01", "2026-01-02"}
-    counted = storage.delete_days("office", "2026-01-02", dry_run=True)  # type: ignore[attr-defined]
+    counted = storage.delete_days(["office"], "2026-01-02", dry_run=True)  # type: ignore[attr-defined]
     assert counted > (0, 0)
     assert instance.get_materialized_partitions(key) == {"2026-01-01", "2026-01-02"}
-    assert storage.delete_days("offic", "2026-01-02", dry_run=False) == (0, 0)  # type: ignore[attr-defined]
-    assert storage.delete_days("office", "2026-01-02", dry_run=False) == counted  # type: ignore[attr-defined]
+    assert storage.delete_days(["offic"], "2026-01-02", dry_run=False) == (0, 0)  # type: ignore[attr-defined]
+    assert storage.delete_days(["office"], "2026-01-02", dry_run=False) == counted  # type: ignore[attr-defined]
     assert instance.get_materialized_partitions(key) == {"2026-01-02"}

@@ -127,9 +127,10 @@ def test_days_are_those_of_the_source_and_not_of_the_machine(write_source: Write
 
 ALLOWED_TABLES = ", ".join(sorted(SELECTABLE_TABLES))
 ALLOWED_ATTRIBUTES = (
-    "api, api_key, base_url, caption, check_answers_from, filters, history_days, max_lost_share, "
+    "api, api_key, base_url, caption, check_answers_from, filters, group_name, history_days, "
+    "key_prefix, max_lost_share, "
     "owners, parallel_days, privacy, reconciliation, refresh, reports, retention, role, "
-    "start_date, tables, time_zone, webhook"
+    "start_date, tables, time_zone, translation, webhook"
 )
 
 

@@ -60,6 +60,17 @@ def test_a_process_of_ours_reads_and_writes_without_pandas(module: str) -> None:
     assert done == "False 1\n"
 
 
+@pytest.mark.parametrize(
+    "asked", ["import pandas", "import importlib; pandas = importlib.import_module('pandas')"]
+)
+def test_an_owners_assets_beside_ours_have_their_pandas(asked: str) -> None:
+    """They are in the definitions.py of a project of ours, after ours or in modules before."""
+    module = "import callkeeper_assets.definitions"
+    assert _run(f"{module}\n{asked}\nprint(pandas.DataFrame({{'a': [1]}}).size)") == "1\n"
+    done = _run(f"{module}\n{_READ}\n{asked}\nprint(pandas.DataFrame({{'a': [1]}}).size)")
+    assert done == "False 1\n1\n"
+
+
 def test_pandas_is_not_hidden_in_a_process_of_others() -> None:
     done = _run("import callkeeper_assets.warehouse.loader, pandas\nprint(pandas.__name__)")
     assert done == "pandas\n"

@@ -1,0 +1,1 @@
+"""Our sources in projects of others: three of them, whole, and what they are given."""
