@@ -16,14 +16,14 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import dagster as dg
 import psutil
 from dagster._core.errors import DagsterLaunchFailedError
 from dagster._core.launcher.base import CheckRunHealthResult, LaunchRunContext, WorkerStatus
 from dagster._core.launcher.default_run_launcher import DefaultRunLauncher
-from dagster._serdes import ConfigurableClassData, serialize_value
+from dagster._serdes import serialize_value
 
 from callkeeper_assets.dagster_ext.dead_runs import build_rerun_tags
 from callkeeper_assets.home import home
@@ -123,13 +123,6 @@ def execute_run(run_id: str, reference: str) -> int:
 
 class ForkingRunLauncher(DefaultRunLauncher):
     """Launches a run as a fork of the run server; without one, as Dagster does by default."""
-
-    @classmethod
-    def from_config_value(
-        cls, inst_data: ConfigurableClassData, config_value: Mapping[str, Any]
-    ) -> Self:
-        """Make one; it has no settings."""
-        return cls(inst_data=inst_data)
 
     def launch_run(self, context: LaunchRunContext) -> None:
         """Start the run's process.

@@ -126,7 +126,7 @@ class RunServer:
     def serve(self, first: tuple[socket.socket, bytes] | None) -> None:
         """Answer requests until a signal ends the process; then interrupt the runs under way."""
         if first:
-            self._answer(*first)
+            self._answer(*first, is_new=True)
         with selectors.DefaultSelector() as selector:
             selector.register(self._listener, selectors.EVENT_READ)
             while True:
@@ -140,11 +140,15 @@ class RunServer:
                     with suppress(OSError), connection.makefile("rb") as lines:
                         self._answer(connection, lines.readline(_LONGEST_REQUEST))
 
-    def _answer(self, connection: socket.socket, request: bytes) -> None:
+    def _answer(self, connection: socket.socket, request: bytes, *, is_new: bool = False) -> None:
+        """Answer; `is_new` says that the code was read for this request."""
         with connection:
             if not request.endswith(b"\n"):
                 return
-            if read_fingerprint(self._folders) != self._fingerprint:
+            if not is_new and (
+                # What cannot be imported is not known by its files.
+                self._error or read_fingerprint(self._folders) != self._fingerprint
+            ):
                 self._begin_anew(connection, request)
             if self._error:
                 answer = {"error": f"The code of the project cannot be read:\n{self._error}"}
