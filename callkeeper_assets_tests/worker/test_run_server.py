@@ -1,4 +1,4 @@
-"""The run server as a process, asked over its socket; whole runs are in `e2e/test_run_server.py`."""
+"""The run server as a process, asked over its socket; whole runs: `e2e/test_run_server.py`."""
 
 import subprocess
 import sys
@@ -17,10 +17,8 @@ _REQUEST = {"run_id": "none", "instance": "none"}
 @contextmanager
 def run_server(module: str, folder: Path) -> Iterator["subprocess.Popen[bytes]"]:
     """Keep a run server while the block runs."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "callkeeper_assets.worker.run_server", module]
-        + ["--folder", str(folder)]
-    )
+    command = [sys.executable, "-m", "callkeeper_assets.worker.run_server", module]
+    process = subprocess.Popen([*command, "--folder", str(folder)])
     try:
         wait_until(socket_file().exists, "it listens")
         yield process
