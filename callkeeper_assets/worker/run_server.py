@@ -18,6 +18,7 @@ import selectors
 import signal
 import socket
 import sys
+import time
 import traceback
 from collections.abc import Sequence
 from contextlib import suppress
@@ -68,12 +69,13 @@ _LONGEST_REQUEST: Final = 1 << 20
 _HANDED_OVER: Final = "CALLKEEPER_RUN_SERVER"
 _PATIENCE_SEC: Final = 5.0
 _LOOK_SEC: Final = 1.0
+# So coarse are the times that a kernel gives to files.
+_CLOCK_STEP_NS: Final = 20_000_000
 # Supervisors kill after 8 to 10 s.
 _FAREWELL_SEC: Final = 6.0
 _PACKAGE: Final = Path(__file__).parents[1]
 _LIBRARIES: Final = f"{os.sep}site-packages{os.sep}"
 _PR_SET_PDEATHSIG: Final = 1
-
 
 _File = tuple[str, int, int, int]
 
@@ -91,7 +93,7 @@ def read_fingerprint(folders: Sequence[Path]) -> frozenset[_File]:
     files = {file for file in imported if file.startswith(roots) and _LIBRARIES not in file}
     files.update(str(file) for file in _PACKAGE.rglob("*.py"))
     for folder in folders:
-        files.update(str(file) for file in folder.rglob("*") if file.suffix != ".pyc")
+        files.update(str(file) for file in folder.rglob("*") if "__pycache__" not in file.parts)
     return frozenset(_describe(file) for file in files)
 
 
@@ -110,6 +112,7 @@ class RunServer:
         self._listener = listener
         self._folders = [defs_folder()]
         self._error = ""
+        began = time.time_ns() - _CLOCK_STEP_NS
         try:
             for name in (*_PRELOADED, *modules):
                 module = importlib.import_module(name)
@@ -119,7 +122,10 @@ class RunServer:
                         value.get_repository_def().get_all_jobs()
         except Exception:  # noqa: BLE001 -- code of users: whatever it is, a run is told
             self._error = traceback.format_exc()
-        self._fingerprint = read_fingerprint(self._folders)
+        files = read_fingerprint(self._folders)
+        # What was written while it was read may have been read before: it is read again.
+        is_settled = all(changed < began for _, _, changed, _ in files)
+        self._fingerprint = files if is_settled else frozenset()
         gc.collect()
         gc.freeze()
 
@@ -137,7 +143,8 @@ class RunServer:
                 if is_asked:
                     connection, _ = self._listener.accept()
                     connection.settimeout(_PATIENCE_SEC)
-                    with suppress(OSError), connection.makefile("rb") as lines:
+                    # A launcher that went away, or no launcher at all.
+                    with suppress(OSError, ValueError), connection.makefile("rb") as lines:
                         self._answer(connection, lines.readline(_LONGEST_REQUEST))
 
     def _answer(self, connection: socket.socket, request: bytes, *, is_new: bool = False) -> None:
@@ -173,8 +180,9 @@ class RunServer:
             return number
         code = 1
         try:
-            # Whoever kills this server ends its runs too: nobody else would stop them.
-            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+            # Who kills this server ends its runs, too: nobody else would stop them. Linux has it.
+            with suppress(AttributeError):
+                ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
             self._listener.close()
             connection.close()
             code = execute_run(request["run_id"], request["instance"])
