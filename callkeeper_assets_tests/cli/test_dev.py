@@ -76,7 +76,7 @@ def test_everything_starts_is_kept_alive_and_stops() -> None:
             "the code server is started again",
         )
         children = children_of(process.pid)
-        assert len(children) == 3
+        assert len(children) == 4
         process.send_signal(signal.SIGTERM)
         _, said = process.communicate(timeout=20)
     assert process.returncode == 0
