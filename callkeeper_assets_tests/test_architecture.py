@@ -23,6 +23,10 @@ _OF_USERS: Final = "defs"
 
 _BOX: Final = re.compile(r"^│ (\w+) {2,}(\S.*?) +│$", re.MULTILINE)
 _DOTTED: Final = re.compile(r"`([a-z_]\w*(?:\.\w+)+)`")
+_RECORD: Final = re.compile(r"\*\*`([\w.]+)`\*\*")
+# A class of which only the name is said, or a private function.
+_SHORT: Final = re.compile(r"`([A-Z][a-z]\w+|_\w+)`")
+_SECTION: Final = re.MULTILINE | re.DOTALL
 _LIST: Final = re.compile(r"(?:^\d+\. .*\n(?: +.*\n)*)+", re.MULTILINE)
 _ITEM: Final = re.compile(r"^\d+\. (.*\n(?: +.*\n)*)", re.MULTILINE)
 
@@ -100,21 +104,26 @@ def _names_within(node: ast.AST) -> Iterator[tuple[str, ast.AST]]:
             yield from ((to.id, one) for to in one.targets if isinstance(to, ast.Name))
 
 
-def _exists(dotted: str) -> bool:
-    """Whether a package, a module of one, or what is defined in it has this name."""
+@cache
+def _parse(file: Path) -> ast.Module:
+    return ast.parse(file.read_text("utf-8"))
+
+
+def _find(dotted: str) -> ast.AST | None:
+    """Return the package, the module of one, or what is defined in it that has this name."""
     parts = dotted.split(".")
     place = _PACKAGE
     while parts and (place / parts[0]).is_dir():
         place /= parts.pop(0)
-    if not parts:
-        return True
-    file = place / f"{parts.pop(0)}.py"
-    if not file.is_file():
-        return False
-    node: ast.AST | None = ast.parse(file.read_text("utf-8"))
+    file = place / (f"{parts.pop(0)}.py" if parts else "__init__.py")
+    node: ast.AST | None = _parse(file) if file.is_file() else None
     for part in parts:
         node = dict(_names_within(node)).get(part) if node else None
-    return node is not None
+    return node
+
+
+def _exists(dotted: str) -> bool:
+    return _find(dotted) is not None
 
 
 def _names() -> list[str]:
@@ -132,10 +141,15 @@ def test_every_module_and_function_that_the_page_names_exists() -> None:
 
 
 def test_every_record_that_the_page_names_is_a_class() -> None:
-    code = "".join(file.read_text("utf-8") for file in _PACKAGE.rglob("*.py"))
-    records = set(re.findall(r"\*\*`([A-Z]\w+)`\*\*", _PAGE.read_text("utf-8")))
+    records = _RECORD.findall(_PAGE.read_text("utf-8"))
     assert len(records) > 5
-    assert sorted(records - set(re.findall(r"^class (\w+)", code, re.MULTILINE))) == []
+    assert [name for name in records if not isinstance(_find(name), ast.ClassDef)] == []
+
+
+def test_what_the_page_names_shortly_it_names_in_full_as_well() -> None:
+    text = _PAGE.read_text("utf-8")
+    in_full = {part for name in _names() for part in name.split(".")}
+    assert sorted(set(_SHORT.findall(text)) - in_full) == []
 
 
 def test_every_module_that_a_docstring_or_a_comment_names_exists() -> None:
@@ -149,19 +163,43 @@ def test_every_module_that_a_docstring_or_a_comment_names_exists() -> None:
     assert wrong == []
 
 
+@cache
+def _heights() -> Mapping[str, int]:
+    """Return by package its layer's place, from above."""
+    return {name: place for place, layer in enumerate(_layers()) for name in layer}
+
+
+def _list_places(item: str) -> list[int]:
+    names = [name for name in _DOTTED.findall(item) if not _is_a_file(name)]
+    return [_heights()[name.partition(".")[0]] for name in names]
+
+
 def test_no_hop_of_a_way_leads_into_a_higher_layer() -> None:
-    height = {name: place for place, layer in enumerate(_layers()) for name in layer}
-    ways = [way for way in _LIST.findall(_PAGE.read_text("utf-8")) if ".build_" in way]
-    assert len(ways) > 3
+    (text,) = re.findall(
+        r"^## The way of a day$.*?(?=^## What)", _PAGE.read_text("utf-8"), _SECTION
+    )
+    ways = _LIST.findall(text)
+    assert len(ways) > 8
     for way in ways:
-        hops = [_DOTTED.findall(item)[0] for item in _ITEM.findall(way)]
-        places = [height[hop.partition(".")[0]] for hop in hops]
-        assert places == sorted(places), hops
+        places = [_list_places(item)[0] for item in _ITEM.findall(way)]
+        assert places == sorted(places), way
+
+
+def test_what_is_handed_down_is_named_below_what_hands_it() -> None:
+    (text,) = re.findall(r"^## What is handed down$.*?(?=^## )", _PAGE.read_text("utf-8"), _SECTION)
+    bullets = re.findall(r"^- (.*\n(?: +.*\n)*)", text, re.MULTILINE)
+    assert len(bullets) > 5
+    for bullet in bullets:
+        lower, *higher = _list_places(bullet)
+        assert higher, bullet
+        assert lower >= max(higher), bullet
 
 
 def test_the_rules_find_what_they_forbid() -> None:
     assert _exists("raw.store.RawStore.write")
     assert _exists("callkeeper.bodies")
+    assert isinstance(_find("raw.store.Day"), ast.ClassDef)
+    assert not isinstance(_find("raw.store.store_days"), ast.ClassDef)
     assert not _exists("raw.store.RawStore.no_such")
     assert not _exists("calls.no_such.write")
     assert not _exists("no_such.store")

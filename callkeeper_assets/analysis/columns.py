@@ -1,4 +1,4 @@
-"""What a frame of calls can hold: columns with people's names, their joins, filters on them.
+"""What a frame of calls can hold: columns with people's names, their tables, filters on them.
 
 A column is one of the warehouse's, whose type and description count. Only names that are declared
 here go into a statement; values are written as PostgreSQL's literals by psycopg. They are no
@@ -6,13 +6,14 @@ parameters because PostgreSQL takes none in COPY, which is how rows come fast.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, get_args
 from zoneinfo import ZoneInfo
 
 import psycopg
 from psycopg import sql
 
-from callkeeper_assets.config.errors import describe_unknown
+from callkeeper_assets.config.errors import capitalise, describe_unknown
 from callkeeper_assets.warehouse.filters import (
     KINDS,
     Filter,
@@ -27,7 +28,7 @@ from callkeeper_assets.warehouse.tables import TABLES
 Where = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 
 # Each with its table, and the condition that finds its row: none for the unknown ones.
-_JOINS: Final[Mapping[str, tuple[str, str]]] = {
+JOINS: Final[Mapping[str, tuple[str, str]]] = {
     "facts": (
         "callkeeper_calls_facts",
         "account_id = calls.account_id AND facts.calls_id = calls.id",
@@ -41,7 +42,7 @@ _JOINS: Final[Mapping[str, tuple[str, str]]] = {
 _TABLES: Final = {
     "calls": "callkeeper_calls",
     "accounts": "general_accounts",
-    **{alias: table for alias, (table, _) in _JOINS.items()},
+    **{alias: table for alias, (table, _) in JOINS.items()},
 }
 # The frame's columns, in its order.
 COLUMNS: Final[Mapping[str, str]] = {
@@ -110,17 +111,20 @@ COLUMNS: Final[Mapping[str, str]] = {
 }
 
 
+# For a session. Who owns the server may read its files and end others' work by a function of a
+# SELECT; this role only reads tables. One without such rights stays what it is.
+BECOME_READER: Final = """
+    SELECT set_config('role', 'pg_read_all_data', false)
+    FROM pg_roles WHERE rolname = current_user AND rolsuper
+"""
+
+
 class ReadingError(ValueError):
     """What was asked for cannot be read; the text says why, and what is allowed."""
 
 
 class NothingLoadedError(ReadingError):
     """None of the days that were asked for is loaded."""
-
-
-def capitalise(text: str) -> str:
-    """Return a sentence that `describe_unknown` made, as one of its own."""
-    return text[:1].upper() + text[1:]
 
 
 def find_column(name: str) -> Column:
@@ -157,12 +161,15 @@ def _plain(value: Any) -> Any:  # noqa: ANN401 -- whatever a person compares wit
     """Return Python's own value for one of NumPy's or pandas's; a list for what holds several."""
     if hasattr(value, "tolist"):
         return value.tolist()
-    return list(value) if isinstance(value, set | frozenset | tuple) else value
+    is_one = isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable)
+    return value if is_one else list(value)
 
 
 def _read_condition(name: str, condition: Any) -> list[Filter]:  # noqa: ANN401
     """Return what a mapping says of one column: a value, a list, None, or ops with values."""
     if isinstance(condition, Mapping):
+        if not condition:
+            raise ReadingError(f"where on {name}: it says nothing; leave it out for all calls.")
         filters = []
         for op, value in condition.items():
             if op in {"is_null", "not_null"}:
@@ -240,34 +247,80 @@ def _write_condition(one: Filter, zone: ZoneInfo) -> str:
     return first + "".join(f"{write_literal(value)}{rest}" for value, rest in values)
 
 
-def build_select(columns: Sequence[str], filters: Sequence[Filter], zone: ZoneInfo) -> str:
-    """Return the statement for one source's calls, by time, with `account`, `start`, `end` open.
+@dataclass(frozen=True)
+class Statements:
+    """What is read of one source's calls; `account`, `start`, `end` are open in both.
 
-    Joined is only what a column or a filter needs.
+    Attributes:
+        calls: Their rows, by time, with their own columns and `_id`.
+        facts: In any order `_id` of the call, measures, ids of the visitor, and the key of each
+            dimension as `_<alias>`; empty if no column needs it.
+        dimensions: By alias the statement for its rows, `_id` among them, with `ids` open: a place,
+            site or visit is of so many calls that it comes once, not with each of them.
+    """
+
+    calls: str
+    facts: str
+    dimensions: Mapping[str, str]
+
+
+def _join(aliases: set[str]) -> str:
+    """Return the joins that are needed to reach these, from `calls` on."""
+    used = aliases | ({"facts"} if aliases & JOINS.keys() else set())
+    joins = [
+        f"LEFT JOIN {table} AS {alias} ON {alias}.{condition}"
+        for alias, (table, condition) in JOINS.items()
+        if alias in used
+    ]
+    if "accounts" in used:
+        joins.append("JOIN general_accounts AS accounts ON accounts.account_id = calls.account_id")
+    return " ".join(joins)
+
+
+def build_statements(
+    columns: Iterable[str], filters: Sequence[Filter], zone: ZoneInfo
+) -> Statements:
+    """Return the statements for one source's calls.
+
+    Calls and facts are apart so that the server joins no wide rows, and both come at once. Which
+    calls is for the server to say: what filters need is joined there.
 
     Args:
         columns: of the frame.
         filters: as `read_where` gives them.
         zone: the source's, whose days and clock filters mean.
     """
-    names = {*columns, *(one.field for one in filters)}
-    used = {COLUMNS[name].partition(".")[0] for name in names} - {"calls"}
-    if used & (_JOINS.keys() - {"facts"}):
-        used.add("facts")
-    joins = [
-        f"LEFT JOIN {table} AS {alias} ON {alias}.{condition}"
-        for alias, (table, condition) in _JOINS.items()
-        if alias in used
-    ]
-    if "accounts" in used:
-        joins.append("JOIN general_accounts AS accounts ON accounts.account_id = calls.account_id")
-    shown = ", ".join(f"{COLUMNS[name]} AS {name}" for name in columns)
+    shown: dict[str, list[str]] = {}
+    for name in columns:
+        alias = COLUMNS[name].partition(".")[0]
+        shown.setdefault(alias, []).append(f"{COLUMNS[name]} AS {name}")
+    joins = _join({COLUMNS[one.field].partition(".")[0] for one in filters})
     conditions = "".join(f" AND {_write_condition(one, zone)}" for one in filters)
-    return (
-        f"SELECT {shown} FROM callkeeper_calls AS calls {' '.join(joins)}"
+    scope = (
+        f"FROM callkeeper_calls AS calls {joins}"
         " WHERE calls.account_id = %(account)s AND calls.called_at >= %(start)s"
         f" AND calls.called_at < %(end)s{conditions.replace('%', '%%')}"
-        " ORDER BY calls.called_at, calls.call_id"
+    )
+    own = ", ".join(["calls.id AS _id", *shown.pop("calls", [])])
+    shown.pop("accounts", None)
+    clients = shown.pop("clients", [])
+    measures = ["facts.calls_id AS _id", *shown.pop("facts", []), *clients]
+    keys = [f"facts.{alias}_id AS _{alias}" for alias in shown]
+    table, condition = JOINS["clients"]
+    joined = f"LEFT JOIN {table} AS clients ON clients.{condition}" if clients else ""
+    facts = (
+        f"SELECT {', '.join(measures + keys)} FROM callkeeper_calls_facts AS facts {joined}"
+        f" WHERE facts.account_id = %(account)s AND facts.calls_id IN (SELECT calls.id {scope})"
+    )
+    return Statements(
+        f"SELECT {own} {scope} ORDER BY calls.called_at, calls.call_id",
+        facts if keys or len(measures) > 1 else "",
+        {
+            alias: f"SELECT id AS _id, {', '.join(names)} FROM {_TABLES[alias]} AS {alias}"
+            " WHERE id <> 1 AND id = ANY(%(ids)s)"
+            for alias, names in shown.items()
+            if alias != "dates"
+        },
     )
 
 

@@ -8,7 +8,7 @@ text as PostgreSQL writes it. A text that Excel would run as a formula never sta
 import csv
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import date, datetime, time
 from decimal import Decimal
 from itertools import chain
@@ -20,7 +20,7 @@ from zoneinfo import ZoneInfo
 import psycopg
 from psycopg.types.string import TextLoader
 
-from callkeeper_assets.analysis.columns import ReadingError
+from callkeeper_assets.analysis.columns import BECOME_READER, ReadingError
 from callkeeper_assets.postgres import connect
 
 if TYPE_CHECKING:
@@ -30,10 +30,13 @@ if TYPE_CHECKING:
 Row = tuple[Any, ...]
 
 _ROWS_AT_ONCE: Final = 5_000
-# What a cursor can be declared for; of the other statements nothing but these answers with rows.
+# What a cursor can be declared for, and what else answers a question. Nothing but these is run: a
+# read-only transaction lets DO and COPY start programs.
 _STREAMED: Final = ("select", "with", "values", "table", "(")
+_OTHERS: Final = ("show", "explain")
 _BLANK: Final = re.compile(r"(?:[\s;]|--[^\n]*(?:\n|$)|/\*.*?\*/)*", re.DOTALL)
 _READ_ONLY: Final = "25006"
+_FORBIDDEN: Final = "42501"
 # What a value keeps its type for; all others are read as text.
 _TYPED: Final = frozenset(
     "int2 int4 int8 float4 float8 numeric bool date time timestamp timestamptz".split()  # noqa: SIM905
@@ -82,18 +85,28 @@ def run_query(statement: str, zone: ZoneInfo, url: str | None = None) -> Iterato
 
     Args:
         statement: one, in PostgreSQL's SQL.
-        zone: in which moments are shown.
+        zone: in which moments are shown, and what a day or a time without a zone means.
         url: of the database; None asks for it.
 
     Raises:
         ReadingError: It is empty, several at once, wrong, or it would write.
         DatabaseError: No connection.
     """
-    words = _BLANK.sub("", statement, count=1).lower()
-    if not words:
+    text = _BLANK.sub("", statement, count=1)
+    word = text.lower()
+    if not text:
         raise ReadingError('The query is empty. Write one as "SELECT …".')
-    if words.startswith("copy"):
-        raise ReadingError("COPY is not for here: write a SELECT, and say --csv FILE.")
+    if not word.startswith(_STREAMED + _OTHERS):
+        raise ReadingError(
+            f"{text.split(maxsplit=1)[0][:30].upper()} is not for here, as nothing is changed: "
+            'write a "SELECT …" (or WITH, VALUES, TABLE, SHOW, EXPLAIN).'
+        )
+    try:
+        encoded = text.encode()
+    except UnicodeEncodeError:
+        raise ReadingError("The query is not UTF-8: its letters cannot be read.") from None
+    if b"\0" in encoded:
+        raise ReadingError("The query holds a zero byte: it is no text.")
     with connect(url) as connection:
         connection.read_only = True
         for kind in connection.adapters.types:
@@ -101,25 +114,36 @@ def run_query(statement: str, zone: ZoneInfo, url: str | None = None) -> Iterato
                 connection.adapters.register_loader(kind.oid, TextLoader)
             if kind.array_oid:
                 connection.adapters.register_loader(kind.array_oid, TextLoader)
-        is_streamed = words.startswith(_STREAMED)
+        _begin(connection, zone)
+        is_streamed = word.startswith(_STREAMED)
         try:
             with connection.cursor("callkeeper_query" if is_streamed else "") as cursor:
-                yield _fetch(cursor, statement, zone)
+                yield _fetch(cursor, encoded, zone)
         except psycopg.OperationalError:
             raise
         except psycopg.Error as error:
             raise _explain(error) from None
 
 
+def _begin(connection: psycopg.Connection[Row], zone: ZoneInfo) -> None:
+    """Begin the transaction: as a reader, and with days and times without a zone as the zone's.
+
+    A server that does not know the zone stays with UTC.
+    """
+    connection.execute(BECOME_READER)
+    with suppress(psycopg.DataError), connection.transaction():
+        connection.execute("SELECT set_config('TimeZone', %s, true)", (zone.key,))
+
+
 def _fetch(
-    cursor: psycopg.Cursor[Row] | psycopg.ServerCursor[Row], statement: str, zone: ZoneInfo
+    cursor: psycopg.Cursor[Row] | psycopg.ServerCursor[Row], statement: bytes, zone: ZoneInfo
 ) -> Rows:
     if isinstance(cursor, psycopg.ServerCursor):
         cursor.itersize = _ROWS_AT_ONCE
-        cursor.execute(statement.encode())
+        cursor.execute(statement)
     else:
         # Prepared, a text can be but one statement.
-        cursor.execute(statement.encode(), prepare=True)
+        cursor.execute(statement, prepare=True)
     if cursor.description is None:
         raise ReadingError('The statement gives no rows. Write one as "SELECT …".')
     types = [column.type_display.partition("(")[0] for column in cursor.description]
@@ -143,12 +167,23 @@ def _explain(error: psycopg.Error) -> ReadingError:
             "The statement would write, and this command only reads; the server refused it: "
             f"{said}."
         )
+    if error.sqlstate == _FORBIDDEN:
+        return ReadingError(f"This command only reads tables; the server refused: {said}.")
     return ReadingError(f"PostgreSQL does not answer the query: {said}.{hint}")
 
 
 @contextmanager
 def replaced(path: Path) -> Iterator[Path]:
-    """Give a place beside a file to write it to; it takes the file's place if all went well."""
+    """Give a place beside a file to write it to; it takes the file's place if all went well.
+
+    A link stays one: the file that it leads to is replaced.
+
+    Raises:
+        ReadingError: It cannot be written, or is no file: a folder, a device, a pipe.
+    """
+    path = path.resolve()
+    if path.exists() and not path.is_file():
+        raise ReadingError(f"{path} is no file: name one, or - for standard output with --csv.")
     try:
         with TemporaryDirectory(prefix=".callkeeper-query-", dir=path.parent) as folder:
             beside = Path(folder) / path.name
@@ -264,8 +299,9 @@ def _write_xlsx_cell(
 
 def _is_exact(value: float | Decimal) -> bool:
     """Whether Excel can show a number as it is, so far as its size goes; NaN it has none."""
-    if isinstance(value, int):
-        return abs(value) < _EXACT
+    if isinstance(value, int | Decimal):
+        # The sum of whole numbers is numeric to PostgreSQL.
+        return value == value and abs(value) < _EXACT  # noqa: PLR0124 -- as below
     return value == value and abs(value) != float("inf")  # noqa: PLR0124 -- NaN is not itself
 
 

@@ -1,32 +1,38 @@
 """`ck.calls`, `ck.raw_calls`, `ck.report`, `ck.connect`: what is loaded, as pandas or Arrow.
 
 Rows come by ADBC, which is Arrow from PostgreSQL's binary COPY on; a frame of pandas has Arrow's
-types over the same memory. Only reads: the sources' configuration says names and time zones, and
-the embedded database serves as it does commands, until this process ends.
+types over the same memory. Calls and their facts come side by side, by connections that see the
+same moment of the database, and are joined here, in Arrow. Only reads: the sources' configuration
+says names and time zones, and the embedded database serves as it does commands, until this process
+ends.
 """
 
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import closing
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
 from datetime import date, datetime, timedelta
 from functools import cache
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final, Literal, overload
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from adbc_driver_postgresql import dbapi
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from callkeeper_assets.analysis.columns import (
+    BECOME_READER,
     NothingLoadedError,
     ReadingError,
+    Statements,
     Where,
-    build_select,
-    capitalise,
+    build_statements,
     choose_columns,
     read_where,
     write_literal,
 )
-from callkeeper_assets.config.errors import describe_unknown
+from callkeeper_assets.config.errors import capitalise, describe_unknown
 from callkeeper_assets.config.loading import defs_folder, load_sources
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.home import project_root, raw_url
@@ -47,6 +53,10 @@ Day = date | str
 
 _DAY: Final = timedelta(days=1)
 _MOST_DAYS_NAMED: Final = 5
+# A reading of at least so many days is worth so many connections for calls: a connection takes a
+# tenth of a second on a busy machine.
+_FEW_DAYS: Final = 32
+_PARTS: Final = 2
 # In an account's report: what kind of values each field has, so far as they are of one kind.
 _KIND_OF_FIELD: Final = """
     SELECT
@@ -92,9 +102,10 @@ def connect() -> dbapi.Connection:
     options = f"{conninfo_to_dict(given)['options']} -c default_transaction_read_only=on"
     try:
         connection = dbapi.connect(make_conninfo(given, options=options), autocommit=True)
-        with connection.cursor() as cursor:
-            cursor.execute(SET_NEWER)
-            cursor.fetch_arrow_table()
+        for statement in (SET_NEWER, BECOME_READER):
+            with connection.cursor() as cursor:
+                cursor.execute(statement)
+                cursor.fetch_arrow_table()
     except dbapi.Error as error:
         raise explain_failure(url, error) from None
     return connection
@@ -114,6 +125,11 @@ def _query(connection: dbapi.Connection, statement: str) -> pa.Table:
                 "Run: callkeeper check"
             ) from None
         raise found from None
+
+
+def _run(connection: dbapi.Connection, statement: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(statement)
 
 
 def _choose(names: str | Iterable[str] | None) -> list[Source]:
@@ -280,39 +296,114 @@ def calls(
     begin, end = _read_period(first, last)
     names, filters = choose_columns(columns), read_where(where)
     sources = _choose(source)
-    with closing(connect()) as connection:
+    parts = 1 if (end - begin).days < _FEW_DAYS else _PARTS
+    with ExitStack() as stack:
+        connections = [stack.enter_context(closing(connect())) for _ in range(parts + 1)]
+        _share_snapshot(connections)
         tables = []
         for one in sources:
-            statement = build_select(names, filters, one.time_zone)
-            tables.append(_read_calls(connection, one, statement, begin, end))
-    zone = _share_zone(sources)
-    return _convert(pa.concat_tables([_localise(table, zone) for table in tables]), as_)
+            statements = build_statements(names, filters, one.time_zone)
+            found = _read_calls(connections, one, statements, (begin, end))
+            tables.append(_localise(found.select(names), _share_zone(sources)))
+    return _convert(pa.concat_tables(tables), as_)
+
+
+def _share_snapshot(connections: Sequence[dbapi.Connection]) -> None:
+    """Begin a transaction in each, which see the same until their ends."""
+    for connection in connections:
+        _run(connection, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+    first, *others = connections
+    snapshot = _query(first, "SELECT pg_export_snapshot()")[0][0].as_py()
+    for connection in others:
+        _run(connection, f"SET TRANSACTION SNAPSHOT {write_literal(snapshot)}")
+
+
+def _split(start: datetime, end: datetime, parts: int) -> list[tuple[datetime, datetime]]:
+    """Return stretches of the same length, in their order, each beginning where one ends."""
+    edges = [start + (end - start) * number / parts for number in range(parts)] + [end]
+    return list(pairwise(edges))
 
 
 def _read_calls(
-    connection: dbapi.Connection, source: Source, statement: str, first: date, last: date
+    connections: Sequence[dbapi.Connection],
+    source: Source,
+    statements: Statements,
+    period: tuple[date, date],
 ) -> pa.Table:
+    """Return a source's calls with all that the statements ask for, moments in UTC.
+
+    Facts come by the last connection, meanwhile calls by the others, each a stretch of the time.
+    """
     if CALLS not in source.tables:
         raise ReadingError(
             f"Source '{source.name}' has no calls: {source.file} leaves {CALLS} out."
         )
-    account = _find_account(connection, source)
-    bounds = {
-        # No row has a NULL: a source that is not loaded gives an empty table with the right types.
-        "account": write_literal(account),
-        "start": write_literal(day_start(first, source.time_zone)),
-        "end": write_literal(day_start(last + _DAY, source.time_zone)),
-    }
-    table = _query(connection, statement % bounds)
+    first, last = period
+    connection, beside = connections[0], connections[-1]
+    # No row has a NULL: a source that is not loaded gives an empty table with the right types.
+    account = f"{write_literal(_find_account(connection, source))}::integer"
     loaded = _query(
         connection,
-        "SELECT day FROM callkeeper_days "
-        f"WHERE account_id = {bounds['account']} AND day BETWEEN {write_literal(first)} "
-        f"AND {write_literal(last)}",
+        f"SELECT day FROM callkeeper_days WHERE account_id = {account} "
+        f"AND day BETWEEN {write_literal(first)} AND {write_literal(last)}",
     )
+    start, end = day_start(first, source.time_zone), day_start(last + _DAY, source.time_zone)
+
+    def write(statement: str, stretch: tuple[datetime, datetime]) -> str:
+        bounds = dict(zip(("start", "end"), map(write_literal, stretch), strict=True))
+        return statement % {"account": account, **bounds}
+
+    with ThreadPoolExecutor(len(connections)) as pool:
+        stretches = _split(start, end, len(connections) - 1)
+        waiting = [
+            pool.submit(_query, one, write(statements.calls, stretch))
+            for one, stretch in zip(connections, stretches, strict=False)
+        ]
+        if statements.facts:
+            waiting.append(pool.submit(_query, beside, write(statements.facts, (start, end))))
+        try:
+            answers = [one.result() for one in waiting]
+        except BaseException:
+            for one in connections:
+                one.adbc_cancel()
+            raise
+    found = pa.concat_tables(answers[: len(stretches)])
+    if statements.facts:
+        found = _join_facts(connection, found, answers[-1], statements.dimensions)
     missing = _list_missing(loaded["day"].to_pylist(), first, last)
-    _tell_missing(source, first, last, missing, table.num_rows)
-    return table
+    _tell_missing(source, first, last, missing, found.num_rows)
+    return found.append_column("source", pa.repeat(source.name, found.num_rows))
+
+
+def _join_facts(
+    connection: dbapi.Connection,
+    calls: pa.Table,
+    facts: pa.Table,
+    dimensions: Mapping[str, str],
+) -> pa.Table:
+    """Return calls with the columns of their facts, and of the dimensions' rows, where they are."""
+    found = _join(calls, "_id", facts)
+    for alias, statement in dimensions.items():
+        ids = write_literal(pc.unique(found[f"_{alias}"]).drop_null().to_pylist())
+        rows = _query(connection, statement % {"ids": f"{ids}::integer[]"})
+        found = _join(found, f"_{alias}", rows)
+    if "_dates" in found.column_names:
+        # What a minute's key is, by the data dictionary.
+        minutes = pc.if_else(pc.equal(found["_dates"], 1), None, found["_dates"])
+        clock = pc.multiply(minutes.cast(pa.int64()), 60).cast(pa.timestamp("s"))
+        found = found.append_column("day", clock.cast(pa.date32()))
+        weekday = pc.day_of_week(clock, count_from_zero=False)
+        found = found.append_column("weekday", weekday.cast(pa.int16()))
+        found = found.append_column("hour", pc.hour(clock).cast(pa.int16()))
+    return found
+
+
+def _join(left: pa.Table, key: str, right: pa.Table) -> pa.Table:
+    """Return `left` in its order, with the columns of the row of `right` whose `_id` is its key."""
+    rows = right.drop_columns("_id").take(pc.index_in(left[key], right["_id"].combine_chunks()))
+    for name, column in zip(rows.column_names, rows.columns, strict=True):
+        left = left.append_column(name, column)
+    return left
 
 
 @overload

@@ -1,6 +1,7 @@
-"""The Dagster assets of a source: wiring only, what they do lies in the other packages.
+"""The Dagster assets of a source: what Dagster has to know of each feature, and is told of a day.
 
-Add here what Dagster has to know. Logic belongs into the package whose feature it is.
+A step puts its feature's parts together, words what came of it, and judges days as they pass. Other
+logic belongs into the package whose feature it is.
 """
 
 import warnings

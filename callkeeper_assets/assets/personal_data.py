@@ -215,12 +215,12 @@ def _as_metadata(value: object) -> Any:  # noqa: ANN401 -- whatever Dagster show
     return value
 
 
-NAME: Final = "protect"
+PROTECT: Final = "protect"
 
 
 def name_protection_job(source: str) -> str:
     """Name the job that brings a source's stored calls to its privacy settings."""
-    return f"{source}_{NAME}"
+    return f"{source}_{PROTECT}"
 
 
 def build_protection(source: Source) -> dg.Definitions:

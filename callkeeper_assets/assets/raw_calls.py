@@ -30,7 +30,7 @@ from callkeeper_assets.assets.resources import (
     with_known_signature,
 )
 from callkeeper_assets.callkeeper.records import CallKeeperError
-from callkeeper_assets.config.errors import ConfigError
+from callkeeper_assets.config.errors import ConfigError, list_some
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.dagster_ext.steps import add_day_metadata
 from callkeeper_assets.postgres.locks import held_source_lock
@@ -58,13 +58,6 @@ _MOST_NAMED: Final = 50
 def name_pool(source: Source) -> str:
     """Name the pool that lets one step at a time use an API key; sources of one key share it."""
     return f"callkeeper_{source.api_key_env.lower()}"
-
-
-def _name_calls(call_ids: Sequence[int]) -> str:
-    """List calls by id, a page of them at the most."""
-    shown = ", ".join(map(str, call_ids[:_MOST_NAMED]))
-    more = len(call_ids) - _MOST_NAMED
-    return f"{shown} and {more} more" if more > 0 else shown
 
 
 @dataclass
@@ -98,15 +91,15 @@ class Fetching:
             self.shield.passing(len(days)) as passage,
             closing(client.fetch_days(tuple(days), passage)) as fetched,
         ):
-            yield self._check_all(fetched)
+            yield self._judge_all(fetched)
 
-    def _check_all(self, fetched: Iterable[Day]) -> Iterator[Day]:
+    def _judge_all(self, fetched: Iterable[Day]) -> Iterator[Day]:
         try:
-            yield from map(self.check, fetched)
+            yield from map(self.judge, fetched)
         except (CallKeeperError, RawError) as error:
             self.error = error
 
-    def check(self, day: Day) -> Day:
+    def judge(self, day: Day) -> Day:
         """Take a fetched day over, refused if too many calls of the stored day are gone.
 
         Raises:
@@ -125,7 +118,7 @@ class Fetching:
                 "out; their own day has them, if the source sends them for it: %s",
                 day.day,
                 len(details.strays),
-                _name_calls(details.strays),
+                list_some(details.strays, _MOST_NAMED),
             )
         taken = msgspec.structs.replace(
             details,
@@ -149,7 +142,7 @@ class Fetching:
             "file": self.store.locate(self.source.name, details.day),
             **({"refused": details.refusal} if details.refusal else {}),
             **({"lost_calls": details.lost} if details.lost and not details.refusal else {}),
-            **({"calls_outside": _name_calls(details.strays)} if details.strays else {}),
+            **({"calls_outside": list_some(details.strays, _MOST_NAMED)} if details.strays else {}),
         }
 
     def _weigh(self, fetched: Day) -> DayBalance:
@@ -182,16 +175,24 @@ def open_fetching(
     *,
     notes_setting: bool = True,
 ) -> Fetching:
-    """Prepare a step's fetching; `notes_setting`: whether what is fetched is going to be written.
+    """Prepare a step's fetching.
+
+    With `notes_setting`, where what is fetched is going to be written, it is noted in the database
+    under which privacy setting.
 
     Raises:
         MissingSecretError: The key of the source's privacy rule is not in the environment.
         DatabaseError: The database cannot be reached.
     """
     # The database's driver, which loading the code location need not pay for.
-    from callkeeper_assets.personal_data.shield import open_shield  # noqa: PLC0415
+    from callkeeper_assets.personal_data.shield import build_shield  # noqa: PLC0415
+    from callkeeper_assets.postgres import connect  # noqa: PLC0415
+    from callkeeper_assets.warehouse.accounts import note_setting  # noqa: PLC0415
 
-    shield = open_shield(url, source, notes_setting=notes_setting)
+    with connect(url, autocommit=True) as connection:
+        shield = build_shield(connection, source)
+        if notes_setting:
+            note_setting(connection, source.name, shield.protector.rule)
     return Fetching(context, source, store, guard, shield)
 
 

@@ -32,6 +32,7 @@ from callkeeper_assets.postgres.locks import held_source_lock
 from callkeeper_assets.postgres.url import database_url
 from callkeeper_assets.raw.store import RawStore
 from callkeeper_assets.reports.definition import Report, ReportTable
+from callkeeper_assets.warehouse.filters import describe_filters
 from callkeeper_assets.warehouse.log_tables import CALLKEEPER_REPORTS
 
 VALUES_FIT: Final = "values_fit"
@@ -68,11 +69,7 @@ def build_report_spec(
         metadata={
             **_describe_tables(report),
             "look_back_days": report.overlap_days,
-            "filters": " and ".join(
-                f"{one.field} {one.op}" + ("" if one.value is None else f" {one.value}")
-                for one in report.filters
-            )
-            or "none: every call",
+            "filters": describe_filters(report.filters),
             "on_new_field": report.on_new_field,
         },
         # Each day's materialization is logged by hand: a day without raw calls has none.

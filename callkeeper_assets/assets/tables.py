@@ -37,10 +37,12 @@ from callkeeper_assets.assets.resources import (
     logging_failure,
     with_known_signature,
 )
+from callkeeper_assets.config.errors import list_some
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.dagster_ext.steps import add_day_metadata
 from callkeeper_assets.postgres.locks import held_source_lock
 from callkeeper_assets.raw.store import Day, DayDetails, RawStore
+from callkeeper_assets.warehouse.filters import describe_filters
 from callkeeper_assets.warehouse.records import Guard, LoadedDay
 from callkeeper_assets.warehouse.schema import CALLS, DATES, FACTS
 from callkeeper_assets.warehouse.tables import TABLES, Column, Table
@@ -247,12 +249,11 @@ def _evaluate_fields(_: str, day: LoadedDay) -> dg.AssetCheckResult:
     unknown = day.unknown_fields
     if not unknown:
         return dg.AssetCheckResult(passed=True, metadata={"unknown_fields": 0})
-    shown = ", ".join(unknown[:_MOST_FIELDS])
-    more = f" and {len(unknown) - _MOST_FIELDS} more" if len(unknown) > _MOST_FIELDS else ""
     return dg.AssetCheckResult(
         passed=False,
         description=(
-            f"Fields unknown to the documentation: {shown}{more}. They are kept in raw calls."
+            f"Fields unknown to the documentation: {list_some(unknown, _MOST_FIELDS)}. "
+            "They are kept in raw calls."
         ),
         metadata={"unknown_fields": len(unknown), "fields": list(unknown[:_MOST_FIELDS])},
         severity=dg.AssetCheckSeverity.WARN,
@@ -495,7 +496,7 @@ def build_table_spec(
             "dagster/table_name": f"public.{table.name}",
             "grain": table.grain,
             "look_back_days": source.refresh.overlap_days,
-            "filters": _describe_filters(source, table),
+            "filters": describe_filters(source.filters.get(table.name, ())),
         },
         skippable=True,
     )
@@ -560,14 +561,3 @@ def _describe_column(column: Column) -> str:
     unit = f" [{column.unit}]" if column.unit else ""
     target = f" → {column.references}" if column.references else ""
     return f"{column.description}{unit}{target}"
-
-
-def _describe_filters(source: Source, table: Table) -> str:
-    filters = source.filters.get(table.name, ())
-    return (
-        " and ".join(
-            f"{one.field} {one.op}" + ("" if one.value is None else f" {one.value}")
-            for one in filters
-        )
-        or "none: every call"
-    )

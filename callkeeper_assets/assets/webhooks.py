@@ -1,4 +1,4 @@
-"""The assets `<source>/webhook_calls`, `<source>/webhook_audit`; the check `webhooks_arrive`.
+"""The assets `<source>/webhook_calls`, `<source>/webhook_audit`; their two checks.
 
 And the sensor `webhook_inbox`: it starts a run for all that waits in the inbox, at most one a tick,
 and a source's refresh for the days on which webhooks of call tracking hint at calls. It looks and
@@ -32,6 +32,7 @@ from callkeeper_assets.assets.resources import (
     with_known_signature,
 )
 from callkeeper_assets.callkeeper.records import CallKeeperError
+from callkeeper_assets.config.errors import capitalise
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.dagster_ext.dead_runs import INBOX_TAG, SOURCE_TAG, is_run_dead
 from callkeeper_assets.home import configured_webhook_url
@@ -58,7 +59,7 @@ from callkeeper_assets.webhooks.plans import (
     write_cursor,
 )
 
-CHECK: Final = "webhooks_held"
+WEBHOOKS_HELD: Final = "webhooks_held"
 _TREND_DAYS: Final = 90
 _MOST_LOST_SHOWN: Final = 10
 _NOT_FOUND: Final = 404
@@ -93,7 +94,7 @@ def build_webhook_audit(source: Source) -> dg.AssetsDefinition:
         skippable=True,
     )
     check = dg.AssetCheckSpec(
-        name=CHECK,
+        name=WEBHOOKS_HELD,
         asset=key,
         description="The inbox holds every webhook that CallKeeper says it sent, and refused none.",
         partitions_def=partitions,
@@ -193,7 +194,7 @@ def evaluate_audit(source: Source, day: AuditedDay) -> dg.AssetCheckResult:
         return dg.AssetCheckResult(
             passed=False,
             description=(
-                f"{NOT_AUDITED[0].upper()}{NOT_AUDITED[1:]}. Whether any was lost is not known; "
+                f"{capitalise(NOT_AUDITED)}. Whether any was lost is not known; "
                 "ask CallKeeper's support for `hooks` in the API's answers. `webhooks_arrive` of "
                 "callkeeper_calls warns when none comes at all."
             ),

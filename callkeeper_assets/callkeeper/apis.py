@@ -153,6 +153,8 @@ class StatisticsApi:
     calls_method = "getCallsInfo"
     account_method = "getUserInfo"
     largest_answer: int | None = None
+    has_zones = True
+    has_client_times = False
 
     def __init__(self, session: SourceSession, api_key: str, time_zone: ZoneInfo) -> None:
         self._session = session
@@ -297,6 +299,8 @@ class UnifiedApi:
     """
 
     largest_answer: int | None = PAGE_LENGTH
+    has_zones = False
+    has_client_times = True
 
     def __init__(self, session: SourceSession, source: str, api_key: str, role: CallRole) -> None:
         self._session = session
@@ -305,7 +309,9 @@ class UnifiedApi:
         self._longest_page = 0
         self.calls_method = self.account_method = f"call/{METHODS[role]}"
 
-    def ask_for_calls(self, window: Window, context: RequestContext) -> KeyedCalls | AnswerProblem:
+    def ask_for_calls(
+        self, window: Window, context: RequestContext, _time_zone: str = "UTC"
+    ) -> KeyedCalls | AnswerProblem:
         """Ask for the calls of a window; more may come, of a second on either side."""
         page = self._ask_for_page(window, 0, context, can_be_halved=window.can_be_halved)
         if isinstance(page, AnswerProblem):

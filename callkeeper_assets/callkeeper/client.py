@@ -48,7 +48,7 @@ from callkeeper_assets.callkeeper.windows import (
     window_of_day,
 )
 from callkeeper_assets.privacy.redaction import redact
-from callkeeper_assets.raw.store import Day, DayDetails, UnusableRow, build_table
+from callkeeper_assets.raw.store import Day, DayDetails, UnusableRow, build_calls
 
 _CUT_MINUTE: Final = (
     "The source cuts even a minute of calls without saying so: ask CallKeeper's support"
@@ -61,14 +61,23 @@ class SourceApi(Protocol):
     Attributes:
         calls_method: What calls are asked of, for errors; as `account_method`.
         largest_answer: Calls in one answer at most; None where there is no limit.
+        has_zones: Whether a request names the time zone of its bounds.
+        has_client_times: Whether calls have the time that their clients' clocks showed.
     """
 
     calls_method: str
     account_method: str
     largest_answer: int | None
+    has_zones: bool
+    has_client_times: bool
 
-    def ask_for_calls(self, window: Window, context: RequestContext) -> KeyedCalls | AnswerProblem:
-        """Return a window's calls by id, a second more on either side allowed."""
+    def ask_for_calls(
+        self, window: Window, context: RequestContext, time_zone: str = "UTC", /
+    ) -> KeyedCalls | AnswerProblem:
+        """Return a window's calls by id, a second more on either side allowed.
+
+        `time_zone`: in which the bounds are written, where they are in one.
+        """
 
     def ask_for_account(self, context: RequestContext) -> UserInfo | AnswerProblem:
         """Return what the source says of the account."""
@@ -411,11 +420,7 @@ class CallKeeperClient:
             time_zone: In which the bounds are written, where the API takes one (`has_zones`).
         """
         context = RequestContext(threading.Event())
-        answer = (
-            self._api.ask_for_calls(window, context, time_zone)
-            if isinstance(self._api, StatisticsApi)
-            else self._api.ask_for_calls(window, context)
-        )
+        answer = self._api.ask_for_calls(window, context, time_zone)
         if isinstance(answer, AnswerProblem):
             raise self._error(answer, self._describe(window), context)
         return {call_id: epoch for call_id, (epoch, _) in answer.items()}
@@ -423,7 +428,7 @@ class CallKeeperClient:
     @property
     def has_zones(self) -> bool:
         """Whether the request names the zone of the bounds."""
-        return isinstance(self._api, StatisticsApi)
+        return self._api.has_zones
 
     def pick_call(self, day: date) -> tuple[int, int] | None:
         """Return id and epoch seconds of a call in the middle of the day; None if it has none."""
@@ -433,10 +438,6 @@ class CallKeeperClient:
             return None
         epoch, call_id, _ = calls[len(calls) // 2]
         return call_id, epoch
-
-    def fetch_day(self, day: date, passage: Passage | None = None) -> Day:
-        """Fetch all calls of the day."""
-        return self._fetch_day(day, passage or _Unchanged(), threading.Event())
 
     def fetch_days(self, days: Iterable[date], passage: Passage | None = None) -> Generator[Day]:
         """Fetch days side by side, from now on; they come in the order of `days`.
@@ -505,9 +506,11 @@ class CallKeeperClient:
             run_id="",
             strays=tuple(sorted(call_id for call_id in read.strays if call_id not in read.calls)),
             unusable=tuple(Counter(one.reason for one in records).items()),
-            local_times=None if self.has_zones else compare_local_times(epochs, payloads),
+            local_times=(
+                compare_local_times(epochs, payloads) if self._api.has_client_times else None
+            ),
         )
-        table = build_table(call_ids, epochs, payloads)
+        table = build_calls(call_ids, epochs, payloads)
         return Day(day, table, details, passage.pass_unusable(records))
 
     def _read_day(self, day: date, stop: threading.Event) -> tuple[Window, ReadDay, RequestContext]:

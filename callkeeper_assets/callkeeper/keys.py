@@ -13,6 +13,7 @@ from typing import Any, Final, Self
 import msgspec
 
 from callkeeper_assets.raw.ids import (
+    LARGEST_ID,
     UnifiedKey,
     find_service_id,
     hash_universal_id,
@@ -23,7 +24,6 @@ from callkeeper_assets.raw.ids import (
     read_universal_id,
 )
 
-_LARGEST_ID: Final = 2**63 - 1
 _MOST_DIGITS: Final = 19
 # The end of 2199, as the tables' moments (`plausible` in macros.sql): a date of the year 9999 is as
 # good as none, and none in another time zone.
@@ -232,7 +232,7 @@ def key_calls(raws: Iterable[msgspec.Raw]) -> KeyedCalls:
             epoch = int(epoch)
         if (
             type(call_id) is int
-            and 0 <= call_id <= _LARGEST_ID
+            and 0 <= call_id <= LARGEST_ID
             and type(epoch) is int
             and 0 < epoch <= LATEST_EPOCH
         ):

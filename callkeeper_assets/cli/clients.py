@@ -74,8 +74,8 @@ def _print_result(document: dict[str, Any]) -> None:
         build_table,
         print_table,
         print_text,
-        say_count,
     )
+    from callkeeper_assets.config.errors import say_count  # noqa: PLC0415
 
     found = document["found"]
     names = {

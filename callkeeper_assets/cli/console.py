@@ -59,11 +59,6 @@ def build_table(*columns: str, numeric: Sequence[str] = ()) -> "Table":
     return table
 
 
-def say_count(number: int, noun: str) -> str:
-    """Return a number with its noun: `1 day`, `2,000 days`."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
 def print_text(text: str = "", style: str | None = None) -> None:
     """Print lines of a result."""
     open_console().print(text, style=style)

@@ -13,10 +13,10 @@ from callkeeper_assets.cli.console import (
     print_error,
     print_json,
     print_note,
-    say_count,
 )
 from callkeeper_assets.cli.processes import InterruptedRunError, SourceOutcome, Task, run_tasks
 from callkeeper_assets.cli.summary import Destination, build_document, print_place, print_summary
+from callkeeper_assets.config.errors import say_count
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.home import raw_url
 from callkeeper_assets.postgres import read_sql_of

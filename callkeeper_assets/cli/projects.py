@@ -8,12 +8,13 @@ import os
 import re
 import sys
 from collections.abc import Iterator
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
 
+from callkeeper_assets.callkeeper.records import ApiName
 from callkeeper_assets.cli.console import (
     FAILED,
     UsageProblemError,
@@ -130,7 +131,7 @@ def _ask_for(new: "NewSource") -> "NewSource":
     """Ask a person for what the options have not said."""
     from dataclasses import replace  # noqa: PLC0415
 
-    from callkeeper_assets.config.source_template import suggest_start  # noqa: PLC0415
+    from callkeeper_assets.config.loading import suggest_start  # noqa: PLC0415
 
     if new.caption is None:
         new = replace(new, caption=typer.prompt("Caption", default=new.name))
@@ -138,7 +139,8 @@ def _ask_for(new: "NewSource") -> "NewSource":
         zone = typer.prompt("Time zone, where days begin and end", default="Europe/Moscow")
         new = replace(new, time_zone=zone)
     if new.start_date is None:
-        start = typer.prompt("The first day to load", default=str(suggest_start()))
+        first_day = suggest_start(datetime.now(UTC).date())
+        start = typer.prompt("The first day to load", default=str(first_day))
         new = replace(new, start_date=start)
     if new.history_days is None:
         limit = typer.prompt(
@@ -291,7 +293,7 @@ def add(
         typer.Option(min=1, help="Days back that your plan gives. Default: unlimited."),
     ] = None,
     api: Annotated[
-        Literal["callkeeper", "ckct"] | None,
+        ApiName | None,
         typer.Option(help="Which of CallKeeper's APIs. Default: the one that takes the key."),
     ] = None,
     base_url: Annotated[

@@ -49,7 +49,8 @@ def query(
 
     from callkeeper_assets.analysis.export import run_query  # noqa: PLC0415
 
-    text = sys.stdin.read() if statement == "-" else statement
+    # Windows' editors begin a file with a mark.
+    text = sys.stdin.read().removeprefix("\ufeff") if statement == "-" else statement
     with run_query(text, _find_zone()) as rows:
         if csv or xlsx or parquet:
             _write(rows, csv, xlsx, parquet)
@@ -73,7 +74,8 @@ def _write(rows: "Rows", csv: str, xlsx: str, parquet: str) -> None:
         write_parquet,
         write_xlsx,
     )
-    from callkeeper_assets.cli.console import print_note, say_count  # noqa: PLC0415
+    from callkeeper_assets.cli.console import print_note  # noqa: PLC0415
+    from callkeeper_assets.config.errors import say_count  # noqa: PLC0415
 
     if csv == "-":
         with _plain_output() as output:
@@ -106,8 +108,8 @@ def _show(rows: "Rows") -> None:
         build_table,
         print_note,
         print_table,
-        say_count,
     )
+    from callkeeper_assets.config.errors import say_count  # noqa: PLC0415
 
     table = build_table(*rows.names, numeric=_list_numeric(rows))
     count = 0

@@ -251,7 +251,7 @@ def rebuild(
     The next refresh does it by itself. Each day is replaced as a whole: interrupted, it goes on
     with the days that are left.
     """
-    from callkeeper_assets.cli.console import print_note, say_count  # noqa: PLC0415
+    from callkeeper_assets.cli.console import print_note  # noqa: PLC0415
     from callkeeper_assets.cli.loading import run_and_report  # noqa: PLC0415
     from callkeeper_assets.cli.processes import SourceOutcome, Task  # noqa: PLC0415
     from callkeeper_assets.cli.selection import (  # noqa: PLC0415
@@ -259,6 +259,7 @@ def rebuild(
         choose_sources,
         describe_broken,
     )
+    from callkeeper_assets.config.errors import say_count  # noqa: PLC0415
     from callkeeper_assets.postgres.url import database_url  # noqa: PLC0415
     from callkeeper_assets.warehouse.queries import outdated_days  # noqa: PLC0415
 
@@ -294,11 +295,11 @@ def protect(
     from callkeeper_assets.cli.console import (  # noqa: PLC0415
         print_json,
         print_text,
-        say_count,
     )
     from callkeeper_assets.cli.loading import run_and_show  # noqa: PLC0415
     from callkeeper_assets.cli.processes import Task  # noqa: PLC0415
     from callkeeper_assets.cli.selection import choose_good_sources  # noqa: PLC0415
+    from callkeeper_assets.config.errors import say_count  # noqa: PLC0415
 
     (chosen,) = choose_good_sources([source])
     arguments = ("--protect", "--dry-run") if dry_run else ("--protect",)

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from datetime import date
 
 from callkeeper_assets.cli.console import UsageProblemError
-from callkeeper_assets.config.errors import describe_unknown
+from callkeeper_assets.config.errors import capitalise, describe_unknown
 from callkeeper_assets.config.loading import BrokenSource, defs_folder, load_sources
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.reports.definition import Report
@@ -54,7 +54,7 @@ def choose_sources(names: Sequence[str]) -> tuple[list[Source], list[BrokenSourc
     if unknown:
         known = (*by_name, *refused)
         raise UsageProblemError(
-            "\n".join(_capitalise(describe_unknown("source", name, known)) for name in unknown)
+            "\n".join(capitalise(describe_unknown("source", name, known)) for name in unknown)
         )
     wanted = tuple(dict.fromkeys(names))
     return (
@@ -91,7 +91,7 @@ def choose_report(source: str, name: str) -> tuple[Source, Report]:
         )
     if report is None:
         known = [one.name for one in chosen.reports]
-        raise UsageProblemError(_capitalise(describe_unknown("report", name, known)))
+        raise UsageProblemError(capitalise(describe_unknown("report", name, known)))
     return chosen, report
 
 
@@ -125,10 +125,6 @@ def choose_retained_source(name: str) -> Source:
             f"{source.file}: retention: {{keep_days: 730}}"
         )
     return source
-
-
-def _capitalise(text: str) -> str:
-    return text[:1].upper() + text[1:]
 
 
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")

@@ -1,4 +1,4 @@
-"""The commands that run until Ctrl-C, and around them: dev, webhooks, simulate, demo, move."""
+"""The commands that run until Ctrl-C, and around them: dev, webhooks, demo, move."""
 
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -179,7 +179,8 @@ def move(
 
     All of it or nothing: tables, those of reports, Dagster's history. The embedded one stays.
     """
-    from callkeeper_assets.cli.console import print_json, print_text, say_count  # noqa: PLC0415
+    from callkeeper_assets.cli.console import print_json, print_text  # noqa: PLC0415
+    from callkeeper_assets.config.errors import say_count  # noqa: PLC0415
     from callkeeper_assets.home import configured_database_url, home  # noqa: PLC0415
     from callkeeper_assets.postgres.moving import move_embedded  # noqa: PLC0415
     from callkeeper_assets.postgres.url import describe, normalise_url  # noqa: PLC0415

@@ -111,7 +111,7 @@ def _build_row(each: "SourceReport") -> tuple[str, ...]:
 
 
 def _describe_details(each: "SourceReport") -> Iterator[str]:
-    from callkeeper_assets.cli.console import say_count  # noqa: PLC0415
+    from callkeeper_assets.config.errors import say_count  # noqa: PLC0415
 
     if each.loaded and each.loaded.outdated_days:
         yield (
@@ -337,12 +337,12 @@ def unusable(
         UsageProblemError,
         print_json,
         print_text,
-        say_count,
     )
     from callkeeper_assets.cli.selection import (  # noqa: PLC0415
         choose_good_sources,
         read_day,
     )
+    from callkeeper_assets.config.errors import say_count  # noqa: PLC0415
     from callkeeper_assets.home import raw_url  # noqa: PLC0415
     from callkeeper_assets.raw.store import RawStore  # noqa: PLC0415
 

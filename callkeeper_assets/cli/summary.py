@@ -11,9 +11,9 @@ from callkeeper_assets.cli.console import (
     open_console,
     print_table,
     print_text,
-    say_count,
 )
 from callkeeper_assets.cli.processes import SourceOutcome
+from callkeeper_assets.config.errors import say_count
 from callkeeper_assets.reconcile.discrepancies import Discrepancy
 from callkeeper_assets.warehouse.records import RowCounts
 

@@ -111,7 +111,7 @@ def _build_fields(given: Any) -> tuple[tuple[str, str], ...]:  # noqa: ANN401 --
     return tuple((path, path) for path in given or ())
 
 
-def build_table(attributes: ReportTableAttributes) -> ReportTable:
+def build_report_table(attributes: ReportTableAttributes) -> ReportTable:
     """Build one table of a report."""
     return ReportTable(
         name=attributes.table,
@@ -130,12 +130,12 @@ def build_table(attributes: ReportTableAttributes) -> ReportTable:
 
 
 def build_reports(reports: Iterable[ReportAttributes]) -> tuple[Report, ...]:
-    """Build the reports; `report_checks` has found nothing wrong with them."""
+    """Build the reports; `find_report_problems` has found nothing wrong with them."""
     return tuple(
         Report(
             name=one.name,
             fields=_build_fields(one.fields),
-            structure=tuple(build_table(table) for table in one.structure or ()),
+            structure=tuple(build_report_table(table) for table in one.structure or ()),
             filters=tuple(
                 Filter(field=each.field, op=each.op, value=each.value) for each in one.filters
             ),
@@ -263,7 +263,7 @@ def find_report_problems(attributes: SourceAttributes) -> Iterator[Problem]:
         yield from _find_filter_problems(report, location)
         yield from _find_structure_problems(report, location)
         for place, table in enumerate(report.structure or ()):
-            form = build_table(table).form
+            form = build_report_table(table).form
             first, known = forms.setdefault(table.table, (report.name, form))
             if known != form and first != report.name:
                 yield Problem(

@@ -1,7 +1,10 @@
-"""What can be wrong with a source's configuration: where, why, and what to do about it."""
+"""What can be wrong with a source's configuration: where, why, and what to do about it.
+
+And the few forms of words that texts of all features above share.
+"""
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
@@ -106,6 +109,22 @@ def suggest_name(given: str, names: Iterable[str]) -> str:
     by_lower = {name.lower(): name for name in names}
     close = difflib.get_close_matches(given.lower(), by_lower, n=1)
     return f" Did you mean '{by_lower[close[0]]}'?" if close else ""
+
+
+def say_count(number: int, noun: str) -> str:
+    """Return a number with its noun: `1 day`, `2,000 days`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def list_some(items: Sequence[object], most: int) -> str:
+    """List items, so many at the most, and say how many more there are."""
+    more = f" and {len(items) - most} more" if len(items) > most else ""
+    return ", ".join(map(str, items[:most])) + more
+
+
+def capitalise(text: str) -> str:
+    """Return a sentence as one of its own."""
+    return text[:1].upper() + text[1:]
 
 
 def describe_unknown(what: str, given: str, allowed: Iterable[str]) -> str:

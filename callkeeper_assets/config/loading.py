@@ -135,6 +135,7 @@ _TEXTS = {
     "string_type": "must be text; in quotes if it looks like a number, a date or yes/no.",
     "int_type": "must be a whole number.",
     "float_type": "must be a number.",
+    "bool_type": "must be true or false.",
     "list_type": "must be a list.",
     "dict_type": "must be a mapping of names to values.",
     "model_type": "must be a mapping of names to values.",
@@ -343,7 +344,8 @@ def _refuse(file: Path, found: list[tuple[int, Problem]]) -> InvalidSourceError:
     )
 
 
-def _default_start(today: date) -> date:
+def suggest_start(today: date) -> date:
+    """The first day that a source loads, unless its owner says another."""
     return date(today.year - 1, 1, 1)
 
 
@@ -391,7 +393,7 @@ def _build_source(attributes: SourceAttributes, file: Path, now: datetime) -> So
         time_zone=zone,
         start_date=date.fromisoformat(start)
         if start
-        else _default_start(now.astimezone(zone).date()),
+        else suggest_start(now.astimezone(zone).date()),
         history_days=attributes.history_days,
         tables=tuple(table for table in SELECTABLE_TABLES if table in attributes.tables),
         filters=_group_filters(attributes),

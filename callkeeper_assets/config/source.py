@@ -170,7 +170,7 @@ class Source:
     @property
     def takes_hints(self) -> bool:
         """Whether its API sends the calls that webhooks of call tracking only hint at."""
-        return self.webhook is not None and self.api == "ckct"
+        return self.has_webhook_audit
 
     @property
     def webhook_page(self) -> str:

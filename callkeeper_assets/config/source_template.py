@@ -3,12 +3,12 @@
 import json
 import re
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 from callkeeper_assets.callkeeper.records import BASE_URLS, ApiName
-from callkeeper_assets.config.loading import suggest_variable
+from callkeeper_assets.config.loading import suggest_start, suggest_variable
 from callkeeper_assets.config.models import COMPONENT_TYPE, locate_schema
 
 _TEMPLATE: Final = """\
@@ -47,11 +47,6 @@ attributes:
 """
 _PLAIN: Final = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 _WORDS_OF_YAML: Final = {"null", "true", "false", "yes", "no", "on", "off", "y", "n"}
-
-
-def suggest_start() -> date:
-    """Return the first day that a new source loads, unless its owner says another."""
-    return date(datetime.now(UTC).year - 1, 1, 1)
 
 
 @dataclass(frozen=True)
@@ -96,7 +91,7 @@ def render_source(new: NewSource, folder: Path, type_name: str = COMPONENT_TYPE)
         caption=_quote(new.caption or new.name),
         variable=new.key_variable,
         api=api,
-        start=new.start_date or suggest_start(),
+        start=new.start_date or suggest_start(datetime.now(UTC).date()),
         history="# history_days: 31" if limit is None else f"history_days: {limit}",
         time_zone=new.time_zone or "Europe/Moscow",
     )

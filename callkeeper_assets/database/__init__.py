@@ -1,1 +1,1 @@
-"""Names by which a `dagster.yaml` of before names Dagster's storage; all else is in `postgres`."""
+"""The name by which an older `dagster.yaml` names Dagster's storage: it is in `dagster_ext`."""

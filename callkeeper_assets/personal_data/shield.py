@@ -18,7 +18,6 @@ import psycopg
 from callkeeper_assets.callkeeper.keys import UnusableRecord
 from callkeeper_assets.callkeeper.records import RetryLaterError
 from callkeeper_assets.config.source import Source
-from callkeeper_assets.postgres import connect
 from callkeeper_assets.privacy.process import ProcessEndedError, ProtectorPool
 from callkeeper_assets.privacy.redaction import register_secret
 from callkeeper_assets.privacy.rewriting import (
@@ -35,7 +34,6 @@ from callkeeper_assets.raw.store import RawStore, UnusableRow
 from callkeeper_assets.warehouse.accounts import (
     find_account_by_name,
     make_account,
-    note_setting,
     read_forgotten_calls,
 )
 
@@ -170,27 +168,18 @@ def read_rule(source: Source) -> Rule:
     return rule
 
 
-def open_shield(url: str, source: Source, *, notes_setting: bool = True) -> Shield:
-    """Build the shield of a source for a run.
+Connection = psycopg.Connection[tuple[Any, ...]]
 
-    Args:
-        url: Of the database; its schema is there.
-        source: Whose calls will pass.
-        notes_setting: Whether calls are going to be written under its settings.
+
+def build_shield(connection: Connection, source: Source) -> Shield:
+    """Build the shield of a source for a run.
 
     Raises:
         MissingSecretError: The rule's key is not in the environment: nothing may be written.
-        DatabaseError: The database cannot be reached.
     """
-    rule = read_rule(source)
-    with connect(url, autocommit=True) as connection:
-        forgotten = read_forgotten_calls(connection, source.name)
-        if notes_setting:
-            note_setting(connection, source.name, rule)
-    return Shield(Protector(rule), Eraser(), forgotten)
+    forgotten = read_forgotten_calls(connection, source.name)
+    return Shield(Protector(read_rule(source)), Eraser(), forgotten)
 
-
-Connection = psycopg.Connection[tuple[Any, ...]]
 
 _ACCOUNTS: Final = "SELECT name, account_id FROM general_accounts WHERE id <> 1"
 

@@ -22,7 +22,7 @@ _FORMERLY_KEPT: Final = 1_000_000_000_000_000
 # What a service's column of the call may hold: beyond lie the others' ids.
 _OWN_CALLBACKS: Final = _CALLTRACKING_IDS
 _OWN_CALLTRACKING: Final = HASHED_IDS - _CALLTRACKING_IDS
-_LARGEST_ID: Final = 2**63 - 1
+LARGEST_ID: Final = 2**63 - 1
 _MOST_ID_DIGITS: Final = 19
 _MOST_UNIVERSAL_DIGITS: Final = 40
 
@@ -53,7 +53,7 @@ def read_integer(value: object) -> int | None:
 def read_call_id(value: object) -> int | None:
     """Return a call's id, given as a number or as a string of digits; None if it is none."""
     number = read_integer(value) if type(value) is not float else None
-    return number if number is not None and 0 <= number <= _LARGEST_ID else None
+    return number if number is not None and 0 <= number <= LARGEST_ID else None
 
 
 def _refuse(word: str) -> None:

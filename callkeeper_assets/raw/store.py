@@ -54,6 +54,8 @@ class StoreError(RawError):
 
 # 1: schemas up to 0006. 2: the unified API's `duration` is the talk; ids of imported calls.
 READING: Final = 2
+# The reading since which calls have the ids that they have today.
+_IDS_SINCE: Final = 2
 
 
 if TYPE_CHECKING:
@@ -64,7 +66,7 @@ _ROWS_IN_GROUP: Final = 20_000
 _DETAILS_KEY: Final = b"callkeeper"
 # Files without it have the ids of the first reading.
 _READING_KEY: Final = b"callkeeper_reading"
-_CALL_COLUMNS: Final = ("call_id", "called_at", "payload")
+CALL_COLUMNS: Final = ("call_id", "called_at", "payload")
 
 
 class UnusableRow(NamedTuple):
@@ -183,7 +185,7 @@ class Day:
         return ids
 
 
-def build_table(
+def build_calls(
     call_ids: Sequence[int], epochs: Sequence[int], payloads: Sequence[bytes]
 ) -> "pa.Table":
     """Build a day's table from three parallel lists; `epochs` are seconds since 1970, UTC."""
@@ -191,7 +193,7 @@ def build_table(
 
     moments = pa.array(epochs, pa.timestamp("s", "UTC")).cast(pa.timestamp("us", "UTC"))
     return pa.Table.from_arrays(
-        [pa.array(call_ids, pa.int64()), moments, _build_texts(payloads)], names=_CALL_COLUMNS
+        [pa.array(call_ids, pa.int64()), moments, _build_texts(payloads)], names=CALL_COLUMNS
     )
 
 
@@ -208,7 +210,7 @@ def add_unusable(calls: "pa.Table", rows: Sequence[UnusableRow]) -> "pa.Table":
         return calls
     import pyarrow as pa  # noqa: PLC0415
 
-    records = build_table([one.key for one in rows], [0] * len(rows), [one.payload for one in rows])
+    records = build_calls([one.key for one in rows], [0] * len(rows), [one.payload for one in rows])
     records = records.set_column(1, "called_at", pa.nulls(len(rows), pa.timestamp("us", "UTC")))
     reasons = _build_texts([one.reason.encode() for one in rows])
     return pa.concat_tables(
@@ -224,7 +226,7 @@ def take_calls(stored: "pa.Table") -> "pa.Table":
     if "reason" not in stored.column_names:
         return stored
     calls = stored.slice(0, stored.column("reason").null_count)
-    return calls.select([name for name in stored.column_names if name in _CALL_COLUMNS])
+    return calls.select([name for name in stored.column_names if name in CALL_COLUMNS])
 
 
 def list_unusable(stored: "pa.Table") -> list[UnusableRow]:
@@ -260,7 +262,7 @@ def _renew_ids(calls: "pa.Table") -> "pa.Table":
         identify_call(payload.encode()) or call_id if call_id >= HASHED_IDS else call_id
         for call_id, payload in rows
     ]
-    renewed = build_table(ids, [0] * len(ids), [b""] * len(ids))
+    renewed = build_calls(ids, [0] * len(ids), [b""] * len(ids))
     return calls.set_column(calls.schema.get_field_index("call_id"), "call_id", renewed["call_id"])
 
 
@@ -308,7 +310,7 @@ def decode_day(
             columns = [*columns, "reason"]
         # Three columns of a day: threads make it no faster, and each keeps memory of its own.
         calls = file.read(columns=columns, use_threads=False)
-        if int(metadata.get(_READING_KEY, 1)) < READING and _has_renewed_ids(calls):
+        if int(metadata.get(_READING_KEY, 1)) < _IDS_SINCE and _has_renewed_ids(calls):
             calls = _renew_ids(file.read(use_threads=False)).select(calls.column_names)
     except (pa.ArrowException, OSError, KeyError, TypeError, msgspec.DecodeError) as error:
         raise UnreadableDayError(name=name, cause=str(error)) from error

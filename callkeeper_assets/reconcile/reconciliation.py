@@ -156,7 +156,7 @@ class DiscrepancyLog:
 
         Args:
             days: all that were compared.
-            found: as `comparison.mark_healed` returns it.
+            found: as `mark_healed` returns it.
             found_at: the moment of the comparison.
             healed_at: the moment of the one after healing.
         """

@@ -45,7 +45,7 @@ from callkeeper_assets.warehouse.load_log import LogHead, LogRow, find_account, 
 from callkeeper_assets.warehouse.loader import group_days
 from callkeeper_assets.warehouse.records import Account, RowCounts
 from callkeeper_assets.warehouse.schema import CALLS, DATES, FACTS
-from callkeeper_assets.warehouse.session import Session, explain_error
+from callkeeper_assets.warehouse.session import Session, explained
 from callkeeper_assets.warehouse.transform import Transformer, open_duckdb
 
 _FRESH = """
@@ -73,7 +73,7 @@ _WRITE_DAYS = """
     SET definition = excluded.definition, calls = excluded.calls, built_at = excluded.built_at
 """
 # An index cannot hold longer ones.
-_MOST_LETTERS_OF_FIELD: Final = 400
+_LONGEST_PATH: Final = 400
 
 
 class ReportLog:
@@ -101,7 +101,7 @@ class ReportLog:
         A report that fails for them does not: they stay new until somebody accepts them.
         """
         known = self._fields[report.name]
-        names = sorted({name[:_MOST_LETTERS_OF_FIELD] for name in undocumented})
+        names = sorted({name[:_LONGEST_PATH] for name in undocumented})
         new = tuple(name for name in names if known.get(name, day) == day)
         if report.name in self._fresh:
             self._fresh.discard(report.name)
@@ -437,16 +437,6 @@ class _Load:
         merger.replace(self._account_id, batch.parts, {"run_id": self._run_id})
 
 
-@contextmanager
-def _explained() -> Iterator[None]:
-    """Raise the driver's errors as the warehouse's, without the values in them."""
-    try:
-        yield
-    except psycopg.Error as error:
-        text = error.diag.message_primary or str(error)
-        raise explain_error(error.sqlstate or "", text, "take the rows of reports") from None
-
-
 def _prepare(
     url: str, connection: Connection, account: Account, reports: Sequence[Report]
 ) -> tuple[list[Report], list[RefusedReport]]:
@@ -498,7 +488,7 @@ def load_reports(
     first_read_at, (first_day, *_) = first
     with ExitStack() as stack:
         connection = stack.enter_context(connect(url, autocommit=True))
-        stack.enter_context(_explained())
+        stack.enter_context(explained("take the rows of reports"))
         good, refused = _prepare(url, connection, account, reports)
         log = ReportLog(connection, account_id, good)
         log.write_refusals(refused, run_id, first_read_at, day=first_day.day)

@@ -1,5 +1,4 @@
 """Retention: calls older than a source keeps are deleted, from everywhere, or counted.
 
-`source` goes through all that is kept of a source: raw files, the inbox and, by `warehouse`, the
-tables.
+`old_calls` goes through all that is kept of a source: the tables, the inbox, raw files, the spool.
 """

@@ -27,7 +27,7 @@ from callkeeper_assets.warehouse.accounts import find_account_by_name
 from callkeeper_assets.warehouse.dimension_rows import count_orphans, delete_orphans, vacuum_tables
 from callkeeper_assets.warehouse.records import Account, Deleted, RetentionResult
 from callkeeper_assets.warehouse.schema import CALLS, FACTS, WEBHOOKS
-from callkeeper_assets.warehouse.session import explain_error
+from callkeeper_assets.warehouse.session import explained
 from callkeeper_assets.webhooks.spool import drop_old_payloads
 
 Connection = psycopg.Connection[Any]
@@ -305,17 +305,6 @@ def _clear_warehouse(
     vacuum_tables(connection, list(retained.places))
 
 
-@contextmanager
-def _explained() -> Iterator[None]:
-    """Raise the driver's errors as the warehouse's."""
-    try:
-        yield
-    except psycopg.Error as error:
-        raise explain_error(
-            error.sqlstate or "", str(error), "delete old calls", _LEFT_OFF
-        ) from None
-
-
 def retain_calls(
     url: str,
     source: Source,
@@ -346,7 +335,7 @@ def retain_calls(
     first_kept = source.first_kept_day(source.today())
     assert first_kept is not None  # noqa: S101 -- see above
     retained = RetentionResult(first_kept)
-    with connect(url, autocommit=True) as connection, _explained():
+    with connect(url, autocommit=True) as connection, explained("delete old calls", _LEFT_OFF):
         _clear_warehouse(connection, source, retained, run_id if not dry_run else None, report)
     files = store.measure_old(source.name, first_kept)
     check_locks()

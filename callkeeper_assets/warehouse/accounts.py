@@ -3,7 +3,7 @@
 The privacy settings are those under which its calls were written: a changed one holds for new
 calls, for older ones once `callkeeper protect` has applied it. For whoever has a connection of
 psycopg, and the statements for who has another one. Imports nothing heavy: the receiver of webhooks
-makes accounts. What a load writes into the row, `account_row` does.
+makes accounts. What a load writes into the row, `load_log` does.
 """
 
 from collections.abc import Collection, Iterable

@@ -81,6 +81,14 @@ class Filter:
     value: object = None
 
 
+def describe_filters(filters: Sequence[Filter]) -> str:
+    """Say for people which calls pass."""
+    texts = (
+        f"{one.field} {one.op}" + ("" if one.value is None else f" {one.value}") for one in filters
+    )
+    return " and ".join(texts) or "none: every call"
+
+
 @dataclass(frozen=True)
 class Condition:
     """A condition in DuckDB's SQL with `?` for each value."""

@@ -232,7 +232,7 @@ class _Load:
         self._duck.register("segments", segment_table(batch.segments))
         kept = self._rows.kept() if self._rows else nullcontext()
         with self._session.lock(self._row.account_id), kept:
-            self._merger.read_existing(batch)
+            self._merger.prepare(batch)
             refused = self._find_refused(batch)
             self._merger.note_days(batch, refused, self._account)
             changes, days = self._plan(batch, refused, made)

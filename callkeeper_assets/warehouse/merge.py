@@ -86,8 +86,12 @@ class Merger:
         # Where nothing is held, carrying all columns along to compare them is most of the work.
         self._first_plan_sql = read_sql("plan").format(calls_differ="false", facts_differ="false")
 
-    def read_existing(self, batch: DayBatch) -> None:
-        """Read what the warehouse holds: the days' calls, and the batch's calls of other days."""
+    def prepare(self, batch: DayBatch) -> None:
+        """Read what the warehouse holds: the days' calls, and the batch's calls of other days.
+
+        Calls that may not be merged leave the batch: those of webhooks that the source has sent,
+        and those whose id another call holds.
+        """
         if self._origin == "webhook":
             self._leave_to_source(batch)
         else:

@@ -13,6 +13,7 @@ import psycopg
 
 from callkeeper_assets.local_time import find_day, list_stretches
 from callkeeper_assets.postgres import connect
+from callkeeper_assets.raw.ids import LARGEST_ID
 from callkeeper_assets.raw.store import READING
 from callkeeper_assets.warehouse.accounts import find_account_by_name
 from callkeeper_assets.warehouse.call_sql import read_sql
@@ -251,7 +252,6 @@ _BY_UNIVERSAL_ID: Final = """
     SELECT call_id FROM callkeeper_calls
     WHERE account_id = %(account_id)s AND ltrim(trim(universal_id), '0') = %(universal_id)s
 """
-_LARGEST_ID: Final = 2**63 - 1
 _WEBHOOKS: Final = """
     SELECT w.received_at, w.event, w.state, w.reason, w.processed_at, (
         SELECT count(*)
@@ -362,7 +362,7 @@ def _find_call_id(connection: _Connection, account_id: int, number: int) -> int:
     """Return the id of the call that has a number as its universal id, else the number itself."""
     scope = {"account_id": account_id, "universal_id": str(number)}
     row = connection.execute(_BY_UNIVERSAL_ID, scope).fetchone()
-    return row[0] if row else min(number, _LARGEST_ID)
+    return row[0] if row else min(number, LARGEST_ID)
 
 
 def _read_discrepancies(

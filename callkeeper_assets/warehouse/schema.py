@@ -1,7 +1,7 @@
 """What a table and a column are, as typed data.
 
-The tables themselves are declared in `tables`; migrations, the loader, checks and the data
-dictionary read them. Knows nothing of a database connection.
+The tables themselves are declared in `star` and `log_tables`; migrations, the loader, checks and
+the data dictionary read them. Knows nothing of a database connection.
 """
 
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ class Column:
         type: PostgreSQL's own name of the type, as `format_type` gives it.
         references: table and column whose values this one's are, as `table.column`; never declared
             as a constraint, proved by the checks.
-        is_internal: holds the loader's logs; no use to a report.
+        is_internal: for the loader alone, of no use to a report.
     """
 
     name: str

@@ -57,11 +57,14 @@ def _bind(parameters: Parameters) -> pa.RecordBatch:
     return pa.record_batch(arrays)
 
 
+_NOTHING_STORED: Final = "Nothing of this batch is stored; try again"
+
+
 def explain_error(
     state: str,
     text: str,
     action: str,
-    outcome: str = "Nothing of this batch is stored; try again",
+    outcome: str = _NOTHING_STORED,
 ) -> WarehouseError:
     """Say what failed, without the values in it: detail lines, and what could be a phone.
 
@@ -82,6 +85,18 @@ def explain_error(
     if not state or state.startswith(_TRANSIENT):
         return UnavailableError(f"{said}. {outcome}.")
     return WarehouseError(f"{said} (SQLSTATE {state}).")
+
+
+@contextmanager
+def explained(action: str, outcome: str = _NOTHING_STORED) -> Iterator[None]:
+    """Raise psycopg's errors as the warehouse's, without the values in them (`explain_error`)."""
+    import psycopg  # noqa: PLC0415 -- a session goes without
+
+    try:
+        yield
+    except psycopg.Error as error:
+        text = error.diag.message_primary or str(error)
+        raise explain_error(error.sqlstate or "", text, action, outcome) from None
 
 
 def _explain(error: dbapi.Error, action: str) -> WarehouseError:

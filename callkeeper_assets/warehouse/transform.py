@@ -18,7 +18,7 @@ from callkeeper_assets.local_time import Segment, split_day
 from callkeeper_assets.raw.document import NUMBER_PATTERN, OBJECT_PATTERN, rewrite_call
 from callkeeper_assets.raw.fields import FIELD_TREE, FIELDS_BY_PATH, FieldTree, object_paths
 from callkeeper_assets.raw.ids import HASHED_IDS
-from callkeeper_assets.raw.store import Day
+from callkeeper_assets.raw.store import CALL_COLUMNS, Day
 from callkeeper_assets.warehouse.call_sql import (
     TransformPlan,
     build_count_of_unread,
@@ -215,7 +215,6 @@ def _rewrite(raw: pa.Table, is_odd: Sequence[bool], seen: Seen) -> pa.Table:
 
 
 _MOMENT = pa.timestamp("us", "UTC")
-_RAW_COLUMNS = ("call_id", "called_at", "payload")
 
 
 @dataclass
@@ -354,7 +353,7 @@ def open_duckdb() -> duckdb.DuckDBPyConnection:
 
 
 def _with_day(raw: Day) -> pa.Table:
-    calls = raw.calls.select(_RAW_COLUMNS)
+    calls = raw.calls.select(CALL_COLUMNS)
     return calls.append_column("day", pa.array([raw.day] * calls.num_rows, pa.date32()))
 
 

@@ -1,4 +1,4 @@
-"""Questions about the inbox: what is in it, what waits, how long none came, once more please.
+"""What others ask of the inbox: what is in it, what waits, how long none came; and a replay.
 
 Synchronous, a connection a question; the schema must be there. What a run takes out of the inbox to
 process it does not belong here.

@@ -20,7 +20,7 @@ from callkeeper_assets.raw.store import (
     MissingDayError,
     RawStore,
     UnreadableDayError,
-    build_table,
+    build_calls,
 )
 from callkeeper_assets.warehouse.accounts import read_forgotten_of
 from callkeeper_assets.warehouse.load_log import find_account_id
@@ -269,7 +269,7 @@ def group_by_call(calls: Iterable[RawCall]) -> list[list[RawCall]]:
     return [sorted(group, key=_weigh, reverse=True) for group in by_call.values()]
 
 
-def leave_to_source(
+def explain_leaving(
     call: RawCall, answered: Collection[int], stay_from: datetime | None
 ) -> str | None:
     """Say why a call is left to an answer of the source; None if only webhooks have it.
@@ -360,13 +360,13 @@ def add_webhook_calls(url: str, source: Source, day: Day) -> Day:
     added_calls = [
         call
         for call in _read_last_words(url, source, *came)
-        if start <= call.called_at < end and leave_to_source(call, known, stay_from) is None
+        if start <= call.called_at < end and explain_leaving(call, known, stay_from) is None
     ]
     if not added_calls:
         return day
     import pyarrow as pa  # noqa: PLC0415 -- most sources take no webhooks
 
-    added = build_table(
+    added = build_calls(
         [call.call_id for call in added_calls],
         [int(call.called_at.timestamp()) for call in added_calls],
         [call.payload for call in added_calls],

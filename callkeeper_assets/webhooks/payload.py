@@ -248,13 +248,15 @@ _COUNTER_BYTES: Final = 6
 
 
 class Delivery(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """A payload as the spool keeps it; new fields go to the end, with a default.
+    """A payload on its way from the request to the inbox.
+
+    The spool keeps it in this form: new fields go to the end, with a default.
 
     Attributes:
         source: Its name; the account is looked up when it is stored.
         receipt: 16 bytes, unlike any other's anywhere.
         received_at: UTC.
-        body: As received; the query where that has the fields.
+        body: As received, until it is protected; the query where that has the fields.
         event: `hook_event`, shortened; None if there is none.
         call_id: None if none can be read.
         reason: Why it cannot be read, and is rejected at once; None if it is to be processed.

@@ -12,9 +12,11 @@ from typing import Final
 
 import msgspec
 
+from callkeeper_assets.config.errors import list_some, say_count
 from callkeeper_assets.plans import DayRange, join_days
 from callkeeper_assets.webhooks.inbox_queries import HintedDay, WaitingPayloads
 
+_MOST_NAMED: Final = 5
 _PAUSE: Final = timedelta(minutes=2)
 _LONGEST_HINT_PAUSE: Final = timedelta(minutes=30)
 _MOST_FAILED_RUNS: Final = 6
@@ -212,7 +214,8 @@ def plan_inbox_run(
         return InboxPlan((), "Nothing waits in the inbox.", {})
     payloads = sum(one.payloads for one in waiting)
     oldest = _count_seconds(now - min(one.oldest for one in waiting))
-    head = f"{_count(payloads, 'payload')} of {_count(len(waiting), 'source')}, the oldest {oldest}"
+    what = f"{say_count(payloads, 'payload')} of {say_count(len(waiting), 'source')}"
+    head = f"{what}, the oldest {oldest}"
     if running:
         return InboxPlan((), f"{head}, wait for run {running} to end.", cursor.attempts)
     due, notes = [], []
@@ -224,14 +227,14 @@ def plan_inbox_run(
         elif attempt and now < (again := attempt.started_at + _pause(attempt.times)):
             attempts[one.source] = attempt
             notes.append(
-                f"{one.source} has failed {_count(attempt.times, 'time')}, is tried again at "
+                f"{one.source} has failed {say_count(attempt.times, 'time')}, is tried again at "
                 f"{again:%H:%M:%S} UTC"
             )
         else:
             times = attempt.times + 1 if attempt else 1
             attempts[one.source] = Attempt(one.first_id, one.oldest, times, now)
             due.append(one.source)
-    what = f"a run starts for {_list_names(due)}" if due else "no run starts"
+    what = f"a run starts for {list_some(due, _MOST_NAMED)}" if due else "no run starts"
     text = f"{head}: {'; '.join((what, *notes))}."
     return InboxPlan(tuple(due), text, attempts)
 
@@ -246,16 +249,6 @@ def _find_attempt(one: WaitingPayloads, attempts: Mapping[str, Attempt]) -> Atte
 
 def _pause(times: int) -> timedelta:
     return min(_LONGEST_PAUSE, _FIRST_PAUSE * (1 << min(times - 1, _MOST_DOUBLINGS)))
-
-
-def _list_names(names: Sequence[str]) -> str:
-    shown = 5
-    more = f" and {len(names) - shown} more" if len(names) > shown else ""
-    return ", ".join(names[:shown]) + more
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _count_seconds(age: timedelta) -> str:

@@ -17,7 +17,7 @@ from callkeeper_assets.config.source import Source
 from callkeeper_assets.local_time import find_day
 from callkeeper_assets.postgres.errors import DatabaseLostError
 from callkeeper_assets.privacy.redaction import excerpt
-from callkeeper_assets.raw.store import Day, RawStore, build_table
+from callkeeper_assets.raw.store import Day, RawStore, build_calls
 from callkeeper_assets.warehouse.load_log import find_account, read_newest_fetches
 from callkeeper_assets.warehouse.loader import BatchAtCommit, Loader, LoadPart
 from callkeeper_assets.warehouse.records import BadDataError, LoadedDay, UnavailableError
@@ -26,8 +26,8 @@ from callkeeper_assets.webhooks.inbox_rows import (
     InboxRow,
     PayloadReader,
     Verdict,
+    explain_leaving,
     group_by_call,
-    leave_to_source,
     read_processed,
     read_waiting,
     write_hints,
@@ -86,7 +86,7 @@ class Processed:
 
 
 class InboxProcessor:
-    """One source's side of processing: `rounds` drives those of all sources.
+    """One source's side of processing: `InboxRun` drives those of all sources.
 
     Attributes:
         processed: what has come of its payloads.
@@ -136,7 +136,7 @@ class InboxProcessor:
         self.processed.oldest = min(first, self.processed.oldest or first)
         self._hinted_at = {}
         calls, verdicts = self._take_apart(waiting)
-        wanted, not_needed = self._leave_to_source(calls)
+        wanted, not_needed = self._part_calls(calls)
         self.processed.not_needed += len(not_needed)
         for words, reason in not_needed:
             verdicts += self._decide(words, reason)
@@ -173,7 +173,7 @@ class InboxProcessor:
             UnavailableError: The database went away.
         """
         try:
-            load_together(self._loader, [self], self._run_id)
+            load_parts(self._loader, [self], self._run_id)
         except (BadDataError, duckdb.Error) as error:
             left = [(day, words) for day in sorted(self._wanted) for words in self._wanted[day]]
             self._wanted = {}
@@ -256,7 +256,7 @@ class InboxProcessor:
             if first <= day <= last:
                 self._hinted_at[day] = max(row.came_at, self._hinted_at.get(day, _NEVER))
 
-    def _leave_to_source(
+    def _part_calls(
         self, calls: Iterable[_Words]
     ) -> tuple[dict[date, list[_Words]], list[tuple[_Words, str | None]]]:
         """Part the calls, by day, from those that webhooks have no more say on, with the reason."""
@@ -300,7 +300,7 @@ class InboxProcessor:
         if loaded_at is not None and loaded_at < details.fetched_at:
             return lambda _: None
         stay_from = self.source.account.webhooks_stay_from(details.fetched_at)
-        return lambda call: leave_to_source(call, ids, stay_from)
+        return lambda call: explain_leaving(call, ids, stay_from)
 
     def _reject(self, call: RawCall, error: str) -> None:
         """Reject a payload; others of its call wait on, one of them has the last word now."""
@@ -309,7 +309,7 @@ class InboxProcessor:
         self._settle([_build_verdict(call, "rejected", reason)])
 
 
-def load_together(loader: Loader, processors: Sequence[InboxProcessor], run_id: str) -> None:
+def load_parts(loader: Loader, processors: Sequence[InboxProcessor], run_id: str) -> None:
     """Load what these have taken: of sources with tables, filters and time zone in common.
 
     Raises:
@@ -342,7 +342,7 @@ def _build_day(day: date, of_day: Sequence[_Words]) -> Day:
     calls = sorted((words[0] for words in of_day), key=lambda call: (call.called_at, call.call_id))
     return Day(
         day,
-        build_table(
+        build_calls(
             [call.call_id for call in calls],
             [int(call.called_at.timestamp()) for call in calls],
             [call.payload for call in calls],
@@ -413,7 +413,7 @@ class InboxRun:
     def _load(self, processors: Sequence[InboxProcessor]) -> None:
         """Load together what is taken; if that fails, each alone, so that only the culprit does."""
         try:
-            load_together(self._loader, processors, self._run_id)
+            load_parts(self._loader, processors, self._run_id)
         except _AWAY:
             raise
         except Exception:  # noqa: BLE001 -- it comes again, from the source that it is about

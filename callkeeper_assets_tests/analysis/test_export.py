@@ -2,11 +2,16 @@
 
 import csv
 import io
+import os
+import signal
+import subprocess
+import sys
 import zipfile
 from datetime import date, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+import psycopg
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -14,8 +19,16 @@ from typer.testing import CliRunner
 
 from callkeeper_assets.analysis import export
 from callkeeper_assets.analysis.columns import ReadingError
-from callkeeper_assets.analysis.export import Rows, run_query, write_csv, write_parquet, write_xlsx
+from callkeeper_assets.analysis.export import (
+    Rows,
+    replaced,
+    run_query,
+    write_csv,
+    write_parquet,
+    write_xlsx,
+)
 from callkeeper_assets.cli.main import app
+from callkeeper_assets_tests.waiting import wait_until
 
 MOSCOW = ZoneInfo("Europe/Moscow")
 _EVERY_TYPE = """
@@ -112,18 +125,30 @@ def test_parquet_has_the_types(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize(
     ("statement", "said"),
     [
-        ("DELETE FROM callkeeper_calls", "would write"),
-        ("DELETE FROM callkeeper_calls RETURNING call_id", "would write"),
-        ("SELECT nextval('general_sites_id_seq')", "would write"),
+        ("DELETE FROM callkeeper_calls", "DELETE is not for here"),
+        ("DELETE FROM callkeeper_calls RETURNING call_id", "DELETE is not for here"),
+        ("EXPLAIN ANALYZE DELETE FROM callkeeper_calls", "would write"),
+        ("DO $$ BEGIN COPY (SELECT 1) TO PROGRAM 'false'; END $$", "DO is not for here"),
+        ("SET transaction_read_only = off", "SET is not for here"),
+        ("SELECT set_config('transaction_read_only', 'off', true)", "read-write mode"),
+        ("SELECT pg_read_file('PG_VERSION')", "permission denied for function pg_read_file"),
+        ("SELECT lo_import('/etc/hostname')", "permission denied"),
+        ("SELECT pg_reload_conf()", "permission denied for function pg_reload_conf"),
+        ("SELECT pg_ls_dir('.')", "permission denied for function pg_ls_dir"),
+        ("CREATE TEMP TABLE t AS SELECT 1", "CREATE is not for here"),
+        ("SELECT 1 INTO t", "INTO"),
+        ("SELECT 'a\0b'", "zero byte"),
+        ("SELECT '\udcff'", "not UTF-8"),
+        ("SELECT nextval('general_sites_id_seq')", "only reads tables; the server refused"),
         ("WITH d AS (DELETE FROM callkeeper_calls RETURNING 1) SELECT * FROM d", "does not answer"),
         ("SELECT 1; DELETE FROM callkeeper_calls", "multiple commands"),
         ("SHOW work_mem; DELETE FROM callkeeper_calls", "multiple commands"),
-        ("COMMIT; DELETE FROM callkeeper_calls", "multiple commands"),
+        ("COMMIT; DELETE FROM callkeeper_calls", "COMMIT; is not for here"),
         ("/* x */ COPY (SELECT 1) TO PROGRAM 'false'", "COPY is not for here"),
         ("SELECT town FROM callkeeper_calls", 'column "town" does not exist'),
         ("SELECT 1 / (call_id - 9) FROM callkeeper_calls", "division by zero"),
         (" ; -- nothing", "empty"),
-        ("COMMIT", "gives no rows"),
+        ("COMMIT", "COMMIT is not for here"),
     ],
     ids=str,
 )
@@ -133,6 +158,100 @@ def test_what_writes_or_is_wrong_is_refused_in_words(statement: str, said: str) 
     assert said in str(caught.value)
     with run_query("SELECT count(*) FROM callkeeper_calls; -- all", MOSCOW) as rows:
         assert list(rows) == [(5,)]
+
+
+def test_days_and_times_in_a_query_mean_the_zone_that_is_shown() -> None:
+    """In UTC, a day's calls before three in the morning would be another day's, silently."""
+    statement = """
+        SELECT called_at::date, called_at::text FROM callkeeper_calls
+        WHERE called_at >= '2026-03-03' AND call_id = 3
+    """
+    with run_query(statement, MOSCOW) as rows:
+        assert list(rows) == [(date(2026, 3, 3), "2026-03-03 00:00:00+03")]
+    with run_query("SHOW TimeZone", MOSCOW) as rows:
+        assert list(rows) == [("Europe/Moscow",)]
+
+
+def test_a_query_may_begin_with_comments_and_semicolons() -> None:
+    with run_query("-- why\n ; /* what */ SELECT 1", MOSCOW) as rows:
+        assert list(rows) == [(1,)]
+    with run_query("EXPLAIN SELECT 1", MOSCOW) as rows:
+        assert "Result" in str(list(rows))
+
+
+def test_a_sum_of_long_numbers_is_exact_in_a_workbook(tmp_path: Path) -> None:
+    """PostgreSQL's sum of `bigint` is `numeric`: no whole number to Python, but one to a person."""
+    statement = "SELECT sum(4000000000000001::bigint), 'NaN'::numeric, 12345678901234.5"
+    with run_query(statement, MOSCOW) as rows:
+        write_xlsx(rows, tmp_path / "sum.xlsx")
+    with zipfile.ZipFile(tmp_path / "sum.xlsx") as book:
+        sheet = book.read("xl/worksheets/sheet1.xml").decode()
+    assert "<t>4000000000000001</t>" in sheet
+    assert "<t>NaN</t>" in sheet
+    assert "<v>12345678901234.5</v>" in sheet
+
+
+def test_what_is_no_file_is_not_replaced(tmp_path: Path) -> None:
+    """As root, a file would otherwise take the place of /dev/stdout."""
+    pipe, folder = tmp_path / "pipe", tmp_path / "folder"
+    os.mkfifo(pipe)
+    folder.mkdir()
+    for place in (pipe, folder):
+        with pytest.raises(ReadingError, match="is no file"), replaced(place):
+            pass
+    assert pipe.is_fifo()
+    missing = replaced(tmp_path / "nowhere" / "calls.csv")
+    with pytest.raises(ReadingError, match="cannot be written: No such file"), missing:
+        pass
+
+
+def test_a_link_goes_on_leading_to_the_file(tmp_path: Path) -> None:
+    file, link = tmp_path / "calls.csv", tmp_path / "latest.csv"
+    file.write_text("old")
+    link.symlink_to(file)
+    with replaced(link) as beside:
+        beside.write_text("new")
+    assert link.is_symlink()
+    assert file.read_text() == "new"
+
+
+def _start(*arguments: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "callkeeper_assets.cli.main", "query", *arguments]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def test_an_interrupted_query_ends_at_once_and_leaves_the_file_as_it_was(
+    tmp_path: Path, loaded: str
+) -> None:
+    file = tmp_path / "calls.csv"
+    file.write_text("what was there")
+    asked = "SELECT pg_sleep(600), 'interrupted'"
+    with psycopg.connect(loaded, autocommit=True) as connection:
+
+        def is_running() -> bool:
+            waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
+            return connection.execute(waits).fetchone() == (1,)
+
+        with _start(asked, "--csv", str(file)) as process:
+            wait_until(is_running, "the query")
+            process.send_signal(signal.SIGINT)
+            _, said = process.communicate(timeout=60)
+        assert process.returncode == 130
+        assert b"Traceback" not in said
+        wait_until(lambda: not is_running(), "its end on the server")
+    assert file.read_text() == "what was there"
+    assert [one.name for one in tmp_path.iterdir()] == ["calls.csv"]
+
+
+def test_a_reader_that_goes_away_is_no_error_to_be_told() -> None:
+    asked = "SELECT n, repeat('x', 1000) FROM generate_series(1, 100000) AS n"
+    with _start(asked, "--csv", "-") as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith(b"\xef\xbb\xbfn;repeat")
+        process.stdout.close()
+        assert process.stderr is not None
+        assert process.stderr.read() == b""
+        process.wait(timeout=60)
 
 
 def test_the_command_shows_a_table_or_writes_a_file(tmp_path: Path) -> None:
@@ -156,5 +275,5 @@ def test_the_command_shows_a_table_or_writes_a_file(tmp_path: Path) -> None:
     assert file.read_bytes().startswith(b"\xef\xbb\xbfcall_id;called_at\r\n1;")
     assert [one.name for one in tmp_path.iterdir()] == ["calls.csv"]
     assert f"2 rows written to {file}" in written.stderr
-    printed = run(app, ["query", "-", "--csv", "-"], input="SELECT 1 AS one")
+    printed = run(app, ["query", "-", "--csv", "-"], input="\ufeffSELECT 1 AS one")
     assert printed.stdout_bytes == b"\xef\xbb\xbfone\r\n1\r\n"

@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -16,8 +17,11 @@ import pytest
 from adbc_driver_manager import dbapi
 
 import callkeeper_assets as ck
+from callkeeper_assets.analysis import reading
 from callkeeper_assets.analysis.columns import COLUMNS, Where, describe_columns, find_column
+from callkeeper_assets.postgres import DatabaseError
 from callkeeper_assets_tests.analysis.conftest import FIRST, SECOND
+from callkeeper_assets_tests.analysis.joined import write_join
 from callkeeper_assets_tests.warehouse.raw_days import MOSCOW
 
 _GUIDE: Final = Path(__file__).parents[2] / "docs" / "python.md"
@@ -38,6 +42,63 @@ def test_calls_come_with_their_dimensions_in_the_sources_time() -> None:
         *("main_office", "Москва", "windows", 50, "okna.example")
     ]
     assert first["day"] == FIRST
+
+
+@pytest.mark.parametrize("source", ["main_office", "siberia"])
+def test_calls_are_what_one_statement_of_sql_answers(loaded: str, source: str) -> None:
+    """Fetched apart and joined here, nothing is lost, moved to another call, or of another type."""
+    zone = {"main_office": "Europe/Moscow", "siberia": "Asia/Omsk"}[source]
+    table = ck.calls(source, FIRST, FIRST, as_="arrow")
+    bounds = {"account": source, "start": f"{FIRST} {zone}", "end": f"{SECOND} {zone}"}
+    statement = re.sub(r"(?<!:):(\w+)", r"%(\1)s", write_join())
+    with psycopg.connect(loaded) as connection:
+        expected = connection.execute(statement, bounds).fetchall()
+    assert expected
+    assert [tuple(row.values()) for row in table.to_pylist()] == expected
+    wanted = {"text": "string", "integer": "int32", "smallint": "int16", "bigint": "int64"}
+    for name in COLUMNS:
+        kind = find_column(name).type
+        assert str(table.schema.field(name).type) == wanted.get(kind, str(table[name].type))
+
+
+def test_a_long_period_is_read_in_parts_that_make_the_whole() -> None:
+    """Its middle lies between the two days that are loaded."""
+    whole = ck.calls("main_office", FIRST, SECOND)
+    with pytest.warns(ck.MissingDaysWarning):
+        frame = ck.calls("main_office", "2026-02-01", "2026-03-31")
+    pd.testing.assert_frame_equal(frame, whole)
+    assert frame["called_at"].is_monotonic_increasing
+
+
+def test_a_call_without_a_fact_has_no_measures_and_no_dimensions(loaded: str) -> None:
+    facts = "callkeeper_calls_facts"
+    with psycopg.connect(loaded, autocommit=True) as connection:
+        connection.execute(
+            f"CREATE TEMP TABLE kept AS SELECT f.* FROM {facts} AS f JOIN callkeeper_calls AS c"
+            " ON c.id = f.calls_id AND c.account_id = f.account_id WHERE c.call_id = 9"
+        )
+        connection.execute(f"DELETE FROM {facts} WHERE calls_id IN (SELECT calls_id FROM kept)")
+        try:
+            frame = ck.calls("siberia", FIRST, FIRST)
+        finally:
+            connection.execute(f"INSERT INTO {facts} SELECT * FROM kept")
+    assert frame["call_id"].tolist() == [9]
+    assert frame["source"].tolist() == ["siberia"]
+    assert frame[["talk_sec", "city", "day", "hour", "utm_campaign", "clientid"]].isna().all().all()
+
+
+def test_all_of_one_reading_is_of_one_moment(loaded: str) -> None:
+    """Facts come by another connection: a load in between must not show in them alone."""
+    asked = "SELECT count(*) AS n FROM general_sites WHERE description = 'new'"
+    with closing(ck.connect()) as one, closing(ck.connect()) as other:
+        reading._share_snapshot([one, other])
+        with psycopg.connect(loaded, autocommit=True) as connection:
+            connection.execute("UPDATE general_sites SET description = 'new'")
+            try:
+                seen = [reading._query(each, asked)["n"].to_pylist() for each in (one, other)]
+            finally:
+                connection.execute("UPDATE general_sites SET description = NULL")
+    assert seen == [[0], [0]]
 
 
 def test_what_is_unknown_is_missing() -> None:
@@ -94,6 +155,13 @@ def test_all_sources_are_in_utc_if_they_have_several_zones_each_with_its_own_day
         ({"called_at": {"lt": "2026-03-03 00:01:00"}}, [1, 2, 3]),
         ({"called_at": {"ge": datetime(2026, 3, 3, 0, 1, tzinfo=MOSCOW)}}, [4]),
         ({"day": FIRST}, [1, 2]),
+        ({"day": pd.Timestamp("2026-03-02")}, [1, 2]),
+        ({"hour": 0, "weekday": 2}, [3, 4]),
+        ({"called_at": {"ge": pd.Timestamp("2026-03-03", tz="Europe/Moscow")}}, [3, 4]),
+        ({"call_id": {"in": range(3, 9)}}, [3, 4]),
+        ({"call_id": np.array([2, 4])}, [2, 4]),
+        ({"source": "main_office", "utm_campaign": "windows"}, [1, 2, 3, 4]),
+        ({"site": {"ne": "other.example"}, "clientid": "ga.2"}, [2]),
         ({"is_final": True, "attempt": {"le": 1.5}}, [1, 2, 3, 4]),
         ([{"field": "city", "op": "in", "value": ["Тула"]}], [2]),
     ],
@@ -120,6 +188,13 @@ def test_where_keeps_the_calls_that_it_says(where: Where, expected: list[int]) -
         ({"where": {"city": {"like": "Т%"}}}, "There is no op 'like'"),
         ({"where": {"talk_sec": "long"}}, "where on talk_sec (eq): it has to be a number"),
         ({"where": {"city": {"is_null": 1}}}, "True or False"),
+        ({"where": {"talk_sec": float("nan")}}, "where on talk_sec (eq)"),
+        ({"where": {"city": pd.NA}}, "where on city (eq)"),
+        ({"where": {"city": ["Тула", None]}}, "where on city (in)"),
+        ({"where": {"city": []}}, "where on city (in)"),
+        ({"where": {"city": {}}}, "where on city"),
+        ({"first": None}, "first=None: a day is a date"),
+        ({"first": "2026-02-30"}, "a day is a date"),
         ({"where": {"city": "a\0b"}}, "PostgreSQL holds no such value"),
         ({"where": [{"field": "city"}]}, "An entry of where is"),
     ],
@@ -130,6 +205,19 @@ def test_what_cannot_be_meant_is_refused_in_words(arguments: dict[str, object], 
     with pytest.raises(ck.ReadingError) as caught:
         ck.calls(**given)  # type: ignore[call-overload]
     assert said in str(caught.value)
+
+
+def test_a_database_that_is_away_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CALLKEEPER_DATABASE_URL", "postgresql://reader:secret@127.0.0.1:9/away")
+    with pytest.raises(DatabaseError, match="Check that the server runs") as caught:
+        ck.calls("main_office", FIRST, FIRST)
+    assert "secret" not in str(caught.value)
+
+
+def test_who_owns_the_server_reads_no_files_of_it() -> None:
+    refused = pytest.raises(dbapi.Error, match="permission denied")
+    with ck.connect() as connection, connection.cursor() as cursor, refused:
+        cursor.execute("SELECT pg_read_file('PG_VERSION')")
 
 
 def test_days_that_are_not_loaded_are_told() -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from datetime import date
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -31,6 +32,12 @@ def payloads_of(day: Day) -> list[bytes]:
 def epochs_of(day: Day) -> list[int]:
     """Return the time of each call of a day: seconds since 1970."""
     return [int(moment.timestamp()) for moment in day.calls["called_at"].to_pylist()]
+
+
+def fetch_day(client: CallKeeperClient, day: date) -> Day:
+    """Fetch one day."""
+    (found,) = client.fetch_days([day])
+    return found
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from callkeeper_assets.callkeeper.client import CallKeeperClient
 from callkeeper_assets.callkeeper.records import BASE_URLS, AbortError, list_addresses
 from callkeeper_assets.simulator.server import RunningSimulator, run_simulator
 from callkeeper_assets.simulator.settings import AccountSettings, AnswerSettings, Fault
-from callkeeper_assets_tests.callkeeper.conftest import KEY, QUICK, ConnectTo
+from callkeeper_assets_tests.callkeeper.conftest import KEY, QUICK, ConnectTo, fetch_day
 from callkeeper_assets_tests.callkeeper.fake_source import (
     Answer,
     Asked,
@@ -66,7 +66,7 @@ def test_calls_come_from_whichever_address_answers(
     written: str, elsewhere: str, place: str
 ) -> None:
     with _open(written, unified_address=place, unified_elsewhere=elsewhere) as (client, sim):
-        day = client.fetch_day(DAY)
+        day = fetch_day(client, DAY)
         assert len(day) == sim.account("m").truth(DAY, DAY, api="ckct").count > 10
         assert client.get_user_info().paid_till is None
         ends = {"folder": "/api/", "index_php": "/api/index.php"}
@@ -102,7 +102,7 @@ def test_the_written_one_is_tried_first_and_the_one_that_answers_is_remembered(
             time_zone=ZoneInfo("Europe/Moscow"),
         ) as client,
     ):
-        assert [client.fetch_day(DAY).call_ids for _ in range(3)] == [[3]] * 3
+        assert [fetch_day(client, DAY).call_ids for _ in range(3)] == [[3]] * 3
         assert client.address == source.base_url + paths[1]
     assert [each.rstrip("/") for each in asked[:2]] == [each.rstrip("/") for each in paths]
     assert asked[0].rstrip("/") not in {each.rstrip("/") for each in asked[1:]}
@@ -115,7 +115,7 @@ def test_a_redirect_to_another_host_is_never_followed_and_is_named_without_the_k
         target = f"{thief.base_url}/api/?json/v3/{KEY}/call/get"
         client, source = connect_to(lambda _: Answer(b"", 302, {"Location": target}), api="ckct")
         with pytest.raises(AbortError) as caught:
-            client.fetch_day(DAY)
+            fetch_day(client, DAY)
         assert not thief.asked
     text = str(caught.value)
     assert "HTTP 302 'a redirect to http://127.0.0.1'" in text
@@ -134,17 +134,17 @@ def test_a_web_servers_refusal_is_answered_by_the_other_address_and_the_apis_own
         return Answer(b"<html>Forbidden</html>", status)
 
     client, source = connect_to(refuse, api="ckct")
-    assert client.fetch_day(DAY).call_ids == [3]
+    assert fetch_day(client, DAY).call_ids == [3]
     assert len(source.asked) == 3 + 1, "three addresses, then the page after the first"
     words = failure("User is not recognized").body
     client, source = connect_to(lambda _: Answer(words, status), api="ckct")
     with pytest.raises(AbortError, match="User is not recognized"):
-        client.fetch_day(DAY)
+        fetch_day(client, DAY)
     assert len(source.asked) == 1
 
 
 def test_a_passing_problem_changes_no_address() -> None:
     with _open("/api/") as (client, sim):
         sim.account("m").set_faults(Fault("server_error", times=2))
-        assert len(client.fetch_day(DAY)) > 10
+        assert len(fetch_day(client, DAY)) > 10
         assert client.address == f"{sim.base_url}/api/"

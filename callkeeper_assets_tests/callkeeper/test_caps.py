@@ -20,7 +20,7 @@ from callkeeper_assets.callkeeper.windows import window_of_day
 from callkeeper_assets.simulator.account import SimulatedAccount
 from callkeeper_assets.simulator.server import run_simulator
 from callkeeper_assets.simulator.settings import AccountSettings, AnswerSettings
-from callkeeper_assets_tests.callkeeper.conftest import KEY, QUICK, ConnectTo
+from callkeeper_assets_tests.callkeeper.conftest import KEY, QUICK, ConnectTo, fetch_day
 from callkeeper_assets_tests.callkeeper.fake_source import (
     Answer,
     Asked,
@@ -95,8 +95,8 @@ def test_a_large_account_pays_one_check_for_each_answer_larger_than_any_before(
         # Days differ by the calls of the second after midnight.
         assert account.requests["getCallsInfo"] <= len(DAYS) + 2 * 2
         account.add(DAY, 5)
-        assert client.fetch_day(DAY).details.requests == 3
-        assert client.fetch_day(DAY).details.requests == 1
+        assert fetch_day(client, DAY).details.requests == 3
+        assert fetch_day(client, DAY).details.requests == 1
 
 
 def test_calls_that_come_while_an_answer_is_checked_are_no_cap(connect_to: ConnectTo) -> None:
@@ -116,17 +116,17 @@ def test_calls_that_come_while_an_answer_is_checked_are_no_cap(connect_to: Conne
         )
 
     client, source = connect_to(answer, check_answers_from=500)
-    day = client.fetch_day(DAY)
+    day = fetch_day(client, DAY)
     assert (len(day), day.details.requests, len(source.asked)) == (504, 4, 4)
-    assert client.fetch_day(DAY).details.requests == 4
+    assert fetch_day(client, DAY).details.requests == 4
 
 
 def test_the_setting_says_from_which_size_on(connect_to: ConnectTo) -> None:
     capped = _capped({n: WINDOW.start + 600 * n for n in range(140)}, 100, keeps_newest=True)
     believing, _ = connect_to(capped)
-    assert len(believing.fetch_day(DAY)) == 100
+    assert len(fetch_day(believing, DAY)) == 100
     client, _ = connect_to(capped, check_answers_from=100)
-    assert len(client.fetch_day(DAY)) == 140
+    assert len(fetch_day(client, DAY)) == 140
 
 
 def test_a_minute_that_is_cut_is_an_error(connect_to: ConnectTo) -> None:
@@ -134,7 +134,7 @@ def test_a_minute_that_is_cut_is_an_error(connect_to: ConnectTo) -> None:
     times |= {1000 + n: WINDOW.end - 600 * (n + 1) for n in range(60)}
     client, _ = connect_to(_capped(times, 50, keeps_newest=True), check_answers_from=50)
     with pytest.raises(UnusableAnswerError) as caught:
-        client.fetch_day(DAY)
+        fetch_day(client, DAY)
     assert "50 calls, where 50 are the most that an answer has" in str(caught.value)
     assert "cuts even a minute of calls without saying so" in str(caught.value)
 
@@ -148,7 +148,7 @@ def test_a_cap_is_found_though_all_calls_lie_in_one_half_of_the_day(
     client, source = connect_to(
         _capped(times, 100, keeps_newest=keeps_newest), check_answers_from=100
     )
-    assert sorted(client.fetch_day(DAY).call_ids) == sorted(times)
+    assert sorted(fetch_day(client, DAY).call_ids) == sorted(times)
     assert len(source.asked) < 30
 
 

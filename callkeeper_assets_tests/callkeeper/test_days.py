@@ -9,7 +9,7 @@ import pytest
 
 from callkeeper_assets.callkeeper.records import AbortError
 from callkeeper_assets.callkeeper.session import RetryPolicy
-from callkeeper_assets_tests.callkeeper.conftest import ConnectTo, epochs_of, payloads_of
+from callkeeper_assets_tests.callkeeper.conftest import ConnectTo, epochs_of, fetch_day, payloads_of
 from callkeeper_assets_tests.callkeeper.fake_source import (
     Answer,
     Asked,
@@ -55,7 +55,7 @@ def test_a_days_calls_are_sorted_and_their_payloads_are_the_very_bytes(
     body = f'{{"result":[ {late} ,\n{other},{early}]}}'.encode()
     client, _ = connect_to(lambda _: Answer(body))
     before = datetime.now(UTC)
-    day = client.fetch_day(FIRST)
+    day = fetch_day(client, FIRST)
     assert day.call_ids == [9, 7, 8]
     assert epochs_of(day) == [1767214800, 1767214801, 1767214801]
     assert payloads_of(day) == [early.encode(), late.encode(), other.encode()]
@@ -77,7 +77,7 @@ def test_a_day_counts_as_fetched_from_its_first_request_on_however_long_it_takes
         return _one_call(asked)
 
     client, _ = connect_to(answer)
-    day = client.fetch_day(FIRST)
+    day = fetch_day(client, FIRST)
     assert len(asked_at) == day.details.requests == 2
     assert day.details.fetched_at <= asked_at[0]
 
@@ -158,5 +158,5 @@ def test_one_connection_serves_many_days_and_cookies_are_not_kept(connect_to: Co
         return Answer(given.body, headers={"Set-Cookie": "PHPSESSID=1; path=/"})
 
     client, source = connect_to(answer)
-    assert [len(client.fetch_day(day)) for day in DAYS] == [1] * 20
-    assert json.loads(payloads_of(client.fetch_day(FIRST))[0])["id"] == source.asked[0].start
+    assert [len(fetch_day(client, day)) for day in DAYS] == [1] * 20
+    assert json.loads(payloads_of(fetch_day(client, FIRST))[0])["id"] == source.asked[0].start

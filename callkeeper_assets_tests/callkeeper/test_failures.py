@@ -18,7 +18,7 @@ from callkeeper_assets.callkeeper.records import (
     UnusableAnswerError,
 )
 from callkeeper_assets.callkeeper.session import RetryPolicy
-from callkeeper_assets_tests.callkeeper.conftest import KEY, QUICK, ConnectTo
+from callkeeper_assets_tests.callkeeper.conftest import KEY, QUICK, ConnectTo, fetch_day
 from callkeeper_assets_tests.callkeeper.fake_source import (
     Answer,
     calls_answer,
@@ -35,7 +35,7 @@ HTML = Answer(b"<html>We are moving. Call +7 495 123-45-67</html>")
 
 def _fail(client: CallKeeperClient, error: type[CallKeeperError]) -> str:
     with pytest.raises(error) as caught:
-        client.fetch_day(DAY)
+        fetch_day(client, DAY)
     assert caught.value.__cause__ is None
     assert caught.value.__context__ is None
     text = str(caught.value)
@@ -76,7 +76,7 @@ def test_a_refusal_is_not_asked_again_and_says_what_to_do(
 def test_a_passing_failure_is_asked_again(connect_to: ConnectTo, status: int) -> None:
     busy = failure_answer("Busy", status)
     client, source = connect_to(in_order(busy, busy, CALL))
-    assert client.fetch_day(DAY).call_ids == [1]
+    assert fetch_day(client, DAY).call_ids == [1]
     assert len(source.asked) == 3
 
 
@@ -92,7 +92,7 @@ def test_429_for_ever_is_given_up_after_all_retries_and_never_halved(
 
 def test_a_short_retry_after_is_obeyed_and_a_long_one_does_not_hang(connect_to: ConnectTo) -> None:
     client, source = connect_to(in_order(json_answer({}, 503, Retry_After="0"), CALL))
-    assert client.fetch_day(DAY).call_ids == [1]
+    assert fetch_day(client, DAY).call_ids == [1]
     client, source = connect_to(lambda _: json_answer({}, 429, Retry_After="3600"))
     text = _fail(client, RetryLaterError)
     assert len(source.asked) == 1
@@ -138,7 +138,7 @@ def test_a_retry_after_of_days_is_reported_as_the_source_says_it(
 
 def test_html_is_asked_again_thrice_and_shown_without_phone_numbers(connect_to: ConnectTo) -> None:
     client, source = connect_to(in_order(HTML, CALL))
-    assert client.fetch_day(DAY).call_ids == [1]
+    assert fetch_day(client, DAY).call_ids == [1]
     client, source = connect_to(lambda _: HTML)
     text = _fail(client, RetryLaterError)
     assert len(source.asked) == 4
@@ -180,7 +180,7 @@ def test_no_rows_found_is_an_empty_day_with_whatever_status(
     connect_to: ConnectTo, status: int
 ) -> None:
     client, _ = connect_to(lambda _: failure_answer("No rows found", status))
-    day = client.fetch_day(DAY)
+    day = fetch_day(client, DAY)
     assert (len(day), day.call_ids, day.details.requests) == (0, [], 1)
 
 
@@ -222,7 +222,7 @@ def test_no_log_holds_the_key_not_even_that_of_urllib3(
     caplog.set_level(logging.DEBUG)
     monkeypatch.setattr(logging.getLogger("urllib3"), "level", logging.DEBUG)
     client, _ = connect_to(lambda _: CALL)
-    client.fetch_day(DAY)
+    fetch_day(client, DAY)
     assert "GET /getCallsInfo?api_key=***&date%5Bfrom%5D=2026-01-04T20%3A59%3A59" in caplog.text
     assert KEY not in caplog.text
 
@@ -239,5 +239,5 @@ def _frames(error: BaseException | None) -> list[dict[str, Any]]:
 def test_no_local_variable_of_the_traceback_shows_the_key(connect_to: ConnectTo) -> None:
     client, _ = connect_to(lambda _: failure_answer("Unknown user", 412))
     with pytest.raises(AbortError) as caught:
-        client.fetch_day(DAY)
+        fetch_day(client, DAY)
     assert KEY not in repr(_frames(caught.value)[1:])

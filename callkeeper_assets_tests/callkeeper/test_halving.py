@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from callkeeper_assets.callkeeper.client import CallKeeperClient
 from callkeeper_assets.callkeeper.records import AbortError, RetryLaterError
 from callkeeper_assets.callkeeper.windows import window_of_day
-from callkeeper_assets_tests.callkeeper.conftest import KEY, ConnectTo, epochs_of
+from callkeeper_assets_tests.callkeeper.conftest import KEY, ConnectTo, epochs_of, fetch_day
 from callkeeper_assets_tests.callkeeper.fake_source import (
     Answer,
     Asked,
@@ -58,7 +58,7 @@ REFUSALS = {
 @pytest.mark.parametrize("refusal", REFUSALS.values(), ids=REFUSALS.keys())
 def test_a_window_refused_for_its_size_is_halved(connect_to: ConnectTo, refusal: Answer) -> None:
     client, source = connect_to(_refuse_over(3, refusal))
-    day = client.fetch_day(DAY)
+    day = fetch_day(client, DAY)
     assert day.call_ids == OF_THE_DAY
     assert epochs_of(day) == [TIMES[i] for i in OF_THE_DAY]
     answered = [asked for asked in source.asked if asked.end - asked.start <= 3 * 3600 + 2]
@@ -77,7 +77,7 @@ def test_a_window_that_times_out_is_halved_at_once(connect_to: ConnectTo) -> Non
 
     client, source = connect_to(answer, timeout_sec=0.3)
     try:
-        day = client.fetch_day(DAY)
+        day = fetch_day(client, DAY)
     finally:
         released.set()
     assert day.call_ids == OF_THE_DAY
@@ -93,13 +93,13 @@ def test_a_window_whose_answer_comes_in_drops_is_halved(connect_to: ConnectTo) -
         return account(asked)
 
     client, source = connect_to(answer, timeout_sec=0.1)
-    assert client.fetch_day(DAY).call_ids == OF_THE_DAY
+    assert fetch_day(client, DAY).call_ids == OF_THE_DAY
     assert len(source.asked) == 3
 
 
 def test_the_next_day_starts_with_the_window_that_was_answered(connect_to: ConnectTo) -> None:
     client, source = connect_to(_refuse_over(1, REFUSALS["413"]))
-    requests = [client.fetch_day(DAY + timedelta(days=i)).details.requests for i in range(5)]
+    requests = [fetch_day(client, DAY + timedelta(days=i)).details.requests for i in range(5)]
     # 24, 12, 6, 3, 1.5 h are refused once; then every other day tries 1.5 h again.
     assert requests == [5 + 32, 32, 1 + 32, 32, 1 + 32]
     assert sum(requests) == len(source.asked)
@@ -110,7 +110,7 @@ def test_a_source_that_cuts_everything_fails_at_a_minute_naming_the_window(
 ) -> None:
     client, source = connect_to(lambda _: REFUSALS["cut JSON"])
     with pytest.raises(RetryLaterError) as caught:
-        client.fetch_day(DAY)
+        fetch_day(client, DAY)
     text = str(caught.value)
     assert "getCallsInfo for 2026-01-05 (2026-01-04T20:59:59 to 2026-01-04T21:00:" in text
     assert "52 bytes of JSON that is cut or broken" in text
@@ -121,7 +121,7 @@ def test_a_source_that_cuts_everything_fails_at_a_minute_naming_the_window(
 def test_a_source_that_refuses_even_a_minute_is_a_permanent_failure(connect_to: ConnectTo) -> None:
     client, _ = connect_to(lambda _: REFUSALS["413"])
     with pytest.raises(AbortError, match="refuses even a minute of calls"):
-        client.fetch_day(DAY)
+        fetch_day(client, DAY)
 
 
 @pytest.mark.parametrize("is_end_inclusive", [True, False])
@@ -133,7 +133,7 @@ def test_neither_reading_of_the_bounds_loses_or_doubles_a_call(
         TIMES, is_end_inclusive=is_end_inclusive, is_start_inclusive=is_start_inclusive
     )
     client, _ = connect_to(account)
-    days = [client.fetch_day(DAY + timedelta(days=i)) for i in (-1, 0, 1)]
+    days = [fetch_day(client, DAY + timedelta(days=i)) for i in (-1, 0, 1)]
     assert [i for day in days for i in day.call_ids] == list(TIMES)
 
 

@@ -22,7 +22,13 @@ from callkeeper_assets.callkeeper.windows import window_of_day
 from callkeeper_assets.simulator.account import SimulatedAccount
 from callkeeper_assets.simulator.server import run_simulator
 from callkeeper_assets.simulator.settings import AccountSettings, AnswerSettings
-from callkeeper_assets_tests.callkeeper.conftest import KEY, QUICK, ConnectTo, payloads_of
+from callkeeper_assets_tests.callkeeper.conftest import (
+    KEY,
+    QUICK,
+    ConnectTo,
+    fetch_day,
+    payloads_of,
+)
 from callkeeper_assets_tests.callkeeper.fake_source import Answer, Asked, calls_answer, json_answer
 from callkeeper_assets_tests.callkeeper.test_unified import call, failure, read_path
 from callkeeper_assets_tests.extent import examples
@@ -65,7 +71,7 @@ def _open(
 
 def _fail(client: CallKeeperClient, day: date = DAY) -> str:
     with pytest.raises(UnusableAnswerError) as caught:
-        client.fetch_day(day)
+        fetch_day(client, day)
     text = str(caught.value)
     assert KEY not in text
     assert caught.value.__context__ is None
@@ -225,14 +231,14 @@ def test_a_few_calls_chosen_by_the_time_of_ordering_are_named(connect_to: Connec
         return calls_answer(*rows, *(late if asked.start <= ordered <= asked.end else ()))
 
     client, _ = connect_to(answer)
-    day = client.fetch_day(DAY)
+    day = fetch_day(client, DAY)
     assert (len(day), day.details.strays) == (300, (500, 501))
     # No other window has them: they are kept aside, and listed.
     assert [(one.key, one.reason) for one in day.unusable] == [
         (500, ORDERED_HERE),
         (501, ORDERED_HERE),
     ]
-    assert client.fetch_day(DAY + timedelta(days=1)).call_ids == []
+    assert fetch_day(client, DAY + timedelta(days=1)).call_ids == []
 
 
 def test_one_call_that_is_missing_at_its_own_time_shows_that_bounds_are_read_otherwise(
@@ -266,7 +272,7 @@ def test_a_call_without_a_time_of_its_own_is_no_proof(connect_to: ConnectTo) -> 
         return json_answer(rows) if rows else failure("No rows found")
 
     client, _ = connect_to(answer, api="ckct")
-    day = client.fetch_day(DAY)
+    day = fetch_day(client, DAY)
     assert (day.call_ids, day.details.strays) == ([5], ())
     assert [record.key for record in day.unusable] == [9]
 
@@ -278,6 +284,6 @@ def test_calls_of_the_second_on_either_side_are_no_strays(connect_to: ConnectTo)
         {"id": 902, "date_timestamp": WINDOW.end + 1},
     ]
     client, source = connect_to(_account(*_calls(5), *beside))
-    day = client.fetch_day(DAY)
+    day = fetch_day(client, DAY)
     assert (len(day), day.details.strays, len(source.asked)) == (5, (), 1)
     assert json.loads(payloads_of(day)[0])["id"] == 1

@@ -23,7 +23,7 @@ from callkeeper_assets.callkeeper.keys import key_unified_calls
 from callkeeper_assets.callkeeper.records import AbortError, RetryLaterError
 from callkeeper_assets.simulator.server import RunningSimulator, run_simulator
 from callkeeper_assets.simulator.settings import AccountSettings, AnswerSettings
-from callkeeper_assets_tests.callkeeper.conftest import KEY, QUICK, ConnectTo
+from callkeeper_assets_tests.callkeeper.conftest import KEY, QUICK, ConnectTo, fetch_day
 from callkeeper_assets_tests.callkeeper.fake_source import (
     Answer,
     Asked,
@@ -141,7 +141,7 @@ def test_every_other_error_is_one_that_asking_again_does_not_help(
 ) -> None:
     client, source = connect_to(lambda _: failure(reason), api="ckct")
     with pytest.raises(AbortError) as caught:
-        client.fetch_day(DAY)
+        fetch_day(client, DAY)
     assert reason in str(caught.value)
     assert remedy in str(caught.value)
     assert "call/get" in str(caught.value)
@@ -226,7 +226,7 @@ def test_a_moving_list_loses_and_doubles_nothing(
         )
         with client:
             try:
-                found = client.fetch_day(DAY)
+                found = fetch_day(client, DAY)
             except RetryLaterError:
                 # It said so; what it read it does not hand out.
                 assert moves
@@ -240,7 +240,7 @@ def test_a_list_that_never_stands_still_is_asked_for_later(connect_to: ConnectTo
     moving = MovingList(25, [(True, 0)] * 10_000, 10, has_total=False)
     client, _ = connect_to(moving.answer, api="ckct", retry=QUICK)
     with pytest.raises(RetryLaterError, match="another one each time"):
-        client.fetch_day(DAY)
+        fetch_day(client, DAY)
 
 
 def test_calls_that_come_and_go_at_the_simulator_are_there_once() -> None:
@@ -250,7 +250,7 @@ def test_calls_that_come_and_go_at_the_simulator_are_there_once() -> None:
     with run_simulator([account], now=now, answers=answers) as sim, pages_of(8):
         before = {one["call_id"] for one in sim.account("m").truth(DAY, DAY).calls}
         with open_client(sim) as client:
-            found = client.fetch_day(DAY).call_ids
+            found = fetch_day(client, DAY).call_ids
         after = {one["call_id"] for one in sim.account("m").truth(DAY, DAY).calls}
     assert before != after
     assert len(found) == len(set(found))
@@ -264,7 +264,7 @@ def test_the_role_chooses_the_method(connect_to: ConnectTo, role: str, method: s
     client, source = connect_to(
         lambda asked: json_answer([] if read_path(asked)[0] else [call(3)]), api="ckct", role=role
     )
-    assert client.fetch_day(DAY).call_ids == [3]
+    assert fetch_day(client, DAY).call_ids == [3]
     assert list(source.asked[0].parameters) == [
         f"json/v3/{KEY}/call/{method}/0/{START - 1}/{START + 86_401}"
     ]
@@ -275,7 +275,7 @@ def test_a_full_account_is_learned_and_costs_no_page_twice() -> None:
     account = AccountSettings(key=KEY, name="m", calls_per_day=1000, rhythm="flat")
     now = datetime(2026, 6, 1, tzinfo=UTC)
     with run_simulator([account], now=now) as sim, open_client(sim, parallel_days=1) as client:
-        requests = [client.fetch_day(DAY + timedelta(days=n)).details.requests for n in range(5)]
+        requests = [fetch_day(client, DAY + timedelta(days=n)).details.requests for n in range(5)]
     assert sum(requests[1:]) <= 4 * 4
     assert max(requests[2:]) <= 4
 

@@ -18,7 +18,7 @@ from callkeeper_assets.callkeeper.bodies import AnswerProblem
 from callkeeper_assets.callkeeper.keys import ELSEWHERE, KeyedCalls
 from callkeeper_assets.callkeeper.records import ApiName, RetryLaterError, UnusableAnswerError
 from callkeeper_assets.raw import ids
-from callkeeper_assets_tests.callkeeper.conftest import ConnectTo, payloads_of
+from callkeeper_assets_tests.callkeeper.conftest import ConnectTo, fetch_day, payloads_of
 from callkeeper_assets_tests.callkeeper.fake_source import Answer, Asked, calls_answer, json_answer
 from callkeeper_assets_tests.callkeeper.keying import key_payloads
 from callkeeper_assets_tests.callkeeper.test_unified import DAY, START, call, read_path
@@ -202,11 +202,11 @@ def test_only_a_day_of_which_most_is_unusable_fails(connect_to: ConnectTo) -> No
     good = [{"id": n, "date_timestamp": START + n} for n in (1, 2)]
     wrong = [{"id": None, "phone2": PHONE, "n": n} for n in range(3)]
     client, _ = connect_to(_answering(*good, *wrong[:2]))
-    day = client.fetch_day(DAY)
+    day = fetch_day(client, DAY)
     assert (day.call_ids, len(day.unusable)) == ([1, 2], 2)
     client, _ = connect_to(_answering(*good, *wrong))
     with pytest.raises(UnusableAnswerError) as caught:
-        client.fetch_day(DAY)
+        fetch_day(client, DAY)
     assert "5 records, of which 3 cannot be used: 3 × it has no id: id is missing" in str(
         caught.value
     )
@@ -229,7 +229,7 @@ def test_a_record_in_two_overlapping_answers_counts_once(connect_to: ConnectTo) 
         return calls_answer(*inside, record)
 
     client, source = connect_to(answer, check_answers_from=10_000)
-    day = client.fetch_day(DAY)
+    day = fetch_day(client, DAY)
     assert len(source.asked) == 3
     assert len(day) == 8_640
     assert [json.loads(one.payload) for one in day.unusable] == [record]
@@ -249,7 +249,7 @@ def test_a_page_of_unusable_records_does_not_end_a_list(connect_to: ConnectTo) -
         )
 
     client, _ = connect_to(answer, api="ckct")
-    day = client.fetch_day(DAY)
+    day = fetch_day(client, DAY)
     assert (day.call_ids, len(day.unusable)) == ([1, 2, 3, 4], 2)
 
 
@@ -328,12 +328,12 @@ def test_a_derived_time_outside_what_was_asked_for_is_reported_and_not_dropped(
         call(3, callTime="", cbOrderDate="2026-03-01 20:59:59"),
     ]
     client, _ = connect_to(_one_page(rows), api="ckct")
-    day = client.fetch_day(DAY)
+    day = fetch_day(client, DAY)
     assert day.call_ids == [1]
     assert [(one.key, one.reason) for one in day.unusable] == [(2, ELSEWHERE)]
     # It is a call, if not of that day: alone it does not fail the day.
     client, _ = connect_to(_one_page(rows[1:2]), api="ckct")
-    day = client.fetch_day(DAY)
+    day = fetch_day(client, DAY)
     assert (day.call_ids, len(day.unusable)) == ([], 1)
 
 
@@ -342,7 +342,7 @@ def test_a_record_with_a_time_of_its_own_takes_the_place_of_a_derived_one(
 ) -> None:
     rows = [call(1, callTime="", cbOrderDate="2026-02-20 10:00:00"), call(1)]
     client, _ = connect_to(_one_page(rows), api="ckct")
-    day = client.fetch_day(DAY)
+    day = fetch_day(client, DAY)
     assert (day.call_ids, day.unusable) == ([1], [])
 
 
@@ -428,7 +428,7 @@ def test_a_day_keeps_its_calls_whatever_stands_between_them(connect_to: ConnectT
     good = b",".join(b'{"id": %d, "date_timestamp": %d}' % (n, START + n) for n in range(1, 60))
     odd = ",".join(text for text, _ in WRONG).encode()
     client, _ = connect_to(lambda _: Answer(b'{"result": [%s, %s]}' % (odd, good)))
-    day = client.fetch_day(DAY)
+    day = fetch_day(client, DAY)
     assert day.call_ids == list(range(1, 60))
     assert len(day.unusable) == len({text for text, _ in WRONG})
     assert day.day == date(2026, 3, 2)

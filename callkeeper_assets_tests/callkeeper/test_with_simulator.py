@@ -13,7 +13,7 @@ from callkeeper_assets.callkeeper.records import AbortError
 from callkeeper_assets.simulator.account import SimulatedAccount
 from callkeeper_assets.simulator.server import run_simulator
 from callkeeper_assets.simulator.settings import AccountSettings, AnswerSettings, Fault, Refusal
-from callkeeper_assets_tests.callkeeper.conftest import QUICK
+from callkeeper_assets_tests.callkeeper.conftest import QUICK, fetch_day
 
 KEY = "5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a"
 FIRST = date(2026, 3, 27)
@@ -94,7 +94,7 @@ def test_a_refusal_is_permanent_with_its_own_status_and_with_200(
 ) -> None:
     answers = AnswerSettings(refusal=refusal, failure_status=failure_status)
     with _open(answers) as (client, account), pytest.raises(AbortError, match="source 'office'"):
-        client.fetch_day(FIRST)
+        fetch_day(client, FIRST)
     assert account.requests["getCallsInfo"] == 1
 
 

@@ -188,6 +188,10 @@ ALLOWED_ATTRIBUTES = (
         ("history_days: 0", "history_days: must be at least 1."),
         ("history_days: '31'", "history_days: must be a whole number."),
         ("history_days: yes", "history_days: must be a whole number."),
+        (
+            "reconciliation: {heal: sometimes}",
+            "reconciliation.heal: must be true or false.",
+        ),
         ("tables: []", "tables: is empty: choose at least one, or leave it out for the default."),
         ("tables: callkeeper_calls", "tables: must be a list."),
         (

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from callkeeper_assets.config.source import Privacy
 from callkeeper_assets.personal_data.forgetting import Forgetter, Forgotten
-from callkeeper_assets.personal_data.shield import open_shield
+from callkeeper_assets.personal_data.shield import build_shield
 from callkeeper_assets.postgres import connect
 from callkeeper_assets.postgres.locks import held_source_lock
 from callkeeper_assets.privacy.numbers import has_number
@@ -145,7 +145,8 @@ def test_what_comes_later_of_a_forgotten_call_comes_without_the_person(office: O
     calls = calls_of_client()
     office.load_answer(calls)
     forget(office)
-    shield = open_shield(office.url, office.source)
+    with connect(office.url) as connection:
+        shield = build_shield(connection, office.source)
     passed = shield.pass_calls(
         [1, 3], [json.dumps(calls[n]).encode() for n in (0, 2)], shield.protector.protect_all
     )

@@ -14,7 +14,8 @@ from callkeeper_assets.config.source import Privacy
 from callkeeper_assets.personal_data.applying import apply_privacy
 from callkeeper_assets.personal_data.exporting import export_client
 from callkeeper_assets.personal_data.forgetting import Forgetter
-from callkeeper_assets.personal_data.shield import Shield, name_record, open_shield
+from callkeeper_assets.personal_data.shield import Shield, build_shield, name_record
+from callkeeper_assets.postgres import connect
 from callkeeper_assets.privacy.rewriting import Eraser, Protector
 from callkeeper_assets.privacy.rule import Rule
 from callkeeper_assets.raw.store import RawStore, add_unusable
@@ -51,7 +52,8 @@ def _fetch(office: Office, *payloads: bytes) -> None:
     """Store a day as a load does: one call of another client, and these records."""
     office.load_answer([answered(1, phone2="+79031112233")])
     day = office.store.read(office.source.name, DAY)
-    shield = open_shield(office.url, office.source)
+    with connect(office.url) as connection:
+        shield = build_shield(connection, office.source)
     rows = shield.pass_unusable(_records(*payloads))
     office.store.write(add_unusable(day.calls, rows), day.details)
 
@@ -96,7 +98,8 @@ def test_a_forgotten_client_goes_from_them_and_does_not_come_back(office: Office
     assert _stored(office) == left
     assert forgetter.forget(NUMBER, is_dry=True).found.is_empty
     # A record whose id can be read is the call of that id, also when it has its time one day.
-    shield = open_shield(office.url, office.source)
+    with connect(office.url) as connection:
+        shield = build_shield(connection, office.source)
     payload = b'{"id": 12, "phone2": "79161234567"}'
     (passed,) = shield.pass_calls([12], [payload], shield.protector.protect_all)
     assert NUMBER not in passed.decode()

@@ -19,7 +19,7 @@ from callkeeper_assets.raw.store import (
     RawStore,
     StoreError,
     UnreadableDayError,
-    build_table,
+    build_calls,
 )
 from callkeeper_assets_tests.raw.stored import stored_ids
 
@@ -50,7 +50,7 @@ def test_payloads_come_back_byte_for_byte(tmp_path: Path) -> None:
     ]
     store = RawStore(str(tmp_path))
     store.write(
-        build_table([1, 2, 3], [1769806800, 1769806800, 1769893199], payloads), make_details()
+        build_calls([1, 2, 3], [1769806800, 1769806800, 1769893199], payloads), make_details()
     )
     day = store.read("moscow", DAY)
     calls = day.calls
@@ -62,7 +62,7 @@ def test_payloads_come_back_byte_for_byte(tmp_path: Path) -> None:
 
 def test_a_day_without_calls_is_a_file_too(tmp_path: Path) -> None:
     store = RawStore(str(tmp_path))
-    store.write(build_table([], [], []), make_details())
+    store.write(build_calls([], [], []), make_details())
     assert len(store.read("moscow", DAY)) == 0
     assert stored_ids(store, "moscow", DAY) == set()
 
@@ -78,13 +78,13 @@ def test_a_day_that_was_never_fetched_says_what_to_type(tmp_path: Path) -> None:
 
 def test_a_refused_answer_lies_beside_the_day_until_a_good_one_comes(tmp_path: Path) -> None:
     store = RawStore(str(tmp_path))
-    store.write(build_table([1], [1769806800], [b"{}"]), make_details("first"))
-    store.refuse(build_table([], [], []), make_details("second", refusal="too few"))
+    store.write(build_calls([1], [1769806800], [b"{}"]), make_details("first"))
+    store.refuse(build_calls([], [], []), make_details("second", refusal="too few"))
     assert store.read("moscow", DAY).details.run_id == "first"
     refused = store.read_details("moscow", DAY, "refused")
     assert refused is not None
     assert (refused.run_id, refused.refusal) == ("second", "too few")
-    store.write(build_table([1], [1769806800], [b"{}"]), make_details("third"))
+    store.write(build_calls([1], [1769806800], [b"{}"]), make_details("third"))
     assert store.read_details("moscow", DAY, "refused") is None
 
 
@@ -92,10 +92,10 @@ def test_a_day_that_lost_calls_is_kept_as_it_was_until_it_has_them_again(tmp_pat
     """The first one is kept, which has most; a kill in between leaves at most one too many."""
     store = RawStore(str(tmp_path))
     epoch = 1769806800
-    whole = build_table([1, 2, 3], [epoch] * 3, [b"{}"] * 3)
+    whole = build_calls([1, 2, 3], [epoch] * 3, [b"{}"] * 3)
     store.write(whole, make_details("whole"))
-    store.write(build_table([1, 2], [epoch] * 2, [b"{}"] * 2), make_details("less", lost=1))
-    store.write(build_table([1], [epoch], [b"{}"]), make_details("least", lost=2))
+    store.write(build_calls([1, 2], [epoch] * 2, [b"{}"] * 2), make_details("less", lost=1))
+    store.write(build_calls([1], [epoch], [b"{}"]), make_details("least", lost=2))
     kept = store.look_up("moscow", DAY, "replaced")
     assert kept is not None
     assert (kept[0], kept[1].run_id) == ({1, 2, 3}, "whole")
@@ -121,7 +121,7 @@ def test_a_place_that_cannot_be_written_says_which_setting_names_it(tmp_path: Pa
     file = tmp_path / "occupied"
     file.write_text("a file where a folder should be")
     with pytest.raises(StoreError, match="CALLKEEPER_RAW_URL"):
-        RawStore(str(file)).write(build_table([], [], []), make_details())
+        RawStore(str(file)).write(build_calls([], [], []), make_details())
 
 
 def test_an_unknown_kind_of_place_says_which_setting_names_it() -> None:
@@ -131,8 +131,8 @@ def test_an_unknown_kind_of_place_says_which_setting_names_it() -> None:
 
 def test_an_object_store_works_like_a_folder() -> None:
     store = RawStore("memory://callkeeper-raw")
-    store.write(build_table([7], [1769806800], [b'{"id": 7}']), make_details())
-    store.refuse(build_table([], [], []), make_details(refusal="empty"))
+    store.write(build_calls([7], [1769806800], [b'{"id": 7}']), make_details())
+    store.refuse(build_calls([], [], []), make_details(refusal="empty"))
     assert stored_ids(store, "moscow", DAY) == {7}
     assert store.read_details("moscow", DAY, "refused") is not None
 
@@ -145,7 +145,7 @@ def write_for_ever(folder: str) -> None:
         size = size % 2000 + 1
         ids = list(range(size))
         store.write(
-            build_table(ids, [1769806800] * size, [b"x" * size] * size), make_details(str(size))
+            build_calls(ids, [1769806800] * size, [b"x" * size] * size), make_details(str(size))
         )
 
 
@@ -200,7 +200,7 @@ def test_a_neighbours_files_are_not_listed_where_a_folder_is_a_prefix_of_names()
     for source in ("moscow", "moscow_2"):
         for one in neighbours:
             details = msgspec.structs.replace(make_details(), source=source)
-            one.write(build_table([1], [1769806800], [b"{}"]), details)
+            one.write(build_calls([1], [1769806800], [b"{}"]), details)
     own = [store.locate("moscow", DAY)]
     assert store.list_days("moscow") == {DAY}
     assert list(store.measure_old("moscow", date(2026, 3, 1))) == own

@@ -14,7 +14,7 @@ from callkeeper_assets.raw.store import (
     DayDetails,
     RawStore,
     StoreError,
-    build_table,
+    build_calls,
     store_days,
 )
 from callkeeper_assets_tests.raw.stored import stored_ids
@@ -42,7 +42,7 @@ def make_day(day: date, refusal: str = "") -> Day:
         run_id="run",
         refusal=refusal,
     )
-    return Day(day, build_table([day.day], [int(start.timestamp())], [b"{}"]), details)
+    return Day(day, build_calls([day.day], [int(start.timestamp())], [b"{}"]), details)
 
 
 def test_each_day_is_stored_and_a_refused_one_beside_its_day(store: RawStore) -> None:

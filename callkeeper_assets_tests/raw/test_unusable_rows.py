@@ -11,7 +11,7 @@ from callkeeper_assets.raw.store import (
     RawStore,
     UnusableRow,
     add_unusable,
-    build_table,
+    build_calls,
     replace_payloads,
 )
 from callkeeper_assets_tests.raw.stored import stored_ids
@@ -24,7 +24,7 @@ ROWS = [
 
 
 def _calls(*ids: int) -> pa.Table:
-    return build_table(list(ids), [1769806800] * len(ids), [b'{"id": %d}' % one for one in ids])
+    return build_calls(list(ids), [1769806800] * len(ids), [b'{"id": %d}' % one for one in ids])
 
 
 def _write(folder: Path, calls: pa.Table, rows: Sequence[UnusableRow] = ROWS) -> RawStore:

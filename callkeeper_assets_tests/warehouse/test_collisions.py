@@ -10,7 +10,7 @@ from datetime import date, timedelta
 import pytest
 
 from callkeeper_assets.raw import ids
-from callkeeper_assets.raw.store import Day, build_table
+from callkeeper_assets.raw.store import Day, build_calls
 from callkeeper_assets.warehouse.queries import read_history
 from callkeeper_assets.warehouse.records import Collision, LoadedDay
 from callkeeper_assets_tests.callkeeper.keying import key_payloads
@@ -42,7 +42,7 @@ def _day(day: date, *universal_ids: object, service: str = "import", own: int = 
     ]
     found = key_payloads("ckct", payloads)
     calls = sorted((epoch, call_id, bytes(raw)) for call_id, (epoch, raw) in found.items())
-    table = build_table([one[1] for one in calls], [one[0] for one in calls], [c[2] for c in calls])
+    table = build_calls([one[1] for one in calls], [one[0] for one in calls], [c[2] for c in calls])
     return Day(day, table)
 
 

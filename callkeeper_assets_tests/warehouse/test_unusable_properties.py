@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from callkeeper_assets.personal_data.shield import Shield
 from callkeeper_assets.privacy.rewriting import Eraser, Protector
 from callkeeper_assets.privacy.rule import Rule
-from callkeeper_assets.raw.store import Day, RawStore, add_unusable, build_table
+from callkeeper_assets.raw.store import Day, RawStore, add_unusable, build_calls
 from callkeeper_assets.reconcile.discrepancies import ComparedDay
 from callkeeper_assets.reconcile.reconciliation import reconcile_days
 from callkeeper_assets.reports.definition import Report
@@ -62,7 +62,7 @@ def _store(store: RawStore, records: Sequence[object]) -> Day:
     """Store an answer as a load does, and read the day back as a load does."""
     found = key_payloads("callkeeper", [json.dumps(one).encode() for one in records])
     rows = sorted((epoch, call_id, bytes(raw)) for call_id, (epoch, raw) in found.items())
-    calls = build_table([one[1] for one in rows], [one[0] for one in rows], [r[2] for r in rows])
+    calls = build_calls([one[1] for one in rows], [one[0] for one in rows], [r[2] for r in rows])
     unusable = _SHIELD.pass_unusable(found.unusable.values())
     assert len({one.payload for one in unusable}) == len(unusable)
     store.write(add_unusable(calls, unusable), make_details())

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import psycopg
 
 from callkeeper_assets.config.source import Reconciliation, Refresh, Source, Webhook
-from callkeeper_assets.raw.store import Day, DayDetails, RawStore, build_table
+from callkeeper_assets.raw.store import Day, DayDetails, RawStore, build_calls
 from callkeeper_assets.warehouse.load_log import find_account
 from callkeeper_assets.warehouse.loader import Loader
 from callkeeper_assets.warehouse.migrate import ensure_schema
@@ -148,7 +148,7 @@ class Office:
     def store_answer(self, calls: Sequence[Call], fetched_at: datetime | None = None) -> Day:
         """Store the API's answer for the day, as the step `raw_calls` does."""
         ordered = sorted(calls, key=lambda one: (one["date_timestamp"], one["id"]))
-        table = build_table(
+        table = build_calls(
             [one["id"] for one in ordered],
             [one["date_timestamp"] for one in ordered],
             [json.dumps(one).encode() for one in ordered],
