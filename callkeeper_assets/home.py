@@ -2,18 +2,19 @@
 
 A project is a folder whose `pyproject.toml` says so: of a user's own (`callkeeper init`), or the
 checkout. `CALLKEEPER_HOME` and the variables that move parts of it, whether locks of files work in
-a folder, and the allocator's settings. Every path that is the user's to choose is asked for here;
-nothing is created by asking. Stays light to import.
+a folder, a child's tie to its parent, and the allocator's settings. Every path that is the user's
+to choose is asked for here; nothing is created by asking. Stays light to import.
 """
 
 import ctypes
 import fcntl
 import os
 import re
+import signal
 import sys
 import tomllib
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -177,6 +178,25 @@ def find_lock_problem(folder: Path) -> str | None:
     )
 
 
+# From linux/prctl.h.
+_PR_SET_PDEATHSIG: Final = 1
+
+
+def build_tie(farewell: signal.Signals) -> Callable[[], None] | None:
+    """Return what a new child does first: ask the kernel for a signal when its parent ends."""
+    if sys.platform != "linux":
+        return None
+    prctl = ctypes.CDLL(None).prctl
+    parent = os.getpid()
+
+    def tie() -> None:
+        prctl(_PR_SET_PDEATHSIG, farewell)
+        if os.getppid() != parent:  # it died before the kernel was asked
+            os._exit(1)
+
+    return tie
+
+
 # Of glibc's malloc.h: up to how many free bytes are kept, how many are fetched at a time, and from
 # what size on a block is one of its own, given back when it is freed.
 _TRIM_THRESHOLD: Final = -1
@@ -220,3 +240,20 @@ def skip_pandas() -> None:
     """
     if not {"pyarrow", "pandas"} & sys.modules.keys():
         sys.meta_path.insert(0, _NoPandas())
+
+
+class _NoColours(MetaPathFinder):
+    """Says that what colours tracebacks on a terminal is not there."""
+
+    def find_spec(self, fullname: str, *_: object) -> ModuleSpec | None:
+        if fullname in ("pygments", "rich.console"):
+            raise ModuleNotFoundError("This process colours nothing.", name=fullname)
+        return None
+
+
+def skip_colours() -> None:
+    """Have the libraries of Dagster do without colours in this process, which has no terminal.
+
+    Each looks whether they are there; a tenth of a second of a worker's imports.
+    """
+    sys.meta_path.insert(0, _NoColours())

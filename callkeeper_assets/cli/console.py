@@ -5,7 +5,6 @@ import os
 import shutil
 import sys
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
 from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -148,6 +147,8 @@ def name_program() -> str:
 
 def read_version() -> str:
     """Return the installed version; `unknown` where the package runs from a bare checkout."""
+    from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415
+
     try:
         return version("callkeeper-assets")
     except PackageNotFoundError:

@@ -5,10 +5,10 @@ they say arrives as messages. A worker that ends without its last word was kille
 that is said, with its log's place.
 """
 
-import ctypes
 import os
 import queue
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -23,13 +23,15 @@ from pathlib import Path
 from typing import IO, Any, Final, Self, TypeAlias
 
 from callkeeper_assets.cli.console import build_child_environment, print_warning
-from callkeeper_assets.home import home, project_root
+from callkeeper_assets.home import build_tie, home, project_root
 from callkeeper_assets.privacy.redaction import redact
 from callkeeper_assets.reconcile.discrepancies import ComparedDay
 from callkeeper_assets.warehouse.records import RetentionResult
+from callkeeper_assets.worker.forking import FAREWELL, FORK, ask
 from callkeeper_assets.worker.messages import (
     Compared,
     Concluded,
+    Ended,
     Failed,
     Finished,
     Message,
@@ -38,24 +40,7 @@ from callkeeper_assets.worker.messages import (
     read_messages,
 )
 
-# From linux/prctl.h.
-_PR_SET_PDEATHSIG: Final = 1
 _ASK_AGAIN_SEC: Final = 2.0
-
-
-def _build_tie(farewell: signal.Signals) -> Callable[[], None] | None:
-    """Return what a new child does first: ask the kernel for a signal when its parent ends."""
-    if sys.platform != "linux":
-        return None
-    prctl = ctypes.CDLL(None).prctl
-    parent = os.getpid()
-
-    def tie() -> None:
-        prctl(_PR_SET_PDEATHSIG, farewell)
-        if os.getppid() != parent:  # it died before the kernel was asked
-            os._exit(1)
-
-    return tie
 
 
 def start_child(
@@ -86,7 +71,7 @@ def start_child(
         cwd=project_root(),
         start_new_session=True,
         # Safe beside threads: the child makes one system call before it becomes another program.
-        preexec_fn=_build_tie(farewell),  # noqa: PLW1509
+        preexec_fn=build_tie(farewell),  # noqa: PLW1509
     )
 
 
@@ -241,8 +226,6 @@ _MODULE: Final = "callkeeper_assets.worker"
 # A run that is interrupted has to be marked as such in the database.
 _RUN_GRACE_SEC: Final = 5.0
 _LOOK_FOR_SIGNALS_SEC: Final = 0.5
-# The worker's own: Dagster puts off SIGTERM while it waits.
-_FAREWELL: Final = signal.SIGUSR1
 
 
 @dataclass(frozen=True)
@@ -279,54 +262,108 @@ class InterruptedRunError(Exception):
 _Heard: TypeAlias = "queue.SimpleQueue[tuple[_Worker, Message | None]]"
 
 
-class _Worker:
-    """One process and the threads that read what it says."""
+def _name_log(name: str) -> Path:
+    moment = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+    return home() / "logs" / "commands" / f"{moment}-{name}-{os.getpid()}.log"
 
-    def __init__(self, task: Task, heard: "_Heard") -> None:
-        self.outcome = SourceOutcome(task.source)
-        self.started = time.monotonic()
-        moment = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
-        self.log = home() / "logs" / "commands" / f"{moment}-{task.source}-{os.getpid()}.log"
-        self.process = start_child(
+
+def _keep(errors: IO[bytes], log: Path) -> None:
+    """Keep what a process prints as errors, if it prints any: a log of its last words."""
+    lines = TextIOWrapper(errors, "utf-8", "replace")
+    first = lines.readline()
+    if not first:
+        return
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("w", encoding="utf-8") as file:
+        for line in (first, *lines):
+            file.write(redact(line))
+            file.flush()
+
+
+class _Alone:
+    """Starts workers one by one, each a process that imports all for itself."""
+
+    log: Path | None = None
+
+    def start(self, task: Task) -> tuple[subprocess.Popen[bytes], IO[bytes], IO[bytes]]:
+        """Start a task's worker; return it, what it says, and its errors."""
+        process = start_child(
             ["-m", _MODULE, task.source, *task.arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             stdin=subprocess.PIPE if task.whisper else subprocess.DEVNULL,
-            farewell=_FAREWELL,
+            farewell=FAREWELL,
         )
-        if self.process.stdin is not None:
+        if process.stdin is not None:
             # It may have died already; then its end is reported.
-            with suppress(BrokenPipeError), self.process.stdin as whispering:
+            with suppress(BrokenPipeError), process.stdin as whispering:
                 whispering.write(f"{task.whisper}\n".encode())
+        assert process.stdout is not None  # noqa: S101 -- pipes, as was asked for
+        assert process.stderr is not None  # noqa: S101
+        return process, process.stdout, process.stderr
+
+    def end(self) -> None:
+        """Nothing is left of it."""
+
+
+class _Forking:
+    """Has workers forked from one process (`worker.forking`)."""
+
+    def __init__(self) -> None:
+        self._link, its = socket.socketpair()
+        with its:
+            self._process = start_child(
+                ["-m", _MODULE, FORK],
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                stdin=its.fileno(),
+                farewell=FAREWELL,
+            )
+        self.log: Path | None = _name_log("workers")
+        threading.Thread(target=_keep, args=(self._process.stderr, self.log)).start()
+
+    def start(self, task: Task) -> tuple[subprocess.Popen[bytes], IO[bytes], IO[bytes]]:
+        """Have a task's worker forked; return whom to signal, what it says, and its errors."""
+        said, errors = ask(self._link, [task.source, *task.arguments], task.whisper)
+        return self._process, os.fdopen(said, "rb"), os.fdopen(errors, "rb")
+
+    def end(self) -> None:
+        """Ask for no more workers, and wait for the end of what forks them."""
+        self._link.close()
+        self._process.wait()
+
+
+class _Worker:
+    """One process and the threads that read what it says."""
+
+    def __init__(self, task: Task, starter: _Alone | _Forking, heard: "_Heard") -> None:
+        self.outcome = SourceOutcome(task.source)
+        self.started = time.monotonic()
+        # Its own, or that of the process which was to fork it.
+        self._logs = [_name_log(task.source), *([starter.log] if starter.log else [])]
+        self.process, said, errors = starter.start(task)
+        self._status: int | None = None
         self._heard = heard
-        self._threads = [threading.Thread(target=self._listen), threading.Thread(target=self._keep)]
+        self._threads = [
+            threading.Thread(target=self._listen, args=(said,)),
+            threading.Thread(target=_keep, args=(errors, self._logs[0])),
+        ]
         for thread in self._threads:
             thread.start()
 
-    def _listen(self) -> None:
-        assert self.process.stdout is not None  # noqa: S101 -- a pipe, see __init__
-        for message in read_messages(TextIOWrapper(self.process.stdout, "utf-8", "replace")):
-            self._heard.put((self, message))
+    def _listen(self, said: IO[bytes]) -> None:
+        for message in read_messages(TextIOWrapper(said, "utf-8", "replace")):
+            if isinstance(message, Ended):
+                self._status = message.status
+            else:
+                self._heard.put((self, message))
         self._heard.put((self, None))
-
-    def _keep(self) -> None:
-        """Keep what the process prints as errors, if it prints any: a log of its last words."""
-        assert self.process.stderr is not None  # noqa: S101
-        lines = TextIOWrapper(self.process.stderr, "utf-8", "replace")
-        first = lines.readline()
-        if not first:
-            return
-        self.log.parent.mkdir(parents=True, exist_ok=True)
-        with self.log.open("w", encoding="utf-8") as file:
-            for line in (first, *lines):
-                file.write(redact(line))
-                file.flush()
 
     def end(self) -> None:
         """Wait for the end of a process that says nothing more, and decide how it went."""
-        status = self.process.wait()
         for thread in self._threads:
             thread.join()
+        status = self.process.wait() if self._status is None else self._status
         self.outcome.seconds = time.monotonic() - self.started
         if status != 0 and not self.outcome.errors:
             self.outcome.errors.append(self._describe_death(status))
@@ -338,10 +375,11 @@ class _Worker:
         )
         if -status == signal.SIGKILL:
             text += " If nobody killed it, the machine was out of memory: see dmesg."
-        if not self.log.exists():
+        log = next((one for one in self._logs if one.exists()), None)
+        if log is None:
             return text
-        last_line = self.log.read_text("utf-8").strip().rpartition("\n")[2]
-        return f"{text} Its last words: {last_line} (all of them: {self.log})"
+        last_line = log.read_text("utf-8").strip().rpartition("\n")[2]
+        return f"{text} Its last words: {last_line} (all of them: {log})"
 
 
 def count_places() -> int:
@@ -368,10 +406,11 @@ def run_tasks(
     waiting = deque(tasks)
     workers: list[_Worker] = []
     running = 0
+    starter = _Forking() if len(tasks) > 1 else _Alone()
     try:
         while waiting or running:
             while waiting and running < count_places():
-                workers.append(_Worker(waiting.popleft(), heard))
+                workers.append(_Worker(waiting.popleft(), starter, heard))
                 running += 1
             meanwhile()
             meanwhile = lambda: None  # noqa: E731
@@ -383,12 +422,15 @@ def run_tasks(
                 _note(worker.outcome, message)
                 watch(message)
     except BaseException as error:
-        stop_children([worker.process for worker in workers], _RUN_GRACE_SEC, _FAREWELL)
+        everyone = dict.fromkeys(worker.process for worker in workers)
+        stop_children(everyone, _RUN_GRACE_SEC, FAREWELL)
         for worker in workers:
             worker.end()
         if isinstance(error, KeyboardInterrupt):
             raise InterruptedRunError from None
         raise
+    finally:
+        starter.end()
     return [worker.outcome for worker in workers]
 
 

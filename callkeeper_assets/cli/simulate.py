@@ -10,11 +10,10 @@ import datetime as dt
 import signal
 import threading
 from collections.abc import Mapping
-from typing import Annotated, Final, TypeVar
+from typing import TYPE_CHECKING, Annotated, Final, TypeVar
 
 import typer
 
-from callkeeper_assets.simulator.server import Simulator, SimulatorServer
 from callkeeper_assets.simulator.settings import (
     AccountSettings,
     AnswerSettings,
@@ -22,6 +21,9 @@ from callkeeper_assets.simulator.settings import (
     convert_record,
 )
 from callkeeper_assets.simulator.webhook_settings import WebhookSettings, mask_address
+
+if TYPE_CHECKING:
+    from callkeeper_assets.simulator.server import Simulator
 
 Record = TypeVar("Record")
 
@@ -110,8 +112,10 @@ def _read_now(text: str | None) -> dt.datetime | None:
     return now if now.tzinfo else now.replace(tzinfo=dt.UTC)
 
 
-def _serve(simulator: Simulator, host: str, port: int, *, is_logged: bool) -> None:
+def _serve(simulator: "Simulator", host: str, port: int, *, is_logged: bool) -> None:
     """Serve until SIGINT or SIGTERM."""
+    from callkeeper_assets.simulator.server import SimulatorServer  # noqa: PLC0415
+
     try:
         server = SimulatorServer(simulator, host, port, is_logged=is_logged)
     except OSError as error:
@@ -204,6 +208,8 @@ def simulate(
     log: Annotated[bool, typer.Option(help="Print a line per request, without its query.")] = False,
 ) -> None:
     """Simulate CallKeeper, API and webhooks: no account is needed to try, show or test anything."""
+    from callkeeper_assets.simulator.server import Simulator  # noqa: PLC0415
+
     common = {
         "seed": str(seed),
         "calls_per_day": str(calls_per_day),

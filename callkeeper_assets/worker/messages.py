@@ -101,6 +101,12 @@ class Failed(msgspec.Struct, frozen=True, tag=True):
     run_id: str = ""
 
 
+class Ended(msgspec.Struct, frozen=True, tag=True):
+    """A worker that was forked has ended: its exit code, or a signal's number below zero."""
+
+    status: int
+
+
 Message = (
     Planned
     | Started
@@ -115,15 +121,15 @@ Message = (
 )
 
 
-def write_message(stream: IO[str], message: Message) -> None:
+def write_message(stream: IO[str], message: Message | Ended) -> None:
     """Write a message as a line, at once."""
     stream.write(msgspec.json.encode(message).decode() + "\n")
     stream.flush()
 
 
-def read_messages(stream: IO[str]) -> Iterator[Message]:
+def read_messages(stream: IO[str]) -> Iterator[Message | Ended]:
     """Read messages until the stream ends; other lines (a library's prints) are left out."""
-    decoder = msgspec.json.Decoder(Message)
+    decoder = msgspec.json.Decoder(Message | Ended)
     for line in stream:
         try:
             yield decoder.decode(line)

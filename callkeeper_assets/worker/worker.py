@@ -51,6 +51,7 @@ from callkeeper_assets.postgres.locks import held_run_lock
 from callkeeper_assets.postgres.url import database_url, explain_failure
 from callkeeper_assets.warehouse.queries import total_run
 from callkeeper_assets.warehouse.records import WarehouseError
+from callkeeper_assets.worker.forking import FAREWELL
 from callkeeper_assets.worker.messages import (
     Compared,
     Concluded,
@@ -75,12 +76,12 @@ FETCHED_BYTES = 1 << 26
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def run(arguments: Sequence[str] | None = None) -> int:
     """Run what the arguments ask for; return 0 if all went well, 1 if anything failed."""
     options = _parse(arguments)
     keep_memory(KEPT_BYTES, FETCHED_BYTES)
-    # Dagster puts off SIGINT and SIGTERM while a step waits for its key; SIGUSR1 it leaves alone.
-    for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGALRM):
+    # Dagster puts off SIGINT and SIGTERM while a step waits for its key.
+    for number in (signal.SIGTERM, FAREWELL, signal.SIGALRM):
         signal.signal(number, _interrupt)
     try:
         if options.client:

@@ -2,16 +2,17 @@
 
 import os
 import signal
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
 
-from callkeeper_assets.simulator.server import RunningSimulator
-from callkeeper_assets.simulator.settings import Fault
+from callkeeper_assets.simulator.server import RunningSimulator, run_simulator
+from callkeeper_assets.simulator.settings import AccountSettings, Fault
 from callkeeper_assets_tests.cli.conftest import (
     CALLS_PER_DAY,
     KEY,
+    ZONE,
     callkeeper,
     children_of,
     days_ago,
@@ -170,5 +171,51 @@ def test_workers_do_not_outlive_a_killed_command(main_office: RunningSimulator) 
         wait_until(lambda: _has_asked(main_office), "the load asks the source")
         workers = children_of(process.pid)
         assert workers
+        process.kill()
+    wait_until(lambda: not any(is_alive(worker) for worker in workers), "workers end", 30)
+
+
+@pytest.mark.usefixtures("database")
+def test_of_two_sources_one_whose_worker_is_killed_is_reported_and_the_other_is_loaded(
+    defs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their workers are forked from one process; the command is not their parent."""
+    keys = {"stuck": KEY, "well": f"{KEY[:-1]}0"}
+    accounts = [
+        AccountSettings(key=key, name=name, calls_per_day=CALLS_PER_DAY, time_zone=ZONE)
+        for name, key in keys.items()
+    ]
+    with run_simulator(accounts, now=datetime.now(UTC)) as simulator:
+        for name, key in keys.items():
+            monkeypatch.setenv(f"{name.upper()}_API_KEY", key)
+            write_source(defs, name, f"base_url: {simulator.base_url}", f"time_zone: {ZONE}")
+        slow = Fault("latency", seconds=30, methods=("getCallsInfo",))
+        simulator.account("stuck").set_faults(slow)
+        with started("load", *keys, "--from", days_ago(2), "--to", days_ago(1)) as process:
+            wait_until(lambda: simulator.account("stuck").requests["getCallsInfo"] > 0, "it asks")
+            (forking,) = children_of(process.pid)
+            # The first that was asked for.
+            os.kill(min(children_of(forking)), signal.SIGKILL)
+            out, said = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "stuck: the process of the load was killed (signal 9). Days loaded so far" in said
+    assert "failed, see above" in out
+    (row,) = [line for line in out.splitlines() if line.startswith("well")]
+    assert row.split()[1] == "2"
+
+
+@pytest.mark.usefixtures("database")
+def test_workers_of_two_sources_do_not_outlive_a_killed_command(
+    defs: Path, main_office: RunningSimulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _slow_down(main_office)
+    monkeypatch.setenv("OTHER_API_KEY", WRONG_KEY)
+    write_source(defs, "other", f"base_url: {main_office.base_url}", f"time_zone: {ZONE}")
+    days = ("--from", days_ago(60), "--to", days_ago(1))
+    with started("load", "main_office", "other", *days) as process:
+        wait_until(lambda: _has_asked(main_office), "the load asks the source")
+        (forking,) = children_of(process.pid)
+        workers = [forking, *children_of(forking)]
+        assert len(workers) > 1
         process.kill()
     wait_until(lambda: not any(is_alive(worker) for worker in workers), "workers end", 30)
