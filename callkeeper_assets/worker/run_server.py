@@ -9,7 +9,6 @@ It has one thread, and no connection, while it forks; a run takes nothing along 
 """
 
 import argparse
-import ctypes
 import gc
 import importlib
 import json
@@ -25,10 +24,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
-from callkeeper_assets.home import find_project, skip_pandas
+from callkeeper_assets.home import build_tie, find_project, skip_pandas
 
 gc.set_threshold(50_000, 20, 100)
 skip_pandas()
+# pyarrow's allocator would have a thread.
+os.environ.setdefault("JE_ARROW_MALLOC_CONF", "background_thread:false")
 
 import dagster as dg  # noqa: E402 -- after the settings
 import psutil  # noqa: E402
@@ -75,7 +76,6 @@ _CLOCK_STEP_NS: Final = 20_000_000
 _FAREWELL_SEC: Final = 6.0
 _PACKAGE: Final = Path(__file__).parents[1]
 _LIBRARIES: Final = f"{os.sep}site-packages{os.sep}"
-_PR_SET_PDEATHSIG: Final = 1
 
 _File = tuple[str, int, int, int]
 
@@ -175,14 +175,15 @@ class RunServer:
         os.execv(sys.executable, [sys.executable, "-m", __spec__.name, *sys.argv[1:]])  # noqa: S606 -- itself
 
     def _fork(self, request: dict[str, Any], connection: socket.socket) -> int:
+        # Who kills this server ends its runs, too: nobody else would stop them.
+        tie = build_tie(signal.SIGKILL)
         number = os.fork()
         if number:
             return number
         code = 1
         try:
-            # Who kills this server ends its runs, too: nobody else would stop them. Linux has it.
-            with suppress(AttributeError):
-                ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+            if tie:
+                tie()
             self._listener.close()
             connection.close()
             code = execute_run(request["run_id"], request["instance"])
