@@ -16,11 +16,11 @@ RUN := .venv/bin/python -m
 # A pytest worker is mostly CPU; more of them than cores only slows each.
 WORKERS ?= auto
 # No package index may be named in a committed file. pip, unlike uv, wants the extras pinned by name.
-COMPILE := uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+COMPILE := $(RUN) uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 	--no-strip-extras --no-emit-index-url --no-header --no-annotate
 export SHORT LONG
 
-.PHONY: help install demo test lint bench chaos mutation lock clean
+.PHONY: help install demo test lint bench chaos mutation dist pythons lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -51,12 +51,19 @@ mutation: .venv/installed-dev ## plant faults in six areas, and count those that
 		build/mutation/bin/python -m pip install --quiet cosmic-ray==8.7.0; }
 	build/mutation/bin/python callkeeper_assets_tests/mutation/__main__.py $(ARGS)
 
-lock: ## pin requirements anew (needs uv)
-	printf 'hatchling\neditables\n' | $(COMPILE) pyproject.toml - --output-file requirements.txt
+dist: .venv/installed-dev ## wheel and sdist in dist/, an SBOM, all checked: docs/releasing.md
+	$(RUN) callkeeper_assets_tests.release $(ARGS)
+
+pythons: .venv/installed-dev ## all tests on each Python that is declared and is here
+	$(RUN) callkeeper_assets_tests.release.pythons $(ARGS)
+
+lock: .venv/installed-dev ## pin requirements anew
+	printf 'editables\nhatch-vcs\nhatchling\nsetuptools-scm\n' | $(COMPILE) pyproject.toml - --output-file requirements.txt
 	$(COMPILE) --group dev --constraint requirements.txt --output-file requirements-dev.txt
+	$(COMPILE) --group release --constraint requirements-dev.txt --output-file requirements-release.txt
 
 clean: ## delete .venv and caches; the home (.callkeeper), with its data, stays
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info
 	find callkeeper_assets callkeeper_assets_tests -name __pycache__ -prune -exec rm -rf {} +
 
 .venv/installed: requirements.txt pyproject.toml

@@ -128,6 +128,13 @@ def configured_webhook_url() -> str | None:
     return value.strip().rstrip("/") or None
 
 
+def dagster_file() -> Path:
+    """Return the `dagster.yaml` in force: that of `DAGSTER_HOME` or the project, else our own."""
+    folder = os.environ.get("DAGSTER_HOME")
+    file = Path(folder or project_root()) / "dagster.yaml"
+    return file if folder or file.is_file() else PROJECT_TEMPLATE / "dagster.yaml"
+
+
 def set_dagster_home() -> Path:
     """Set `DAGSTER_HOME` for this process and its children, unless it is set.
 

@@ -68,7 +68,7 @@ def _files() -> tuple[Path, ...]:
         for file in _ROOT.iterdir()
         if file.is_file() and (file.suffix in _SUFFIXES or file.name in _OTHERS)
     ]
-    for folder in (_PACKAGE, _TESTS, _ROOT / "docs", _ROOT / ".ci"):
+    for folder in (_PACKAGE, _TESTS, _ROOT / "docs", _ROOT / ".ci", _ROOT / ".github"):
         found += [
             file
             for file in folder.rglob("*")

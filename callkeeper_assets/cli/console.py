@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Sequence
 from io import TextIOWrapper
@@ -116,8 +117,12 @@ def load_env_file(folder: Path) -> None:
         load_dotenv(file, override=False)
 
 
-def prepare_environment(*, needs_project: bool = True) -> None:
+def prepare_environment(*, needs_project: bool = True, writes: bool = True) -> None:
     """Set what every command and its children go by.
+
+    Args:
+        needs_project: Whether it is of a project.
+        writes: Whether a home for Dagster may be made, where the project has no `dagster.yaml`.
 
     Raises:
         NoProjectError: A project is needed and there is none, nor `CALLKEEPER_DEFS`.
@@ -127,7 +132,8 @@ def prepare_environment(*, needs_project: bool = True) -> None:
         return
     if not os.environ.get("CALLKEEPER_DEFS") and find_project() is None:
         raise NoProjectError(project_root())
-    set_dagster_home()
+    if writes:
+        set_dagster_home()
 
 
 def build_child_environment() -> dict[str, str]:
@@ -145,11 +151,36 @@ def name_program() -> str:
     return str(beside.relative_to(here) if beside.is_relative_to(here) else beside)
 
 
-def read_version() -> str:
-    """Return the installed version; `unknown` where the package runs from a bare checkout."""
-    from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415
+def _read_metadata() -> str:
+    from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415 -- 0.02 s
 
     try:
         return version("callkeeper-assets")
     except PackageNotFoundError:
         return "unknown"
+
+
+def read_version() -> str:
+    """Return the installed version as a requirement may name it; `unknown` in a bare checkout."""
+    return _read_metadata().partition("+")[0]
+
+
+def describe_version() -> str:
+    """Return the installed version; of a checkout, what would be built of it now, commit included.
+
+    An editable installation's metadata tells of the day it was made. Where what builds is missing
+    (`make install` brings it along), that is said.
+    """
+    checkout = Path(__file__).parents[2]
+    if not (checkout / ".git").exists():
+        return _read_metadata()
+    asked = subprocess.run(
+        [sys.executable, "-m", "hatchling", "version"],
+        cwd=checkout,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if asked.returncode:
+        return f"{read_version()} or newer: a checkout, installed without what builds it"
+    return asked.stdout.strip()

@@ -22,9 +22,9 @@ from callkeeper_assets.cli.console import (
     WRONG_USAGE,
     UsageProblemError,
     configure_streams,
+    describe_version,
     prepare_environment,
     print_error,
-    read_version,
 )
 from callkeeper_assets.cli.projects import add, init
 from callkeeper_assets.cli.query import query
@@ -32,6 +32,7 @@ from callkeeper_assets.cli.runs import load, protect, rebuild, reconcile, refres
 from callkeeper_assets.cli.services import demo, dev, move, webhooks
 from callkeeper_assets.cli.simulate import simulate
 from callkeeper_assets.cli.status import check, history, inbox, status, unusable
+from callkeeper_assets.cli.upgrade import upgrade
 
 app = typer.Typer(
     name="callkeeper",
@@ -67,6 +68,7 @@ _COMMANDS = (
     export,
     protect,
     rebuild,
+    upgrade,
     move,
     webhooks,
     inbox,
@@ -80,7 +82,10 @@ def _in_project(command: Callable[..., None]) -> Callable[..., None]:
     @wraps(command)
     def run(*args: object, **options: object) -> None:
         if command is not init:
-            prepare_environment(needs_project=command not in _ANYWHERE)
+            # A dry run of an upgrade makes nothing, and what it does is said before it is done.
+            prepare_environment(
+                needs_project=command not in _ANYWHERE, writes=command is not upgrade
+            )
         command(*args, **options)
 
     return run
@@ -92,7 +97,7 @@ for _command in _COMMANDS:
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"callkeeper {read_version()}")
+        typer.echo(f"callkeeper {describe_version()}")
         raise typer.Exit
 
 

@@ -5,7 +5,8 @@ every user of the machine.
 """
 
 import os
-import re
+import shlex
+import string
 import sys
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
@@ -22,65 +23,50 @@ from callkeeper_assets.cli.console import (
     print_json,
     print_note,
     print_text,
-    read_version,
 )
+from callkeeper_assets.cli.project_files import PROJECT_FILES, is_own_project, render_file
 
 if TYPE_CHECKING:
     from callkeeper_assets.cli.checks import Finding
     from callkeeper_assets.config.source import Source
     from callkeeper_assets.config.source_template import NewSource
 
-_DISTRIBUTION: Final = "callkeeper-assets"
-# Each file of a project, and the template of which it is made; the last makes it a project, so that
-# an `init` that was interrupted is completed by the next.
-_PROJECT_FILES: Final = {
-    "README.md": "README.{lang}.md",
-    "definitions.py": "definitions.py.txt",
-    "dagster.yaml": "dagster.yaml",
-    "workspace.yaml": "workspace.yaml",
-    ".env.example": "env.example",
-    ".gitignore": "gitignore",
-    "defs.schema.json": "../defs.schema.json",
-    "defs/.gitkeep": "",
-    "pyproject.toml": "pyproject.toml.txt",
-}
 
-
-def _name_project(folder: Path) -> str:
-    name = re.sub(r"[^a-z0-9]+", "-", folder.name.lower()).strip("-")
-    return name if name and name != _DISTRIBUTION else "calls"
-
-
-def _render_file(template: str, folder: Path, lang: str) -> str:
-    from callkeeper_assets.home import PROJECT_TEMPLATE  # noqa: PLC0415
-
-    if not template:
-        return ""
-    text = (PROJECT_TEMPLATE / template.format(lang=lang)).read_text("utf-8")
-    version = read_version()
-    known = version[:1].isdigit()
-    values = {
-        "{name}": _name_project(folder),
-        "{requirement}": f"{_DISTRIBUTION}>={version}" if known else _DISTRIBUTION,
-        "{yesterday}": str(date.today() - timedelta(days=1)),  # noqa: DTZ011 -- an example
-    }
-    for placeholder, value in values.items():
-        text = text.replace(placeholder, value)
-    return text
-
-
-def _write_files(folder: Path, lang: str) -> Iterator[tuple[str, bool]]:
+def _write_files(folder: Path, lang: Literal["en", "ru"]) -> Iterator[tuple[str, bool]]:
     """Write what is missing; yield each file's name, and whether it was made."""
-    for name, template in _PROJECT_FILES.items():
+    for name in PROJECT_FILES:
         file = folder / name
         file.parent.mkdir(parents=True, exist_ok=True)
         try:
             with file.open("x", encoding="utf-8") as opened:
-                opened.write(_render_file(template, folder, lang))
+                opened.write(render_file(name, folder, lang))
         except FileExistsError:
             yield name, False
         else:
             yield name, True
+
+
+def _check_place(root: Path) -> None:
+    """See that a project may be made in a folder, which is none yet.
+
+    Raises:
+        UsageProblemError: It may not; what is there, and what to do.
+    """
+    from callkeeper_assets.home import read_project  # noqa: PLC0415
+
+    if root.exists() and not root.is_dir():
+        raise UsageProblemError(f"{root} is a file. Name a folder: callkeeper init FOLDER")
+    if (root / "pyproject.toml").exists():
+        raise UsageProblemError(
+            f"{root / 'pyproject.toml'} is that of another project. Choose a folder of its own: "
+            "callkeeper init FOLDER"
+        )
+    above = next(filter(None, map(read_project, root.parents)), None)
+    if above:
+        raise UsageProblemError(
+            f"{root} lies in the project {above.root}. Add a source to that: callkeeper add NAME; "
+            "or choose a folder outside of it for another project."
+        )
 
 
 def init(
@@ -100,15 +86,12 @@ def init(
 
     root = folder.expanduser().absolute()
     project = read_project(root)
-    if project and (project.defs, project.module) != (root / "defs", "definitions"):
+    if project and not is_own_project(project):
         # The checkout, or a project of Dagster's that requires this product.
         print_text(f"{root} is a project already; its sources are in {project.defs}.")
         return
-    if project is None and (root / "pyproject.toml").exists():
-        raise UsageProblemError(
-            f"{root / 'pyproject.toml'} is that of another project. Choose a folder of its own: "
-            "callkeeper init FOLDER"
-        )
+    if project is None:
+        _check_place(root)
     try:
         files = list(_write_files(root, lang))
     except OSError as error:
@@ -123,8 +106,14 @@ def init(
         print_text(f"Left as is:  {', '.join(kept)}")
     names = sorted(file.parent.name for file in (root / "defs").glob("*/defs.yaml"))
     print_text(f"Sources:     {', '.join(names) or 'none yet'}")
-    way = "" if root == Path.cwd() else f"cd {root} && "
+    here = Path.cwd()
+    shown = root.relative_to(here) if root.is_relative_to(here) else root
+    way = "" if root == here else f"cd {shlex.quote(str(shown))} && "
     print_text(f"Next:        {way}callkeeper {'check' if names else 'add main_office'}")
+
+
+# What is pasted along with a key.
+_AROUND_KEYS: Final = string.whitespace + "\"'`«»“”„"
 
 
 def _ask_for(new: "NewSource") -> "NewSource":
@@ -153,16 +142,18 @@ def _ask_for(new: "NewSource") -> "NewSource":
 def _read_key(variable: str, *, from_stdin: bool) -> tuple[str, bool]:
     """Return the key, and whether it has to be stored: it is not in the environment yet."""
     if from_stdin:
-        key, is_new = sys.stdin.readline().strip(), True
+        key, is_new = sys.stdin.readline(), True
     elif os.environ.get(variable):
         key, is_new = os.environ[variable], False
     elif sys.stdin.isatty():
-        key, is_new = typer.prompt("API key (not shown)", hide_input=True).strip(), True
+        key, is_new = typer.prompt("API key (not shown)", hide_input=True), True
     else:
         raise UsageProblemError(
             f"There is no API key. Set {variable} in the environment or in .env, or give it by "
             "standard input: --key-stdin"
         )
+    if is_new:
+        key = key.strip(_AROUND_KEYS)
     if not key:
         raise UsageProblemError("The API key is empty.")
     return key, is_new
@@ -173,7 +164,7 @@ def _store_key(root: Path, variable: str, key: str) -> None:
     from dotenv import set_key  # noqa: PLC0415
 
     file = (root / ".env").resolve()
-    os.close(os.open(file, os.O_CREAT | os.O_WRONLY, 0o600))
+    file.touch(mode=0o600)
     file.chmod(0o600)
     set_key(file, variable, key, quote_mode="auto")
 
@@ -264,9 +255,9 @@ def _show_added(new: "NewSource", file: Path, findings: "list[Finding]", *, as_j
 def _choose_file(name: str) -> Path:
     from callkeeper_assets.config.loading import FILE_NAME, defs_folder, find_name_problem  # noqa: PLC0415
 
-    problem = find_name_problem(name)
+    problem = find_name_problem(name, is_new=True)
     if problem:
-        raise UsageProblemError(problem.replace("Rename the folder", "Choose another"))
+        raise UsageProblemError(problem)
     file = defs_folder() / name / FILE_NAME
     if file.parent.exists() and any(file.parent.iterdir()):
         raise UsageProblemError(f"Source '{name}' is there already: {file}")
@@ -322,7 +313,16 @@ def add(
     key, is_new_key = _read_key(new.key_variable, from_stdin=key_stdin)
     if sys.stdin.isatty():
         new = _ask_for(new)
-    findings = _add_checked(new, file, key, is_new_key=is_new_key)
+    try:
+        findings = _add_checked(new, file, key, is_new_key=is_new_key)
+    except OSError as error:
+        print_error(
+            f"{error.filename or file} cannot be written: {error.strerror or error}. The source "
+            "was not added."
+        )
+        raise typer.Exit(FAILED) from None
     _show_added(new, file, findings, as_json=as_json)
     stored = ".env" if is_new_key else "the environment"
     print_note(f"Written: {file}. The key is in {stored}, as {new.key_variable}.")
+    day = date.today() - timedelta(days=1)  # noqa: DTZ011 -- an example
+    print_note(f"Next:    callkeeper load {source} --from {day} --to {day}")

@@ -35,6 +35,7 @@ def dev(
     )
     from callkeeper_assets.home import home  # noqa: PLC0415
     from callkeeper_assets.postgres.url import connect, database_url  # noqa: PLC0415
+    from callkeeper_assets.warehouse.migrate import find_pending  # noqa: PLC0415
 
     address = WebAddress(host, port)
     with held_alone(home() / "dev.lock", "callkeeper dev"):
@@ -52,7 +53,8 @@ def dev(
         sources = list_source_lines()
         print_note("Starting the database and Dagster; this takes some seconds.")
         url = database_url()
-        connect(url).close()
+        with connect(url, autocommit=True) as connection:
+            find_pending(connection, url)  # raises, if a newer version has been here
         try:
             serve(address, receiver, lambda: print_greeting(address, receiver, url, sources))
         except KeyboardInterrupt:

@@ -295,14 +295,22 @@ def suggest_source_name(folder: str) -> str:
     return (name if name[:1].isalpha() else f"source_{name}".rstrip("_"))[:_MAX_NAME]
 
 
-def find_name_problem(name: str) -> str | None:
-    """Say what is wrong with a source's name, which is its folder's; None for a good one."""
+def find_name_problem(name: str, *, is_new: bool = False) -> str | None:
+    """Say what is wrong with a source's name, which is its folder's; None for a good one.
+
+    Args:
+        name: The name.
+        is_new: Whether there is no folder yet.
+    """
     if _NAME.fullmatch(name) and len(name) <= _MAX_NAME:
         return None
+    rule = f"a lower-case Latin letter, then such letters, digits and '_', {_MAX_NAME} at most"
+    other = f"'{suggest_source_name(name)}'"
+    if is_new:
+        return f"'{name}' is no name for a source: {rule}. Choose another, for example {other}."
     return (
-        f"the folder's name '{name}' is the source's name: a lower-case Latin letter, then such "
-        f"letters, digits and '_', {_MAX_NAME} at most. Rename the folder, for example to "
-        f"'{suggest_source_name(name)}'."
+        f"the folder's name '{name}' is the source's name: {rule}. Rename the folder, for example "
+        f"to {other}."
     )
 
 

@@ -47,6 +47,22 @@ _RUN_ENDS: Final = {
 _RUN_UNDER_WAY: Final = {dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED}
 # The server's, to notice that a process which was killed this moment has gone.
 _GONE_PATIENCE_SEC: Final = 2.0
+# More options of the connections of a storage that is opened.
+_waits = ""
+
+
+@contextmanager
+def short_waits() -> Iterator[None]:
+    """Let no statement of a storage opened meanwhile wait longer than 5 s for a table.
+
+    Behind one that waits to change a table, everybody else waits who reads it.
+    """
+    global _waits  # noqa: PLW0603 -- Dagster opens the storage, and passes nothing on
+    _waits = " -c lock_timeout=5s"
+    try:
+        yield
+    finally:
+        _waits = ""
 
 
 def storage_url(url: str, server_version: int = 0) -> str:
@@ -55,7 +71,7 @@ def storage_url(url: str, server_version: int = 0) -> str:
     query = dict(parse_qsl(parts.query))
     query["client_encoding"] = "UTF8"
     options = build_options(query.get("options", ""), server_version=server_version)
-    query["options"] = f"{options} -c search_path={SCHEMA}"
+    query["options"] = f"{options} -c search_path={SCHEMA}{_waits}"
     return urlunsplit(parts._replace(query=urlencode(query, quote_via=quote)))
 
 

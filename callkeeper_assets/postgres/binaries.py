@@ -70,14 +70,28 @@ def _unprivileged_account() -> ServerUser:
     )
 
 
+def _check_has_name(uid: int) -> None:
+    """Raise where PostgreSQL's programs would say that the user does not exist, and end."""
+    try:
+        pwd.getpwuid(uid)
+    except KeyError:
+        raise DatabaseError(
+            f"PostgreSQL does not run as user number {uid}, which has no name on this machine, as "
+            f"in a container that is started with a bare number. Give it one (useradd --uid {uid} "
+            f"callkeeper), or set CALLKEEPER_DATABASE_URL."
+        ) from None
+
+
 def choose_account(data: Path) -> ServerUser | None:
     """Choose who runs the server of the folder `data`; None is this process's own user.
 
     Raises:
-        DatabaseError: the folder belongs to a user that this process cannot run the server as.
+        DatabaseError: the folder belongs to a user that this process cannot run the server as, or
+            this process's own user has no name.
     """
     owner = data.stat().st_uid if data.exists() else None
     if os.geteuid() != 0:
+        _check_has_name(os.geteuid())
         if owner in {None, os.geteuid()}:
             return None
         raise DatabaseError(

@@ -8,7 +8,7 @@ import hashlib
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -176,6 +176,14 @@ os.register_at_fork(after_in_child=_held.clear)
 
 
 _BETWEEN_LOOKS_SEC: Final = 0.1
+# The second number of each lock that a first one has, as pg_locks shows it: without a sign.
+_HELD: Final = """
+    SELECT l.objid::bigint
+    FROM pg_locks AS l JOIN pg_database AS d ON d.oid = l.database
+    WHERE l.locktype = 'advisory' AND l.classid = %s AND l.objsubid = 2 AND l.granted
+        AND d.datname = current_database()
+"""
+_UNSIGNED: Final = 1 << 32
 
 
 @dataclass
@@ -274,6 +282,13 @@ def is_run_alive(url: str, run_id: str) -> bool:
     """
     with tried_run_lock_alone(url, run_id) as is_gone:
         return not is_gone
+
+
+def list_alive(connection: "Connection", run_ids: Iterable[str]) -> list[str]:
+    """Return those of the runs whose lock some process holds; takes no lock."""
+    rows = connection.execute(_HELD, (RUN_LOCK,)).fetchall()
+    held = {row[0] for row in rows}
+    return [run_id for run_id in run_ids if _lock_number(run_id) % _UNSIGNED in held]
 
 
 @contextmanager

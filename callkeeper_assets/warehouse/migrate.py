@@ -6,8 +6,9 @@ lock a second at a time; who has the table open is named in the end.
 
 import time
 from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from importlib.resources import files
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import psycopg
 from psycopg import sql
@@ -16,6 +17,9 @@ from callkeeper_assets.postgres import connect, describe
 from callkeeper_assets.postgres.locks import MIGRATION_LOCK, Lock
 from callkeeper_assets.warehouse.records import SchemaError, UnavailableError
 from callkeeper_assets.warehouse.tables import TABLES
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 # In the transaction of a change, after locks that are no tables': so long it waits for one.
 PATIENCE: Final = "SET LOCAL lock_timeout = '1s'"
@@ -107,6 +111,44 @@ def ensure_schema(url: str) -> None:
             _describe_tables(lock.connection)
 
 
+@dataclass(frozen=True)
+class Migration:
+    """One that a database has not been through."""
+
+    revision: str
+    text: str
+
+
+def find_pending(connection: _Connection, url: str) -> list[Migration] | None:
+    """Return the migrations that `ensure_schema` would run, the oldest first; None: no table yet.
+
+    Reads, and changes nothing.
+
+    Raises:
+        SchemaError: the database's schema is newer than this program, or its tables are elsewhere.
+    """
+    revision = _revision(connection)
+    if revision is None:
+        check_not_elsewhere(connection, url)
+        return None
+    if revision == HEAD:
+        return []
+    _check_known(url, revision)
+    from alembic.script import ScriptDirectory  # noqa: PLC0415 -- half a second
+
+    newest_first = ScriptDirectory.from_config(_configure()).walk_revisions(revision, "head")
+    missing = [Migration(one.revision, " ".join(one.doc.split())) for one in newest_first]
+    return [one for one in reversed(missing) if one.revision != revision]
+
+
+def _configure() -> "Config":
+    from alembic.config import Config  # noqa: PLC0415 -- with SQLAlchemy half a second
+
+    config = Config()
+    config.set_main_option("script_location", str(files("callkeeper_assets.warehouse.migrations")))
+    return config
+
+
 def _revision(connection: _Connection) -> str | None:
     try:
         row = connection.execute(
@@ -149,15 +191,13 @@ def _upgrade(url: str) -> None:
     """Run the missing migrations in one transaction."""
     import sqlalchemy  # noqa: PLC0415 -- with Alembic half a second, which most starts need not pay
     from alembic import command  # noqa: PLC0415
-    from alembic.config import Config  # noqa: PLC0415
 
     engine = sqlalchemy.create_engine(
         "postgresql+psycopg://",
         creator=lambda: connect(url),
         poolclass=sqlalchemy.NullPool,
     )
-    config = Config()
-    config.set_main_option("script_location", str(files("callkeeper_assets.warehouse.migrations")))
+    config = _configure()
     try:
         with engine.begin() as connection:
             connection.exec_driver_sql(PATIENCE)

@@ -5,9 +5,11 @@ import pty
 import subprocess
 import sys
 from collections.abc import Sequence
+from io import StringIO
 from pathlib import Path
 
 import pytest
+from dotenv import dotenv_values
 
 from callkeeper_assets.config.loading import load_source_file
 from callkeeper_assets.simulator.server import RunningSimulator, run_simulator
@@ -83,6 +85,24 @@ def test_the_project_of_somebody_else_is_left_alone(home: Path) -> None:
     assert [file.name for file in home.iterdir()] == ["pyproject.toml"]
 
 
+def test_no_project_is_made_within_another_one_nor_in_place_of_a_file(project: Path) -> None:
+    before = contents_of(project)
+    inside = type_in(project / "defs", "init", "inner")
+    assert inside.code == 2
+    assert f"{project / 'defs' / 'inner'} lies in the project {project}" in inside.err
+    of_file = type_in(project, "init", "README.md")
+    assert (of_file.code, "is a file. Name a folder" in of_file.err) == (2, True)
+    assert contents_of(project) == before
+
+
+def test_what_to_type_next_can_be_pasted(home: Path) -> None:
+    home.mkdir()
+    made = type_in(home, "init", "Мои звонки")
+    assert "Next:        cd 'Мои звонки' && callkeeper add main_office\n" in made.out
+    elsewhere = type_in(home / "Мои звонки", "init", str(home / "other"))
+    assert f"cd {home / 'other'} && callkeeper add main_office\n" in elsewhere.out
+
+
 def test_the_checkout_is_said_to_be_a_project_already() -> None:
     root = Path(__file__).resolve().parents[2]
     before = sorted(file.name for file in root.iterdir())
@@ -130,9 +150,10 @@ def test_a_source_is_added_below_the_folder_with_its_key_in_a_closed_file(
         (["main_office", "--time-zone", "Europe/Moskow"], 2, "Europe/Moskow"),
         (["main_office", "--start-date", "soon"], 2, "start_date"),
         (["main_office", "--key-env", "not a name"], 2, "api_key"),
-        (["Main-Office"], 2, "for example to 'main_office'"),
+        (["Main-Office"], 2, "Choose another, for example 'main_office'."),
+        (["Офис"], 2, "'Офис' is no name for a source: a lower-case Latin letter"),
     ],
-    ids=["wrong_key", "zone", "day", "variable", "name"],
+    ids=["wrong_key", "zone", "day", "variable", "name", "russian"],
 )
 def test_nothing_is_written_of_a_source_that_is_refused(
     project: Path, simulator: RunningSimulator, options: Sequence[str], code: int, said: str
@@ -144,6 +165,35 @@ def test_nothing_is_written_of_a_source_that_is_refused(
     assert said in refused.out + refused.err
     assert WRONG_KEY not in refused.out + refused.err
     assert contents_of(project) == before
+    assert [one.name for one in (project / "defs").iterdir()] == [".gitkeep"]
+
+
+@pytest.mark.parametrize("before", ["OTHER=1", "OTHER=1\n", "OTHER=1\r\nMORE='a b'\r\n"])
+def test_a_key_is_stored_without_what_was_pasted_along_in_whatever_file_is_there(
+    project: Path, simulator: RunningSimulator, before: str
+) -> None:
+    (project / ".env").write_bytes(before.encode())
+    (project / ".env").chmod(0o400)
+    added = type_in(
+        project,
+        *("add", "main_office", "--key-stdin", "--base-url", simulator.base_url),
+        text=f' "{KEY}"\t\r\n',
+    )
+    assert added.code == 0, added.out + added.err
+    assert "Next:    callkeeper load main_office --from " in added.err
+    values = dotenv_values(project / ".env")
+    assert values.pop("MAIN_OFFICE_API_KEY") == KEY
+    assert values == dotenv_values(stream=StringIO(before))
+
+
+def test_a_folder_in_place_of_the_file_of_keys_is_named_and_nothing_is_left(
+    project: Path, simulator: RunningSimulator
+) -> None:
+    (project / ".env").mkdir()
+    options = ("--key-stdin", "--base-url", simulator.base_url)
+    refused = type_in(project, "add", "main_office", *options, text=f"{KEY}\n")
+    assert refused.code == 1
+    assert ".env cannot be written: Is a directory. The source was not added" in refused.err
     assert [one.name for one in (project / "defs").iterdir()] == [".gitkeep"]
 
 

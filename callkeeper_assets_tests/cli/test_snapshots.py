@@ -62,6 +62,7 @@ def test_json_documents_have_the_keys_that_they_had() -> None:
         "unusable": ("unusable", *days),
         "inbox": ("inbox",),
         "erasures": ("erasures",),
+        "upgrade": ("upgrade", "--dry-run"),
     }
     lines: list[str] = []
     for name, words in commands.items():

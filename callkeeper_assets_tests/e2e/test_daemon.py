@@ -19,14 +19,6 @@ from callkeeper_assets_tests.waiting import wait_until
 DAYS = ["2026-01-10", "2026-01-11", "2026-01-12"]
 TABLES = ("callkeeper_calls", "callkeeper_calls_facts")
 
-_LAUNCH = """mutation($p: LaunchBackfillParams!) {
-  launchPartitionBackfill(backfillParams: $p) {
-    __typename ... on LaunchBackfillSuccess { backfillId } ... on PythonError { message }
-  }
-}"""
-_BACKFILL = """query($id: String!) {
-  partitionBackfillOrError(backfillId: $id) { ... on PartitionBackfill { status numCancelable } }
-}"""
 _CHECKS = """query($key: AssetKeyInput!) {
   assetNodeOrError(assetKey: $key) { ... on AssetNode {
     assetChecksOrError { ... on AssetChecks { checks {
@@ -44,24 +36,6 @@ _SCHEDULES = """{ schedulesOrError(repositorySelector: {
   name cronSchedule executionTimezone scheduleState { status }
 } } } }"""
 _RUNS = "{ runsOrError { ... on Runs { results { jobName status tags { key value } } } } }"
-
-
-def backfill(dev: Dev, assets: list[str], days: list[str]) -> str:
-    """Launch a backfill of a source's assets and return its id."""
-    launched = dev.ask(
-        _LAUNCH,
-        p={
-            "assetSelection": [{"path": [SOURCE, name]} for name in assets],
-            "partitionNames": days,
-        },
-    )["launchPartitionBackfill"]
-    assert launched["__typename"] == "LaunchBackfillSuccess", launched
-    return str(launched["backfillId"])
-
-
-def status_of(dev: Dev, launched: str) -> str:
-    """Return a backfill's status."""
-    return str(dev.ask(_BACKFILL, id=launched)["partitionBackfillOrError"]["status"])
 
 
 def check_days(dev: Dev, table: str) -> dict[str, list[tuple[str, str, str]]]:
@@ -107,9 +81,9 @@ def test_each_day_of_a_backfill_shows_its_own_checks(
     dev: Dev, simulator: RunningSimulator, installation: Installation
 ) -> None:
     """A range in one run of the daemon's; then one day from the command line, with new fields."""
-    first = backfill(dev, ["raw_calls", *TABLES, "general_dates"], DAYS)
-    wait_until(lambda: status_of(dev, first).startswith("COMPLETED"), "the backfill ends", 120)
-    assert status_of(dev, first) == "COMPLETED_SUCCESS"
+    first = dev.backfill(SOURCE, ["raw_calls", *TABLES, "general_dates"], DAYS)
+    wait_until(lambda: dev.status_of(first).startswith("COMPLETED"), "the backfill ends", 120)
+    assert dev.status_of(first) == "COMPLETED_SUCCESS"
     runs = dev.ask(_RUNS)["runsOrError"]["results"]
     assert [run["status"] for run in runs] == ["SUCCESS"]
     for table in TABLES:
@@ -149,9 +123,9 @@ def test_each_day_of_a_reconciled_backfill_shows_its_own_checks(
     assert installation.load(days[0], days[-1]).code == 0
     simulator.account(SOURCE).add(days[1], 2)
     simulator.account(SOURCE).change(days[1], 3, column="attempt")
-    launched = backfill(dev, ["reconciliation"], DAYS)
-    wait_until(lambda: status_of(dev, launched).startswith("COMPLETED"), "the backfill ends", 120)
-    assert status_of(dev, launched) == "COMPLETED_SUCCESS"
+    launched = dev.backfill(SOURCE, ["reconciliation"], DAYS)
+    wait_until(lambda: dev.status_of(launched).startswith("COMPLETED"), "the backfill ends", 120)
+    assert dev.status_of(launched) == "COMPLETED_SUCCESS"
     shown = check_days(dev, "reconciliation")
     assert len(shown) == 7
     for name, ranges in shown.items():

@@ -1,10 +1,9 @@
-"""What the corrected description of the source asks for.
+"""By which reading a day was filled, the most calls it had; universal ids, hints, a week's year.
 
 Days are marked as filled by the first reading of raw calls: they are filled again from these. The
 row for "unknown" of general_dates says what its id means: the first minute after 1970 began.
 Repeats of webhooks that are there are settled: the source's own record has replaced what they told.
-Of the days audited so far, those on which webhooks were listed are known; the others tell when they
-are audited next.
+Of days audited so far, those with webhooks listed are known; the others tell at their next audit.
 """
 
 from typing import Final
