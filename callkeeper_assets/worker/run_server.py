@@ -29,7 +29,7 @@ from callkeeper_assets.home import build_tie, find_project, skip_pandas
 gc.set_threshold(50_000, 20, 100)
 skip_pandas()
 # pyarrow's allocator would have a thread.
-os.environ.setdefault("JE_ARROW_MALLOC_CONF", "background_thread:false")
+os.environ.update(JE_ARROW_MALLOC_CONF="background_thread:false")
 
 import dagster as dg  # noqa: E402 -- after the settings
 import psutil  # noqa: E402
