@@ -17,6 +17,7 @@ import selectors
 import signal
 import socket
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Sequence
@@ -186,6 +187,7 @@ class RunServer:
                 tie()
             self._listener.close()
             connection.close()
+            _wake_for_signals()
             code = execute_run(request["run_id"], request["instance"])
         except BaseException:  # noqa: BLE001 -- the last that this process does
             traceback.print_exc()
@@ -193,6 +195,27 @@ class RunServer:
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(code)
+
+
+def _wake_for_signals() -> None:
+    """Have the main thread woken, whatever it waits for, when the process is asked to stop.
+
+    The system may give a signal to any thread, and only the main one runs handlers: while it waits
+    for a lock, as for another thread's result, it would not be told.
+    """
+    woken, waker = socket.socketpair()
+    waker.setblocking(False)
+    main_thread = threading.get_ident()
+    signal.signal(signal.SIGURG, lambda *_: None)
+    signal.set_wakeup_fd(waker.fileno(), warn_on_full_buffer=False)
+
+    def wake() -> None:
+        # Held here: at its end the socket would be closed.
+        while received := woken.recv(64):
+            if {signal.SIGINT, signal.SIGTERM} & set(received) and waker.fileno() >= 0:
+                signal.pthread_kill(main_thread, signal.SIGURG)
+
+    threading.Thread(target=wake, name="callkeeper-signals", daemon=True).start()
 
 
 def _listen() -> socket.socket:
