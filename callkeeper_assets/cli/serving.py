@@ -123,6 +123,7 @@ def serve(address: WebAddress, receiver: WebAddress | None, greet: Callable[[], 
             supervisor.start(_receiver(receiver, logs))
         _prepare(logs / "preparation.log")
         _wait_for(_CODE_SERVER, lambda: is_listening(port), supervisor)
+        supervisor.start(_run_server(logs))
         supervisor.start(_web_server(address, workspace, logs))
         supervisor.start(
             Service(
@@ -150,14 +151,27 @@ def _write_workspace(port: int) -> Path:
     return file
 
 
-def _code_server(port: int, logs: Path) -> Service:
-    arguments = ["-m", "dagster", "code-server", "start", "-h", "127.0.0.1", "-p", str(port)]
+def _find_code() -> tuple[str, Path | None]:
+    """Return the module that Dagster loads, and the folder to be in; None is anywhere."""
     project = find_project()
     # With sources from elsewhere, as the demo's are, a project's own assets have no part in it.
     if project and not os.environ.get("CALLKEEPER_DEFS"):
-        arguments += ["-m", project.module, "-d", str(project.root)]
-    else:
-        arguments += ["-m", "callkeeper_assets.definitions"]
+        return project.module, project.root
+    return "callkeeper_assets.definitions", None
+
+
+def _run_server(logs: Path) -> Service:
+    module, folder = _find_code()
+    arguments = ["-m", "callkeeper_assets.worker.run_server", module]
+    if folder:
+        arguments += ["--folder", str(folder)]
+    return Service("The run server", tuple(arguments), logs / "runs.log")
+
+
+def _code_server(port: int, logs: Path) -> Service:
+    arguments = ["-m", "dagster", "code-server", "start", "-h", "127.0.0.1", "-p", str(port)]
+    module, folder = _find_code()
+    arguments += ["-m", module, *(("-d", str(folder)) if folder else ())]
     arguments += ["--location-name", _LOCATION]
     arguments += ["--use-python-environment-entry-point", "--log-level", "warning"]
     return Service(_CODE_SERVER, tuple(arguments), logs / "code_server.log")

@@ -94,7 +94,7 @@ def test_everything_starts_is_kept_alive_and_stops(
             "the code server is started again",
         )
         children = children_of(process.pid)
-        assert len(children) == 4
+        assert len(children) == 5
         assert _find_child(process.pid, "webhooks --host 127.0.0.1") in children
         process.send_signal(signal.SIGTERM)
         _, said = process.communicate(timeout=20)

@@ -1,0 +1,191 @@
+"""Dagster's run launcher of this product: a run is a fork of a process that has all imported.
+
+`dagster.yaml` names `ForkingRunLauncher`. The process that is forked is `worker.run_server`, which
+`callkeeper dev` keeps alive; where none answers, a run gets a new process from the code server, as
+Dagster launches runs by default.
+
+A run's tag names its process and when that began: whoever has the database can say whether it
+lives, and stop it, also after the run server was started anew.
+"""
+
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Final
+
+import dagster as dg
+import psutil
+from dagster._core.errors import DagsterLaunchFailedError
+from dagster._core.launcher.base import CheckRunHealthResult, LaunchRunContext, WorkerStatus
+from dagster._core.launcher.default_run_launcher import DefaultRunLauncher
+from dagster._serdes import serialize_value
+
+from callkeeper_assets.dagster_ext.dead_runs import build_rerun_tags
+from callkeeper_assets.home import home
+
+# host, process and the second it began, with a space between.
+PROCESS_TAG: Final = "callkeeper/process"
+
+# A server that must read changed code first answers when it has.
+_PATIENCE_SEC: Final = 60.0
+_GONE: Final = "The process of this run is gone: it was killed, or the machine went down."
+
+
+def socket_file() -> Path:
+    """Return where the run server listens."""
+    return home() / "dev" / "runs.sock"
+
+
+@contextmanager
+def reachable(file: Path) -> Iterator[str]:
+    """Yield a name of a socket's file that is short enough: a socket's has at most 107 bytes."""
+    folders = Path("/proc/self/fd")
+    if len(bytes(file)) <= 100 or not folders.is_dir():  # noqa: PLR2004 -- with some room
+        yield str(file)
+        return
+    folder = os.open(file.parent, os.O_PATH)
+    try:
+        yield f"{folders}/{folder}/{file.name}"
+    finally:
+        os.close(folder)
+
+
+def ask_run_server(request: Mapping[str, object]) -> dict[str, Any] | None:
+    """Send a request and return the answer; None if no run server listens.
+
+    Raises:
+        OSError: It went away before it answered, or did not answer in time.
+    """
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(_PATIENCE_SEC)
+        try:
+            with reachable(socket_file()) as name:
+                connection.connect(name)
+        except (FileNotFoundError, ConnectionRefusedError):
+            return None
+        connection.sendall(json.dumps(request).encode() + b"\n")
+        with connection.makefile("rb") as answer:
+            line = answer.readline()
+    if not line:
+        raise ConnectionError("the run server ended before it answered")
+    read: dict[str, Any] = json.loads(line)
+    return read
+
+
+def name_process(number: int) -> str:
+    """Return what the tag says of a living process of this machine."""
+    return f"{socket.gethostname()} {number} {psutil.Process(number).create_time():.2f}"
+
+
+def find_process(run: dg.DagsterRun) -> psutil.Process | None:
+    """Return the process of a run of this machine; None if it has ended."""
+    host, number, began = run.tags[PROCESS_TAG].rsplit(" ", 2)
+    if host != socket.gethostname():
+        return None
+    with suppress(psutil.NoSuchProcess):
+        process = psutil.Process(int(number))
+        is_same = f"{process.create_time():.2f}" == began
+        if is_same and process.status() != psutil.STATUS_ZOMBIE:
+            return process
+    return None
+
+
+def _is_elsewhere(run: dg.DagsterRun) -> bool:
+    return run.tags[PROCESS_TAG].rsplit(" ", 2)[0] != socket.gethostname()
+
+
+def execute_run(run_id: str, reference: str) -> int:
+    """Run in this process, which is the run's own, and return its exit code.
+
+    Args:
+        run_id: Of a run that has been launched.
+        reference: The instance's, as the launcher sent it. What comes of the run is in its event
+            log.
+    """
+    from dagster._cli.api import _execute_run_command_body  # noqa: PLC0415 -- the run server alone
+    from dagster._core.instance import InstanceRef  # noqa: PLC0415
+    from dagster._serdes import deserialize_value  # noqa: PLC0415
+    from dagster._utils.interrupts import capture_interrupts  # noqa: PLC0415
+
+    with (
+        capture_interrupts(),
+        dg.DagsterInstance.from_ref(deserialize_value(reference, InstanceRef)) as instance,
+    ):
+        return _execute_run_command_body(
+            run_id, instance, lambda _: None, set_exit_code_on_failure=True
+        )
+
+
+class ForkingRunLauncher(DefaultRunLauncher):
+    """Launches a run as a fork of the run server; without one, as Dagster does by default."""
+
+    def launch_run(self, context: LaunchRunContext) -> None:
+        """Start the run's process.
+
+        Raises:
+            DagsterLaunchFailedError: The run server cannot read the code, or went away.
+        """
+        run = context.dagster_run
+        origin = run.job_code_origin
+        # Of another Python nothing is imported here.
+        if origin is None or origin.repository_origin.executable_path != sys.executable:
+            super().launch_run(context)
+            return
+        instance = self._instance
+        request = {"run_id": run.run_id, "instance": serialize_value(instance.get_ref())}
+        try:
+            answer = ask_run_server(request)
+        except OSError as error:
+            raise DagsterLaunchFailedError(  # type: ignore[no-untyped-call]
+                f"The run server did not start this run: {error}. Its log is "
+                f"{home() / 'logs' / 'dev' / 'runs.log'}."
+            ) from error
+        if answer is None:
+            super().launch_run(context)
+            return
+        if "error" in answer:
+            raise DagsterLaunchFailedError(str(answer["error"]))  # type: ignore[no-untyped-call]
+        instance.add_run_tags(run.run_id, {PROCESS_TAG: str(answer["process"])})
+        self._run_ids.add(run.run_id)
+
+    def terminate(self, run_id: str) -> bool:
+        """Interrupt a run's process; False if it has ended, or is another machine's."""
+        run = self._instance.get_run_by_id(run_id)
+        if run is None or run.is_finished:
+            return False
+        if PROCESS_TAG not in run.tags:
+            return bool(super().terminate(run_id))  # type: ignore[no-untyped-call]
+        self._instance.report_run_canceling(run)
+        process = find_process(run)
+        if process is None:
+            return False
+        with suppress(psutil.NoSuchProcess):
+            process.send_signal(signal.SIGINT)
+        return True
+
+    @property
+    def supports_check_run_worker_health(self) -> bool:
+        """Yes: of runs that have a process here."""
+        return True
+
+    def check_run_worker_health(self, run: dg.DagsterRun) -> CheckRunHealthResult:
+        """Look whether a run's process lives; a run whose process is gone is run again once.
+
+        Dagster takes an unknown state for a dead process, so a run that cannot be judged here is
+        called a running one: `run_janitor` finds its end by its lock in the database.
+        """
+        if PROCESS_TAG not in run.tags or _is_elsewhere(run):
+            return CheckRunHealthResult(WorkerStatus.RUNNING)
+        if find_process(run) is not None:
+            return CheckRunHealthResult(WorkerStatus.RUNNING)
+        # It may have ended, properly, since the run was read.
+        now = self._instance.get_run_by_id(run.run_id)
+        if now is None or now.is_finished:
+            return CheckRunHealthResult(WorkerStatus.SUCCESS)
+        self._instance.add_run_tags(run.run_id, build_rerun_tags(run))
+        return CheckRunHealthResult(WorkerStatus.FAILED, _GONE)

@@ -1,0 +1,268 @@
+"""The process that Dagster's runs are forked from: `python -m callkeeper_assets.worker.run_server`.
+
+It imports the code location once, and forks itself for each run that the launcher
+(`dagster_ext.launcher`) asks for. Before each it compares what it has imported with the files: if a
+source, its project or the product has changed, it begins anew and reads all of it first. So a run
+has the definitions of the moment at which it is launched, as if its process were new.
+
+It has one thread, and no connection, while it forks; a run takes nothing along into the next.
+"""
+
+import argparse
+import gc
+import importlib
+import json
+import os
+import selectors
+import signal
+import socket
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final, NoReturn
+
+from callkeeper_assets.home import build_tie, find_project, skip_pandas
+
+gc.set_threshold(50_000, 20, 100)
+skip_pandas()
+# pyarrow's allocator would have a thread.
+os.environ.update(JE_ARROW_MALLOC_CONF="background_thread:false")
+
+import dagster as dg  # noqa: E402 -- after the settings
+import psutil  # noqa: E402
+
+from callkeeper_assets.config.loading import defs_folder  # noqa: E402
+from callkeeper_assets.dagster_ext.launcher import (  # noqa: E402
+    execute_run,
+    name_process,
+    reachable,
+    socket_file,
+)
+
+# What a run imports, so once here and not in each.
+_PRELOADED: Final = (
+    "callkeeper_assets.callkeeper.client",
+    "callkeeper_assets.dagster_ext.storage",
+    "callkeeper_assets.personal_data.shield",
+    "callkeeper_assets.postgres.connection",
+    "callkeeper_assets.privacy.rewriting",
+    "callkeeper_assets.reconcile.reconciliation",
+    "callkeeper_assets.reports.loading",
+    "callkeeper_assets.warehouse.checks",
+    "callkeeper_assets.warehouse.loader",
+    "callkeeper_assets.webhooks.processing",
+    "dagster._core.execution.plan.active",
+    "dagster._core.executor.in_process",
+    "dagster._core.instance.factory",
+    "dagster._core.storage.sqlite_storage",
+    "dagster._core.system_config.composite_descent",
+    "dagster._core.workspace.autodiscovery",
+    "psycopg2.extras",
+    "pyarrow.parquet",
+    "upath.implementations.local",
+)
+_LONGEST_REQUEST: Final = 1 << 20
+# What the process hands over to itself when it begins anew: its listening socket, and the
+# connection and text of the request that found the code changed.
+_HANDED_OVER: Final = "CALLKEEPER_RUN_SERVER"
+_PATIENCE_SEC: Final = 5.0
+_LOOK_SEC: Final = 1.0
+# So coarse are the times that a kernel gives to files.
+_CLOCK_STEP_NS: Final = 20_000_000
+# Supervisors kill after 8 to 10 s.
+_FAREWELL_SEC: Final = 6.0
+_PACKAGE: Final = Path(__file__).parents[1]
+_LIBRARIES: Final = f"{os.sep}site-packages{os.sep}"
+
+_File = tuple[str, int, int, int]
+
+
+def read_fingerprint(folders: Sequence[Path]) -> frozenset[_File]:
+    """Return the name, times and size of each file that the definitions are made of.
+
+    Args:
+        folders: Of sources, with all that is in them. What is imported of this product, and of the
+            user's project, is looked at besides.
+    """
+    project = find_project()
+    roots = (str(_PACKAGE), *map(str, folders), *([str(project.root)] if project else []))
+    imported = (getattr(module, "__file__", None) or "" for module in sys.modules.values())
+    files = {file for file in imported if file.startswith(roots) and _LIBRARIES not in file}
+    files.update(str(file) for file in _PACKAGE.rglob("*.py"))
+    for folder in folders:
+        files.update(str(file) for file in folder.rglob("*") if "__pycache__" not in file.parts)
+    return frozenset(_describe(file) for file in files)
+
+
+def _describe(file: str) -> _File:
+    try:
+        state = os.stat(file)  # noqa: PTH116 -- some 300 a run
+    except OSError:
+        return (file, 0, 0, 0)
+    return (file, state.st_mtime_ns, state.st_ctime_ns, state.st_size)
+
+
+class RunServer:
+    """Forks processes for runs, one request after another."""
+
+    def __init__(self, modules: Sequence[str], listener: socket.socket) -> None:
+        self._listener = listener
+        self._folders = [defs_folder()]
+        self._error = ""
+        began = time.time_ns() - _CLOCK_STEP_NS
+        try:
+            for name in (*_PRELOADED, *modules):
+                module = importlib.import_module(name)
+                for value in vars(module).values():
+                    if isinstance(value, dg.Definitions):
+                        # Built once, and shared by the processes of all runs.
+                        value.get_repository_def().get_all_jobs()
+        except Exception:  # noqa: BLE001 -- code of users: whatever it is, a run is told
+            self._error = traceback.format_exc()
+        files = read_fingerprint(self._folders)
+        # What was written while it was read may have been read before: it is read again.
+        is_settled = all(changed < began for _, _, changed, _ in files)
+        self._fingerprint = files if is_settled else frozenset()
+        gc.collect()
+        gc.freeze()
+
+    def serve(self, first: tuple[socket.socket, bytes] | None) -> None:
+        """Answer requests until a signal ends the process; then interrupt the runs under way."""
+        if first:
+            self._answer(*first, is_new=True)
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._listener, selectors.EVENT_READ)
+            while True:
+                is_asked = selector.select(_LOOK_SEC)
+                with suppress(ChildProcessError):
+                    while os.waitpid(-1, os.WNOHANG)[0]:
+                        pass
+                if is_asked:
+                    connection, _ = self._listener.accept()
+                    connection.settimeout(_PATIENCE_SEC)
+                    # A launcher that went away, or no launcher at all.
+                    with suppress(OSError, ValueError), connection.makefile("rb") as lines:
+                        self._answer(connection, lines.readline(_LONGEST_REQUEST))
+
+    def _answer(self, connection: socket.socket, request: bytes, *, is_new: bool = False) -> None:
+        """Answer; `is_new` says that the code was read for this request."""
+        with connection:
+            if not request.endswith(b"\n"):
+                return
+            if not is_new and (
+                # What cannot be imported is not known by its files.
+                self._error or read_fingerprint(self._folders) != self._fingerprint
+            ):
+                self._begin_anew(connection, request)
+            if self._error:
+                answer = {"error": f"The code of the project cannot be read:\n{self._error}"}
+            else:
+                answer = {"process": name_process(self._fork(json.loads(request), connection))}
+            connection.sendall(json.dumps(answer).encode() + b"\n")
+
+    def _begin_anew(self, connection: socket.socket, request: bytes) -> NoReturn:
+        handed = {
+            "listener": os.dup(self._listener.fileno()),
+            "connection": os.dup(connection.fileno()),
+            "request": request.decode(),
+        }
+        for name in ("listener", "connection"):
+            os.set_inheritable(int(str(handed[name])), True)
+        os.environ[_HANDED_OVER] = json.dumps(handed)
+        os.execv(sys.executable, [sys.executable, "-m", __spec__.name, *sys.argv[1:]])  # noqa: S606 -- itself
+
+    def _fork(self, request: dict[str, Any], connection: socket.socket) -> int:
+        # Who kills this server ends its runs, too: nobody else would stop them.
+        tie = build_tie(signal.SIGKILL)
+        number = os.fork()
+        if number:
+            return number
+        code = 1
+        try:
+            if tie:
+                tie()
+            self._listener.close()
+            connection.close()
+            _wake_for_signals()
+            code = execute_run(request["run_id"], request["instance"])
+        except BaseException:  # noqa: BLE001 -- the last that this process does
+            traceback.print_exc()
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+
+
+def _wake_for_signals() -> None:
+    """Have the main thread woken, whatever it waits for, when the process is asked to stop.
+
+    The system may give a signal to any thread, and only the main one runs handlers: while it waits
+    for a lock, as for another thread's result, it would not be told.
+    """
+    woken, waker = socket.socketpair()
+    waker.setblocking(False)
+    main_thread = threading.get_ident()
+    signal.signal(signal.SIGURG, lambda *_: None)
+    signal.set_wakeup_fd(waker.fileno(), warn_on_full_buffer=False)
+
+    def wake() -> None:
+        # Held here: at its end the socket would be closed.
+        while received := woken.recv(64):
+            if {signal.SIGINT, signal.SIGTERM} & set(received) and waker.fileno() >= 0:
+                signal.pthread_kill(main_thread, signal.SIGURG)
+
+    threading.Thread(target=wake, name="callkeeper-signals", daemon=True).start()
+
+
+def _listen() -> socket.socket:
+    file = socket_file()
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX)
+    with reachable(file) as name:
+        mask = os.umask(0o077)
+        try:
+            listener.bind(name)
+        finally:
+            os.umask(mask)
+    listener.listen(128)
+    return listener
+
+
+def main() -> None:
+    """Serve until a signal ends the process."""
+    parser = argparse.ArgumentParser(prog="callkeeper_assets.worker.run_server")
+    parser.add_argument("modules", nargs="+", help="what Dagster loads the definitions from")
+    parser.add_argument("--folder", help="the project's: modules are found there")
+    options = parser.parse_args()
+    if options.folder:
+        os.chdir(options.folder)
+        sys.path.insert(0, options.folder)
+    handed = json.loads(os.environ.pop(_HANDED_OVER, "null"))
+    if handed:
+        listener = socket.socket(fileno=handed["listener"])
+        first = socket.socket(fileno=handed["connection"]), handed["request"].encode()
+    else:
+        listener, first = _listen(), None
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
+    try:
+        RunServer(options.modules, listener).serve(first)
+    except KeyboardInterrupt:
+        _end_runs()
+
+
+def _end_runs() -> None:
+    runs = psutil.Process().children()
+    for run in runs:
+        with suppress(psutil.NoSuchProcess):
+            run.send_signal(signal.SIGINT)
+    psutil.wait_procs(runs, timeout=_FAREWELL_SEC)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,63 @@
+"""The run server as a process, asked over its socket; whole runs: `e2e/test_run_server.py`."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from callkeeper_assets.dagster_ext.launcher import ask_run_server, socket_file
+from callkeeper_assets_tests.waiting import wait_until
+
+_REQUEST = {"run_id": "none", "instance": "none"}
+
+
+@contextmanager
+def run_server(module: str, folder: Path) -> Iterator["subprocess.Popen[bytes]"]:
+    """Keep a run server while the block runs."""
+    command = [sys.executable, "-m", "callkeeper_assets.worker.run_server", module]
+    process = subprocess.Popen([*command, "--folder", str(folder)])
+    try:
+        wait_until(socket_file().exists, "it listens")
+        yield process
+    finally:
+        process.terminate()
+        assert process.wait(timeout=20) == 0
+
+
+def test_who_asks_where_no_server_is_gets_no_answer(home: Path) -> None:
+    assert socket_file().is_relative_to(home)
+    assert ask_run_server(_REQUEST) is None
+
+
+def test_code_that_cannot_be_read_is_an_answer_until_it_can(tmp_path: Path) -> None:
+    code = tmp_path / "of_a_user.py"
+    code.write_text("raise ValueError('not yet')\n", "utf-8")
+    with run_server("of_a_user", tmp_path):
+        refused = ask_run_server(_REQUEST)
+        assert refused is not None
+        assert "ValueError: not yet" in refused["error"]
+        code.write_text("import dagster\ndefs = dagster.Definitions()\n", "utf-8")
+        answer = ask_run_server(_REQUEST)
+        assert answer is not None
+        assert "process" in answer
+
+
+def test_a_home_may_lie_deeper_than_a_sockets_name_is_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CALLKEEPER_HOME", str(tmp_path / ("deep" * 20) / ("deeper" * 20)))
+    (tmp_path / "of_a_user.py").write_text("", "utf-8")
+    with run_server("of_a_user", tmp_path):
+        answer = ask_run_server(_REQUEST)
+        assert answer is not None
+        assert "process" in answer
+
+
+def test_a_server_is_told_from_one_that_was_killed(tmp_path: Path) -> None:
+    (tmp_path / "of_a_user.py").write_text("", "utf-8")
+    with run_server("of_a_user", tmp_path):
+        pass
+    assert ask_run_server(_REQUEST) is None
