@@ -31,6 +31,8 @@ demo: .venv/installed ## two simulated accounts, a month of calls, from API to t
 	$(RUN) callkeeper_assets.cli.main demo $(ARGS)
 
 test: .venv/installed-dev ## all tests but the long ones; with LONG=1 those too
+	@# Hundreds of processes: where Python may not write bytecode, each would compile all of it.
+	@$(RUN) compileall -q callkeeper_assets callkeeper_assets_tests
 	$(RUN) pytest -n $(WORKERS) --dist worksteal callkeeper_assets_tests
 
 lint: .venv/installed-dev ## style, types, and layers of packages
