@@ -30,6 +30,20 @@ _PACKAGE: Final = Path(__file__).resolve().parent
 # The files of a new project; of `dagster.yaml` whoever has no project needs a copy, too.
 PROJECT_TEMPLATE: Final = _PACKAGE / "project_template"
 
+# From linux/prctl.h.
+_PR_SET_PDEATHSIG: Final = 1
+
+# Of glibc's malloc.h: up to how many free bytes are kept, how many are fetched at a time, and from
+# what size on a block is one of its own, given back when it is freed.
+_TRIM_THRESHOLD: Final = -1
+_TOP_PAD: Final = -2
+_MMAP_THRESHOLD: Final = -3
+# The most that glibc takes.
+_LARGEST_KEPT_BLOCK: Final = 1 << 25
+# Whole once pyarrow's own modules, which ask for pandas, are imported.
+_ASKS_LAST: Final = "adbc_driver_manager.dbapi"
+_IMPORT_NAME: Final = opcode.opmap["IMPORT_NAME"]
+
 
 @dataclass(frozen=True)
 class Project:
@@ -187,10 +201,6 @@ def find_lock_problem(folder: Path) -> str | None:
     )
 
 
-# From linux/prctl.h.
-_PR_SET_PDEATHSIG: Final = 1
-
-
 def build_tie(farewell: signal.Signals) -> Callable[[], None] | None:
     """Return what a new child does first: ask the kernel for a signal when its parent ends."""
     if sys.platform != "linux":
@@ -204,18 +214,6 @@ def build_tie(farewell: signal.Signals) -> Callable[[], None] | None:
             os._exit(1)
 
     return tie
-
-
-# Of glibc's malloc.h: up to how many free bytes are kept, how many are fetched at a time, and from
-# what size on a block is one of its own, given back when it is freed.
-_TRIM_THRESHOLD: Final = -1
-_TOP_PAD: Final = -2
-_MMAP_THRESHOLD: Final = -3
-# The most that glibc takes.
-_LARGEST_KEPT_BLOCK: Final = 1 << 25
-# Whole once pyarrow's own modules, which ask for pandas, are imported.
-_ASKS_LAST: Final = "adbc_driver_manager.dbapi"
-_IMPORT_NAME: Final = opcode.opmap["IMPORT_NAME"]
 
 
 def keep_memory(kept_bytes: int, fetched_bytes: int) -> None:

@@ -17,6 +17,15 @@ from zoneinfo import ZoneInfo
 
 _SECOND = timedelta(seconds=1)
 
+# The table that a set brings along: its first line names the version, lines of Z and L the zones.
+_TABLE: Final = "tzdata.zi"
+_VERSION: Final = re.compile(r"(\d{4})([a-z]+)")
+# In the list, but no place's clock: it stands for a zone that nobody has set.
+_UNSET: Final = "Factory"
+# As zoneinfo found them, before it was set; with PYTHONTZPATH set, what that names.
+_SYSTEM_FOLDERS: Final = zoneinfo.TZPATH
+_DAY: Final = timedelta(days=1)
+
 
 @dataclass(frozen=True)
 class Segment:
@@ -104,15 +113,6 @@ def split_day(day: date, zone: ZoneInfo) -> list[Segment]:
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
-
-# The table that a set brings along: its first line names the version, lines of Z and L the zones.
-_TABLE: Final = "tzdata.zi"
-_VERSION: Final = re.compile(r"(\d{4})([a-z]+)")
-# In the list, but no place's clock: it stands for a zone that nobody has set.
-_UNSET: Final = "Factory"
-# As zoneinfo found them, before it was set; with PYTHONTZPATH set, what that names.
-_SYSTEM_FOLDERS: Final = zoneinfo.TZPATH
-_DAY: Final = timedelta(days=1)
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,13 @@ _NEAR: Final = 7
 _MOST_OTHERS: Final = 100
 _DAY: Final = timedelta(days=1)
 
+# A range is a run, and a run costs more to start than a few days cost to build again.
+_GAP_WORTH_A_RUN: Final = 7
+
+# A refresh takes its time, and is tried again.
+GRACE: Final = timedelta(hours=2)
+_INSTANT: Final = timedelta(microseconds=1)
+
 
 @dataclass(frozen=True)
 class DayRange:
@@ -71,10 +78,6 @@ def join_days(days: Iterable[date]) -> list[DayRange]:
         else:
             ranges.append(DayRange(day, day))
     return ranges
-
-
-# A range is a run, and a run costs more to start than a few days cost to build again.
-_GAP_WORTH_A_RUN: Final = 7
 
 
 def plan_report(
@@ -129,11 +132,6 @@ def _group_days(wanted: Iterable[date], stored: Collection[date]) -> list[DayRan
 def _can_bridge(last: date, day: date, stored: Collection[date]) -> bool:
     gap = (day - last).days
     return gap <= _GAP_WORTH_A_RUN and all(last + _DAY * n in stored for n in range(1, gap))
-
-
-# A refresh takes its time, and is tried again.
-GRACE: Final = timedelta(hours=2)
-_INSTANT: Final = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True)

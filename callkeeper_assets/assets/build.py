@@ -41,6 +41,23 @@ from callkeeper_assets.dagster_ext.event_log import BatchingEventLogStorage, has
 from callkeeper_assets.postgres.url import database_url
 from callkeeper_assets.warehouse.schema import CALLS
 
+NAME: Final = "event_log_pruning"
+# What holds where the environment says nothing.
+_LOG_DAYS: Final = 90
+_WEBHOOK_RUN_DAYS: Final = 14
+_RUNS_AT_ONCE: Final = 100
+_ENDED: Final = [
+    dg.DagsterRunStatus.SUCCESS,
+    dg.DagsterRunStatus.FAILURE,
+    dg.DagsterRunStatus.CANCELED,
+]
+
+_NO_RUN_LOCKS: Final = (
+    "Nothing is looked for: Dagster's storage here is not callkeeper's, and without it no run's "
+    "process can be told to be gone. run_monitoring in dagster.yaml ends runs that take too long; "
+    "docs/dagster-projects.md says how to get the rest."
+)
+
 
 @contextmanager
 def _without_known_warnings() -> Iterator[None]:
@@ -137,18 +154,6 @@ def build_error_asset(broken: BrokenSource) -> dg.AssetSpec:
     )
 
 
-NAME: Final = "event_log_pruning"
-# What holds where the environment says nothing.
-_LOG_DAYS: Final = 90
-_WEBHOOK_RUN_DAYS: Final = 14
-_RUNS_AT_ONCE: Final = 100
-_ENDED: Final = [
-    dg.DagsterRunStatus.SUCCESS,
-    dg.DagsterRunStatus.FAILURE,
-    dg.DagsterRunStatus.CANCELED,
-]
-
-
 def build_event_log_pruning(prefix: str = "") -> dg.Definitions:
     """Build the job and its schedule, which runs from the start on."""
 
@@ -237,13 +242,6 @@ def _delete_logs(instance: dg.DagsterInstance, before: datetime) -> int:
     return (
         sum(storage.delete_details(before)) if isinstance(storage, BatchingEventLogStorage) else 0
     )
-
-
-_NO_RUN_LOCKS: Final = (
-    "Nothing is looked for: Dagster's storage here is not callkeeper's, and without it no run's "
-    "process can be told to be gone. run_monitoring in dagster.yaml ends runs that take too long; "
-    "docs/dagster-projects.md says how to get the rest."
-)
 
 
 def build_janitor(prefix: str = "") -> dg.SensorDefinition:

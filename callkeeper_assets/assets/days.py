@@ -14,6 +14,14 @@ from callkeeper_assets.config.source import Source
 from callkeeper_assets.dagster_ext.steps import name_checked_materialization, store_step_events
 from callkeeper_assets.warehouse.records import RowCounts
 
+RANGE_START_TAG: Final = "dagster/asset_partition_range_start"
+RANGE_END_TAG: Final = "dagster/asset_partition_range_end"
+# Days outside the range that the run is for as well. Dagster knows ranges only, and would take all
+# days between for planned, and for failed with the run: these days' events are logged by hand.
+OTHER_DAYS_TAG: Final = "callkeeper/other_days"
+
+Settings = TypeVar("Settings", bound=dg.Config)
+
 
 def log_verdicts(
     context: dg.AssetExecutionContext,
@@ -101,13 +109,6 @@ def describe_counts(*counts: RowCounts) -> dict[str, int]:
         "rows_updated": sum(one.updated for one in counts),
         "rows_deleted": sum(one.deleted for one in counts),
     }
-
-
-RANGE_START_TAG: Final = "dagster/asset_partition_range_start"
-RANGE_END_TAG: Final = "dagster/asset_partition_range_end"
-# Days outside the range that the run is for as well. Dagster knows ranges only, and would take all
-# days between for planned, and for failed with the run: these days' events are logged by hand.
-OTHER_DAYS_TAG: Final = "callkeeper/other_days"
 
 
 def build_partitions(source: Source) -> dg.DailyPartitionsDefinition:
@@ -212,8 +213,6 @@ RETENTION_SCHEMA: Final = RetentionConfig.to_fields_dict()
 PROTECTION_SCHEMA: Final = ProtectionConfig.to_fields_dict()
 EXPORT_SCHEMA: Final = ExportConfig.to_fields_dict()
 FORGET_SCHEMA: Final = ForgetConfig.to_fields_dict()
-
-Settings = TypeVar("Settings", bound=dg.Config)
 
 
 def read_config(context: dg.AssetExecutionContext, kind: type[Settings]) -> Settings:

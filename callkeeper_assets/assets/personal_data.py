@@ -29,6 +29,8 @@ EXPORT: Final = "export"
 
 ListSources: TypeAlias = Callable[[], Sequence[Source]]
 
+PROTECT: Final = "protect"
+
 
 def load_all_sources() -> Sequence[Source]:
     """Return all sources of the project: a client is looked for in all of them.
@@ -216,9 +218,6 @@ def _as_metadata(value: object) -> Any:  # noqa: ANN401 -- whatever Dagster show
     if isinstance(value, tuple | list | dict):
         return dg.MetadataValue.json(value if not isinstance(value, tuple) else list(value))
     return value
-
-
-PROTECT: Final = "protect"
 
 
 def name_protection_job(source: str) -> str:

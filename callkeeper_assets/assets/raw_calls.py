@@ -55,6 +55,20 @@ _RAW_CALLS_SCHEMA: Final = dg.TableSchema(
 
 _MOST_NAMED: Final = 50
 
+RECORDS_USABLE: Final = "records_usable"
+TIMES_AGREE: Final = "times_agree"
+DESCRIPTIONS: Final = {
+    RECORDS_USABLE: (
+        "Every record that the source sent for the day is a call in the tables, filters aside: it "
+        "has an id and a time that can be read, and an id of its own."
+    ),
+    TIMES_AGREE: (
+        "The calls' times are those that the clients' clocks showed, less their offset from UTC: "
+        "the source says nowhere in which time zone its times are."
+    ),
+}
+_MOST_SHOWN: Final = 20
+
 
 def name_pool(source: Source) -> str:
     """Name the pool that lets one step at a time use an API key; sources of one key share it."""
@@ -308,21 +322,6 @@ def _days_to_fetch(fetching: Fetching, days: list[date]) -> list[date]:
     }
     context.log.info("%d of %d days were fetched by an earlier try.", len(stored), len(days))
     return [day for day in days if day not in stored]
-
-
-RECORDS_USABLE: Final = "records_usable"
-TIMES_AGREE: Final = "times_agree"
-DESCRIPTIONS: Final = {
-    RECORDS_USABLE: (
-        "Every record that the source sent for the day is a call in the tables, filters aside: it "
-        "has an id and a time that can be read, and an id of its own."
-    ),
-    TIMES_AGREE: (
-        "The calls' times are those that the clients' clocks showed, less their offset from UTC: "
-        "the source says nowhere in which time zone its times are."
-    ),
-}
-_MOST_SHOWN: Final = 20
 
 
 def evaluate_records(

@@ -65,6 +65,14 @@ _SAMPLE: Final = dg.TableSchema(
 )
 _CHECK_OF: Final = {parameter: name for name, (parameter, _) in _NUMBERS.items()}
 
+NAME: Final = "reconciliation"
+_TREND_DAYS: Final = 90
+_MODES: Final[dict[Mode, str]] = {
+    "heal": "what differs was loaded anew",
+    "log": "off (reconciliation.heal): nothing but the log was written",
+    "dry_run": "dry run: nothing was changed",
+}
+
 
 @dataclass(frozen=True)
 class ParameterFinding:
@@ -183,15 +191,6 @@ def summarise_day(day: ComparedDay) -> tuple[dict[str, Any], dict[str, Parameter
         **describe_counts(*(day.loaded.counts.values() if day.loaded else ())),
     }
     return metadata, findings
-
-
-NAME: Final = "reconciliation"
-_TREND_DAYS: Final = 90
-_MODES: Final[dict[Mode, str]] = {
-    "heal": "what differs was loaded anew",
-    "log": "off (reconciliation.heal): nothing but the log was written",
-    "dry_run": "dry run: nothing was changed",
-}
 
 
 def build_reconciliation(source: Source) -> dg.AssetsDefinition:

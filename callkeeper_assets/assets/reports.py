@@ -49,6 +49,8 @@ _CHECKS: Final = {
     ),
 }
 
+_MOST_SHOWN: Final = 20
+
 
 def name_report_key(source: Source, report: Report) -> dg.AssetKey:
     """Name the asset of a report."""
@@ -241,8 +243,6 @@ def _evaluate_fields(one: "BuiltDay") -> dg.AssetCheckResult:
 
 if TYPE_CHECKING:
     from callkeeper_assets.reports.rows import BuiltDay
-
-_MOST_SHOWN: Final = 20
 
 
 def build_reports(source: Source) -> dg.AssetsDefinition:

@@ -36,6 +36,9 @@ StepContext: TypeAlias = (
 _ERRORS = (CallKeeperError, ConfigError, DatabaseError, RawError, WarehouseError)
 _TRANSIENT = (DatabaseLostError, RetryLaterError, StoreError, UnavailableError)
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
 
 def build_failure(context: StepContext, error: Exception) -> dg.Failure:
     """Return the failure that says what the error says."""
@@ -155,10 +158,6 @@ def opened_warehouse(context: StepContext, *sources: Source) -> Iterator[str]:
             context.instance.add_run_tags(context.run.run_id, {SOURCE_TAG: names})
         _ensure_schema(url, context.run.run_id)
         yield url
-
-
-P = ParamSpec("P")
-R = TypeVar("R")
 
 
 def with_known_signature(step: Callable[P, R]) -> Callable[P, R]:

@@ -74,6 +74,15 @@ _DESCRIPTIONS: Final = {
     **DESCRIPTIONS,
 }
 
+# A day may be fetched by another run between being read and being loaded, but not time and again.
+_ATTEMPTS: Final = 3
+
+# Columns of raw calls that a column comes from, where that is not the payload.
+_FROM_RAW_COLUMN: Final = {
+    (CALLS, "call_id"): "call_id",
+    (CALLS, "called_at"): "called_at",
+}
+
 
 def name_main_table(source: Source) -> str:
     """Name the table that has the checks of the calls themselves, whatever is selected."""
@@ -286,10 +295,6 @@ def _evaluate_values(_: str, day: LoadedDay) -> dg.AssetCheckResult:
     )
 
 
-# A day may be fetched by another run between being read and being loaded, but not time and again.
-_ATTEMPTS: Final = 3
-
-
 @dataclass(frozen=True)
 class _Outcome:
     """What came of a run's days.
@@ -478,13 +483,6 @@ def _record_one_by_one(
     for key in context.selected_asset_keys:
         days = {day.day: _describe_day(day, names[key]) for day in loaded}
         log_materializations(context, key, days)
-
-
-# Columns of raw calls that a column comes from, where that is not the payload.
-_FROM_RAW_COLUMN: Final = {
-    (CALLS, "call_id"): "call_id",
-    (CALLS, "called_at"): "called_at",
-}
 
 
 def build_table_spec(

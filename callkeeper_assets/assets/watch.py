@@ -31,6 +31,10 @@ _DESCRIPTIONS: Final = {
     ),
 }
 
+_NOTHING_LOADED: Final = dg.AssetCheckResult(
+    passed=True, description="Nothing is loaded yet.", metadata={}
+)
+
 
 def _now() -> datetime:
     return datetime.now(UTC)
@@ -117,11 +121,6 @@ def build_watch(sources: Sequence[Source], prefix: str = "") -> dg.SensorDefinit
         )
 
     return source_watch
-
-
-_NOTHING_LOADED: Final = dg.AssetCheckResult(
-    passed=True, description="Nothing is loaded yet.", metadata={}
-)
 
 
 def _evaluate_sources(

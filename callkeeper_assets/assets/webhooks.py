@@ -75,6 +75,31 @@ _SAMPLE: Final = dg.TableSchema(
     ]
 )
 
+WEBHOOK_CALLS: Final = "webhook_calls"
+# The tables are not made from this asset again when it changes: its step has changed them itself.
+# So its version is always the one that Dagster takes it to have before its first materialization:
+# otherwise each day that was loaded before the first webhook would be outdated by that.
+_DATA_VERSION: Final = dg.DataVersion("INITIAL")
+
+_EXPECTED: Final = (CallKeeperError, RawError, WarehouseError)
+
+WEBHOOKS_ARRIVE: Final = "webhooks_arrive"
+
+# So many calls without a webhook are no chance: a source sends two for each.
+_MOST_CALLS: Final = 4
+_LOOK_BACK: Final = timedelta(days=3)
+
+INBOX_JOB: Final = "webhook_inbox"
+_INTERVAL_SEC: Final = 10
+
+_UNDER_WAY: Final = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
+
 
 def build_webhook_audit(source: Source) -> dg.AssetsDefinition:
     """Build the asset of a source that has an audit."""
@@ -259,15 +284,6 @@ def _show(one: LostWebhook) -> dg.TableRecord:
 if TYPE_CHECKING:
     from callkeeper_assets.webhooks.processing import Processed
 
-WEBHOOK_CALLS: Final = "webhook_calls"
-# The tables are not made from this asset again when it changes: its step has changed them itself.
-# So its version is always the one that Dagster takes it to have before its first materialization:
-# otherwise each day that was loaded before the first webhook would be outdated by that.
-_DATA_VERSION: Final = dg.DataVersion("INITIAL")
-
-
-_EXPECTED: Final = (CallKeeperError, RawError, WarehouseError)
-
 
 def build_webhook_calls(sources: Sequence[Source], prefix: str = "") -> dg.AssetsDefinition:
     """Build the multi-asset of these sources, all of which take webhooks."""
@@ -378,13 +394,6 @@ def _observe_tables(
         log_observations(context, asset_key(source, table), days)
 
 
-WEBHOOKS_ARRIVE: Final = "webhooks_arrive"
-
-# So many calls without a webhook are no chance: a source sends two for each.
-_MOST_CALLS: Final = 4
-_LOOK_BACK: Final = timedelta(days=3)
-
-
 def has_webhook_check(source: Source) -> bool:
     """Whether the source takes webhooks, and has the table of calls to compare them with."""
     return source.webhook is not None and CALLS in source.tables
@@ -435,18 +444,6 @@ def build_webhook_check(source: Source) -> dg.AssetChecksDefinition:
         )
 
     return webhooks_arrive
-
-
-INBOX_JOB: Final = "webhook_inbox"
-_INTERVAL_SEC: Final = 10
-
-_UNDER_WAY: Final = [
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-    dg.DagsterRunStatus.CANCELING,
-]
 
 
 def build_webhook_inbox(sources: Sequence[Source], prefix: str = "") -> dg.Definitions:

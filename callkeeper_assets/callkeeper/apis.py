@@ -44,6 +44,20 @@ from callkeeper_assets.local_time import open_zone
 from callkeeper_assets.privacy.redaction import MASK, excerpt
 from callkeeper_assets.raw.ids import read_call_id
 
+_Read = TypeVar("_Read")
+
+_OF_CALL = re.compile(rb"serviceType|universalId")
+
+METHODS: Final[dict[CallRole, str]] = {
+    "own": "get",
+    "by_role": "getByRole",
+    "with_role": "getWithRole",
+}
+PAGE_LENGTH: Final = 1_000
+_MOST_READINGS: Final = 6
+# Any window shows whether the key is good; one that has no calls yet costs nothing.
+_TRIED_WINDOW: Final = Window(86_400, 86_460)
+
 
 class _Result(msgspec.Struct):
     result: list[msgspec.Raw] | dict[str, msgspec.Raw]
@@ -55,8 +69,6 @@ _decode_result = msgspec.json.Decoder(_Result).decode
 _decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 # As MySQL has no date, and as PHP writes that one.
 _NO_DATE = ("0000-00-00", "-0001-11-30")
-
-_Read = TypeVar("_Read")
 
 
 def _read_whole_or_split(
@@ -209,9 +221,6 @@ class Page:
     total: int | None
 
 
-_OF_CALL = re.compile(rb"serviceType|universalId")
-
-
 class _Wrapped(msgspec.Struct):
     payload: list[msgspec.Raw] | dict[str, msgspec.Raw]
     inbound: Any = None
@@ -276,17 +285,6 @@ def read_page(body: bytes) -> Page | AnswerProblem:
     raws, total = (found, None) if isinstance(found, list) else found
     whole, garbled = part_garbled(body, raws)
     return Page(key_unified_calls(whole).with_unusable(garbled), len(raws), total)
-
-
-METHODS: Final[dict[CallRole, str]] = {
-    "own": "get",
-    "by_role": "getByRole",
-    "with_role": "getWithRole",
-}
-PAGE_LENGTH: Final = 1_000
-_MOST_READINGS: Final = 6
-# Any window shows whether the key is good; one that has no calls yet costs nothing.
-_TRIED_WINDOW: Final = Window(86_400, 86_460)
 
 
 class UnifiedApi:

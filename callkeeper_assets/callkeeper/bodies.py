@@ -65,6 +65,14 @@ _PASSING: Final = re.compile(
     re.IGNORECASE,
 )
 
+BOM: Final = b"\xef\xbb\xbf"
+NOT_UTF_8: Final = "its text is not UTF-8"
+# The second is what the unified API says of a page past the last one, and of an empty list.
+_NO_CALLS: Final = ("no rows found", "incorrect page is set")
+_MOST_SAID: Final = 3
+_BEGINNING: Final = 2_000  # bytes of a body that is no JSON, of which an excerpt is shown
+_REPORT_CHANGE: Final = "The source has changed its answer, or base_url is wrong: report it"
+
 
 @dataclass(frozen=True, slots=True)
 class AnswerProblem:
@@ -161,15 +169,6 @@ def problem_of_reason(reason: str) -> AnswerProblem:
 def is_about_size(text: str) -> bool:
     """Whether a text that is no JSON says that the answer was too large to make."""
     return _SIZE.search(text) is not None
-
-
-BOM: Final = b"\xef\xbb\xbf"
-NOT_UTF_8: Final = "its text is not UTF-8"
-# The second is what the unified API says of a page past the last one, and of an empty list.
-_NO_CALLS: Final = ("no rows found", "incorrect page is set")
-_MOST_SAID: Final = 3
-_BEGINNING: Final = 2_000  # bytes of a body that is no JSON, of which an excerpt is shown
-_REPORT_CHANGE: Final = "The source has changed its answer, or base_url is wrong: report it"
 
 
 def find_failure(answer: object) -> str | None:

@@ -41,6 +41,13 @@ ORDERED_HERE: Final = (
 # Reasons of what is a call, though of no day that could hold it.
 OF_NO_DAY: Final = frozenset({ELSEWHERE, ORDERED_HERE})
 
+_OFFSET: Final = re.compile(r"([+-])(\d\d):?(\d\d)")
+_QUARTER_MIN: Final = 15
+_OFFSETS_MIN: Final = range(-12 * 60, 14 * 60 + 1)
+
+_TOKEN: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[][{},]', re.DOTALL)
+_CLOSING: Final = {b"[": b"]", b"{": b"}"}
+
 
 @dataclass(frozen=True, slots=True)
 class UnusableRecord:
@@ -242,11 +249,6 @@ def key_calls(raws: Iterable[msgspec.Raw]) -> KeyedCalls:
     return calls
 
 
-_OFFSET: Final = re.compile(r"([+-])(\d\d):?(\d\d)")
-_QUARTER_MIN: Final = 15
-_OFFSETS_MIN: Final = range(-12 * 60, 14 * 60 + 1)
-
-
 class _Times(msgspec.Struct, gc=False):
     """The other fields that give the time of a call without `callTime`."""
 
@@ -355,10 +357,6 @@ def key_unified_calls(raws: Iterable[msgspec.Raw]) -> KeyedCalls:
         else:
             calls[call_id] = (epoch, raw)
     return calls
-
-
-_TOKEN: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[][{},]', re.DOTALL)
-_CLOSING: Final = {b"[": b"]", b"{": b"}"}
 
 
 class _CutError(ValueError):

@@ -10,6 +10,19 @@ from datetime import datetime
 from typing import Final, Literal
 from urllib.parse import urlsplit
 
+ApiName = Literal["callkeeper", "ckct"]
+# With api ckct: the key's own calls, those that its role may see, or those with roles named.
+CallRole = Literal["own", "by_role", "with_role"]
+
+BASE_URLS: Final[Mapping[ApiName, str]] = {
+    "callkeeper": "https://api.callkeeper.ru",
+    "ckct": "https://ckct.ru/api/",
+}
+# An answer of so many calls or more is checked once: a source may cut large ones without a word.
+CHECK_ANSWERS_FROM: Final = 500
+_FOLDER: Final = "/api"
+_PROGRAM: Final = "/index.php"
+
 
 @dataclass(frozen=True, slots=True)
 class UserInfo:
@@ -32,20 +45,6 @@ class RetryLaterError(CallKeeperError):
 
 class UnusableAnswerError(CallKeeperError):
     """The source answered with something that cannot be used: a human has to look at it."""
-
-
-ApiName = Literal["callkeeper", "ckct"]
-# With api ckct: the key's own calls, those that its role may see, or those with roles named.
-CallRole = Literal["own", "by_role", "with_role"]
-
-BASE_URLS: Final[Mapping[ApiName, str]] = {
-    "callkeeper": "https://api.callkeeper.ru",
-    "ckct": "https://ckct.ru/api/",
-}
-# An answer of so many calls or more is checked once: a source may cut large ones without a word.
-CHECK_ANSWERS_FROM: Final = 500
-_FOLDER: Final = "/api"
-_PROGRAM: Final = "/index.php"
 
 
 def strip_address(base_url: str) -> str:

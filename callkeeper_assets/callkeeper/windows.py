@@ -25,6 +25,26 @@ from callkeeper_assets.raw.store import LocalTimes
 SAFETY_SEC: Final = 1
 SHORTEST_SEC: Final = 60  # a window of a minute or less is not halved any more
 
+# So many may be an accident, and one in a hundred of a large answer: what stands at a seam.
+_FEW: Final = 3
+_ONE_OF: Final = 100
+# Of two windows of a minute none need be cut to the second.
+_SLACK_SEC: Final = 60
+_HALF_HOUR_SEC: Final = 1_800
+_LARGEST_OFFSET_SEC: Final = 14 * 3_600
+_NO_TIME: Final = ("0000", " ")
+_VENDORS_ZONE: Final = open_zone("Europe/Moscow")
+_REMEDY: Final = (
+    "Nothing of the day was stored. Ask CallKeeper's support; `callkeeper check` tells when the "
+    "source heeds what it is asked for again"
+)
+
+# Of a day, spread over it: some 2 µs each.
+_MOST_COMPARED: Final = 200
+# A call is noted when it begins here and when it is ordered there.
+_TOLERANCE_SEC: Final = 90
+_ROUNDED_TO_SEC: Final = 60
+
 
 @dataclass(frozen=True, slots=True)
 class Window:
@@ -98,21 +118,6 @@ def window_of_day(day: date, zone: ZoneInfo) -> Window:
     """
     start, end = (day_start(one, zone) for one in (day, day + timedelta(days=1)))
     return Window(int(start.timestamp()), int(end.timestamp()))
-
-
-# So many may be an accident, and one in a hundred of a large answer: what stands at a seam.
-_FEW: Final = 3
-_ONE_OF: Final = 100
-# Of two windows of a minute none need be cut to the second.
-_SLACK_SEC: Final = 60
-_HALF_HOUR_SEC: Final = 1_800
-_LARGEST_OFFSET_SEC: Final = 14 * 3_600
-_NO_TIME: Final = ("0000", " ")
-_VENDORS_ZONE: Final = open_zone("Europe/Moscow")
-_REMEDY: Final = (
-    "Nothing of the day was stored. Ask CallKeeper's support; `callkeeper check` tells when the "
-    "source heeds what it is asked for again"
-)
 
 
 class _Times(msgspec.Struct, gc=False):
@@ -289,13 +294,6 @@ class AnswerSizes:
         """Believe no answer that comes near this size from now on."""
         self._cap = calls
         self._believed = near_cap(calls) - 1
-
-
-# Of a day, spread over it: some 2 µs each.
-_MOST_COMPARED: Final = 200
-# A call is noted when it begins here and when it is ordered there.
-_TOLERANCE_SEC: Final = 90
-_ROUNDED_TO_SEC: Final = 60
 
 
 class _Local(msgspec.Struct, gc=False):

@@ -31,6 +31,11 @@ _MARKS: Final[dict[CheckState, tuple[str, str]]] = {
     "bad": ("✗", "red"),
 }
 
+SUBJECT: Final = "installation"
+
+_SHORTEST_KEY: Final = 16
+_REVISION: Final = f"SELECT version_num FROM {VERSION_TABLE}"  # noqa: S608 -- a constant
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -63,9 +68,6 @@ def print_findings(findings: Sequence[Finding]) -> None:
         table.add_row(Text(mark, style), subject, finding.what, finding.text)
         last = finding.subject
     print_table(table)
-
-
-SUBJECT: Final = "installation"
 
 
 def _find(what: str, state: CheckState, text: str) -> Finding:
@@ -188,10 +190,6 @@ def check_raw_store() -> Finding:
     except Exception as error:  # noqa: BLE001 -- file systems share no class; the text is shown
         return _find("raw calls", "bad", f"{url} cannot be written: {error}. {remedy}.")
     return _find("raw calls", "good", f"{url}, can be written")
-
-
-_SHORTEST_KEY: Final = 16
-_REVISION: Final = f"SELECT version_num FROM {VERSION_TABLE}"  # noqa: S608 -- a constant
 
 
 def check_privacy(sources: Sequence[Source], *, has_database: bool) -> list[Finding]:

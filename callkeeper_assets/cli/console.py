@@ -31,6 +31,11 @@ AsJsonOfTables = Annotated[
 # A pipe has no width; a table must not be folded for one that somebody guessed.
 _PIPE_WIDTH: Final = 1000
 
+FAILED: Final = 1
+WRONG_USAGE: Final = 2
+# As shells have it: 128 and the number of SIGINT.
+INTERRUPTED: Final = 130
+
 
 def configure_streams() -> None:
     """Let no letter that the output's encoding lacks end a command."""
@@ -96,12 +101,6 @@ def print_json(document: object) -> None:
     """Print the one document that a machine reads."""
     sys.stdout.write(json.dumps(document, ensure_ascii=False, indent=2, default=str) + "\n")
     sys.stdout.flush()
-
-
-FAILED: Final = 1
-WRONG_USAGE: Final = 2
-# As shells have it: 128 and the number of SIGINT.
-INTERRUPTED: Final = 130
 
 
 class UsageProblemError(Exception):

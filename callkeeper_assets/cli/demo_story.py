@@ -49,6 +49,34 @@ from callkeeper_assets.simulator.server import RunningSimulator, run_simulator
 from callkeeper_assets.simulator.settings import AccountSettings
 from callkeeper_assets.warehouse.tables import TABLES
 
+_FOR_REAL_DATA: Final = (
+    "DAGSTER_HOME",
+    "CALLKEEPER_DATABASE_URL",
+    "CALLKEEPER_RAW_URL",
+    "DAGSTER_PROJECT_ENV_FILE_PATHS",
+)
+_DEFS: Final = """\
+type: callkeeper_assets.CallKeeperSource
+attributes:
+  caption: {caption}
+  api_key: {{env: {variable}}}
+  webhook: {{token: {{env: {token_variable}}}}}
+  # The simulator, for as long as the demo runs.
+  base_url: {base_url}
+  time_zone: {time_zone}
+  start_date: {first}
+"""
+# Within the overlap that a refresh reads again.
+_DAYS_BACK: Final = (1, 2)
+# Calls of a day whose rows are broken, for reconciliation to find.
+_BROKEN: Final = 4
+
+# Each has two webhooks, one when it starts and one after it.
+_CALLS: Final = 6
+_LOOK_SEC: Final = 0.05
+_LONGEST_SEC: Final = 60.0
+_GRACE_SEC: Final = 5.0
+
 
 def print_loaded() -> None:
     """Print how many rows each table has, and what it holds a row for."""
@@ -77,29 +105,6 @@ def describe_raw() -> str:
     """Say where raw calls lie, and how many files and bytes they are."""
     sizes = [file.stat().st_size for file in Path(raw_url()).rglob("*.parquet")]
     return f"{raw_url()} ({len(sizes)} days, {sum(sizes) / 1e6:,.1f} MB)"
-
-
-_FOR_REAL_DATA: Final = (
-    "DAGSTER_HOME",
-    "CALLKEEPER_DATABASE_URL",
-    "CALLKEEPER_RAW_URL",
-    "DAGSTER_PROJECT_ENV_FILE_PATHS",
-)
-_DEFS: Final = """\
-type: callkeeper_assets.CallKeeperSource
-attributes:
-  caption: {caption}
-  api_key: {{env: {variable}}}
-  webhook: {{token: {{env: {token_variable}}}}}
-  # The simulator, for as long as the demo runs.
-  base_url: {base_url}
-  time_zone: {time_zone}
-  start_date: {first}
-"""
-# Within the overlap that a refresh reads again.
-_DAYS_BACK: Final = (1, 2)
-# Calls of a day whose rows are broken, for reconciliation to find.
-_BROKEN: Final = 4
 
 
 @dataclass(frozen=True)
@@ -252,13 +257,6 @@ def break_rows(source: str, day: date) -> int:
                 read_sql(f"demo_{action}_call"), {"account_id": account_id, "id": call}
             )
     return len(found)
-
-
-# Each has two webhooks, one when it starts and one after it.
-_CALLS: Final = 6
-_LOOK_SEC: Final = 0.05
-_LONGEST_SEC: Final = 60.0
-_GRACE_SEC: Final = 5.0
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,21 @@ from callkeeper_assets.worker.messages import (
 
 _ASK_AGAIN_SEC: Final = 2.0
 
+_FIRST_PAUSE_SEC: Final = 1.0
+_LONGEST_PAUSE_SEC: Final = 60.0
+# One that lived so long was well: its next death is not one of a series.
+_WELL_AFTER_SEC: Final = 60.0
+_GRACE_SEC: Final = 8.0
+_LARGEST_LOG: Final = 10_000_000
+_TAIL_LINES: Final = 15
+
+_MODULE: Final = "callkeeper_assets.worker"
+# A run that is interrupted has to be marked as such in the database.
+_RUN_GRACE_SEC: Final = 5.0
+_LOOK_FOR_SIGNALS_SEC: Final = 0.5
+
+_Heard: TypeAlias = "queue.SimpleQueue[tuple[_Worker, Message | None]]"
+
 
 def start_child(
     arguments: Sequence[str],
@@ -114,15 +129,6 @@ def _wait_for_end(processes: Iterable[subprocess.Popen[bytes]], until: float) ->
             process.wait(max(0.0, until - time.monotonic()))
         except subprocess.TimeoutExpired:
             return
-
-
-_FIRST_PAUSE_SEC: Final = 1.0
-_LONGEST_PAUSE_SEC: Final = 60.0
-# One that lived so long was well: its next death is not one of a series.
-_WELL_AFTER_SEC: Final = 60.0
-_GRACE_SEC: Final = 8.0
-_LARGEST_LOG: Final = 10_000_000
-_TAIL_LINES: Final = 15
 
 
 @dataclass(frozen=True)
@@ -222,12 +228,6 @@ def read_tail(log: Path) -> str:
     return "\n".join(lines[-_TAIL_LINES:])
 
 
-_MODULE: Final = "callkeeper_assets.worker"
-# A run that is interrupted has to be marked as such in the database.
-_RUN_GRACE_SEC: Final = 5.0
-_LOOK_FOR_SIGNALS_SEC: Final = 0.5
-
-
 @dataclass(frozen=True)
 class Task:
     """What a worker is started for: a source, and the worker's other arguments.
@@ -257,9 +257,6 @@ class SourceOutcome:
 
 class InterruptedRunError(Exception):
     """Somebody stopped the command; its workers have ended."""
-
-
-_Heard: TypeAlias = "queue.SimpleQueue[tuple[_Worker, Message | None]]"
 
 
 def _name_log(name: str) -> Path:

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from callkeeper_assets.config.source import Source
     from callkeeper_assets.config.source_template import NewSource
 
+# What is pasted along with a key.
+_AROUND_KEYS: Final = string.whitespace + "\"'`«»“”„"
+
 
 def _write_files(folder: Path, lang: Literal["en", "ru"]) -> Iterator[tuple[str, bool]]:
     """Write what is missing; yield each file's name, and whether it was made."""
@@ -110,10 +113,6 @@ def init(
     shown = root.relative_to(here) if root.is_relative_to(here) else root
     way = "" if root == here else f"cd {shlex.quote(str(shown))} && "
     print_text(f"Next:        {way}callkeeper {'check' if names else 'add main_office'}")
-
-
-# What is pasted along with a key.
-_AROUND_KEYS: Final = string.whitespace + "\"'`«»“”„"
 
 
 def _ask_for(new: "NewSource") -> "NewSource":

@@ -25,6 +25,10 @@ from callkeeper_assets.reports.loading import Builder
 from callkeeper_assets.reports.merge import StagedRow
 from callkeeper_assets.reports.rows import JSON_TABLE, Reject
 
+_MOST_ROWS: Final = 10
+_MOST_REJECTS: Final = 5
+_MOST_SHOWN: Final = 60
+
 
 @dataclass
 class PreviewTable:
@@ -122,11 +126,6 @@ def _open_passing(
     from callkeeper_assets.reports.loading import open_filter  # noqa: PLC0415
 
     return stack.enter_context(open_filter(zone, [report])).find_passing
-
-
-_MOST_ROWS: Final = 10
-_MOST_REJECTS: Final = 5
-_MOST_SHOWN: Final = 60
 
 
 def show_preview(source: Source, report: Report, first: date, last: date, *, as_json: bool) -> bool:

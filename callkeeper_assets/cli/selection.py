@@ -11,6 +11,8 @@ from callkeeper_assets.config.source import Source
 from callkeeper_assets.reports.definition import Report
 from callkeeper_assets.warehouse.schema import CALLS
 
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
+
 
 def explain_no_source() -> str:
     """Say how to make the first source."""
@@ -125,9 +127,6 @@ def choose_retained_source(name: str) -> Source:
             f"{source.file}: retention: {{keep_days: 730}}"
         )
     return source
-
-
-_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
 def read_day(option: str, text: str) -> date:

@@ -6,6 +6,9 @@ import typer
 
 from callkeeper_assets.cli.console import FAILED, UsageProblemError
 
+_DEFAULT_PORT: Final = 3000
+_DEFAULT_WEBHOOK_PORT: Final = 8080
+
 
 def dev(
     *,
@@ -108,9 +111,6 @@ def webhooks(
 
 if TYPE_CHECKING:
     from callkeeper_assets.cli.serving import WebAddress
-
-_DEFAULT_PORT: Final = 3000
-_DEFAULT_WEBHOOK_PORT: Final = 8080
 
 
 def demo(

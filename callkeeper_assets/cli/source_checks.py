@@ -31,6 +31,29 @@ _LOCAL_HOSTS: Final = ("127.0.0.1", "localhost", "::1")
 _SHORTEST_TOKEN: Final = 16
 _A_NEW_ONE: Final = "python -c 'import secrets; print(secrets.token_urlsafe(24))'"
 
+_WHAT: Final = "windows"
+_RECENT_DAYS: Final = 7
+_HALF_MINUTE_SEC: Final = 30
+# A bound need not be read to the second.
+_SLACK_SEC: Final = 60
+_OTHER_ZONE: Final = "Europe/Moscow"
+_SUPPORT: Final = "ask CallKeeper's support"
+_KNOWN: Final = "SELECT to_regclass('callkeeper_calls') IS NOT NULL"
+_NEWEST_CALL: Final = """
+    SELECT max(c.called_at)
+    FROM callkeeper_calls AS c
+    JOIN general_accounts AS a ON a.account_id = c.account_id
+    WHERE a.name = %(name)s AND c.origin = 'api'
+        AND c.called_at >= %(since)s AND c.called_at < %(before)s
+"""
+
+# A person waits for the answer.
+_TIMEOUT_SEC: Final = 10.0
+_RETRY: Final = RetryPolicy(retries=1, longest_retry_after_sec=2.0)
+_MOST_AT_ONCE: Final = 32
+# Time enough to pay an invoice.
+_NEAR: Final = timedelta(days=14)
+
 
 def find_shared_tokens(sources: Sequence[Source]) -> Mapping[str, tuple[str, ...]]:
     """Return, by token, the names of the sources that have it."""
@@ -107,23 +130,6 @@ def _remark(
             "Over http the token can be read on its way: put a proxy with TLS before the receiver."
         )
     return remarks
-
-
-_WHAT: Final = "windows"
-_RECENT_DAYS: Final = 7
-_HALF_MINUTE_SEC: Final = 30
-# A bound need not be read to the second.
-_SLACK_SEC: Final = 60
-_OTHER_ZONE: Final = "Europe/Moscow"
-_SUPPORT: Final = "ask CallKeeper's support"
-_KNOWN: Final = "SELECT to_regclass('callkeeper_calls') IS NOT NULL"
-_NEWEST_CALL: Final = """
-    SELECT max(c.called_at)
-    FROM callkeeper_calls AS c
-    JOIN general_accounts AS a ON a.account_id = c.account_id
-    WHERE a.name = %(name)s AND c.origin = 'api'
-        AND c.called_at >= %(since)s AND c.called_at < %(before)s
-"""
 
 
 def find_known_day(source: Source) -> date | None:
@@ -228,14 +234,6 @@ def _describe_zone(source: Source, client: CallKeeperClient, call_id: int, epoch
         if offset and call_id in client.probe(shifted):
             return f": it reads the bounds in {zone.key}, whatever zone it is told"
     return ""
-
-
-# A person waits for the answer.
-_TIMEOUT_SEC: Final = 10.0
-_RETRY: Final = RetryPolicy(retries=1, longest_retry_after_sec=2.0)
-_MOST_AT_ONCE: Final = 32
-# Time enough to pay an invoice.
-_NEAR: Final = timedelta(days=14)
 
 
 def check_sources(sources: Sequence[Source], *, has_database: bool = False) -> list[Finding]:

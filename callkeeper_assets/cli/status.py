@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from callkeeper_assets.webhooks.audit import AuditStatus
     from callkeeper_assets.webhooks.inbox_queries import InboxCounts, InboxEntry
 
+_MOST: Final = 100
+
 
 def status(
     source: SourceNames = None,
@@ -422,9 +424,6 @@ def check(
         print_findings(findings)
     if has_failed:
         raise typer.Exit(FAILED)
-
-
-_MOST: Final = 100
 
 
 def inbox(

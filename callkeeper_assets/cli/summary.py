@@ -17,6 +17,14 @@ from callkeeper_assets.config.errors import say_count
 from callkeeper_assets.reconcile.discrepancies import Discrepancy
 from callkeeper_assets.warehouse.records import RowCounts
 
+# On a terminal; a pipe gets all of them.
+_MOST_ROWS: Final = 50
+_KINDS: Final[Mapping[str, str]] = {
+    "missing_in_warehouse": "missing in the warehouse",
+    "missing_in_source": "missing at the source",
+    "differs": "differs",
+}
+
 
 @dataclass(frozen=True)
 class Destination:
@@ -119,15 +127,6 @@ def _list_rows(outcome: SourceOutcome) -> list[tuple[str, str, str, str]]:
     if outcome.errors:
         rows.append(("failed, see above", "", "", ""))
     return rows
-
-
-# On a terminal; a pipe gets all of them.
-_MOST_ROWS: Final = 50
-_KINDS: Final[Mapping[str, str]] = {
-    "missing_in_warehouse": "missing in the warehouse",
-    "missing_in_source": "missing at the source",
-    "differs": "differs",
-}
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,11 @@ _MARKS: Final[dict[ChangeState, tuple[str, str]]] = {
     "yours": ("!", "yellow"),
 }
 
+_RECEIVERS: Final = """
+    SELECT DISTINCT coalesce(host(client_addr), 'this machine') FROM pg_stat_activity
+    WHERE datname = current_database() AND application_name = 'callkeeper webhooks' ORDER BY 1
+"""
+
 
 @dataclass(frozen=True)
 class Change:
@@ -81,12 +86,6 @@ def _find_dev() -> str | None:
     except OSError:
         pass
     return None
-
-
-_RECEIVERS: Final = """
-    SELECT DISTINCT coalesce(host(client_addr), 'this machine') FROM pg_stat_activity
-    WHERE datname = current_database() AND application_name = 'callkeeper webhooks' ORDER BY 1
-"""
 
 
 def _list_in_the_way(connection: "Connection", *, has_runs: bool) -> Iterator[str]:

@@ -21,6 +21,8 @@ _SECRETS: Final[Mapping[SecretAttribute, tuple[str, str]]] = {
     ),
 }
 
+Location: TypeAlias = tuple[str | int, ...]
+
 
 class ConfigError(Exception):
     """A configuration that cannot be used until somebody changes it."""
@@ -79,9 +81,6 @@ class MissingSecretError(ConfigError):
         self.source = source
         self.variable = variable
         self.file = file
-
-
-Location: TypeAlias = tuple[str | int, ...]
 
 
 @dataclass(frozen=True)

@@ -56,6 +56,40 @@ from callkeeper_assets.warehouse.tables import SELECTABLE_TABLES
 # Of each source's jobs beside those of its reports; with more of them the check only grows.
 _JOBS: Final = ("historic_load", "refresh", "reconciliation", "retention", "webhooks", "reports")
 
+# Dagster's own keys of a defs.yaml. `requirements` only lists variables for `dg`.
+_FILE_KEYS = ("type", "attributes", "requirements")
+_CHOICE = re.compile(r"'([^']*)'")
+# By pydantic's kinds of errors, filled in from their context.
+_TEXTS = {
+    "missing": "is required and missing.",
+    "value_error": "{error}",
+    "greater_than_equal": "must be at least {ge}.",
+    "less_than_equal": "must be at most {le}.",
+    "too_short": "is empty: choose at least one, or leave it out for the default.",
+    "string_type": "must be text; in quotes if it looks like a number, a date or yes/no.",
+    "int_type": "must be a whole number.",
+    "float_type": "must be a number.",
+    "bool_type": "must be true or false.",
+    "list_type": "must be a list.",
+    "dict_type": "must be a mapping of names to values.",
+    "model_type": "must be a mapping of names to values.",
+}
+
+# Attributes that name the variable of a secret: what it is called, and how a variable's name ends.
+_SECRETS: Mapping[Location, tuple[str, str, str]] = {
+    ("api_key",): ("key", "API_KEY", "replace it in CallKeeper"),
+    ("webhook", "token"): ("token", "WEBHOOK_TOKEN", "make a new one"),
+    ("privacy", "key"): ("key", "PRIVACY_KEY", "make a new one"),
+}
+
+FILE_NAME = "defs.yaml"
+
+_KIND = re.compile(r"^type: *['\"]?([\w.]+)", re.MULTILINE)
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
+# As long as PostgreSQL's identifiers, with room for a suffix.
+_MAX_NAME = 60
+_NAME_RULE = f"a lower-case Latin letter, then such letters, digits and '_', {_MAX_NAME} at most"
+
 
 def _list_tables(source: Source) -> Iterator[tuple[Location, ReportTable]]:
     for index, report in enumerate(source.reports):
@@ -122,34 +156,6 @@ def find_clashes(sources: Sequence[Source]) -> list[tuple[Source, list[tuple[int
         else:
             known.add(source)
     return clashes
-
-
-# Dagster's own keys of a defs.yaml. `requirements` only lists variables for `dg`.
-_FILE_KEYS = ("type", "attributes", "requirements")
-_CHOICE = re.compile(r"'([^']*)'")
-# By pydantic's kinds of errors, filled in from their context.
-_TEXTS = {
-    "missing": "is required and missing.",
-    "value_error": "{error}",
-    "greater_than_equal": "must be at least {ge}.",
-    "less_than_equal": "must be at most {le}.",
-    "too_short": "is empty: choose at least one, or leave it out for the default.",
-    "string_type": "must be text; in quotes if it looks like a number, a date or yes/no.",
-    "int_type": "must be a whole number.",
-    "float_type": "must be a number.",
-    "bool_type": "must be true or false.",
-    "list_type": "must be a list.",
-    "dict_type": "must be a mapping of names to values.",
-    "model_type": "must be a mapping of names to values.",
-}
-
-
-# Attributes that name the variable of a secret: what it is called, and how a variable's name ends.
-_SECRETS: Mapping[Location, tuple[str, str, str]] = {
-    ("api_key",): ("key", "API_KEY", "replace it in CallKeeper"),
-    ("webhook", "token"): ("token", "WEBHOOK_TOKEN", "make a new one"),
-    ("privacy", "key"): ("key", "PRIVACY_KEY", "make a new one"),
-}
 
 
 def _model_at(location: Location) -> type[BaseModel]:
@@ -270,15 +276,6 @@ def read_attributes(
         attributes, now.astimezone(open_zone(attributes.time_zone)).date()
     )
     return attributes, tuple(problems)
-
-
-FILE_NAME = "defs.yaml"
-
-_KIND = re.compile(r"^type: *['\"]?([\w.]+)", re.MULTILINE)
-_NAME = re.compile(r"[a-z][a-z0-9_]*")
-# As long as PostgreSQL's identifiers, with room for a suffix.
-_MAX_NAME = 60
-_NAME_RULE = f"a lower-case Latin letter, then such letters, digits and '_', {_MAX_NAME} at most"
 
 
 @dataclass(frozen=True)

@@ -37,25 +37,6 @@ from callkeeper_assets.reports.definition import (
 from callkeeper_assets.warehouse.filters import FilterOp
 from callkeeper_assets.warehouse.tables import SELECTABLE_TABLES
 
-
-def check_address(value: str) -> str:
-    """Return the address without what it may end in.
-
-    Raises:
-        ValueError: It is no address, or more than one: what a person can do about it.
-    """
-    try:
-        parts = urlsplit(value)
-        port_is_good = parts.port is None or parts.port > 0
-    except ValueError:
-        parts, port_is_good = urlsplit(""), False
-    if parts.scheme not in {"http", "https"} or not parts.hostname or not port_is_good:
-        raise ValueError("must be an address such as https://api.callkeeper.ru.")
-    if parts.username or parts.password or parts.query or parts.fragment:
-        raise ValueError("must be scheme, host and path alone, without user, '?' or '#'.")
-    return strip_address(value)
-
-
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 
@@ -74,6 +55,52 @@ _SUNDAY = 7
 _LONGEST = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 # February 29 comes once in eight years around a century that has none.
 _MOST_DAYS = 9 * 366
+
+# CallKeeper's keys: 32 hexadecimal characters, older ones 16 letters and digits.
+# A token made at random has small letters, capitals and digits, or is hexadecimal: what looks so is
+# a secret in place of a variable's name, and would be shown as the name of what is not set.
+_KEY = re.compile(
+    r"[0-9a-fA-F]{32,}|(?=.*[0-9])[0-9A-Za-z]{16}|(?=.*[0-9])(?=.*[a-z])(?=.*[A-Z])\w{16,}"
+)
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
+# Dagster's own rules, which it applies only when it builds the assets.
+_OWNER = re.compile(r"team:[A-Za-z0-9_-]+|[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z|]{2,7}")
+
+_GROUP = re.compile(r"[A-Za-z0-9_]+")
+_KEY_PART = re.compile(r"[A-Za-z0-9_.-]+")
+
+# CallKeeper is younger; a slip such as 0206 would make hundreds of thousands of partitions.
+_EARLIEST_DAY = date(2010, 1, 1)
+
+_LIST_OF_TEXTS = {"type": "array", "items": {"type": "string"}}
+_TRANSLATION_SCHEMA = {"anyOf": [{"type": "object"}, {"type": "string"}]}
+
+# A list's entries are their own names; what is wrong with one is said with its place in the list.
+_FIELDS_SCHEMA = {
+    "anyOf": [
+        {"type": "array", "items": {"type": "string"}, "minItems": 1},
+        {"type": "object", "additionalProperties": {"type": "string"}, "minProperties": 1},
+    ]
+}
+
+
+def check_address(value: str) -> str:
+    """Return the address without what it may end in.
+
+    Raises:
+        ValueError: It is no address, or more than one: what a person can do about it.
+    """
+    try:
+        parts = urlsplit(value)
+        port_is_good = parts.port is None or parts.port > 0
+    except ValueError:
+        parts, port_is_good = urlsplit(""), False
+    if parts.scheme not in {"http", "https"} or not parts.hostname or not port_is_good:
+        raise ValueError("must be an address such as https://api.callkeeper.ru.")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise ValueError("must be scheme, host and path alone, without user, '?' or '#'.")
+    return strip_address(value)
 
 
 def _read_number(text: str, names: dict[str, int]) -> int:
@@ -164,24 +191,6 @@ def find_next_tick(cron: str, since: datetime, zone: ZoneInfo) -> datetime:
         if coming:
             return min(coming)
     raise ValueError(f"{cron!r} is never due.")
-
-
-# CallKeeper's keys: 32 hexadecimal characters, older ones 16 letters and digits.
-# A token made at random has small letters, capitals and digits, or is hexadecimal: what looks so is
-# a secret in place of a variable's name, and would be shown as the name of what is not set.
-_KEY = re.compile(
-    r"[0-9a-fA-F]{32,}|(?=.*[0-9])[0-9A-Za-z]{16}|(?=.*[0-9])(?=.*[a-z])(?=.*[A-Z])\w{16,}"
-)
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
-# Dagster's own rules, which it applies only when it builds the assets.
-_OWNER = re.compile(r"team:[A-Za-z0-9_-]+|[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z|]{2,7}")
-
-_GROUP = re.compile(r"[A-Za-z0-9_]+")
-_KEY_PART = re.compile(r"[A-Za-z0-9_.-]+")
-
-# CallKeeper is younger; a slip such as 0206 would make hundreds of thousands of partitions.
-_EARLIEST_DAY = date(2010, 1, 1)
 
 
 def _check_text(value: str) -> str:
@@ -430,18 +439,6 @@ class ReportTableAttributes(_Attributes):
     columns: dict[str, ReportColumnAttributes] = Field(
         min_length=1, max_length=1_000, description="Its columns, by name."
     )
-
-
-_LIST_OF_TEXTS = {"type": "array", "items": {"type": "string"}}
-_TRANSLATION_SCHEMA = {"anyOf": [{"type": "object"}, {"type": "string"}]}
-
-# A list's entries are their own names; what is wrong with one is said with its place in the list.
-_FIELDS_SCHEMA = {
-    "anyOf": [
-        {"type": "array", "items": {"type": "string"}, "minItems": 1},
-        {"type": "object", "additionalProperties": {"type": "string"}, "minProperties": 1},
-    ]
-}
 
 
 class ReportAttributes(_Attributes):

@@ -47,6 +47,22 @@ RewriteBody = Callable[[int, int | None, Format, bytes], tuple[Format, bytes]]
 _DRAIN_PATIENCE_SEC: Final = 15.0
 _AT_ONCE: Final = 200
 
+_LOADED: Final = """
+    SELECT day FROM callkeeper_days WHERE account_id = %(account_id)s AND day = ANY(%(days)s)
+"""
+_BY_WEBHOOKS: Final = """
+    SELECT call_id FROM callkeeper_calls
+    WHERE account_id = %(account_id)s AND origin = 'webhook' AND call_id = ANY(%(calls)s)
+"""
+_AGAIN: Final = """
+    UPDATE callkeeper_webhooks SET state = 'new', reason = NULL, processed_at = NULL
+    WHERE account_id = %(account_id)s AND state = 'processed' AND call_id = ANY(%(calls)s)
+"""
+_MOMENTS_OF_CALLS: Final = """
+    SELECT called_at FROM callkeeper_calls
+    WHERE account_id = %(account_id)s AND call_id = ANY(%(calls)s)
+"""
+
 
 @dataclass
 class Rewritten:
@@ -171,23 +187,6 @@ async def _drain_left(renamed: Mapping[str, Mapping[str, str]]) -> None:
     finally:
         await inbox.close()
         spool.close()
-
-
-_LOADED: Final = """
-    SELECT day FROM callkeeper_days WHERE account_id = %(account_id)s AND day = ANY(%(days)s)
-"""
-_BY_WEBHOOKS: Final = """
-    SELECT call_id FROM callkeeper_calls
-    WHERE account_id = %(account_id)s AND origin = 'webhook' AND call_id = ANY(%(calls)s)
-"""
-_AGAIN: Final = """
-    UPDATE callkeeper_webhooks SET state = 'new', reason = NULL, processed_at = NULL
-    WHERE account_id = %(account_id)s AND state = 'processed' AND call_id = ANY(%(calls)s)
-"""
-_MOMENTS_OF_CALLS: Final = """
-    SELECT called_at FROM callkeeper_calls
-    WHERE account_id = %(account_id)s AND call_id = ANY(%(calls)s)
-"""
 
 
 @dataclass

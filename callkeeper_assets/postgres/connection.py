@@ -17,6 +17,12 @@ from callkeeper_assets.postgres.locks import check_locks
 
 _Row = tuple[object, ...]
 
+# Which connection asks: the same one twice running, and both alternately. A pooler that
+# hands out the connection that was used last shows in one, one that goes round them in the other.
+_TURNS: Final = (0, 1, 0, 0, 1, 1, 0, 1)
+_CLIENTS: Final = 2
+_PROBE: Final = "callkeeper_probe"
+
 
 def explain_loss(place: str, error: psycopg.Error) -> DatabaseLostError:
     """Say that a database which had been reached went away, or ended the work.
@@ -85,13 +91,6 @@ class Connection(psycopg.Connection[_Row]):
         with super().transaction(savepoint_name, force_rollback) as transaction:
             yield transaction
             check_locks()
-
-
-# Which connection asks: the same one twice running, and both alternately. A pooler that
-# hands out the connection that was used last shows in one, one that goes round them in the other.
-_TURNS: Final = (0, 1, 0, 0, 1, 1, 0, 1)
-_CLIENTS: Final = 2
-_PROBE: Final = "callkeeper_probe"
 
 
 def check_pooler(connection: "psycopg.Connection[tuple[object, ...]]", url: str) -> None:

@@ -65,6 +65,23 @@ SETTINGS: Mapping[str, str] = {
 _INITDB_SETS: Final = 16
 _BUILTIN_LOCALE: Final = 17
 
+# Recovery after a power failure replays up to max_wal_size; on a slow disk that takes minutes.
+_START_TIMEOUT_SEC = 300.0
+# A killed server's processes notice it within seconds, unless one is deep in a query.
+_ORPHANS_TIMEOUT_SEC = 30.0
+_STOP_TIMEOUT_SEC = 60.0
+_POLL_SEC = 0.02
+_RETRY_SEC = 0.5
+# The server's words for: the port was taken in this moment.
+_TAKEN = "Address already in use"
+# The same; processes of a killed server are about to end; a server whose starter was killed is
+# about to show itself.
+_PASSING = (_TAKEN, "is still in use", "already exists")
+# Below the ports that Linux and macOS give to outgoing connections.
+_FIRST_PORT = 15432
+_PORTS = 10_000
+_PORTS_TRIED = 100
+
 
 @dataclass(frozen=True)
 class Cluster:
@@ -231,22 +248,6 @@ def open_cluster(
     return cluster
 
 
-# Recovery after a power failure replays up to max_wal_size; on a slow disk that takes minutes.
-_START_TIMEOUT_SEC = 300.0
-# A killed server's processes notice it within seconds, unless one is deep in a query.
-_ORPHANS_TIMEOUT_SEC = 30.0
-_STOP_TIMEOUT_SEC = 60.0
-_POLL_SEC = 0.02
-_RETRY_SEC = 0.5
-# The server's words for: the port was taken in this moment.
-_TAKEN = "Address already in use"
-# The same; processes of a killed server are about to end; a server whose starter was killed is
-# about to show itself.
-_PASSING = (_TAKEN, "is still in use", "already exists")
-# Below the ports that Linux and macOS give to outgoing connections.
-_FIRST_PORT = 15432
-_PORTS = 10_000
-_PORTS_TRIED = 100
 # postmaster.pid: process, data folder, start time, port, socket folder, address, memory, status.
 _PID_LINE, _FOLDER_LINE, _PORT_LINE, _STATUS_LINE = 0, 1, 3, 7
 

@@ -47,6 +47,16 @@ STORAGE_LOCK: Final = 7_164_022_201
 
 _held: "set[Lock]" = set()
 
+_BETWEEN_LOOKS_SEC: Final = 0.1
+# The second number of each lock that a first one has, as pg_locks shows it: without a sign.
+_HELD: Final = """
+    SELECT l.objid::bigint
+    FROM pg_locks AS l JOIN pg_database AS d ON d.oid = l.database
+    WHERE l.locktype = 'advisory' AND l.classid = %s AND l.objsubid = 2 AND l.granted
+        AND d.datname = current_database()
+"""
+_UNSIGNED: Final = 1 << 32
+
 
 class Lock:
     """A connection for advisory locks of a session; they go when it is closed, or is gone.
@@ -173,17 +183,6 @@ def check_locks() -> None:
 
 
 os.register_at_fork(after_in_child=_held.clear)
-
-
-_BETWEEN_LOOKS_SEC: Final = 0.1
-# The second number of each lock that a first one has, as pg_locks shows it: without a sign.
-_HELD: Final = """
-    SELECT l.objid::bigint
-    FROM pg_locks AS l JOIN pg_database AS d ON d.oid = l.database
-    WHERE l.locktype = 'advisory' AND l.classid = %s AND l.objsubid = 2 AND l.granted
-        AND d.datname = current_database()
-"""
-_UNSIGNED: Final = 1 << 32
 
 
 @dataclass

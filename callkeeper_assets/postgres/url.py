@@ -66,35 +66,6 @@ _DIFFERING: Final = """
     ORDER BY 1
 """
 
-
-def build_options(given: str = "", *, server_version: int = 0) -> str:
-    """Return libpq's `options`: those that were given, then ours, which win.
-
-    Args:
-        given: of the URL; empty means those of PGOPTIONS, as libpq does it.
-        server_version: as libpq numbers it; 0 if it is not known.
-    """
-    wanted = SETTINGS | (NEWER_SETTINGS if server_version >= _FIRST_WITH_NEWER else {})
-    ours = (f"-c {name}={_escape(value)}" for name, value in wanted.items())
-    return " ".join([given or os.environ.get("PGOPTIONS", ""), *ours]).strip()
-
-
-def _escape(value: str) -> str:
-    return value.replace("\\", "\\\\").replace(" ", "\\ ")
-
-
-def find_differing(connection: "psycopg.Connection[tuple[object, ...]]") -> dict[str, str]:
-    """Return what is in force otherwise than we need it, by name: nothing, if all is well."""
-    wanted = SETTINGS | NEWER_SETTINGS
-    rows = connection.execute(_DIFFERING, (list(wanted), list(wanted.values()))).fetchall()
-    return {str(name): str(value) for name, value in rows}
-
-
-if TYPE_CHECKING:
-    import psycopg
-
-    from callkeeper_assets.postgres.connection import Connection
-
 _SCHEME: Final = "postgresql"
 # What the URL does not say. A connection that a firewall has forgotten is noticed within a minute,
 # and kept from being forgotten: a load may be silent for long while days are fetched.
@@ -127,6 +98,35 @@ _REMEDIES: Final = (
     ("too many clients", "Raise max_connections, or end idle sessions."),
 )
 _UNREACHABLE: Final = "Check that the server runs, and the host and port in the URL."
+
+
+def build_options(given: str = "", *, server_version: int = 0) -> str:
+    """Return libpq's `options`: those that were given, then ours, which win.
+
+    Args:
+        given: of the URL; empty means those of PGOPTIONS, as libpq does it.
+        server_version: as libpq numbers it; 0 if it is not known.
+    """
+    wanted = SETTINGS | (NEWER_SETTINGS if server_version >= _FIRST_WITH_NEWER else {})
+    ours = (f"-c {name}={_escape(value)}" for name, value in wanted.items())
+    return " ".join([given or os.environ.get("PGOPTIONS", ""), *ours]).strip()
+
+
+def _escape(value: str) -> str:
+    return value.replace("\\", "\\\\").replace(" ", "\\ ")
+
+
+def find_differing(connection: "psycopg.Connection[tuple[object, ...]]") -> dict[str, str]:
+    """Return what is in force otherwise than we need it, by name: nothing, if all is well."""
+    wanted = SETTINGS | NEWER_SETTINGS
+    rows = connection.execute(_DIFFERING, (list(wanted), list(wanted.values()))).fetchall()
+    return {str(name): str(value) for name, value in rows}
+
+
+if TYPE_CHECKING:
+    import psycopg
+
+    from callkeeper_assets.postgres.connection import Connection
 
 
 def normalise_url(url: str) -> str:

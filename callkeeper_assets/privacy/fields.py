@@ -122,6 +122,36 @@ _MANAGER_NAME: Final = re.compile(r"manager|operator|office|calltracking|employe
 # Wholly a phone number, as a field has it.
 _PHONE_VALUE: Final = re.compile(r"\+?(?:[\s().\-]*[0-9]){7,15}[\s().\-]*(?:\^.*)?")
 
+_TOKEN: Final = re.compile(r"tel_[a-p]{20}")
+# As masking leaves a number: so many digits at most, then those that are hidden.
+MOST_SHOWN: Final = 9
+_MASKED: Final = re.compile(
+    rf"\+?{SEPARATOR}{{0,2}}(?:[0-9]{GAP}){{0,{MOST_SHOWN}}}\*(?:{SEPARATOR}{{0,4}}\*){{3,}}(?![0-9*])"
+    r"|\*{3}(?![0-9*])"
+)
+_GROUP: Final = re.compile(r"[0-9]+")
+_WORD: Final = re.compile(r"[^\W_]+")
+# Of a SIP address: it may name a person, or be an address of the network.
+_HOST: Final = re.compile(r"@[^\s;,^_>]+")
+_FLOAT: Final = re.compile(r"\s*(\+?[0-9]{7,15})\.0+\s*")
+_POWER: Final = re.compile(r"\s*[0-9](?:\.[0-9]+)?[eE]\+?[0-9]{1,2}\s*")
+_LONGEST: Final = 200
+# Words beside a number that say nothing of anybody.
+_HARMLESS: Final = frozenset(("tel", "sip", "sips", "callto", "phone", "тел", "моб", "телефон"))
+# What stands where there is no number.
+_NOBODY: Final = frozenset(
+    (
+        *("anonymous", "unknown", "private", "restricted", "unavailable", "withheld", "hidden"),
+        *("none", "null", "no", "number", "true", "false", "аноним", "анонимный", "скрыт"),
+        *("скрытый", "номер", "неизвестен", "неизвестно", "не", "определен", "определён", "нет"),
+    )
+)
+_MOST_EXTENSION_DIGITS: Final = 6
+# Of several numbers; nobody writes more into one field.
+_MOST_DIGITS: Final = 60
+
+PieceKind = Literal["number", "extension", "hidden"]
+
 
 def build_kinds(renamed: Mapping[str, str]) -> dict[str, Kind]:
     """Return the kinds of declared fields by path.
@@ -153,37 +183,6 @@ def find_kind_of_unknown(path: str, value: str) -> Kind:
     if _PHONE_NAME.search(name) and _PHONE_VALUE.fullmatch(value.strip()):
         return "manager_phone" if _MANAGER_NAME.search(name) else "client_phone"
     return "unknown"
-
-
-_TOKEN: Final = re.compile(r"tel_[a-p]{20}")
-# As masking leaves a number: so many digits at most, then those that are hidden.
-MOST_SHOWN: Final = 9
-_MASKED: Final = re.compile(
-    rf"\+?{SEPARATOR}{{0,2}}(?:[0-9]{GAP}){{0,{MOST_SHOWN}}}\*(?:{SEPARATOR}{{0,4}}\*){{3,}}(?![0-9*])"
-    r"|\*{3}(?![0-9*])"
-)
-_GROUP: Final = re.compile(r"[0-9]+")
-_WORD: Final = re.compile(r"[^\W_]+")
-# Of a SIP address: it may name a person, or be an address of the network.
-_HOST: Final = re.compile(r"@[^\s;,^_>]+")
-_FLOAT: Final = re.compile(r"\s*(\+?[0-9]{7,15})\.0+\s*")
-_POWER: Final = re.compile(r"\s*[0-9](?:\.[0-9]+)?[eE]\+?[0-9]{1,2}\s*")
-_LONGEST: Final = 200
-# Words beside a number that say nothing of anybody.
-_HARMLESS: Final = frozenset(("tel", "sip", "sips", "callto", "phone", "тел", "моб", "телефон"))
-# What stands where there is no number.
-_NOBODY: Final = frozenset(
-    (
-        *("anonymous", "unknown", "private", "restricted", "unavailable", "withheld", "hidden"),
-        *("none", "null", "no", "number", "true", "false", "аноним", "анонимный", "скрыт"),
-        *("скрытый", "номер", "неизвестен", "неизвестно", "не", "определен", "определён", "нет"),
-    )
-)
-_MOST_EXTENSION_DIGITS: Final = 6
-# Of several numbers; nobody writes more into one field.
-_MOST_DIGITS: Final = 60
-
-PieceKind = Literal["number", "extension", "hidden"]
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,58 @@ _BROKEN: Final = "\ufffd"
 # Bytes of a character in UTF-8, by its first one.
 _LENGTHS: Final = ((0xF0, 4), (0xE0, 3), (0xC0, 2), (0, 1))
 
+_NEVER_ALONE: Final = ("44", "49")
+
+_SHORTEST_INTERNATIONAL: Final = 8
+LONGEST_NUMBER: Final = 15
+# Shorter national numbers alone, without code or trunk, would be found in dates.
+_SHORTEST_ALONE: Final = 9
+_TEN: Final = 10
+_ELEVEN: Final = 11
+# What is dialled before another country's number.
+_ABROAD: Final = ("00", "810", "011")
+
+# What may stand between two digits of one number, in a folded text. Not what begins an extension:
+# a comma, `;`, `x`, `#`, `^`, `*`, or a word.
+SEPARATOR: Final = r"[ ()\[\].\-+_/\\~\u00b7\u2022\u2219]"
+GAP: Final = rf"{SEPARATOR}{{0,4}}"
+_RUN: Final = re.compile(rf"(?:\+{SEPARATOR}{{0,2}})?[0-9](?:{GAP}[0-9]){{6,}}")
+_ANY_RUN: Final = re.compile(rf"(?:\+{SEPARATOR}{{0,2}})?[0-9](?:{GAP}[0-9])*")
+_GROUP: Final = re.compile(r"[0-9]+")
+# Behind one of these stands an extension, if a few digits do.
+_EXTENSION: Final = re.compile(
+    r"[ ;,.\-]*(?:\^|\#|;?ext(?:en)?(?:sion)?\.?|x|w|p|,|;|доб(?:авочный)?\.?|вн(?:утр)?\.?)"
+    r"[ .:=\-]*([0-9]{1,6})(?![ .\-()/]?[0-9])",
+    re.IGNORECASE,
+)
+
+SIGN: Final = re.compile(rf"\+{SEPARATOR}{{0,2}}\Z")
+# Usual escapes of what is no digit: spaces, brackets, dashes, Cyrillic.
+_HARMLESS: Final = re.compile(
+    r"%[dD][01]%[89AaBb][0-9A-Fa-f]|%[eE]2%8[0-9A-Fa-f]%[89AaBb][0-9A-Fa-f]|%[cC]2%[89AaBb][0-9A-Fa-f]"
+    r"|%(?:2[0-489A-Fa-f]|3[A-Fa-f]|40|5[BbDdFf]|7[BbDdEe])|\\u(?:04|20)[0-9A-Fa-f]{2}"
+)
+# What may be a digit, or hide one.
+_UNUSUAL: Final = re.compile(r"%[0-9A-Fa-fu][0-9A-Fa-f]|\\u|&#|[^\D0-9]")
+
+# Shorter ones are extensions: looked for in other texts, they would be found in every one.
+SHORTEST_SOUGHT: Final = 7
+ERASED: Final = "***"
+_NO_DIGITS: Final = bytes(one for one in range(256) if chr(one) not in "0123456789")
+# Digits that may stand before a number: a country's code, its trunk, what is dialled before them.
+_LONGEST_PREFIX: Final = 8
+
+_LONGEST_FIELD: Final = 80
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+# As usual: an address of version 4 without its last byte, one of version 6 without the last ten.
+_KEPT_BITS: Final = {4: 24, 6: 48}
+_TOKEN: Final = re.compile(r"[0-9A-Fa-f:.]*[:.][0-9A-Fa-f:.]+|::")
+_FOUR: Final = re.compile(r"(?<![0-9.])(?:[0-9]{1,3}\.){3}[0-9]{1,3}(?![0-9.]*[0-9])")
+_LEAST_SIGNS: Final = 2
+_VERSION_FOUR_BITS: Final = 32
+
 
 class _Plain(dict[int, str]):
     """By character, its plain one; made as they are met."""
@@ -177,9 +229,6 @@ class NumberingPlan:
         return self.code not in _NEVER_ALONE
 
 
-_NEVER_ALONE: Final = ("44", "49")
-
-
 def _plan(code: str, national: str, *trunks: str, is_first: bool = False) -> NumberingPlan:
     return NumberingPlan(code, re.compile(national), trunks, is_first)
 
@@ -212,15 +261,6 @@ _OTHER: Final = ("0",)
 _ZEROES: Final = frozenset(("39", "378", "225", "229", "241", "242", "269"))
 _TWO_DIGITS: Final = re.compile(r"2[07]|3[0-469]|4[013-9]|5[1-8]|6[0-6]|8[1246]|9[0-58]")
 _UNUSED: Final = ("83", "89", "80", "87")
-
-_SHORTEST_INTERNATIONAL: Final = 8
-LONGEST_NUMBER: Final = 15
-# Shorter national numbers alone, without code or trunk, would be found in dates.
-_SHORTEST_ALONE: Final = 9
-_TEN: Final = 10
-_ELEVEN: Final = 11
-# What is dialled before another country's number.
-_ABROAD: Final = ("00", "810", "011")
 
 
 def split_code(number: str) -> tuple[str, str]:
@@ -334,20 +374,6 @@ def want(number: str) -> Wanted:
     return Wanted(national, frozenset(prefixes))
 
 
-# What may stand between two digits of one number, in a folded text. Not what begins an extension:
-# a comma, `;`, `x`, `#`, `^`, `*`, or a word.
-SEPARATOR: Final = r"[ ()\[\].\-+_/\\~\u00b7\u2022\u2219]"
-GAP: Final = rf"{SEPARATOR}{{0,4}}"
-_RUN: Final = re.compile(rf"(?:\+{SEPARATOR}{{0,2}})?[0-9](?:{GAP}[0-9]){{6,}}")
-_ANY_RUN: Final = re.compile(rf"(?:\+{SEPARATOR}{{0,2}})?[0-9](?:{GAP}[0-9])*")
-_GROUP: Final = re.compile(r"[0-9]+")
-# Behind one of these stands an extension, if a few digits do.
-_EXTENSION: Final = re.compile(
-    r"[ ;,.\-]*(?:\^|\#|;?ext(?:en)?(?:sion)?\.?|x|w|p|,|;|доб(?:авочный)?\.?|вн(?:утр)?\.?)"
-    r"[ .:=\-]*([0-9]{1,6})(?![ .\-()/]?[0-9])",
-    re.IGNORECASE,
-)
-
 _THREE, _TWO = "[0-9]{3}", "[0-9]{2}"
 _WIDE: Final = rf"{SEPARATOR}{{1,4}}"
 _LAST: Final = rf"{SEPARATOR}?{_TWO}{SEPARATOR}?{_TWO}(?![0-9])"
@@ -376,22 +402,6 @@ _ALONE: Final = re.compile(r"(?<![0-9.])[0-9]{10,15}(?![0-9])")
 # Whatever could be one.
 _MAYBE: Final = re.compile(rf"(?:\+|(?<![0-9]))[0-9](?:{GAP}[0-9]){{9,14}}(?![0-9])|[0-9]{{10,}}")
 
-SIGN: Final = re.compile(rf"\+{SEPARATOR}{{0,2}}\Z")
-# Usual escapes of what is no digit: spaces, brackets, dashes, Cyrillic.
-_HARMLESS: Final = re.compile(
-    r"%[dD][01]%[89AaBb][0-9A-Fa-f]|%[eE]2%8[0-9A-Fa-f]%[89AaBb][0-9A-Fa-f]|%[cC]2%[89AaBb][0-9A-Fa-f]"
-    r"|%(?:2[0-489A-Fa-f]|3[A-Fa-f]|40|5[BbDdFf]|7[BbDdEe])|\\u(?:04|20)[0-9A-Fa-f]{2}"
-)
-# What may be a digit, or hide one.
-_UNUSUAL: Final = re.compile(r"%[0-9A-Fa-fu][0-9A-Fa-f]|\\u|&#|[^\D0-9]")
-
-# Shorter ones are extensions: looked for in other texts, they would be found in every one.
-SHORTEST_SOUGHT: Final = 7
-ERASED: Final = "***"
-_NO_DIGITS: Final = bytes(one for one in range(256) if chr(one) not in "0123456789")
-# Digits that may stand before a number: a country's code, its trunk, what is dialled before them.
-_LONGEST_PREFIX: Final = 8
-
 
 @dataclass(frozen=True)
 class NumberSpan:
@@ -418,9 +428,6 @@ def read_digits(text: str) -> str:
 def list_readings(text: str) -> tuple[str, ...]:
     """Return what a text's first number can mean, the likeliest first; none without a digit."""
     return _list_readings(text) if len(text) <= _LONGEST_FIELD else _list_readings.__wrapped__(text)
-
-
-_LONGEST_FIELD: Final = 80
 
 
 @lru_cache(maxsize=8192)
@@ -607,16 +614,6 @@ def _erase(text: str, patterns: Iterable["re.Pattern[str]"], mark: str) -> str:
             done += [text[end:start], mark]
         end = max(end, behind)
     return "".join((*done, text[end:]))
-
-
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-
-# As usual: an address of version 4 without its last byte, one of version 6 without the last ten.
-_KEPT_BITS: Final = {4: 24, 6: 48}
-_TOKEN: Final = re.compile(r"[0-9A-Fa-f:.]*[:.][0-9A-Fa-f:.]+|::")
-_FOUR: Final = re.compile(r"(?<![0-9.])(?:[0-9]{1,3}\.){3}[0-9]{1,3}(?![0-9.]*[0-9])")
-_LEAST_SIGNS: Final = 2
-_VERSION_FOUR_BITS: Final = 32
 
 
 # A call names one address several times.

@@ -35,6 +35,29 @@ _NOTHING: Final = (None, True, False, "")
 _MOST: Final = 16_384
 _LONGEST: Final = 500
 
+_ASCII: Final = 0x80
+_NO_DIGITS: Final = bytes(one for one in range(256) if chr(one) not in "0123456789")
+# Bytes, in UTF-8, of Latin and Cyrillic letters and quotation marks: none of them is a digit's.
+_USUAL: Final = bytes((*range(0xC0), 0xC2, 0xC3, 0xD0, 0xD1))
+# Stands between values that are searched together: no part of a number, of an address or an escape.
+_BETWEEN: Final = "|"
+
+_RUSSIAN: Final = re.compile(r"\+?(7[3489][0-9]{9})")
+_BYTES: Final = frozenset(str(one) for one in range(256))
+_VERSION_FOUR_PARTS: Final = 4
+_PHONES: Final[frozenset[Kind]] = frozenset(("client_phone", "manager_phone"))
+# Fields whose values hardly ever come twice, or hold digits: nobody asks whether they are known.
+_VARYING_KINDS: Final = frozenset(("visitor", "recording", "address"))
+_NONE: Final[frozenset[str]] = frozenset()
+_MOMENTS: Final = frozenset(
+    ("date", "date_timestamp", "order_date", "fd", "callTime", "localDate", "cbOrderDate")
+)
+# What is remembered: of an account's managers, and of the shapes that its objects have.
+_MOST_MANAGERS: Final = 4096
+_MOST_SHAPES: Final = 512
+
+_Take = Callable[[dict[str, Any]], Collection[Any]]
+
 
 @dataclass(frozen=True, slots=True)
 class KnownValues:
@@ -73,14 +96,6 @@ class KnownValues:
         self.spoken.update(spoken)
         self.harmless.add(value)
         return True
-
-
-_ASCII: Final = 0x80
-_NO_DIGITS: Final = bytes(one for one in range(256) if chr(one) not in "0123456789")
-# Bytes, in UTF-8, of Latin and Cyrillic letters and quotation marks: none of them is a digit's.
-_USUAL: Final = bytes((*range(0xC0), 0xC2, 0xC3, 0xD0, 0xD1))
-# Stands between values that are searched together: no part of a number, of an address or an escape.
-_BETWEEN: Final = "|"
 
 
 def _classify(one: int) -> str:
@@ -237,26 +252,9 @@ def _is_suspect(joined: str, *, also_addresses: bool, also_others: bool) -> bool
     )
 
 
-_RUSSIAN: Final = re.compile(r"\+?(7[3489][0-9]{9})")
-_BYTES: Final = frozenset(str(one) for one in range(256))
-_VERSION_FOUR_PARTS: Final = 4
-_PHONES: Final[frozenset[Kind]] = frozenset(("client_phone", "manager_phone"))
-# Fields whose values hardly ever come twice, or hold digits: nobody asks whether they are known.
-_VARYING_KINDS: Final = frozenset(("visitor", "recording", "address"))
-_NONE: Final[frozenset[str]] = frozenset()
-_MOMENTS: Final = frozenset(
-    ("date", "date_timestamp", "order_date", "fd", "callTime", "localDate", "cbOrderDate")
-)
-# What is remembered: of an account's managers, and of the shapes that its objects have.
-_MOST_MANAGERS: Final = 4096
-_MOST_SHAPES: Final = 512
-
 # A number with a fraction is searched, and written, as it came.
 _decode = msgspec.json.Decoder(float_hook=lambda text: msgspec.Raw(text.encode())).decode
 _encode = msgspec.json.Encoder().encode
-
-
-_Take = Callable[[dict[str, Any]], Collection[Any]]
 
 
 @dataclass

@@ -60,6 +60,31 @@ from callkeeper_assets.raw.document import encode, read_visit_text
 # They stand behind a slash, and have as many digits as numbers have.
 _VERSION: Final = re.compile(r"/[0-9][0-9._]*")
 
+# Gets a value, its text, and what it is; gives what is put in its place.
+Visit = Callable[[Any, str, Kind], Any]
+
+# In place of a value: it is taken out, and what it leaves empty with it.
+GONE: Final = object()
+
+__all__ = ("GONE", "NOTHING", "Eraser", "NotJsonError", "Protector", "Scope", "Walk", "decode")
+
+# What is left of a forgotten call: nothing of the client, or, where the number only stands in a
+# text of somebody else's call, nothing that looks like a number.
+Scope = Literal["client", "mention"]
+
+_ERASED_KINDS: Final = frozenset(
+    ("client_phone", "address", "agent", "recording", "visitor", "words")
+)
+_NOT_TEXTS: Final = frozenset(("client_phone", "manager_phone", "plain", "identity"))
+_OPEN: Final = frozenset(("unknown", "name"))
+NOTHING: Final = b"{}"  # what is left of a call that cannot be read
+
+# As whose a number stands in a call: its client's, somebody's in a text, or only its manager's.
+NumberRole = Literal["client", "mention", "manager"]
+
+_ORDER: tuple[NumberRole, ...] = ("client", "mention", "manager")
+_HIDDEN_DIGITS = 4
+
 
 def erase_in_anothers(text: str, kind: Kind) -> str:
     """Return a text of another's call without numbers; the same if there is none."""
@@ -72,13 +97,6 @@ def erase_in_anothers(text: str, kind: Kind) -> str:
     if kind == "address" and has_address(text):
         return text
     return erase_numbers(text)
-
-
-# Gets a value, its text, and what it is; gives what is put in its place.
-Visit = Callable[[Any, str, Kind], Any]
-
-# In place of a value: it is taken out, and what it leaves empty with it.
-GONE: Final = object()
 
 
 class NotJsonError(ValueError):
@@ -155,20 +173,6 @@ def _read_inner(text: str) -> Any:  # noqa: ANN401
     except (ValueError, RecursionError):
         return None
     return inner if isinstance(inner, dict | list) else None
-
-
-__all__ = ("GONE", "NOTHING", "Eraser", "NotJsonError", "Protector", "Scope", "Walk", "decode")
-
-# What is left of a forgotten call: nothing of the client, or, where the number only stands in a
-# text of somebody else's call, nothing that looks like a number.
-Scope = Literal["client", "mention"]
-
-_ERASED_KINDS: Final = frozenset(
-    ("client_phone", "address", "agent", "recording", "visitor", "words")
-)
-_NOT_TEXTS: Final = frozenset(("client_phone", "manager_phone", "plain", "identity"))
-_OPEN: Final = frozenset(("unknown", "name"))
-NOTHING: Final = b"{}"  # what is left of a call that cannot be read
 
 
 @dataclass
@@ -418,13 +422,6 @@ def _without_query(text: str) -> str:
     except ValueError:
         return ""
     return parts._replace(query="", fragment="").geturl()
-
-
-# As whose a number stands in a call: its client's, somebody's in a text, or only its manager's.
-NumberRole = Literal["client", "mention", "manager"]
-
-_ORDER: tuple[NumberRole, ...] = ("client", "mention", "manager")
-_HIDDEN_DIGITS = 4
 
 
 def gather(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:

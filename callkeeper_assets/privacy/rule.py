@@ -41,17 +41,6 @@ _SYSTEMS: Final = (
 )
 _OTHER: Final = "other"
 
-
-def _find(text: str, names: tuple[tuple[str, tuple[str, ...]], ...]) -> str:
-    return next((name for name, words in names if any(one in text for one in words)), _OTHER)
-
-
-def mask_agent(text: str) -> str:
-    """Return `browser, system`; what is masked already stays as it is."""
-    lower = text.lower()
-    return f"{_find(lower, _BROWSERS)}, {_find(lower, _SYSTEMS)}"
-
-
 PhoneAction = Literal["keep", "mask", "hash"]
 Action = Literal["keep", "mask", "drop"]
 
@@ -61,6 +50,16 @@ _TOKEN_PREFIX: Final = "tel_"  # noqa: S105 -- of hashed numbers
 _TOKEN_LETTERS: Final = 20
 # Letters alone: no token can be taken for a number, nor a number be seen in one.
 _LETTERS: Final = str.maketrans("0123456789abcdef", "abcdefghijklmnop")
+
+
+def _find(text: str, names: tuple[tuple[str, tuple[str, ...]], ...]) -> str:
+    return next((name for name, words in names if any(one in text for one in words)), _OTHER)
+
+
+def mask_agent(text: str) -> str:
+    """Return `browser, system`; what is masked already stays as it is."""
+    lower = text.lower()
+    return f"{_find(lower, _BROWSERS)}, {_find(lower, _SYSTEMS)}"
 
 
 @dataclass(frozen=True)

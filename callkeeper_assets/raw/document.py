@@ -16,6 +16,24 @@ import msgspec
 
 from callkeeper_assets.raw.fields import FIELD_TREE, FieldTree
 
+_BLANK: Final = " \t\r\n"
+_PARTS: Final = "|||"
+_ENCODED_PARTS: Final = re.compile(r"%7C%7C%7C", re.IGNORECASE)
+_ENCODED_SIGN: Final = re.compile(r"%3D", re.IGNORECASE)
+# Sourcebuster's cookies in one text, as a browser sends them: sbjs_current=…; sbjs_udata=…
+_COOKIE: Final = re.compile(r"(?:^|[;&]\s*)sbjs_(\w+)=([^;&]*)")
+_MOST_ENCODINGS: Final = 3
+_OBJECT_NAMES: Final = tuple(name for name, child in FIELD_TREE.items() if child is not None)
+_VISIT: Final = "visit_info"
+
+# What marks a number with a fraction or an exponent, in an object or in a list. It can be found in
+# a text, too: it only says where to look. RE2 is fastest where a pattern has one beginning.
+NUMBER_PATTERN: Final = r'":\s*(?:\[[^\]]*[\[,]\s*|\[\s*)?-?\d+[.eE]'
+# What is neither object nor blank nor null nor an empty list, where an object should be.
+OBJECT_PATTERN: Final = (
+    rf'"(?:{"|".join(sorted(_OBJECT_NAMES))})"\s*:\s*(?:"\s*[^"\s]|\[\s*[^\]\s]|[-0-9tf])'
+)
+
 
 class ExactNumber(float):
     """A number with a fraction or an exponent, beside the characters that it was written with."""
@@ -110,17 +128,6 @@ def encode_with_texts(document: Any) -> str:  # noqa: ANN401
     return _encode_as_text(document).decode()
 
 
-_BLANK: Final = " \t\r\n"
-_PARTS: Final = "|||"
-_ENCODED_PARTS: Final = re.compile(r"%7C%7C%7C", re.IGNORECASE)
-_ENCODED_SIGN: Final = re.compile(r"%3D", re.IGNORECASE)
-# Sourcebuster's cookies in one text, as a browser sends them: sbjs_current=…; sbjs_udata=…
-_COOKIE: Final = re.compile(r"(?:^|[;&]\s*)sbjs_(\w+)=([^;&]*)")
-_MOST_ENCODINGS: Final = 3
-_OBJECT_NAMES: Final = tuple(name for name, child in FIELD_TREE.items() if child is not None)
-_VISIT: Final = "visit_info"
-
-
 def _list_trees(tree: FieldTree, prefix: str) -> Iterator[tuple[str, FieldTree]]:
     for name, child in tree.items():
         if child is not None:
@@ -142,15 +149,6 @@ def _find_homes() -> Mapping[str, str]:
 
 
 _HOMES: Final = _find_homes()
-
-
-# What marks a number with a fraction or an exponent, in an object or in a list. It can be found in
-# a text, too: it only says where to look. RE2 is fastest where a pattern has one beginning.
-NUMBER_PATTERN: Final = r'":\s*(?:\[[^\]]*[\[,]\s*|\[\s*)?-?\d+[.eE]'
-# What is neither object nor blank nor null nor an empty list, where an object should be.
-OBJECT_PATTERN: Final = (
-    rf'"(?:{"|".join(sorted(_OBJECT_NAMES))})"\s*:\s*(?:"\s*[^"\s]|\[\s*[^\]\s]|[-0-9tf])'
-)
 
 
 def is_misplaced(value: Any) -> bool:  # noqa: ANN401

@@ -13,6 +13,9 @@ from typing import Final, Literal
 # A text, a whole number, or a moment.
 FieldKind = Literal["text", "whole", "moment"]
 
+# A tree of the objects that hold fields; a leaf is None.
+FieldTree = dict[str, "FieldTree | None"]
+
 
 @dataclass(frozen=True)
 class CallField:
@@ -202,9 +205,6 @@ WEBHOOK_FIELDS: Final[dict[str, str]] = {
     "manager_phone": "phone1",
     "event": "hook_event",
 }
-
-# A tree of the objects that hold fields; a leaf is None.
-FieldTree = dict[str, "FieldTree | None"]
 
 
 def _build_tree(paths: Iterable[str]) -> FieldTree:

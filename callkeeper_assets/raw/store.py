@@ -22,6 +22,34 @@ import msgspec
 from callkeeper_assets.postgres.locks import check_locks
 from callkeeper_assets.raw.ids import HASHED_IDS, identify_call
 
+# 1: schemas up to 0006. 2: the unified API's `duration` is the talk; ids of imported calls.
+READING: Final = 2
+# The reading since which calls have the ids that they have today.
+_IDS_SINCE: Final = 2
+
+# One row group a day is read whole; more than this a day is rare, and compresses no better.
+_ROWS_IN_GROUP: Final = 20_000
+_DETAILS_KEY: Final = b"callkeeper"
+# Files without it have the ids of the first reading.
+_READING_KEY: Final = b"callkeeper_reading"
+CALL_COLUMNS: Final = ("call_id", "called_at", "payload")
+
+# A day's file, and what may lie beside it: an answer that was refused, the day that was replaced.
+Version = Literal["stored", "refused", "replaced"]
+VERSIONS: Final[tuple[Version, ...]] = get_args(Version)
+_SUFFIXES: Final[dict[Version, str]] = {
+    "stored": "",
+    "refused": ".refused",
+    "replaced": ".replaced",
+}
+_DAY_FILE: Final = re.compile(r"(\d{4}-\d\d-\d\d)\.parquet")
+_UNFINISHED: Final = re.compile(r"\.\d{4}-\d\d-\d\d\.parquet.*\.[0-9a-f]{32}")
+# Beside it: the other versions, and what a kill left of a file that was being written.
+_ANY_FILE: Final = re.compile(
+    r"\.?(\d{4}-\d\d-\d\d)\.parquet(\.refused|\.replaced)?(\.[0-9a-f]{32})?"
+)
+_WRITERS: Final = 2
+
 
 class RawError(Exception):
     """A file of raw calls that cannot be used or written."""
@@ -52,21 +80,8 @@ class StoreError(RawError):
     """The place of raw calls cannot be read or written."""
 
 
-# 1: schemas up to 0006. 2: the unified API's `duration` is the talk; ids of imported calls.
-READING: Final = 2
-# The reading since which calls have the ids that they have today.
-_IDS_SINCE: Final = 2
-
-
 if TYPE_CHECKING:
     import pyarrow as pa
-
-# One row group a day is read whole; more than this a day is rare, and compresses no better.
-_ROWS_IN_GROUP: Final = 20_000
-_DETAILS_KEY: Final = b"callkeeper"
-# Files without it have the ids of the first reading.
-_READING_KEY: Final = b"callkeeper_reading"
-CALL_COLUMNS: Final = ("call_id", "called_at", "payload")
 
 
 class UnusableRow(NamedTuple):
@@ -315,23 +330,6 @@ def decode_day(
     except (pa.ArrowException, OSError, KeyError, TypeError, msgspec.DecodeError) as error:
         raise UnreadableDayError(name=name, cause=str(error)) from error
     return calls, details
-
-
-# A day's file, and what may lie beside it: an answer that was refused, the day that was replaced.
-Version = Literal["stored", "refused", "replaced"]
-VERSIONS: Final[tuple[Version, ...]] = get_args(Version)
-_SUFFIXES: Final[dict[Version, str]] = {
-    "stored": "",
-    "refused": ".refused",
-    "replaced": ".replaced",
-}
-_DAY_FILE: Final = re.compile(r"(\d{4}-\d\d-\d\d)\.parquet")
-_UNFINISHED: Final = re.compile(r"\.\d{4}-\d\d-\d\d\.parquet.*\.[0-9a-f]{32}")
-# Beside it: the other versions, and what a kill left of a file that was being written.
-_ANY_FILE: Final = re.compile(
-    r"\.?(\d{4}-\d\d-\d\d)\.parquet(\.refused|\.replaced)?(\.[0-9a-f]{32})?"
-)
-_WRITERS: Final = 2
 
 
 class RawStore:

@@ -72,6 +72,19 @@ _MARK_HEALED: Final = """
     ORDER BY ALL
 """
 
+_COLUMNS: Final = (
+    "day",
+    "call_id",
+    "parameter",
+    "kind",
+    "warehouse_value",
+    "source_value",
+    "is_healed",
+)
+_NOTE_DAYS: Final = """
+    UPDATE callkeeper_days SET reconciled_at = $1 WHERE account_id = $2 AND day = ANY($3)
+"""
+
 
 @dataclass(frozen=True)
 class Counts:
@@ -123,20 +136,6 @@ def mark_healed(
     for name in ("found", "remaining"):
         duck.unregister(name)
     return marked
-
-
-_COLUMNS: Final = (
-    "day",
-    "call_id",
-    "parameter",
-    "kind",
-    "warehouse_value",
-    "source_value",
-    "is_healed",
-)
-_NOTE_DAYS: Final = """
-    UPDATE callkeeper_days SET reconciled_at = $1 WHERE account_id = $2 AND day = ANY($3)
-"""
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,37 @@ OnNewField = Literal["ignore", "warn", "fail"]
 # every report one to build again.
 _RULES: Final = 1
 
+# PostgreSQL cuts longer identifiers off in silence.
+_MOST_BYTES: Final = 63
+_MOST_LETTERS_OF_REPORT: Final = 60
+MOST_LETTERS_OF_FIELD: Final = 200
+
+REPORT_NAME_PATTERN: Final = "^[a-z][a-z0-9_]*$"
+_REPORT_NAME: Final = re.compile(REPORT_NAME_PATTERN)
+
+# Of the warehouse, of Dagster, of PostgreSQL.
+RESERVED_PREFIXES: Final = ("callkeeper_", "general_", "dagster", "pg_")
+# The columns that every report's table has by itself.
+ACCOUNT_COLUMN: Final = "account_id"
+_OWN_COLUMN_PREFIX: Final = "callkeeper_"
+_SYSTEM_COLUMNS: Final = frozenset({"ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"})
+
+# Words of PostgreSQL that name no table or column without quotes: pg_get_keywords(), categories
+# "reserved" and "reserved (can be function or type name)". A test compares it with the server's.
+RESERVED_WORDS: Final = frozenset(
+    """
+    all analyse analyze and any array as asc asymmetric authorization binary both case cast
+    check collate collation column concurrently constraint create cross current_catalog
+    current_date current_role current_schema current_time current_timestamp current_user default
+    deferrable desc distinct do else end except false fetch for foreign freeze from full grant
+    group having ilike in initially inner intersect into is isnull join lateral leading left
+    like limit localtime localtimestamp natural not notnull null offset on only or order outer
+    overlaps placing primary references returning right select session_user similar some
+    symmetric system_user table tablesample then to trailing true union unique user using
+    variadic verbose when where window with
+    """.split()  # noqa: SIM905 -- a word a line would be a hundred lines
+)
+
 
 @dataclass(frozen=True)
 class ReportColumn:
@@ -99,38 +130,6 @@ class Report:
         )
         text = json.dumps(parts, ensure_ascii=False, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-# PostgreSQL cuts longer identifiers off in silence.
-_MOST_BYTES: Final = 63
-_MOST_LETTERS_OF_REPORT: Final = 60
-MOST_LETTERS_OF_FIELD: Final = 200
-
-REPORT_NAME_PATTERN: Final = "^[a-z][a-z0-9_]*$"
-_REPORT_NAME: Final = re.compile(REPORT_NAME_PATTERN)
-
-# Of the warehouse, of Dagster, of PostgreSQL.
-RESERVED_PREFIXES: Final = ("callkeeper_", "general_", "dagster", "pg_")
-# The columns that every report's table has by itself.
-ACCOUNT_COLUMN: Final = "account_id"
-_OWN_COLUMN_PREFIX: Final = "callkeeper_"
-_SYSTEM_COLUMNS: Final = frozenset({"ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"})
-
-# Words of PostgreSQL that name no table or column without quotes: pg_get_keywords(), categories
-# "reserved" and "reserved (can be function or type name)". A test compares it with the server's.
-RESERVED_WORDS: Final = frozenset(
-    """
-    all analyse analyze and any array as asc asymmetric authorization binary both case cast
-    check collate collation column concurrently constraint create cross current_catalog
-    current_date current_role current_schema current_time current_timestamp current_user default
-    deferrable desc distinct do else end except false fetch for foreign freeze from full grant
-    group having ilike in initially inner intersect into is isnull join lateral leading left
-    like limit localtime localtimestamp natural not notnull null offset on only or order outer
-    overlaps placing primary references returning right select session_user similar some
-    symmetric system_user table tablesample then to trailing true union unique user using
-    variadic verbose when where window with
-    """.split()  # noqa: SIM905 -- a word a line would be a hundred lines
-)
 
 
 def find_report_name_problem(name: str) -> str | None:

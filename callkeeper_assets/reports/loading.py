@@ -75,6 +75,18 @@ _WRITE_DAYS = """
 # An index cannot hold longer ones.
 _LONGEST_PATH: Final = 400
 
+# What reports' filters may name columns of: facts, and with them calls.
+FILTERED_TABLE = FACTS
+
+# Report, day and the fields that the documentation does not name, to those that are new.
+FindNewFields = Callable[[Report, date, Collection[str]], tuple[str, ...]]
+
+_MOST_SAMPLE: Final = 10
+
+# Of one transaction; ten reports of so many calls are some tens of megabytes of rows.
+_BATCH_CALLS: Final = 5_000
+_BATCH_DAYS: Final = 31
+
 
 class ReportLog:
     """The log of one source's reports, for one load."""
@@ -175,10 +187,6 @@ class ReportLog:
         return LogHead(self._account_id, run_id, "api", started_at)
 
 
-# What reports' filters may name columns of: facts, and with them calls.
-FILTERED_TABLE = FACTS
-
-
 class CallFilter:
     """Asks the filters of several reports of one source."""
 
@@ -221,12 +229,6 @@ def open_filter(zone: ZoneInfo, reports: Sequence[Report]) -> Iterator[CallFilte
     """Open the filters of reports, with a DuckDB of their own."""
     with open_duckdb() as duck:
         yield CallFilter(duck, zone, reports)
-
-
-# Report, day and the fields that the documentation does not name, to those that are new.
-FindNewFields = Callable[[Report, date, Collection[str]], tuple[str, ...]]
-
-_MOST_SAMPLE: Final = 10
 
 
 @dataclass
@@ -371,11 +373,6 @@ def _describe_new_fields(report: Report, day: date, new: Sequence[str]) -> str:
         f"day before had ({', '.join(new[:_MOST_SAMPLE])}), and on_new_field is 'fail'. If they "
         f"are welcome, set on_new_field to 'warn', build the day, and set it back."
     )
-
-
-# Of one transaction; ten reports of so many calls are some tens of megabytes of rows.
-_BATCH_CALLS: Final = 5_000
-_BATCH_DAYS: Final = 31
 
 
 class _Load:

@@ -34,6 +34,39 @@ _MOST_LETTERS: Final = 1000
 # What an expression can raise on a value that it was not written for.
 _AT_SEARCH: Final = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
+# Value of a column as PostgreSQL reads it, None for NULL.
+Convert = Callable[[Any], str | None]
+
+_BLANK: Final = " \t\r\n"
+_NUMBER: Final = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
+_DIGITS: Final = re.compile(r"[+-]?\d{1,20}", re.ASCII)
+_WHOLE: Final = re.compile(r"[+-]?\d+", re.ASCII)
+_MOMENT: Final = re.compile(
+    r"(\d{4}-\d\d-\d\d)"
+    r"(?:[T ]((?:[01]\d|2[0-3]):[0-5]\d(?::[0-5]\d)?)(?:\.(\d{1,6})\d*)?"
+    r" ?(Z|[+-]\d\d(?::?\d\d)?)?)?",
+    re.ASCII,
+)
+# How MySQL, and so the source, writes "no time".
+_NO_DAY: Final = "0000-00-00"
+# Seconds since 1970 from September 2001 to 2286: ten digits. Others are no call's time.
+_EPOCH: Final = range(10**9, 10**10)
+
+_RANGES: Final = {"integer": range(-(2**31), 2**31), "bigint": range(-(2**63), 2**63)}
+
+_TRUE: Final = frozenset({"true", "t", "yes", "y", "on", "1"})
+_FALSE: Final = frozenset({"false", "f", "no", "n", "off", "0"})
+_KINDS: Final = {bool: "true or false", list: "a list", dict: "an object"}
+
+JSON_TABLE: Final = "callkeeper_reports"
+REJECTS_TABLE: Final = "callkeeper_rejects"
+
+# A row of PostgreSQL's index has about 2,700 bytes at most, account_id among them.
+_MOST_KEY_BYTES: Final = 2_000
+_MOST_SHOWN: Final = 1_000
+
+Values = tuple[str | None, ...]
+
 
 class UnfitValueError(Exception):
     """The path's functions cannot take what this call holds; the text shows no value."""
@@ -219,32 +252,9 @@ def _compare(fields: dict[str, Any], tree: FieldTree, prefix: str, found: set[st
             found.add(prefix + name)
 
 
-# Value of a column as PostgreSQL reads it, None for NULL.
-Convert = Callable[[Any], str | None]
-
-_BLANK: Final = " \t\r\n"
-_NUMBER: Final = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
-_DIGITS: Final = re.compile(r"[+-]?\d{1,20}", re.ASCII)
-_WHOLE: Final = re.compile(r"[+-]?\d+", re.ASCII)
-_MOMENT: Final = re.compile(
-    r"(\d{4}-\d\d-\d\d)"
-    r"(?:[T ]((?:[01]\d|2[0-3]):[0-5]\d(?::[0-5]\d)?)(?:\.(\d{1,6})\d*)?"
-    r" ?(Z|[+-]\d\d(?::?\d\d)?)?)?",
-    re.ASCII,
-)
-# How MySQL, and so the source, writes "no time".
-_NO_DAY: Final = "0000-00-00"
-# Seconds since 1970 from September 2001 to 2286: ten digits. Others are no call's time.
-_EPOCH: Final = range(10**9, 10**10)
-
-_RANGES: Final = {"integer": range(-(2**31), 2**31), "bigint": range(-(2**63), 2**63)}
 # Of PostgreSQL's numeric: digits before and after the point.
 _MOST_BEFORE, _MOST_AFTER = 131_072, 16_383
 _EXACT: Final = Context(prec=_MOST_BEFORE + _MOST_AFTER)
-
-_TRUE: Final = frozenset({"true", "t", "yes", "y", "on", "1"})
-_FALSE: Final = frozenset({"false", "f", "no", "n", "off", "0"})
-_KINDS: Final = {bool: "true or false", list: "a list", dict: "an object"}
 
 
 class MisfitError(Exception):
@@ -449,16 +459,6 @@ _CONVERTERS: Final[dict[ColumnType, Convert]] = {
 def find_converter(name: ColumnType) -> Convert:
     """Return the function that makes a value of the type; it raises `MisfitError`."""
     return _CONVERTERS[name]
-
-
-JSON_TABLE: Final = "callkeeper_reports"
-REJECTS_TABLE: Final = "callkeeper_rejects"
-
-# A row of PostgreSQL's index has about 2,700 bytes at most, account_id among them.
-_MOST_KEY_BYTES: Final = 2_000
-_MOST_SHOWN: Final = 1_000
-
-Values = tuple[str | None, ...]
 
 
 @dataclass(frozen=True)

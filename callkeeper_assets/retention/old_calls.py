@@ -79,6 +79,14 @@ _FORGET_INTERVAL: Final = """
     WHERE account_id = %(account_id)s AND interval_start < %(first)s
 """
 
+RAW_FILES: Final = "raw calls, files"
+SPOOL: Final = "spool, payloads"
+
+_LEFT_OFF: Final = "What it deleted, if anything, stays deleted; the next retention does the rest"
+
+# Called with how many days are deleted, and of how many.
+OnDeleted = Callable[[int, int], None]
+
 
 @dataclass(frozen=True)
 class RetentionPlace:
@@ -264,15 +272,6 @@ class OldCalls:
 
     def _log(self, table: str, day: date, rows: int, started_at: datetime, run_id: str) -> None:
         self._connection.execute(_LOG, (self.account_id, table, day, rows, started_at, run_id))
-
-
-RAW_FILES: Final = "raw calls, files"
-SPOOL: Final = "spool, payloads"
-
-_LEFT_OFF: Final = "What it deleted, if anything, stays deleted; the next retention does the rest"
-
-# Called with how many days are deleted, and of how many.
-OnDeleted = Callable[[int, int], None]
 
 
 def _clear_warehouse(

@@ -36,25 +36,6 @@ MAKE_ACCOUNT: Final = """
     RETURNING account_id
 """
 
-
-def number_parameters(statement: str, names: Iterable[str]) -> str:
-    """Return a statement with `$1`, `$2` … in place of parameters by name, for ADBC."""
-    for number, name in enumerate(names, 1):
-        statement = statement.replace(f"%({name})s", f"${number}")
-    return statement
-
-
-def find_account_by_name(connection: "Connection", name: str) -> int | None:
-    """Return the source's number; None if the warehouse does not know it."""
-    row = connection.execute(FIND_ACCOUNT, {"name": name}).fetchone()
-    return int(row[0]) if row else None
-
-
-def make_account(connection: "Connection", name: str) -> None:
-    """Make the source's row unless it is there; a load puts the caption into it."""
-    connection.execute(MAKE_ACCOUNT, {"name": name, "caption": name})
-
-
 _NEWEST_SETTING: Final = """
     SELECT s.setting, s.used_from, s.applied_at
     FROM callkeeper_privacy_settings AS s
@@ -96,6 +77,45 @@ _HAS_CALLS: Final = """
     )
 """
 
+_FORGOTTEN_BY_NAME: Final = """
+    SELECT f.call_id, f.scope
+    FROM callkeeper_forgotten_calls AS f
+    JOIN general_accounts AS a USING (account_id)
+    WHERE a.name = %(name)s
+"""
+_FORGOTTEN_BY_ACCOUNT: Final = (
+    "SELECT call_id, scope FROM callkeeper_forgotten_calls WHERE account_id = $1"
+)
+# A call that only mentioned one forgotten number may be another forgotten client's own.
+_NOTE_FORGOTTEN: Final = """
+    INSERT INTO callkeeper_forgotten_calls AS f
+        (account_id, call_id, scope, day, request_id, forgotten_at)
+    SELECT %(account_id)s, *, %(request_id)s, now()
+    FROM unnest(%(calls)s::bigint[], %(scopes)s::text[], %(days)s::date[])
+    ON CONFLICT (account_id, call_id) DO UPDATE
+    SET scope = excluded.scope, request_id = excluded.request_id,
+        forgotten_at = excluded.forgotten_at, day = coalesce(excluded.day, f.day)
+    WHERE f.scope = 'mention' AND excluded.scope = 'client'
+"""
+
+
+def number_parameters(statement: str, names: Iterable[str]) -> str:
+    """Return a statement with `$1`, `$2` … in place of parameters by name, for ADBC."""
+    for number, name in enumerate(names, 1):
+        statement = statement.replace(f"%({name})s", f"${number}")
+    return statement
+
+
+def find_account_by_name(connection: "Connection", name: str) -> int | None:
+    """Return the source's number; None if the warehouse does not know it."""
+    row = connection.execute(FIND_ACCOUNT, {"name": name}).fetchone()
+    return int(row[0]) if row else None
+
+
+def make_account(connection: "Connection", name: str) -> None:
+    """Make the source's row unless it is there; a load puts the caption into it."""
+    connection.execute(MAKE_ACCOUNT, {"name": name, "caption": name})
+
 
 @dataclass(frozen=True)
 class UsedSetting:
@@ -135,28 +155,6 @@ def has_calls(connection: "Connection", source: str) -> bool:
     """Whether anything of a source is stored."""
     row = connection.execute(_HAS_CALLS, {"name": source}).fetchone()
     return bool(row and row[0])
-
-
-_FORGOTTEN_BY_NAME: Final = """
-    SELECT f.call_id, f.scope
-    FROM callkeeper_forgotten_calls AS f
-    JOIN general_accounts AS a USING (account_id)
-    WHERE a.name = %(name)s
-"""
-_FORGOTTEN_BY_ACCOUNT: Final = (
-    "SELECT call_id, scope FROM callkeeper_forgotten_calls WHERE account_id = $1"
-)
-# A call that only mentioned one forgotten number may be another forgotten client's own.
-_NOTE_FORGOTTEN: Final = """
-    INSERT INTO callkeeper_forgotten_calls AS f
-        (account_id, call_id, scope, day, request_id, forgotten_at)
-    SELECT %(account_id)s, *, %(request_id)s, now()
-    FROM unnest(%(calls)s::bigint[], %(scopes)s::text[], %(days)s::date[])
-    ON CONFLICT (account_id, call_id) DO UPDATE
-    SET scope = excluded.scope, request_id = excluded.request_id,
-        forgotten_at = excluded.forgotten_at, day = coalesce(excluded.day, f.day)
-    WHERE f.scope = 'mention' AND excluded.scope = 'client'
-"""
 
 
 class ForgottenCall(NamedTuple):

@@ -26,6 +26,9 @@ read_sql = read_sql_of("callkeeper_assets.warehouse")
 
 _PASS_ALL: Final = Condition("true")
 
+# The fields that are more than texts.
+_READ: Final = tuple(field for field in CALL_FIELDS if field.is_read and field.kind != "text")
+
 
 @dataclass(frozen=True)
 class TransformPlan:
@@ -173,10 +176,6 @@ def build_count_of_unread(paths: Collection[str], *, has_zeros: bool) -> str:
         readings=", ".join(_read(field, is_there=True) for field in fields),
         counts=", ".join(counts),
     )
-
-
-# The fields that are more than texts.
-_READ: Final = tuple(field for field in CALL_FIELDS if field.is_read and field.kind != "text")
 
 
 def _list_checked(paths: Collection[str]) -> list[CallField]:

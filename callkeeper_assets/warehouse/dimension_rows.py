@@ -21,6 +21,56 @@ _REMEMBERED: Final = 25_000
 _INSERT_ATTEMPTS: Final = 3
 _DELETIONS: Final = "SELECT last_value FROM callkeeper_dimension_deletions"
 
+Connection = psycopg.Connection[Any]
+
+_COUNT_DELETION: Final = "SELECT nextval('callkeeper_dimension_deletions')"
+# Of one transaction: a look through the facts for each.
+_ROWS: Final = 50_000
+# While it is waited for, no new batch begins: rather try again.
+_PATIENCE: Final = "SET LOCAL lock_timeout = '2s'"
+_DELETE_ATTEMPTS: Final = 20
+_PAUSE_SEC: Final = 3.0
+_COUNT: Final = """
+    SELECT count(*), coalesce(sum(pg_column_size(ROW(d.*))), 0)::bigint
+    FROM {table} AS d
+    WHERE d.id <> {unknown} AND NOT EXISTS (
+        SELECT FROM {facts} AS f
+        WHERE f.{column} = d.id AND NOT (
+            f.account_id = %(account_id)s AND f.calls_id IN (
+                SELECT id FROM callkeeper_calls
+                WHERE account_id = %(account_id)s AND called_at < %(until)s
+            )
+        )
+    )
+"""
+_FIND: Final = """
+    CREATE TEMP TABLE orphans AS
+    SELECT d.id, row_number() OVER (ORDER BY d.id) AS place
+    FROM {table} AS d
+    WHERE d.id <> {unknown} AND NOT EXISTS (SELECT FROM {facts} AS f WHERE f.{column} = d.id)
+"""
+# By joins: an array of so many ids is searched from its beginning for each fact, once PostgreSQL
+# has chosen a plan for any array.
+_DELETE: Final = """
+    WITH chunk AS MATERIALIZED (
+        SELECT id FROM orphans WHERE place > %(begin)s AND place <= %(end)s
+    ),
+    used AS MATERIALIZED (
+        SELECT DISTINCT f.{column} AS id FROM {facts} AS f JOIN chunk ON chunk.id = f.{column}
+    ),
+    gone AS (
+        DELETE FROM {table} AS d
+        USING chunk
+        WHERE d.id = chunk.id AND NOT EXISTS (SELECT FROM used WHERE used.id = d.id)
+        RETURNING pg_column_size(ROW(d.*)) AS bytes
+    )
+    SELECT count(*), coalesce(sum(bytes), 0)::bigint FROM gone
+"""
+_COLUMNS: Final = {
+    **{dimension.table: dimension.fact_column for dimension in DIMENSIONS},
+    DATES: "dates_id",
+}
+
 
 class DimensionRows:
     """Ids of dimensions' rows by key, for the batches of one load.
@@ -165,57 +215,6 @@ class DimensionRows:
         self._duck.execute(
             "INSERT INTO known_dates SELECT id, id IN (SELECT id FROM made) FROM missing"
         )
-
-
-Connection = psycopg.Connection[Any]
-
-_COUNT_DELETION: Final = "SELECT nextval('callkeeper_dimension_deletions')"
-# Of one transaction: a look through the facts for each.
-_ROWS: Final = 50_000
-# While it is waited for, no new batch begins: rather try again.
-_PATIENCE: Final = "SET LOCAL lock_timeout = '2s'"
-_DELETE_ATTEMPTS: Final = 20
-_PAUSE_SEC: Final = 3.0
-_COUNT: Final = """
-    SELECT count(*), coalesce(sum(pg_column_size(ROW(d.*))), 0)::bigint
-    FROM {table} AS d
-    WHERE d.id <> {unknown} AND NOT EXISTS (
-        SELECT FROM {facts} AS f
-        WHERE f.{column} = d.id AND NOT (
-            f.account_id = %(account_id)s AND f.calls_id IN (
-                SELECT id FROM callkeeper_calls
-                WHERE account_id = %(account_id)s AND called_at < %(until)s
-            )
-        )
-    )
-"""
-_FIND: Final = """
-    CREATE TEMP TABLE orphans AS
-    SELECT d.id, row_number() OVER (ORDER BY d.id) AS place
-    FROM {table} AS d
-    WHERE d.id <> {unknown} AND NOT EXISTS (SELECT FROM {facts} AS f WHERE f.{column} = d.id)
-"""
-# By joins: an array of so many ids is searched from its beginning for each fact, once PostgreSQL
-# has chosen a plan for any array.
-_DELETE: Final = """
-    WITH chunk AS MATERIALIZED (
-        SELECT id FROM orphans WHERE place > %(begin)s AND place <= %(end)s
-    ),
-    used AS MATERIALIZED (
-        SELECT DISTINCT f.{column} AS id FROM {facts} AS f JOIN chunk ON chunk.id = f.{column}
-    ),
-    gone AS (
-        DELETE FROM {table} AS d
-        USING chunk
-        WHERE d.id = chunk.id AND NOT EXISTS (SELECT FROM used WHERE used.id = d.id)
-        RETURNING pg_column_size(ROW(d.*)) AS bytes
-    )
-    SELECT count(*), coalesce(sum(bytes), 0)::bigint FROM gone
-"""
-_COLUMNS: Final = {
-    **{dimension.table: dimension.fact_column for dimension in DIMENSIONS},
-    DATES: "dates_id",
-}
 
 
 def count_orphans(connection: Connection, account_id: int, until: object) -> dict[str, Deleted]:

@@ -44,6 +44,20 @@ _INSERT: Final = """
     VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, clock_timestamp())
 """
 
+_FIND = number_parameters(FIND_ACCOUNT, ["name"])
+_MAKE = number_parameters(MAKE_ACCOUNT, ["name", "caption"])
+_UPDATE = """
+    UPDATE general_accounts
+    SET caption = $2,
+        enabled = true,
+        status = 'loaded',
+        interval_start = least(interval_start, $3),
+        interval_end = greatest(interval_end, $4)
+    WHERE account_id = $1
+        AND (caption, enabled, status, interval_start, interval_end) IS DISTINCT FROM
+            ($2, true, 'loaded', least(interval_start, $3), greatest(interval_end, $4))
+"""
+
 
 class LogRow(NamedTuple):
     """What became of a table, and a day; of no table where an error is logged."""
@@ -177,21 +191,6 @@ def _write(
             }
         ),
     )
-
-
-_FIND = number_parameters(FIND_ACCOUNT, ["name"])
-_MAKE = number_parameters(MAKE_ACCOUNT, ["name", "caption"])
-_UPDATE = """
-    UPDATE general_accounts
-    SET caption = $2,
-        enabled = true,
-        status = 'loaded',
-        interval_start = least(interval_start, $3),
-        interval_end = greatest(interval_end, $4)
-    WHERE account_id = $1
-        AND (caption, enabled, status, interval_start, interval_end) IS DISTINCT FROM
-            ($2, true, 'loaded', least(interval_start, $3), greatest(interval_end, $4))
-"""
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,11 @@ _BATCH_DAYS: Final = 31
 # Reading a day that is there already takes a fraction of it.
 _LONG_SEC: Final = 0.05
 
+_FRAME: Final = "part_frame"
+
+_DEFAULT_GUARD: Final = Guard()
+_NOBODY: Final = 0
+
 
 def group_days(
     days: Iterable[Day], most_calls: int = _BATCH_CALLS
@@ -82,9 +87,6 @@ def group_days(
         since, asked_at = time.monotonic(), datetime.now(UTC)
     if group:
         yield group_asked_at, group
-
-
-_FRAME: Final = "part_frame"
 
 
 @dataclass(frozen=True)
@@ -160,10 +162,6 @@ def _walk(parts: Sequence[LoadPart]) -> Iterator[tuple[int, Day]]:
     for place, part in enumerate(parts):
         for day in part.days:
             yield place, day
-
-
-_DEFAULT_GUARD: Final = Guard()
-_NOBODY: Final = 0
 
 
 @dataclass(frozen=True)

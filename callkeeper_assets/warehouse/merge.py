@@ -29,6 +29,8 @@ _FACT_VALUES: Final = tuple(
 )
 _RESOLVED: Final = frozenset(dimension.fact_column for dimension in DIMENSIONS)
 
+NewRows = Mapping[str, Sequence[tuple[date, int]]]
+
 
 @dataclass(frozen=True)
 class Change:
@@ -270,9 +272,6 @@ class Merger:
             f"WHERE plan.{condition} = $action",
             params=values,
         ).to_arrow_table()
-
-
-NewRows = Mapping[str, Sequence[tuple[date, int]]]
 
 
 def count_batch(

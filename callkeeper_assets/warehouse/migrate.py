@@ -37,6 +37,18 @@ _HOLDERS: Final = """
     LIMIT 3
 """
 
+VERSION_TABLE: Final = "callkeeper_alembic_version"
+# The newest migration's revision; a test compares it with the folder.
+HEAD: Final = "0008"
+
+_ELSEWHERE: Final = """
+    SELECT n.nspname FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+    WHERE c.relname = %s AND c.relkind = 'r' AND n.nspname <> 'public'
+    ORDER BY 1
+"""
+
+_Connection = psycopg.Connection[tuple[object, ...]]
+
 
 def change_patiently(url: str, tables: Collection[str], change: Callable[[], None]) -> None:
     """Change tables, in one transaction that sets `PATIENCE`, as often as it takes.
@@ -74,19 +86,6 @@ def _name_holders(url: str, tables: Collection[str]) -> str:
         for pid, user, program, since in holders
     ]
     return f" ({'; '.join(texts)})" if texts else ""
-
-
-VERSION_TABLE: Final = "callkeeper_alembic_version"
-# The newest migration's revision; a test compares it with the folder.
-HEAD: Final = "0008"
-
-_ELSEWHERE: Final = """
-    SELECT n.nspname FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
-    WHERE c.relname = %s AND c.relkind = 'r' AND n.nspname <> 'public'
-    ORDER BY 1
-"""
-
-_Connection = psycopg.Connection[tuple[object, ...]]
 
 
 def ensure_schema(url: str) -> None:

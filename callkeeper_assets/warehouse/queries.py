@@ -101,6 +101,38 @@ _STALE_OF_REPORT = """
     ORDER BY d.day
 """
 
+EventKind = Literal["load", "webhook", "lost", "found", "healed", "gone"]
+
+_BY_UNIVERSAL_ID: Final = """
+    SELECT call_id FROM callkeeper_calls
+    WHERE account_id = %(account_id)s AND ltrim(trim(universal_id), '0') = %(universal_id)s
+"""
+_WEBHOOKS: Final = """
+    SELECT w.received_at, w.event, w.state, w.reason, w.processed_at, (
+        SELECT count(*)
+        FROM callkeeper_webhook_repeats AS r
+        WHERE r.account_id = w.account_id AND r.webhook_id = w.id
+    )
+    FROM callkeeper_webhooks AS w
+    WHERE w.account_id = %(account_id)s AND w.call_id = %(call_id)s
+    ORDER BY w.id
+"""
+_DISCREPANCIES: Final = """
+    SELECT day, parameter, kind, warehouse_value, source_value, found_at, run_id, healed_at,
+        healed_run_id
+    FROM callkeeper_discrepancies
+    WHERE account_id = %(account_id)s AND call_id = %(call_id)s
+    ORDER BY found_at, parameter
+"""
+_LOST: Final = """
+    SELECT found_at, day, run_id, event, status, kind, is_held
+    FROM callkeeper_lost_webhooks
+    WHERE account_id = %(account_id)s AND call_id = %(call_id)s
+    ORDER BY found_at, position
+"""
+
+_Connection = psycopg.Connection[tuple[Any, ...]]
+
 
 @dataclass(frozen=True)
 class ReconciliationStatus:
@@ -246,37 +278,6 @@ def _all(cursor: "psycopg.Cursor[tuple[object, ...]]") -> list[tuple[Any, ...]]:
     return cursor.fetchall()
 
 
-EventKind = Literal["load", "webhook", "lost", "found", "healed", "gone"]
-
-_BY_UNIVERSAL_ID: Final = """
-    SELECT call_id FROM callkeeper_calls
-    WHERE account_id = %(account_id)s AND ltrim(trim(universal_id), '0') = %(universal_id)s
-"""
-_WEBHOOKS: Final = """
-    SELECT w.received_at, w.event, w.state, w.reason, w.processed_at, (
-        SELECT count(*)
-        FROM callkeeper_webhook_repeats AS r
-        WHERE r.account_id = w.account_id AND r.webhook_id = w.id
-    )
-    FROM callkeeper_webhooks AS w
-    WHERE w.account_id = %(account_id)s AND w.call_id = %(call_id)s
-    ORDER BY w.id
-"""
-_DISCREPANCIES: Final = """
-    SELECT day, parameter, kind, warehouse_value, source_value, found_at, run_id, healed_at,
-        healed_run_id
-    FROM callkeeper_discrepancies
-    WHERE account_id = %(account_id)s AND call_id = %(call_id)s
-    ORDER BY found_at, parameter
-"""
-_LOST: Final = """
-    SELECT found_at, day, run_id, event, status, kind, is_held
-    FROM callkeeper_lost_webhooks
-    WHERE account_id = %(account_id)s AND call_id = %(call_id)s
-    ORDER BY found_at, position
-"""
-
-
 @dataclass(frozen=True)
 class PresentCall:
     """A call's row as it is now; numbers are None without facts."""
@@ -353,9 +354,6 @@ def read_history(url: str, source: str, zone: ZoneInfo, call_id: int) -> CallHis
         events += _read_loads(connection, {**scope, "days": sorted(days)})
     events.sort(key=lambda event: event.at)
     return CallHistory(source, call_id, present, tuple(events))
-
-
-_Connection = psycopg.Connection[tuple[Any, ...]]
 
 
 def _find_call_id(connection: _Connection, account_id: int, number: int) -> int:

@@ -37,6 +37,8 @@ _MISSING_TABLE = ("42P01", "42703")
 # Classes of SQLSTATE: connection, resources, operator's intervention, rollback of a transaction.
 _TRANSIENT = ("08", "53", "57", "40", "55")
 
+_NOTHING_STORED: Final = "Nothing of this batch is stored; try again"
+
 
 def list_column(values: Sequence[Any], item: pa.DataType) -> pa.Array:
     """Return a list as a parameter: of this type also when it is empty, or has None alone."""
@@ -55,9 +57,6 @@ def _bind(parameters: Parameters) -> pa.RecordBatch:
         else:
             arrays[name] = value if isinstance(value, pa.Array) else pa.array([value])
     return pa.record_batch(arrays)
-
-
-_NOTHING_STORED: Final = "Nothing of this batch is stored; try again"
 
 
 def explain_error(

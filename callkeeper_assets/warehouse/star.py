@@ -12,6 +12,14 @@ _KEY_HASH: Final = Column(
     is_internal=True,
 )
 
+ACCOUNT_ID: Final = Column(
+    "account_id",
+    "integer",
+    "The source",
+    nullable=False,
+    references="general_accounts.account_id",
+)
+
 
 def _id(meaning: str) -> Column:
     return Column("id", "integer", meaning, nullable=False)
@@ -137,15 +145,6 @@ GENERAL_CLIENTIDS: Final = Table(
         Column("email", "text", "CallKeeper gives none: NULL"),
         _KEY_HASH,
     ),
-)
-
-
-ACCOUNT_ID: Final = Column(
-    "account_id",
-    "integer",
-    "The source",
-    nullable=False,
-    references="general_accounts.account_id",
 )
 
 

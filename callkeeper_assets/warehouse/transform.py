@@ -27,6 +27,12 @@ from callkeeper_assets.warehouse.call_sql import (
 )
 from callkeeper_assets.warehouse.records import BadDataError, Collision, NotJsonCallError
 
+# The objects of more calls are those of so many, in the hope that all are alike.
+_SAMPLE: Final = 50
+_MOST_AT_ONCE: Final = 2_000
+
+_MOMENT = pa.timestamp("us", "UTC")
+
 
 def leave_out_collisions(
     duck: duckdb.DuckDBPyConnection,
@@ -51,11 +57,6 @@ def leave_out_collisions(
             f"DELETE FROM {frame} WHERE call_id = ? AND ltrim(trim(universal_id), '0') = ?",
             [call_id, universal_id],
         )
-
-
-# The objects of more calls are those of so many, in the hope that all are alike.
-_SAMPLE: Final = 50
-_MOST_AT_ONCE: Final = 2_000
 
 
 @dataclass
@@ -212,9 +213,6 @@ def _rewrite(raw: pa.Table, is_odd: Sequence[bool], seen: Seen) -> pa.Table:
     return raw.set_column(
         raw.schema.get_field_index("payload"), "payload", pa.array(payloads, pa.string())
     )
-
-
-_MOMENT = pa.timestamp("us", "UTC")
 
 
 @dataclass

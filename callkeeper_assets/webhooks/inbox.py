@@ -56,6 +56,29 @@ _SETTINGS: Final = {
 
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
 
+# Digits in a way that no pattern looks for: half of another encoding, or escaped one by one.
+_OPAQUE: Final = re.compile(rb"\x00|\\u003[0-9]|%3[0-9]")
+_DIGIT: Final = re.compile(rb"[0-9]")
+
+_encode = msgspec.json.Encoder().encode
+
+# So many groups are stored at the same time: while one waits for its commit, another is sent.
+STORES_AT_ONCE: Final = 2
+_IMPATIENT: Final = f"connect_timeout=3&tcp_user_timeout={STATEMENT_MS}"
+# For a server that does not even say that it gave up.
+_LONGEST_SEC: Final = 8.0
+
+_NEWLY_FORGOTTEN: Final = """
+    SELECT a.name, f.call_id, f.scope, f.forgotten_at
+    FROM callkeeper_forgotten_calls AS f
+    JOIN general_accounts AS a USING (account_id)
+    WHERE f.forgotten_at >= %(since)s
+"""
+# A transaction that noted calls may be seen later than one that began after it.
+_OVERLAP: Final = timedelta(minutes=5)
+
+_Result = TypeVar("_Result")
+
 
 async def _open(url: str) -> Connection:
     connection = await psycopg.AsyncConnection.connect(
@@ -134,13 +157,6 @@ class Connections:
         self._free.release()
 
 
-# Digits in a way that no pattern looks for: half of another encoding, or escaped one by one.
-_OPAQUE: Final = re.compile(rb"\x00|\\u003[0-9]|%3[0-9]")
-_DIGIT: Final = re.compile(rb"[0-9]")
-
-_encode = msgspec.json.Encoder().encode
-
-
 def protect_delivery(
     delivery: Delivery, protector: Protector, fields: Mapping[str, str]
 ) -> Delivery:
@@ -208,24 +224,6 @@ def erase_unreadable(body: bytes) -> bytes:
         return _DIGIT.sub(b"*", body)
     text = body.decode("utf-8", "surrogateescape")
     return erase_numbers(text).encode("utf-8", "surrogateescape")
-
-
-# So many groups are stored at the same time: while one waits for its commit, another is sent.
-STORES_AT_ONCE: Final = 2
-_IMPATIENT: Final = f"connect_timeout=3&tcp_user_timeout={STATEMENT_MS}"
-# For a server that does not even say that it gave up.
-_LONGEST_SEC: Final = 8.0
-
-_NEWLY_FORGOTTEN: Final = """
-    SELECT a.name, f.call_id, f.scope, f.forgotten_at
-    FROM callkeeper_forgotten_calls AS f
-    JOIN general_accounts AS a USING (account_id)
-    WHERE f.forgotten_at >= %(since)s
-"""
-# A transaction that noted calls may be seen later than one that began after it.
-_OVERLAP: Final = timedelta(minutes=5)
-
-_Result = TypeVar("_Result")
 
 
 class InboxAwayError(Exception):

@@ -123,6 +123,12 @@ _BODY: Final = """
     WHERE w.account_id = $1 AND w.id = $2
 """
 
+KNOWN_FROM_SOURCE: Final = "the source's own record of this call is there"
+TOO_LATE: Final = "the source did not show this call within the grace period"
+
+# A webhook does not come before its call, but clocks differ.
+_EARLIEST: Final = timedelta(hours=1)
+
 
 @dataclass(frozen=True)
 class InboxRow:
@@ -249,9 +255,6 @@ def _read(found: pa.Table) -> list[InboxRow]:
 _CAN_CHANGE, _UNKNOWN, _FINAL = range(3)
 _RANKS: Final[Mapping[str | None, int]] = {OVER: _FINAL, PROCESSING: _CAN_CHANGE}
 
-KNOWN_FROM_SOURCE: Final = "the source's own record of this call is there"
-TOO_LATE: Final = "the source did not show this call within the grace period"
-
 
 def _weigh(call: RawCall) -> tuple[int, datetime, int]:
     if call.is_final is None:
@@ -330,10 +333,6 @@ class PayloadReader:
             form, body = erase_body(row.format, row.body, Eraser(self.fields), scope)
             if (form, body) != (row.format, row.body):
                 write_body(self.session, self.account_id, row.id, form, body)
-
-
-# A webhook does not come before its call, but clocks differ.
-_EARLIEST: Final = timedelta(hours=1)
 
 
 def add_webhook_calls(url: str, source: Source, day: Day) -> Day:

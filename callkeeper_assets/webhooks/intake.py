@@ -36,6 +36,24 @@ from callkeeper_assets.webhooks.spool import Spool
 _GROUPS: Final = (1, 2, 5, 10, 20, 50, 100)
 _SECONDS: Final = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
+_logger = logging.getLogger(__name__)
+
+# Of one transaction; what is more goes with the next. Few: answers that come by the hundred, and
+# then none, leave everybody idle by turns.
+_MOST_AT_ONCE: Final = 64
+# Nobody waits for these.
+_MOST_DRAINED_AT_ONCE: Final = 500
+_MOST_BYTES_AT_ONCE: Final = 8 * 1024 * 1024
+_FIRST_PAUSE_SEC: Final = 0.2
+_LONGEST_PAUSE_SEC: Final = 5.0
+_PING_SEC: Final = 2.0
+_LOOK_FOR_LEFT_SEC: Final = 5.0
+_UNREADABLE_PAUSE_SEC: Final = 60.0
+_PROBE_KEPT_SEC: Final = 2.0
+
+# Called with whether the delivery is kept.
+OnKept = Callable[[bool], None]
+
 
 class _Requests(Collector):
     """How many requests were answered how, and how fast."""
@@ -134,28 +152,8 @@ class Metrics:
         return generate_latest(self._registry)
 
 
-_logger = logging.getLogger(__name__)
-
-# Of one transaction; what is more goes with the next. Few: answers that come by the hundred, and
-# then none, leave everybody idle by turns.
-_MOST_AT_ONCE: Final = 64
-# Nobody waits for these.
-_MOST_DRAINED_AT_ONCE: Final = 500
-_MOST_BYTES_AT_ONCE: Final = 8 * 1024 * 1024
-_FIRST_PAUSE_SEC: Final = 0.2
-_LONGEST_PAUSE_SEC: Final = 5.0
-_PING_SEC: Final = 2.0
-_LOOK_FOR_LEFT_SEC: Final = 5.0
-_UNREADABLE_PAUSE_SEC: Final = 60.0
-_PROBE_KEPT_SEC: Final = 2.0
-
-
 class NowhereError(Exception):
     """Neither the database nor the disk took a delivery."""
-
-
-# Called with whether the delivery is kept.
-OnKept = Callable[[bool], None]
 
 
 def _begin(work: Coroutine[None, None, None]) -> asyncio.Task[None]:

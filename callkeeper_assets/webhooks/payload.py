@@ -52,6 +52,11 @@ _decode_object = msgspec.json.Decoder(PayloadDocument).decode
 _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
 
+_RANDOM_BYTES: Final = 10
+_COUNTER_BYTES: Final = 6
+
+_LONGEST_EVENT: Final = 200
+
 
 class UnreadableError(ValueError):
     """A body that is no document; the text is the reason, without any of the body."""
@@ -243,10 +248,6 @@ def _put(fields: dict[str, Any], name: str, value: str | list[str]) -> None:
     node[last] = [*known, *value] if isinstance(known, list) and isinstance(value, list) else value
 
 
-_RANDOM_BYTES: Final = 10
-_COUNTER_BYTES: Final = 6
-
-
 class Delivery(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A payload on its way from the request to the inbox.
 
@@ -287,9 +288,6 @@ def number_receipts() -> Iterator[bytes]:
     begin = os.urandom(_RANDOM_BYTES)
     for count in itertools.count():
         yield begin + count.to_bytes(_COUNTER_BYTES, "big")
-
-
-_LONGEST_EVENT: Final = 200
 
 
 def choose_format(content_type: str, body: bytes) -> Format:

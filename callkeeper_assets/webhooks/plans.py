@@ -21,6 +21,11 @@ _PAUSE: Final = timedelta(minutes=2)
 _LONGEST_HINT_PAUSE: Final = timedelta(minutes=30)
 _MOST_FAILED_RUNS: Final = 6
 
+_FIRST_PAUSE: Final = timedelta(seconds=30)
+_LONGEST_PAUSE: Final = timedelta(minutes=15)
+# 2 to the power of this is more than the longest pause.
+_MOST_DOUBLINGS: Final = 6
+
 
 class HintAttempt(msgspec.Struct, frozen=True):
     """A source's last run.
@@ -137,12 +142,6 @@ def _plan_run(
 
 def _find_newest(days: Sequence[HintedDay], within: DayRange) -> datetime:
     return max(one.hinted_at for one in days if within.first <= one.day <= within.last)
-
-
-_FIRST_PAUSE: Final = timedelta(seconds=30)
-_LONGEST_PAUSE: Final = timedelta(minutes=15)
-# 2 to the power of this is more than the longest pause.
-_MOST_DOUBLINGS: Final = 6
 
 
 class Attempt(msgspec.Struct, frozen=True):

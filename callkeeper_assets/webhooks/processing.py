@@ -63,6 +63,13 @@ TOO_OLD: Final = "the call is older than what the source's retention keeps"
 # The payloads of one call, the last word first.
 _Words = list[RawCall]
 
+# Of one round: so many bodies are in memory at once, and at least so many of each source.
+_MOST_ROWS: Final = 2_000
+_LEAST_ROWS: Final = 20
+_LONGEST_SEC: Final = 20.0
+# No source's fault: the database went away, or a lock that the run relies on.
+_AWAY: Final = (UnavailableError, DatabaseLostError)
+
 
 @dataclass
 class Processed:
@@ -348,14 +355,6 @@ def _build_day(day: date, of_day: Sequence[_Words]) -> Day:
             [call.payload for call in calls],
         ),
     )
-
-
-# Of one round: so many bodies are in memory at once, and at least so many of each source.
-_MOST_ROWS: Final = 2_000
-_LEAST_ROWS: Final = 20
-_LONGEST_SEC: Final = 20.0
-# No source's fault: the database went away, or a lock that the run relies on.
-_AWAY: Final = (UnavailableError, DatabaseLostError)
 
 
 class InboxRun:

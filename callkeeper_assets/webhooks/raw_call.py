@@ -38,6 +38,34 @@ _NEVER: Final = datetime.min.replace(tzinfo=UTC)
 
 _encode = msgspec.json.Encoder().encode
 
+PayloadEvent = Literal["Call is processing", "Call is over"]
+HookEvent = Literal["BEFORE_CALL_START", "AFTER_CALL_FINISH"]
+
+PROCESSING: Final[PayloadEvent] = "Call is processing"
+OVER: Final[PayloadEvent] = "Call is over"
+
+HOOK_EVENTS: Final[dict[PayloadEvent, HookEvent]] = {
+    PROCESSING: "BEFORE_CALL_START",
+    OVER: "AFTER_CALL_FINISH",
+}
+
+# Those of the vendor's list that no webhook of a callback has.
+_PARAMETERS: Final = (
+    *("client_number", "calltracking_number", "manager_number", "time_start", "dtmf_pressed"),
+    *("call_status", "call_type", "company_name", "office_name", "source_type"),
+)
+# What the owner may have named for callbacks as well: the two numbers, and the time.
+_RENAMED: Final = ("phone2", "phone1", "date")
+_TIME: Final = "time_start"
+_FORMATS: Final = ("%d.%m.%Y %H:%M:%S", "%d.%m.%Y %H:%M")
+_LATEST_EPOCH: Final = 7_258_118_400  # 2200
+# The slowest that an account can have webhooks sent is once an hour.
+_DELAY: Final = timedelta(hours=1)
+# How far zones are from each other, and a little more.
+_FAR: Final = timedelta(hours=27)
+_NEAR_MIDNIGHT: Final = timedelta(hours=3)
+_DAY: Final = timedelta(days=1)
+
 
 class UnusablePayloadError(ValueError):
     """A payload that can be no call; the text is the reason, without any phone number."""
@@ -145,16 +173,6 @@ def _put(call: PayloadDocument, path: str, raw: msgspec.Raw) -> None:
     call[name] = raw
 
 
-PayloadEvent = Literal["Call is processing", "Call is over"]
-HookEvent = Literal["BEFORE_CALL_START", "AFTER_CALL_FINISH"]
-
-PROCESSING: Final[PayloadEvent] = "Call is processing"
-OVER: Final[PayloadEvent] = "Call is over"
-
-HOOK_EVENTS: Final[dict[PayloadEvent, HookEvent]] = {
-    PROCESSING: "BEFORE_CALL_START",
-    OVER: "AFTER_CALL_FINISH",
-}
 """By the payload's name (`hook_event`), the one in the unified API's `hooks`."""
 
 
@@ -180,24 +198,6 @@ def normalise_event(name: str | None) -> str | None:
 def is_known_event(name: str | None) -> bool:
     """Whether a normalised event is one of the two that the source sends by default."""
     return name in HOOK_EVENTS
-
-
-# Those of the vendor's list that no webhook of a callback has.
-_PARAMETERS: Final = (
-    *("client_number", "calltracking_number", "manager_number", "time_start", "dtmf_pressed"),
-    *("call_status", "call_type", "company_name", "office_name", "source_type"),
-)
-# What the owner may have named for callbacks as well: the two numbers, and the time.
-_RENAMED: Final = ("phone2", "phone1", "date")
-_TIME: Final = "time_start"
-_FORMATS: Final = ("%d.%m.%Y %H:%M:%S", "%d.%m.%Y %H:%M")
-_LATEST_EPOCH: Final = 7_258_118_400  # 2200
-# The slowest that an account can have webhooks sent is once an hour.
-_DELAY: Final = timedelta(hours=1)
-# How far zones are from each other, and a little more.
-_FAR: Final = timedelta(hours=27)
-_NEAR_MIDNIGHT: Final = timedelta(hours=3)
-_DAY: Final = timedelta(days=1)
 
 
 @dataclass(frozen=True)

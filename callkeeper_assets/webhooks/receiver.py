@@ -43,6 +43,24 @@ from callkeeper_assets.webhooks.payload import Delivery, number_receipts, read_d
 
 _PAUSE_SEC: Final = 0.25
 
+_logger = logging.getLogger(__name__)
+
+# Stands for the token of a source that does not exist.
+_NOBODYS: Final = os.urandom(32)
+
+# By status; the numbers are HTTP's own.
+TEXTS: Final = {
+    200: "",
+    400: "Kept, but not readable: send JSON in UTF-8, or a form.\n",
+    404: "Not found.\n",
+    405: "Send POST, GET, PUT or DELETE.\n",
+    413: "At most 1 MiB.\n",
+    503: "It cannot be kept now. Send it again later.\n",
+}
+# The two that nearly all send stand first.
+METHODS: Final = (b"POST", b"GET", b"PUT", b"DELETE")
+_METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+
 
 class AccessLog:
     """Writes to standard error, or to a stream given."""
@@ -78,12 +96,6 @@ class AccessLog:
         with contextlib.suppress(OSError):
             self._stream.write("".join(lines))
             self._stream.flush()
-
-
-_logger = logging.getLogger(__name__)
-
-# Stands for the token of a source that does not exist.
-_NOBODYS: Final = os.urandom(32)
 
 
 @dataclass(frozen=True)
@@ -141,20 +153,6 @@ class Gate:
         # Takes as long as the second of them is, whatever the first.
         is_right = hmac.compare_digest(_NOBODYS if sender is None else sender.token, token)
         return sender if is_right else None
-
-
-# By status; the numbers are HTTP's own.
-TEXTS: Final = {
-    200: "",
-    400: "Kept, but not readable: send JSON in UTF-8, or a form.\n",
-    404: "Not found.\n",
-    405: "Send POST, GET, PUT or DELETE.\n",
-    413: "At most 1 MiB.\n",
-    503: "It cannot be kept now. Send it again later.\n",
-}
-# The two that nearly all send stand first.
-METHODS: Final = (b"POST", b"GET", b"PUT", b"DELETE")
-_METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 
 @dataclass(slots=True)
