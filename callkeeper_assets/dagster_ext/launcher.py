@@ -121,6 +121,29 @@ def execute_run(run_id: str, reference: str) -> int:
         )
 
 
+def report_lost_run(run_id: str, reference: str) -> None:
+    """Mark a run as failed, and to be run again, if its process has ended before it had.
+
+    Args:
+        run_id: Of a run that this product's launcher has launched.
+        reference: The instance's, as the launcher sent it.
+    """
+    from dagster._core.instance import InstanceRef  # noqa: PLC0415 -- the run server alone
+    from dagster._serdes import deserialize_value  # noqa: PLC0415
+
+    with dg.DagsterInstance.from_ref(deserialize_value(reference, InstanceRef)) as instance:
+        run = instance.get_run_by_id(run_id)
+        if run is None or run.is_finished:
+            return
+        # In this order: what is itself killed in between, `run_janitor` does again.
+        instance.event_log_storage.free_concurrency_slots_for_run(run_id)
+        if run.status is dg.DagsterRunStatus.CANCELING:
+            instance.report_run_canceled(run, _GONE)
+            return
+        instance.add_run_tags(run_id, build_rerun_tags(run))
+        instance.report_run_failed(run, _GONE)
+
+
 class ForkingRunLauncher(DefaultRunLauncher):
     """Launches a run as a fork of the run server; without one, as Dagster does by default."""
 

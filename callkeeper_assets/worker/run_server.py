@@ -20,7 +20,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, NoReturn
@@ -40,6 +40,7 @@ from callkeeper_assets.dagster_ext.launcher import (  # noqa: E402
     execute_run,
     name_process,
     reachable,
+    report_lost_run,
     socket_file,
 )
 
@@ -109,9 +110,15 @@ def _describe(file: str) -> _File:
 class RunServer:
     """Forks processes for runs, one request after another."""
 
-    def __init__(self, modules: Sequence[str], listener: socket.socket) -> None:
+    def __init__(
+        self,
+        modules: Sequence[str],
+        listener: socket.socket,
+        runs: Sequence[tuple[int, dict[str, Any]]] = (),
+    ) -> None:
         self._listener = listener
         self._folders = [defs_folder()]
+        self._requests = dict(runs)
         self._error = ""
         began = time.time_ns() - _CLOCK_STEP_NS
         try:
@@ -138,15 +145,24 @@ class RunServer:
             selector.register(self._listener, selectors.EVENT_READ)
             while True:
                 is_asked = selector.select(_LOOK_SEC)
-                with suppress(ChildProcessError):
-                    while os.waitpid(-1, os.WNOHANG)[0]:
-                        pass
+                self._take_leave()
                 if is_asked:
                     connection, _ = self._listener.accept()
                     connection.settimeout(_PATIENCE_SEC)
                     # A launcher that went away, or no launcher at all.
                     with suppress(OSError, ValueError), connection.makefile("rb") as lines:
                         self._answer(connection, lines.readline(_LONGEST_REQUEST))
+
+    def _take_leave(self) -> None:
+        """Report the runs whose processes have ended without bringing them to an end."""
+        with suppress(ChildProcessError):
+            while True:
+                number, status = os.waitpid(-1, os.WNOHANG)
+                if not number:
+                    return
+                request = self._requests.pop(number, None)
+                if request and status:
+                    self._fork_for(report_lost_run, request)
 
     def _answer(self, connection: socket.socket, request: bytes, *, is_new: bool = False) -> None:
         """Answer; `is_new` says that the code was read for this request."""
@@ -169,6 +185,7 @@ class RunServer:
             "listener": os.dup(self._listener.fileno()),
             "connection": os.dup(connection.fileno()),
             "request": request.decode(),
+            "runs": list(self._requests.items()),
         }
         for name in ("listener", "connection"):
             os.set_inheritable(int(str(handed[name])), True)
@@ -176,6 +193,17 @@ class RunServer:
         os.execv(sys.executable, [sys.executable, "-m", __spec__.name, *sys.argv[1:]])  # noqa: S606 -- itself
 
     def _fork(self, request: dict[str, Any], connection: socket.socket) -> int:
+        number = self._fork_for(execute_run, request, connection)
+        self._requests[number] = request
+        return number
+
+    def _fork_for(
+        self,
+        act: Callable[[str, str], int | None],
+        request: dict[str, Any],
+        connection: socket.socket | None = None,
+    ) -> int:
+        """Do something for a run in a process of its own; return its number."""
         # Who kills this server ends its runs, too: nobody else would stop them.
         tie = build_tie(signal.SIGKILL)
         number = os.fork()
@@ -186,9 +214,10 @@ class RunServer:
             if tie:
                 tie()
             self._listener.close()
-            connection.close()
+            if connection:
+                connection.close()
             _wake_for_signals()
-            code = execute_run(request["run_id"], request["instance"])
+            code = act(request["run_id"], request["instance"]) or 0
         except BaseException:  # noqa: BLE001 -- the last that this process does
             traceback.print_exc()
         finally:
@@ -251,7 +280,7 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     try:
-        RunServer(options.modules, listener).serve(first)
+        RunServer(options.modules, listener, handed["runs"] if handed else ()).serve(first)
     except KeyboardInterrupt:
         _end_runs()
 

@@ -17,7 +17,7 @@ from callkeeper_assets_tests.e2e.dev import run_dev
 from callkeeper_assets_tests.waiting import wait_until
 
 _DAY: Final = date(2026, 1, 10)
-# Dagster's code server notices at once that a process of its own was killed.
+# The run server notices at once that a process of its own was killed.
 _FAILED_SEC: Final = 20.0
 _FREE_SEC: Final = 5.0
 _NO_MORE_SEC: Final = 15.0

@@ -23,6 +23,7 @@ _SNAPSHOT: Final = ROOT / "callkeeper_assets_tests" / "snapshots" / "public_api.
 _IN_DAGSTER_YAML: Final = (
     "callkeeper_assets.dagster_ext.storage.CallKeeperStorage",
     "callkeeper_assets.dagster_ext.storage.CallKeeperLogs",
+    "callkeeper_assets.dagster_ext.launcher.ForkingRunLauncher",
     "callkeeper_assets.database.dagster_storage.CallKeeperStorage",
     "callkeeper_assets.run_logs.CallKeeperLogs",
 )
@@ -96,9 +97,10 @@ def test_names_in_a_dagster_yaml_are_classes_that_dagster_can_make() -> None:
         for one in (
             yaml.safe_load(written)["storage"]["custom"],
             yaml.safe_load(written)["compute_logs"],
+            yaml.safe_load(written)["run_launcher"],
         )
     }
-    assert named == set(_IN_DAGSTER_YAML[:2])
+    assert named == set(_IN_DAGSTER_YAML[:3])
 
 
 def test_every_name_of_the_api_is_in_the_guide() -> None:

@@ -23,6 +23,9 @@ def _wait_until_drained(receiver: Receiver) -> None:
     wait_until(
         lambda: receiver.health().document["spooled"] == 0, "the spool is drained", PATIENCE_SEC
     )
+    # A moment later than their contents.
+    spool = receiver.log.parent / "spool"
+    wait_until(lambda: not list(spool.iterdir()), "its files are gone", PATIENCE_SEC)
 
 
 def _limit_files() -> None:
