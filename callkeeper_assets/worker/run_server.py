@@ -74,8 +74,9 @@ _PATIENCE_SEC: Final = 5.0
 _LOOK_SEC: Final = 1.0
 # So coarse are the times that a kernel gives to files.
 _CLOCK_STEP_NS: Final = 20_000_000
-# Supervisors kill after 8 to 10 s.
-_FAREWELL_SEC: Final = 6.0
+# Supervisors kill after 8 to 10 s: so long a run may take to its end, and so long to stop.
+_UNTIL_END_SEC: Final = 3.0
+_FAREWELL_SEC: Final = 4.0
 _PACKAGE: Final = Path(__file__).parents[1]
 _LIBRARIES: Final = f"{os.sep}site-packages{os.sep}"
 
@@ -286,7 +287,7 @@ def main() -> None:
 
 
 def _end_runs() -> None:
-    runs = psutil.Process().children()
+    _, runs = psutil.wait_procs(psutil.Process().children(), timeout=_UNTIL_END_SEC)
     for run in runs:
         with suppress(psutil.NoSuchProcess):
             run.send_signal(signal.SIGINT)

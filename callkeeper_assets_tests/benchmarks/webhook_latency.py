@@ -38,6 +38,9 @@ _LATENCY: Final = """
     FROM callkeeper_webhooks WHERE state = 'processed'
 """
 _WAITING: Final = "SELECT count(*) FROM callkeeper_webhooks WHERE state = 'new'"
+_UNDER_WAY: Final = (
+    "SELECT count(*) FROM dagster.runs WHERE status NOT IN ('SUCCESS', 'FAILURE', 'CANCELED')"
+)
 _CALLS: Final = "SELECT count(*) FROM callkeeper_calls_facts"
 _RUNS: Final = "SELECT count(*), count(*) FILTER (WHERE status = 'FAILURE') FROM dagster.runs"
 
@@ -111,7 +114,7 @@ def _ask(url: str, question: str) -> tuple[object, ...]:
 
 def _wait_for_rest(url: str) -> None:
     deadline = time.monotonic() + _REST_SEC
-    while _ask(url, _WAITING) != (0,):
+    while _ask(url, _WAITING) != (0,) or _ask(url, _UNDER_WAY) != (0,):
         if time.monotonic() > deadline:
             raise UnprocessedError(f"webhooks wait {_REST_SEC:g} s after the last was posted")
         time.sleep(0.5)
