@@ -30,7 +30,7 @@ _IN_PROGRESS: Final = [
 # From a run's launch to its start: a process's start, on a busy machine. Less than the
 # `start_timeout_seconds` of dagster.yaml: runs that Dagster gives up are not run again.
 _UNTIL_START: Final = timedelta(minutes=2)
-_GONE: Final = "The process of this run is gone: it was killed, or the machine went down."
+GONE: Final = "The process of this run is gone: it was killed, or the machine went down."
 # Dagster runs a failed run again if its tags say so, and dagster.yaml says that no other is. It
 # counts the runs that came of one, so that a second loss is the last. From the beginning: what
 # was stored is found, and costs little.
@@ -100,14 +100,19 @@ def _mark_if_dead(instance: dg.DagsterInstance, url: str, run: dg.DagsterRun) ->
         now = instance.get_run_by_id(run.run_id) if is_gone else None
         if now is None or now.status not in _IN_PROGRESS:
             return False
-        # In this order: marking that is itself killed in between is done again.
-        instance.event_log_storage.free_concurrency_slots_for_run(now.run_id)
-        if now.status == dg.DagsterRunStatus.CANCELING:
-            instance.report_run_canceled(now, _GONE)
-            return True
-        instance.add_run_tags(now.run_id, build_rerun_tags(now))
-        instance.report_run_failed(now, _GONE)
+        report_gone(instance, now)
     return True
+
+
+def report_gone(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
+    """Mark a run whose process is known to be gone, and free what it held; it may be run again."""
+    # In this order: marking that is itself killed in between is done again.
+    instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+    if run.status == dg.DagsterRunStatus.CANCELING:
+        instance.report_run_canceled(run, GONE)
+        return
+    instance.add_run_tags(run.run_id, build_rerun_tags(run))
+    instance.report_run_failed(run, GONE)
 
 
 def free_ended_runs(instance: dg.DagsterInstance, url: str, pool: str | None = None) -> None:

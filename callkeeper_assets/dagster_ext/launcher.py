@@ -21,11 +21,12 @@ from typing import Any, Final
 import dagster as dg
 import psutil
 from dagster._core.errors import DagsterLaunchFailedError
+from dagster._core.instance import InstanceRef
 from dagster._core.launcher.base import CheckRunHealthResult, LaunchRunContext, WorkerStatus
 from dagster._core.launcher.default_run_launcher import DefaultRunLauncher
-from dagster._serdes import serialize_value
+from dagster._serdes import deserialize_value, serialize_value
 
-from callkeeper_assets.dagster_ext.dead_runs import build_rerun_tags
+from callkeeper_assets.dagster_ext.dead_runs import GONE, build_rerun_tags, report_gone
 from callkeeper_assets.home import home
 
 # host, process and the second it began, with a space between.
@@ -33,7 +34,6 @@ PROCESS_TAG: Final = "callkeeper/process"
 
 # A server that must read changed code first answers when it has.
 _PATIENCE_SEC: Final = 60.0
-_GONE: Final = "The process of this run is gone: it was killed, or the machine went down."
 
 
 def socket_file() -> Path:
@@ -99,6 +99,10 @@ def _is_elsewhere(run: dg.DagsterRun) -> bool:
     return run.tags[PROCESS_TAG].rsplit(" ", 2)[0] != socket.gethostname()
 
 
+def _open_instance(reference: str) -> dg.DagsterInstance:
+    return dg.DagsterInstance.from_ref(deserialize_value(reference, InstanceRef))
+
+
 def execute_run(run_id: str, reference: str) -> int:
     """Run in this process, which is the run's own, and return its exit code.
 
@@ -108,14 +112,9 @@ def execute_run(run_id: str, reference: str) -> int:
             log.
     """
     from dagster._cli.api import _execute_run_command_body  # noqa: PLC0415 -- the run server alone
-    from dagster._core.instance import InstanceRef  # noqa: PLC0415
-    from dagster._serdes import deserialize_value  # noqa: PLC0415
     from dagster._utils.interrupts import capture_interrupts  # noqa: PLC0415
 
-    with (
-        capture_interrupts(),
-        dg.DagsterInstance.from_ref(deserialize_value(reference, InstanceRef)) as instance,
-    ):
+    with capture_interrupts(), _open_instance(reference) as instance:
         return _execute_run_command_body(
             run_id, instance, lambda _: None, set_exit_code_on_failure=True
         )
@@ -128,20 +127,10 @@ def report_lost_run(run_id: str, reference: str) -> None:
         run_id: Of a run that this product's launcher has launched.
         reference: The instance's, as the launcher sent it.
     """
-    from dagster._core.instance import InstanceRef  # noqa: PLC0415 -- the run server alone
-    from dagster._serdes import deserialize_value  # noqa: PLC0415
-
-    with dg.DagsterInstance.from_ref(deserialize_value(reference, InstanceRef)) as instance:
+    with _open_instance(reference) as instance:
         run = instance.get_run_by_id(run_id)
-        if run is None or run.is_finished:
-            return
-        # In this order: what is itself killed in between, `run_janitor` does again.
-        instance.event_log_storage.free_concurrency_slots_for_run(run_id)
-        if run.status is dg.DagsterRunStatus.CANCELING:
-            instance.report_run_canceled(run, _GONE)
-            return
-        instance.add_run_tags(run_id, build_rerun_tags(run))
-        instance.report_run_failed(run, _GONE)
+        if run is not None and not run.is_finished:
+            report_gone(instance, run)
 
 
 class ForkingRunLauncher(DefaultRunLauncher):
@@ -154,6 +143,9 @@ class ForkingRunLauncher(DefaultRunLauncher):
             DagsterLaunchFailedError: The run server cannot read the code, or went away.
         """
         run = context.dagster_run
+        if run.tags.get(PROCESS_TAG):
+            # Of the run that this one does again: Dagster copies its tags.
+            self._instance.add_run_tags(run.run_id, {PROCESS_TAG: ""})
         origin = run.job_code_origin
         # Of another Python nothing is imported here.
         if origin is None or origin.repository_origin.executable_path != sys.executable:
@@ -181,7 +173,7 @@ class ForkingRunLauncher(DefaultRunLauncher):
         run = self._instance.get_run_by_id(run_id)
         if run is None or run.is_finished:
             return False
-        if PROCESS_TAG not in run.tags:
+        if not run.tags.get(PROCESS_TAG):
             return bool(super().terminate(run_id))  # type: ignore[no-untyped-call]
         self._instance.report_run_canceling(run)
         process = find_process(run)
@@ -202,7 +194,7 @@ class ForkingRunLauncher(DefaultRunLauncher):
         Dagster takes an unknown state for a dead process, so a run that cannot be judged here is
         called a running one: `run_janitor` finds its end by its lock in the database.
         """
-        if PROCESS_TAG not in run.tags or _is_elsewhere(run):
+        if not run.tags.get(PROCESS_TAG) or _is_elsewhere(run):
             return CheckRunHealthResult(WorkerStatus.RUNNING)
         if find_process(run) is not None:
             return CheckRunHealthResult(WorkerStatus.RUNNING)
@@ -211,4 +203,4 @@ class ForkingRunLauncher(DefaultRunLauncher):
         if now is None or now.is_finished:
             return CheckRunHealthResult(WorkerStatus.SUCCESS)
         self._instance.add_run_tags(run.run_id, build_rerun_tags(run))
-        return CheckRunHealthResult(WorkerStatus.FAILED, _GONE)
+        return CheckRunHealthResult(WorkerStatus.FAILED, GONE)
