@@ -15,6 +15,7 @@ from typing import Annotated
 
 import typer
 
+from callkeeper_assets.cli.alerts import alert, alerts
 from callkeeper_assets.cli.clients import erasures, export, forget
 from callkeeper_assets.cli.console import (
     FAILED,
@@ -73,6 +74,8 @@ _COMMANDS = (
     move,
     webhooks,
     inbox,
+    alert,
+    alerts,
     simulate,
 )
 

@@ -23,6 +23,7 @@ def dev(
     ] = "127.0.0.1",
 ) -> None:
     """Run database, Dagster's UI, its daemon and the webhook receiver, until Ctrl-C."""
+    from callkeeper_assets.alerts.settings import read_settings  # noqa: PLC0415
     from callkeeper_assets.cli.console import (  # noqa: PLC0415
         print_error,
         print_note,
@@ -53,13 +54,22 @@ def dev(
                 f"{problem}. Choose another: callkeeper dev --webhook-port {webhook_port + 1}"
             )
             raise typer.Exit(FAILED)
+        alerts = read_settings()
         sources = list_source_lines()
+        if alerts.is_configured:
+            names = [channel.name for channel in alerts.channels]
+            sources.append(f"Alerts:         {', '.join(names) or 'the ping alone'}")
         print_note("Starting the database and Dagster; this takes some seconds.")
         url = database_url()
         with connect(url, autocommit=True) as connection:
             find_pending(connection, url)  # raises, if a newer version has been here
         try:
-            serve(address, receiver, lambda: print_greeting(address, receiver, url, sources))
+            serve(
+                address,
+                receiver,
+                lambda: print_greeting(address, receiver, url, sources),
+                has_alerts=alerts.is_configured,
+            )
         except KeyboardInterrupt:
             print_note("Stopped.")
 

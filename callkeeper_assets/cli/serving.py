@@ -102,13 +102,20 @@ def held_alone(path: Path, what: str) -> Iterator[None]:
         yield
 
 
-def serve(address: WebAddress, receiver: WebAddress | None, greet: Callable[[], None]) -> None:
+def serve(
+    address: WebAddress,
+    receiver: WebAddress | None,
+    greet: Callable[[], None],
+    *,
+    has_alerts: bool = False,
+) -> None:
     """Run everything until the command is interrupted; the database must be reachable.
 
     Args:
         address: Where the UI listens.
         receiver: Where webhooks are received; None if no source takes any.
         greet: Is called once the UI answers.
+        has_alerts: Whether anybody is to be told what needs a person.
 
     Raises:
         KeyboardInterrupt: Somebody stopped it; everything has ended by then.
@@ -121,6 +128,8 @@ def serve(address: WebAddress, receiver: WebAddress | None, greet: Callable[[], 
         supervisor.start(_code_server(port, logs))
         if receiver:
             supervisor.start(_receiver(receiver, logs))
+        if has_alerts:
+            supervisor.start(_alerts(logs))
         _prepare(logs / "preparation.log")
         _wait_for(_CODE_SERVER, lambda: is_listening(port), supervisor)
         supervisor.start(_run_server(logs))
@@ -187,6 +196,11 @@ def _receiver(address: WebAddress, logs: Path) -> Service:
     arguments += ["--host", address.host, "--port", str(address.port)]
     log = logs / "webhooks.log"
     return Service("The webhook receiver", tuple(arguments), log, _RECEIVER_PAUSE_SEC)
+
+
+def _alerts(logs: Path) -> Service:
+    arguments = ("-m", "callkeeper_assets.cli.main", "alerts")
+    return Service("The process of alerts", arguments, logs / "alerts.log")
 
 
 def _prepare(log: Path) -> None:

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Final, cast
 
+from callkeeper_assets.alerts.facts import Facts, gather_facts, gather_local_facts
+from callkeeper_assets.alerts.findings import find_all
+from callkeeper_assets.alerts.texts import tell
 from callkeeper_assets.config.loading import BrokenSource
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.home import home
@@ -77,12 +80,25 @@ class DatabaseReport:
 
 
 @dataclass(frozen=True)
+class Need:
+    """What needs a person, as alerts tell it; `remedy` says what to do."""
+
+    kind: str
+    subject: str
+    severity: str
+    since: datetime | None
+    text: str
+    remedy: str
+
+
+@dataclass(frozen=True)
 class StatusReport:
     """Everything that `status` shows."""
 
     database: DatabaseReport
     sources: tuple[SourceReport, ...]
     refused: tuple[BrokenSource, ...]
+    needs: tuple[Need, ...]
 
 
 def gather_status(sources: Sequence[Source], refused: Sequence[BrokenSource]) -> StatusReport:
@@ -100,6 +116,7 @@ def gather_status(sources: Sequence[Source], refused: Sequence[BrokenSource]) ->
     audits: Mapping[str, AuditStatus] = {}
     hinted: dict[str, tuple[date, ...]] = {}
     fresh: dict[str, Freshness] = {}
+    facts = None
     if is_embedded() and not (home() / "postgres").exists():
         database = DatabaseReport(
             f"embedded, in {home() / 'postgres'}", is_embedded=True, size_bytes=None
@@ -120,6 +137,7 @@ def gather_status(sources: Sequence[Source], refused: Sequence[BrokenSource]) ->
             for one in list_hinted_days(url):
                 hinted[one.source] = (*hinted.get(one.source, ()), one.day)
             fresh = _read_freshness(url, sources, now)
+            facts = gather_facts(url, sources, refused, now)
     reports = tuple(
         SourceReport(
             name=source.name,
@@ -137,7 +155,16 @@ def gather_status(sources: Sequence[Source], refused: Sequence[BrokenSource]) ->
         )
         for source in sources
     )
-    return StatusReport(database, reports, tuple(refused))
+    needs = _list_needs(facts or gather_local_facts(sources, refused))
+    return StatusReport(database, reports, tuple(refused), needs)
+
+
+def _list_needs(facts: Facts) -> tuple[Need, ...]:
+    found = ((one, tell(one)) for one in find_all(facts))
+    return tuple(
+        Need(one.kind, one.subject, one.severity, one.since, told.text, told.remedy)
+        for one, told in found
+    )
 
 
 def _read_freshness(url: str, sources: Sequence[Source], now: datetime) -> dict[str, Freshness]:

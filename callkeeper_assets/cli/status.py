@@ -15,14 +15,18 @@ if TYPE_CHECKING:
     from callkeeper_assets.webhooks.inbox_queries import InboxCounts, InboxEntry
 
 _MOST: Final = 100
+_SAID_ABOVE: Final = ("load_failed", "source_refused", "key_missing")
 
 
 def status(
     source: SourceNames = None,
     *,
+    fail: Annotated[
+        bool, typer.Option("--fail", help="Exit with 1 if anything needs a person.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show what is loaded: days, calls, rows of this month, how the last load went."""
+    """Show what is loaded: days, calls, rows of this month, and what needs a person."""
     from dataclasses import asdict  # noqa: PLC0415
 
     from callkeeper_assets.cli.console import print_json  # noqa: PLC0415
@@ -38,6 +42,8 @@ def status(
         print_json(asdict(report))
     else:
         _print_report(report)
+    if fail and report.needs:
+        raise typer.Exit(FAILED)
 
 
 def _print_report(report: "StatusReport") -> None:
@@ -81,6 +87,7 @@ def _print_report(report: "StatusReport") -> None:
             )
     for broken in report.refused:
         print_error(describe_broken(broken))
+    _print_needs(report)
     size = report.database.size_bytes
     shown = "not made yet" if size is None else f"{size / 1e6:,.0f} MB"
     print_text(f"Database: {report.database.url} ({shown})")
@@ -92,6 +99,17 @@ def _print_report(report: "StatusReport") -> None:
             f"Nothing is loaded yet. Type: callkeeper check, then\n"
             f"  callkeeper load {name} --from DAY --to DAY     (days as 2026-01-31)"
         )
+
+
+def _print_needs(report: "StatusReport") -> None:
+    from callkeeper_assets.cli.console import print_warning  # noqa: PLC0415
+
+    # Said above already, each in its own words.
+    needs = [one for one in report.needs if one.kind not in _SAID_ABOVE]
+    if needs:
+        print_warning("Needs a person:")
+        for need in needs:
+            print_warning(f"  {need.text}\n    {need.remedy}")
 
 
 def _build_row(each: "SourceReport") -> tuple[str, ...]:

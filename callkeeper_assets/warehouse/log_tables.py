@@ -469,3 +469,85 @@ CALLKEEPER_PRIVACY_SETTINGS: Final = Table(
         ),
     ),
 )
+
+CALLKEEPER_KEYS: Final = Table(
+    name="callkeeper_keys",
+    role="log",
+    grain="source",
+    key=("account_id",),
+    description="What each source said of its API key when it was last asked, once a day.",
+    columns=(
+        ACCOUNT_ID,
+        Column("checked_at", "timestamp with time zone", "When it was asked", nullable=False),
+        Column(
+            "paid_till",
+            "timestamp with time zone",
+            "Until when the account is paid; NULL if the source does not say",
+        ),
+        Column("error", "text", "Why it refused the key; NULL if it took it"),
+    ),
+)
+
+CALLKEEPER_ALERTS: Final = Table(
+    name="callkeeper_alerts",
+    role="log",
+    grain="cause, from its beginning to its end",
+    key=("id",),
+    description=(
+        "What needed a person: each cause once from its beginning to its end, however many runs "
+        "failed of it. For 90 days after its end."
+    ),
+    columns=(
+        Column("id", "bigint", "Surrogate key, in the order of beginning", nullable=False),
+        Column("kind", "text", "What it is, as docs/alerts.md lists them", nullable=False),
+        Column("subject", "text", "Of what: a source, a job, a check, a folder", nullable=False),
+        Column("place", "text", "The machine; empty if it is about none", nullable=False),
+        Column("severity", "text", "`error` or `warning`", nullable=False),
+        Column("since", "timestamp with time zone", "Since when it is so, if that is known"),
+        Column("facts", "jsonb", "What its text is filled with", nullable=False, is_internal=True),
+        Column("text", "text", "What was found last, in English", nullable=False),
+        Column("first_seen_at", "timestamp with time zone", "When it was found", nullable=False),
+        Column("last_seen_at", "timestamp with time zone", "When it last was", nullable=False),
+        Column(
+            "began_at", "timestamp with time zone", "When it was first told; NULL if it was not"
+        ),
+        Column("told_at", "timestamp with time zone", "When it was last told"),
+        Column("ended_at", "timestamp with time zone", "When it was over; NULL while it is not"),
+    ),
+)
+
+CALLKEEPER_ALERT_MESSAGES: Final = Table(
+    name="callkeeper_alert_messages",
+    role="log",
+    grain="message × channel",
+    key=("id",),
+    description=(
+        "The outbox of alerts: a message for each channel, written with what it tells, and sent "
+        "from here until it is delivered. For 90 days."
+    ),
+    columns=(
+        Column("id", "bigint", "Surrogate key, in the order of telling", nullable=False),
+        Column(
+            "channel",
+            "text",
+            "To whom: the kind of address and a digest of it, no secret",
+            nullable=False,
+        ),
+        Column("key", "uuid", "Tells it apart, however often it is sent", nullable=False),
+        Column("title", "text", "Its title", nullable=False),
+        Column("body", "text", "Its text", nullable=False),
+        Column("document", "jsonb", "What a webhook is sent", nullable=False, is_internal=True),
+        Column("created_at", "timestamp with time zone", "When it was written", nullable=False),
+        Column(
+            "state",
+            "text",
+            "`waiting`; `sending`: by a process, or by one that was killed; `sent`; `given_up`: "
+            "undelivered for three days",
+            nullable=False,
+        ),
+        Column("attempts", "integer", "How often it was tried", nullable=False),
+        Column("due_at", "timestamp with time zone", "Not tried before", nullable=False),
+        Column("sent_at", "timestamp with time zone", "When it was delivered; NULL if not"),
+        Column("error", "text", "Why it was not, the last time"),
+    ),
+)

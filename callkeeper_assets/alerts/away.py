@@ -1,0 +1,155 @@
+"""Tells that the database is away, which is where everything else is told from.
+
+What was told, and to whom, is a small file in the home until the database is back: a restart
+meanwhile tells nothing twice. Then it becomes a cause like others, whose end is told as theirs are.
+"""
+
+import json
+import os
+import uuid
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final, cast
+
+from callkeeper_assets.alerts.facts import look_at_machine, read_sql
+from callkeeper_assets.alerts.findings import AWAY, Finding
+from callkeeper_assets.alerts.plans import REPEATED, Change, is_patient
+from callkeeper_assets.alerts.sending import Parcel, UndeliveredError
+from callkeeper_assets.alerts.settings import Channel, Language
+from callkeeper_assets.alerts.store import Connection, describe_change
+from callkeeper_assets.alerts.texts import compose, remark_again, tell
+from callkeeper_assets.home import home
+
+Send = Callable[[Channel, Parcel], None]
+
+_SENDING: Final = "sending"
+_SENT: Final = "sent"
+
+
+class DatabaseAway:
+    """What is known of it on this machine; a process that starts goes on where one ended."""
+
+    def __init__(self, send: Send, language: Language) -> None:
+        self._send = send
+        self._language = language
+        self._file = home() / "alerts" / "database_away.json"
+        self._known = self._read()
+
+    def note(self, reason: str, channels: Sequence[Channel], now: datetime) -> bool:
+        """Note that the database is away; tell it if it has been for long. Return whether all know.
+
+        A channel that does not take it is tried again the next time.
+        """
+        known = self._known or {"since": now.isoformat(), "key": str(uuid.uuid4()), "told": {}}
+        told_at = known.get("told_at")
+        if told_at and now - datetime.fromisoformat(told_at) >= REPEATED:
+            known = {**known, "key": str(uuid.uuid4()), "told": {}, "told_at": None}
+            known["told_before"] = told_at
+        since = datetime.fromisoformat(known["since"])
+        self._write(known)
+        if now - since < is_patient(AWAY):
+            return True
+        finding = self._build(reason, since)
+        state: Any = "lasts" if known.get("told_before") else "began"
+        change = Change(state, finding, since, None)
+        for channel in channels:
+            self._tell(channel, change, now)
+        return bool(channels) and all(
+            self._told().get(channel.name) == _SENT for channel in channels
+        )
+
+    def note_return(self, connection: Connection, now: datetime) -> None:
+        """Make of it a cause that was told, or nothing if it was not; in a transaction."""
+        known = self._known
+        if known is None:
+            return
+        told_at = known.get("told_at") or known.get("told_before")
+        if told_at:
+            since = datetime.fromisoformat(known["since"])
+            finding = self._build(str(known.get("reason") or ""), since)
+            connection.execute(
+                read_sql("adopt"),
+                {
+                    "kind": finding.kind,
+                    "subject": finding.subject,
+                    "place": finding.place,
+                    "severity": finding.severity,
+                    "since": since,
+                    "values": json.dumps(dict(finding.values)),
+                    "text": tell(finding).text,
+                    "told_at": datetime.fromisoformat(told_at),
+                    "now": now,
+                },
+            )
+
+    def forget(self) -> None:
+        """Forget it, once that transaction is committed."""
+        if self._known is not None:
+            self._file.unlink(missing_ok=True)
+            self._known = None
+
+    def _tell(self, channel: Channel, change: Change, now: datetime) -> None:
+        state = self._told().get(channel.name)
+        if state == _SENT:
+            return
+        finding = change.finding
+        message = compose([change], finding.place, self._language)
+        body = remark_again(message.body, self._language) if state == _SENDING else message.body
+        document = {
+            "machine": finding.place,
+            "at": now.isoformat(),
+            "alerts": [describe_change(change, None, self._language)],
+        }
+        parcel = Parcel(f"{self._known_key()}-{channel.name}", message.title, body, document)
+        self._mark(channel, _SENDING)
+        try:
+            self._send(channel, parcel)
+        except UndeliveredError:
+            self._mark(channel, None)
+        else:
+            self._mark(channel, _SENT, now, str(finding.values["reason"]))
+
+    def _build(self, reason: str, since: datetime) -> Finding:
+        machine = look_at_machine()
+        values: dict[str, str | int] = {"reason": reason, "spooled": machine.spooled}
+        return Finding(AWAY, "database", "error", since, values, machine.name)
+
+    def _known_key(self) -> str:
+        return str((self._known or {})["key"])
+
+    def _told(self) -> dict[str, str]:
+        return cast("dict[str, str]", (self._known or {}).get("told", {}))
+
+    def _mark(
+        self, channel: Channel, state: str | None, now: datetime | None = None, reason: str = ""
+    ) -> None:
+        known = dict(self._known or {})
+        told = {name: kept for name, kept in self._told().items() if name != channel.name}
+        if state:
+            told[channel.name] = state
+        known["told"] = told
+        if now:
+            known |= {"told_at": known.get("told_at") or now.isoformat(), "reason": reason}
+        self._write(known)
+
+    def _read(self) -> dict[str, Any] | None:
+        try:
+            document = json.loads(self._file.read_text("utf-8"))
+        except (OSError, ValueError):
+            return None
+        return document if isinstance(document, dict) and "since" in document else None
+
+    def _write(self, known: dict[str, Any]) -> None:
+        """Write the file; on disk before anything is sent. On a full one it is known here alone."""
+        self._known = known
+        try:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            beside = Path(f"{self._file}.new")
+            with beside.open("w", encoding="utf-8") as file:
+                json.dump(known, file)
+                file.flush()
+                os.fsync(file.fileno())
+            beside.replace(self._file)
+        except OSError:
+            return

@@ -1,0 +1,13 @@
+-- The causes that are not over, and how often one like each has begun since a moment.
+SELECT
+    a.id, a.kind, a.subject, a.place, a.severity, a.since, a.facts, a.first_seen_at,
+    a.last_seen_at, a.told_at,
+    (
+        SELECT count(*)::int
+        FROM callkeeper_alerts AS b
+        WHERE b.kind = a.kind AND b.subject = a.subject AND b.place = a.place
+            AND b.began_at >= %(since)s
+    )
+FROM callkeeper_alerts AS a
+WHERE a.ended_at IS NULL
+ORDER BY a.id

@@ -1,0 +1,207 @@
+"""The process that watches and tells: it looks each minute, and delivers what waits meanwhile.
+
+It lives beside Dagster's daemon, not in it, and may run on several machines at once: each looks at
+itself and at what all share, and what is told is told once (`store`). Nothing of it is lost by a
+kill: what was found is found again, what was to be told stands in the outbox.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+from callkeeper_assets.alerts.away import DatabaseAway
+from callkeeper_assets.alerts.facts import gather_facts, gather_local_facts, name_machine
+from callkeeper_assets.alerts.findings import Finding, find_all, list_looked_at
+from callkeeper_assets.alerts.keys import check_keys
+from callkeeper_assets.alerts.plans import plan_changes
+from callkeeper_assets.alerts.sending import Parcel, UndeliveredError, ping, send
+from callkeeper_assets.alerts.settings import AlertSettings
+from callkeeper_assets.alerts.store import (
+    Audience,
+    delete_old,
+    is_anything_untold,
+    note,
+    opened_causes,
+    read_causes,
+    taken_message,
+)
+from callkeeper_assets.alerts.texts import remark_again, tell
+from callkeeper_assets.config.loading import BrokenSource, defs_folder, load_sources
+from callkeeper_assets.config.source import Source
+from callkeeper_assets.postgres.errors import DatabaseError
+from callkeeper_assets.postgres.url import connect, database_url
+from callkeeper_assets.warehouse.migrate import ensure_schema
+from callkeeper_assets.warehouse.records import WarehouseError
+
+INTERVAL_SEC: Final = 60.0
+_BETWEEN_DELIVERIES_SEC: Final = 5.0
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Look:
+    """What one look came to.
+
+    Attributes:
+        findings: What needs a person.
+        is_well: Whether all of it has been told to somebody: the address is pinged then.
+    """
+
+    findings: tuple[Finding, ...]
+    is_well: bool
+
+
+class _Sources:
+    """The sources as they are configured now; read again when a file has changed."""
+
+    def __init__(self) -> None:
+        self._seen: object = None
+        self._loaded: tuple[list[Source], list[BrokenSource]] = ([], [])
+
+    def load(self) -> tuple[list[Source], list[BrokenSource]]:
+        """Return them, and those that are refused."""
+        files = sorted(defs_folder().rglob("defs.yaml"))
+        seen = [(file, file.stat().st_mtime_ns) for file in files]
+        if seen != self._seen:
+            self._loaded = load_sources()
+            self._seen = seen
+        return self._loaded
+
+
+class Watcher:
+    """Looks, tells and delivers; of one process, in one thread."""
+
+    def __init__(
+        self,
+        settings: AlertSettings,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._sources = _Sources()
+        self._audience = Audience(settings.channels, name_machine(), settings.language)
+        self._away = DatabaseAway(send, settings.language)
+        self._channels = {channel.name: channel for channel in settings.channels}
+        # Delivered, and the database went before that was noted.
+        self._delivered: set[str] = set()
+
+    def look(self) -> Look:
+        """Look once, write what is to be told, deliver what is due, and ping if all is well."""
+        sources, refused = self._sources.load()
+        try:
+            url = database_url()
+            ensure_schema(url)
+            found = self._look_at_all(url, sources, refused)
+            self.deliver(url)
+            look = Look(found, self._is_well(url))
+        except (DatabaseError, WarehouseError) as error:
+            look = self._look_without_database(sources, refused, error)
+        if look.is_well:
+            self._ping()
+        return look
+
+    def _look_at_all(
+        self, url: str, sources: list[Source], refused: list[BrokenSource]
+    ) -> tuple[Finding, ...]:
+        now = self._clock()
+        facts = gather_facts(url, sources, refused, now)
+        findings = find_all(facts)
+        names = {source.name for source in sources}
+        doubtful = {one.subject for one in findings if one.kind != "key_expires"} & names
+        doubtful |= {job.sources for job in facts.failed_jobs} & names
+        if check_keys(url, sources, doubtful):
+            facts = gather_facts(url, sources, refused, now)
+            findings = find_all(facts)
+        with opened_causes(url) as connection:
+            self._away.note_return(connection, now)
+            plan = plan_changes(
+                read_causes(connection, now),
+                findings,
+                now,
+                looked_at=list_looked_at(facts),
+                machine=self._audience.machine,
+            )
+            note(connection, plan, self._audience, now)
+            delete_old(connection, now)
+        self._away.forget()
+        for change in plan.changes:
+            _logger.info("%s: %s", change.state, tell(change.finding).text)
+        return tuple(findings)
+
+    def _look_without_database(
+        self,
+        sources: list[Source],
+        refused: list[BrokenSource],
+        error: DatabaseError | WarehouseError,
+    ) -> Look:
+        now = self._clock()
+        findings = find_all(gather_local_facts(sources, refused, now))
+        # A full disk is often why.
+        disks = [tell(one).text for one in findings if one.kind == "disk_full"]
+        reason = " ".join([str(error), *disks])
+        _logger.warning("%s", reason)
+        return Look(tuple(findings), self._away.note(reason, self._settings.channels, now))
+
+    def deliver(self, url: str) -> int:
+        """Deliver what is due, each channel's messages in their order; return how many it was.
+
+        Raises:
+            DatabaseError: The database cannot be reached.
+        """
+        delivered = 0
+        while self._deliver_one(url):
+            delivered += 1
+        return delivered
+
+    def _deliver_one(self, url: str) -> bool:
+        """Try one message; return whether there was one."""
+        with taken_message(url, self._channels) as taken:
+            if taken is None:
+                return False
+            message = taken.message
+            body = message.body
+            if message.is_uncertain:
+                body = remark_again(body, self._settings.language)
+            parcel = Parcel(message.key, message.title, body, message.document)
+            try:
+                if message.key not in self._delivered:
+                    send(self._channels[message.channel], parcel)
+            except UndeliveredError as error:
+                _logger.warning("%s: not delivered: %s", message.channel, error)
+                taken.mark_failed(str(error))
+            else:
+                self._delivered.add(message.key)
+                taken.mark_sent()
+                self._delivered.discard(message.key)
+                _logger.info("%s: delivered: %s", message.channel, message.title)
+            return True
+
+    def _is_well(self, url: str) -> bool:
+        with connect(url) as connection:
+            return not is_anything_untold(
+                connection, has_channels=bool(self._channels), now=self._clock()
+            )
+
+    def _ping(self) -> None:
+        if self._settings.ping_url is None:
+            return
+        try:
+            ping(self._settings.ping_url)
+        except UndeliveredError as error:
+            _logger.warning("The address that is told that all is well: %s", error)
+
+    def watch(self, interval_sec: float = INTERVAL_SEC) -> None:
+        """Look again and again, until the process ends."""
+        while True:
+            began = time.monotonic()
+            self.look()
+            while (left := began + interval_sec - time.monotonic()) > 0:
+                time.sleep(min(left, _BETWEEN_DELIVERIES_SEC))
+                try:
+                    self.deliver(database_url())
+                except DatabaseError as error:
+                    # The next look says so, if it is still away.
+                    _logger.info("%s", error)

@@ -1,0 +1,158 @@
+"""What Dagster's tables say of runs, checks and its daemon, for who does not import Dagster.
+
+By SQL over tables that Dagster does not promise to keep: a process that only watches takes 40 MB
+without Dagster's code, and 200 with it. Each question is bounded in time, or by an index. Reads,
+and changes nothing. Where there is no schema `dagster` yet, there is nothing to tell.
+"""
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import psycopg
+
+from callkeeper_assets.postgres import read_sql_of
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+# A daemon without one of these starts no run.
+_DAEMONS: Final = ("SCHEDULER", "SENSOR", "QUEUED_RUN_COORDINATOR")
+_HAS_TABLES: Final = "SELECT to_regclass('dagster.runs') IS NOT NULL"
+_MOMENT_OF: Final = """
+    SELECT id, create_timestamp FROM dagster.asset_check_executions
+    WHERE id >= %s ORDER BY id LIMIT 1
+"""
+_BOUNDS: Final = "SELECT min(id), max(id) FROM dagster.asset_check_executions"
+_HEARTBEAT: Final = """
+    SELECT min(timestamp) FROM dagster.daemon_heartbeats WHERE daemon_type = ANY(%s)
+"""
+_read_sql = read_sql_of("callkeeper_assets.dagster_ext")
+
+
+@dataclass(frozen=True)
+class FailedJob:
+    """A job of which runs failed that no later run has made good.
+
+    Attributes:
+        sources: As the runs' tag names them, joined by commas.
+        runs: How many failed.
+        run_ids: Of all of them, the newest first.
+        failed_at: When the first of them had ended.
+        is_tried_again: Whether a later run of it waits or is under way.
+        reason: Why the newest failed, as its log says; empty if it says nothing.
+    """
+
+    job: str
+    sources: str
+    runs: int
+    run_ids: tuple[str, ...]
+    failed_at: datetime
+    is_tried_again: bool
+    reason: str
+
+
+@dataclass(frozen=True)
+class FailingCheck:
+    """A check of an asset whose newest result is a failure with the severity ERROR.
+
+    Attributes:
+        asset: The path of the asset's key.
+        days: How many partitions fail; 1 where it has none.
+        last_day: The last of them; None where it has none.
+        failed_at: When the first of them was found.
+        description: What the newest result says.
+    """
+
+    asset: tuple[str, ...]
+    name: str
+    days: int
+    last_day: str | None
+    failed_at: datetime
+    description: str
+
+
+def has_tables(connection: Connection) -> bool:
+    """Whether Dagster's tables are there."""
+    row = connection.execute(_HAS_TABLES).fetchone()
+    return bool(row and row[0])
+
+
+def read_failed_jobs(connection: Connection, since: datetime) -> list[FailedJob]:
+    """Return the jobs of this product with failed runs since a moment, by name."""
+    rows = connection.execute(_read_sql("failed_jobs"), {"since": _as_stored(since)}).fetchall()
+    return [
+        FailedJob(job, sources, len(run_ids), tuple(run_ids), failed_at, again, _read_reason(event))
+        for job, sources, run_ids, failed_at, again, event in rows
+    ]
+
+
+def read_failing_checks(connection: Connection, since: datetime) -> list[FailingCheck]:
+    """Return the checks that fail, with what was planned since a moment, by asset and name."""
+    first = _find_first(connection, _as_stored(since))
+    if first is None:
+        return []
+    rows = connection.execute(_read_sql("failing_checks"), {"first": first}).fetchall()
+    return [
+        FailingCheck(
+            asset=tuple(json.loads(key)),
+            name=name,
+            days=days,
+            last_day=last_day,
+            failed_at=failed_at.replace(tzinfo=UTC),
+            description=_read_description(event),
+        )
+        for key, name, days, last_day, failed_at, event in rows
+    ]
+
+
+def read_heartbeat(connection: Connection) -> datetime | None:
+    """Return when Dagster's daemon was last seen alive in all it does; None if it never was."""
+    row = connection.execute(_HEARTBEAT, (list(_DAEMONS),)).fetchone()
+    return row[0].replace(tzinfo=UTC) if row and row[0] else None
+
+
+def _as_stored(moment: datetime) -> datetime:
+    """Return a moment as Dagster's columns have it: UTC, without saying so."""
+    return moment.astimezone(UTC).replace(tzinfo=None)
+
+
+def _find_first(connection: Connection, since: datetime) -> int | None:
+    """Return an id from which on rows of checks are younger; None if there is none.
+
+    The table has no index of time, and its ids are in the order of time: so it is searched by them.
+    """
+    low, high = connection.execute(_BOUNDS).fetchone() or (None, None)
+    if low is None or high is None:
+        return None
+    while low < high:
+        middle = (low + high) // 2
+        found = connection.execute(_MOMENT_OF, (middle,)).fetchone()
+        if found is None or found[1] >= since:
+            high = middle
+        else:
+            low = found[0] + 1
+    return int(low)
+
+
+def _read_event(text: str | None) -> dict[str, Any]:
+    try:
+        document = json.loads(text or "{}")
+    except ValueError:
+        return {}
+    data = (document.get("dagster_event") or {}).get("event_specific_data")
+    return data if isinstance(data, dict) else {}
+
+
+def _read_description(event: str) -> str:
+    return str(_read_event(event).get("description") or "")
+
+
+def _read_reason(event: str | None) -> str:
+    """Return what a failed step, or a run that failed without one, says of itself."""
+    data = _read_event(event)
+    said = (data.get("user_failure_data") or {}).get("description")
+    error = data.get("error") or {}
+    cause = error.get("cause") or {}
+    text = said or cause.get("message") or error.get("message") or ""
+    return " ".join(str(text).split())
