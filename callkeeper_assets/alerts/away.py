@@ -20,6 +20,7 @@ from callkeeper_assets.alerts.settings import Channel, Language
 from callkeeper_assets.alerts.store import Connection, describe_change
 from callkeeper_assets.alerts.texts import compose, remark_again, tell
 from callkeeper_assets.home import home
+from callkeeper_assets.privacy.redaction import excerpt
 
 Send = Callable[[Channel, Parcel], None]
 
@@ -112,7 +113,7 @@ class DatabaseAway:
 
     def _build(self, reason: str, since: datetime) -> Finding:
         machine = look_at_machine()
-        values: dict[str, str | int] = {"reason": reason, "spooled": machine.spooled}
+        values: dict[str, str | int] = {"reason": excerpt(reason), "spooled": machine.spooled}
         return Finding(AWAY, "database", "error", since, values, machine.name)
 
     def _known_key(self) -> str:

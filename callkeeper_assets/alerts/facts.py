@@ -14,6 +14,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+import msgspec
 import psycopg
 
 from callkeeper_assets.config.loading import BrokenSource
@@ -30,7 +31,7 @@ from callkeeper_assets.home import home, raw_url
 from callkeeper_assets.postgres import connect, read_sql_of
 from callkeeper_assets.warehouse.queries import newest_days
 from callkeeper_assets.webhooks.inbox_queries import WaitingPayloads, list_waiting
-from callkeeper_assets.webhooks.spool import read_spooled
+from callkeeper_assets.webhooks.spool import list_files, read_spooled
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 read_sql = read_sql_of("callkeeper_assets.alerts")
@@ -132,8 +133,8 @@ def look_at_machine() -> Machine:
     # A receiver drains it meanwhile.
     try:
         spooled = sum(1 for _ in islice(read_spooled(spool), _MOST_COUNTED))
-    except OSError:
-        spooled = 0
+    except (OSError, msgspec.DecodeError):
+        spooled = len(list_files(spool))
     return Machine(name_machine(), tuple(_look_at_disks()), str(spool), spooled)
 
 

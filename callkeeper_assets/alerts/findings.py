@@ -13,6 +13,7 @@ from callkeeper_assets.alerts.facts import DiskSpace, Facts
 from callkeeper_assets.config.errors import MissingSecretError
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.plans import measure_freshness
+from callkeeper_assets.privacy.redaction import excerpt
 
 Severity = Literal["error", "warning"]
 Kind = Literal[
@@ -49,6 +50,7 @@ _GB: Final = 1_000_000_000
 # much, and a gigabyte of a small one is not little.
 _LITTLE: Final = (0.10, 20 * _GB)
 _NEARLY_NONE: Final = (0.03, 2 * _GB)
+_LONGEST_REASON: Final = 240
 _TIME: Final = "%Y-%m-%d %H:%M"
 
 
@@ -60,7 +62,7 @@ class Finding:
         kind: What it is.
         subject: Of what: a source, a job, a check, a folder; with `kind` it tells causes apart.
         since: Since when it is so, where that is known.
-        values: What its text is filled with.
+        values: What its text is filled with; no key and no number is in them.
         place: The machine that it is about; empty if it is about none.
         is_pending: Whether it may pass by itself: not yet told, nor over if it was.
     """
@@ -89,8 +91,8 @@ def find_all(facts: Facts) -> list[Finding]:
 
 
 def list_looked_at(facts: Facts) -> Collection[Kind]:
-    """Return the kinds that the facts are enough to find: others are not over for being absent."""
-    return [kind for kind in KINDS if kind != AWAY and (facts.is_complete or kind in _LOCAL)]
+    """Return the kinds that are over if they are not found: without the database only some are."""
+    return KINDS if facts.is_complete else _LOCAL
 
 
 _LOCAL: Final[frozenset[Kind]] = frozenset(
@@ -104,7 +106,7 @@ def _find_in_configuration(facts: Facts) -> Iterator[Finding]:
             "source_refused",
             broken.name,
             "error",
-            values={"problems": "; ".join(broken.problems), "count": len(broken.problems)},
+            values={"problems": _quote("; ".join(broken.problems))},
         )
     for source in facts.sources:
         try:
@@ -127,7 +129,7 @@ def _find_in_runs(facts: Facts) -> Iterator[Finding]:
                 "sources": job.sources,
                 "runs": job.runs,
                 "run_id": job.run_ids[0],
-                "reason": job.reason,
+                "reason": _quote(job.reason),
             },
             is_pending=job.is_tried_again,
         )
@@ -138,7 +140,7 @@ def _find_in_runs(facts: Facts) -> Iterator[Finding]:
                 load.source,
                 "error",
                 since=load.failed_at,
-                values={"day": str(load.day), "reason": load.error},
+                values={"day": str(load.day), "reason": _quote(load.error)},
             )
 
 
@@ -166,7 +168,7 @@ def _find_in_checks(facts: Facts) -> Iterator[Finding]:
                 "check": check.name,
                 "days": check.days,
                 "last_day": check.last_day or "",
-                "reason": check.description,
+                "reason": _quote(check.description),
             },
         )
 
@@ -232,7 +234,7 @@ def _find_in_keys(facts: Facts) -> Iterator[Finding]:
                 key.source,
                 "error",
                 since=key.checked_at,
-                values={"reason": key.error, "variable": known[key.source].api_key_env},
+                values={"reason": _quote(key.error), "variable": known[key.source].api_key_env},
             )
         elif key.paid_till is not None and key.paid_till - facts.now < _NEAR:
             yield Finding(
@@ -279,6 +281,11 @@ def _rate(disk: DiskSpace) -> Severity | None:
     if is_under(*_NEARLY_NONE):
         return "error"
     return "warning" if is_under(*_LITTLE) else None
+
+
+def _quote(text: str) -> str:
+    """Return what something else said, without a key or a number in it, and not all too long."""
+    return excerpt(text, _LONGEST_REASON)
 
 
 def _show_moment(moment: datetime) -> str:

@@ -15,7 +15,7 @@ from callkeeper_assets.privacy.redaction import excerpt
 
 # Telegram takes 4,096 letters of a message.
 _MOST_SHOWN: Final = 12
-_LONGEST_REASON: Final = 240
+_LONGEST: Final = 480
 
 
 class Wording(NamedTuple):
@@ -291,12 +291,8 @@ def _tell_change(change: Change, language: Language) -> str:
 
 
 def _fill(finding: Finding) -> Mapping[str, object]:
-    values: dict[str, object] = {"subject": finding.subject, **finding.values}
-    for name in ("reason", "problems"):
-        if name in values:
-            values[name] = excerpt(str(values[name]), _LONGEST_REASON)
-    return values
+    return {"subject": finding.subject, **finding.values}
 
 
 def _redact(text: str) -> str:
-    return excerpt(text, 2 * _LONGEST_REASON)
+    return excerpt(text, _LONGEST)

@@ -183,7 +183,7 @@ def alerts(
     if once:
         watcher.look()
         return
-    names = ", ".join(channel.name for channel in settings.channels) or "the ping alone"
+    names = ", ".join(channel.name for channel in settings.channels) or "none but the ping"
     print_note(f"Watching, each {interval:g} s; told: {names}. Stop: Ctrl-C")
     try:
         watcher.watch(interval)

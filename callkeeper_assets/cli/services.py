@@ -1,5 +1,6 @@
 """The commands that run until Ctrl-C, and around them: dev, webhooks, demo, move."""
 
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -23,7 +24,6 @@ def dev(
     ] = "127.0.0.1",
 ) -> None:
     """Run database, Dagster's UI, its daemon and the webhook receiver, until Ctrl-C."""
-    from callkeeper_assets.alerts.settings import read_settings  # noqa: PLC0415
     from callkeeper_assets.cli.console import (  # noqa: PLC0415
         print_error,
         print_note,
@@ -33,6 +33,7 @@ def dev(
         find_port_problem,
         has_webhooks,
         held_alone,
+        list_alert_lines,
         list_source_lines,
         print_greeting,
         serve,
@@ -54,22 +55,15 @@ def dev(
                 f"{problem}. Choose another: callkeeper dev --webhook-port {webhook_port + 1}"
             )
             raise typer.Exit(FAILED)
-        alerts = read_settings()
-        sources = list_source_lines()
-        if alerts.is_configured:
-            names = [channel.name for channel in alerts.channels]
-            sources.append(f"Alerts:         {', '.join(names) or 'the ping alone'}")
+        alerts = list_alert_lines()
+        lines = [*list_source_lines(), *alerts]
         print_note("Starting the database and Dagster; this takes some seconds.")
         url = database_url()
         with connect(url, autocommit=True) as connection:
             find_pending(connection, url)  # raises, if a newer version has been here
         try:
-            serve(
-                address,
-                receiver,
-                lambda: print_greeting(address, receiver, url, sources),
-                has_alerts=alerts.is_configured,
-            )
+            greet = partial(print_greeting, address, receiver, url, lines)
+            serve(address, receiver, greet, has_alerts=bool(alerts))
         except KeyboardInterrupt:
             print_note("Stopped.")
 

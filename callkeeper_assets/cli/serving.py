@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from callkeeper_assets.alerts.settings import read_settings
 from callkeeper_assets.cli.console import FAILED, print_error, print_note, print_text
 from callkeeper_assets.cli.processes import (
     Service,
@@ -270,6 +271,17 @@ def list_source_lines() -> list[str]:
     lines += [describe_broken(refused) for refused in broken]
     names = ", ".join(source.name for source in sources) or "none that can be loaded"
     return [f"Sources:        {names}", *lines]
+
+
+def list_alert_lines() -> list[str]:
+    """Return what there is to say of alerts; nothing if nobody is named to be told.
+
+    Raises:
+        ConfigError: A variable of theirs cannot be what it says.
+    """
+    settings = read_settings()
+    names = [channel.name for channel in settings.channels]
+    return [f"Alerts:         {', '.join(names) or 'none but the ping'}"] * settings.is_configured
 
 
 def has_webhooks() -> bool:

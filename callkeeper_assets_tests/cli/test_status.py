@@ -9,7 +9,7 @@ import pytest
 from callkeeper_assets.warehouse.loader import log_failure
 from callkeeper_assets.warehouse.migrate import ensure_schema
 from callkeeper_assets.warehouse.records import Account
-from callkeeper_assets_tests.cli.conftest import ZONE, callkeeper, today
+from callkeeper_assets_tests.cli.conftest import ZONE, callkeeper, today, write_source
 from callkeeper_assets_tests.templates import from_nothing
 from callkeeper_assets_tests.warehouse.raw_days import call, day_of, load_all
 
@@ -55,6 +55,35 @@ def test_a_load_that_failed_is_reported_with_its_reason(database: str) -> None:
     (source,) = callkeeper("status", "--json").document()["sources"]
     assert source["last_load"]["days_failed"] == 2
     assert source["last_load"]["run_id"] == "run 1"
+
+
+@pytest.mark.usefixtures("main_office")
+def test_with_fail_it_exits_with_1_if_anything_needs_a_person(
+    database: str, defs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert callkeeper("status", "--fail").code == 0
+    account = Account(name="main_office", caption="Main office", time_zone=ZoneInfo(ZONE))
+    zone = account.time_zone
+    load_all(database, [day_of(today() - timedelta(days=9), [call(1)], zone)], account)
+    done = callkeeper("status", "--fail")
+    assert done.code == 1
+    assert "Needs a person:" in done.err
+    assert "is due and missing since" in done.err
+    assert "callkeeper refresh main_office" in done.err
+    assert callkeeper("status").code == 0
+    (need,) = callkeeper("status", "--json").document()["needs"]
+    assert (need["kind"], need["subject"], need["severity"]) == (
+        "not_fresh",
+        "main_office",
+        "error",
+    )
+    # What other sources lack is none of this one's, and the other way round.
+    load_all(database, [day_of(today(), [call(2)], zone)], account)
+    write_source(defs, "branch")
+    assert callkeeper("status", "main_office", "--fail").code == 0
+    assert callkeeper("status", "--fail", "--json").code == 1
+    monkeypatch.setenv("BRANCH_API_KEY", "0" * 32)
+    assert callkeeper("status", "--fail").code == 0
 
 
 @pytest.mark.usefixtures("main_office")

@@ -1,0 +1,208 @@
+"""What reaches a receiver: each cause once, all of a moment in one message, and an all-clear."""
+
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from callkeeper_assets.alerts.settings import read_settings
+from callkeeper_assets.alerts.watching import Watcher
+from callkeeper_assets.home import home
+from callkeeper_assets.postgres import connect
+from callkeeper_assets.warehouse.loader import log_failure
+from callkeeper_assets_tests.alerts.conftest import ACCOUNT, KEY, Clock, write_source
+from callkeeper_assets_tests.alerts.receivers import HttpReceiver, run_mail_server, run_receiver
+from callkeeper_assets_tests.warehouse.raw_days import call, day_of, load_all
+
+_DAY = date(2026, 3, 2)
+_FAILED = ("load_failed", "main_office")
+
+
+@pytest.fixture(autouse=True)
+def told(receiver: HttpReceiver, defs: Path, monkeypatch: pytest.MonkeyPatch) -> HttpReceiver:
+    """The receiver, which is told by JSON and asked while all is well."""
+    assert defs.is_dir()
+    monkeypatch.setenv("CALLKEEPER_ALERT_WEBHOOK_URL", receiver.url)
+    monkeypatch.setenv("CALLKEEPER_ALERT_PING_URL", receiver.ping_url)
+    return receiver
+
+
+def _fail(database: str, error: str = "HTTP 500.") -> None:
+    log_failure(database, ACCOUNT, [_DAY], "run 1", error)
+
+
+def _succeed(database: str) -> None:
+    load_all(database, [day_of(_DAY, [call(1)], ACCOUNT.time_zone)], ACCOUNT)
+
+
+def test_a_cause_is_told_once_then_daily_and_its_end_once(
+    database: str, told: HttpReceiver, clock: Clock
+) -> None:
+    watcher = Watcher(read_settings(), clock)
+    assert watcher.look().is_well
+    _fail(database)
+    for _ in range(5):
+        watcher.look()
+        clock.go_on(minutes=1)
+    assert told.list_told() == [("began", *_FAILED)]
+    clock.go_on(days=1)
+    watcher.look()
+    assert told.list_told() == [("began", *_FAILED), ("lasts", *_FAILED)]
+    with connect(database) as connection:
+        connection.execute("DELETE FROM callkeeper_loads")
+    for _ in range(4):
+        watcher.look()
+        clock.go_on(minutes=5)
+    assert told.list_told()[2:] == [("ended", *_FAILED)]
+    assert len({post.key for post in told.posts}) == 3
+    with connect(database) as connection:
+        rows = connection.execute(
+            "SELECT kind, subject, ended_at IS NOT NULL FROM callkeeper_alerts"
+        ).fetchall()
+    assert rows == [(*_FAILED, True)]
+
+
+def test_all_of_a_moment_is_one_message_to_each_and_a_restart_tells_nothing_again(
+    database: str,
+    defs: Path,
+    told: HttpReceiver,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("branch", "shop", "depot"):
+        write_source(defs, name)
+    _fail(database)
+    with run_mail_server() as (url, mails):
+        monkeypatch.setenv("CALLKEEPER_ALERT_URLS", f"{url} {told.apprise_url}")
+        Watcher(read_settings(), clock).look()
+        clock.go_on(minutes=4)
+        for _ in range(3):
+            Watcher(read_settings(), clock).look()
+    by_apprise = [post for post in told.posts if "alerts" not in post.document]
+    by_hook = [post for post in told.posts if "alerts" in post.document]
+    assert [len(post.document["alerts"]) for post in by_hook] == [1, 3]
+    assert {one["subject"] for one in by_hook[1].document["alerts"]} == {"branch", "shop", "depot"}
+    assert len(by_apprise) == 2
+    assert [(mail.to, mail.subject.split(",")[0]) for mail in mails] == [
+        (["duty@example.com"], "CallKeeper")
+    ] * 2
+    assert "main_office: the last load failed, at 2026-03-02. HTTP 500." in mails[0].text
+    assert "SHOP_API_KEY is not set" in mails[1].text
+
+
+def test_no_key_no_number_and_no_address_of_a_channel_is_in_what_is_told(
+    database: str, told: HttpReceiver, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CALLKEEPER_ALERT_LANGUAGE", "ru")
+    secret = "s3cret-token-of-the-hook"
+    _fail(database, f"HTTP 403 for api_key={KEY}, client +7 (912) 345-67-89, see {secret}.")
+    Watcher(read_settings(), clock).look()
+    (post,) = told.posts
+    shown = str(post.document)
+    assert "main_office: последняя загрузка не удалась, день 2026-03-02" in shown
+    with connect(database) as connection:
+        for table in ("callkeeper_alerts", "callkeeper_alert_messages"):
+            shown += str(connection.execute(f"SELECT * FROM {table}".encode()).fetchall())
+    for hidden in (KEY, "345-67-89", "9123456789", secret):
+        assert hidden not in shown
+    assert "HTTP 403" in shown
+
+
+def test_it_is_pinged_while_whatever_was_to_be_told_has_been(
+    database: str, told: HttpReceiver, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with run_receiver() as pinged:
+        monkeypatch.setenv("CALLKEEPER_ALERT_PING_URL", pinged.ping_url)
+        watcher = Watcher(read_settings(), clock)
+        watcher.look()
+        _fail(database)
+        watcher.look()
+        assert (len(told.posts), pinged.pings) == (1, 2)
+        told.status = 503
+        with connect(database) as connection:
+            connection.execute("DELETE FROM callkeeper_loads")
+        clock.go_on(minutes=10)
+        watcher.look()
+        clock.go_on(minutes=6)
+        assert not watcher.look().is_well, "the end of the failure is told to nobody"
+        assert pinged.pings == 3
+    monkeypatch.delenv("CALLKEEPER_ALERT_WEBHOOK_URL")
+    monkeypatch.setenv("CALLKEEPER_ALERT_PING_URL", told.ping_url)
+    told.status = 200
+    with connect(database) as connection:
+        connection.execute("DELETE FROM callkeeper_alert_messages")
+    _fail(database)
+    alone = Watcher(read_settings(), clock)
+    alone.look()
+    clock.go_on(minutes=6)
+    assert not alone.look().is_well, "without a channel, nobody is told but by the silence"
+
+
+def test_a_database_that_is_away_is_told_once_and_so_is_its_return(
+    database: str, told: HttpReceiver, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Watcher(read_settings(), clock).look()
+    monkeypatch.setenv("CALLKEEPER_DATABASE_URL", "postgresql://me:hidden@127.0.0.1:1/calls")
+    for minute in range(8):
+        # Each by another process: what was told is known to the next.
+        watcher = Watcher(read_settings(), clock)
+        assert watcher.look().is_well, minute
+        clock.go_on(minutes=1)
+    assert told.list_told() == [("began", "database_away", "database")]
+    assert "hidden" not in str(told.posts)
+    assert "127.0.0.1:1/calls" in told.posts[0].document["text"]
+    monkeypatch.setenv("CALLKEEPER_DATABASE_URL", database)
+    for _ in range(4):
+        Watcher(read_settings(), clock).look()
+        clock.go_on(minutes=5)
+    assert told.list_told()[1:] == [("ended", "database_away", "database")]
+    assert not list((home() / "alerts").iterdir())
+
+
+def test_a_database_that_is_away_for_a_moment_is_told_to_nobody(
+    database: str, told: HttpReceiver, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watcher = Watcher(read_settings(), clock)
+    monkeypatch.setenv("CALLKEEPER_DATABASE_URL", "postgresql://me:hidden@127.0.0.1:1/calls")
+    watcher.look()
+    monkeypatch.setenv("CALLKEEPER_DATABASE_URL", database)
+    clock.go_on(minutes=5)
+    watcher.look()
+    assert told.posts == []
+
+
+def test_an_outage_that_nobody_takes_is_told_when_somebody_does_and_daily(
+    told: HttpReceiver, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CALLKEEPER_DATABASE_URL", "postgresql://me:hidden@127.0.0.1:1/calls")
+    told.status = 503
+    watcher = Watcher(read_settings(), clock)
+    watcher.look()
+    clock.go_on(minutes=5)
+    assert not watcher.look().is_well
+    told.status = 200
+    assert watcher.look().is_well
+    clock.go_on(days=1)
+    watcher.look()
+    assert told.list_told() == [
+        ("began", "database_away", "database"),
+        ("lasts", "database_away", "database"),
+    ]
+    assert len({post.key for post in told.posts}) == 2
+
+
+def test_a_source_that_comes_or_changes_is_seen_without_a_restart(
+    defs: Path, told: HttpReceiver, clock: Clock
+) -> None:
+    watcher = Watcher(read_settings(), clock)
+    watcher.look()
+    file = write_source(defs, "shop", "tabels: []")
+    watcher.look()
+    clock.go_on(minutes=4)
+    watcher.look()
+    assert told.list_told() == [("began", "source_refused", "shop")]
+    file.unlink()
+    file.parent.rmdir()
+    clock.go_on(minutes=11)
+    watcher.look()
+    assert told.list_told()[1:] == [("ended", "source_refused", "shop")]
