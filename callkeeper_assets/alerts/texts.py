@@ -13,8 +13,8 @@ from callkeeper_assets.alerts.plans import Change, State
 from callkeeper_assets.alerts.settings import Language
 from callkeeper_assets.privacy.redaction import excerpt
 
-# Telegram takes 4,096 letters of a message.
-_MOST_SHOWN: Final = 12
+# Telegram takes 4,096 letters of a message, some of which it has written longer.
+_MOST_LETTERS: Final = 3_000
 _LONGEST: Final = 480
 
 
@@ -261,9 +261,13 @@ def compose(changes: Sequence[Change], machine: str, language: Language) -> Mess
     count = sum(one.state != "ended" for one in changes) or len(changes)
     title = _TITLES[language][newest].format(machine=machine, count=count)
     ordered = sorted(changes, key=lambda one: states.index(one.state))
-    lines = [_tell_change(one, language) for one in ordered[:_MOST_SHOWN]]
-    if len(ordered) > _MOST_SHOWN:
-        lines.append(_MORE[language].format(count=len(ordered) - _MOST_SHOWN))
+    lines: list[str] = []
+    for change in ordered:
+        line = _tell_change(change, language)
+        if sum(map(len, lines)) + len(line) > _MOST_LETTERS:
+            lines.append(_MORE[language].format(count=len(ordered) - len(lines)))
+            break
+        lines.append(line)
     return Message(title, "\n\n".join(lines))
 
 

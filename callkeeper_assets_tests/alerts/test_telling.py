@@ -206,3 +206,24 @@ def test_a_source_that_comes_or_changes_is_seen_without_a_restart(
     clock.go_on(minutes=11)
     watcher.look()
     assert told.list_told()[1:] == [("ended", "source_refused", "shop")]
+
+
+def test_telegram_is_sent_what_it_takes_however_much_there_is_to_tell(
+    defs: Path, told: HttpReceiver, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Apprise as it is, but for the address of Telegram's API."""
+    address = f"http://127.0.0.1:{told.port}/bot"
+    monkeypatch.setattr("apprise.plugins.telegram.NotifyTelegram.notify_url", address)
+    monkeypatch.delenv("CALLKEEPER_ALERT_WEBHOOK_URL")
+    monkeypatch.setenv("CALLKEEPER_ALERT_URLS", "tgram://123456789:AAFexampleexample_example/9876")
+    for number in range(40):
+        write_source(defs, f"shop_{number}", f"{'tabels' * 20}: []")
+    watcher = Watcher(read_settings(), clock)
+    watcher.look()
+    clock.go_on(minutes=4)
+    assert watcher.look().is_well
+    (post,) = told.posts
+    text = post.document["text"]
+    assert "40 to look at" in text
+    assert 2_000 < len(text) < 4_096
+    assert " more: callkeeper status" in text

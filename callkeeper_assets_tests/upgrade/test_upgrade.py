@@ -117,6 +117,7 @@ def test_a_dry_run_says_all_and_changes_nothing(aged: Installation, home: Path) 
         "By which reading a day was filled",
         "0008",
         "0009",
+        "0010",
         "6 days filled by an older version: the next refresh",
         "dagster    16e3655b4d9b",
         "run_backfill_id",
