@@ -127,7 +127,7 @@ def test_a_dry_run_says_all_and_changes_nothing(aged: Installation, home: Path) 
         assert words in asked.out
     assert "Nothing was changed. `callkeeper upgrade` does what → marks." in asked.err
     parts = [part for part, _ in pending(callkeeper("upgrade", "--dry-run", "--json"))]
-    assert parts.count("tables") == 3
+    assert parts.count("tables") == 4
     assert parts.count("dagster") == 7
     assert (look(aged.url), files_of(home)) == (schema, files)
 
