@@ -41,7 +41,7 @@ _LIGHT: Final[Mapping[str, frozenset[str]]] = {
     "callkeeper_assets.definitions": _ARROW_AND_DUCKDB | {"psycopg", "requests"},
     # Each 20 MB more are the receiver's for as long as it runs.
     "callkeeper_assets.webhooks.server": _ARROW_AND_DUCKDB | {"dagster", "sqlalchemy"},
-    # It lives beside the daemon, for ever: Dagster's code would make five times of it.
+    # It lives beside the daemon, for ever; Dagster's code alone would be half as much again.
     "callkeeper_assets.alerts.watching": _ARROW_AND_DUCKDB | {"dagster", "sqlalchemy", "apprise"},
     # What commands need to know of sources, tables and days before they do anything.
     "callkeeper_assets.config.loading": _HEAVY,

@@ -169,8 +169,16 @@ def gather_facts(
     sources: Sequence[Source],
     refused: Sequence[BrokenSource],
     now: datetime | None = None,
+    failing_checks: Sequence[FailingCheck] | None = None,
 ) -> Facts:
     """Gather everything; the warehouse's schema must be there.
+
+    Args:
+        url: Of the database.
+        sources: All or some.
+        refused: Those whose configuration is.
+        now: When; now if it is left out.
+        failing_checks: As `gather_failing_checks` returned them lately; None has them gathered.
 
     Raises:
         DatabaseError: The database cannot be reached.
@@ -195,10 +203,23 @@ def gather_facts(
             facts = replace(
                 facts,
                 failed_jobs=read_failed_jobs(connection, facts.now - _RECENT),
-                failing_checks=read_failing_checks(connection, facts.now - _RECENT_CHECKS),
                 heartbeat=read_heartbeat(connection),
             )
-    return facts
+    if failing_checks is None:
+        failing_checks = gather_failing_checks(url, facts.now)
+    return replace(facts, failing_checks=failing_checks)
+
+
+def gather_failing_checks(url: str, now: datetime) -> list[FailingCheck]:
+    """Gather the checks that fail; what takes the longest, as all of a month's are looked through.
+
+    Raises:
+        DatabaseError: The database cannot be reached.
+    """
+    with connect(url) as connection:
+        if not has_tables(connection):
+            return []
+        return read_failing_checks(connection, now - _RECENT_CHECKS)
 
 
 def _read_failed_loads(

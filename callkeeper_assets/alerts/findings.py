@@ -51,7 +51,6 @@ _GB: Final = 1_000_000_000
 _LITTLE: Final = (0.10, 20 * _GB)
 _NEARLY_NONE: Final = (0.03, 2 * _GB)
 _LONGEST_REASON: Final = 240
-_TIME: Final = "%Y-%m-%d %H:%M"
 
 
 @dataclass(frozen=True)
@@ -189,7 +188,7 @@ def _find_in_days(facts: Facts) -> Iterator[Finding]:
             values={
                 "newest": str(known.newest_day),
                 "due": str(known.due_day),
-                "since": _show_moment(known.missing_since),
+                "since": show_moment(known.missing_since),
                 "schedule": f"{source.stem}_refresh",
             },
         )
@@ -211,7 +210,7 @@ def _find_in_webhooks(facts: Facts) -> Iterator[Finding]:
                 waiting.source,
                 "error",
                 since=waiting.oldest,
-                values={"count": waiting.payloads, "since": _show_moment(waiting.oldest)},
+                values={"count": waiting.payloads, "since": show_moment(waiting.oldest)},
             )
     if facts.machine.spooled:
         yield Finding(
@@ -241,7 +240,7 @@ def _find_in_keys(facts: Facts) -> Iterator[Finding]:
                 "key_expires",
                 key.source,
                 "warning" if key.paid_till > facts.now else "error",
-                values={"until": _show_moment(key.paid_till)},
+                values={"until": show_moment(key.paid_till)},
             )
 
 
@@ -270,7 +269,7 @@ def _find_on_machine(facts: Facts) -> Iterator[Finding]:
             "daemon",
             "error",
             since=facts.heartbeat,
-            values={"since": _show_moment(facts.heartbeat)},
+            values={"since": show_moment(facts.heartbeat)},
         )
 
 
@@ -288,5 +287,6 @@ def _quote(text: str) -> str:
     return excerpt(text, _LONGEST_REASON)
 
 
-def _show_moment(moment: datetime) -> str:
-    return moment.astimezone().strftime(_TIME)
+def show_moment(moment: datetime) -> str:
+    """Return a moment as this machine's clock shows it, with its zone."""
+    return moment.astimezone().strftime("%Y-%m-%d %H:%M %Z")

@@ -19,6 +19,8 @@ _CALM: Final = timedelta(minutes=10)
 _LONGEST_CALM: Final = timedelta(days=1)
 # What a start of services, a restart of the database or an edit of a file makes for a moment.
 _PATIENCE: Final[Mapping[Kind, timedelta]] = {
+    # A lost run is run again by Dagster, if not at once.
+    "run_failed": timedelta(minutes=2),
     "receiver_spooling": timedelta(minutes=3),
     "source_refused": timedelta(minutes=3),
     "key_missing": timedelta(minutes=3),

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from callkeeper_assets.alerts.findings import Finding, Kind
+from callkeeper_assets.alerts.findings import Finding, Kind, show_moment
 from callkeeper_assets.alerts.plans import Change, State
 from callkeeper_assets.alerts.settings import Language
 from callkeeper_assets.privacy.redaction import excerpt
@@ -289,8 +289,7 @@ def _tell_change(change: Change, language: Language) -> str:
     told = tell(change.finding, language)
     since = ""
     if change.state == "lasts":
-        moment = change.since.astimezone().strftime("%Y-%m-%d %H:%M")
-        since = f" ({_LASTS[language].format(since=moment)})"
+        since = f" ({_LASTS[language].format(since=show_moment(change.since))})"
     return f"{mark} {told.text}{since}\n→ {told.remedy}"
 
 

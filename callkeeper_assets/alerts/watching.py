@@ -7,13 +7,20 @@ kill: what was found is found again, what was to be told stands in the outbox.
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
+import psycopg
+
 from callkeeper_assets.alerts.away import DatabaseAway
-from callkeeper_assets.alerts.facts import gather_facts, gather_local_facts, name_machine
+from callkeeper_assets.alerts.facts import (
+    gather_facts,
+    gather_failing_checks,
+    gather_local_facts,
+    name_machine,
+)
 from callkeeper_assets.alerts.findings import Finding, find_all, list_looked_at
 from callkeeper_assets.alerts.keys import check_keys
 from callkeeper_assets.alerts.plans import plan_changes
@@ -31,13 +38,16 @@ from callkeeper_assets.alerts.store import (
 from callkeeper_assets.alerts.texts import remark_again, tell
 from callkeeper_assets.config.loading import BrokenSource, defs_folder, load_sources
 from callkeeper_assets.config.source import Source
+from callkeeper_assets.dagster_ext.observed import FailingCheck
 from callkeeper_assets.postgres.errors import DatabaseError
 from callkeeper_assets.postgres.url import connect, database_url
+from callkeeper_assets.privacy.redaction import excerpt
 from callkeeper_assets.warehouse.migrate import ensure_schema
 from callkeeper_assets.warehouse.records import WarehouseError
 
 INTERVAL_SEC: Final = 60.0
-_BETWEEN_DELIVERIES_SEC: Final = 5.0
+_BETWEEN_DELIVERIES_SEC: Final = 15.0
+_SHARE_OF_CHECKS: Final = 100
 _logger = logging.getLogger(__name__)
 
 
@@ -85,6 +95,8 @@ class Watcher:
         self._audience = Audience(settings.channels, name_machine(), settings.language)
         self._away = DatabaseAway(send, settings.language)
         self._channels = {channel.name: channel for channel in settings.channels}
+        self._checks: Sequence[FailingCheck] = ()
+        self._checks_due_at = 0.0
         # Delivered, and the database went before that was noted.
         self._delivered: set[str] = set()
 
@@ -98,7 +110,11 @@ class Watcher:
             self.deliver(url)
             look = Look(found, self._is_well(url))
         except (DatabaseError, WarehouseError) as error:
-            look = self._look_without_database(sources, refused, error)
+            look = self._look_without_database(sources, refused, str(error))
+        except psycopg.Error as error:
+            # A table that a newer Dagster has otherwise, a right that was taken away.
+            reason = f"A question to it failed: {excerpt(str(error))}"
+            look = self._look_without_database(sources, refused, reason)
         if look.is_well:
             self._ping()
         return look
@@ -107,13 +123,14 @@ class Watcher:
         self, url: str, sources: list[Source], refused: list[BrokenSource]
     ) -> tuple[Finding, ...]:
         now = self._clock()
-        facts = gather_facts(url, sources, refused, now)
+        self._look_at_checks(url, now)
+        facts = gather_facts(url, sources, refused, now, self._checks)
         findings = find_all(facts)
         names = {source.name for source in sources}
         doubtful = {one.subject for one in findings if one.kind != "key_expires"} & names
         doubtful |= {job.sources for job in facts.failed_jobs} & names
         if check_keys(url, sources, doubtful):
-            facts = gather_facts(url, sources, refused, now)
+            facts = gather_facts(url, sources, refused, now, self._checks)
             findings = find_all(facts)
         with opened_causes(url) as connection:
             self._away.note_return(connection, now)
@@ -131,17 +148,25 @@ class Watcher:
             _logger.info("%s: %s", change.state, tell(change.finding).text)
         return tuple(findings)
 
+    def _look_at_checks(self, url: str, now: datetime) -> None:
+        """Look through the checks, as seldom as it takes long: for a hundredth of the time."""
+        began = time.monotonic()
+        if began >= self._checks_due_at:
+            self._checks = gather_failing_checks(url, now)
+            ended = time.monotonic()
+            self._checks_due_at = ended + _SHARE_OF_CHECKS * (ended - began)
+
     def _look_without_database(
         self,
         sources: list[Source],
         refused: list[BrokenSource],
-        error: DatabaseError | WarehouseError,
+        problem: str,
     ) -> Look:
         now = self._clock()
         findings = find_all(gather_local_facts(sources, refused, now))
         # A full disk is often why.
         disks = [tell(one).text for one in findings if one.kind == "disk_full"]
-        reason = " ".join([str(error), *disks])
+        reason = " ".join([problem, *disks])
         _logger.warning("%s", reason)
         return Look(tuple(findings), self._away.note(reason, self._settings.channels, now))
 

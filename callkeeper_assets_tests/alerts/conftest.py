@@ -8,6 +8,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from callkeeper_assets.postgres import connect
+from callkeeper_assets.warehouse.accounts import make_account
 from callkeeper_assets.warehouse.records import Account
 from callkeeper_assets_tests.alerts.receivers import HttpReceiver, run_receiver
 from callkeeper_assets_tests.templates import Template
@@ -63,6 +65,17 @@ def write_source(folder: Path, name: str, *lines: str) -> Path:
     text = "\n".join(f"  {line}" for line in attributes)
     file.write_text(f"type: callkeeper_assets.CallKeeperSource\nattributes:\n{text}\n")
     return file
+
+
+def know_key(database: str, name: str = "main_office") -> None:
+    """Note that a source's key was asked after today: CallKeeper is waited for by other tests."""
+    with connect(database) as connection:
+        make_account(connection, name)
+        connection.execute(
+            "INSERT INTO callkeeper_keys (account_id, checked_at) "
+            "SELECT account_id, now() FROM general_accounts WHERE name = %s",
+            (name,),
+        )
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from callkeeper_assets.alerts.settings import read_settings
 from callkeeper_assets.alerts.watching import Watcher
 from callkeeper_assets.postgres import connect
 from callkeeper_assets.warehouse.loader import log_failure
-from callkeeper_assets_tests.alerts.conftest import ACCOUNT, Clock, write_source
+from callkeeper_assets_tests.alerts.conftest import ACCOUNT, Clock, know_key, write_source
 from callkeeper_assets_tests.alerts.receivers import HttpReceiver, find_port, run_receiver
 from callkeeper_assets_tests.waiting import wait_until
 from callkeeper_assets_tests.warm import WarmPopen
@@ -27,9 +27,12 @@ _FAILED = ("began", "load_failed", "main_office")
 
 
 @pytest.fixture(autouse=True)
-def told(receiver: HttpReceiver, defs: Path, monkeypatch: pytest.MonkeyPatch) -> HttpReceiver:
+def told(
+    receiver: HttpReceiver, defs: Path, database: str, monkeypatch: pytest.MonkeyPatch
+) -> HttpReceiver:
     """The receiver, which is told by JSON."""
     assert defs.is_dir()
+    know_key(database)
     monkeypatch.setenv("CALLKEEPER_ALERT_WEBHOOK_URL", receiver.url)
     return receiver
 

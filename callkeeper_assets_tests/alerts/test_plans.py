@@ -11,7 +11,7 @@ from callkeeper_assets.alerts.plans import Cause, Change, Plan, plan_changes
 
 _START: Final = datetime(2026, 3, 1, tzinfo=UTC)
 _MINUTE: Final = timedelta(minutes=1)
-_FAILED: Final = Finding("run_failed", "main_office_refresh", "error")
+_FAILED: Final = Finding("load_failed", "main_office", "error")
 _SPOOLING: Final = Finding("receiver_spooling", "/spool", "error", place="here")
 
 
@@ -103,7 +103,7 @@ def test_what_lasts_a_moment_is_not_told_at_all() -> None:
 
 
 def test_what_is_tried_again_is_neither_told_nor_over() -> None:
-    pending = Finding("run_failed", "main_office_refresh", "error", is_pending=True)
+    pending = Finding("load_failed", "main_office", "error", is_pending=True)
     table = _Table()
     table.look([pending], _START)
     assert table.states() == []

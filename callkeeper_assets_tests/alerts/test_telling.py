@@ -10,7 +10,7 @@ from callkeeper_assets.alerts.watching import Watcher
 from callkeeper_assets.home import home
 from callkeeper_assets.postgres import connect
 from callkeeper_assets.warehouse.loader import log_failure
-from callkeeper_assets_tests.alerts.conftest import ACCOUNT, KEY, Clock, write_source
+from callkeeper_assets_tests.alerts.conftest import ACCOUNT, KEY, Clock, know_key, write_source
 from callkeeper_assets_tests.alerts.receivers import HttpReceiver, run_mail_server, run_receiver
 from callkeeper_assets_tests.warehouse.raw_days import call, day_of, load_all
 
@@ -19,9 +19,12 @@ _FAILED = ("load_failed", "main_office")
 
 
 @pytest.fixture(autouse=True)
-def told(receiver: HttpReceiver, defs: Path, monkeypatch: pytest.MonkeyPatch) -> HttpReceiver:
+def told(
+    receiver: HttpReceiver, defs: Path, database: str, monkeypatch: pytest.MonkeyPatch
+) -> HttpReceiver:
     """The receiver, which is told by JSON and asked while all is well."""
     assert defs.is_dir()
+    know_key(database)
     monkeypatch.setenv("CALLKEEPER_ALERT_WEBHOOK_URL", receiver.url)
     monkeypatch.setenv("CALLKEEPER_ALERT_PING_URL", receiver.ping_url)
     return receiver
@@ -227,3 +230,17 @@ def test_telegram_is_sent_what_it_takes_however_much_there_is_to_tell(
     assert "40 to look at" in text
     assert 2_000 < len(text) < 4_096
     assert " more: callkeeper status" in text
+
+
+def test_a_question_that_the_database_refuses_is_told_as_well(
+    database: str, told: HttpReceiver, clock: Clock
+) -> None:
+    """As of a newer Dagster, whose tables are otherwise: else nobody would hear of anything."""
+    with connect(database) as connection:
+        connection.execute("ALTER TABLE dagster.runs RENAME COLUMN pipeline_name TO job_name")
+    watcher = Watcher(read_settings(), clock)
+    watcher.look()
+    clock.go_on(minutes=4)
+    watcher.look()
+    assert told.list_told() == [("began", "database_away", "database")]
+    assert "pipeline_name does not exist" in told.posts[0].document["text"]

@@ -56,6 +56,7 @@ def _find_child(pid: int, words: str) -> int:
 def test_everything_starts_is_kept_alive_and_stops(
     defs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("CALLKEEPER_ALERT_WEBHOOK_URL", "http://127.0.0.1:9/s3cret-hook")
     monkeypatch.setenv("HOOKED_API_KEY", "0" * 32)
     monkeypatch.setenv("HOOKED_WEBHOOK_TOKEN", "token-0123456789abcdef")
     write_source(defs, "hooked", "webhook: {token: {env: HOOKED_WEBHOOK_TOKEN}}")
@@ -76,6 +77,8 @@ def test_everything_starts_is_kept_alive_and_stops(
             "source's URL"
         ) in greeting
         assert "token-0123456789abcdef" not in greeting
+        assert "Alerts:         webhook-" in greeting
+        assert "s3cret" not in greeting
         url = f"http://127.0.0.1:{webhook_port}/webhooks/hooked/token-0123456789abcdef"
         with urllib.request.urlopen(url, b'{"id": 1}', timeout=30) as answer:
             assert answer.status == 200
@@ -94,7 +97,8 @@ def test_everything_starts_is_kept_alive_and_stops(
             "the code server is started again",
         )
         children = children_of(process.pid)
-        assert len(children) == 5
+        assert len(children) == 6
+        assert _find_child(process.pid, "cli.main alerts") in children
         assert _find_child(process.pid, "webhooks --host 127.0.0.1") in children
         process.send_signal(signal.SIGTERM)
         _, said = process.communicate(timeout=20)

@@ -105,10 +105,18 @@ _COLUMNS: Final = {
     "AssetCheckExecutionsTable": {
         *("asset_key", "check_name", "partition", "run_id", "execution_status"),
         *("evaluation_event", "evaluation_event_timestamp", "evaluation_event_storage_id"),
-        "materialization_event_storage_id",
+        *("materialization_event_storage_id", "id", "create_timestamp"),
     },
     "AssetKeyTable": {"asset_key", "cached_status_data"},
+    "RunsTable": {
+        *("id", "run_id", "pipeline_name", "status", "start_time", "end_time", "backfill_id"),
+        "update_timestamp",
+    },
+    "RunTagsTable": {"run_id", "key", "value"},
+    "DaemonHeartbeatsTable": {"daemon_type", "timestamp"},
 }
+# Of tables that are not the event log's.
+_TABLES_OF_RUNS: Final = "dagster._core.storage.runs.schema"
 
 
 def _list_imports() -> Iterator[tuple[str, str]]:
@@ -127,6 +135,12 @@ def _find(module: str, path: str) -> Any:  # noqa: ANN401 -- whatever is there; 
     except (ImportError, AttributeError):
         return None
     return found
+
+
+def _find_table(name: str) -> Any:  # noqa: ANN401 -- SQLAlchemy's
+    return (
+        _find(_TABLES, name) if _find(_TABLES, name) is not None else _find(_TABLES_OF_RUNS, name)
+    )
 
 
 def _describe_overrides(ours: type, listed: set[str]) -> Iterator[str]:
@@ -181,7 +195,7 @@ def describe_breaches() -> list[str]:
     for name, columns in _COLUMNS.items():
         found += [
             f"Dagster's table {name} has no column `{column}` any more."
-            for column in sorted(columns - set(_find(_TABLES, name).columns.keys()))
+            for column in sorted(columns - set(_find_table(name).columns.keys()))
         ]
     found += [
         f"A check's execution has no status {name} any more."
