@@ -41,6 +41,9 @@ _RECENT: Final = timedelta(days=7)
 _RECENT_LOSSES: Final = timedelta(days=2)
 # Days are loaded again for weeks; a check that fails stays failed until its day is.
 _RECENT_CHECKS: Final = timedelta(days=31)
+# They are asked each day, and each hour after a refusal: if not, nobody asks any more.
+_KEPT_ANSWER: Final = timedelta(days=3)
+_KEPT_REFUSAL: Final = timedelta(hours=3)
 _MOST_COUNTED: Final = 10_000
 
 
@@ -196,7 +199,7 @@ def gather_facts(
             facts,
             failed_loads=_read_failed_loads(connection, names, facts.now),
             losses=_read_losses(connection, names, facts.now),
-            keys=_read_keys(connection, names),
+            keys=_read_keys(connection, names, facts.now),
             connections=_count_connections(connection),
         )
         if has_tables(connection):
@@ -235,8 +238,9 @@ def _read_losses(connection: Connection, names: Sequence[str], now: datetime) ->
     return [Loss(*row) for row in connection.execute(read_sql("losses"), values).fetchall()]
 
 
-def _read_keys(connection: Connection, names: Sequence[str]) -> list[KeyState]:
-    rows = connection.execute(read_sql("keys"), {"names": names}).fetchall()
+def _read_keys(connection: Connection, names: Sequence[str], now: datetime) -> list[KeyState]:
+    values = {"names": names, "since": now - _KEPT_ANSWER, "refused_since": now - _KEPT_REFUSAL}
+    rows = connection.execute(read_sql("keys"), values).fetchall()
     return [KeyState(*row) for row in rows]
 
 

@@ -17,9 +17,11 @@ from callkeeper_assets.privacy.numbers import hide_numbers
 MASK: Final = "***"
 SHORTEST_SECRET: Final = 4  # masking shorter ones would tear every text apart
 
-# The value of api_key in a query, a twice encoded query, JSON or a Python dict, quoted or not.
+# The value of api_key in a query, a twice encoded query, JSON or a Python dict, quoted or not; not
+# the words after a variable's name in a sentence of ours ("in MAIN_API_KEY: the source does not").
 _KEY_PARAMETER: Final = re.compile(
     r"""(api_?key (?: = | %(?:25)*3D | \\?["']? \s* [:=] \s* (?:\\?["'])? ))
+        (?! (?<=:\ ) the\ source\b )
         (?: (?!%(?:25)*26) [^&\s"'<>\\,;)}\]] )+""",
     re.IGNORECASE | re.VERBOSE,
 )

@@ -307,7 +307,20 @@ def test_a_key_is_asked_after_once_a_day_and_each_hour_while_it_is_refused(
         assert check_keys(database, load_sources()[0], ["main_office"]) == 1
         (found,) = _find(database)
         assert (found.kind, found.severity) == ("key_refused", "error")
-        assert "MAIN_OFFICE_API_KEY" in tell(found).remedy
+        assert "Check the key in the environment variable MAIN_OFFICE_API_KEY: the source" in (
+            tell(found).text
+        )
+        load_all(database, [day_of(date(2026, 3, 2), [call(1)], ACCOUNT.time_zone)], ACCOUNT)
+        just_then = datetime(2026, 3, 2, 12, tzinfo=UTC)
+        with connect(database) as connection:
+            connection.execute(
+                "UPDATE callkeeper_keys SET checked_at = %s, paid_till = NULL", (just_then,)
+            )
+        assert _find(database, just_then) == [], "a load has proved it"
+        with connect(database) as connection:
+            connection.execute("UPDATE callkeeper_keys SET checked_at = now()")
+            connection.execute("DELETE FROM callkeeper_loads")
+            connection.execute("DELETE FROM callkeeper_days")
         monkeypatch.setenv("MAIN_OFFICE_API_KEY", KEY)
         _let_pass(database, timedelta(hours=2))
         assert check_keys(database, load_sources()[0], []) == 1
