@@ -47,6 +47,7 @@ from callkeeper_assets.warehouse.records import WarehouseError
 
 INTERVAL_SEC: Final = 60.0
 _BETWEEN_DELIVERIES_SEC: Final = 15.0
+_BETWEEN_GLANCES_SEC: Final = 1.0
 _SHARE_OF_CHECKS: Final = 100
 _logger = logging.getLogger(__name__)
 
@@ -95,6 +96,7 @@ class Watcher:
         self._audience = Audience(settings.channels, name_machine(), settings.language)
         self._away = DatabaseAway(send, settings.language)
         self._channels = {channel.name: channel for channel in settings.channels}
+        self._is_stopping = False
         self._checks: Sequence[FailingCheck] = ()
         self._checks_due_at = 0.0
         # Delivered, and the database went before that was noted.
@@ -177,9 +179,14 @@ class Watcher:
             DatabaseError: The database cannot be reached.
         """
         delivered = 0
-        while self._deliver_one(url):
+        while not self._is_stopping and self._deliver_one(url):
             delivered += 1
         return delivered
+
+    def stop(self) -> None:
+        """Have it end once the message that is being sent is noted; for a signal's handler."""
+        # No Event: setting one in a handler can wait for the thread that it interrupts.
+        self._is_stopping = True
 
     def _deliver_one(self, url: str) -> bool:
         """Try one message; return whether there was one."""
@@ -219,14 +226,20 @@ class Watcher:
             _logger.warning("The address that is told that all is well: %s", error)
 
     def watch(self, interval_sec: float = INTERVAL_SEC) -> None:
-        """Look again and again, until the process ends."""
-        while True:
-            began = time.monotonic()
+        """Look again and again, until it is stopped."""
+        while not self._is_stopping:
+            began = delivered = time.monotonic()
             self.look()
-            while (left := began + interval_sec - time.monotonic()) > 0:
-                time.sleep(min(left, _BETWEEN_DELIVERIES_SEC))
-                try:
-                    self.deliver(database_url())
-                except DatabaseError as error:
-                    # The next look says so, if it is still away.
-                    _logger.info("%s", error)
+            while not self._is_stopping and (now := time.monotonic()) < began + interval_sec:
+                time.sleep(min(_BETWEEN_GLANCES_SEC, began + interval_sec - now))
+                if now - delivered >= _BETWEEN_DELIVERIES_SEC:
+                    delivered = now
+                    self._deliver_late()
+
+    def _deliver_late(self) -> None:
+        """Deliver what was not taken before."""
+        try:
+            self.deliver(database_url())
+        except DatabaseError as error:
+            # The next look says so, if it is still away.
+            _logger.info("%s", error)

@@ -164,6 +164,7 @@ def alerts(
     Each cause once, daily while it lasts, and when it is over. `callkeeper dev` does it as well.
     """
     import logging  # noqa: PLC0415
+    import signal  # noqa: PLC0415
 
     from callkeeper_assets.alerts.settings import read_settings  # noqa: PLC0415
     from callkeeper_assets.alerts.watching import Watcher  # noqa: PLC0415
@@ -180,12 +181,13 @@ def alerts(
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     watcher = Watcher(settings)
+    # A message that is being sent is noted before the end: else it would come a second time.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: watcher.stop())
     if once:
         watcher.look()
         return
     names = ", ".join(channel.name for channel in settings.channels) or "none but the ping"
     print_note(f"Watching, each {interval:g} s; told: {names}. Stop: Ctrl-C")
-    try:
-        watcher.watch(interval)
-    except KeyboardInterrupt:
-        print_note("Stopped.")
+    watcher.watch(interval)
+    print_note("Stopped.")

@@ -153,6 +153,21 @@ def test_a_process_that_is_killed_while_it_sends_is_known_by_its_key(
 
 
 @pytest.mark.e2e
+def test_a_process_that_is_stopped_while_it_sends_notes_it_first(
+    database: str, told: HttpReceiver
+) -> None:
+    _fail(database)
+    told.gate.clear()
+    with _watching("--interval", "1") as process:
+        wait_until(lambda: told.posts, "it is sent")
+        process.send_signal(signal.SIGTERM)
+        told.gate.set()
+        assert process.wait(30) == 0
+    assert _ask(database, "SELECT state FROM callkeeper_alert_messages") == [("sent",)]
+    assert len(told.posts) == 1
+
+
+@pytest.mark.e2e
 def test_a_process_that_is_killed_before_or_after_it_sends_tells_all_once(
     database: str, defs: Path, told: HttpReceiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
