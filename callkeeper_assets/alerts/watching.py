@@ -8,6 +8,7 @@ kill: what was found is found again, what was to be told stands in the outbox.
 import logging
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -74,8 +75,10 @@ class _Sources:
 
     def load(self) -> tuple[list[Source], list[BrokenSource]]:
         """Return them, and those that are refused."""
-        files = sorted(defs_folder().rglob("defs.yaml"))
-        seen = [(file, file.stat().st_mtime_ns) for file in files]
+        seen = []
+        for file in sorted(defs_folder().rglob("defs.yaml")):
+            with suppress(FileNotFoundError):
+                seen.append((file, file.stat().st_mtime_ns))
         if seen != self._seen:
             self._loaded = load_sources()
             self._seen = seen
@@ -228,13 +231,18 @@ class Watcher:
     def watch(self, interval_sec: float = INTERVAL_SEC) -> None:
         """Look again and again, until it is stopped."""
         while not self._is_stopping:
-            began = delivered = time.monotonic()
+            began = time.monotonic()
             self.look()
-            while not self._is_stopping and (now := time.monotonic()) < began + interval_sec:
-                time.sleep(min(_BETWEEN_GLANCES_SEC, began + interval_sec - now))
-                if now - delivered >= _BETWEEN_DELIVERIES_SEC:
-                    delivered = now
-                    self._deliver_late()
+            self._wait(began + interval_sec)
+
+    def _wait(self, until: float) -> None:
+        """Deliver meanwhile what was not taken before."""
+        delivered = time.monotonic()
+        while not self._is_stopping and (now := time.monotonic()) < until:
+            time.sleep(min(_BETWEEN_GLANCES_SEC, until - now))
+            if now - delivered >= _BETWEEN_DELIVERIES_SEC:
+                delivered = now
+                self._deliver_late()
 
     def _deliver_late(self) -> None:
         """Deliver what was not taken before."""
