@@ -17,7 +17,7 @@ from typing import Any, Final, cast
 import psycopg
 
 from callkeeper_assets.alerts.facts import read_sql
-from callkeeper_assets.alerts.findings import Finding, Kind, Severity
+from callkeeper_assets.alerts.findings import KINDS, Finding, Kind, Severity
 from callkeeper_assets.alerts.plans import REPEATED, Cause, Change, Plan
 from callkeeper_assets.alerts.settings import Channel, Language
 from callkeeper_assets.alerts.texts import compose, tell, tell_end
@@ -102,7 +102,7 @@ class Waiting:
 
 def read_causes(connection: Connection, now: datetime) -> list[Cause]:
     """Return the causes that are not over."""
-    values = {"since": now - REPEATED}
+    values = {"since": now - REPEATED, "kinds": list(KINDS)}
     return [_build_cause(row) for row in connection.execute(read_sql("causes"), values).fetchall()]
 
 

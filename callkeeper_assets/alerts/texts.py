@@ -293,8 +293,15 @@ def _tell_change(change: Change, language: Language) -> str:
     return f"{mark} {told.text}{since}\n→ {told.remedy}"
 
 
+class _Values(dict[str, object]):
+    """What a text is filled with; a cause that another version noted may lack something."""
+
+    def __missing__(self, key: str) -> str:
+        return "?"
+
+
 def _fill(finding: Finding) -> Mapping[str, object]:
-    return {"subject": finding.subject, **finding.values}
+    return _Values({"subject": finding.subject, **finding.values})
 
 
 def _redact(text: str) -> str:

@@ -1,4 +1,4 @@
--- The causes that are not over, and how often one like each has begun since a moment.
+-- The causes that are not over, of kinds that this version knows, and how often one like each has begun since a moment.
 SELECT
     a.id, a.kind, a.subject, a.place, a.severity, a.since, a.facts, a.first_seen_at,
     a.last_seen_at, a.told_at,
@@ -9,5 +9,5 @@ SELECT
             AND b.began_at >= %(since)s
     )
 FROM callkeeper_alerts AS a
-WHERE a.ended_at IS NULL
+WHERE a.ended_at IS NULL AND a.kind = ANY(%(kinds)s)
 ORDER BY a.id
