@@ -4,17 +4,19 @@ What was told, and to whom, is a small file in the home until the database is ba
 meanwhile tells nothing twice. Then it becomes a cause like others, whose end is told as theirs are.
 """
 
+import fcntl
 import json
 import os
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, cast
 
 from callkeeper_assets.alerts.facts import look_at_machine, read_sql
 from callkeeper_assets.alerts.findings import AWAY, Finding
-from callkeeper_assets.alerts.plans import REPEATED, Change, is_patient
+from callkeeper_assets.alerts.plans import CALM, REPEATED, Change, State, is_patient
 from callkeeper_assets.alerts.sending import Parcel, UndeliveredError
 from callkeeper_assets.alerts.settings import Channel, Language
 from callkeeper_assets.alerts.store import Connection, describe_change
@@ -36,59 +38,91 @@ class DatabaseAway:
         self._language = language
         self._file = home() / "alerts" / "database_away.json"
         self._known = self._read()
+        # On a full disk it is known here alone.
+        self._is_unwritten = False
 
     def note(self, reason: str, channels: Sequence[Channel], now: datetime) -> bool:
         """Note that the database is away; tell it if it has been for long. Return whether all know.
 
         A channel that does not take it is tried again the next time.
         """
-        known = self._known or {"since": now.isoformat(), "key": str(uuid.uuid4()), "told": {}}
-        told_at = known.get("told_at")
-        if told_at and now - datetime.fromisoformat(told_at) >= REPEATED:
-            known = {**known, "key": str(uuid.uuid4()), "told": {}, "told_at": None}
-            known["told_before"] = told_at
-        since = datetime.fromisoformat(known["since"])
-        self._write(known)
-        if now - since < is_patient(AWAY):
-            return True
-        finding = self._build(reason, since)
-        state: Any = "lasts" if known.get("told_before") else "began"
-        change = Change(state, finding, since, None)
-        for channel in channels:
-            self._tell(channel, change, now)
-        return bool(channels) and all(
-            self._told().get(channel.name) == _SENT for channel in channels
-        )
+        with self._to_oneself():
+            known = self._known or {"since": now.isoformat(), "key": str(uuid.uuid4()), "told": {}}
+            known.pop("returned_at", None)
+            told_at = known.get("told_at")
+            if told_at and now - datetime.fromisoformat(told_at) >= REPEATED:
+                known |= {"key": str(uuid.uuid4()), "told": {}, "told_at": None}
+                known["told_before"] = told_at
+            self._write(known)
+            since = datetime.fromisoformat(known["since"])
+            if now - since < is_patient(AWAY):
+                return True
+            state: State = "lasts" if known.get("told_before") else "began"
+            change = Change(state, self._build(reason, since), since, None)
+            for channel in channels:
+                self._tell(channel, change, now)
+            return bool(channels) and all(
+                self._told().get(channel.name) == _SENT for channel in channels
+            )
 
     def note_return(self, connection: Connection, now: datetime) -> None:
         """Make of it a cause that was told, or nothing if it was not; in a transaction."""
-        known = self._known
-        if known is None:
+        with self._to_oneself():
+            known = self._known
+        told_at = self._find_told_at()
+        if known is None or told_at is None or "returned_at" in known:
             return
-        told_at = known.get("told_at") or known.get("told_before")
-        if told_at:
-            since = datetime.fromisoformat(known["since"])
-            finding = self._build(str(known.get("reason") or ""), since)
-            connection.execute(
-                read_sql("adopt"),
-                {
-                    "kind": finding.kind,
-                    "subject": finding.subject,
-                    "place": finding.place,
-                    "severity": finding.severity,
-                    "since": since,
-                    "values": json.dumps(dict(finding.values)),
-                    "text": tell(finding).text,
-                    "told_at": datetime.fromisoformat(told_at),
-                    "now": now,
-                },
-            )
+        since = datetime.fromisoformat(known["since"])
+        finding = self._build(str(known.get("reason") or ""), since)
+        values = {
+            "kind": finding.kind,
+            "subject": finding.subject,
+            "place": finding.place,
+            "severity": finding.severity,
+            "since": since,
+            "values": json.dumps(dict(finding.values)),
+            "text": tell(finding).text,
+            "told_at": datetime.fromisoformat(told_at),
+            "now": now,
+        }
+        connection.execute(read_sql("adopt"), values)
 
-    def forget(self) -> None:
-        """Forget it, once that transaction is committed."""
-        if self._known is not None:
-            self._file.unlink(missing_ok=True)
-            self._known = None
+    def forget(self, now: datetime) -> None:
+        """Forget it, once that transaction is committed; what was told when it is surely over.
+
+        A database that goes again before is the same outage: it is not told anew.
+        """
+        if self._known is None:
+            return
+        with self._to_oneself():
+            known = self._known or {}
+            returned_at = known.get("returned_at")
+            if self._find_told_at() and returned_at is None:
+                self._write({**known, "returned_at": now.isoformat()})
+            elif returned_at is None or now - datetime.fromisoformat(returned_at) >= CALM:
+                self._file.unlink(missing_ok=True)
+                self._known, self._is_unwritten = None, False
+
+    @contextmanager
+    def _to_oneself(self) -> Iterator[None]:
+        """Know what is known now, and change it alone among this home's processes."""
+        try:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            folder = os.open(self._file.parent, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            yield
+            return
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX)
+            if not self._is_unwritten:
+                self._known = self._read()
+            yield
+        finally:
+            os.close(folder)
+
+    def _find_told_at(self) -> str | None:
+        known = self._known or {}
+        return cast("str | None", known.get("told_at") or known.get("told_before"))
 
     def _tell(self, channel: Channel, change: Change, now: datetime) -> None:
         state = self._told().get(channel.name)
@@ -142,7 +176,7 @@ class DatabaseAway:
         return document if isinstance(document, dict) and "since" in document else None
 
     def _write(self, known: dict[str, Any]) -> None:
-        """Write the file; on disk before anything is sent. On a full one it is known here alone."""
+        """Write the file: on disk before anything is sent."""
         self._known = known
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True)
@@ -153,4 +187,6 @@ class DatabaseAway:
                 os.fsync(file.fileno())
             beside.replace(self._file)
         except OSError:
-            return
+            self._is_unwritten = True
+        else:
+            self._is_unwritten = False

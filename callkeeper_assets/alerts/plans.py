@@ -15,7 +15,7 @@ from callkeeper_assets.alerts.findings import Finding, Kind
 State = Literal["began", "lasts", "ended"]
 
 REPEATED: Final = timedelta(days=1)
-_CALM: Final = timedelta(minutes=10)
+CALM: Final = timedelta(minutes=10)
 _LONGEST_CALM: Final = timedelta(days=1)
 # What a start of services, a restart of the database or an edit of a file makes for a moment.
 _PATIENCE: Final[Mapping[Kind, timedelta]] = {
@@ -136,4 +136,4 @@ def _decide(cause: Cause | None, finding: Finding, now: datetime) -> State | Non
 
 def _find_calm(cause: Cause) -> timedelta:
     doublings = min(max(cause.times - 1, 0), 10)
-    return min(_CALM * (1 << doublings), _LONGEST_CALM)
+    return min(CALM * (1 << doublings), _LONGEST_CALM)

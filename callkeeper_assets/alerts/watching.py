@@ -148,7 +148,7 @@ class Watcher:
             )
             note(connection, plan, self._audience, now)
             delete_old(connection, now)
-        self._away.forget()
+        self._away.forget(now)
         for change in plan.changes:
             _logger.info("%s: %s", change.state, tell(change.finding).text)
         return tuple(findings)

@@ -162,6 +162,24 @@ def test_a_database_that_is_away_is_told_once_and_so_is_its_return(
     assert not list((home() / "alerts").iterdir())
 
 
+def test_a_database_that_comes_and_goes_is_told_once_and_its_end_once(
+    database: str, told: HttpReceiver, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By two processes of one home, which look by turns."""
+    watchers = [Watcher(read_settings(), clock) for _ in range(2)]
+    away = "postgresql://me:hidden@127.0.0.1:1/calls"
+    for url, minutes in ((away, 6), (database, 5), (away, 6), (database, 35)):
+        monkeypatch.setenv("CALLKEEPER_DATABASE_URL", url)
+        for minute in range(minutes):
+            watchers[minute % 2].look()
+            clock.go_on(minutes=1)
+    assert told.list_told() == [
+        ("began", "database_away", "database"),
+        ("ended", "database_away", "database"),
+    ]
+    assert not list((home() / "alerts").iterdir())
+
+
 def test_a_database_that_is_away_for_a_moment_is_told_to_nobody(
     database: str, told: HttpReceiver, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
