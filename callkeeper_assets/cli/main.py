@@ -26,6 +26,7 @@ from callkeeper_assets.cli.console import (
     prepare_environment,
     print_error,
 )
+from callkeeper_assets.cli.production import code, daemon, runs, up, web
 from callkeeper_assets.cli.projects import add, init
 from callkeeper_assets.cli.query import query
 from callkeeper_assets.cli.runs import load, protect, rebuild, reconcile, refresh, report, retain
@@ -54,6 +55,7 @@ _COMMANDS = (
     init,
     add,
     dev,
+    up,
     check,
     load,
     refresh,
@@ -71,6 +73,10 @@ _COMMANDS = (
     rebuild,
     upgrade,
     move,
+    code,
+    runs,
+    web,
+    daemon,
     webhooks,
     inbox,
     simulate,
