@@ -218,10 +218,9 @@ def up(
         has_webhooks,
         held_alone,
         list_source_lines,
-        show_database,
     )
     from callkeeper_assets.home import home  # noqa: PLC0415
-    from callkeeper_assets.postgres.url import connect, database_url  # noqa: PLC0415
+    from callkeeper_assets.postgres.url import connect, database_url, describe  # noqa: PLC0415
     from callkeeper_assets.warehouse.migrate import find_pending  # noqa: PLC0415
 
     address = WebAddress(host, port)
@@ -236,7 +235,7 @@ def up(
         with connect(url, autocommit=True) as connection:
             find_pending(connection, url)  # raises, if a newer version has been here
         try:
-            _keep_up(address, receiver, grace, show_database(url))
+            _keep_up(address, receiver, grace, describe(url))
         except KeyboardInterrupt:
             print_note("Stopped.")
 
