@@ -27,7 +27,7 @@ from callkeeper_assets.cli.console import (
     prepare_environment,
     print_error,
 )
-from callkeeper_assets.cli.production import code, daemon, runs, up, web
+from callkeeper_assets.cli.production import code, daemon, metrics, runs, up, web
 from callkeeper_assets.cli.projects import add, init
 from callkeeper_assets.cli.query import query
 from callkeeper_assets.cli.runs import load, protect, rebuild, reconcile, refresh, report, retain
@@ -79,6 +79,7 @@ _COMMANDS = (
     runs,
     web,
     daemon,
+    metrics,
     webhooks,
     inbox,
     simulate,

@@ -10,7 +10,8 @@ import os
 import runpy
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Final
@@ -199,6 +200,28 @@ def _build_look_for_heartbeat() -> Callable[[], bool]:
     return look
 
 
+def metrics(
+    *,
+    port: Annotated[
+        int, typer.Option("--port", "-p", help="Port to listen at.")
+    ] = _METRICS_PORT,
+    host: _Host = "127.0.0.1",
+) -> None:
+    """Serve /metrics for Prometheus, and /health: runs, days behind, daemon, database, disk."""
+    from callkeeper_assets.cli.console import print_note  # noqa: PLC0415
+    from callkeeper_assets.cli.serving import WebAddress  # noqa: PLC0415
+    from callkeeper_assets.monitoring.server import MonitoringServer  # noqa: PLC0415
+    from callkeeper_assets.supervision import report_from_thread  # noqa: PLC0415
+
+    _refuse_if_taken(WebAddress(host, port), "callkeeper metrics --port")
+    with MonitoringServer(host, port) as server:
+        report_from_thread(lambda: True, lambda: True)
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            print_note("Stopped.")
+
+
 def up(
     *,
     port: Annotated[int, typer.Option("--port", "-p", help="Port of Dagster's UI.")] = 3000,
@@ -209,6 +232,10 @@ def up(
     webhook_host: Annotated[
         str, typer.Option(help="Its address. It speaks plain HTTP: put a proxy with TLS before it.")
     ] = "127.0.0.1",
+    metrics_port: Annotated[
+        int, typer.Option(help="Port of /metrics and /health; 0 is none.")
+    ] = _METRICS_PORT,
+    metrics_host: Annotated[str, typer.Option(help="Their address.")] = "127.0.0.1",
     grace: _Grace = _GRACE_SEC,
 ) -> None:
     """Run everything, as a service: for systemd or another supervisor, which starts it again."""
@@ -229,15 +256,37 @@ def up(
         receiver = WebAddress(webhook_host, webhook_port) if has_webhooks() else None
         if receiver:
             _refuse_if_taken(receiver, "callkeeper up --webhook-port")
+        monitoring = WebAddress(metrics_host, metrics_port) if metrics_port else None
+        if monitoring:
+            _refuse_if_taken(monitoring, "callkeeper up --metrics-port")
         for line in list_source_lines():
             print_note(line)
         url = database_url()
         with connect(url, autocommit=True) as connection:
             find_pending(connection, url)  # raises, if a newer version has been here
         try:
-            _keep_up(address, receiver, grace, describe(url))
+            with _monitored(monitoring):
+                _keep_up(address, receiver, grace, describe(url))
         except KeyboardInterrupt:
             print_note("Stopped.")
+
+
+@contextmanager
+def _monitored(address: "WebAddress | None") -> Iterator[None]:
+    """Serve metrics from a thread meanwhile."""
+    import threading  # noqa: PLC0415
+
+    from callkeeper_assets.monitoring.server import MonitoringServer  # noqa: PLC0415
+
+    if address is None:
+        yield
+        return
+    with MonitoringServer(address.host, address.port) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield
+        finally:
+            server.shutdown()
 
 
 def _keep_up(

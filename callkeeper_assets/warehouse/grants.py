@@ -45,7 +45,6 @@ _RIGHTS: Final[Mapping[Purpose, Mapping[str, str]]] = {
         "callkeeper_loads": "SELECT",
         "callkeeper_discrepancies": "SELECT",
         "callkeeper_webhook_days": "SELECT",
-        "callkeeper_lost_webhooks": "SELECT",
     },
 }
 _DAGSTER: Final = sql.Identifier("dagster")
