@@ -214,18 +214,23 @@ def set_dagster_home() -> Path:
     """Set `DAGSTER_HOME` for this process and its children, unless it is set.
 
     It is the project's root, where `dagster.yaml` lies. Without one, Dagster would keep its runs in
-    files in the working folder: then it is a folder in the home, with the product's own file.
+    files in the working folder: then it is a folder in the home, with the product's own file; and
+    with the project's where that may not be written to, as a service's: Dagster makes folders.
 
     Returns:
         The folder in force, where Dagster looks for `dagster.yaml`.
     """
     folder = Path(os.environ.get("DAGSTER_HOME") or project_root())
     if not os.environ.get("DAGSTER_HOME"):
-        if not (folder / "dagster.yaml").is_file():
+        file = folder / "dagster.yaml"
+        if not file.is_file() or not os.access(folder, os.W_OK):
+            text = (file if file.is_file() else PROJECT_TEMPLATE / "dagster.yaml").read_text("utf-8")
             folder = home() / "dagster"
             folder.mkdir(parents=True, exist_ok=True)
-            text = (PROJECT_TEMPLATE / "dagster.yaml").read_text("utf-8")
-            (folder / "dagster.yaml").write_text(text, encoding="utf-8")
+            # Read by processes that start at the same time.
+            new = folder / f".dagster.yaml.{os.getpid()}"
+            new.write_text(text, encoding="utf-8")
+            new.replace(folder / "dagster.yaml")
         os.environ["DAGSTER_HOME"] = str(folder)
     return folder
 
