@@ -224,7 +224,9 @@ def set_dagster_home() -> Path:
     if not os.environ.get("DAGSTER_HOME"):
         file = folder / "dagster.yaml"
         if not file.is_file() or not os.access(folder, os.W_OK):
-            text = (file if file.is_file() else PROJECT_TEMPLATE / "dagster.yaml").read_text("utf-8")
+            text = (file if file.is_file() else PROJECT_TEMPLATE / "dagster.yaml").read_text(
+                "utf-8"
+            )
             folder = home() / "dagster"
             folder.mkdir(parents=True, exist_ok=True)
             # Read by processes that start at the same time.

@@ -70,7 +70,7 @@ def test_a_source_reads_its_secrets_from_files_and_says_which_it_cannot_read(
     monkeypatch.setenv(f"{source.api_key_env}_FILE", str(_write(tmp_path / "key", _KEY)))
     assert source.read_api_key() == _KEY
     (tmp_path / "key").unlink()
-    with pytest.raises(MissingSecretError, match="'main_office' has no API key: .*No such file"):
+    with pytest.raises(MissingSecretError, match=r"'main_office' has no API key: .*No such file"):
         source.read_api_key()
 
     monkeypatch.setenv("CALLKEEPER_DATABASE_URL_FILE", str(tmp_path / "url"))

@@ -1,13 +1,10 @@
 """Who may do what in the database: `grant`."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from callkeeper_assets.cli.console import UsageProblemError
-
-if TYPE_CHECKING:
-    from callkeeper_assets.warehouse.grants import Purpose
 
 
 def grant(
@@ -31,11 +28,9 @@ def grant(
     from callkeeper_assets.postgres.url import database_url  # noqa: PLC0415
     from callkeeper_assets.warehouse import grants  # noqa: PLC0415
 
-    if purpose not in grants.PURPOSES:
-        raise UsageProblemError(
-            f"--for: {describe_unknown('purpose', purpose, grants.PURPOSES)}"
-        )
-    chosen: Purpose = purpose  # type: ignore[assignment] -- checked above
+    chosen = next((one for one in grants.PURPOSES if one == purpose), None)
+    if chosen is None:
+        raise UsageProblemError(f"--for: {describe_unknown('purpose', purpose, grants.PURPOSES)}")
     statements = grants.grant(database_url(), role, chosen)
     for statement in statements:
         print_text(f"{statement};")

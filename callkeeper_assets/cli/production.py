@@ -202,9 +202,7 @@ def _build_look_for_heartbeat() -> Callable[[], bool]:
 
 def metrics(
     *,
-    port: Annotated[
-        int, typer.Option("--port", "-p", help="Port to listen at.")
-    ] = _METRICS_PORT,
+    port: Annotated[int, typer.Option("--port", "-p", help="Port to listen at.")] = _METRICS_PORT,
     host: _Host = "127.0.0.1",
 ) -> None:
     """Serve /metrics for Prometheus, and /health: runs, days behind, daemon, database, disk."""
@@ -335,11 +333,9 @@ def _keep_up(
         prepare(home() / "logs" / "up" / "preparation.log")
         wait_for(CODE_SERVER, lambda: is_listening(code_port), supervisor)
         supervisor.start(command("The run server", "runs", "--grace", str(grace)))
-        words = ("--host", address.host, "--port", str(address.port), "--code", location)
-        supervisor.start(command(WEB_SERVER, "web", *words))
-        supervisor.start(
-            Service(_DAEMON, ("-m", DAEMON_MODULE, "run", "-w", str(workspace)), None)
-        )
+        place = ("--host", address.host, "--port", str(address.port))
+        supervisor.start(command(WEB_SERVER, "web", *place, "--code", location))
+        supervisor.start(Service(_DAEMON, ("-m", DAEMON_MODULE, "run", "-w", str(workspace)), None))
         wait_for(WEB_SERVER, lambda: answers(address), supervisor)
         print_note(f"Up. Dagster's UI: {address.url}; database: {database}")
         notify("READY=1")

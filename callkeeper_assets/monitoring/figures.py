@@ -118,9 +118,7 @@ def list_metrics(
         sources: Of the installation.
         refused: How many more cannot be loaded.
     """
-    yield _single(
-        "database_reachable", "1 if the database is, else 0", float(figures is not None)
-    )
+    yield _single("database_reachable", "1 if the database is, else 0", float(figures is not None))
     yield _by("sources", "Sources, by state", "state", {"usable": len(sources), "refused": refused})
     yield _by(
         "key_missing",
@@ -142,9 +140,7 @@ def _list_of_database(figures: Figures) -> Iterator[Metric]:
     yield _single(
         "database_connections", "Connections to the database's server", figures.connections
     )
-    yield _single(
-        "database_connections_max", "As many as it admits", figures.most_connections
-    )
+    yield _single("database_connections_max", "As many as it admits", figures.most_connections)
     state = figures.dagster
     if state.heartbeats:
         yield _single(

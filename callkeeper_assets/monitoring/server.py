@@ -16,8 +16,9 @@ from typing import Final
 
 import psycopg
 from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
-from prometheus_client.registry import Collector, Metric
+from prometheus_client.registry import Collector
 
 from callkeeper_assets.config.errors import ConfigError
 from callkeeper_assets.config.loading import defs_folder, load_sources
@@ -109,7 +110,7 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = _REQUEST_SEC
     server: "MonitoringServer"
 
-    def do_GET(self) -> None:  # noqa: N802 -- the standard library's name
+    def do_GET(self) -> None:
         """Answer."""
         path = self.path.partition("?")[0]
         if path == "/metrics":

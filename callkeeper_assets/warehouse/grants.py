@@ -19,7 +19,7 @@ from callkeeper_assets.warehouse.tables import TABLES
 
 Purpose = Literal["bi", "receiver", "dagster", "metrics"]
 
-PURPOSES: Final = get_args(Purpose)
+PURPOSES: Final[tuple[Purpose, ...]] = get_args(Purpose)
 
 _MODEL: Final = {"dimension", "fact", "placeholder", "report"}
 # Of an inbox, all but the payloads.
@@ -133,15 +133,13 @@ def _build_statements(
         rights |= {name: "SELECT" for (name,) in made if name in there}
     for name, privileges in rights.items():
         yield sql.SQL("GRANT {} ON public.{} TO {}").format(
-            sql.SQL(privileges),  # type: ignore[arg-type] -- ours
+            sql.SQL(privileges),
             sql.Identifier(name),
             whom,
         )
         if "INSERT" in privileges:
             for (sequence,) in connection.execute(_NUMBERS, (f"public.{name}", name)):
-                yield sql.SQL("GRANT USAGE ON SEQUENCE {} TO {}").format(
-                    sql.SQL(sequence), whom
-                )
+                yield sql.SQL("GRANT USAGE ON SEQUENCE {} TO {}").format(sql.SQL(sequence), whom)
     if has_dagster:
         yield from _build_statements_of_dagster(whom, purpose)
     elif purpose in {"dagster", "metrics"}:
@@ -157,7 +155,7 @@ def _build_statements_of_dagster(whom: sql.Identifier, purpose: Purpose) -> Iter
         everything = sql.SQL("SELECT, INSERT, UPDATE, DELETE")
         yield sql.SQL("GRANT USAGE ON SCHEMA {} TO {}").format(_DAGSTER, whom)
         for kind, rights in (("TABLES", everything), ("SEQUENCES", sql.SQL("USAGE, SELECT"))):
-            scope = sql.SQL(kind)  # type: ignore[arg-type] -- ours
+            scope = sql.SQL(kind)
             yield sql.SQL("GRANT {} ON ALL {} IN SCHEMA {} TO {}").format(
                 rights, scope, _DAGSTER, whom
             )

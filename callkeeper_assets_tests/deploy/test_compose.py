@@ -18,6 +18,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -54,7 +55,7 @@ def test_compose_takes_the_file(tmp_path: Path) -> None:
     text = (DEPLOY / "compose.yaml").read_text("utf-8")
     if words == ["docker-compose"]:
         # Its first version knows no name.
-        text = text.replace("name: callkeeper\n", "")
+        text = text.replace("\nname: callkeeper\n", "\n")
     (tmp_path / "compose.yaml").write_text(text, "utf-8")
     for name in ("callkeeper.env", "proxy.env", "users"):
         (tmp_path / name).touch()
@@ -116,7 +117,7 @@ class _Machine:
     def _start(self, name: str) -> None:
         for needed, how in _SERVICES[name].get("depends_on", {}).items():
             if how["condition"] == "service_healthy" and needed != "db":
-                wait_until(lambda one=needed: is_listening(self.ports[one]), f"{needed} listens")
+                wait_until(partial(is_listening, self.ports[needed]), f"{needed} listens")
         with self.log_of(name).open("wb") as log:
             self._processes[name] = subprocess.Popen(
                 [sys.executable, "-m", "callkeeper_assets.cli.main", *self._translate(name)],

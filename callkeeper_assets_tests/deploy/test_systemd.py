@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+import typer.core
 import typer.main
 
 from callkeeper_assets.cli.main import app
@@ -72,11 +73,12 @@ def test_every_service_is_hardened(units: Path) -> None:
 
 def test_every_unit_starts_a_command_with_options_that_there_are() -> None:
     group = typer.main.get_command(app)
+    assert isinstance(group, typer.core.TyperGroup)
     started = set()
     for file in _services():
         (words,) = _STARTS.findall(file.read_text("utf-8"))
         name, *options = words.split()
-        command = group.commands[name]  # type: ignore[attr-defined] -- a group's
+        command = group.commands[name]
         known = {option for parameter in command.params for option in parameter.opts}
         assert {one for one in options if one.startswith("--")} <= known, file
         assert file.stem == f"callkeeper-{name}"

@@ -131,7 +131,7 @@ def test_metrics_tell_of_runs_sources_and_the_database(
 def test_days_behind_are_those_that_a_refresh_should_have_brought(
     database: str, defs: Path
 ) -> None:
-    assert defs
+    assert defs.is_dir()
     with connect(database, autocommit=True) as connection:
         connection.execute(_LOADED)
     (source,), _ = load_sources()

@@ -14,8 +14,8 @@ from callkeeper_assets.dagster_ext.state import read_dagster_state
 from callkeeper_assets.dagster_ext.storage import CallKeeperStorage
 from callkeeper_assets.postgres import connect
 from callkeeper_assets.postgres.errors import DatabaseError
-from callkeeper_assets.webhooks.inbox import Inbox
 from callkeeper_assets.warehouse.grants import Purpose, grant
+from callkeeper_assets.webhooks.inbox import Inbox
 from callkeeper_assets.webhooks.payload import read_delivery
 from callkeeper_assets_tests.cli.conftest import callkeeper
 from callkeeper_assets_tests.templates import Template, from_nothing
@@ -194,7 +194,11 @@ def test_the_owner_of_a_database_who_is_nothing_else_makes_and_loads_the_tables(
         for part in (storage.run_storage, storage.event_log_storage, storage.schedule_storage):
             part.dispose()
         with connect(url, autocommit=True) as connection:
-            for statement in ("CREATE ROLE other", "CREATE DATABASE other", "SELECT * FROM pg_authid"):
+            for statement in (
+                "CREATE ROLE other",
+                "CREATE DATABASE other",
+                "SELECT * FROM pg_authid",
+            ):
                 with pytest.raises(psycopg.errors.InsufficientPrivilege):
                     connection.execute(statement.encode())
     finally:
