@@ -2,11 +2,10 @@
 
 It imports the code location once, and forks itself for each run that the launcher
 (`dagster_ext.launcher`) asks for. Before each it compares what it has imported with the files: if a
-source, its project or the product has changed, it begins anew and reads all of it first. So a run
-has the definitions of the moment at which it is launched, as if its process were new.
+source, its project or the product has changed, it begins anew and reads all of it first: a run has
+the definitions of the moment at which it is launched. one thread and no connection while it forks; a run takes nothing along into the next.
 
-It has one thread, and no connection, while it forks; a run takes nothing along into the next. Told
-to end, it gives runs under way their time; those that are not done by then are run again.
+When it ends, it gives runs their time; those that are not done are run again.
 """
 
 import argparse
