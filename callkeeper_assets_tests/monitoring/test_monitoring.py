@@ -183,7 +183,9 @@ def test_rules_and_board_name_metrics_that_there_are(home: Path) -> None:
     assert sorted(asked - there) == []
     documented = (_DEPLOY.parents[1] / "docs" / "operations.md").read_text("utf-8")
     named = {alert["alert"] for alert in alerts} | {
-        name for name in there if name.startswith("callkeeper_") and not name.startswith("callkeeper_webhook")
+        name
+        for name in there
+        if name.startswith("callkeeper_") and not name.startswith("callkeeper_webhook")
     }
     assert sorted(name for name in named if f"`{name}`" not in documented) == []
 
