@@ -1,11 +1,10 @@
 """The process that Dagster's runs are forked from: `python -m callkeeper_assets.worker.run_server`.
 
-It imports the code location once, and forks itself for each run that the launcher
-(`dagster_ext.launcher`) asks for. Before each it compares what it has imported with the files: if a
-source, its project or the product has changed, it begins anew and reads all of it first: a run has
-the definitions of the moment at which it is launched. one thread and no connection while it forks; a run takes nothing along into the next.
-
-When it ends, it gives runs their time; those that are not done are run again.
+It imports the code location once, and forks itself for each run that the launcher asks for. Before
+each it compares what it has imported with the files: if a source, its project or the product has
+changed, it begins anew and reads all of it first: a run has the definitions of its launch's moment.
+It has one thread and no connection while it forks; a run takes nothing along into the next. When it
+ends, it gives runs their time; those that are not done are run again.
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """docs/deploy.md: its commands, typed by a shell in a tree of their own.
 
-What needs the machine itself (packages, users, systemd, Caddy) is recorded and not done; the rest is
-done: database, project, source, secrets, units, and what is typed afterwards.
+What needs the machine itself (packages, users, systemd, Caddy) is recorded and not done; the rest
+is done: database, project, source, secrets, units, and what is typed afterwards.
 """
 
 import os
