@@ -188,10 +188,12 @@ class RunServer:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
         self._listener.close()
-        _, runs = psutil.wait_procs(psutil.Process().children(), timeout=until_end_sec)
-        known = {run.pid: self._requests[run.pid] for run in runs if run.pid in self._requests}
-        if known:
-            self._hand_over(list(known.values()))
+        children = psutil.Process().children()
+        mine = [child for child in children if child.pid in self._requests]
+        _, runs = psutil.wait_procs(mine, timeout=until_end_sec)
+        if not runs:
+            return
+        self._hand_over([self._requests[run.pid] for run in runs])
         deadline = time.monotonic() + _FAREWELL_SEC
         while runs and time.monotonic() < deadline:
             for run in runs:
@@ -201,10 +203,8 @@ class RunServer:
         for run in runs:
             run.kill()
         psutil.wait_procs(runs)
-        for run in runs:
-            if run.pid in known:
-                self._fork_for(report_lost_run, known[run.pid])
-        psutil.wait_procs(psutil.Process().children(), timeout=_REPORT_SEC)
+        reports = [self._fork_for(report_lost_run, self._requests[run.pid]) for run in runs]
+        psutil.wait_procs(list(map(psutil.Process, reports)), timeout=_REPORT_SEC)
 
     def _hand_over(self, requests: Sequence[dict[str, Any]]) -> None:
         """Have runs run again that will be interrupted: marked before, they fail as such."""

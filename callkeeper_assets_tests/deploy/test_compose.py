@@ -31,6 +31,7 @@ from callkeeper_assets.simulator.settings import AccountSettings
 from callkeeper_assets_tests.chaos.installation import KEY, SOURCE, Installation
 from callkeeper_assets_tests.deploy.conftest import DEPLOY
 from callkeeper_assets_tests.waiting import wait_until
+from callkeeper_assets_tests.warm import WarmPopen
 
 _COMPOSE: Final[Mapping[str, Any]] = yaml.safe_load((DEPLOY / "compose.yaml").read_text("utf-8"))
 _SERVICES: Final[Mapping[str, Mapping[str, Any]]] = _COMPOSE["services"]
@@ -119,7 +120,7 @@ class _Machine:
             if how["condition"] == "service_healthy" and needed != "db":
                 wait_until(partial(is_listening, self.ports[needed]), f"{needed} listens")
         with self.log_of(name).open("wb") as log:
-            self._processes[name] = subprocess.Popen(
+            self._processes[name] = WarmPopen(
                 [sys.executable, "-m", "callkeeper_assets.cli.main", *self._translate(name)],
                 env=self._installation.environment,
                 stdin=subprocess.DEVNULL,

@@ -23,6 +23,7 @@ from callkeeper_assets_tests.chaos.installation import KEY, SOURCE, Installation
 from callkeeper_assets_tests.e2e.dev import Dev
 from callkeeper_assets_tests.e2e.test_run_server import launch
 from callkeeper_assets_tests.waiting import wait_until
+from callkeeper_assets_tests.warm import WarmPopen
 
 _MAIN = "callkeeper_assets.cli.main"
 
@@ -48,7 +49,7 @@ class _Up:
         self.log = folder / f"up-{self.port}.log"
         words = ("up", "--port", str(self.port), "--grace", str(grace))
         with self.log.open("w") as log:
-            self.process = subprocess.Popen(
+            self.process: subprocess.Popen[bytes] = WarmPopen(
                 [installation.python, "-m", _MAIN, *words],
                 env=installation.environment,
                 stdin=subprocess.DEVNULL,
