@@ -16,6 +16,7 @@ import dagster as dg
 import pytest
 
 from callkeeper_assets.cli.serving import find_free_port
+from callkeeper_assets.dagster_ext.launcher import find_process
 from callkeeper_assets.home import set_dagster_home
 from callkeeper_assets.simulator.server import RunningSimulator, run_simulator
 from callkeeper_assets.simulator.settings import AccountSettings, Fault
@@ -103,23 +104,36 @@ def test_a_stop_lets_a_run_end_within_its_grace_and_has_it_run_again_if_it_does_
 
         with _up(installation, tmp_path, grace=1) as up:
             assert [up.hear(), up.hear()] == ["READY=1", "WATCHDOG=1"]
-            first = launch(Dev(up.process, up.port, 0), date(2026, 1, 10))
-            wait_until(lambda: list_runs(dg.DagsterRunStatus.STARTED), "the run is under way", 120)
-            # As long as nobody answers.
+            dev = Dev(up.process, up.port, 0)
+            launched = [launch(dev, date(2026, 1, day)) for day in (10, 11)]
+            wait_until(
+                lambda: len(list_runs(dg.DagsterRunStatus.STARTED)) == 2,
+                "one run asks a source that does not answer, one waits for its key",
+                120,
+            )
+            deaf = instance.get_run_by_id(launched[1])
+            assert deaf is not None
+            process = find_process(deaf)
+            assert process is not None
+            process.suspend()
             assert up.stop() < 20
+            assert not process.is_running()
             while (told := up.hear()) == "WATCHDOG=1":
                 pass
             assert told == "STOPPING=1"
-        handed_over = instance.get_run_by_id(first)
-        assert handed_over is not None
-        assert handed_over.status is dg.DagsterRunStatus.FAILURE
-        assert handed_over.tags["dagster/max_retries"] == "1"
+        for run_id in launched:
+            handed_over = instance.get_run_by_id(run_id)
+            assert handed_over is not None
+            assert handed_over.status is dg.DagsterRunStatus.FAILURE
+            assert handed_over.tags["dagster/max_retries"] == "1"
 
         simulator.account(SOURCE).set_faults(Fault("latency", seconds=4.0))
         with _up(installation, tmp_path, grace=60) as up:
             assert up.hear() == "READY=1"
             wait_until(lambda: list_runs(dg.DagsterRunStatus.STARTED), "it is run again", 120)
             assert up.stop() < 60
-        (again,) = list_runs(dg.DagsterRunStatus.SUCCESS)
-        assert again.parent_run_id == first
-    assert installation.query("SELECT count(*) FROM callkeeper_calls") == [(10,)]
+        again = list_runs(dg.DagsterRunStatus.SUCCESS)
+        assert again
+        assert {run.parent_run_id for run in again} <= set(launched)
+        assert not list_runs(dg.DagsterRunStatus.STARTED)
+    assert installation.query("SELECT count(*) FROM callkeeper_calls") == [(10 * len(again),)]
