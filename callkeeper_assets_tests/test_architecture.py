@@ -43,6 +43,9 @@ _LIGHT: Final[Mapping[str, frozenset[str]]] = {
     "callkeeper_assets.webhooks.server": _ARROW_AND_DUCKDB | {"dagster", "sqlalchemy"},
     # It lives beside the daemon, for ever; Dagster's code alone would be half as much again.
     "callkeeper_assets.alerts.watching": _ARROW_AND_DUCKDB | {"dagster", "sqlalchemy", "apprise"},
+    # Within what must tell when the others do not, beside them for as long as they run.
+    "callkeeper_assets.monitoring.server": _ARROW_AND_DUCKDB | {"dagster", "sqlalchemy"},
+    "callkeeper_assets.supervision": _HEAVY,
     # What commands need to know of sources, tables and days before they do anything.
     "callkeeper_assets.config.loading": _HEAVY,
     "callkeeper_assets.postgres.url": _HEAVY,

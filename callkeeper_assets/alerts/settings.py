@@ -13,6 +13,7 @@ from typing import Final, Literal
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from callkeeper_assets.config.errors import ConfigError
+from callkeeper_assets.home import read_secret
 from callkeeper_assets.privacy.redaction import register_secret
 
 Language = Literal["en", "ru"]
@@ -60,13 +61,14 @@ def read_settings() -> AlertSettings:
 
     Raises:
         ConfigError: A variable cannot be what it says.
+        UnreadableSecretError: One is to be in a file, and cannot be read there.
     """
     language = (os.environ.get("CALLKEEPER_ALERT_LANGUAGE") or "en").strip().lower()
     if language not in ("en", "ru"):
         raise ConfigError("CALLKEEPER_ALERT_LANGUAGE must be en or ru.")
-    urls = (os.environ.get("CALLKEEPER_ALERT_URLS") or "").split()
-    hooks = (os.environ.get("CALLKEEPER_ALERT_WEBHOOK_URL") or "").split()
-    pings = (os.environ.get("CALLKEEPER_ALERT_PING_URL") or "").split()
+    urls = read_secret("CALLKEEPER_ALERT_URLS").split()
+    hooks = read_secret("CALLKEEPER_ALERT_WEBHOOK_URL").split()
+    pings = read_secret("CALLKEEPER_ALERT_PING_URL").split()
     for variable, addresses in (
         ("CALLKEEPER_ALERT_WEBHOOK_URL", hooks),
         ("CALLKEEPER_ALERT_PING_URL", pings),

@@ -49,6 +49,7 @@ from callkeeper_assets.warehouse.records import WarehouseError
 INTERVAL_SEC: Final = 60.0
 _BETWEEN_DELIVERIES_SEC: Final = 15.0
 _BETWEEN_GLANCES_SEC: Final = 1.0
+_STUCK_AFTER_SEC: Final = 300.0
 _SHARE_OF_CHECKS: Final = 100
 _logger = logging.getLogger(__name__)
 
@@ -100,6 +101,8 @@ class Watcher:
         self._away = DatabaseAway(send, settings.language)
         self._channels = {channel.name: channel for channel in settings.channels}
         self._is_stopping = False
+        self._has_looked = False
+        self._seen_alive_at = time.monotonic()
         self._checks: Sequence[FailingCheck] = ()
         self._checks_due_at = 0.0
         # Delivered, and the database went before that was noted.
@@ -107,6 +110,7 @@ class Watcher:
 
     def look(self) -> Look:
         """Look once, write what is to be told, deliver what is due, and ping if all is well."""
+        self._seen_alive_at = time.monotonic()
         sources, refused = self._sources.load()
         try:
             url = database_url()
@@ -122,6 +126,7 @@ class Watcher:
             look = self._look_without_database(sources, refused, reason)
         if look.is_well:
             self._ping()
+        self._has_looked = True
         return look
 
     def _look_at_all(
@@ -186,6 +191,16 @@ class Watcher:
             delivered += 1
         return delivered
 
+    @property
+    def has_looked(self) -> bool:
+        """Whether it has looked once."""
+        return self._has_looked
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it is not stuck in a look, or in a message."""
+        return time.monotonic() - self._seen_alive_at < _STUCK_AFTER_SEC
+
     def stop(self) -> None:
         """Have it end once the message that is being sent is noted; for a signal's handler."""
         # No Event: setting one in a handler can wait for the thread that it interrupts.
@@ -193,6 +208,7 @@ class Watcher:
 
     def _deliver_one(self, url: str) -> bool:
         """Try one message; return whether there was one."""
+        self._seen_alive_at = time.monotonic()
         with taken_message(url, self._channels) as taken:
             if taken is None:
                 return False
@@ -239,6 +255,7 @@ class Watcher:
         """Deliver meanwhile what was not taken before."""
         delivered = time.monotonic()
         while not self._is_stopping and (now := time.monotonic()) < until:
+            self._seen_alive_at = now
             time.sleep(min(_BETWEEN_GLANCES_SEC, until - now))
             if now - delivered >= _BETWEEN_DELIVERIES_SEC:
                 delivered = now

@@ -170,6 +170,7 @@ def alerts(
     from callkeeper_assets.alerts.watching import Watcher  # noqa: PLC0415
     from callkeeper_assets.cli.console import print_note  # noqa: PLC0415
     from callkeeper_assets.privacy.redaction import RedactingFilter  # noqa: PLC0415
+    from callkeeper_assets.supervision import report_from_thread  # noqa: PLC0415
 
     settings = read_settings()
     if not settings.is_configured:
@@ -187,6 +188,7 @@ def alerts(
     if once:
         watcher.look()
         return
+    report_from_thread(lambda: watcher.has_looked, lambda: watcher.is_alive)
     names = ", ".join(channel.name for channel in settings.channels) or "none but the ping"
     print_note(f"Watching, each {interval:g} s; told: {names}. Stop: Ctrl-C")
     watcher.watch(interval)

@@ -1,6 +1,5 @@
 """What `status` shows: gathered from the configuration, the environment and the warehouse."""
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -9,6 +8,7 @@ from typing import Final, cast
 from callkeeper_assets.alerts.facts import Facts, gather_facts, gather_local_facts
 from callkeeper_assets.alerts.findings import find_all
 from callkeeper_assets.alerts.texts import tell
+from callkeeper_assets.config.errors import MissingSecretError
 from callkeeper_assets.config.loading import BrokenSource
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.home import home
@@ -143,7 +143,7 @@ def gather_status(sources: Sequence[Source], refused: Sequence[BrokenSource]) ->
             name=source.name,
             caption=source.caption,
             key_variable=source.api_key_env,
-            has_key=bool(os.environ.get(source.api_key_env, "").strip()),
+            has_key=_has_key(source),
             loaded=loaded.get(source.name),
             last_load=last.get(source.name),
             takes_webhooks=source.webhook is not None,
@@ -165,6 +165,13 @@ def _list_needs(facts: Facts) -> tuple[Need, ...]:
         Need(one.kind, one.subject, one.severity, one.since, told.text, told.remedy)
         for one, told in found
     )
+
+
+def _has_key(source: Source) -> bool:
+    try:
+        return bool(source.read_api_key())
+    except MissingSecretError:
+        return False
 
 
 def _read_freshness(url: str, sources: Sequence[Source], now: datetime) -> dict[str, Freshness]:
