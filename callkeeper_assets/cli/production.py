@@ -287,6 +287,10 @@ def _monitored(address: "WebAddress | None") -> Iterator[None]:
             server.shutdown()
 
 
+def _place(address: "WebAddress") -> tuple[str, ...]:
+    return "--host", address.host, "--port", str(address.port)
+
+
 def _keep_up(
     address: "WebAddress", receiver: "WebAddress | None", grace: int, database: str
 ) -> None:
@@ -326,18 +330,15 @@ def _keep_up(
     with Supervisor(grace + _BEYOND_GRACE_SEC) as supervisor:
         supervisor.start(command(CODE_SERVER, "code", "--port", str(code_port)))
         if receiver:
-            words = ("--host", receiver.host, "--port", str(receiver.port))
             # What is sent meanwhile is lost.
-            supervisor.start(
-                command("The webhook receiver", "webhooks", *words, longest_pause_sec=5.0)
-            )
+            words = ("webhooks", *_place(receiver))
+            supervisor.start(command("The webhook receiver", *words, longest_pause_sec=5.0))
         if list_alert_lines():
             supervisor.start(command("The process of alerts", "alerts"))
         prepare(home() / "logs" / "up" / "preparation.log")
         wait_for(CODE_SERVER, lambda: is_listening(code_port), supervisor)
         supervisor.start(command("The run server", "runs", "--grace", str(grace)))
-        place = ("--host", address.host, "--port", str(address.port))
-        supervisor.start(command(WEB_SERVER, "web", *place, "--code", location))
+        supervisor.start(command(WEB_SERVER, "web", *_place(address), "--code", location))
         supervisor.start(Service(_DAEMON, ("-m", DAEMON_MODULE, "run", "-w", str(workspace)), None))
         wait_for(WEB_SERVER, lambda: answers(address), supervisor)
         print_note(f"Up. Dagster's UI: {address.url}; database: {database}")
