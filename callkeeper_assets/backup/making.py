@@ -53,7 +53,12 @@ from callkeeper_assets.config.loading import defs_folder
 from callkeeper_assets.home import dagster_file, home, project_root
 from callkeeper_assets.personal_data.erasures import KEY_FILE
 from callkeeper_assets.postgres.locks import BACKUP_LOCK, Lock
-from callkeeper_assets.postgres.snapshots import Connection, Snapshot, list_own_schemas
+from callkeeper_assets.postgres.snapshots import (
+    Connection,
+    Relation,
+    Snapshot,
+    list_own_schemas,
+)
 from callkeeper_assets.postgres.url import connect, is_embedded
 from callkeeper_assets.raw.store import RawStore
 from callkeeper_assets.warehouse.migrate import read_revision
@@ -162,12 +167,16 @@ def _make(
 ) -> Made:
     files = [*_copy_spool(place, name), *_copy_home(place, name)]
     say("Copying the database.")
-    database = _copy_database(place, name, url, say)
+    database = _copy_database(place, name, url)
     settings = list(_list_settings())
     files += [
         _copy_file(place, name, group, relative, content) for group, relative, content in settings
     ]
-    variables = {found.decode() for *_, text in settings for found in _VARIABLE.findall(text)}
+    variables = {
+        found.decode()
+        for group, _, text in settings
+        for found in (_VARIABLE.findall(text) if group == "defs" else ())
+    }
     say("Copying raw calls.")
     raw, copied = _copy_raw(place, store, previous)
     with place.writing(f"{name}/{RAW_LIST}") as file, compressing(file) as lines:
@@ -243,7 +252,7 @@ def _read_env_names() -> set[str]:
     return set(dotenv_values(project_root() / ".env"))
 
 
-def _copy_database(place: Place, name: str, url: str, say: Say) -> Backup:
+def _copy_database(place: Place, name: str, url: str) -> Backup:
     """Copy what the database holds at this moment; return the document as far as it is known."""
     with connect(url) as connection:
         schemas = () if is_embedded() else tuple(list_own_schemas(connection))
@@ -260,10 +269,8 @@ def _copy_database(place: Place, name: str, url: str, say: Say) -> Backup:
                 ("after", snapshot.dump("post-data")),
             )
         )
-        tables = []
-        for number, table in enumerate(snapshot.tables, start=1):
-            say(f"Copying {table.schema}.{table.name}.")
-            tables.append(_copy_table(place, name, snapshot, number))
+        numbered = enumerate(snapshot.tables, start=1)
+        tables = [_copy_table(place, name, snapshot, one, number) for number, one in numbered]
         sequences = [SequencePart(**one._asdict()) for one in snapshot.read_sequences()]
         backup = Backup(
             name=name,
@@ -296,8 +303,9 @@ def _list_erasures(connection: Connection, snapshot: Snapshot) -> tuple[str, ...
     return tuple(str(one) for (one,) in connection.execute(_ERASURES).fetchall())
 
 
-def _copy_table(place: Place, name: str, snapshot: Snapshot, number: int) -> TablePart:
-    table = snapshot.tables[number - 1]
+def _copy_table(
+    place: Place, name: str, snapshot: Snapshot, table: Relation, number: int
+) -> TablePart:
     columns = snapshot.list_columns(table)
     file = f"database/{number:04}.{table.name[:60]}.zst"
     with (

@@ -94,7 +94,7 @@ class Place:
     def __init__(self, url: str) -> None:
         import fsspec  # noqa: PLC0415 -- only who touches backups needs it
 
-        self.name = _hide_password(url)
+        self.name = hide_password(url)
         try:
             # Listings are not cached: another process may have written since.
             self._files, root = fsspec.core.url_to_fs(url, use_listings_cache=False)
@@ -267,7 +267,8 @@ def hash_content(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _hide_password(url: str) -> str:
+def hide_password(url: str) -> str:
+    """Return a URL as people may see it."""
     parts = urlsplit(url)
     if "@" not in parts.netloc:
         return url
@@ -281,7 +282,7 @@ def compressing(file: _Hashing) -> Iterator[IO[bytes]]:
 
     with (
         pa.CompressedOutputStream(file, "zstd") as compressed,
-        io.BufferedWriter(_Raw(compressed), _BLOCK) as buffered,  # type: ignore[arg-type]
+        io.BufferedWriter(_Raw(compressed), _BLOCK) as buffered,
     ):
         yield buffered
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final
 
 from psycopg import sql
 
@@ -29,7 +29,6 @@ from callkeeper_assets.backup.records import (
 )
 from callkeeper_assets.home import find_project, home, project_root, set_dagster_home
 from callkeeper_assets.postgres.snapshots import (
-    Connection,
     SequenceState,
     check_empty,
     explaining,
@@ -40,8 +39,8 @@ from callkeeper_assets.postgres.url import connect
 from callkeeper_assets.raw.store import RawStore
 from callkeeper_assets.warehouse.migrate import VERSION_TABLE, check_known, ensure_schema
 
-# What may be left as it is, since it was not lost.
-RestoredPart = Literal["database", "raw", "files"]
+if TYPE_CHECKING:
+    from callkeeper_assets.postgres.connection import Connection
 
 _MARKER: Final = "restoring.json"
 _COPIERS: Final = 8
@@ -91,7 +90,7 @@ def restore_backup(
     *,
     find_url: Callable[[], str],
     open_store: Callable[[], RawStore],
-    left: frozenset[RestoredPart] = frozenset(),
+    left: frozenset[str] = frozenset(),
     say: Callable[[str], None] = lambda _: None,
 ) -> Restored:
     """Restore a backup; what it would overwrite is looked for before anything is changed.
@@ -101,7 +100,7 @@ def restore_backup(
         backup: Its document.
         find_url: Gives the database's address, and starts the embedded one.
         open_store: Gives the store of raw calls.
-        left: What is left as it is.
+        left: What was not lost and is left as it is: `database`, `raw`, `files`.
         say: Is told what is being done.
 
     Raises:
@@ -226,7 +225,7 @@ def _restore_all(work: _Work, url: str) -> list[str]:
     return damaged
 
 
-def _check_dagster(target: Connection, backup: Backup) -> None:
+def _check_dagster(target: "Connection", backup: Backup) -> None:
     """See that the installed Dagster knows its tables, before they are there for good.
 
     Raises:
@@ -249,7 +248,7 @@ def _migrate(url: str, backup: Backup, say: Callable[[str], None]) -> None:
         upgrade_storage(url)
 
 
-def _is_filled(target: Connection, backup: Backup) -> bool:
+def _is_filled(target: "Connection", backup: Backup) -> bool:
     row = target.execute(_REMARK, (VERSION_TABLE,)).fetchone()
     return row == (_build_remark(backup),)
 
@@ -258,18 +257,17 @@ def _build_remark(backup: Backup) -> str:
     return f"Restored from the backup {backup.name}"
 
 
-def _fill(target: Connection, place: Place, backup: Backup, say: Callable[[str], None]) -> None:
+def _fill(target: "Connection", place: Place, backup: Backup, say: Callable[[str], None]) -> None:
+    say("Restoring the database.")
     for schema in backup.schemas:
         if schema != "public":
             # Empty, as it has nothing of the backup's; its making is in the statements.
             target.execute(sql.SQL("DROP SCHEMA IF EXISTS {}").format(sql.Identifier(schema)))
     target.execute(read_part(place, backup, backup.before))
     for table in backup.tables:
-        say(f"Restoring {table.schema}.{table.name}.")
         _fill_table(target, place, backup, table)
     for one in backup.sequences:
         set_sequence(target, SequenceState(one.schema, one.name, one.value, one.is_called))
-    say("Building indexes.")
     target.execute(read_part(place, backup, backup.after))
     remark = sql.SQL("COMMENT ON TABLE {} IS {}").format(
         sql.Identifier("public", VERSION_TABLE), sql.Literal(_build_remark(backup))
@@ -277,7 +275,7 @@ def _fill(target: Connection, place: Place, backup: Backup, say: Callable[[str],
     target.execute(remark)
 
 
-def _fill_table(target: Connection, place: Place, backup: Backup, table: TablePart) -> None:
+def _fill_table(target: "Connection", place: Place, backup: Backup, table: TablePart) -> None:
     with place.reading(f"{backup.name}/{table.file}") as file:
         written = 0
         if table.columns:

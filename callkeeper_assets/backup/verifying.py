@@ -31,8 +31,8 @@ def verify_backup(
             read_part(place, backup, part)
         except DamagedError as error:
             yield str(error)
+    say("Reading the database.")
     for table in backup.tables:
-        say(f"Reading {table.schema}.{table.name}.")
         try:
             yield from _verify_table(place, backup, table)
         except DamagedError as error:

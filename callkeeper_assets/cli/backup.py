@@ -1,6 +1,7 @@
 """`callkeeper backup`, `restore` and `verify-backup`: words around `callkeeper_assets.backup`."""
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,6 +20,15 @@ from callkeeper_assets.home import configured_backup_url, home, project_root, ra
 if TYPE_CHECKING:
     from callkeeper_assets.backup.place import Place
     from callkeeper_assets.backup.records import Backup
+
+
+class LeftPart(StrEnum):
+    """What a restoring may leave as it is."""
+
+    DATABASE = "database"
+    RAW = "raw"
+    FILES = "files"
+
 
 _Place = Annotated[
     str | None,
@@ -135,7 +145,7 @@ def restore(
     *,
     name: _Name = None,
     leave: Annotated[
-        list[Literal["database", "raw", "files"]] | None,
+        list[LeftPart] | None,
         typer.Option(help="What was not lost, and is left as it is; may be given several times."),
     ] = None,
     as_json: _AsJson = False,
@@ -157,7 +167,7 @@ def restore(
         chosen,
         find_url=database_url,
         open_store=lambda: RawStore(raw_url()),
-        left=frozenset(leave or ()),
+        left=frozenset(one.value for one in leave or ()),
         say=print_note,
     )
     if as_json:
