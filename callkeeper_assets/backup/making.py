@@ -344,9 +344,10 @@ def _copy_raw(
         old = known.get(relative)
         if old and stamp and old.stamp == stamp and there.get(name_blob(old.sha256)) == old.size:
             return old
-        content = store.read_file(path)
+        # A file that is being written, or was by a process that is gone.
+        content = b"" if path.rpartition("/")[2].startswith(".") else store.read_file(path)
         if not content:
-            return None  # it was deleted meanwhile
+            return None  # or it was deleted meanwhile
         sha256 = hash_content(content)
         blob = name_blob(sha256)
         if there.get(blob) != len(content):

@@ -88,11 +88,7 @@ def _print_report(report: "StatusReport") -> None:
             )
     for broken in report.refused:
         print_error(describe_broken(broken))
-    size = report.database.size_bytes
-    shown = "not made yet" if size is None else f"{size / 1e6:,.0f} MB"
-    print_text(f"Database: {report.database.url} ({shown})")
-    if report.backup:
-        print_text(f"Backup:   {_describe_backup(report.backup)}")
+    print_text("\n".join(_describe_places(report)))
     if not report.sources and not report.refused:
         print_text(explain_no_source())
     elif report.sources and not any(each.loaded for each in report.sources):
@@ -101,6 +97,14 @@ def _print_report(report: "StatusReport") -> None:
             f"Nothing is loaded yet. Type: callkeeper check, then\n"
             f"  callkeeper load {name} --from DAY --to DAY     (days as 2026-01-31)"
         )
+
+
+def _describe_places(report: "StatusReport") -> Iterator[str]:
+    size = report.database.size_bytes
+    shown = "not made yet" if size is None else f"{size / 1e6:,.0f} MB"
+    yield f"Database: {report.database.url} ({shown})"
+    if report.backup:
+        yield f"Backup:   {_describe_backup(report.backup)}"
 
 
 def _describe_backup(known: "BackupReport") -> str:
