@@ -241,7 +241,10 @@ class Place:
 @contextmanager
 def _replacing(path: Path) -> Iterator[IO[bytes]]:
     """Write beside, make it durable, rename. Others than the owner may not read a backup."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not path.parent.exists():
+        # `parents` would give those above the usual permissions.
+        for folder in reversed([path.parent, *path.parent.parents]):
+            folder.mkdir(mode=0o700, exist_ok=True)
     beside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
         descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

@@ -123,6 +123,10 @@ def restore_backup(
     )
     if not is_resumed:
         _check_nothing_there(work)
+    elif store is not None:
+        for source in store.list_sources():
+            for half in store.list_unfinished(source):
+                store.delete(half)
     if "database" in left:
         _mark(backup)
         damaged = _restore_files(work)
