@@ -44,6 +44,7 @@ from callkeeper_assets.backup.records import (
     encode_backup,
     find_newest,
     list_folders,
+    list_secrets,
     name_backup,
     name_blob,
     read_moment,
@@ -51,7 +52,6 @@ from callkeeper_assets.backup.records import (
 )
 from callkeeper_assets.config.loading import defs_folder
 from callkeeper_assets.home import dagster_file, home, project_root
-from callkeeper_assets.personal_data.erasures import KEY_FILE
 from callkeeper_assets.postgres.locks import BACKUP_LOCK, Lock
 from callkeeper_assets.postgres.snapshots import (
     Connection,
@@ -64,7 +64,7 @@ from callkeeper_assets.raw.store import RawStore
 from callkeeper_assets.warehouse.migrate import read_revision
 from callkeeper_assets.webhooks.spool import Spool, read_spooled
 
-# Of a project of one's own; git has a checkout's. `.env` is left out: keys are in it.
+# Of a project of one's own; git has a checkout's.
 PROJECT_FILES: Final = (
     "pyproject.toml",
     "definitions.py",
@@ -165,7 +165,7 @@ def _choose_name(place: Place) -> str:
 def _make(
     place: Place, name: str, url: str, store: RawStore, *, previous: Backup | None, say: Say
 ) -> Made:
-    files = [*_copy_spool(place, name), *_copy_home(place, name)]
+    files = list(_copy_spool(place, name))
     say("Copying the database.")
     database = _copy_database(place, name, url)
     settings = list(_list_settings())
@@ -189,6 +189,7 @@ def _make(
         raw_files=len(raw),
         raw_bytes=sum(one.size for one in raw),
         variables=tuple(sorted(variables | _read_env_names())),
+        left_out=tuple(file.name for file in list_secrets() if file.exists()),
     )
     place.write(f"{name}/{DOCUMENT}", encode_backup(backup))
     place.sync()
@@ -220,13 +221,6 @@ def _copy_spool(place: Place, name: str) -> Iterator[FilePart]:
             spool.close()
         for path in sorted(folder.iterdir()):
             yield _copy_file(place, name, "spool", path.name, path.read_bytes())
-
-
-def _copy_home(place: Place, name: str) -> Iterator[FilePart]:
-    """Copy what the home has of its own: the key by which persons who were forgotten are known."""
-    key = home() / KEY_FILE
-    if key.exists():
-        yield _copy_file(place, name, "home", KEY_FILE, key.read_bytes())
 
 
 def _list_settings() -> Iterator[tuple[str, str, bytes]]:
@@ -291,6 +285,7 @@ def _copy_database(place: Place, name: str, url: str) -> Backup:
             raw_files=0,
             raw_bytes=0,
             variables=(),
+            left_out=(),
             erasures=_list_erasures(connection, snapshot),
         )
         connection.rollback()

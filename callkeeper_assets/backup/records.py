@@ -7,6 +7,7 @@ import hashlib
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Final, Literal
 
 import msgspec
@@ -18,6 +19,8 @@ from callkeeper_assets.backup.place import (
     decompressing,
     hash_content,
 )
+from callkeeper_assets.home import home, project_root
+from callkeeper_assets.personal_data.erasures import KEY_FILE
 
 FORMAT: Final = 1
 DOCUMENT: Final = "backup.json"
@@ -27,8 +30,8 @@ _STAMP: Final = re.compile(r"\d{4}-\d\d-\d\dT\d{6}Z")
 _STAMP_FORMAT: Final = "%Y-%m-%dT%H%M%SZ"
 BLOB: Final = re.compile(r"raw/[0-9a-f]{2}/([0-9a-f]{64})")
 
-# Of what a file is: of the sources' folder, of the project's, of the home, of the spool in it.
-Group = Literal["defs", "project", "home", "spool"]
+# Of what a file is: of the sources' folder, of the project's, of the home's spool.
+Group = Literal["defs", "project", "spool"]
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True):
@@ -105,6 +108,7 @@ class Backup(msgspec.Struct, frozen=True, kw_only=True):
         raw_files: How many they are.
         raw_bytes: Of all of them.
         variables: Names of environment variables that the installation goes by; no values.
+        left_out: Names of files with secrets that the installation had.
         erasures: Requests of persons who were forgotten.
         digest: Of the document with an empty one.
     """
@@ -127,6 +131,7 @@ class Backup(msgspec.Struct, frozen=True, kw_only=True):
     raw_files: int
     raw_bytes: int
     variables: tuple[str, ...]
+    left_out: tuple[str, ...]
     erasures: tuple[str, ...]
     digest: str = ""
 
@@ -139,6 +144,15 @@ class Backup(msgspec.Struct, frozen=True, kw_only=True):
     def parts(self) -> tuple[Part, ...]:
         """All files in its folder but the document."""
         return (self.before, self.after, *self.tables, *self.files, self.raw)
+
+
+def list_secrets() -> tuple[Path, ...]:
+    """Return where the files are that are in no backup, as who has it should not have them.
+
+    The keys of CallKeeper's accounts; and the key of erasures' records, without which nobody can
+    find out from a backup's table whose numbers were erased.
+    """
+    return project_root() / ".env", home() / KEY_FILE
 
 
 def name_backup(moment: datetime) -> str:

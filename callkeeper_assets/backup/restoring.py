@@ -23,6 +23,7 @@ from callkeeper_assets.backup.records import (
     TablePart,
     check_part,
     list_backups,
+    list_secrets,
     name_blob,
     read_part,
     read_raw_list,
@@ -55,6 +56,7 @@ class Restored:
         damaged: Names of files of raw calls that the place does not have as they were written.
         erasures: Requests of persons who were forgotten after the backup was made.
         unset: Variables that the installation went by, and that are not set.
+        missing: Files with secrets that the installation had, and that are not there.
     """
 
     backup: Backup
@@ -63,6 +65,7 @@ class Restored:
     damaged: tuple[str, ...]
     erasures: tuple[str, ...]
     unset: tuple[str, ...]
+    missing: tuple[Path, ...]
 
 
 @dataclass(frozen=True)
@@ -142,6 +145,9 @@ def restore_backup(
         tuple(damaged),
         _list_newer_erasures(place, backup),
         tuple(name for name in backup.variables if not os.environ.get(name)),
+        tuple(
+            file for file in list_secrets() if file.name in backup.left_out and not file.exists()
+        ),
     )
 
 
@@ -166,8 +172,6 @@ def _mark(backup: Backup) -> None:
 
 def _find_target(part: FilePart) -> Path:
     match part.group:
-        case "home":
-            return home() / part.name
         case "spool":
             return home() / "spool" / part.name
         case "project":

@@ -92,7 +92,8 @@ def backup(
 ) -> None:
     """Back up database, raw calls, waiting webhooks and sources, while everything runs.
 
-    Raw calls that are there already are not copied again. Keys (.env) are not in it.
+    Raw calls that are there already are not copied again. Secrets are left out: `.env` and
+    `erasures.key`.
     """
     place = _open_place(target)
     if list_:
@@ -181,12 +182,18 @@ def restore(
                 "raw_files_damaged": list(done.damaged),
                 "erasures_to_repeat": list(done.erasures),
                 "variables_to_set": list(done.unset),
+                "files_to_put_back": [str(file) for file in done.missing],
             }
         )
     else:
         print_text(f"Restored: {_say_content(chosen)}.")
     if done.unset:
         print_warning(f"Set these variables, or put them into .env: {', '.join(done.unset)}")
+    if done.missing:
+        print_warning(
+            f"These were left out of the backup, as they are secret; put them back from where you "
+            f"keep them: {', '.join(map(str, done.missing))}"
+        )
     if done.erasures:
         print_warning(
             f"These requests were carried out after this backup was made, so what was erased is "

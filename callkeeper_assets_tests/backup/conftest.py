@@ -66,7 +66,6 @@ class World:
         }
         spooled = read_spooled(self.installation.home / "spool")
         content["spool"] = sorted(one.receipt for one in spooled)
-        content["key"] = (self.installation.home / "erasures.key").read_bytes()
         content["project"] = {
             str(file.relative_to(self.project)): file.read_bytes()
             for file in sorted(self.project.rglob("*"))

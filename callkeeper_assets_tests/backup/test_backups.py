@@ -159,13 +159,17 @@ def test_only_what_changed_is_copied_again_and_each_backup_has_its_own_days(
 def test_keys_are_in_no_backup_and_are_named_when_it_is_restored(
     loaded: str, store: RawStore, place: Place, make_database: MakeDatabase
 ) -> None:
+    key = Path(os.environ["CALLKEEPER_HOME"]) / "erasures.key"
+    key.write_text("very-secret")
     made = make_backup(place, loaded, store)
     assert place.folder is not None
     for file in [place.folder, *place.folder.rglob("*")]:
         assert file.is_dir() or b"very-secret" not in file.read_bytes(), file
         assert file.stat().st_mode & 0o077 == 0, "others may not read it"
     with _elsewhere(make_database) as url:
-        assert _restore(place, made.backup, url).unset == ("OFFICE_API_KEY", "OTHER")
+        restored = _restore(place, made.backup, url)
+        assert restored.unset == ("OFFICE_API_KEY", "OTHER")
+        assert [file.name for file in restored.missing] == [".env", "erasures.key"]
 
 
 def test_an_object_store_holds_backups_as_a_folder_does(

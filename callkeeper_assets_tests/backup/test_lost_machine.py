@@ -12,7 +12,7 @@ import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import psycopg
 import pytest
@@ -73,10 +73,11 @@ def _kill(world: World, what: str, number: int, *arguments: str) -> None:
     assert done.returncode == -signal.SIGKILL, done.stderr
 
 
-def _restore(world: World, *arguments: str) -> None:
+def _restore(world: World, *arguments: str) -> dict[str, Any]:
     restored = world.installation.run("restore", str(world.backups), "--json", *arguments)
     assert restored.code == 0, restored.stderr
     assert restored.document["raw_files_damaged"] == []
+    return restored.document
 
 
 def test_every_call_webhook_report_erasure_and_audit_is_back_and_the_product_goes_on(
@@ -96,7 +97,9 @@ def test_every_call_webhook_report_erasure_and_audit_is_back_and_the_product_goe
         assert before[table][0] > 0, table
     assert len(before["spool"]) == 1
     new = lost.elsewhere()
-    _restore(new)
+    key = new.installation.home / "erasures.key"
+    assert _restore(new)["files_to_put_back"] == [str(key)]
+    key.write_bytes((lost.installation.home / key.name).read_bytes())
     after = new.read()
     assert after == before
     installation = new.installation
