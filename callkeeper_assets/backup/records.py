@@ -1,4 +1,4 @@
-"""What a backup's document says: `backup.json`, written last, by which a backup is one.
+"""What a backup's document says, which is written last, and by which a backup is one.
 
 It holds hashes of everything beside it, and one of itself. Names are those of `backup.place`.
 """

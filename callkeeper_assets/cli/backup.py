@@ -1,7 +1,7 @@
 """`callkeeper backup`, `restore` and `verify-backup`: words around `callkeeper_assets.backup`."""
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -20,6 +20,11 @@ from callkeeper_assets.home import configured_backup_url, home, project_root, ra
 if TYPE_CHECKING:
     from callkeeper_assets.backup.place import Place
     from callkeeper_assets.backup.records import Backup
+    from callkeeper_assets.backup.restoring import Restored
+
+
+# Of files that are named.
+_MOST_SHOWN: Final = 5
 
 
 class LeftPart(StrEnum):
@@ -187,6 +192,13 @@ def restore(
         )
     else:
         print_text(f"Restored: {_say_content(chosen)}.")
+    _say_what_is_left_to_do(done)
+    if not as_json:
+        print_text("Next:        callkeeper check")
+
+
+def _say_what_is_left_to_do(done: "Restored") -> None:
+    """Say what a person has to do; end the command if something is missing."""
     if done.unset:
         print_warning(f"Set these variables, or put them into .env: {', '.join(done.unset)}")
     if done.missing:
@@ -200,15 +212,14 @@ def restore(
             f"back: type `callkeeper forget` again for {', '.join(done.erasures)}"
         )
     if done.damaged:
-        shown = ", ".join(done.damaged[:5]) + (", …" if len(done.damaged) > 5 else "")  # noqa: PLR2004
+        shown = ", ".join(done.damaged[:_MOST_SHOWN])
+        shown += ", …" if len(done.damaged) > _MOST_SHOWN else ""
         print_error(
             f"{say_count(len(done.damaged), 'file')} of raw calls could not be restored: {shown}. "
             f"All else is there. The tables have these days; load them again where reports or "
             f"`callkeeper rebuild` need them: callkeeper load"
         )
         raise typer.Exit(FAILED)
-    if not as_json:
-        print_text("Next:        callkeeper check")
 
 
 def verify_backup(

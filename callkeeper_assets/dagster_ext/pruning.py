@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import sqlalchemy as sa
 
 if TYPE_CHECKING:
-    from callkeeper_assets.dagster_ext.event_log import BatchingEventLogStorage
+    from dagster_postgres import PostgresEventLogStorage
 
 # Of one statement: one that a kill undoes, or that others wait for, is short.
 _ROWS_AT_ONCE: Final = 5_000
@@ -88,7 +88,7 @@ _TAGS: Final = """
 
 
 def delete_superseded(
-    storage: "BatchingEventLogStorage", keys: Sequence[str], before: datetime
+    storage: "PostgresEventLogStorage", keys: Sequence[str], before: datetime
 ) -> Iterator[int]:
     """Delete what was replaced, some rows at a time; yields how many rows went.
 
@@ -113,7 +113,7 @@ def delete_superseded(
 
 
 def _delete(
-    storage: "BatchingEventLogStorage", statement: str, values: dict[str, object]
+    storage: "PostgresEventLogStorage", statement: str, values: dict[str, object]
 ) -> Iterator[int]:
     deleted = _ROWS_AT_ONCE
     while deleted == _ROWS_AT_ONCE:
