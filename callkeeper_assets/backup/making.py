@@ -360,7 +360,6 @@ def _delete_old(place: Place, keep: int | None) -> list[str]:
     """Delete what was never complete, old backups, and contents that none has any more."""
     now = time.time()
     complete: dict[str, Backup] = {}
-    deleted = []
     for name in list_folders(place):
         content = place.read(f"{name}/{DOCUMENT}")
         if content is not None:
@@ -368,19 +367,27 @@ def _delete_old(place: Place, keep: int | None) -> list[str]:
             complete[name] = decode_backup(content, name)
         elif now - read_moment(name).timestamp() > _UNFINISHED_SEC:
             place.delete_folder(name)
-    if keep is None:
-        return []
-    for name in sorted(complete)[:-keep]:
+    deleted = sorted(complete)[:-keep] if keep else []
+    for name in deleted:
         # From then on it is none.
         place.delete(f"{name}/{DOCUMENT}")
         place.delete_folder(name)
-        deleted.append(name)
         del complete[name]
-    if deleted:
-        used = {one.sha256 for backup in complete.values() for one in read_raw_list(place, backup)}
-        for blob in place.list_files(RAW):
-            named = BLOB.fullmatch(blob)
-            # A younger one may be of a backup that another installation is making here.
-            if named and named[1] not in used and place.find_age(blob, now) > _UNFINISHED_SEC:
-                place.delete(blob)
+    _delete_contents(place, complete if deleted else None, now)
     return deleted
+
+
+def _delete_contents(place: Place, complete: dict[str, Backup] | None, now: float) -> None:
+    """Delete what killed processes were writing, and contents that no backup has, if all are known.
+
+    A younger one may be of a backup that another installation is making here.
+    """
+    used = {
+        one.sha256 for backup in (complete or {}).values() for one in read_raw_list(place, backup)
+    }
+    for blob in place.list_files(RAW):
+        named = BLOB.fullmatch(blob)
+        is_unused = complete is not None and named is not None and named[1] not in used
+        is_half = blob.rpartition("/")[2].startswith(".")
+        if (is_unused or is_half) and place.find_age(blob, now) > _UNFINISHED_SEC:
+            place.delete(blob)

@@ -15,7 +15,13 @@ from callkeeper_assets.cli.console import (
     print_warning,
 )
 from callkeeper_assets.config.errors import say_count
-from callkeeper_assets.home import configured_backup_url, home, project_root, raw_url
+from callkeeper_assets.home import (
+    configured_backup_url,
+    configured_database_url,
+    home,
+    project_root,
+    raw_url,
+)
 
 if TYPE_CHECKING:
     from callkeeper_assets.backup.place import Place
@@ -105,9 +111,13 @@ def backup(
         _list(place, as_json=as_json)
         return
     from callkeeper_assets.backup.making import make_backup  # noqa: PLC0415
-    from callkeeper_assets.postgres.url import database_url  # noqa: PLC0415
+    from callkeeper_assets.backup.place import BackupError  # noqa: PLC0415
+    from callkeeper_assets.postgres.url import database_url, is_embedded  # noqa: PLC0415
     from callkeeper_assets.raw.store import RawStore  # noqa: PLC0415
 
+    if is_embedded() and not (home() / "postgres").exists():
+        # Asking for it would make it.
+        raise BackupError(f"There is no database in {home()} yet: nothing is to be backed up.")
     made = make_backup(place, database_url(), RawStore(raw_url()), keep=keep, say=print_note)
     if as_json:
         print_json(
@@ -162,12 +172,21 @@ def restore(
     """
     from callkeeper_assets.backup.records import read_backup  # noqa: PLC0415
     from callkeeper_assets.backup.restoring import restore_backup  # noqa: PLC0415
-    from callkeeper_assets.postgres.url import database_url  # noqa: PLC0415
+    from callkeeper_assets.postgres.url import (  # noqa: PLC0415
+        database_url,
+        describe,
+        normalise_url,
+    )
     from callkeeper_assets.raw.store import RawStore  # noqa: PLC0415
 
     place = _open_place(source)
     chosen = read_backup(place, name)
-    print_note(f"Restoring {chosen.name} into the project {project_root()}, the home {home()}.")
+    configured = configured_database_url()
+    database = describe(normalise_url(configured)) if configured else "embedded"
+    print_note(
+        f"Restoring {chosen.name} into the project {project_root()}, the home {home()}, the "
+        f"database {database}, raw calls into {raw_url()}."
+    )
     done = restore_backup(
         place,
         chosen,

@@ -249,6 +249,8 @@ def test_old_backups_go_with_what_they_alone_had_and_what_others_need_stays(
     young = place.folder / name_blob("ab" * 32)
     young.parent.mkdir(parents=True)
     young.write_bytes(b"of a backup of another installation that is being made")
+    half = place.folder / f"raw/ab/.{'ab' * 32}.0123"
+    half.write_bytes(b"of a process that was killed")
     long_ago = time.time() - 2 * _DAY_SEC
     for blob in place.list_files("raw"):
         if blob != name_blob("ab" * 32):
@@ -262,6 +264,7 @@ def test_old_backups_go_with_what_they_alone_had_and_what_others_need_stays(
     assert place.list_folders() == [made.backup.name, "raw"]
     assert name_blob(own.sha256) not in place.list_files("raw")
     assert young.exists()
+    assert not half.exists()
     assert list(verify_backup(place, made.backup)) == []
     with _elsewhere(make_database) as url:
         assert _restore(place, made.backup, url).raw_files == 2
