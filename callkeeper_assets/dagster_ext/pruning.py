@@ -22,58 +22,53 @@ _CHECKS: Final = sa.text(
 )
 _MATERIALIZATIONS: Final = """
     DELETE FROM event_logs WHERE id IN (
-        SELECT id FROM event_logs
-        WHERE asset_key = :key AND dagster_event_type = :type AND timestamp < :before
-            AND id NOT IN (
-                SELECT max(id) FROM event_logs
-                WHERE asset_key = :key AND dagster_event_type = :type GROUP BY partition
-            )
-        ORDER BY id LIMIT :most
+        SELECT id FROM (
+            SELECT id, timestamp,
+                max(id) OVER (PARTITION BY dagster_event_type, partition) AS newest
+            FROM event_logs WHERE asset_key = :key AND dagster_event_type IN
+                ('ASSET_MATERIALIZATION', 'ASSET_OBSERVATION', 'ASSET_FAILED_TO_MATERIALIZE')
+        ) AS e
+        WHERE id < newest AND timestamp < :before ORDER BY id LIMIT :most
     )
 """
 # What was planned says of a day that it failed, or never came, until it comes. The asset's newest
 # names the run that the UI shows for it.
 _PLANS: Final = """
     DELETE FROM event_logs WHERE id IN (
-        SELECT old.id FROM event_logs AS old
-        LEFT JOIN (
-            SELECT partition, max(id) AS id FROM event_logs
-            WHERE asset_key = :key AND dagster_event_type IN
-                ('ASSET_MATERIALIZATION', 'ASSET_MATERIALIZATION_PLANNED')
-            GROUP BY partition
-        ) AS newest ON newest.partition IS NOT DISTINCT FROM old.partition
-        WHERE old.asset_key = :key AND old.timestamp < :before
-            AND old.dagster_event_type = 'ASSET_MATERIALIZATION_PLANNED' AND old.id < newest.id
-            AND old.id < (
+        SELECT id FROM event_logs AS old
+        WHERE asset_key = :key AND dagster_event_type = 'ASSET_MATERIALIZATION_PLANNED'
+            AND timestamp < :before AND id < (
                 SELECT max(id) FROM event_logs WHERE asset_key = :key
                     AND dagster_event_type = 'ASSET_MATERIALIZATION_PLANNED'
             )
-        ORDER BY old.id LIMIT :most
+            AND EXISTS (
+                SELECT FROM event_logs AS e
+                WHERE e.asset_key = :key AND e.id > old.id AND e.dagster_event_type IN
+                    ('ASSET_MATERIALIZATION', 'ASSET_MATERIALIZATION_PLANNED')
+                    AND (e.partition = old.partition
+                        OR e.partition IS NULL AND old.partition IS NULL)
+            )
+        ORDER BY id LIMIT :most
     )
 """
 # A day's newest row may be of a run that never came to it: its last result stays, too. A check
 # without days has its result elsewhere than where a run of many days has planned it.
 _CHECK_RESULTS: Final = """
     DELETE FROM asset_check_executions WHERE id IN (
-        SELECT old.id FROM asset_check_executions AS old
-        JOIN (
-            SELECT partition, max(id) AS id,
-                max(id) FILTER (WHERE execution_status <> 'PLANNED') AS ended_id
-            FROM asset_check_executions
-            WHERE asset_key = :key AND check_name = :check GROUP BY partition
-        ) AS newest ON newest.partition IS NOT DISTINCT FROM old.partition
-        LEFT JOIN (
-            SELECT run_id, max(id) AS id FROM asset_check_executions
-            WHERE asset_key = :key AND check_name = :check AND execution_status <> 'PLANNED'
-            GROUP BY run_id
-        ) AS ended ON ended.run_id = old.run_id AND old.execution_status = 'PLANNED'
-        WHERE old.asset_key = :key AND old.check_name = :check
-            AND old.evaluation_event_timestamp < :before
-            AND (
-                old.id < newest.id AND old.id IS DISTINCT FROM newest.ended_id
-                OR old.id < ended.id
-            )
-        ORDER BY old.id LIMIT :most
+        SELECT id FROM (
+            SELECT id, evaluation_event_timestamp, execution_status = 'PLANNED' AS is_plan,
+                max(id) OVER (PARTITION BY partition) AS newest,
+                max(id) FILTER (WHERE execution_status <> 'PLANNED') OVER (PARTITION BY partition)
+                    AS newest_result,
+                max(id) FILTER (WHERE execution_status <> 'PLANNED' AND partition IS NULL)
+                    OVER (PARTITION BY run_id) AS result_without_day
+            FROM asset_check_executions WHERE asset_key = :key AND check_name = :check
+        ) AS c
+        WHERE evaluation_event_timestamp < :before AND (
+            id < newest AND id IS DISTINCT FROM newest_result
+            OR is_plan AND id < result_without_day
+        )
+        ORDER BY id LIMIT :most
     )
 """
 # Also of events that were deleted otherwise, with a day or by an older version.
@@ -102,8 +97,7 @@ def delete_superseded(
     values = {"before": before.astimezone(UTC).replace(tzinfo=None), "most": _ROWS_AT_ONCE}
     for key in keys:
         of_asset = {**values, "key": key}
-        for kind in ("ASSET_MATERIALIZATION", "ASSET_OBSERVATION", "ASSET_FAILED_TO_MATERIALIZE"):
-            yield from _delete(storage, _MATERIALIZATIONS, {**of_asset, "type": kind})
+        yield from _delete(storage, _MATERIALIZATIONS, of_asset)
         yield from _delete(storage, _PLANS, of_asset)
         with storage.index_connection() as connection:
             checks = connection.execute(_CHECKS, {"key": key}).scalars().all()

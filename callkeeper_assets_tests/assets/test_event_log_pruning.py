@@ -239,6 +239,7 @@ def _read_what_the_ui_shows(instance: dg.DagsterInstance, source: Source) -> dic
         "failed or under way": {key: find_missing(key) for key in keys},
         "newest plan": {key: storage.get_latest_planned_materialization_info(key) for key in keys},
         "checks": latest,
+        "their last results": storage.get_asset_check_summary_records(checks),
         "checks of each day": sorted(
             info
             for info in storage.get_asset_check_partition_info(checks)
