@@ -154,7 +154,7 @@ def test_it_comes_back_in_an_older_server_of_one_s_own(lost: World, older_server
     assert there.installation.run("verify-backup", backups).code == 0
 
 
-@pytest.mark.parametrize("number", [20, 57])
+@pytest.mark.parametrize("number", [pytest.param(20, marks=pytest.mark.chaos), 57])
 def test_a_backup_that_was_killed_is_none_and_leaves_the_former_ones(
     lost: World, tmp_path: Path, number: int
 ) -> None:
