@@ -32,6 +32,16 @@ if TYPE_CHECKING:
 _ROWS_AT_ONCE = 10_000
 _PLANNED = dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED
 _EVALUATION = dg.DagsterEventType.ASSET_CHECK_EVALUATION
+# When a run began and ended; that it was queued, and left the queue, is nobody's interest then.
+_KEPT_OF_RUNS = [
+    kind.value
+    for kind in (
+        dg.DagsterEventType.RUN_START,
+        dg.DagsterEventType.RUN_SUCCESS,
+        dg.DagsterEventType.RUN_FAILURE,
+        dg.DagsterEventType.RUN_CANCELED,
+    )
+]
 _ENDS_BEFORE_CHECKS = {dg.DagsterEventType.RUN_FAILURE, dg.DagsterEventType.RUN_CANCELED}
 
 
@@ -155,7 +165,7 @@ class BatchingEventLogStorage(PostgresEventLogStorage):
                 table.c.timestamp < before.astimezone(UTC).replace(tzinfo=None),
                 sa.or_(
                     table.c.dagster_event_type.is_(None),
-                    sa.not_(table.c.dagster_event_type.startswith("PIPELINE_", autoescape=True)),
+                    table.c.dagster_event_type.not_in(_KEPT_OF_RUNS),
                 ),
             )
             .order_by(table.c.id)
