@@ -28,7 +28,14 @@ from callkeeper_assets.backup.records import (
     read_part,
     read_raw_list,
 )
-from callkeeper_assets.home import find_project, home, project_root, set_dagster_home
+from callkeeper_assets.home import (
+    UnreadableSecretError,
+    find_project,
+    home,
+    project_root,
+    read_secret,
+    set_dagster_home,
+)
 from callkeeper_assets.postgres.snapshots import (
     SequenceState,
     check_empty,
@@ -144,11 +151,19 @@ def restore_backup(
         len(work.raw) - len(damaged),
         tuple(damaged),
         _list_newer_erasures(place, backup),
-        tuple(name for name in backup.variables if not os.environ.get(name)),
+        tuple(name for name in backup.variables if not _is_set(name)),
         tuple(
             file for file in list_secrets() if file.name in backup.left_out and not file.exists()
         ),
     )
+
+
+def _is_set(variable: str) -> bool:
+    """Whether a variable has a value, be it in the file that holds its secret."""
+    try:
+        return bool(os.environ.get(variable) or read_secret(variable))
+    except UnreadableSecretError:
+        return False
 
 
 def _is_resumed(backup: Backup) -> bool:

@@ -15,6 +15,7 @@ from typing import Annotated
 
 import typer
 
+from callkeeper_assets.cli.access import grant
 from callkeeper_assets.cli.backup import backup, restore, verify_backup
 from callkeeper_assets.cli.clients import erasures, export, forget
 from callkeeper_assets.cli.console import (
@@ -27,6 +28,7 @@ from callkeeper_assets.cli.console import (
     prepare_environment,
     print_error,
 )
+from callkeeper_assets.cli.production import code, daemon, metrics, runs, up, web
 from callkeeper_assets.cli.projects import add, init
 from callkeeper_assets.cli.query import query
 from callkeeper_assets.cli.runs import load, protect, rebuild, reconcile, refresh, report, retain
@@ -55,6 +57,7 @@ _COMMANDS = (
     init,
     add,
     dev,
+    up,
     check,
     load,
     refresh,
@@ -75,6 +78,12 @@ _COMMANDS = (
     backup,
     restore,
     verify_backup,
+    grant,
+    code,
+    runs,
+    web,
+    daemon,
+    metrics,
     webhooks,
     inbox,
     simulate,
@@ -133,6 +142,7 @@ def _expected_errors() -> tuple[type[Exception], ...]:
     from callkeeper_assets.backup.place import BackupError  # noqa: PLC0415
     from callkeeper_assets.callkeeper.records import CallKeeperError  # noqa: PLC0415
     from callkeeper_assets.config.errors import ConfigError  # noqa: PLC0415
+    from callkeeper_assets.home import UnreadableSecretError  # noqa: PLC0415
     from callkeeper_assets.postgres.errors import DatabaseError  # noqa: PLC0415
     from callkeeper_assets.raw.store import RawError  # noqa: PLC0415
     from callkeeper_assets.warehouse.records import WarehouseError  # noqa: PLC0415
@@ -144,6 +154,7 @@ def _expected_errors() -> tuple[type[Exception], ...]:
         DatabaseError,
         RawError,
         ReadingError,
+        UnreadableSecretError,
         WarehouseError,
     )
 

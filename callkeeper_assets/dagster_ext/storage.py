@@ -105,7 +105,10 @@ def _schema_to_oneself(url: str) -> Iterator[tuple[bool, int]]:
         connection = lock.connection
         check_writable(connection)
         lock.wait(STORAGE_LOCK)
-        connection.execute(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
+        made = connection.execute("SELECT to_regnamespace(%s)", (SCHEMA,)).fetchone()
+        if made == (None,):
+            # Not IF NOT EXISTS: a role that knows Dagster's tables alone may make no schema.
+            connection.execute(f"CREATE SCHEMA {SCHEMA}")
         found = connection.execute(
             "SELECT count(*) FROM pg_tables WHERE schemaname = %s AND tablename = ANY(%s)",
             (SCHEMA, list(_MAIN_TABLES)),
