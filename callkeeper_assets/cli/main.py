@@ -17,6 +17,7 @@ import typer
 
 from callkeeper_assets.cli.access import grant
 from callkeeper_assets.cli.alerts import alert, alerts
+from callkeeper_assets.cli.backup import backup, restore, verify_backup
 from callkeeper_assets.cli.clients import erasures, export, forget
 from callkeeper_assets.cli.console import (
     FAILED,
@@ -51,7 +52,7 @@ app = typer.Typer(
 
 
 # Everything else is of a project: `CALLKEEPER_DEFS` may name its sources, too.
-_ANYWHERE = {demo, simulate}
+_ANYWHERE = {demo, simulate, restore, verify_backup}
 _COMMANDS = (
     demo,
     init,
@@ -75,6 +76,9 @@ _COMMANDS = (
     rebuild,
     upgrade,
     move,
+    backup,
+    restore,
+    verify_backup,
     grant,
     code,
     runs,
@@ -138,6 +142,7 @@ def _prepare(
 def _expected_errors() -> tuple[type[Exception], ...]:
     """Return the classes whose text is written for the person who typed the command."""
     from callkeeper_assets.analysis.columns import ReadingError  # noqa: PLC0415 -- only on failure
+    from callkeeper_assets.backup.place import BackupError  # noqa: PLC0415
     from callkeeper_assets.callkeeper.records import CallKeeperError  # noqa: PLC0415
     from callkeeper_assets.config.errors import ConfigError  # noqa: PLC0415
     from callkeeper_assets.home import UnreadableSecretError  # noqa: PLC0415
@@ -146,6 +151,7 @@ def _expected_errors() -> tuple[type[Exception], ...]:
     from callkeeper_assets.warehouse.records import WarehouseError  # noqa: PLC0415
 
     return (
+        BackupError,
         CallKeeperError,
         ConfigError,
         DatabaseError,
