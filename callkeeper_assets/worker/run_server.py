@@ -22,6 +22,7 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
@@ -43,6 +44,7 @@ from callkeeper_assets.dagster_ext.launcher import (  # noqa: E402
     report_lost_run,
     socket_file,
 )
+from callkeeper_assets.dagster_ext.room import measure_room  # noqa: E402
 
 # What a run imports, so once here and not in each.
 _PRELOADED: Final = (
@@ -72,6 +74,14 @@ _LONGEST_REQUEST: Final = 1 << 20
 _HANDED_OVER: Final = "CALLKEEPER_RUN_SERVER"
 _PATIENCE_SEC: Final = 5.0
 _LOOK_SEC: Final = 1.0
+# So much memory a run of a few days takes of its own, and so much is left to all others. A run that
+# began a moment ago has not taken its part yet.
+_OF_A_RUN: Final = 128 << 20
+_LEFT_TO_OTHERS: Final = 192 << 20
+_UNTIL_GROWN_SEC: Final = 8.0
+# Runs at work on a core; one that waits for its source is not, and holds up nobody.
+_AT_WORK: Final = 4
+_AT_WORK_FROM: Final = 0.1
 # So coarse are the times that a kernel gives to files.
 _CLOCK_STEP_NS: Final = 20_000_000
 # Supervisors kill after 8 to 10 s: so long a run may take to its end, and so long to stop.
@@ -108,6 +118,26 @@ def _describe(file: str) -> _File:
     return (file, state.st_mtime_ns, state.st_ctime_ns, state.st_size)
 
 
+@dataclass
+class _Run:
+    """A run's process, and what it had used when it was looked at: CPU seconds."""
+
+    request: dict[str, Any]
+    began_at: float = field(default_factory=time.monotonic)
+    looked_at: float = 0.0
+    cpu_sec: float = 0.0
+
+    def look(self, number: int) -> bool:
+        """Whether it has worked since the last look, and not just waited."""
+        now, used = time.monotonic(), self.cpu_sec
+        with suppress(psutil.NoSuchProcess):
+            used = sum(psutil.Process(number).cpu_times()[:2])
+        since = now - (self.looked_at or self.began_at)
+        has_worked = not self.looked_at or used - self.cpu_sec > _AT_WORK_FROM * since
+        self.looked_at, self.cpu_sec = now, used
+        return has_worked
+
+
 class RunServer:
     """Forks processes for runs, one request after another."""
 
@@ -119,7 +149,7 @@ class RunServer:
     ) -> None:
         self._listener = listener
         self._folders = [defs_folder()]
-        self._requests = dict(runs)
+        self._runs = {number: _Run(request) for number, request in runs}
         self._error = ""
         began = time.time_ns() - _CLOCK_STEP_NS
         try:
@@ -161,14 +191,18 @@ class RunServer:
                 number, status = os.waitpid(-1, os.WNOHANG)
                 if not number:
                     return
-                request = self._requests.pop(number, None)
-                if request and status:
-                    self._fork_for(report_lost_run, request)
+                run = self._runs.pop(number, None)
+                if run and status:
+                    self._fork_for(report_lost_run, run.request)
 
     def _answer(self, connection: socket.socket, request: bytes, *, is_new: bool = False) -> None:
         """Answer; `is_new` says that the code was read for this request."""
         with connection:
             if not request.endswith(b"\n"):
+                return
+            asked = json.loads(request)
+            if "places" in asked:
+                connection.sendall(json.dumps({"places": self._count_places()}).encode() + b"\n")
                 return
             if not is_new and (
                 # What cannot be imported is not known by its files.
@@ -178,7 +212,7 @@ class RunServer:
             if self._error:
                 answer = {"error": f"The code of the project cannot be read:\n{self._error}"}
             else:
-                answer = {"process": name_process(self._fork(json.loads(request), connection))}
+                answer = {"process": name_process(self._fork(asked, connection))}
             connection.sendall(json.dumps(answer).encode() + b"\n")
 
     def _begin_anew(self, connection: socket.socket, request: bytes) -> NoReturn:
@@ -186,7 +220,7 @@ class RunServer:
             "listener": os.dup(self._listener.fileno()),
             "connection": os.dup(connection.fileno()),
             "request": request.decode(),
-            "runs": list(self._requests.items()),
+            "runs": [(number, run.request) for number, run in self._runs.items()],
         }
         for name in ("listener", "connection"):
             os.set_inheritable(int(str(handed[name])), True)
@@ -195,8 +229,18 @@ class RunServer:
 
     def _fork(self, request: dict[str, Any], connection: socket.socket) -> int:
         number = self._fork_for(execute_run, request, connection)
-        self._requests[number] = request
+        self._runs[number] = _Run(request)
         return number
+
+    def _count_places(self) -> int:
+        """Return how many runs more this machine holds now: memory, and cores for those at work."""
+        at_work = sum(run.look(number) for number, run in self._runs.items())
+        grown = time.monotonic() - _UNTIL_GROWN_SEC
+        growing = sum(run.began_at > grown for run in self._runs.values())
+        room = (measure_room() - _LEFT_TO_OTHERS) // _OF_A_RUN - growing
+        places = min(room, _AT_WORK * (os.cpu_count() or 1) - at_work)
+        # However little there is: one at a time.
+        return max(places, 0 if self._runs else 1)
 
     def _fork_for(
         self,
