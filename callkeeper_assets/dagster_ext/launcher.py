@@ -103,18 +103,19 @@ def _open_instance(reference: str) -> dg.DagsterInstance:
     return dg.DagsterInstance.from_ref(deserialize_value(reference, InstanceRef))
 
 
-def execute_run(run_id: str, reference: str) -> int:
+def execute_run(run_id: str, reference: str, warm: dg.DagsterInstance | None = None) -> int:
     """Run in this process, which is the run's own, and return its exit code.
 
     Args:
         run_id: Of a run that has been launched.
         reference: The instance's, as the launcher sent it. What comes of the run is in its event
             log.
+        warm: The same instance, if it is open already.
     """
     from dagster._cli.api import _execute_run_command_body  # noqa: PLC0415 -- the run server alone
     from dagster._utils.interrupts import capture_interrupts  # noqa: PLC0415
 
-    with capture_interrupts(), _open_instance(reference) as instance:
+    with capture_interrupts(), warm or _open_instance(reference) as instance:
         return _execute_run_command_body(
             run_id, instance, lambda _: None, set_exit_code_on_failure=True
         )

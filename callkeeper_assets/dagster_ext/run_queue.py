@@ -28,12 +28,22 @@ class RoomyRunCoordinator(QueuedRunCoordinator[dg.DagsterInstance]):
     Dagster asks for its queue's configuration each time that it looks for runs to start.
     """
 
+    _is_daemons = False
     _measured_at = 0.0
     _places: int | None = None
+
+    @property
+    def dequeue_interval_seconds(self) -> int:
+        """Return how often the queue is looked at, which is for its daemon alone to know."""
+        self._is_daemons = True
+        return super().dequeue_interval_seconds
 
     def get_run_queue_config(self) -> RunQueueConfig:
         """Return the configuration, with the number of runs that there is room for now."""
         config = super().get_run_queue_config()
+        # Runs ask for it as well, and the web server.
+        if not self._is_daemons:
+            return config
         now = time.monotonic()
         if now - self._measured_at > _GOOD_FOR_SEC:
             self._places, self._measured_at = _ask_for_places(), now

@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
@@ -117,10 +118,18 @@ class LockingRunStorage(PostgresRunStorage):
             url: Of the database, for locks.
             free_keys: Frees what a run holds of its pools.
         """
-        self._url = url
+        self.url = url
         self._free_keys = free_keys
         self._holds: dict[str, ExitStack] = {}
         super().__init__(postgres_url, should_autocreate_tables=False)
+
+    @cached_property
+    def _has_stats_columns(self) -> bool:
+        return bool(super().has_run_stats_index_cols())
+
+    def has_run_stats_index_cols(self) -> bool:
+        """Ask once: Dagster asks at each event that changes a run. Columns stay."""
+        return self._has_stats_columns
 
     def handle_run_event(
         self, run_id: str, event: dg.DagsterEvent, update_timestamp: datetime | None = None
@@ -150,12 +159,12 @@ class LockingRunStorage(PostgresRunStorage):
         if run is None or run.status not in _RUN_UNDER_WAY:
             return
         tags = build_rerun_tags(run)
-        if tags and is_run_gone(self._url, run_id, _GONE_PATIENCE_SEC):
+        if tags and is_run_gone(self.url, run_id, _GONE_PATIENCE_SEC):
             self.add_run_tags(run_id, tags)
 
     def _hold(self, run_id: str) -> None:
         with ExitStack() as hold:
-            hold.enter_context(held_run_lock(self._url, run_id))
+            hold.enter_context(held_run_lock(self.url, run_id))
             run = self._get_run_by_id(run_id)
             if run is not None and run.is_finished:
                 raise RunEndedError(
@@ -171,7 +180,7 @@ class LockingRunStorage(PostgresRunStorage):
                 self._free_keys(run_id)
             return
         # Somebody else ended it. While its process lives it may use its keys: the janitor looks.
-        with tried_run_lock_alone(self._url, run_id) as is_gone:
+        with tried_run_lock_alone(self.url, run_id) as is_gone:
             if is_gone:
                 self._free_keys(run_id)
 

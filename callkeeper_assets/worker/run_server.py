@@ -45,10 +45,12 @@ from callkeeper_assets.dagster_ext.launcher import (  # noqa: E402
     socket_file,
 )
 from callkeeper_assets.dagster_ext.room import measure_room  # noqa: E402
+from callkeeper_assets.dagster_ext.warming import WarmInstance  # noqa: E402
 
 # What a run imports, so once here and not in each.
 _PRELOADED: Final = (
     "callkeeper_assets.callkeeper.client",
+    "callkeeper_assets.dagster_ext.run_queue",
     "callkeeper_assets.dagster_ext.storage",
     "callkeeper_assets.personal_data.shield",
     "callkeeper_assets.postgres.connection",
@@ -58,12 +60,17 @@ _PRELOADED: Final = (
     "callkeeper_assets.warehouse.checks",
     "callkeeper_assets.warehouse.loader",
     "callkeeper_assets.webhooks.processing",
+    "dagster._cli.api",
     "dagster._core.execution.plan.active",
     "dagster._core.executor.in_process",
     "dagster._core.instance.factory",
+    "dagster._core.secrets.env_file",
+    "dagster._core.storage.root",
     "dagster._core.storage.sqlite_storage",
     "dagster._core.system_config.composite_descent",
     "dagster._core.workspace.autodiscovery",
+    "fsspec.implementations.chained",
+    "netrc",
     "psycopg2.extras",
     "pyarrow.parquet",
     "upath.implementations.local",
@@ -165,6 +172,7 @@ class RunServer:
         # What was written while it was read may have been read before: it is read again.
         is_settled = all(changed < began for _, _, changed, _ in files)
         self._fingerprint = files if is_settled else frozenset()
+        self._instance = WarmInstance()
         gc.collect()
         gc.freeze()
 
@@ -228,9 +236,12 @@ class RunServer:
         os.execv(sys.executable, [sys.executable, "-m", __spec__.name, *sys.argv[1:]])  # noqa: S606 -- itself
 
     def _fork(self, request: dict[str, Any], connection: socket.socket) -> int:
-        number = self._fork_for(execute_run, request, connection)
+        number = self._fork_for(self._execute, request, connection)
         self._runs[number] = _Run(request)
         return number
+
+    def _execute(self, run_id: str, reference: str) -> int:
+        return execute_run(run_id, reference, self._instance.take(reference))
 
     def _count_places(self) -> int:
         """Return how many runs more this machine holds now: memory, and cores for those at work."""
