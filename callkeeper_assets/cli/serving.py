@@ -1,7 +1,6 @@
 """Dagster on this machine: one code server, the web server and the daemon that share it."""
 
 import fcntl
-import http.client
 import os
 import socket
 import subprocess
@@ -24,12 +23,14 @@ from callkeeper_assets.cli.selection import describe_broken, explain_no_source, 
 from callkeeper_assets.config.errors import MissingSecretError
 from callkeeper_assets.config.loading import load_sources
 from callkeeper_assets.dagster_ext import DAEMON_MODULE
+from callkeeper_assets.dagster_ext.run_socket import socket_file
 from callkeeper_assets.home import find_lock_problem, find_project, home, raw_url
 from callkeeper_assets.postgres.url import describe, is_embedded
 
 _LOCATION: Final = "callkeeper_assets"
 _CODE_SERVER: Final = "The code server"
 _WEB_SERVER: Final = "The web server"
+_RUN_SERVER: Final = "The run server"
 _ANY_HOST: Final = ("0.0.0.0", "::", "")  # noqa: S104 -- compared with, not listened at
 _LOOK_SEC: Final = 0.2
 _MOST_DEATHS: Final = 3
@@ -118,21 +119,23 @@ def serve(address: WebAddress, receiver: WebAddress | None, greet: Callable[[], 
     port = find_free_port()
     workspace = _write_workspace(port)
     with Supervisor() as supervisor:
-        supervisor.start(_code_server(port, logs))
+        socket_file().unlink(missing_ok=True)  # of one that was killed
+        supervisor.start(_run_server(logs))
         if receiver:
             supervisor.start(_receiver(receiver, logs))
         _prepare(logs / "preparation.log")
+        _wait_for(_RUN_SERVER, lambda: socket_file().exists(), supervisor)
+        supervisor.start(_code_server(port, logs))
         _wait_for(_CODE_SERVER, lambda: is_listening(port), supervisor)
-        supervisor.start(_run_server(logs))
         supervisor.start(_web_server(address, workspace, logs))
         supervisor.start(
             Service(
                 "The daemon",
                 ("-m", DAEMON_MODULE, "run", "-w", str(workspace)),
                 logs / "daemon.log",
+                is_forked=True,
             )
         )
-        _wait_for(_WEB_SERVER, lambda: _answers(address), supervisor)
         greet()
         while True:
             time.sleep(_LOOK_SEC)
@@ -165,21 +168,26 @@ def _run_server(logs: Path) -> Service:
     arguments = ["-m", "callkeeper_assets.worker.run_server", module]
     if folder:
         arguments += ["--folder", str(folder)]
-    return Service("The run server", tuple(arguments), logs / "runs.log")
+    return Service(_RUN_SERVER, tuple(arguments), logs / "runs.log")
 
 
 def _code_server(port: int, logs: Path) -> Service:
-    arguments = ["-m", "dagster", "code-server", "start", "-h", "127.0.0.1", "-p", str(port)]
+    arguments = ["-m", "callkeeper_assets.dagster_ext.code_server"]
+    arguments += ["-h", "127.0.0.1", "-p", str(port), "--lazy-load-user-code"]
     module, folder = _find_code()
     arguments += ["-m", module, *(("-d", str(folder)) if folder else ())]
     arguments += ["--location-name", _LOCATION]
     arguments += ["--use-python-environment-entry-point", "--log-level", "warning"]
-    return Service(_CODE_SERVER, tuple(arguments), logs / "code_server.log")
+    log = logs / "code_server.log"
+    return Service(_CODE_SERVER, tuple(arguments), log, is_forked=True)
 
 
 def _web_server(address: WebAddress, workspace: Path, logs: Path) -> Service:
-    arguments = ["-m", "dagster_webserver", "-h", address.host, "-p", str(address.port)]
-    return Service(_WEB_SERVER, (*arguments, "-w", str(workspace)), logs / "web_server.log")
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    listener = socket.create_server((address.host, address.port), family=family, backlog=128)
+    arguments = ("-m", "callkeeper_assets.dagster_ext.web_server", "-h", address.host)
+    arguments += ("-p", str(address.port), "-w", str(workspace))
+    return Service(_WEB_SERVER, arguments, logs / "web_server.log", listener=listener)
 
 
 def _receiver(address: WebAddress, logs: Path) -> Service:
@@ -224,16 +232,6 @@ def is_listening(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
-
-def _answers(address: WebAddress) -> bool:
-    connection = http.client.HTTPConnection(address.reachable_host, address.port, timeout=5)
-    try:
-        connection.request("GET", "/server_info")
-        return connection.getresponse().status == http.client.OK
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()
 
 
 def list_source_lines() -> list[str]:

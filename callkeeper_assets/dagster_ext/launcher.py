@@ -8,15 +8,11 @@ A run's tag names its process and when that began: whoever has the database can 
 lives, and stop it, also after the run server was started anew.
 """
 
-import json
-import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
-from pathlib import Path
-from typing import Any, Final
+from contextlib import suppress
+from typing import Final
 
 import dagster as dg
 import psutil
@@ -27,54 +23,11 @@ from dagster._core.launcher.default_run_launcher import DefaultRunLauncher
 from dagster._serdes import deserialize_value, serialize_value
 
 from callkeeper_assets.dagster_ext.dead_runs import GONE, build_rerun_tags, report_gone
+from callkeeper_assets.dagster_ext.run_socket import ask_run_server
 from callkeeper_assets.home import home
 
 # host, process and the second it began, with a space between.
 PROCESS_TAG: Final = "callkeeper/process"
-
-# A server that must read changed code first answers when it has.
-_PATIENCE_SEC: Final = 60.0
-
-
-def socket_file() -> Path:
-    """Return where the run server listens."""
-    return home() / "dev" / "runs.sock"
-
-
-@contextmanager
-def reachable(file: Path) -> Iterator[str]:
-    """Yield a name of a socket's file that is short enough: a socket's has at most 107 bytes."""
-    folders = Path("/proc/self/fd")
-    if len(bytes(file)) <= 100 or not folders.is_dir():  # noqa: PLR2004 -- with some room
-        yield str(file)
-        return
-    folder = os.open(file.parent, os.O_PATH)
-    try:
-        yield f"{folders}/{folder}/{file.name}"
-    finally:
-        os.close(folder)
-
-
-def ask_run_server(request: Mapping[str, object]) -> dict[str, Any] | None:
-    """Send a request and return the answer; None if no run server listens.
-
-    Raises:
-        OSError: It went away before it answered, or did not answer in time.
-    """
-    with socket.socket(socket.AF_UNIX) as connection:
-        connection.settimeout(_PATIENCE_SEC)
-        try:
-            with reachable(socket_file()) as name:
-                connection.connect(name)
-        except (FileNotFoundError, ConnectionRefusedError):
-            return None
-        connection.sendall(json.dumps(request).encode() + b"\n")
-        with connection.makefile("rb") as answer:
-            line = answer.readline()
-    if not line:
-        raise ConnectionError("the run server ended before it answered")
-    read: dict[str, Any] = json.loads(line)
-    return read
 
 
 def name_process(number: int) -> str:

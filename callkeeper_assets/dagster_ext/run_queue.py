@@ -16,7 +16,7 @@ from dagster._core.run_coordinator.queued_run_coordinator import (
 )
 from dagster._core.storage.dagster_run import ACTIVE_RUN_STATUSES
 
-from callkeeper_assets.dagster_ext.launcher import ask_run_server
+from callkeeper_assets.dagster_ext.run_socket import ask_run_server
 
 _LOGGER: Final = logging.getLogger(__name__)
 _GOOD_FOR_SEC: Final = 0.2

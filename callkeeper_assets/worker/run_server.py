@@ -13,6 +13,7 @@ import gc
 import importlib
 import json
 import os
+import runpy
 import selectors
 import signal
 import socket
@@ -40,11 +41,10 @@ from callkeeper_assets.config.loading import defs_folder  # noqa: E402
 from callkeeper_assets.dagster_ext.launcher import (  # noqa: E402
     execute_run,
     name_process,
-    reachable,
     report_lost_run,
-    socket_file,
 )
 from callkeeper_assets.dagster_ext.room import measure_room  # noqa: E402
+from callkeeper_assets.dagster_ext.run_socket import reachable, socket_file  # noqa: E402
 from callkeeper_assets.dagster_ext.warming import WarmInstance  # noqa: E402
 
 # What a run imports, so once here and not in each.
@@ -201,14 +201,14 @@ class RunServer:
                     return
                 run = self._runs.pop(number, None)
                 if run and status:
-                    self._fork_for(report_lost_run, run.request)
+                    self._fork_for(report_lost_run, run.request["run_id"], run.request["instance"])
 
     def _answer(self, connection: socket.socket, request: bytes, *, is_new: bool = False) -> None:
         """Answer; `is_new` says that the code was read for this request."""
         with connection:
             if not request.endswith(b"\n"):
                 return
-            asked = json.loads(request)
+            asked: dict[str, Any] = json.loads(request)
             if "places" in asked:
                 connection.sendall(json.dumps({"places": self._count_places()}).encode() + b"\n")
                 return
@@ -217,7 +217,9 @@ class RunServer:
                 self._error or read_fingerprint(self._folders) != self._fingerprint
             ):
                 self._begin_anew(connection, request)
-            if self._error:
+            if "service" in asked:
+                answer = {"process": name_process(self._fork_service(asked, connection))}
+            elif self._error:
                 answer = {"error": f"The code of the project cannot be read:\n{self._error}"}
             else:
                 answer = {"process": name_process(self._fork(asked, connection))}
@@ -235,8 +237,21 @@ class RunServer:
         os.environ[_HANDED_OVER] = json.dumps(handed)
         os.execv(sys.executable, [sys.executable, "-m", __spec__.name, *sys.argv[1:]])  # noqa: S606 -- itself
 
+    def _fork_service(self, request: dict[str, Any], connection: socket.socket) -> int:
+        def serve(log: str, module: str) -> None:
+            os.setsid()
+            with open(log, "ab") as file:  # noqa: PTH123 -- a descriptor is wanted
+                for stream in (1, 2):
+                    os.dup2(file.fileno(), stream)
+            sys.argv = [module, *request["service"][1:]]
+            runpy.run_module(module, run_name="__main__", alter_sys=True)
+
+        return self._fork_for(serve, request["log"], request["service"][0], connection)
+
     def _fork(self, request: dict[str, Any], connection: socket.socket) -> int:
-        number = self._fork_for(self._execute, request, connection)
+        number = self._fork_for(
+            self._execute, request["run_id"], request["instance"], connection
+        )
         self._runs[number] = _Run(request)
         return number
 
@@ -256,11 +271,12 @@ class RunServer:
     def _fork_for(
         self,
         act: Callable[[str, str], int | None],
-        request: dict[str, Any],
+        first: str,
+        second: str,
         connection: socket.socket | None = None,
     ) -> int:
-        """Do something for a run in a process of its own; return its number."""
-        # Who kills this server ends its runs, too: nobody else would stop them.
+        """Do something in a process of its own; return its number."""
+        # Who kills this server ends its forks, too: nobody else would stop them.
         tie = build_tie(signal.SIGKILL)
         number = os.fork()
         if number:
@@ -273,7 +289,9 @@ class RunServer:
             if connection:
                 connection.close()
             _wake_for_signals()
-            code = act(request["run_id"], request["instance"]) or 0
+            code = act(first, second) or 0
+        except SystemExit as end:
+            code = int(end.code or 0)
         except BaseException:  # noqa: BLE001 -- the last that this process does
             traceback.print_exc()
         finally:

@@ -16,12 +16,8 @@ import dagster as dg
 import psutil
 import pytest
 
-from callkeeper_assets.dagster_ext.launcher import (
-    PROCESS_TAG,
-    find_process,
-    reachable,
-    socket_file,
-)
+from callkeeper_assets.dagster_ext.launcher import PROCESS_TAG, find_process
+from callkeeper_assets.dagster_ext.run_socket import reachable, socket_file
 from callkeeper_assets.home import set_dagster_home
 from callkeeper_assets.simulator.server import RunningSimulator, run_simulator
 from callkeeper_assets.simulator.settings import AccountSettings, Fault

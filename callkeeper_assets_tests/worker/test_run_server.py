@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from callkeeper_assets.dagster_ext.launcher import ask_run_server, socket_file
+from callkeeper_assets.dagster_ext.run_socket import ask_run_server, socket_file
 from callkeeper_assets_tests.waiting import wait_until
 
 _REQUEST = {"run_id": "none", "instance": "none"}
