@@ -86,9 +86,10 @@ _LOOK_SEC: Final = 1.0
 _OF_A_RUN: Final = 128 << 20
 _LEFT_TO_OTHERS: Final = 192 << 20
 _UNTIL_GROWN_SEC: Final = 8.0
-# Runs at work on a core; one that waits for its source is not, and holds up nobody.
-_AT_WORK: Final = 4
-_AT_WORK_FROM: Final = 0.1
+# Runs at work on a core; one that waits for its source is not, and holds up nobody. At work is who
+# uses a core for so much of the time, or waits for one.
+_AT_WORK: Final = 2.5
+_AT_WORK_FROM: Final = 0.2
 # So coarse are the times that a kernel gives to files.
 _CLOCK_STEP_NS: Final = 20_000_000
 # Supervisors kill after 8 to 10 s: so long a run may take to its end, and so long to stop.
@@ -127,7 +128,7 @@ def _describe(file: str) -> _File:
 
 @dataclass
 class _Run:
-    """A run's process, and what it had used when it was looked at: CPU seconds."""
+    """A run's process, and what it had used when it was looked at: seconds of cores."""
 
     request: dict[str, Any]
     began_at: float = field(default_factory=time.monotonic)
@@ -138,11 +139,18 @@ class _Run:
         """Whether it has worked since the last look, and not just waited."""
         now, used = time.monotonic(), self.cpu_sec
         with suppress(psutil.NoSuchProcess):
-            used = sum(psutil.Process(number).cpu_times()[:2])
+            used = sum(psutil.Process(number).cpu_times()[:2]) + _read_delay_sec(number)
         since = now - (self.looked_at or self.began_at)
         has_worked = not self.looked_at or used - self.cpu_sec > _AT_WORK_FROM * since
         self.looked_at, self.cpu_sec = now, used
         return has_worked
+
+
+def _read_delay_sec(number: int) -> float:
+    """Return how long a process's main thread has waited for a core; 0 where nobody counts that."""
+    with suppress(OSError, IndexError):
+        return int(Path(f"/proc/{number}/schedstat").read_text("ascii").split()[1]) / 1e9
+    return 0.0
 
 
 class RunServer:
@@ -264,7 +272,7 @@ class RunServer:
         grown = time.monotonic() - _UNTIL_GROWN_SEC
         growing = sum(run.began_at > grown for run in self._runs.values())
         room = (measure_room() - _LEFT_TO_OTHERS) // _OF_A_RUN - growing
-        places = min(room, _AT_WORK * (os.cpu_count() or 1) - at_work)
+        places = min(room, int(_AT_WORK * (os.cpu_count() or 1)) - at_work)
         # However little there is: one at a time.
         return max(places, 0 if self._runs else 1)
 
