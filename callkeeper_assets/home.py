@@ -32,6 +32,7 @@ PROJECT_TEMPLATE: Final = _PACKAGE / "project_template"
 
 # From linux/prctl.h.
 _PR_SET_PDEATHSIG: Final = 1
+_PR_SET_NAME: Final = 15
 
 # Of glibc's malloc.h: up to how many free bytes are kept, how many are fetched at a time, and from
 # what size on a block is one of its own, given back when it is freed.
@@ -214,6 +215,15 @@ def build_tie(farewell: signal.Signals) -> Callable[[], None] | None:
             os._exit(1)
 
     return tie
+
+
+def name_this(name: str) -> None:
+    """Name this process in lists of processes: a fork has the command line of who it is forked from.
+
+    Linux alone, which keeps 15 letters.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_NAME, name.encode())
 
 
 def keep_memory(kept_bytes: int, fetched_bytes: int) -> None:

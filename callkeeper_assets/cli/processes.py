@@ -27,6 +27,7 @@ from typing import IO, Any, Final, Self, TypeAlias
 import psutil
 
 from callkeeper_assets.cli.console import build_child_environment, print_warning
+from callkeeper_assets.dagster_ext import RELOADED
 from callkeeper_assets.dagster_ext.run_socket import ask_run_server
 from callkeeper_assets.home import build_tie, home, project_root
 from callkeeper_assets.privacy.redaction import redact
@@ -113,21 +114,23 @@ class Forked:
             raise ConnectionError("no run server listens")
         self.pid = int(str(answer["process"]).rsplit(" ", 2)[1])
         self._process: psutil.Process | None = None
+        self._code: int | None = None
         # It may have ended already; then there is nothing to look after.
         with suppress(psutil.NoSuchProcess):
             self._process = psutil.Process(self.pid)
 
     def poll(self) -> int | None:
-        """Return None while it lives; how it ended only its parent is told."""
+        """Return None while it lives, else its exit code: 0 where nobody knows it any more."""
         with suppress(psutil.NoSuchProcess):
-            if (
-                self._process is not None
-                and self._process.is_running()
-                and self._process.status() != psutil.STATUS_ZOMBIE
-            ):
-                return None
-        self._process = None
-        return 0
+            if self._process and self._process.is_running():
+                if self._process.status() != psutil.STATUS_ZOMBIE:
+                    return None
+        if self._code is None:
+            self._code = 0
+            with suppress(OSError):
+                answer = ask_run_server({"ended": self.pid})
+                self._code = (answer or {}).get("code") or 0
+        return self._code
 
     def send_signal(self, number: int) -> None:
         """Send a signal, if it lives."""
@@ -146,7 +149,7 @@ class Forked:
             if time.monotonic() > end:
                 raise subprocess.TimeoutExpired("a forked service", timeout or 0)
             time.sleep(_BETWEEN_LOOKS_SEC)
-        return 0
+        return self._code or 0
 
 
 Process: TypeAlias = "subprocess.Popen[bytes] | Forked"
@@ -253,7 +256,8 @@ class _Kept:
         status = self.process.poll()
         if status is None:
             return
-        if status == 0 and self.service.listener is not None:
+        if status == (RELOADED if self.service.listener is None else 0):
+            # It has the code read anew, or nobody looks at it.
             self.process = None
             return
         # What it started itself would be in its successor's way.
@@ -276,9 +280,6 @@ class _Kept:
         longest = self.service.longest_pause_sec
         pause = min(longest, _FIRST_PAUSE_SEC * 2.0 ** (self.deaths - 1))
         self.again_at = now + pause
-        if self.service.is_forked and self.deaths == 1:
-            self.again_at = now  # it may have ended to be started anew
-            return
         print_warning(
             f"{self.service.name} ended ({how}); it is started again in {pause:.2g} s. "
             f"Its log: {self.service.log}"

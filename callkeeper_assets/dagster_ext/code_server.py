@@ -5,31 +5,27 @@ when somebody reloads. This one ends when it is to reload; who keeps it alive st
 the code of that moment. Its arguments are those of `dagster api grpc`.
 """
 
-import logging
 import os
 import threading
 from typing import Any, Final
 
 from dagster._cli.api import grpc_command
+from dagster._grpc.__generated__ import dagster_api_pb2
 from dagster._grpc.server import DagsterApiServer
 
-_LOGGER: Final = logging.getLogger(__name__)
+from callkeeper_assets.dagster_ext import RELOADED
+
 # Until the answer to who reloads has gone out.
 _UNTIL_SENT_SEC: Final = 0.2
-# Tells who keeps it alive that it is no failure.
-RELOADED: Final = 75
-
-_answer = DagsterApiServer.ReloadCode
 
 
-def _reload(self: DagsterApiServer, request: Any, context: Any) -> Any:  # noqa: ANN401 -- gRPC's
+def _reload(*_: object) -> Any:  # noqa: ANN401 -- gRPC's
     threading.Timer(_UNTIL_SENT_SEC, os._exit, [RELOADED]).start()
-    return _answer(self, request, context)
+    return dagster_api_pb2.ReloadCodeReply()
 
 
 def main() -> None:
     """Serve, until somebody reloads the code or a signal ends the process."""
-    logging.getLogger("dagster").addFilter(lambda record: "code-server start" not in record.msg)
     DagsterApiServer.ReloadCode = _reload  # type: ignore[method-assign]
     grpc_command()
 

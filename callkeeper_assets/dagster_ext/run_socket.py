@@ -1,7 +1,8 @@
 """Where the run server listens (`worker.run_server`), and how it is asked. Stays light to import.
 
 A request and its answer are a line of JSON each. `run_id` with `instance` asks for a run's process,
-`service` with `log` for one that runs a module, `places` for how many runs more there is room.
+`service` with `log` for one that runs a module, `ended` for the exit code of such a process,
+`places` for how many runs more there is room.
 """
 
 import json

@@ -11,7 +11,7 @@ import time
 from typing import Any, Final
 
 import uvicorn
-from dagster_webserver import cli
+from dagster_webserver.cli import main as serve_pages
 
 _UNUSED_SEC: Final = 600.0
 
@@ -38,7 +38,7 @@ def main() -> None:
 
     # Dagster's command says where to listen, and takes no socket.
     uvicorn.run = run  # type: ignore[assignment]
-    cli.main()
+    serve_pages()
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
-from callkeeper_assets.home import build_tie, find_project, skip_pandas
+from callkeeper_assets.home import build_tie, find_project, name_this, skip_pandas
 
 gc.set_threshold(50_000, 20, 100)
 skip_pandas()
@@ -161,10 +161,13 @@ class RunServer:
         modules: Sequence[str],
         listener: socket.socket,
         runs: Sequence[tuple[int, dict[str, Any]]] = (),
+        services: Sequence[int] = (),
     ) -> None:
         self._listener = listener
         self._folders = [defs_folder()]
         self._runs = {number: _Run(request) for number, request in runs}
+        # Forked services, and the exit codes of those that have ended.
+        self._services: dict[int, int | None] = dict.fromkeys(services)
         self._error = ""
         began = time.time_ns() - _CLOCK_STEP_NS
         try:
@@ -208,7 +211,9 @@ class RunServer:
                 if not number:
                     return
                 run = self._runs.pop(number, None)
-                if run and status:
+                if number in self._services:
+                    self._services[number] = os.waitstatus_to_exitcode(status)
+                elif run and status:
                     self._fork_for(report_lost_run, run.request["run_id"], run.request["instance"])
 
     def _answer(self, connection: socket.socket, request: bytes, *, is_new: bool = False) -> None:
@@ -217,8 +222,13 @@ class RunServer:
             if not request.endswith(b"\n"):
                 return
             asked: dict[str, Any] = json.loads(request)
-            if "places" in asked:
-                connection.sendall(json.dumps({"places": self._count_places()}).encode() + b"\n")
+            if "places" in asked or "ended" in asked:
+                known = (
+                    {"places": self._count_places()}
+                    if "places" in asked
+                    else {"code": self._services.pop(asked["ended"], None)}
+                )
+                connection.sendall(json.dumps(known).encode() + b"\n")
                 return
             if not is_new and (
                 # What cannot be imported is not known by its files.
@@ -238,6 +248,7 @@ class RunServer:
             "listener": os.dup(self._listener.fileno()),
             "connection": os.dup(connection.fileno()),
             "request": request.decode(),
+            "services": list(self._services),
             "runs": [(number, run.request) for number, run in self._runs.items()],
         }
         for name in ("listener", "connection"):
@@ -248,13 +259,16 @@ class RunServer:
     def _fork_service(self, request: dict[str, Any], connection: socket.socket) -> int:
         def serve(log: str, module: str) -> None:
             os.setsid()
+            name_this(module.rpartition(".")[2].strip("_"))
             with open(log, "ab") as file:  # noqa: PTH123 -- a descriptor is wanted
                 for stream in (1, 2):
                     os.dup2(file.fileno(), stream)
             sys.argv = [module, *request["service"][1:]]
             runpy.run_module(module, run_name="__main__", alter_sys=True)
 
-        return self._fork_for(serve, request["log"], request["service"][0], connection)
+        number = self._fork_for(serve, request["log"], request["service"][0], connection)
+        self._services[number] = None
+        return number
 
     def _fork(self, request: dict[str, Any], connection: socket.socket) -> int:
         number = self._fork_for(
@@ -362,7 +376,8 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     try:
-        RunServer(options.modules, listener, handed["runs"] if handed else ()).serve(first)
+        children = (handed["runs"], handed["services"]) if handed else ()
+        RunServer(options.modules, listener, *children).serve(first)
     except KeyboardInterrupt:
         _end_runs()
 
