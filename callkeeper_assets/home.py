@@ -218,9 +218,9 @@ def build_tie(farewell: signal.Signals) -> Callable[[], None] | None:
 
 
 def name_this(name: str) -> None:
-    """Name this process in lists of processes: a fork has the command line of who it is forked from.
+    """Name this process in lists of processes; on Linux alone, which keeps 15 letters.
 
-    Linux alone, which keeps 15 letters.
+    A fork has the command line of the process that it is forked from.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_NAME, name.encode())

@@ -122,9 +122,12 @@ class Forked:
     def poll(self) -> int | None:
         """Return None while it lives, else its exit code: 0 where nobody knows it any more."""
         with suppress(psutil.NoSuchProcess):
-            if self._process and self._process.is_running():
-                if self._process.status() != psutil.STATUS_ZOMBIE:
-                    return None
+            if (
+                self._process
+                and self._process.is_running()
+                and self._process.status() != psutil.STATUS_ZOMBIE
+            ):
+                return None
         if self._code is None:
             self._code = 0
             with suppress(OSError):
@@ -245,7 +248,7 @@ class _Kept:
                     arguments, stdout=file, stderr=subprocess.STDOUT, handed=handed
                 )
         self.started = time.monotonic()
-        self.again_at: float | None = None
+        self.again_at = None
 
     def look(self, now: float) -> None:
         """Start it again if it died and its pause is over, and if it is wanted."""

@@ -185,9 +185,9 @@ def _code_server(port: int, logs: Path) -> Service:
 def _web_server(address: WebAddress, workspace: Path, logs: Path) -> Service:
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
     listener = socket.create_server((address.host, address.port), family=family, backlog=128)
-    arguments = ("-m", "callkeeper_assets.dagster_ext.web_server", "-h", address.host)
-    arguments += ("-p", str(address.port), "-w", str(workspace))
-    return Service(_WEB_SERVER, arguments, logs / "web_server.log", listener=listener)
+    arguments = ["-m", "callkeeper_assets.dagster_ext.web_server", "-h", address.host]
+    arguments += ["-p", str(address.port), "-w", str(workspace)]
+    return Service(_WEB_SERVER, tuple(arguments), logs / "web_server.log", listener=listener)
 
 
 def _receiver(address: WebAddress, logs: Path) -> Service:
@@ -231,7 +231,6 @@ def is_listening(port: int) -> bool:
     """Whether somebody on this machine listens at a port."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
-
 
 
 def list_source_lines() -> list[str]:

@@ -26,7 +26,7 @@ def _reload(*_: object) -> Any:  # noqa: ANN401 -- gRPC's
 
 def main() -> None:
     """Serve, until somebody reloads the code or a signal ends the process."""
-    DagsterApiServer.ReloadCode = _reload  # type: ignore[method-assign]
+    DagsterApiServer.ReloadCode = _reload  # type: ignore[assignment,method-assign]
     grpc_command()
 
 

@@ -241,7 +241,7 @@ class CallKeeperStorage(DagsterPostgresStorage):
             storage._keep_connections()
             known = _known[url, _waits] = _Known(storage.postgres_url, storage._list_engines())
         for part, engine in zip(storage._list_parts(), known.engines, strict=True):
-            part._engine = engine
+            part._engine = engine  # noqa: SLF001
         return storage
 
     def _use_ours(self, url: str) -> None:
@@ -253,7 +253,7 @@ class CallKeeperStorage(DagsterPostgresStorage):
         return (self._run_storage, self._event_log_storage, self._schedule_storage)
 
     def _list_engines(self) -> "tuple[sa.Engine, ...]":
-        return tuple(part._engine for part in self._list_parts())
+        return tuple(part._engine for part in self._list_parts())  # noqa: SLF001
 
     def _free_keys(self, run_id: str) -> None:
         self._event_log_storage.free_concurrency_slots_for_run(run_id)

@@ -37,7 +37,7 @@ _CHECK: Final = "callkeeper_warming"
     backfill_policy=dg.BackfillPolicy.single_run(),
     pool="callkeeper_warming",
 )
-def _warm(context: dg.AssetExecutionContext) -> Iterator[Any]:
+def _warm() -> Iterator[Any]:
     for name in ("callkeeper_warming", "callkeeper_warmed"):
         yield dg.MaterializeResult(asset_key=name, metadata={"calls": 1})
     yield dg.AssetCheckResult(
@@ -65,7 +65,7 @@ class WarmInstance:
                     pass  # what it learns of the server counts for the forks
                 _use(instance)
                 self._instance = instance
-        except Exception:  # noqa: BLE001 -- it is only faster: each run finds out, and says so
+        except Exception:
             _LOGGER.warning("Runs start without what could be prepared.", exc_info=True)
 
     def take(self, reference: str) -> dg.DagsterInstance | None:
@@ -76,14 +76,12 @@ class WarmInstance:
 
 
 def _use(instance: dg.DagsterInstance) -> None:
-    engines = [
-        storage._engine  # noqa: SLF001
-        for storage in (
-            instance.run_storage,
-            instance.event_log_storage,
-            instance.schedule_storage,
-        )
+    storages: list[Any] = [
+        instance.run_storage,
+        instance.event_log_storage,
+        instance.schedule_storage,
     ]
+    engines = [storage._engine for storage in storages]  # noqa: SLF001
     job = dg.Definitions(
         assets=[_warm], jobs=[dg.define_asset_job("callkeeper_warming", [_warm])]
     ).resolve_job_def("callkeeper_warming")
@@ -118,4 +116,4 @@ def _without_logs(instance: dg.DagsterInstance) -> Iterator[None]:
     try:
         yield
     finally:
-        instance._compute_log_manager = None  # noqa: SLF001
+        instance._compute_log_manager = None  # type: ignore[assignment]  # noqa: SLF001

@@ -38,7 +38,7 @@ def main() -> None:
 
     # Dagster's command says where to listen, and takes no socket.
     uvicorn.run = run  # type: ignore[assignment]
-    serve_pages()
+    serve_pages()  # type: ignore[no-untyped-call]
 
 
 if __name__ == "__main__":

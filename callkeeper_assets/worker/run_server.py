@@ -271,9 +271,7 @@ class RunServer:
         return number
 
     def _fork(self, request: dict[str, Any], connection: socket.socket) -> int:
-        number = self._fork_for(
-            self._execute, request["run_id"], request["instance"], connection
-        )
+        number = self._fork_for(self._execute, request["run_id"], request["instance"], connection)
         self._runs[number] = _Run(request)
         return number
 

@@ -231,5 +231,5 @@ def _compare(rows: Sequence[Row]) -> Iterator[Target]:
             continue
         faster = float(row["runs/minute"] or 0) / float(former["runs/minute"] or 1)
         cheaper = float(former["CPU s a run"] or 0) / float(row["CPU s a run"] or 1)
-        yield Target(f"{sources} sources: 5 x the former runs a minute", faster, faster >= 5)  # noqa: PLR2004
-        yield Target(f"{sources} sources: a fifth of the former CPU", cheaper, cheaper >= 5)  # noqa: PLR2004
+        yield Target(f"{sources} sources: 5 x the former runs a minute", faster, faster >= 5)
+        yield Target(f"{sources} sources: a fifth of the former CPU", cheaper, cheaper >= 5)

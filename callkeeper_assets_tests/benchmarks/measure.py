@@ -97,7 +97,7 @@ def measure_cpu(root: int) -> float:
 
 
 def measure_memory(root: int) -> int:
-    """kB of a living process tree, pages that its processes share counted once (PSS)."""
+    """KB of a living process tree, pages that its processes share counted once (PSS)."""
     return sum(_kilobytes(_read(pid, "smaps_rollup"), "Pss:") for pid in find_tree(root))
 
 

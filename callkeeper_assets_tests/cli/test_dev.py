@@ -53,7 +53,8 @@ def _find_child(pid: int, words: str) -> int:
         (
             child
             for child in children_of(pid)
-            if words in _arguments_of(child) or Path(f"/proc/{child}/comm").read_text() == f"{words}\n"
+            if words in _arguments_of(child)
+            or Path(f"/proc/{child}/comm").read_text() == f"{words}\n"
         ),
         0,
     )
@@ -96,6 +97,7 @@ def test_everything_starts_is_kept_alive_and_stops(
         )
 
         code_server = _find_child(process.pid, "code_server")
+        assert code_server
         os.kill(code_server, signal.SIGKILL)
         wait_until(
             lambda: _find_child(process.pid, "code_server") not in {0, code_server},
