@@ -105,6 +105,10 @@ def _undone(engines: Sequence[sa.Engine]) -> Iterator[None]:
         for engine in engines:
             engine.dispose()
             sa.event.listen(engine, "connect", begin)
+            # What asks for a transaction of its own would end ours.
+            for name in ("do_commit", "do_rollback"):
+                setattr(engine.dialect, name, lambda _: None)
+                stack.callback(delattr, engine.dialect, name)
             stack.callback(engine.dispose)
             stack.callback(sa.event.remove, engine, "connect", begin)
         yield

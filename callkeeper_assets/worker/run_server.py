@@ -21,7 +21,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -154,7 +154,11 @@ def _read_delay_sec(number: int) -> float:
 
 
 class RunServer:
-    """Forks processes for runs, one request after another."""
+    """Forks processes for runs, one request after another.
+
+    Attributes:
+        services: Forks that are no runs, by their number: the exit codes of those that have ended.
+    """
 
     def __init__(
         self,
@@ -166,8 +170,7 @@ class RunServer:
         self._listener = listener
         self._folders = [defs_folder()]
         self._runs = {number: _Run(request) for number, request in runs}
-        # Forked services, and the exit codes of those that have ended.
-        self._services: dict[int, int | None] = dict.fromkeys(services)
+        self.services: dict[int, int | None] = dict.fromkeys(services)
         self._error = ""
         began = time.time_ns() - _CLOCK_STEP_NS
         try:
@@ -211,8 +214,8 @@ class RunServer:
                 if not number:
                     return
                 run = self._runs.pop(number, None)
-                if number in self._services:
-                    self._services[number] = os.waitstatus_to_exitcode(status)
+                if number in self.services:
+                    self.services[number] = os.waitstatus_to_exitcode(status)
                 elif run and status:
                     self._fork_for(report_lost_run, run.request["run_id"], run.request["instance"])
 
@@ -226,7 +229,7 @@ class RunServer:
                 known = (
                     {"places": self._count_places()}
                     if "places" in asked
-                    else {"code": self._services.pop(asked["ended"], None)}
+                    else {"code": self.services.pop(asked["ended"], None)}
                 )
                 connection.sendall(json.dumps(known).encode() + b"\n")
                 return
@@ -248,7 +251,7 @@ class RunServer:
             "listener": os.dup(self._listener.fileno()),
             "connection": os.dup(connection.fileno()),
             "request": request.decode(),
-            "services": list(self._services),
+            "services": list(self.services),
             "runs": [(number, run.request) for number, run in self._runs.items()],
         }
         for name in ("listener", "connection"):
@@ -267,7 +270,7 @@ class RunServer:
             runpy.run_module(module, run_name="__main__", alter_sys=True)
 
         number = self._fork_for(serve, request["log"], request["service"][0], connection)
-        self._services[number] = None
+        self.services[number] = None
         return number
 
     def _fork(self, request: dict[str, Any], connection: socket.socket) -> int:
@@ -373,19 +376,34 @@ def main() -> None:
         listener, first = _listen(), None
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
+    children = (handed["runs"], handed["services"]) if handed else ()
+    server = None
     try:
-        children = (handed["runs"], handed["services"]) if handed else ()
-        RunServer(options.modules, listener, *children).serve(first)
+        server = RunServer(options.modules, listener, *children)
+        server.serve(first)
     except KeyboardInterrupt:
-        _end_runs()
+        _end_forks(server.services if server else ())
 
 
-def _end_runs() -> None:
-    _, runs = psutil.wait_procs(psutil.Process().children(), timeout=_UNTIL_END_SEC)
-    for run in runs:
-        with suppress(psutil.NoSuchProcess):
-            run.send_signal(signal.SIGINT)
-    psutil.wait_procs(runs, timeout=_FAREWELL_SEC)
+def _end_forks(services: Collection[int]) -> None:
+    """Stop services at once, and runs that do not end soon; return when all are gone.
+
+    The embedded database is stopped by its last user, which has to be this process.
+    """
+    forks = psutil.Process().children()
+    for fork in forks:
+        if fork.pid in services:
+            _signal(fork, signal.SIGTERM)
+    _, left = psutil.wait_procs(forks, timeout=_UNTIL_END_SEC)
+    for number in (signal.SIGINT, signal.SIGKILL):
+        for fork in left:
+            _signal(fork, number)
+        _, left = psutil.wait_procs(left, timeout=_FAREWELL_SEC)
+
+
+def _signal(fork: psutil.Process, number: signal.Signals) -> None:
+    with suppress(psutil.NoSuchProcess):
+        fork.send_signal(number)
 
 
 if __name__ == "__main__":

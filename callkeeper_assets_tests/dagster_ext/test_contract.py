@@ -39,7 +39,11 @@ _OVERRIDDEN: Final = {
         "store_event",
         "store_event_batch",
     },
-    ("storage", "LockingRunStorage"): {"__init__", "handle_run_event"},
+    ("storage", "LockingRunStorage"): {
+        "__init__",
+        "handle_run_event",
+        "has_run_stats_index_cols",
+    },
     ("storage", "CallKeeperStorage"): {"config_type", "from_config_value"},
     ("storage", "CallKeeperLogs"): {"config_type", "from_config_value"},
 }
