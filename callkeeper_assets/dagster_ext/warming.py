@@ -98,6 +98,7 @@ def _undone(engines: Sequence[sa.Engine]) -> Iterator[None]:
 
     def begin(connection: Any, _: object) -> None:  # noqa: ANN401 -- the driver's
         # It commits each statement by itself, if no transaction is open.
+        connection.autocommit = True
         with connection.cursor() as cursor:
             cursor.execute("SET lock_timeout = '2s'; BEGIN")
 
@@ -105,9 +106,9 @@ def _undone(engines: Sequence[sa.Engine]) -> Iterator[None]:
         for engine in engines:
             engine.dispose()
             sa.event.listen(engine, "connect", begin)
-            # What asks for a transaction of its own would end ours.
-            for name in ("do_commit", "do_rollback"):
-                setattr(engine.dialect, name, lambda _: None)
+            # Who asks for a transaction of its own would end ours.
+            for name in ("do_commit", "do_rollback", "set_isolation_level"):
+                setattr(engine.dialect, name, lambda *_: None)
                 stack.callback(delattr, engine.dialect, name)
             stack.callback(engine.dispose)
             stack.callback(sa.event.remove, engine, "connect", begin)
