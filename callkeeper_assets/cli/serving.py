@@ -1,6 +1,7 @@
 """Dagster on this machine: one code server, the web server and the daemon that share it."""
 
 import fcntl
+import http.client
 import os
 import socket
 import subprocess
@@ -27,9 +28,9 @@ from callkeeper_assets.dagster_ext.run_socket import socket_file
 from callkeeper_assets.home import find_lock_problem, find_project, home, raw_url
 from callkeeper_assets.postgres.url import describe, is_embedded
 
-_LOCATION: Final = "callkeeper_assets"
-_CODE_SERVER: Final = "The code server"
-_WEB_SERVER: Final = "The web server"
+LOCATION: Final = "callkeeper_assets"
+CODE_SERVER: Final = "The code server"
+WEB_SERVER: Final = "The web server"
 _RUN_SERVER: Final = "The run server"
 _ANY_HOST: Final = ("0.0.0.0", "::", "")  # noqa: S104 -- compared with, not listened at
 _LOOK_SEC: Final = 0.2
@@ -123,10 +124,10 @@ def serve(address: WebAddress, receiver: WebAddress | None, greet: Callable[[], 
         supervisor.start(_run_server(logs))
         if receiver:
             supervisor.start(_receiver(receiver, logs))
-        _prepare(logs / "preparation.log")
-        _wait_for(_RUN_SERVER, lambda: socket_file().exists(), supervisor)
+        prepare(logs / "preparation.log")
+        wait_for(_RUN_SERVER, lambda: socket_file().exists(), supervisor)
         supervisor.start(_code_server(port, logs))
-        _wait_for(_CODE_SERVER, lambda: is_listening(port), supervisor)
+        wait_for(CODE_SERVER, lambda: is_listening(port), supervisor)
         supervisor.start(_web_server(address, workspace, logs))
         supervisor.start(
             Service(
@@ -148,13 +149,13 @@ def _write_workspace(port: int) -> Path:
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(
         f"load_from:\n  - grpc_server:\n      host: 127.0.0.1\n      port: {port}\n"
-        f"      location_name: {_LOCATION}\n",
+        f"      location_name: {LOCATION}\n",
         encoding="utf-8",
     )
     return file
 
 
-def _find_code() -> tuple[str, Path | None]:
+def find_code() -> tuple[str, Path | None]:
     """Return the module that Dagster loads, and the folder to be in; None is anywhere."""
     project = find_project()
     # With sources from elsewhere, as the demo's are, a project's own assets have no part in it.
@@ -164,7 +165,7 @@ def _find_code() -> tuple[str, Path | None]:
 
 
 def _run_server(logs: Path) -> Service:
-    module, folder = _find_code()
+    module, folder = find_code()
     arguments = ["-m", "callkeeper_assets.worker.run_server", module]
     if folder:
         arguments += ["--folder", str(folder)]
@@ -174,12 +175,12 @@ def _run_server(logs: Path) -> Service:
 def _code_server(port: int, logs: Path) -> Service:
     arguments = ["-m", "callkeeper_assets.dagster_ext.code_server"]
     arguments += ["-h", "127.0.0.1", "-p", str(port), "--lazy-load-user-code"]
-    module, folder = _find_code()
+    module, folder = find_code()
     arguments += ["-m", module, *(("-d", str(folder)) if folder else ())]
-    arguments += ["--location-name", _LOCATION]
+    arguments += ["--location-name", LOCATION]
     arguments += ["--use-python-environment-entry-point", "--log-level", "warning"]
     log = logs / "code_server.log"
-    return Service(_CODE_SERVER, tuple(arguments), log, is_forked=True)
+    return Service(CODE_SERVER, tuple(arguments), log, is_forked=True)
 
 
 def _web_server(address: WebAddress, workspace: Path, logs: Path) -> Service:
@@ -187,7 +188,7 @@ def _web_server(address: WebAddress, workspace: Path, logs: Path) -> Service:
     listener = socket.create_server((address.host, address.port), family=family, backlog=128)
     arguments = ["-m", "callkeeper_assets.dagster_ext.web_server", "-h", address.host]
     arguments += ["-p", str(address.port), "-w", str(workspace)]
-    return Service(_WEB_SERVER, tuple(arguments), logs / "web_server.log", listener=listener)
+    return Service(WEB_SERVER, tuple(arguments), logs / "web_server.log", listener=listener)
 
 
 def _receiver(address: WebAddress, logs: Path) -> Service:
@@ -197,8 +198,12 @@ def _receiver(address: WebAddress, logs: Path) -> Service:
     return Service("The webhook receiver", tuple(arguments), log, _RECEIVER_PAUSE_SEC)
 
 
-def _prepare(log: Path) -> None:
-    """Make Dagster's tables and mark dead runs as failed, before the daemon counts them."""
+def prepare(log: Path) -> None:
+    """Make Dagster's tables and mark dead runs as failed, before the daemon counts them.
+
+    Raises:
+        SystemExit: It cannot be done; why is said.
+    """
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as errors:
         process = start_child(
@@ -217,12 +222,21 @@ def _prepare(log: Path) -> None:
         print_note(line)
 
 
-def _wait_for(name: str, is_ready: Callable[[], bool], supervisor: Supervisor) -> None:
+def wait_for(name: str, is_ready: Callable[[], bool], supervisor: Supervisor) -> None:
+    """Wait until a service is ready.
+
+    Raises:
+        SystemExit: It has died too often; why is said.
+    """
     while not is_ready():
         supervisor.look_after()
         if supervisor.count_deaths(name) >= _MOST_DEATHS:
             log = supervisor.find_log(name)
-            print_error(f"{name} does not start:\n{read_tail(log)}\nAll of its log: {log}")
+            print_error(
+                f"{name} does not start:\n{read_tail(log)}\nAll of its log: {log}"
+                if log
+                else f"{name} does not start; why is said above."
+            )
             raise SystemExit(FAILED)
         time.sleep(_LOOK_SEC)
 
@@ -231,6 +245,18 @@ def is_listening(port: int) -> bool:
     """Whether somebody on this machine listens at a port."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def answers(address: WebAddress) -> bool:
+    """Whether Dagster's web server answers there."""
+    connection = http.client.HTTPConnection(address.reachable_host, address.port, timeout=5)
+    try:
+        connection.request("GET", "/server_info")
+        return connection.getresponse().status == http.client.OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
 
 
 def list_source_lines() -> list[str]:

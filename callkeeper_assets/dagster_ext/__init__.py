@@ -10,6 +10,7 @@ says on a newer Dagster what broke.
 # Its script `dagster-daemon` names an interpreter in its first line, which has no room for a long
 # path; the module behind it is not public.
 DAEMON_MODULE = "dagster._daemon"
-
+# The code location's name, in each workspace.yaml.
+LOCATION = "callkeeper_assets"
 # By this the code server tells who keeps it alive that it has ended to be started with newer code.
 RELOADED = 75

@@ -11,6 +11,7 @@ lives, and stop it, also after the run server was started anew.
 import signal
 import socket
 import sys
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Final
 
@@ -22,7 +23,12 @@ from dagster._core.launcher.base import CheckRunHealthResult, LaunchRunContext, 
 from dagster._core.launcher.default_run_launcher import DefaultRunLauncher
 from dagster._serdes import deserialize_value, serialize_value
 
-from callkeeper_assets.dagster_ext.dead_runs import GONE, build_rerun_tags, report_gone
+from callkeeper_assets.dagster_ext.dead_runs import (
+    GONE,
+    build_handover_tags,
+    build_rerun_tags,
+    report_gone,
+)
 from callkeeper_assets.dagster_ext.run_socket import ask_run_server
 from callkeeper_assets.home import home
 
@@ -85,6 +91,19 @@ def report_lost_run(run_id: str, reference: str) -> None:
         run = instance.get_run_by_id(run_id)
         if run is not None and not run.is_finished:
             report_gone(instance, run)
+
+
+def hand_over_runs(run_ids: Iterable[str], reference: str) -> None:
+    """Have runs that are about to be interrupted run again, by the daemon of then.
+
+    Args:
+        run_ids: Of runs that this product's launcher has launched.
+        reference: The instance's, as the launcher sent it.
+    """
+    with _open_instance(reference) as instance:
+        for run in instance.get_runs(dg.RunsFilter(run_ids=list(run_ids))):
+            if not run.is_finished:
+                instance.add_run_tags(run.run_id, build_handover_tags(run))
 
 
 class ForkingRunLauncher(DefaultRunLauncher):

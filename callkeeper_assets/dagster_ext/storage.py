@@ -2,12 +2,14 @@
 
 Every process of Dagster's finds both without a variable being set, and no URL with a password is
 passed from process to process. Private of Dagster: `DagsterPostgresStorage` keeps its storages in
-attributes, of which ours replace two; `PostgresRunStorage.handle_run_event`, which every change of
-a run's status passes, is overridden; `LocalComputeLogManager` is exported nowhere.
+attributes, of which ours replace two; `PostgresRunStorage.add_run` and `handle_run_event`, which
+every run and every change of its status passes, are overridden; `LocalComputeLogManager` is
+exported nowhere, and neither is what it captures logs with.
 """
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+import sys
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from functools import cached_property
@@ -15,10 +17,22 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 import dagster as dg
-from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
+from dagster._core.execution.compute_logs import redirect_to_file
+from dagster._core.remote_origin import (
+    GrpcServerCodeLocationOrigin,
+    RemoteJobOrigin,
+    RemoteRepositoryOrigin,
+)
+from dagster._core.storage.compute_log_manager import CapturedLogContext, ComputeIOType
+from dagster._core.storage.local_compute_log_manager import (
+    IO_TYPE_EXTENSION,
+    LocalComputeLogManager,
+)
+from dagster._utils import ensure_file, touch_file
 from dagster_postgres import DagsterPostgresStorage, PostgresRunStorage
 
-from callkeeper_assets.dagster_ext.dead_runs import build_rerun_tags
+from callkeeper_assets.dagster_ext import LOCATION
+from callkeeper_assets.dagster_ext.dead_runs import COMMAND_LINE_TAG, build_rerun_tags
 from callkeeper_assets.dagster_ext.event_log import BatchingEventLogStorage
 from callkeeper_assets.home import home
 from callkeeper_assets.local_time import use_newest_rules
@@ -47,6 +61,10 @@ _RUN_ENDS: Final = {
     dg.DagsterEventType.RUN_FAILURE,
     dg.DagsterEventType.RUN_CANCELED,
 }
+# By its names Dagster finds it again, whatever its code server's address is by then.
+_REPOSITORY: Final = RemoteRepositoryOrigin(
+    GrpcServerCodeLocationOrigin("127.0.0.1", location_name=LOCATION), "__repository__"
+)
 _RUN_UNDER_WAY: Final = {dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED}
 # The server's, to notice that a process which was killed this moment has gone.
 _GONE_PATIENCE_SEC: Final = 2.0
@@ -105,7 +123,10 @@ def _schema_to_oneself(url: str) -> Iterator[tuple[bool, int]]:
         connection = lock.connection
         check_writable(connection)
         lock.wait(STORAGE_LOCK)
-        connection.execute(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
+        made = connection.execute("SELECT to_regnamespace(%s)", (SCHEMA,)).fetchone()
+        if made == (None,):
+            # Not IF NOT EXISTS: a role that knows Dagster's tables alone may make no schema.
+            connection.execute(f"CREATE SCHEMA {SCHEMA}")
         found = connection.execute(
             "SELECT count(*) FROM pg_tables WHERE schemaname = %s AND tablename = ANY(%s)",
             (SCHEMA, list(_MAIN_TABLES)),
@@ -147,6 +168,17 @@ class LockingRunStorage(PostgresRunStorage):
     def has_run_stats_index_cols(self) -> bool:
         """Ask once: Dagster asks at each event that changes a run. Columns stay."""
         return self._has_stats_columns
+
+    def add_run(self, dagster_run: dg.DagsterRun) -> dg.DagsterRun:
+        """Add a run; one of the command line belongs to its job, as if Dagster had launched it.
+
+        Without an origin the UI shows it neither on its timeline nor in the job's history.
+        """
+        if COMMAND_LINE_TAG in dagster_run.tags and dagster_run.remote_job_origin is None:
+            origin = RemoteJobOrigin(_REPOSITORY, dagster_run.job_name)
+            super().add_run(dagster_run.with_job_origin(origin))
+            return dagster_run
+        return super().add_run(dagster_run)
 
     def handle_run_event(
         self, run_id: str, event: dg.DagsterEvent, update_timestamp: datetime | None = None
@@ -282,3 +314,20 @@ class CallKeeperLogs(LocalComputeLogManager):
     ) -> Self:
         """Open the logs' folder."""
         return cls(os.fspath(home() / "logs"), inst_data=inst_data)
+
+    @contextmanager
+    def capture_logs(self, log_key: Sequence[str]) -> Generator[CapturedLogContext, None, None]:
+        """Write what a step prints to its files alone.
+
+        Dagster would show it on the process's own output as well: by four more processes a step,
+        two of them Python, which take as long as the rest of a small step.
+        """
+        paths = [
+            self.get_captured_local_path(log_key, IO_TYPE_EXTENSION[kind])
+            for kind in (ComputeIOType.STDOUT, ComputeIOType.STDERR)
+        ]
+        for path in paths:
+            ensure_file(path)
+        with redirect_to_file(sys.stdout, paths[0]), redirect_to_file(sys.stderr, paths[1]):
+            yield CapturedLogContext(log_key)
+        touch_file(self.complete_artifact_path(log_key))  # type: ignore[no-untyped-call]

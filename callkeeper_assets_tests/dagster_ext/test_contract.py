@@ -41,11 +41,12 @@ _OVERRIDDEN: Final = {
     },
     ("storage", "LockingRunStorage"): {
         "__init__",
+        "add_run",
         "handle_run_event",
         "has_run_stats_index_cols",
     },
     ("storage", "CallKeeperStorage"): {"config_type", "from_config_value"},
-    ("storage", "CallKeeperLogs"): {"config_type", "from_config_value"},
+    ("storage", "CallKeeperLogs"): {"capture_logs", "config_type", "from_config_value"},
 }
 
 
@@ -78,6 +79,11 @@ _CALLED: Final = (
     ),
     _Called("dagster_postgres", "PostgresRunStorage.__init__", 2, ("should_autocreate_tables",)),
     _Called("dagster_postgres", "PostgresRunStorage._get_run_by_id", 2),
+    _Called("dagster_postgres", "PostgresRunStorage.add_run", 2),
+    _Called("dagster", "DagsterRun.with_job_origin", 2),
+    _Called("dagster._core.remote_origin", "RemoteJobOrigin", 2),
+    _Called("dagster._core.remote_origin", "RemoteRepositoryOrigin", 2),
+    _Called("dagster._core.remote_origin", "GrpcServerCodeLocationOrigin", 1, ("location_name",)),
     _Called("dagster_postgres", "PostgresRunStorage.add_run_tags", 3),
     _Called("dagster_postgres", "PostgresRunStorage.optimize_for_webserver", 1, _POOL),
     _Called("dagster_postgres", "PostgresScheduleStorage.optimize_for_webserver", 1, _POOL),
@@ -88,6 +94,9 @@ _CALLED: Final = (
         ("should_autocreate_tables", "inst_data"),
     ),
     _Called(_LOGS, "LocalComputeLogManager.__init__", 2, ("inst_data",)),
+    _Called(_LOGS, "LocalComputeLogManager.get_captured_local_path", 3),
+    _Called(_LOGS, "LocalComputeLogManager.complete_artifact_path", 2),
+    _Called("dagster._core.execution.compute_logs", "redirect_to_file", 2),
     _Called(
         _CHECKS,
         "AssetCheckEvaluationTargetMaterializationData",
