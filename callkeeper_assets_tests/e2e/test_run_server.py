@@ -8,7 +8,9 @@ import os
 import signal
 import socket
 import struct
+import urllib.error
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import date
 from pathlib import Path
 
@@ -32,6 +34,17 @@ _TERMINATE = """mutation($id: String!) { terminateRun(runId: $id) {
   __typename ... on TerminateRunFailure { message } ... on PythonError { message }
 } }"""
 _MASKED = "SELECT count(*) FILTER (WHERE client_phone LIKE '%%*%%'), count(*) FROM callkeeper_calls"
+
+
+def _is_loaded(dev: Dev) -> bool:
+    with suppress(urllib.error.HTTPError):
+        loaded = dev.ask(
+            "{ workspaceOrError { ... on Workspace { locationEntries { id "
+            "locationOrLoadError { __typename } } } } }"
+        )
+        [entry] = loaded["workspaceOrError"]["locationEntries"]
+        return bool(entry["locationOrLoadError"]["__typename"] == "RepositoryLocation")
+    return False
 
 
 def launch(dev: Dev, day: date) -> str:
@@ -120,6 +133,8 @@ def test_a_run_is_a_fork_with_the_definitions_of_its_moment(
         server.kill()
         wait_until(lambda: not server.is_running(), "the run server is gone")
         wait_until(find_server, "there is another")
+        # The code server was its fork.
+        wait_until(lambda: _is_loaded(dev), "the code server is back")
         assert run(date(2026, 1, 12)).status is dg.DagsterRunStatus.SUCCESS
 
 
