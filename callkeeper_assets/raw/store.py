@@ -533,6 +533,22 @@ class RawStore:
         """Return the path of a file that was listed here as it is below the store's root."""
         return path.removeprefix(self._root).lstrip("/")
 
+    def list_stamps(self) -> dict[str, str]:
+        """Return the paths of all files, each with what changes when the file is replaced.
+
+        Raises:
+            StoreError: The place cannot be reached.
+        """
+        return {path: _build_stamp(one) for path, one in self._find(self._root).items()}
+
+    def write_file(self, name: str, content: bytes) -> None:
+        """Write a file, whole or not at all, by its name as `name` gives it.
+
+        Raises:
+            StoreError: The place cannot be written.
+        """
+        self._replace(f"{self._root}/{name}", content)
+
     def read_file(self, path: str) -> bytes:
         """Return the content of a file that was listed here; of one that is gone, nothing.
 
@@ -619,6 +635,13 @@ class RawStore:
                 f"place that CALLKEEPER_RAW_URL names ({self.url}): its permissions, free space "
                 f"and credentials."
             ) from error
+
+
+def _build_stamp(details: dict[str, Any]) -> str:
+    """Return what tells a file from the one that it replaces; empty if the store says nothing."""
+    known = ("ETag", "etag", "mtime", "ino", "LastModified", "last_modified", "created")
+    found = [f"{details[name]}" for name in known if details.get(name)]
+    return f"{details['size']} {' '.join(found)}" if found else ""
 
 
 def _store_day(store: RawStore, day: Day) -> None:
