@@ -42,7 +42,7 @@ lint: .venv/installed-dev ## style, types, and layers of packages
 	.venv/bin/python -c 'from importlinter.cli import lint_imports_command as run; run()' --no-cache
 
 bench: .venv/installed-dev ## speed and memory, beside other loaders; results in bench-results/
-	$(RUN) callkeeper_assets_tests.benchmarks
+	FORMER=$(FORMER) $(RUN) callkeeper_assets_tests.benchmarks $(ARGS)
 
 chaos: .venv/installed-dev ## kills and faults at every step, the long form
 	LONG=$(if $(SHORT),,1) $(RUN) pytest $(addprefix callkeeper_assets_tests/,chaos \

@@ -5,8 +5,10 @@ they say arrives as messages. A worker that ends without its last word was kille
 that is said, with its log's place.
 """
 
+import math
 import os
 import queue
+import select
 import signal
 import socket
 import subprocess
@@ -22,7 +24,11 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import IO, Any, Final, Self, TypeAlias
 
+import psutil
+
 from callkeeper_assets.cli.console import build_child_environment, print_warning
+from callkeeper_assets.dagster_ext import RELOADED
+from callkeeper_assets.dagster_ext.run_socket import ask_run_server
 from callkeeper_assets.home import build_tie, home, project_root
 from callkeeper_assets.privacy.redaction import redact
 from callkeeper_assets.reconcile.discrepancies import ComparedDay
@@ -41,6 +47,7 @@ from callkeeper_assets.worker.messages import (
 )
 
 _ASK_AGAIN_SEC: Final = 2.0
+_BETWEEN_LOOKS_SEC: Final = 0.05
 
 _FIRST_PAUSE_SEC: Final = 1.0
 _LONGEST_PAUSE_SEC: Final = 60.0
@@ -65,6 +72,7 @@ def start_child(
     stderr: int | IO[bytes],
     stdin: int = subprocess.DEVNULL,
     farewell: signal.Signals = signal.SIGTERM,
+    handed: Sequence[int] = (),
 ) -> subprocess.Popen[bytes]:
     """Start `python <arguments>` in the project's root; from the main thread only.
 
@@ -76,6 +84,7 @@ def start_child(
         stderr: The same.
         stdin: The same; empty unless it is said.
         farewell: What the child gets when this process is killed.
+        handed: Files that it keeps open, by number.
     """
     return subprocess.Popen(  # noqa: S603 -- our own modules
         [sys.executable, *arguments],
@@ -85,12 +94,71 @@ def start_child(
         env=build_child_environment(),
         cwd=project_root(),
         start_new_session=True,
+        pass_fds=handed,
         # Safe beside threads: the child makes one system call before it becomes another program.
         preexec_fn=build_tie(farewell),  # noqa: PLW1509
     )
 
 
-def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+class Forked:
+    """A process that the run server has forked, used as a child of our own."""
+
+    def __init__(self, arguments: Sequence[str], log: Path) -> None:
+        """Have `python <arguments>` forked; these begin with `-m`, and a module's name.
+
+        Raises:
+            OSError: The run server does not answer; it is started again by and by.
+        """
+        answer = ask_run_server({"service": arguments[1:], "log": str(log)})
+        if answer is None:
+            raise ConnectionError("no run server listens")
+        self.pid = int(str(answer["process"]).rsplit(" ", 2)[1])
+        self._process: psutil.Process | None = None
+        self._code: int | None = None
+        # It may have ended already; then there is nothing to look after.
+        with suppress(psutil.NoSuchProcess):
+            self._process = psutil.Process(self.pid)
+
+    def poll(self) -> int | None:
+        """Return None while it lives, else its exit code: 0 where nobody knows it any more."""
+        with suppress(psutil.NoSuchProcess):
+            if (
+                self._process
+                and self._process.is_running()
+                and self._process.status() != psutil.STATUS_ZOMBIE
+            ):
+                return None
+        if self._code is None:
+            self._code = 0
+            with suppress(OSError):
+                answer = ask_run_server({"ended": self.pid})
+                self._code = (answer or {}).get("code") or 0
+        return self._code
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal, if it lives."""
+        with suppress(ProcessLookupError):
+            if self.poll() is None:
+                os.kill(self.pid, number)
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for its end.
+
+        Raises:
+            subprocess.TimeoutExpired: It lives on.
+        """
+        end = time.monotonic() + (timeout or math.inf)
+        while self.poll() is None:
+            if time.monotonic() > end:
+                raise subprocess.TimeoutExpired("a forked service", timeout or 0)
+            time.sleep(_BETWEEN_LOOKS_SEC)
+        return self._code or 0
+
+
+Process: TypeAlias = "subprocess.Popen[bytes] | Forked"
+
+
+def _signal_group(process: Process, number: signal.Signals) -> None:
     try:
         os.killpg(process.pid, number)
     except ProcessLookupError:
@@ -98,7 +166,7 @@ def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> N
 
 
 def stop_children(
-    processes: Iterable[subprocess.Popen[bytes]],
+    processes: Iterable[Process],
     grace_sec: float,
     farewell: signal.Signals = signal.SIGTERM,
 ) -> None:
@@ -123,7 +191,7 @@ def stop_children(
             process.wait()
 
 
-def _wait_for_end(processes: Iterable[subprocess.Popen[bytes]], until: float) -> None:
+def _wait_for_end(processes: Iterable[Process], until: float) -> None:
     for process in processes:
         try:
             process.wait(max(0.0, until - time.monotonic()))
@@ -137,12 +205,19 @@ class Service:
 
     However often it dies, it is started again after `longest_pause_sec` at most. Without a log it
     writes where this process does.
+
+    Attributes:
+        is_forked: it is a fork of the run server, with which it shares memory; it has a log.
+        listener: it is started when somebody connects, and given the number of this socket as its
+            first argument; it may end when nobody is connected any more.
     """
 
     name: str
     arguments: tuple[str, ...]
     log: Path | None
     longest_pause_sec: float = _LONGEST_PAUSE_SEC
+    is_forked: bool = False
+    listener: socket.socket | None = None
 
 
 def _open_log(log: Path | None) -> IO[bytes]:
@@ -160,32 +235,61 @@ class _Kept:
     def __init__(self, service: Service) -> None:
         self.service = service
         self.deaths = 0
-        self.start()
+        self.started = 0.0
+        self.process: Process | None = None
+        self.again_at: float | None = 0.0
+        self.look(time.monotonic())
 
-    def start(self) -> None:
-        with _open_log(self.service.log) as file:
-            self.process = start_child(
-                self.service.arguments, stdout=file, stderr=subprocess.STDOUT
-            )
+    def _start(self) -> None:
+        arguments = list(self.service.arguments)
+        if self.service.is_forked and self.service.log:
+            self.service.log.parent.mkdir(parents=True, exist_ok=True)
+            self.process = Forked(arguments, self.service.log)
+        else:
+            handed = []
+            if self.service.listener is not None:
+                handed = [self.service.listener.fileno()]
+                arguments.insert(2, str(handed[0]))
+            with _open_log(self.service.log) as file:
+                self.process = start_child(
+                    arguments, stdout=file, stderr=subprocess.STDOUT, handed=handed
+                )
         self.started = time.monotonic()
-        self.again_at: float | None = None
+        self.again_at = None
 
     def look(self, now: float) -> None:
-        """Start it again if it died and its pause is over."""
-        if self.again_at is not None:
-            if now >= self.again_at:
-                self.start()
+        """Start it again if it died and its pause is over, and if it is wanted."""
+        if self.process is None or self.again_at is not None:
+            if now >= (self.again_at or 0.0) and self._is_wanted():
+                self._try_to_start(now)
             return
         status = self.process.poll()
         if status is None:
             return
+        if status == (RELOADED if self.service.listener is None else 0):
+            # It has the code read anew, or nobody looks at it.
+            self.process = None
+            return
         # What it started itself would be in its successor's way.
         stop_children([self.process], 0)
+        self._note_death(now, f"signal {-status}" if status < 0 else f"exit code {status}")
+
+    def _is_wanted(self) -> bool:
+        listener = self.service.listener
+        return listener is None or bool(select.select([listener], [], [], 0)[0])
+
+    def _try_to_start(self, now: float) -> None:
+        try:
+            self._start()
+        except OSError as error:
+            self.started = now
+            self._note_death(now, str(error))
+
+    def _note_death(self, now: float, how: str) -> None:
         self.deaths = 1 if now - self.started > _WELL_AFTER_SEC else self.deaths + 1
         longest = self.service.longest_pause_sec
         pause = min(longest, _FIRST_PAUSE_SEC * 2.0 ** (self.deaths - 1))
         self.again_at = now + pause
-        how = f"signal {-status}" if status < 0 else f"exit code {status}"
         log = f" Its log: {self.service.log}" if self.service.log else ""
         print_warning(
             f"{self.service.name} ended ({how}); it is started again in {pause:.2g} s.{log}"
@@ -229,7 +333,7 @@ class Supervisor:
     def stop(self, *names: str) -> None:
         """Stop all services, the last started first; or those that are named."""
         kept = [one for one in reversed(self._kept) if not names or one.service.name in names]
-        stop_children([one.process for one in kept], self._grace_sec)
+        stop_children([one.process for one in kept if one.process], self._grace_sec)
 
 
 def read_tail(log: Path | None) -> str:

@@ -25,12 +25,14 @@ from callkeeper_assets.cli.selection import describe_broken, explain_no_source, 
 from callkeeper_assets.config.errors import MissingSecretError
 from callkeeper_assets.config.loading import load_sources
 from callkeeper_assets.dagster_ext import DAEMON_MODULE
+from callkeeper_assets.dagster_ext.run_socket import socket_file
 from callkeeper_assets.home import find_lock_problem, find_project, home, raw_url
 from callkeeper_assets.postgres.url import describe, is_embedded
 
 LOCATION: Final = "callkeeper_assets"
 CODE_SERVER: Final = "The code server"
 WEB_SERVER: Final = "The web server"
+_RUN_SERVER: Final = "The run server"
 _ANY_HOST: Final = ("0.0.0.0", "::", "")  # noqa: S104 -- compared with, not listened at
 _LOOK_SEC: Final = 0.2
 _MOST_DEATHS: Final = 3
@@ -126,23 +128,25 @@ def serve(
     port = find_free_port()
     workspace = _write_workspace(port)
     with Supervisor() as supervisor:
-        supervisor.start(_code_server(port, logs))
+        socket_file().unlink(missing_ok=True)  # of one that was killed
+        supervisor.start(_run_server(logs))
         if receiver:
             supervisor.start(_receiver(receiver, logs))
         if has_alerts:
             supervisor.start(build_alerts(logs))
         prepare(logs / "preparation.log")
+        wait_for(_RUN_SERVER, lambda: socket_file().exists(), supervisor)
+        supervisor.start(_code_server(port, logs))
         wait_for(CODE_SERVER, lambda: is_listening(port), supervisor)
-        supervisor.start(_run_server(logs))
         supervisor.start(_web_server(address, workspace, logs))
         supervisor.start(
             Service(
                 "The daemon",
                 ("-m", DAEMON_MODULE, "run", "-w", str(workspace)),
                 logs / "daemon.log",
+                is_forked=True,
             )
         )
-        wait_for(WEB_SERVER, lambda: answers(address), supervisor)
         greet()
         while True:
             time.sleep(_LOOK_SEC)
@@ -175,21 +179,26 @@ def _run_server(logs: Path) -> Service:
     arguments = ["-m", "callkeeper_assets.worker.run_server", module]
     if folder:
         arguments += ["--folder", str(folder)]
-    return Service("The run server", tuple(arguments), logs / "runs.log")
+    return Service(_RUN_SERVER, tuple(arguments), logs / "runs.log")
 
 
 def _code_server(port: int, logs: Path) -> Service:
-    arguments = ["-m", "dagster", "code-server", "start", "-h", "127.0.0.1", "-p", str(port)]
+    arguments = ["-m", "callkeeper_assets.dagster_ext.code_server"]
+    arguments += ["-h", "127.0.0.1", "-p", str(port), "--lazy-load-user-code"]
     module, folder = find_code()
     arguments += ["-m", module, *(("-d", str(folder)) if folder else ())]
     arguments += ["--location-name", LOCATION]
     arguments += ["--use-python-environment-entry-point", "--log-level", "warning"]
-    return Service(CODE_SERVER, tuple(arguments), logs / "code_server.log")
+    log = logs / "code_server.log"
+    return Service(CODE_SERVER, tuple(arguments), log, is_forked=True)
 
 
 def _web_server(address: WebAddress, workspace: Path, logs: Path) -> Service:
-    arguments = ["-m", "dagster_webserver", "-h", address.host, "-p", str(address.port)]
-    return Service(WEB_SERVER, (*arguments, "-w", str(workspace)), logs / "web_server.log")
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    listener = socket.create_server((address.host, address.port), family=family, backlog=128)
+    arguments = ["-m", "callkeeper_assets.dagster_ext.web_server", "-h", address.host]
+    arguments += ["-p", str(address.port), "-w", str(workspace)]
+    return Service(WEB_SERVER, tuple(arguments), logs / "web_server.log", listener=listener)
 
 
 def _receiver(address: WebAddress, logs: Path) -> Service:

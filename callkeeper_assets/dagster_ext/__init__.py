@@ -12,3 +12,5 @@ says on a newer Dagster what broke.
 DAEMON_MODULE = "dagster._daemon"
 # The code location's name, in each workspace.yaml.
 LOCATION = "callkeeper_assets"
+# By this the code server tells who keeps it alive that it has ended to be started with newer code.
+RELOADED = 75

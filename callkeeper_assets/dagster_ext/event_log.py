@@ -9,6 +9,7 @@ which it does not export, and by its storage's own methods, which it does not pr
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import dagster as dg
 import sqlalchemy as sa
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
 _ROWS_AT_ONCE = 10_000
+# What is known of the tables behind an engine, which storages share.
+_found: "WeakKeyDictionary[sa.Engine, set[str]]" = WeakKeyDictionary()
 _PLANNED = dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED
 _EVALUATION = dg.DagsterEventType.ASSET_CHECK_EVALUATION
 # When a run began and ended; that it was queued, and left the queue, is nobody's interest then.
@@ -64,9 +67,16 @@ class BatchingEventLogStorage(PostgresEventLogStorage):
             before_failure: Called with a run's id before its failure is stored.
         """
         self._before_failure = before_failure
-        self._found_tables: set[str] = set()
-        self._found_columns: set[str] = set()
         super().__init__(postgres_url, should_autocreate_tables=False)
+
+    @property
+    def _found_tables(self) -> set[str]:
+        found: set[str] = _found.setdefault(self._engine, set())
+        return found
+
+    @property
+    def _found_columns(self) -> set[str]:
+        return self._found_tables  # no column has a table's name
 
     def has_table(self, table_name: str) -> bool:
         """Ask once: Dagster asks at each batch, by a connection of its own. Tables stay."""

@@ -8,15 +8,12 @@ A run's tag names its process and when that began: whoever has the database can 
 lives, and stop it, also after the run server was started anew.
 """
 
-import json
-import os
 import signal
 import socket
 import sys
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from pathlib import Path
-from typing import Any, Final
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Final
 
 import dagster as dg
 import psutil
@@ -32,54 +29,11 @@ from callkeeper_assets.dagster_ext.dead_runs import (
     build_rerun_tags,
     report_gone,
 )
+from callkeeper_assets.dagster_ext.run_socket import ask_run_server
 from callkeeper_assets.home import home
 
 # host, process and the second it began, with a space between.
 PROCESS_TAG: Final = "callkeeper/process"
-
-# A server that must read changed code first answers when it has.
-_PATIENCE_SEC: Final = 60.0
-
-
-def socket_file() -> Path:
-    """Return where the run server listens."""
-    return home() / "dev" / "runs.sock"
-
-
-@contextmanager
-def reachable(file: Path) -> Iterator[str]:
-    """Yield a name of a socket's file that is short enough: a socket's has at most 107 bytes."""
-    folders = Path("/proc/self/fd")
-    if len(bytes(file)) <= 100 or not folders.is_dir():  # noqa: PLR2004 -- with some room
-        yield str(file)
-        return
-    folder = os.open(file.parent, os.O_PATH)
-    try:
-        yield f"{folders}/{folder}/{file.name}"
-    finally:
-        os.close(folder)
-
-
-def ask_run_server(request: Mapping[str, object]) -> dict[str, Any] | None:
-    """Send a request and return the answer; None if no run server listens.
-
-    Raises:
-        OSError: It went away before it answered, or did not answer in time.
-    """
-    with socket.socket(socket.AF_UNIX) as connection:
-        connection.settimeout(_PATIENCE_SEC)
-        try:
-            with reachable(socket_file()) as name:
-                connection.connect(name)
-        except (FileNotFoundError, ConnectionRefusedError):
-            return None
-        connection.sendall(json.dumps(request).encode() + b"\n")
-        with connection.makefile("rb") as answer:
-            line = answer.readline()
-    if not line:
-        raise ConnectionError("the run server ended before it answered")
-    read: dict[str, Any] = json.loads(line)
-    return read
 
 
 def name_process(number: int) -> str:
@@ -108,18 +62,19 @@ def _open_instance(reference: str) -> dg.DagsterInstance:
     return dg.DagsterInstance.from_ref(deserialize_value(reference, InstanceRef))
 
 
-def execute_run(run_id: str, reference: str) -> int:
+def execute_run(run_id: str, reference: str, warm: dg.DagsterInstance | None = None) -> int:
     """Run in this process, which is the run's own, and return its exit code.
 
     Args:
         run_id: Of a run that has been launched.
         reference: The instance's, as the launcher sent it. What comes of the run is in its event
             log.
+        warm: The same instance, if it is open already.
     """
     from dagster._cli.api import _execute_run_command_body  # noqa: PLC0415 -- the run server alone
     from dagster._utils.interrupts import capture_interrupts  # noqa: PLC0415
 
-    with capture_interrupts(), _open_instance(reference) as instance:
+    with capture_interrupts(), warm or _open_instance(reference) as instance:
         return _execute_run_command_body(
             run_id, instance, lambda _: None, set_exit_code_on_failure=True
         )

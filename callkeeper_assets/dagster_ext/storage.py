@@ -12,7 +12,8 @@ import sys
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final, Self
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 import dagster as dg
@@ -45,6 +46,7 @@ from callkeeper_assets.postgres.locks import (
 from callkeeper_assets.postgres.url import build_options, check_writable, database_url
 
 if TYPE_CHECKING:
+    import sqlalchemy as sa
     from dagster._serdes import ConfigurableClassData
 
 # People who read the warehouse see its tables in `public`, and none of Dagster's.
@@ -66,6 +68,22 @@ _REPOSITORY: Final = RemoteRepositoryOrigin(
 _RUN_UNDER_WAY: Final = {dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED}
 # The server's, to notice that a process which was killed this moment has gone.
 _GONE_PATIENCE_SEC: Final = 2.0
+
+
+class _Known(NamedTuple):
+    """A database that this process has opened a storage in: its tables are there.
+
+    Attributes:
+        url: Of Dagster's tables.
+        engines: With connections, and statements that have been compiled; each evaluation of a
+            schedule or a sensor opens a storage of its own, and would begin without either.
+    """
+
+    url: str
+    engines: "tuple[sa.Engine, ...]"
+
+
+_known: dict[tuple[str, str], _Known] = {}
 # More options of the connections of a storage that is opened.
 _waits = ""
 
@@ -138,10 +156,18 @@ class LockingRunStorage(PostgresRunStorage):
             url: Of the database, for locks.
             free_keys: Frees what a run holds of its pools.
         """
-        self._url = url
+        self.url = url
         self._free_keys = free_keys
         self._holds: dict[str, ExitStack] = {}
         super().__init__(postgres_url, should_autocreate_tables=False)
+
+    @cached_property
+    def _has_stats_columns(self) -> bool:
+        return bool(super().has_run_stats_index_cols())
+
+    def has_run_stats_index_cols(self) -> bool:
+        """Ask once: Dagster asks at each event that changes a run. Columns stay."""
+        return self._has_stats_columns
 
     def add_run(self, dagster_run: dg.DagsterRun) -> dg.DagsterRun:
         """Add a run; one of the command line belongs to its job, as if Dagster had launched it.
@@ -182,12 +208,12 @@ class LockingRunStorage(PostgresRunStorage):
         if run is None or run.status not in _RUN_UNDER_WAY:
             return
         tags = build_rerun_tags(run)
-        if tags and is_run_gone(self._url, run_id, _GONE_PATIENCE_SEC):
+        if tags and is_run_gone(self.url, run_id, _GONE_PATIENCE_SEC):
             self.add_run_tags(run_id, tags)
 
     def _hold(self, run_id: str) -> None:
         with ExitStack() as hold:
-            hold.enter_context(held_run_lock(self._url, run_id))
+            hold.enter_context(held_run_lock(self.url, run_id))
             run = self._get_run_by_id(run_id)
             if run is not None and run.is_finished:
                 raise RunEndedError(
@@ -203,7 +229,7 @@ class LockingRunStorage(PostgresRunStorage):
                 self._free_keys(run_id)
             return
         # Somebody else ended it. While its process lives it may use its keys: the janitor looks.
-        with tried_run_lock_alone(self._url, run_id) as is_gone:
+        with tried_run_lock_alone(self.url, run_id) as is_gone:
             if is_gone:
                 self._free_keys(run_id)
 
@@ -232,14 +258,22 @@ class CallKeeperStorage(DagsterPostgresStorage):
         # Of the daemon and the web server, too: their days are the sources' days.
         use_newest_rules()
         url = database_url()
-        with _schema_to_oneself(url) as (is_complete, server_version):
-            storage = cls(
-                storage_url(url, server_version),
-                should_autocreate_tables=not is_complete,
-                inst_data=inst_data,
-            )
+        known = _known.get((url, _waits))
+        if known is None:
+            with _schema_to_oneself(url) as (is_complete, server_version):
+                storage = cls(
+                    storage_url(url, server_version),
+                    should_autocreate_tables=not is_complete,
+                    inst_data=inst_data,
+                )
+        else:
+            storage = cls(known.url, should_autocreate_tables=False, inst_data=inst_data)
         storage._use_ours(url)
-        storage._keep_connections()
+        if known is None:
+            storage._keep_connections()
+            known = _known[url, _waits] = _Known(storage.postgres_url, storage._list_engines())
+        for part, engine in zip(storage._list_parts(), known.engines, strict=True):
+            part._engine = engine  # noqa: SLF001
         return storage
 
     def _use_ours(self, url: str) -> None:
@@ -247,13 +281,19 @@ class CallKeeperStorage(DagsterPostgresStorage):
         self._run_storage = runs
         self._event_log_storage = BatchingEventLogStorage(self.postgres_url, runs.expect_failure)
 
+    def _list_parts(self) -> tuple[Any, ...]:
+        return (self._run_storage, self._event_log_storage, self._schedule_storage)
+
+    def _list_engines(self) -> "tuple[sa.Engine, ...]":
+        return tuple(part._engine for part in self._list_parts())  # noqa: SLF001
+
     def _free_keys(self, run_id: str) -> None:
         self._event_log_storage.free_concurrency_slots_for_run(run_id)
 
     def _keep_connections(self) -> None:
         """Use connections again: Dagster otherwise opens a new one for each event."""
-        for storage in (self._run_storage, self._event_log_storage, self._schedule_storage):
-            storage.optimize_for_webserver(
+        for part in self._list_parts():
+            part.optimize_for_webserver(
                 statement_timeout=0, pool_recycle=_RECYCLE_SEC, max_overflow=_MOST_CONNECTIONS
             )
 

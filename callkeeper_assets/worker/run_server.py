@@ -13,6 +13,7 @@ import importlib
 import json
 import math
 import os
+import runpy
 import selectors
 import signal
 import socket
@@ -22,10 +23,11 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
-from callkeeper_assets.home import build_tie, find_project, skip_pandas
+from callkeeper_assets.home import build_tie, find_project, name_this, skip_pandas
 
 gc.set_threshold(50_000, 20, 100)
 skip_pandas()
@@ -40,15 +42,18 @@ from callkeeper_assets.dagster_ext.launcher import (  # noqa: E402
     execute_run,
     hand_over_runs,
     name_process,
-    reachable,
     report_lost_run,
-    socket_file,
 )
+from callkeeper_assets.dagster_ext.room import measure_room  # noqa: E402
+from callkeeper_assets.dagster_ext.run_socket import reachable, socket_file  # noqa: E402
+from callkeeper_assets.dagster_ext.warming import WarmInstance  # noqa: E402
+from callkeeper_assets.postgres.url import release_database  # noqa: E402
 from callkeeper_assets.supervision import find_watchdog_pause, notify  # noqa: E402
 
 # What a run imports, so once here and not in each.
 _PRELOADED: Final = (
     "callkeeper_assets.callkeeper.client",
+    "callkeeper_assets.dagster_ext.run_queue",
     "callkeeper_assets.dagster_ext.storage",
     "callkeeper_assets.personal_data.shield",
     "callkeeper_assets.postgres.connection",
@@ -58,12 +63,17 @@ _PRELOADED: Final = (
     "callkeeper_assets.warehouse.checks",
     "callkeeper_assets.warehouse.loader",
     "callkeeper_assets.webhooks.processing",
+    "dagster._cli.api",
     "dagster._core.execution.plan.active",
     "dagster._core.executor.in_process",
     "dagster._core.instance.factory",
+    "dagster._core.secrets.env_file",
+    "dagster._core.storage.root",
     "dagster._core.storage.sqlite_storage",
     "dagster._core.system_config.composite_descent",
     "dagster._core.workspace.autodiscovery",
+    "fsspec.implementations.chained",
+    "netrc",
     "psycopg2.extras",
     "pyarrow.parquet",
     "upath.implementations.local",
@@ -74,6 +84,15 @@ _LONGEST_REQUEST: Final = 1 << 20
 _HANDED_OVER: Final = "CALLKEEPER_RUN_SERVER"
 _PATIENCE_SEC: Final = 5.0
 _LOOK_SEC: Final = 1.0
+# So much memory a run of a few days takes of its own, and so much is left to all others. A run that
+# began a moment ago has not taken its part yet.
+_OF_A_RUN: Final = 128 << 20
+_LEFT_TO_OTHERS: Final = 192 << 20
+_UNTIL_GROWN_SEC: Final = 8.0
+# Runs at work on a core; one that waits for its source is not, and holds up nobody. At work is who
+# uses a core for so much of the time, or waits for one.
+_AT_WORK: Final = 2.5
+_AT_WORK_FROM: Final = 0.2
 # So coarse are the times that a kernel gives to files.
 _CLOCK_STEP_NS: Final = 20_000_000
 # `callkeeper dev` kills after 8 s: so long a run may take to its end, unless somebody says so.
@@ -114,15 +133,50 @@ def _describe(file: str) -> _File:
     return (file, state.st_mtime_ns, state.st_ctime_ns, state.st_size)
 
 
+@dataclass
+class _Run:
+    """A run's process, and what it had used when it was looked at: seconds of cores."""
+
+    request: dict[str, Any]
+    began_at: float = field(default_factory=time.monotonic)
+    looked_at: float = 0.0
+    cpu_sec: float = 0.0
+
+    def look(self, number: int) -> bool:
+        """Whether it has worked since the last look, and not just waited."""
+        now, used = time.monotonic(), self.cpu_sec
+        with suppress(psutil.NoSuchProcess):
+            used = sum(psutil.Process(number).cpu_times()[:2]) + _read_delay_sec(number)
+        since = now - (self.looked_at or self.began_at)
+        has_worked = not self.looked_at or used - self.cpu_sec > _AT_WORK_FROM * since
+        self.looked_at, self.cpu_sec = now, used
+        return has_worked
+
+
+def _read_delay_sec(number: int) -> float:
+    """Return how long a process's main thread has waited for a core; 0 where nobody counts that."""
+    with suppress(OSError, IndexError):
+        return int(Path(f"/proc/{number}/schedstat").read_text("ascii").split()[1]) / 1e9
+    return 0.0
+
+
 class RunServer:
-    """Forks processes for runs, one request after another."""
+    """Forks processes for runs, one request after another.
+
+    Attributes:
+        services: Forks that are no runs, by their number: the exit codes of those that have ended.
+    """
 
     def __init__(
-        self, listener: socket.socket, runs: Sequence[tuple[int, dict[str, Any]]] = ()
+        self,
+        listener: socket.socket,
+        runs: Sequence[tuple[int, dict[str, Any]]] = (),
+        services: Sequence[int] = (),
     ) -> None:
         self._listener = listener
         self._folders = [defs_folder()]
-        self._requests = dict(runs)
+        self._runs = {number: _Run(request) for number, request in runs}
+        self.services: dict[int, int | None] = dict.fromkeys(services)
         self._error = ""
 
     def read_code(self, modules: Sequence[str]) -> None:
@@ -141,6 +195,7 @@ class RunServer:
         # What was written while it was read may have been read before: it is read again.
         is_settled = all(changed < began for _, _, changed, _ in files)
         self._fingerprint = files if is_settled else frozenset()
+        self._instance = WarmInstance()
         gc.collect()
         gc.freeze()
 
@@ -173,9 +228,11 @@ class RunServer:
                 number, status = os.waitpid(-1, os.WNOHANG)
                 if not number:
                     return
-                request = self._requests.pop(number, None)
-                if request and status:
-                    self._fork_for(report_lost_run, request)
+                run = self._runs.pop(number, None)
+                if number in self.services:
+                    self.services[number] = os.waitstatus_to_exitcode(status)
+                elif run and status:
+                    self._fork_for(report_lost_run, run.request["run_id"], run.request["instance"])
 
     def end(self, until_end_sec: float) -> None:
         """Let runs under way come to their end; interrupt those that do not, to be run again.
@@ -189,11 +246,24 @@ class RunServer:
             signal.signal(number, signal.SIG_IGN)
         self._listener.close()
         children = psutil.Process().children()
-        mine = [child for child in children if child.pid in self._requests]
+        services = [child for child in children if child.pid in self.services]
+        for service in services:
+            with suppress(psutil.NoSuchProcess):
+                service.terminate()
+        mine = [child for child in children if child.pid in self._runs]
         _, runs = psutil.wait_procs(mine, timeout=until_end_sec)
-        if not runs:
-            return
-        self._hand_over([self._requests[run.pid] for run in runs])
+        if runs:
+            self._end_runs(runs)
+        # The embedded database is stopped by its last user, which has to be this process.
+        _, services = psutil.wait_procs(services, timeout=_ASK_AGAIN_SEC)
+        for service in services:
+            with suppress(psutil.NoSuchProcess):
+                service.kill()
+        psutil.wait_procs(services)
+
+    def _end_runs(self, runs: list[psutil.Process]) -> None:
+        requests = {run.pid: self._runs[run.pid].request for run in runs}
+        self._hand_over(list(requests.values()))
         deadline = time.monotonic() + _FAREWELL_SEC
         while runs and time.monotonic() < deadline:
             for run in runs:
@@ -203,7 +273,12 @@ class RunServer:
         for run in runs:
             run.kill()
         psutil.wait_procs(runs)
-        reports = [self._fork_for(report_lost_run, self._requests[run.pid]) for run in runs]
+        reports = [
+            self._fork_for(
+                report_lost_run, requests[run.pid]["run_id"], requests[run.pid]["instance"]
+            )
+            for run in runs
+        ]
         psutil.wait_procs(list(map(psutil.Process, reports)), timeout=_REPORT_SEC)
 
     def _hand_over(self, requests: Sequence[dict[str, Any]]) -> None:
@@ -213,7 +288,7 @@ class RunServer:
         def mark(_run_id: str, reference: str) -> None:
             hand_over_runs(run_ids, reference)
 
-        marking = self._fork_for(mark, requests[0])
+        marking = self._fork_for(mark, requests[0]["run_id"], requests[0]["instance"])
         psutil.wait_procs([psutil.Process(marking)], timeout=_REPORT_SEC)
 
     def _answer(self, connection: socket.socket, request: bytes, *, is_new: bool = False) -> None:
@@ -221,15 +296,26 @@ class RunServer:
         with connection:
             if not request.endswith(b"\n"):
                 return
+            asked: dict[str, Any] = json.loads(request)
+            if "places" in asked or "ended" in asked:
+                known = (
+                    {"places": self._count_places()}
+                    if "places" in asked
+                    else {"code": self.services.pop(asked["ended"], None)}
+                )
+                connection.sendall(json.dumps(known).encode() + b"\n")
+                return
             if not is_new and (
                 # What cannot be imported is not known by its files.
                 self._error or read_fingerprint(self._folders) != self._fingerprint
             ):
                 self._begin_anew(connection, request)
-            if self._error:
+            if "service" in asked:
+                answer = {"process": name_process(self._fork_service(asked, connection))}
+            elif self._error:
                 answer = {"error": f"The code of the project cannot be read:\n{self._error}"}
             else:
-                answer = {"process": name_process(self._fork(json.loads(request), connection))}
+                answer = {"process": name_process(self._fork(asked, connection))}
             connection.sendall(json.dumps(answer).encode() + b"\n")
 
     def _begin_anew(self, connection: socket.socket, request: bytes) -> NoReturn:
@@ -237,26 +323,55 @@ class RunServer:
             "listener": os.dup(self._listener.fileno()),
             "connection": os.dup(connection.fileno()),
             "request": request.decode(),
-            "runs": list(self._requests.items()),
+            "services": list(self.services),
+            "runs": [(number, run.request) for number, run in self._runs.items()],
         }
         for name in ("listener", "connection"):
             os.set_inheritable(int(str(handed[name])), True)
         os.environ[_HANDED_OVER] = json.dumps(handed)
         os.execv(sys.executable, [sys.executable, "-m", __spec__.name, *sys.argv[1:]])  # noqa: S606 -- itself
 
-    def _fork(self, request: dict[str, Any], connection: socket.socket) -> int:
-        number = self._fork_for(execute_run, request, connection)
-        self._requests[number] = request
+    def _fork_service(self, request: dict[str, Any], connection: socket.socket) -> int:
+        def serve(log: str, module: str) -> None:
+            os.setsid()
+            name_this(module.rpartition(".")[2].strip("_"))
+            with open(log, "ab") as file:  # noqa: PTH123 -- a descriptor is wanted
+                for stream in (1, 2):
+                    os.dup2(file.fileno(), stream)
+            sys.argv = [module, *request["service"][1:]]
+            runpy.run_module(module, run_name="__main__", alter_sys=True)
+
+        number = self._fork_for(serve, request["log"], request["service"][0], connection)
+        self.services[number] = None
         return number
+
+    def _fork(self, request: dict[str, Any], connection: socket.socket) -> int:
+        number = self._fork_for(self._execute, request["run_id"], request["instance"], connection)
+        self._runs[number] = _Run(request)
+        return number
+
+    def _execute(self, run_id: str, reference: str) -> int:
+        return execute_run(run_id, reference, self._instance.take(reference))
+
+    def _count_places(self) -> int:
+        """Return how many runs more this machine holds now: memory, and cores for those at work."""
+        at_work = sum(run.look(number) for number, run in self._runs.items())
+        grown = time.monotonic() - _UNTIL_GROWN_SEC
+        growing = sum(run.began_at > grown for run in self._runs.values())
+        room = (measure_room() - _LEFT_TO_OTHERS) // _OF_A_RUN - growing
+        places = min(room, int(_AT_WORK * (os.cpu_count() or 1)) - at_work)
+        # However little there is: one at a time.
+        return max(places, 0 if self._runs else 1)
 
     def _fork_for(
         self,
         act: Callable[[str, str], int | None],
-        request: dict[str, Any],
+        first: str,
+        second: str,
         connection: socket.socket | None = None,
     ) -> int:
-        """Do something for a run in a process of its own; return its number."""
-        # Who kills this server ends its runs, too: nobody else would stop them.
+        """Do something in a process of its own; return its number."""
+        # Who kills this server ends its forks, too: nobody else would stop them.
         tie = build_tie(signal.SIGKILL)
         number = os.fork()
         if number:
@@ -269,7 +384,9 @@ class RunServer:
             if connection:
                 connection.close()
             _wake_for_signals()
-            code = act(request["run_id"], request["instance"]) or 0
+            code = act(first, second) or 0
+        except SystemExit as end:
+            code = int(end.code or 0)
         except BaseException:  # noqa: BLE001 -- the last that this process does
             traceback.print_exc()
         finally:
@@ -334,12 +451,13 @@ def main() -> None:
         listener, first = _listen(), None
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
-    server = RunServer(listener, handed["runs"] if handed else ())
+    server = RunServer(listener, *((handed["runs"], handed["services"]) if handed else ()))
     try:
         server.read_code(options.modules)
         server.serve(first)
     except KeyboardInterrupt:
         server.end(options.grace)
+        release_database()
         # What is frozen is not taken apart: DuckDB would list all of it as leaked.
         os._exit(0)
 

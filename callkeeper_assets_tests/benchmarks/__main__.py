@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from callkeeper_assets_tests.benchmarks import (
@@ -39,7 +40,7 @@ class _Sizes:
     load_days: int
     memory_days: int
     refresh_pairs: int
-    daemon_sources: int
+    service: daemon.ServiceSizes
     location_sources: int
     location_rounds: int
     webhooks: WebhookSizes
@@ -57,7 +58,7 @@ _FULL: Final = _Sizes(
     200,
     500,
     5,
-    50,
+    daemon.ServiceSizes((12, 50, 300), (100, 100, 20), idle_sec=120, only_here=300),
     100,
     5,
     WebhookSizes(5, 8, 100_000),
@@ -74,7 +75,7 @@ _SHORT: Final = _Sizes(
     2,
     4,
     1,
-    2,
+    daemon.ServiceSizes((2,), (20,), idle_sec=0, only_here=300),
     20,
     1,
     WebhookSizes(1, 1, 2_000),
@@ -87,6 +88,7 @@ _SHORT: Final = _Sizes(
     (1, 1),
     (1, 1),
 )
+_FORMER: Final = os.environ.get("FORMER")
 _BENCHMARKS: Final[dict[str, Callable[[Stand, str, _Sizes], Section]]] = {
     "historic": lambda stand, peers, sizes: historic.compare_loads(stand, peers, sizes.load_days),
     "memory": lambda stand, _, sizes: historic.compare_memory(
@@ -101,7 +103,9 @@ _BENCHMARKS: Final[dict[str, Callable[[Stand, str, _Sizes], Section]]] = {
     "unified": lambda stand, _, sizes: unified.compare_apis(stand, *sizes.unified),
     "privacy": lambda stand, _, sizes: privacy.compare_rules(stand, *sizes.privacy),
     "python": lambda stand, _, sizes: python.compare_frames(stand, *sizes.python),
-    "daemon": lambda stand, _, sizes: daemon.measure_daemon(stand, sizes.daemon_sources),
+    "daemon": lambda stand, _, sizes: daemon.measure_service(
+        stand, sizes.service, Path(_FORMER) if _FORMER else None
+    ),
     "reports": lambda stand, _, sizes: reports.compare_reports(stand, *sizes.report_days),
     "location": lambda stand, _, sizes: compare_loading(
         stand.folder, sizes.location_sources, sizes.location_rounds
@@ -136,7 +140,7 @@ def main() -> None:
     accounts = [
         *historic.ACCOUNTS,
         *refreshes.name_accounts(sizes.refresh_pairs),
-        *daemon.name_accounts(sizes.daemon_sources),
+        *(service := daemon.list_accounts(sizes.service)),
         reports.ACCOUNT,
         reconciliation.ACCOUNT,
         retention.ACCOUNT,
@@ -148,7 +152,7 @@ def main() -> None:
     oldest = today() - dt.timedelta(days=max(sizes.memory_days, sizes.retained[0]) + 30)
     sections: list[Section] = []
     with (
-        Stand(accounts, oldest) as stand,
+        Stand(accounts, oldest, service) as stand,
         ThreadPoolExecutor(_SHORT_PLACES if given.short else 1) as pool,
     ):
         peers = pool.submit(_find_peers, names, is_short=given.short)

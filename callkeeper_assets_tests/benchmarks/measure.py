@@ -96,6 +96,11 @@ def measure_cpu(root: int) -> float:
     return sum(sum(_cpu_times(pid)) for pid in find_tree(root))
 
 
+def measure_memory(root: int) -> int:
+    """KB of a living process tree, pages that its processes share counted once (PSS)."""
+    return sum(_kilobytes(_read(pid, "smaps_rollup"), "Pss:") for pid in find_tree(root))
+
+
 @dataclass
 class TreeSampler:
     """Reads a process tree's memory every moment, in a thread, while the block runs.

@@ -14,7 +14,7 @@ import tempfile
 import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, Final, Self
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
@@ -51,9 +51,15 @@ class Stand:
     Args:
         accounts: their names; each has `CALLS_A_DAY` calls on each day.
         first_day: no call is older.
+        calls_a_day: of accounts that have another number.
     """
 
-    def __init__(self, accounts: Sequence[str], first_day: dt.date) -> None:
+    def __init__(
+        self,
+        accounts: Sequence[str],
+        first_day: dt.date,
+        calls_a_day: Mapping[str, int] = MappingProxyType({}),
+    ) -> None:
         self.keys: Mapping[str, str] = {
             name: make_key(n) for n, name in enumerate(accounts, start=1)
         }
@@ -61,6 +67,7 @@ class Stand:
         # Root's embedded server runs as another user, who has to pass.
         self.folder.chmod(0o755)
         self.first_day = first_day
+        self._calls_a_day = calls_a_day
         self._postgres = EmbeddedPostgres(self.folder / "server")
         self._simulator: subprocess.Popen[str] | None = None
         self._server_url = ""
@@ -103,7 +110,8 @@ class Stand:
         now = dt.datetime.now(dt.UTC) + dt.timedelta(days=5)
         command += ["--now", now.isoformat(timespec="seconds")]
         for name, key in self.keys.items():
-            command += ["--account", f"{key},name={name}"]
+            calls = self._calls_a_day.get(name, CALLS_A_DAY)
+            command += ["--account", f"{key},name={name},calls_per_day={calls}"]
         self._simulator = subprocess.Popen(
             command, cwd=ROOT, env=plain_environment(), stdout=subprocess.PIPE, text=True
         )

@@ -8,13 +8,14 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
+import psutil
 import pytest
 
 from callkeeper_assets.simulator.server import RunningSimulator, run_simulator
@@ -87,11 +88,10 @@ def _ended_at_last(process: "subprocess.Popen[str]") -> Iterator["subprocess.Pop
 
 
 def children_of(pid: int) -> list[int]:
-    """Processes that a process started."""
-    listed = subprocess.run(
-        ["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False
-    )
-    return [int(line) for line in listed.stdout.split()]
+    """Processes that a process started, and that these did."""
+    with suppress(psutil.NoSuchProcess):
+        return [child.pid for child in psutil.Process(pid).children(recursive=True)]
+    return []
 
 
 def is_alive(pid: int) -> bool:

@@ -39,7 +39,12 @@ _OVERRIDDEN: Final = {
         "store_event",
         "store_event_batch",
     },
-    ("storage", "LockingRunStorage"): {"__init__", "add_run", "handle_run_event"},
+    ("storage", "LockingRunStorage"): {
+        "__init__",
+        "add_run",
+        "handle_run_event",
+        "has_run_stats_index_cols",
+    },
     ("storage", "CallKeeperStorage"): {"config_type", "from_config_value"},
     ("storage", "CallKeeperLogs"): {"capture_logs", "config_type", "from_config_value"},
 }

@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import struct
+import urllib.error
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
@@ -16,12 +17,8 @@ import dagster as dg
 import psutil
 import pytest
 
-from callkeeper_assets.dagster_ext.launcher import (
-    PROCESS_TAG,
-    find_process,
-    reachable,
-    socket_file,
-)
+from callkeeper_assets.dagster_ext.launcher import PROCESS_TAG, find_process
+from callkeeper_assets.dagster_ext.run_socket import reachable, socket_file
 from callkeeper_assets.home import set_dagster_home
 from callkeeper_assets.simulator.server import RunningSimulator, run_simulator
 from callkeeper_assets.simulator.settings import AccountSettings, Fault
@@ -36,6 +33,15 @@ _TERMINATE = """mutation($id: String!) { terminateRun(runId: $id) {
   __typename ... on TerminateRunFailure { message } ... on PythonError { message }
 } }"""
 _MASKED = "SELECT count(*) FILTER (WHERE client_phone LIKE '%%*%%'), count(*) FROM callkeeper_calls"
+
+
+def _try_to_launch(dev: Dev, day: date) -> str:
+    """Launch as `launch` does; the empty text while there is no code server."""
+    try:
+        return launch(dev, day)
+    except urllib.error.HTTPError as error:
+        error.close()
+        return ""
 
 
 def launch(dev: Dev, day: date) -> str:
@@ -95,7 +101,15 @@ def test_a_run_is_a_fork_with_the_definitions_of_its_moment(
     with run_dev(installation) as dev:
 
         def run(day: date) -> dg.DagsterRun:
-            launched = launch(dev, day)
+            launched = ""
+
+            def is_launched() -> bool:
+                nonlocal launched
+                launched = _try_to_launch(dev, day)
+                return bool(launched)
+
+            # The code server ends with the run server, whose fork it is.
+            wait_until(is_launched, "there is a code server")
             wait_until(
                 lambda: (found := instance.get_run_by_id(launched)) and found.is_finished,
                 "the run ends",

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 
-from callkeeper_assets.dagster_ext.launcher import ask_run_server, socket_file
+from callkeeper_assets.dagster_ext.run_socket import ask_run_server, socket_file
 from callkeeper_assets_tests.waiting import wait_until
 
 _REQUEST = {"run_id": "none", "instance": "none"}
@@ -61,3 +62,20 @@ def test_a_server_is_told_from_one_that_was_killed(tmp_path: Path) -> None:
     with run_server("of_a_user", tmp_path):
         pass
     assert ask_run_server(_REQUEST) is None
+
+
+def test_a_service_is_a_fork_whose_words_and_end_are_known(tmp_path: Path) -> None:
+    (tmp_path / "of_a_user.py").write_text("", "utf-8")
+    (tmp_path / "serving.py").write_text("import sys\nprint(sys.argv)\nsys.exit(7)\n", "utf-8")
+    log = tmp_path / "serving.log"
+    with run_server("of_a_user", tmp_path):
+        answer = ask_run_server({"service": ["serving", "--port", "1"], "log": str(log)})
+        assert answer is not None
+        number = int(answer["process"].rsplit(" ", 2)[1])
+        wait_until(lambda: not psutil.pid_exists(number), "it ends")
+        assert ask_run_server({"ended": number}) == {"code": 7}
+        # There is room for some runs, of which none is under way.
+        places = ask_run_server({"places": True})
+        assert places is not None
+        assert places["places"] >= 1
+    assert "'--port', '1']" in log.read_text("utf-8")
