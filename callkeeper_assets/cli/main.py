@@ -29,7 +29,7 @@ from callkeeper_assets.cli.console import (
 from callkeeper_assets.cli.projects import add, init
 from callkeeper_assets.cli.query import query
 from callkeeper_assets.cli.runs import load, protect, rebuild, reconcile, refresh, report, retain
-from callkeeper_assets.cli.services import demo, dev, move, webhooks
+from callkeeper_assets.cli.services import demo, dev, move, webhooks, worker
 from callkeeper_assets.cli.simulate import simulate
 from callkeeper_assets.cli.status import check, history, inbox, status, unusable
 from callkeeper_assets.cli.upgrade import upgrade
@@ -72,6 +72,7 @@ _COMMANDS = (
     upgrade,
     move,
     webhooks,
+    worker,
     inbox,
     simulate,
 )

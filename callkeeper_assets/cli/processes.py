@@ -215,6 +215,12 @@ class Supervisor:
         """Return where a service's log is."""
         return next(kept.service.log for kept in self._kept if kept.service.name == name)
 
+    def stop_first(self, name: str, grace_sec: float) -> None:
+        """Stop one service before the others, which it needs to come to its end."""
+        chosen = [kept for kept in self._kept if kept.service.name == name]
+        self._kept = [kept for kept in self._kept if kept not in chosen]
+        stop_children([kept.process for kept in chosen], grace_sec)
+
     def stop(self) -> None:
         """Stop all services, the last started first."""
         stop_children([kept.process for kept in reversed(self._kept)], _GRACE_SEC)

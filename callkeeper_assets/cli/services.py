@@ -109,6 +109,29 @@ def webhooks(
         print_note("Stopped.")
 
 
+def worker(
+    *,
+    runs: Annotated[
+        int | None,
+        typer.Option(min=1, help="Runs at once. Default: two for each processor."),
+    ] = None,
+    grace: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            help="Seconds that runs have to their end when it is told to stop; then they "
+            "are killed, and done again by another worker.",
+        ),
+    ] = 60.0,
+) -> None:
+    """Do runs on this machine that another one's daemon sends over a broker, until Ctrl-C."""
+    from callkeeper_assets.cli.console import print_note  # noqa: PLC0415
+    from callkeeper_assets.cli.working import work  # noqa: PLC0415
+
+    work(runs, grace)
+    print_note("Stopped.")
+
+
 if TYPE_CHECKING:
     from callkeeper_assets.cli.serving import WebAddress
 

@@ -123,7 +123,7 @@ def serve(address: WebAddress, receiver: WebAddress | None, greet: Callable[[], 
             supervisor.start(_receiver(receiver, logs))
         _prepare(logs / "preparation.log")
         _wait_for(_CODE_SERVER, lambda: is_listening(port), supervisor)
-        supervisor.start(_run_server(logs))
+        supervisor.start(build_run_server(logs))
         supervisor.start(_web_server(address, workspace, logs))
         supervisor.start(
             Service(
@@ -160,7 +160,8 @@ def _find_code() -> tuple[str, Path | None]:
     return "callkeeper_assets.definitions", None
 
 
-def _run_server(logs: Path) -> Service:
+def build_run_server(logs: Path) -> Service:
+    """Return the service that runs are forked from."""
     module, folder = _find_code()
     arguments = ["-m", "callkeeper_assets.worker.run_server", module]
     if folder:

@@ -28,17 +28,25 @@ from dagster._serdes import deserialize_value, serialize_value
 
 from callkeeper_assets.dagster_ext.dead_runs import GONE, build_rerun_tags, report_gone
 from callkeeper_assets.home import home
+from callkeeper_assets.postgres.locks import claimed_run, is_run_gone
+from callkeeper_assets.postgres.url import database_url
+
+# Names another run server than that of `callkeeper dev`, to a worker's processes.
+RUN_SOCKET: Final = "CALLKEEPER_RUN_SOCKET"
 
 # host, process and the second it began, with a space between.
 PROCESS_TAG: Final = "callkeeper/process"
 
 # A server that must read changed code first answers when it has.
 _PATIENCE_SEC: Final = 60.0
+# The database's, to notice that a process has ended.
+_GONE_PATIENCE_SEC: Final = 5.0
 
 
 def socket_file() -> Path:
-    """Return where the run server listens."""
-    return home() / "dev" / "runs.sock"
+    """Return where the run server listens: that of `callkeeper dev`, or of a worker's own."""
+    named = os.environ.get(RUN_SOCKET)
+    return Path(named) if named else home() / "dev" / "runs.sock"
 
 
 @contextmanager
@@ -99,6 +107,11 @@ def _is_elsewhere(run: dg.DagsterRun) -> bool:
     return run.tags[PROCESS_TAG].rsplit(" ", 2)[0] != socket.gethostname()
 
 
+def refer_to(instance: dg.DagsterInstance) -> str:
+    """Return by what a run's process finds an instance."""
+    return serialize_value(instance.get_ref())
+
+
 def _open_instance(reference: str) -> dg.DagsterInstance:
     return dg.DagsterInstance.from_ref(deserialize_value(reference, InstanceRef))
 
@@ -114,7 +127,15 @@ def execute_run(run_id: str, reference: str) -> int:
     from dagster._cli.api import _execute_run_command_body  # noqa: PLC0415 -- the run server alone
     from dagster._utils.interrupts import capture_interrupts  # noqa: PLC0415
 
-    with capture_interrupts(), _open_instance(reference) as instance:
+    with (
+        capture_interrupts(),
+        _open_instance(reference) as instance,
+        claimed_run(database_url(), run_id) as is_ours,
+    ):
+        run = instance.get_run_by_id(run_id) if is_ours else None
+        if run is None or run.status is not dg.DagsterRunStatus.STARTING:
+            # Launched twice, or ended meanwhile: nothing is begun again.
+            return 0
         return _execute_run_command_body(
             run_id, instance, lambda _: None, set_exit_code_on_failure=True
         )
@@ -129,7 +150,9 @@ def report_lost_run(run_id: str, reference: str) -> None:
     """
     with _open_instance(reference) as instance:
         run = instance.get_run_by_id(run_id)
-        if run is not None and not run.is_finished:
+        is_lost = run is not None and not run.is_finished
+        # Another process may have it, if it was launched twice.
+        if run and is_lost and is_run_gone(database_url(), run_id, _GONE_PATIENCE_SEC):
             report_gone(instance, run)
 
 
@@ -152,7 +175,7 @@ class ForkingRunLauncher(DefaultRunLauncher):
             super().launch_run(context)
             return
         instance = self._instance
-        request = {"run_id": run.run_id, "instance": serialize_value(instance.get_ref())}
+        request = {"run_id": run.run_id, "instance": refer_to(instance)}
         try:
             answer = ask_run_server(request)
         except OSError as error:

@@ -31,10 +31,12 @@ _OF_THE_SERVER: Final = (
 )
 
 # The keys of all our locks, so that no two are one. Of two numbers, what is kept and whose: the
-# calls of an account, its reports, a run by its id's hash, a source by its name's.
+# calls of an account, its reports, a run by its id's hash, that it is executed, a source by its
+# name's.
 CALLS_LOCK: Final = 0x636B
 REPORTS_LOCK: Final = 0x636C
 RUN_LOCK: Final = 0x434B5256
+RUN_CLAIM_LOCK: Final = 0x434B5243
 SOURCE_LOCK: Final = 0x434B5253
 # Of reports that are no account's alone: their tables.
 REPORT_TABLES_LOCK: Final = (REPORTS_LOCK, 0)
@@ -244,6 +246,17 @@ def held_run_lock(url: str, run_id: str) -> Iterator[None]:
         if not hold.holders:
             del _holds[run_id]
             hold.lock.close()
+
+
+@contextmanager
+def claimed_run(url: str, run_id: str) -> Iterator[bool]:
+    """Hold a run's lock, and yield whether this process is the one that may execute it.
+
+    Raises:
+        DatabaseError: The database cannot be reached.
+    """
+    with held_run_lock(url, run_id):
+        yield _holds[run_id].lock.attempt(RUN_CLAIM_LOCK, _lock_number(run_id))
 
 
 @contextmanager
