@@ -6,7 +6,7 @@ it: a run that is under way or has ended is not begun again, so that a message m
 one that is lost costs a minute or two.
 """
 
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import dagster as dg
 from dagster._core.events import DagsterEvent, DagsterEventType
@@ -64,7 +64,10 @@ class CeleryLauncher(CeleryRunLauncher):
     """Launches a run as a message that some machine's `callkeeper worker` takes."""
 
     def __init__(
-        self, default_queue: str = _QUEUE, backend: str | None = None, **options: Any
+        self,
+        default_queue: str = _QUEUE,
+        backend: str | None = None,
+        **options: Any,  # noqa: ANN401 -- Dagster's
     ) -> None:
         """Configure the client; the broker is not asked yet.
 
@@ -144,7 +147,7 @@ class CeleryLauncher(CeleryRunLauncher):
     def get_run_worker_debug_info(
         self,
         run: DagsterRun,  # noqa: ARG002 -- Dagster's signature
-        include_container_logs: bool | None = True,  # noqa: ARG002, FBT001, FBT002 -- the same
+        include_container_logs: bool | None = True,  # noqa: ARG002 -- the same
     ) -> str | None:
         """Nothing: the run's own log has it."""
         return None

@@ -5,6 +5,7 @@ sent beside calls. A day is replaced as a whole, atomically. `READING` numbers h
 read into tables: raise it with any change that gives a call other values or another id.
 """
 
+import copy
 import os
 import re
 import uuid
@@ -14,8 +15,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date, datetime
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Self, TypeVar, get_args
 
 import msgspec
 
@@ -49,6 +51,13 @@ _ANY_FILE: Final = re.compile(
     r"\.?(\d{4}-\d\d-\d\d)\.parquet(\.refused|\.replaced)?(\.[0-9a-f]{32})?"
 )
 _WRITERS: Final = 2
+# Requests to an object store, each of which waits for its answer.
+_AT_ONCE: Final = 8
+# As many as S3 takes in one request.
+_DELETED_AT_ONCE: Final = 1000
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 
 
 class RawError(Exception):
@@ -349,7 +358,11 @@ class RawStore:
         self.url = url
         try:
             # Listings are not cached: another process may have written since.
-            self._files, self._root = fsspec.core.url_to_fs(url, use_listings_cache=False)
+            options = {"use_listings_cache": False}
+            if url.startswith(("s3:", "s3a:")):
+                # It would ask for each file's size, to read large ones in parts side by side.
+                options["max_concurrency"] = 1
+            self._files, self._root = fsspec.core.url_to_fs(url, **options)
         except (ImportError, ValueError) as error:
             raise StoreError(
                 f"CALLKEEPER_RAW_URL names a place that cannot be used: {url} ({error}). Use a "
@@ -357,6 +370,46 @@ class RawStore:
                 f"'callkeeper-assets[s3]')."
             ) from error
         self._is_local = isinstance(self._files.protocol, tuple) and "file" in self._files.protocol
+        # Paths of the files that there are below these folders; nobody else may be writing there.
+        self._known: dict[str, set[str]] = {}
+
+    def knowing(self, source: str, days: Iterable[date]) -> Self:
+        """Return a store that asks for nothing that is not there, of a source and days' years.
+
+        An object store is asked once, by a list, which files there are, and not for each. For who
+        holds the source's key or lock, so that nobody else writes there meanwhile.
+
+        Raises:
+            StoreError: The place cannot be reached.
+        """
+        if self._is_local:
+            return self
+        made = copy.copy(self)
+        folders = {f"{self._root}/{source}/{day.year}" for day in days}
+        made._known = {folder: set(self._find(folder)) for folder in folders}
+        return made
+
+    def _is_missing(self, path: str) -> bool:
+        folder = path.rpartition("/")[0]
+        return folder in self._known and path not in self._known[folder]
+
+    def ahead(
+        self, read: Callable[[date], _Result], days: Iterable[date]
+    ) -> Iterator[tuple[date, Callable[[], _Result]]]:
+        """Yield each day with a function that returns, or raises, what came of reading it.
+
+        Days of an object store are read in threads, a few ahead of the one that is yielded.
+        """
+        if self._is_local:
+            yield from ((day, partial(read, day)) for day in days)
+            return
+        for day, future in _side_by_side(_AT_ONCE, read, days):
+            yield day, future.result
+
+    @property
+    def writers(self) -> int:
+        """How many days are written at once."""
+        return _WRITERS if self._is_local else _AT_ONCE
 
     def locate(self, source: str, day: date, version: Version = "stored") -> str:
         """Return the path of a day's file, or of what lies beside it."""
@@ -424,9 +477,9 @@ class RawStore:
             UnreadableDayError: A file is damaged, and nobody is to be given the error.
             StoreError: The place cannot be reached.
         """
-        for day in days:
+        for _, read in self.ahead(partial(self.read, source), days):
             try:
-                stored = self.read(source, day)
+                stored = read()
             except MissingDayError:
                 continue
             except UnreadableDayError as error:
@@ -580,7 +633,32 @@ class RawStore:
         with self._said(path, "deleted"), suppress(FileNotFoundError):
             self._files.rm_file(path)
 
+    def delete_all(self, paths: Iterable[str]) -> None:
+        """Delete files that were listed here, of an S3 store by the thousand.
+
+        Raises:
+            StoreError: The place does not let one be deleted.
+        """
+        listed = list(paths)
+        if not hasattr(self._files, "call_s3"):
+            for path in listed:
+                self.delete(path)
+            return
+        for first in range(0, len(listed), _DELETED_AT_ONCE):
+            some = listed[first : first + _DELETED_AT_ONCE]
+            bucket = self._files.split_path(some[0])[0]
+            keys = [{"Key": self._files.split_path(path)[1]} for path in some]
+            with self._said(some[0], "deleted"):
+                # Not by `rm`, which says nothing of those that the store refuses to delete.
+                done = self._files.call_s3(
+                    "delete_objects", Bucket=bucket, Delete={"Objects": keys, "Quiet": True}
+                )
+                for refused in done.get("Errors", ()):
+                    raise PermissionError(0, refused.get("Message") or refused.get("Code"))
+
     def _read(self, path: str) -> bytes | None:
+        if self._is_missing(path):
+            return None
         with self._said(path, "read"):
             try:
                 content: bytes = self._files.cat_file(path)
@@ -591,7 +669,9 @@ class RawStore:
     def _keep(self, path: str, beside: str) -> None:
         """Keep a file beside, unless one is there already."""
         with self._said(beside, "read"):
-            is_kept = self._files.exists(beside)
+            folder = beside.rpartition("/")[0]
+            known = self._known.get(folder)
+            is_kept = self._files.exists(beside) if known is None else beside in known
         content = None if is_kept else self._read(path)
         if content is not None:
             self._replace(beside, content)
@@ -603,11 +683,12 @@ class RawStore:
             else:
                 # An object store shows an object only when it is complete.
                 self._files.pipe_file(path, content)
+                self._known.get(path.rpartition("/")[0], set()).add(path)
 
     def _remove(self, path: str) -> None:
-        with self._said(path, "removed"):
-            if self._files.exists(path):
-                self._files.rm_file(path)
+        if not self._is_missing(path):
+            self.delete(path)
+            self._known.get(path.rpartition("/")[0], set()).discard(path)
 
     @contextmanager
     def _said(self, path: str, action: str) -> Iterator[None]:
@@ -641,17 +722,22 @@ def store_days(store: RawStore, days: Iterable[Day]) -> Iterator[Day]:
         StoreError: The store cannot be written.
         LockLostError: A lock that this process relies on has gone.
     """
-    with ThreadPoolExecutor(_WRITERS, "raw-calls") as pool:
-        under_way: deque[tuple[Day, Future[None]]] = deque()
-        for day in days:
-            under_way.append((day, pool.submit(_store_day, store, day)))
-            if len(under_way) > _WRITERS:
-                stored, future = under_way.popleft()
-                future.result()
-                yield stored
-        for stored, future in under_way:
-            future.result()
-            yield stored
+    for day, stored in _side_by_side(store.writers, partial(_store_day, store), days):
+        stored.result()
+        yield day
+
+
+def _side_by_side(
+    at_once: int, work: Callable[[_Item], _Result], items: Iterable[_Item]
+) -> Iterator[tuple[_Item, Future[_Result]]]:
+    """Yield each item, in order, with the work on it, which is done in threads, a few ahead."""
+    with ThreadPoolExecutor(at_once, "raw-calls") as pool:
+        under_way: deque[tuple[_Item, Future[_Result]]] = deque()
+        for item in items:
+            under_way.append((item, pool.submit(work, item)))
+            if len(under_way) > at_once:
+                yield under_way.popleft()
+        yield from under_way
 
 
 def _replace_local(path: Path, content: bytes) -> None:

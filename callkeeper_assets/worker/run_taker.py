@@ -20,14 +20,24 @@ import psutil
 import sqlalchemy as sa
 from celery.exceptions import Reject
 from celery.worker import WorkController, state
+from kombu.transport.redis import Channel
 
 from callkeeper_assets.dagster_ext.celery_launcher import RUN_TASK, CeleryLauncher
 from callkeeper_assets.dagster_ext.dead_runs import mark_if_dead
-from callkeeper_assets.dagster_ext.launcher import PROCESS_TAG, ask_run_server, refer_to
+from callkeeper_assets.dagster_ext.launcher import (
+    PROCESS_TAG,
+    ask_run_server,
+    find_process,
+    refer_to,
+)
 from callkeeper_assets.postgres.errors import DatabaseError
 from callkeeper_assets.postgres.url import database_url
 
 _logger = logging.getLogger(__name__)
+
+# kombu gives messages back when it closes a connection, also when that has just been lost, on
+# which it fails, and Celery's worker with it. There are none: as many are taken as are worked at.
+Channel.do_restore = False
 
 # Between two tries of a message that cannot be worked at: another worker may take it meanwhile.
 _PAUSE_SEC: Final = 5.0
@@ -71,7 +81,7 @@ class RunTaker:
         self._instance = instance
         self._reference = refer_to(instance)
         self._processes: dict[str, psutil.Process] = {}
-        self._interrupted: dict[str, float] = {}
+        self._again_from: dict[str, float] = {}
 
     def take(self, run_id: str) -> None:
         """Have a run done, and return when it has ended; nothing if it is not to be begun.
@@ -94,7 +104,6 @@ class RunTaker:
             _wait_for_end(process)
         finally:
             del self._processes[run_id]
-            self._interrupted.pop(run_id, None)
         self._settle(run_id)
 
     def _fork(self, run_id: str) -> psutil.Process | None:
@@ -127,20 +136,17 @@ class RunTaker:
                 self._interrupt_cancelled()
 
     def _interrupt_cancelled(self) -> None:
-        processes = dict(self._processes)
-        if not processes:
-            return
-        cancelled = self._instance.get_runs(
-            dg.RunsFilter(run_ids=list(processes), statuses=[dg.DagsterRunStatus.CANCELING])
-        )
-        now = time.monotonic()
-        for run in cancelled:
-            if now - self._interrupted.get(run.run_id, -_BETWEEN_INTERRUPTS_SEC) >= (
-                _BETWEEN_INTERRUPTS_SEC
-            ):
-                self._interrupted[run.run_id] = now
-                with suppress(psutil.NoSuchProcess):
-                    processes[run.run_id].send_signal(signal.SIGINT)
+        # Those of a taker before this one as well: a run's tags name its process.
+        for run in self._instance.get_runs(
+            dg.RunsFilter(statuses=[dg.DagsterRunStatus.CANCELING])
+        ):
+            process = find_process(run) if run.tags.get(PROCESS_TAG) else None
+            now = time.monotonic()
+            if process is None or now < self._again_from.get(run.run_id, 0.0):
+                continue
+            self._again_from[run.run_id] = now + _BETWEEN_INTERRUPTS_SEC
+            with suppress(psutil.NoSuchProcess):
+                process.send_signal(signal.SIGINT)
 
     def kill(self) -> None:
         """Kill the runs under way: they are run again."""
