@@ -238,7 +238,7 @@ def build_reconciliation(source: Source) -> dg.AssetsDefinition:
             opened_warehouse(context, source) as url,
             held_source_lock(url, source.name),
         ):
-            fetching = step.open_fetching(url, open_store())
+            fetching = step.open_fetching(url, open_store().knowing(source.name, days))
             outcome = _reconcile(step, fetching, url, days)
             _record(step, url, outcome)
             # The tables are healed, and so are the reports that are made from the same calls.

@@ -34,6 +34,7 @@ def dev(
         held_alone,
         list_source_lines,
         print_greeting,
+        refuse_second_daemon,
         serve,
     )
     from callkeeper_assets.home import home  # noqa: PLC0415
@@ -58,6 +59,7 @@ def dev(
         url = database_url()
         with connect(url, autocommit=True) as connection:
             find_pending(connection, url)  # raises, if a newer version has been here
+        refuse_second_daemon(url)
         try:
             serve(address, receiver, lambda: print_greeting(address, receiver, url, sources))
         except KeyboardInterrupt:

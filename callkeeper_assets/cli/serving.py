@@ -33,6 +33,7 @@ _WEB_SERVER: Final = "The web server"
 _ANY_HOST: Final = ("0.0.0.0", "::", "")  # noqa: S104 -- compared with, not listened at
 _LOOK_SEC: Final = 0.2
 _MOST_DEATHS: Final = 3
+_UNTIL_ENDED_SEC: Final = 5.0
 # What is sent meanwhile is lost: nobody is known to send a webhook twice.
 _RECEIVER_PAUSE_SEC: Final = 5.0
 
@@ -100,6 +101,26 @@ def held_alone(path: Path, what: str) -> Iterator[None]:
         file.write(f"{os.getpid()}\n")
         file.flush()
         yield
+
+
+def refuse_second_daemon(url: str) -> None:
+    """See that no daemon works with the database, on whichever machine.
+
+    Raises:
+        SystemExit: There is one; where is said.
+    """
+    from callkeeper_assets.dagster_ext.daemon import (  # noqa: PLC0415 -- the database's driver
+        explain_second,
+        find_daemon,
+    )
+
+    deadline = time.monotonic() + _UNTIL_ENDED_SEC
+    while other := find_daemon(url):
+        # One that was just stopped, or killed, may be ending.
+        if time.monotonic() > deadline:
+            print_error(explain_second(url, other))
+            raise SystemExit(FAILED)
+        time.sleep(_LOOK_SEC)
 
 
 def serve(address: WebAddress, receiver: WebAddress | None, greet: Callable[[], None]) -> None:

@@ -386,7 +386,8 @@ class RawStore:
             return self
         made = copy.copy(self)
         folders = {f"{self._root}/{source}/{day.year}" for day in days}
-        made._known = {folder: set(self._find(folder)) for folder in folders}
+        known = {folder: set(self._find(folder)) for folder in folders}
+        made._known = known  # noqa: SLF001 -- its own copy
         return made
 
     def _is_missing(self, path: str) -> bool:

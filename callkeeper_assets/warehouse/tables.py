@@ -44,6 +44,7 @@ TABLES: Final[Mapping[str, Table]] = MappingProxyType(
             log_tables.CALLKEEPER_FORGOTTEN_CALLS,
             log_tables.CALLKEEPER_ERASURES,
             log_tables.CALLKEEPER_PRIVACY_SETTINGS,
+            log_tables.CALLKEEPER_RECEIVERS,
         )
     }
 )

@@ -20,7 +20,7 @@ import psutil
 import sqlalchemy as sa
 from celery.exceptions import Reject
 from celery.worker import WorkController, state
-from kombu.transport.redis import Channel
+from kombu.transport import redis
 
 from callkeeper_assets.dagster_ext.celery_launcher import RUN_TASK, CeleryLauncher
 from callkeeper_assets.dagster_ext.dead_runs import mark_if_dead
@@ -35,9 +35,6 @@ from callkeeper_assets.postgres.url import database_url
 
 _logger = logging.getLogger(__name__)
 
-# kombu gives messages back when it closes a connection, also when that has just been lost, on
-# which it fails, and Celery's worker with it. There are none: as many are taken as are worked at.
-Channel.do_restore = False
 
 # Between two tries of a message that cannot be worked at: another worker may take it meanwhile.
 _PAUSE_SEC: Final = 5.0
@@ -46,6 +43,28 @@ _BETWEEN_LOOKS_SEC: Final = 2.0
 _BETWEEN_INTERRUPTS_SEC: Final = 15.0
 # The run server reports what it sees itself within a second or two.
 _UNTIL_SETTLED_SEC: Final = 4.0
+
+
+class _Channel(redis.Channel):  # type: ignore[misc]
+    """Redis's channel, which outlives the connection that it was opened by.
+
+    When that is lost, kombu gives back the messages that came by it, and acknowledges them when
+    their work is done: by the connection that is gone. Both end Celery's worker with an
+    AttributeError. Neither is needed: whoever gets a message again finds its run under way or done.
+    """
+
+    do_restore = False
+
+    def basic_ack(self, delivery_tag: str, multiple: bool = False) -> None:
+        if not self.closed:
+            super().basic_ack(delivery_tag, multiple)
+
+    def basic_reject(self, delivery_tag: str, requeue: bool = False) -> None:
+        if not self.closed:
+            super().basic_reject(delivery_tag, requeue)
+
+
+redis.Transport.Channel = _Channel
 
 
 class NotNowError(Exception):
@@ -137,9 +156,7 @@ class RunTaker:
 
     def _interrupt_cancelled(self) -> None:
         # Those of a taker before this one as well: a run's tags name its process.
-        for run in self._instance.get_runs(
-            dg.RunsFilter(statuses=[dg.DagsterRunStatus.CANCELING])
-        ):
+        for run in self._instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.CANCELING])):
             process = find_process(run) if run.tags.get(PROCESS_TAG) else None
             now = time.monotonic()
             if process is None or now < self._again_from.get(run.run_id, 0.0):

@@ -188,7 +188,7 @@ def describe_breaches() -> list[str]:
         for name in ("PLANNED", "SUCCEEDED", "FAILED")
         if not hasattr(_find(_STATUS, "AssetCheckExecutionRecordStatus"), name)
     ]
-    if importlib.util.find_spec(f"{room.DAEMON_MODULE}.__main__") is None:
+    if not callable(getattr(importlib.import_module("dagster._daemon.cli"), "main", None)):
         found.append(f"`python -m {room.DAEMON_MODULE}` does not start the daemon any more.")
     return found
 

@@ -40,9 +40,7 @@ def simulator() -> Iterator[RunningSimulator]:
 
 
 @pytest.fixture
-def machines(
-    home: Path, database: str, broker: Broker, simulator: RunningSimulator
-) -> Machines:
+def machines(home: Path, database: str, broker: Broker, simulator: RunningSimulator) -> Machines:
     """The first machine, with one source."""
     first = Installation(home=home / "first", defs=home / "first.defs", database=database)
     first.add_source(simulator.base_url)
@@ -50,9 +48,7 @@ def machines(
 
 
 @pytest.fixture
-def instance(
-    machines: Machines, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[dg.DagsterInstance]:
+def instance(machines: Machines, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.DagsterInstance]:
     """The instance of all machines."""
     for name, value in machines.first.environment.items():
         monkeypatch.setenv(name, value)

@@ -27,7 +27,9 @@ def read_run(instance: dg.DagsterInstance, run_id: str) -> dg.DagsterRun:
     return run
 
 
-def wait_for_status(instance: dg.DagsterInstance, run_id: str, status: str, seconds: float = 90) -> None:
+def wait_for_status(
+    instance: dg.DagsterInstance, run_id: str, status: str, seconds: float = 90
+) -> None:
     """Wait until a run has a status."""
     wait_until(
         lambda: read_run(instance, run_id).status.value == status,
@@ -45,13 +47,17 @@ def find_worker(instance: dg.DagsterInstance, run_id: str, workers: list[Worker]
 
 
 @pytest.mark.e2e
-def test_first(machines: Machines, simulator: RunningSimulator, instance: dg.DagsterInstance) -> None:
+def test_first(
+    machines: Machines, simulator: RunningSimulator, instance: dg.DagsterInstance
+) -> None:
     account = simulator.account(SOURCE)
     launcher = instance.run_launcher
     assert isinstance(launcher, CeleryLauncher)
     t0 = time.monotonic()
+
     def say(*words: object) -> None:
         print(f"{time.monotonic() - t0:.1f}", *words, flush=True)
+
     with (
         working(machines.add("second"), machines.add("third")) as workers,
         run_dev(machines.first) as dev,
