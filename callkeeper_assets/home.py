@@ -30,6 +30,9 @@ _PACKAGE: Final = Path(__file__).resolve().parent
 # The files of a new project; of `dagster.yaml` whoever has no project needs a copy, too.
 PROJECT_TEMPLATE: Final = _PACKAGE / "project_template"
 
+# Below raw calls, beside the sources' folders, whose names begin with a letter.
+LOGS_FOLDER: Final = ".logs"
+
 # From linux/prctl.h.
 _PR_SET_PDEATHSIG: Final = 1
 
@@ -131,6 +134,13 @@ def home() -> Path:
 def raw_url() -> str:
     """Return where raw calls lie, a folder or an fsspec URL; `raw` in the home when unset."""
     return os.environ.get("CALLKEEPER_RAW_URL") or str(home() / "raw")
+
+
+def logs_url() -> str | None:
+    """Return where runs' output lies, beside raw calls; None where these lie in a folder."""
+    url = raw_url()
+    is_elsewhere = "://" in url and not url.startswith("file:")
+    return f"{url.rstrip('/')}/{LOGS_FOLDER}" if is_elsewhere else None
 
 
 def configured_database_url() -> str | None:

@@ -19,7 +19,8 @@ from dagster_postgres import DagsterPostgresStorage, PostgresRunStorage
 
 from callkeeper_assets.dagster_ext.dead_runs import build_rerun_tags
 from callkeeper_assets.dagster_ext.event_log import BatchingEventLogStorage
-from callkeeper_assets.home import home
+from callkeeper_assets.dagster_ext.shared_logs import SharedLogs
+from callkeeper_assets.home import home, logs_url
 from callkeeper_assets.local_time import use_newest_rules
 from callkeeper_assets.postgres.locks import (
     STORAGE_LOCK,
@@ -227,7 +228,7 @@ class CallKeeperStorage(DagsterPostgresStorage):
 
 
 class CallKeeperLogs(LocalComputeLogManager):
-    """What runs print, in `CALLKEEPER_HOME/logs`."""
+    """What runs print, in `CALLKEEPER_HOME/logs`, or beside raw calls in an object store."""
 
     @classmethod
     def config_type(cls) -> dict[str, Any]:
@@ -239,6 +240,7 @@ class CallKeeperLogs(LocalComputeLogManager):
         cls,
         inst_data: "ConfigurableClassData | None",
         config_value: Mapping[str, Any],  # noqa: ARG003 -- empty, Dagster's signature
-    ) -> Self:
-        """Open the logs' folder."""
-        return cls(os.fspath(home() / "logs"), inst_data=inst_data)
+    ) -> Self | SharedLogs:
+        """Open the logs' place."""
+        folder, url = home() / "logs", logs_url()
+        return SharedLogs(url, folder) if url else cls(os.fspath(folder), inst_data=inst_data)

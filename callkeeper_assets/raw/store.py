@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Self, TypeVar
 
 import msgspec
 
+from callkeeper_assets.home import LOGS_FOLDER
 from callkeeper_assets.postgres.locks import check_locks
 from callkeeper_assets.raw.ids import HASHED_IDS, identify_call
 
@@ -55,6 +56,7 @@ _WRITERS: Final = 2
 _AT_ONCE: Final = 8
 # As many as S3 takes in one request.
 _DELETED_AT_ONCE: Final = 1000
+_S3: Final = ("s3:", "s3a:")
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -341,6 +343,15 @@ def decode_day(
     return calls, details
 
 
+def _list_errors(url: str) -> tuple[type[Exception], ...]:
+    """Return the errors of a place that cannot be reached: those of S3's client are its own."""
+    if not url.startswith(_S3):
+        return (OSError,)
+    from botocore.exceptions import BotoCoreError  # noqa: PLC0415 -- installed with s3fs
+
+    return (OSError, BotoCoreError)
+
+
 class RawStore:
     """Days of raw calls below one folder or URL.
 
@@ -359,7 +370,7 @@ class RawStore:
         try:
             # Listings are not cached: another process may have written since.
             options = {"use_listings_cache": False}
-            if url.startswith(("s3:", "s3a:")):
+            if url.startswith(_S3):
                 # It would ask for each file's size, to read large ones in parts side by side.
                 options["max_concurrency"] = 1
             self._files, self._root = fsspec.core.url_to_fs(url, **options)
@@ -370,6 +381,7 @@ class RawStore:
                 f"'callkeeper-assets[s3]')."
             ) from error
         self._is_local = isinstance(self._files.protocol, tuple) and "file" in self._files.protocol
+        self._errors = _list_errors(url)
         # Paths of the files that there are below these folders; nobody else may be writing there.
         self._known: dict[str, set[str]] = {}
 
@@ -564,7 +576,8 @@ class RawStore:
                 return []
             folders = self._files.ls(self._root, detail=True)
         paths = (one["name"] for one in folders if one["type"] == "directory")
-        return sorted(path.rstrip("/").rpartition("/")[2] for path in paths)
+        names = (path.rstrip("/").rpartition("/")[2] for path in paths)
+        return sorted(name for name in names if name != LOGS_FOLDER)
 
     def list_unfinished(self, source: str) -> list[str]:
         """Return the files that a killed process left half written; nobody may be writing now.
@@ -576,12 +589,13 @@ class RawStore:
         return [path for path in paths if _UNFINISHED.fullmatch(path.rpartition("/")[2])]
 
     def list_files(self) -> list[str]:
-        """Return the paths of all files that lie here, of whatever kind and origin.
+        """Return the paths of all files that lie here, of whatever kind, but runs' output.
 
         Raises:
             StoreError: The place cannot be reached.
         """
-        return sorted(self._find(self._root))
+        logs = f"{self._root}/{LOGS_FOLDER}/"
+        return sorted(path for path in self._find(self._root) if not path.startswith(logs))
 
     def name(self, path: str) -> str:
         """Return the path of a file that was listed here as it is below the store's root."""
@@ -695,9 +709,10 @@ class RawStore:
     def _said(self, path: str, action: str) -> Iterator[None]:
         try:
             yield
-        except OSError as error:
+        except self._errors as error:
+            cause = getattr(error, "strerror", None) or error
             raise StoreError(
-                f"Raw calls could not be {action}: {path} ({error.strerror or error}). Check the "
+                f"Raw calls could not be {action}: {path} ({cause}). Check the "
                 f"place that CALLKEEPER_RAW_URL names ({self.url}): its permissions, free space "
                 f"and credentials."
             ) from error

@@ -390,9 +390,12 @@ class Inbox:
         async with waiting_for_locks(connection):
             await self._forgotten.look(connection)
             if self._spool is not None:
-                # Every two seconds: nobody waits for the disk for it.
-                await connection.execute("SET LOCAL synchronous_commit = off")
-                await connection.execute(SAY, describe_receiver(self._spool))
+                # A home that cannot be written is no reason to take the database for away.
+                with suppress(OSError):
+                    values = describe_receiver(self._spool)
+                    # Every two seconds: nobody waits for the disk for it.
+                    await connection.execute("SET LOCAL synchronous_commit = off")
+                    await connection.execute(SAY, values)
 
     async def _store(
         self, connection: Connection, accounts: dict[str, int], deliveries: Sequence[Delivery]

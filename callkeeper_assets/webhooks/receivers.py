@@ -20,7 +20,8 @@ import psycopg
 
 from callkeeper_assets.webhooks.spool import list_files
 
-_ID_FILE: Final = "receiver"
+# Beside the spool, in its home.
+_ID_FILE: Final = "receiver.id"
 # A receiver that has its database drains its spool within a second or two.
 _PATIENCE_SEC: Final = 15.0
 _BETWEEN_LOOKS_SEC: Final = 0.2
@@ -72,18 +73,19 @@ class SilentReceiver:
 def read_id(folder: Path) -> str:
     """Return the name of a spool, which moves with it; empty if it has none yet."""
     try:
-        return (folder / _ID_FILE).read_text("utf-8").strip()
+        return folder.with_name(_ID_FILE).read_text("utf-8").strip()
     except FileNotFoundError:
         return ""
 
 
 def _make_id(folder: Path) -> str:
-    folder.mkdir(parents=True, exist_ok=True)
-    beside = folder / f".{_ID_FILE}.{uuid.uuid4().hex}"
+    file = folder.with_name(_ID_FILE)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    beside = file.with_name(f".{_ID_FILE}.{uuid.uuid4().hex}")
     beside.write_text(f"{uuid.uuid4().hex}\n", "utf-8")
     try:
         # Fails where another process was first, whose name counts.
-        os.link(beside, folder / _ID_FILE)
+        os.link(beside, file)
     except FileExistsError:
         pass
     finally:
