@@ -35,7 +35,8 @@ from callkeeper_assets.config.errors import ConfigError, list_some
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.dagster_ext.steps import add_day_metadata
 from callkeeper_assets.postgres.locks import held_source_lock
-from callkeeper_assets.raw.store import Day, DayDetails, RawError, RawStore, store_days
+from callkeeper_assets.raw.place import RawError
+from callkeeper_assets.raw.store import Day, DayDetails, RawStore, store_days
 from callkeeper_assets.warehouse.guard import DayBalance, find_refusal, is_worth_keeping
 from callkeeper_assets.warehouse.records import Guard, LoadedDay
 

@@ -130,7 +130,7 @@ def _expected_errors() -> tuple[type[Exception], ...]:
     from callkeeper_assets.callkeeper.records import CallKeeperError  # noqa: PLC0415
     from callkeeper_assets.config.errors import ConfigError  # noqa: PLC0415
     from callkeeper_assets.postgres.errors import DatabaseError  # noqa: PLC0415
-    from callkeeper_assets.raw.store import RawError  # noqa: PLC0415
+    from callkeeper_assets.raw.place import RawError  # noqa: PLC0415
     from callkeeper_assets.warehouse.records import WarehouseError  # noqa: PLC0415
 
     return (CallKeeperError, ConfigError, DatabaseError, RawError, ReadingError, WarehouseError)

@@ -56,12 +56,12 @@ def work(runs: int | None, grace_sec: float) -> None:
     socket_file = folder / f"{os.getpid()}.sock"
     os.environ[_RUN_SOCKET] = str(socket_file)
     logs = home() / "logs" / "worker"
-    arguments = ("-m", "callkeeper_assets.worker.run_taker", "--runs", str(places))
-    arguments += ("--grace", f"{grace_sec:g}")
+    arguments = ["-m", "callkeeper_assets.worker.run_taker", "--runs", str(places)]
+    arguments += ["--grace", f"{grace_sec:g}"]
     with Supervisor() as supervisor:
         try:
             supervisor.start(build_run_server(logs))
-            supervisor.start(Service(_TAKER, arguments, logs / "taker.log"))
+            supervisor.start(Service(_TAKER, tuple(arguments), logs / "taker.log"))
             print_note(f"Takes up to {places} runs at once. Its logs: {logs}. Stop: Ctrl-C")
             while True:
                 time.sleep(_LOOK_SEC)

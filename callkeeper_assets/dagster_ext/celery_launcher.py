@@ -6,7 +6,7 @@ it: a run that is under way or has ended is not begun again, so that a message m
 one that is lost costs a minute or two.
 """
 
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import dagster as dg
 from dagster._core.events import DagsterEvent, DagsterEventType
@@ -14,7 +14,7 @@ from dagster._core.launcher.base import CheckRunHealthResult, LaunchRunContext, 
 from dagster._core.storage.dagster_run import DagsterRun
 from dagster_celery.launcher import CeleryRunLauncher
 from dagster_celery.tags import DAGSTER_CELERY_QUEUE_TAG
-from kombu import Queue
+from kombu.entity import Queue
 from kombu.exceptions import OperationalError
 
 from callkeeper_assets.dagster_ext.dead_runs import GONE, build_rerun_tags
@@ -81,12 +81,14 @@ class CeleryLauncher(CeleryRunLauncher):
             default_queue=default_queue, backend=backend, config_source=config, **options
         )
         # Dagster's own has one queue, whatever it is told.
-        self.celery.conf.task_queues = [Queue(default_queue, queue_arguments=_OF_QUEUES)]
+        self.celery.conf.task_queues = [
+            Queue(default_queue, queue_arguments=_OF_QUEUES)  # type: ignore[no-untyped-call]
+        ]
 
     @classmethod
     def config_type(cls) -> Any:  # noqa: ANN401 -- Dagster's
         """Take what Dagster's own takes; the queue is ours, and no results are kept."""
-        own = dict(super().config_type())
+        own: dict[str, Any] = dict(cast("Any", super().config_type()))
         own["default_queue"] = dg.Field(dg.StringSource, is_required=False, default_value=_QUEUE)
         own["backend"] = dg.Field(dg.Noneable(dg.StringSource), is_required=False)
         return own

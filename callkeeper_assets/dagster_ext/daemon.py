@@ -49,7 +49,7 @@ def find_daemon(url: str) -> str | None:
         return None
     name, address, since = row
     # Another role's connections are not shown.
-    _, _, where = (name or "").partition(f"{_NAME} ")
+    where = str(name or "").partition(f"{_NAME} ")[2]
     number, _, host = where.partition(" ")
     who = f"process {number} on {host}" if host else "a process of another role's"
     return f"{who} (connected from {address or 'the same machine'} since {since:%Y-%m-%d %H:%M %Z})"

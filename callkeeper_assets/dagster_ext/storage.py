@@ -236,7 +236,7 @@ class CallKeeperLogs(LocalComputeLogManager):
         return {}
 
     @classmethod
-    def from_config_value(
+    def from_config_value(  # type: ignore[override] # any manager of logs will do
         cls,
         inst_data: "ConfigurableClassData | None",
         config_value: Mapping[str, Any],  # noqa: ARG003 -- empty, Dagster's signature

@@ -432,9 +432,8 @@ def _explain_spool() -> str:
 
 def _explain_silence(receiver: SilentReceiver) -> str:
     return (
-        f"{receiver}. Start a receiver with its home again, then run the command again; if that "
-        "home is no more: DELETE FROM callkeeper_receivers WHERE receiver_id = "
-        f"'{receiver.receiver_id}'."
+        f"{receiver}. Start a receiver with its home again, then run the command again. If that "
+        f"home is no more, delete the row {receiver.receiver_id} of callkeeper_receivers."
     )
 
 

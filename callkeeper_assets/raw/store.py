@@ -6,24 +6,19 @@ read into tables: raise it with any change that gives a call other values or ano
 """
 
 import copy
-import os
 import re
-import uuid
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Self, TypeVar, get_args
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Self, TypeVar, get_args
 
 import msgspec
 
 from callkeeper_assets.home import LOGS_FOLDER
 from callkeeper_assets.postgres.locks import check_locks
 from callkeeper_assets.raw.ids import HASHED_IDS, identify_call
+from callkeeper_assets.raw.place import Place, RawError, side_by_side
 
 # 1: schemas up to 0006. 2: the unified API's `duration` is the talk; ids of imported calls.
 READING: Final = 2
@@ -51,19 +46,8 @@ _UNFINISHED: Final = re.compile(r"\.\d{4}-\d\d-\d\d\.parquet.*\.[0-9a-f]{32}")
 _ANY_FILE: Final = re.compile(
     r"\.?(\d{4}-\d\d-\d\d)\.parquet(\.refused|\.replaced)?(\.[0-9a-f]{32})?"
 )
-_WRITERS: Final = 2
-# Requests to an object store, each of which waits for its answer.
-_AT_ONCE: Final = 8
-# As many as S3 takes in one request.
-_DELETED_AT_ONCE: Final = 1000
-_S3: Final = ("s3:", "s3a:")
 
-_Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
-
-
-class RawError(Exception):
-    """A file of raw calls that cannot be used or written."""
 
 
 class MissingDayError(RawError):
@@ -85,10 +69,6 @@ class UnreadableDayError(RawError):
             f"The raw calls in {name} cannot be read ({cause[:200]}). Move the file away and load "
             f"the day again."
         )
-
-
-class StoreError(RawError):
-    """The place of raw calls cannot be read or written."""
 
 
 if TYPE_CHECKING:
@@ -343,15 +323,6 @@ def decode_day(
     return calls, details
 
 
-def _list_errors(url: str) -> tuple[type[Exception], ...]:
-    """Return the errors of a place that cannot be reached: those of S3's client are its own."""
-    if not url.startswith(_S3):
-        return (OSError,)
-    from botocore.exceptions import BotoCoreError  # noqa: PLC0415 -- installed with s3fs
-
-    return (OSError, BotoCoreError)
-
-
 class RawStore:
     """Days of raw calls below one folder or URL.
 
@@ -364,47 +335,23 @@ class RawStore:
     """
 
     def __init__(self, url: str) -> None:
-        import fsspec  # noqa: PLC0415 -- only who touches raw calls needs it
-
         self.url = url
-        try:
-            # Listings are not cached: another process may have written since.
-            options = {"use_listings_cache": False}
-            if url.startswith(_S3):
-                # It would ask for each file's size, to read large ones in parts side by side.
-                options["max_concurrency"] = 1
-            self._files, self._root = fsspec.core.url_to_fs(url, **options)
-        except (ImportError, ValueError) as error:
-            raise StoreError(
-                f"CALLKEEPER_RAW_URL names a place that cannot be used: {url} ({error}). Use a "
-                f"folder, or install the file system's package (s3:// needs the extra: pip install "
-                f"'callkeeper-assets[s3]')."
-            ) from error
-        self._is_local = isinstance(self._files.protocol, tuple) and "file" in self._files.protocol
-        self._errors = _list_errors(url)
-        # Paths of the files that there are below these folders; nobody else may be writing there.
-        self._known: dict[str, set[str]] = {}
+        self._place = Place(url)
 
     def knowing(self, source: str, days: Iterable[date]) -> Self:
         """Return a store that asks for nothing that is not there, of a source and days' years.
 
         An object store is asked once, by a list, which files there are, and not for each. For who
-        holds the source's key or lock, so that nobody else writes there meanwhile.
+        holds the source's key or lock, so that nobody else writes there meanwhile, or only reads
+        what was there before.
 
         Raises:
             StoreError: The place cannot be reached.
         """
-        if self._is_local:
-            return self
         made = copy.copy(self)
-        folders = {f"{self._root}/{source}/{day.year}" for day in days}
-        known = {folder: set(self._find(folder)) for folder in folders}
-        made._known = known  # noqa: SLF001 -- its own copy
+        folders = {f"{self._place.root}/{source}/{day.year}" for day in days}
+        made._place = self._place.knowing(folders)  # noqa: SLF001 -- its own copy
         return made
-
-    def _is_missing(self, path: str) -> bool:
-        folder = path.rpartition("/")[0]
-        return folder in self._known and path not in self._known[folder]
 
     def ahead(
         self, read: Callable[[date], _Result], days: Iterable[date]
@@ -413,21 +360,17 @@ class RawStore:
 
         Days of an object store are read in threads, a few ahead of the one that is yielded.
         """
-        if self._is_local:
-            yield from ((day, partial(read, day)) for day in days)
-            return
-        for day, future in _side_by_side(_AT_ONCE, read, days):
-            yield day, future.result
+        return self._place.ahead(read, days)
 
     @property
     def writers(self) -> int:
         """How many days are written at once."""
-        return _WRITERS if self._is_local else _AT_ONCE
+        return self._place.writers
 
     def locate(self, source: str, day: date, version: Version = "stored") -> str:
         """Return the path of a day's file, or of what lies beside it."""
         suffix = _SUFFIXES[version]
-        return f"{self._root}/{source}/{day.year}/{day.isoformat()}.parquet{suffix}"
+        return f"{self._place.root}/{source}/{day.year}/{day.isoformat()}.parquet{suffix}"
 
     def write(self, calls: "pa.Table", details: DayDetails) -> int:
         """Replace a day, atomically; an answer refused before is cleared away.
@@ -446,17 +389,17 @@ class RawStore:
         path, replaced = self.locate(source, day), self.locate(source, day, "replaced")
         content = encode_day(calls, details)
         if details.lost:
-            self._keep(path, replaced)
-        self._replace(path, content)
-        self._remove(self.locate(source, day, "refused"))
+            self._place.keep(path, replaced)
+        self._place.replace(path, content)
+        self._place.remove(self.locate(source, day, "refused"))
         if not details.lost:
-            self._remove(replaced)
+            self._place.remove(replaced)
         return len(content)
 
     def rewrite(self, calls: "pa.Table", details: DayDetails, version: Version = "stored") -> None:
         """Replace one version of a day, as `read_stored` gives it; the others stay."""
         path = self.locate(details.source, details.day, version)
-        self._replace(path, encode_day(calls, details))
+        self._place.replace(path, encode_day(calls, details))
 
     def refuse(self, calls: "pa.Table", details: DayDetails) -> None:
         """Keep an answer that the guard did not let replace the day, beside the day's file."""
@@ -510,7 +453,7 @@ class RawStore:
             StoreError: The place cannot be reached.
         """
         path = self.locate(source, day)
-        content = self._read(path)
+        content = self._place.read(path)
         return [] if content is None else list_unusable(decode_day(content, name=path)[0])
 
     def read_stored(
@@ -526,7 +469,7 @@ class RawStore:
             StoreError: The place cannot be reached.
         """
         path = self.locate(source, day, version)
-        content = self._read(path)
+        content = self._place.read(path)
         if content is None:
             raise MissingDayError(source=source, day=day, name=path)
         return decode_day(content, name=path)
@@ -536,7 +479,7 @@ class RawStore:
     ) -> DayDetails | None:
         """Return how a day, or what lies beside it, was fetched; None without a file."""
         path = self.locate(source, day, version)
-        content = self._read(path)
+        content = self._place.read(path)
         return None if content is None else decode_day(content, name=path, columns=[])[1]
 
     def look_up(
@@ -544,7 +487,7 @@ class RawStore:
     ) -> "tuple[set[int], DayDetails] | None":
         """Return the ids of a day's calls and how it was fetched; None where there is no file."""
         path = self.locate(source, day, version)
-        content = self._read(path)
+        content = self._place.read(path)
         if content is None:
             return None
         calls, details = decode_day(content, name=path, columns=["call_id"])
@@ -571,13 +514,7 @@ class RawStore:
         Raises:
             StoreError: The place cannot be reached.
         """
-        with self._said(self._root, "listed"):
-            if not self._files.exists(self._root):
-                return []
-            folders = self._files.ls(self._root, detail=True)
-        paths = (one["name"] for one in folders if one["type"] == "directory")
-        names = (path.rstrip("/").rpartition("/")[2] for path in paths)
-        return sorted(name for name in names if name != LOGS_FOLDER)
+        return [name for name in self._place.list_folders() if name != LOGS_FOLDER]
 
     def list_unfinished(self, source: str) -> list[str]:
         """Return the files that a killed process left half written; nobody may be writing now.
@@ -594,12 +531,13 @@ class RawStore:
         Raises:
             StoreError: The place cannot be reached.
         """
-        logs = f"{self._root}/{LOGS_FOLDER}/"
-        return sorted(path for path in self._find(self._root) if not path.startswith(logs))
+        logs = f"{self._place.root}/{LOGS_FOLDER}/"
+        found = self._place.find(self._place.root)
+        return sorted(path for path in found if not path.startswith(logs))
 
     def name(self, path: str) -> str:
         """Return the path of a file that was listed here as it is below the store's root."""
-        return path.removeprefix(self._root).lstrip("/")
+        return path.removeprefix(self._place.root).lstrip("/")
 
     def read_file(self, path: str) -> bytes:
         """Return the content of a file that was listed here; of one that is gone, nothing.
@@ -607,24 +545,12 @@ class RawStore:
         Raises:
             StoreError: The place cannot be reached.
         """
-        return self._read(path) or b""
+        return self._place.read(path) or b""
 
     def _list(self, source: str) -> dict[str, int]:
         """Return the paths of a source's files, with their sizes in bytes."""
-        return {
-            path: details["size"] for path, details in self._find(f"{self._root}/{source}").items()
-        }
-
-    def _find(self, folder: str) -> dict[str, dict[str, Any]]:
-        """Return what lies below a folder, by path.
-
-        Where a folder is but a prefix of names, a store may list what begins alike as well: `main`
-        would have the days of `main_2`, and retention would delete them.
-        """
-        with self._said(folder, "listed"):
-            found: dict[str, dict[str, Any]] = self._files.find(folder, detail=True)
-        inside = f"{folder.rstrip('/')}/"
-        return {path: one for path, one in found.items() if path.startswith(inside)}
+        found = self._place.find(f"{self._place.root}/{source}")
+        return {path: details["size"] for path, details in found.items()}
 
     def measure_old(self, source: str, first_kept: date) -> dict[str, int]:
         """Return the files of a source's days before a day, of all versions, and their bytes.
@@ -645,8 +571,7 @@ class RawStore:
         Raises:
             StoreError: The place does not let it be deleted.
         """
-        with self._said(path, "deleted"), suppress(FileNotFoundError):
-            self._files.rm_file(path)
+        self._place.remove(path)
 
     def delete_all(self, paths: Iterable[str]) -> None:
         """Delete files that were listed here, of an S3 store by the thousand.
@@ -654,68 +579,7 @@ class RawStore:
         Raises:
             StoreError: The place does not let one be deleted.
         """
-        listed = list(paths)
-        if not hasattr(self._files, "call_s3"):
-            for path in listed:
-                self.delete(path)
-            return
-        for first in range(0, len(listed), _DELETED_AT_ONCE):
-            some = listed[first : first + _DELETED_AT_ONCE]
-            bucket = self._files.split_path(some[0])[0]
-            keys = [{"Key": self._files.split_path(path)[1]} for path in some]
-            with self._said(some[0], "deleted"):
-                # Not by `rm`, which says nothing of those that the store refuses to delete.
-                done = self._files.call_s3(
-                    "delete_objects", Bucket=bucket, Delete={"Objects": keys, "Quiet": True}
-                )
-                for refused in done.get("Errors", ()):
-                    raise PermissionError(0, refused.get("Message") or refused.get("Code"))
-
-    def _read(self, path: str) -> bytes | None:
-        if self._is_missing(path):
-            return None
-        with self._said(path, "read"):
-            try:
-                content: bytes = self._files.cat_file(path)
-            except FileNotFoundError:
-                return None
-            return content
-
-    def _keep(self, path: str, beside: str) -> None:
-        """Keep a file beside, unless one is there already."""
-        with self._said(beside, "read"):
-            folder = beside.rpartition("/")[0]
-            known = self._known.get(folder)
-            is_kept = self._files.exists(beside) if known is None else beside in known
-        content = None if is_kept else self._read(path)
-        if content is not None:
-            self._replace(beside, content)
-
-    def _replace(self, path: str, content: bytes) -> None:
-        with self._said(path, "written"):
-            if self._is_local:
-                _replace_local(Path(path), content)
-            else:
-                # An object store shows an object only when it is complete.
-                self._files.pipe_file(path, content)
-                self._known.get(path.rpartition("/")[0], set()).add(path)
-
-    def _remove(self, path: str) -> None:
-        if not self._is_missing(path):
-            self.delete(path)
-            self._known.get(path.rpartition("/")[0], set()).discard(path)
-
-    @contextmanager
-    def _said(self, path: str, action: str) -> Iterator[None]:
-        try:
-            yield
-        except self._errors as error:
-            cause = getattr(error, "strerror", None) or error
-            raise StoreError(
-                f"Raw calls could not be {action}: {path} ({cause}). Check the "
-                f"place that CALLKEEPER_RAW_URL names ({self.url}): its permissions, free space "
-                f"and credentials."
-            ) from error
+        self._place.remove_all(paths)
 
 
 def _store_day(store: RawStore, day: Day) -> None:
@@ -738,33 +602,6 @@ def store_days(store: RawStore, days: Iterable[Day]) -> Iterator[Day]:
         StoreError: The store cannot be written.
         LockLostError: A lock that this process relies on has gone.
     """
-    for day, stored in _side_by_side(store.writers, partial(_store_day, store), days):
+    for day, stored in side_by_side(store.writers, partial(_store_day, store), days):
         stored.result()
         yield day
-
-
-def _side_by_side(
-    at_once: int, work: Callable[[_Item], _Result], items: Iterable[_Item]
-) -> Iterator[tuple[_Item, Future[_Result]]]:
-    """Yield each item, in order, with the work on it, which is done in threads, a few ahead."""
-    with ThreadPoolExecutor(at_once, "raw-calls") as pool:
-        under_way: deque[tuple[_Item, Future[_Result]]] = deque()
-        for item in items:
-            under_way.append((item, pool.submit(work, item)))
-            if len(under_way) > at_once:
-                yield under_way.popleft()
-        yield from under_way
-
-
-def _replace_local(path: Path, content: bytes) -> None:
-    """Write beside, make it durable, rename: the folder's entry changes in one step."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        with beside.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)

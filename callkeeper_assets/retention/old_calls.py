@@ -22,7 +22,8 @@ from callkeeper_assets.config.source import Source
 from callkeeper_assets.local_time import day_start, find_day
 from callkeeper_assets.postgres import connect
 from callkeeper_assets.postgres.locks import CALLS_LOCK, check_locks, lock_transaction
-from callkeeper_assets.raw.store import RawStore, StoreError
+from callkeeper_assets.raw.place import StoreError
+from callkeeper_assets.raw.store import RawStore
 from callkeeper_assets.warehouse.accounts import find_account_by_name
 from callkeeper_assets.warehouse.dimension_rows import count_orphans, delete_orphans, vacuum_tables
 from callkeeper_assets.warehouse.records import Account, Deleted, RetentionResult

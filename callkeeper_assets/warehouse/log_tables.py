@@ -476,8 +476,8 @@ CALLKEEPER_RECEIVERS: Final = Table(
     grain="receiver of webhooks (a home)",
     key=("receiver_id",),
     description=(
-        "The receivers of webhooks: what may wait in a machine's spool is known of on all. One that "
-        "stops with an empty spool has no row."
+        "The receivers of webhooks: what may wait in a machine's spool is known of on all. One "
+        "that stops with an empty spool has no row."
     ),
     columns=(
         Column("receiver_id", "text", "The spool's own name", nullable=False),

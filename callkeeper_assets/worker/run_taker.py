@@ -45,7 +45,7 @@ _BETWEEN_INTERRUPTS_SEC: Final = 15.0
 _UNTIL_SETTLED_SEC: Final = 4.0
 
 
-class _Channel(redis.Channel):  # type: ignore[misc]
+class _Channel(redis.Channel):
     """Redis's channel, which outlives the connection that it was opened by.
 
     When that is lost, kombu gives back the messages that came by it, and acknowledges them when
@@ -57,11 +57,11 @@ class _Channel(redis.Channel):  # type: ignore[misc]
 
     def basic_ack(self, delivery_tag: str, multiple: bool = False) -> None:
         if not self.closed:
-            super().basic_ack(delivery_tag, multiple)
+            super().basic_ack(delivery_tag, multiple)  # type: ignore[no-untyped-call]
 
     def basic_reject(self, delivery_tag: str, requeue: bool = False) -> None:
         if not self.closed:
-            super().basic_reject(delivery_tag, requeue)
+            super().basic_reject(delivery_tag, requeue)  # type: ignore[no-untyped-call]
 
 
 redis.Transport.Channel = _Channel
@@ -183,7 +183,7 @@ def serve(instance: dg.DagsterInstance, launcher: CeleryLauncher, runs: int, gra
     """
     taker = RunTaker(instance)
 
-    @launcher.celery.task(name=RUN_TASK)
+    @launcher.celery.task(name=RUN_TASK)  # type: ignore[untyped-decorator]
     def take(run_id: str) -> None:
         try:
             taker.take(run_id)

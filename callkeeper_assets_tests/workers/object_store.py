@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import boto3
-from moto.server import DomainDispatcherApplication, create_backend_app
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import make_server
 
 from callkeeper_assets.cli.serving import find_free_port, is_listening
@@ -51,7 +51,8 @@ class _Counting:
             with self._guard:
                 self._counts[kind] += 1
             time.sleep(self._seconds)
-        return self._inner(environ, start_response)
+        answer: Iterable[bytes] = self._inner(environ, start_response)
+        return answer
 
 
 @dataclass(frozen=True)

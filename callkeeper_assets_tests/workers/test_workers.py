@@ -11,7 +11,7 @@ from callkeeper_assets.dagster_ext.launcher import PROCESS_TAG, find_process
 from callkeeper_assets.simulator.server import RunningSimulator
 from callkeeper_assets.simulator.settings import Fault
 from callkeeper_assets_tests.chaos.installation import SOURCE
-from callkeeper_assets_tests.e2e.dev import Dev, run_dev
+from callkeeper_assets_tests.e2e.dev import run_dev
 from callkeeper_assets_tests.e2e.test_run_server import launch
 from callkeeper_assets_tests.waiting import wait_until
 from callkeeper_assets_tests.workers.machines import Machines, Worker, working
