@@ -1,6 +1,6 @@
 """Runs that one machine's daemon sends, over a broker, to the workers of two others."""
 
-import time
+from collections.abc import Sequence
 from datetime import date, timedelta
 
 import dagster as dg
@@ -18,6 +18,11 @@ from callkeeper_assets_tests.workers.machines import Machines, Worker, working
 
 _FIRST = date(2026, 1, 10)
 _CANCEL = """mutation($id: String!) { terminateRun(runId: $id) { __typename } }"""
+_CALLS = "SELECT count(*), count(DISTINCT call_id) FROM callkeeper_calls"
+_MASKED = """
+    SELECT count(*) FILTER (WHERE client_phone LIKE '%%*%%'), count(*) FROM callkeeper_calls
+    WHERE called_at >= %s
+"""
 
 
 def read_run(instance: dg.DagsterInstance, run_id: str) -> dg.DagsterRun:
@@ -46,63 +51,105 @@ def find_worker(instance: dg.DagsterInstance, run_id: str, workers: list[Worker]
     return next(one for one in workers if process in one.list_processes())
 
 
+def list_reruns(instance: dg.DagsterInstance, run_id: str) -> Sequence[dg.DagsterRun]:
+    """Return the runs that do a run again."""
+    return instance.get_runs(dg.RunsFilter(tags={"dagster/parent_run_id": run_id}))
+
+
 @pytest.mark.e2e
-def test_first(
+def test_runs_outlive_their_broker_and_their_worker(
     machines: Machines, simulator: RunningSimulator, instance: dg.DagsterInstance
 ) -> None:
-    account = simulator.account(SOURCE)
-    launcher = instance.run_launcher
+    account, launcher = simulator.account(SOURCE), instance.run_launcher
     assert isinstance(launcher, CeleryLauncher)
-    t0 = time.monotonic()
-
-    def say(*words: object) -> None:
-        print(f"{time.monotonic() - t0:.1f}", *words, flush=True)
-
     with (
         working(machines.add("second"), machines.add("third")) as workers,
         run_dev(machines.first) as dev,
     ):
-        say("ready")
-        # The broker dies and comes back while a run is under way.
-        account.set_faults(Fault("latency", seconds=8.0))
+        # The broker dies while a run is under way, and another is launched.
+        account.set_faults(Fault("latency", seconds=6.0))
         living = launch(dev, _FIRST)
         wait_for_status(instance, living, "STARTED")
         machines.broker.kill()
-        say("killed broker")
         queued = launch(dev, _FIRST + timedelta(1))
         wait_for_status(instance, living, "SUCCESS")
-        say("living ended")
         assert read_run(instance, queued).status.value in ("QUEUED", "STARTING")
         account.set_faults()
         machines.broker.start()
-        say("broker back")
         wait_for_status(instance, queued, "SUCCESS")
-        say("queued ended")
 
-        # Cancelled.
+        # A worker's machine goes down; its run's message comes a second time.
         account.set_faults(Fault("latency", seconds=60.0))
-        cancelled = launch(dev, _FIRST + timedelta(2))
-        wait_for_status(instance, cancelled, "STARTED")
-        find_worker(instance, cancelled, workers)
-        dev.ask(_CANCEL, id=cancelled)
-        wait_for_status(instance, cancelled, "CANCELED")
-        say("cancelled")
-
-        # Killed: the other one does it again.
-        killed = launch(dev, _FIRST + timedelta(3))
+        killed = launch(dev, _FIRST + timedelta(2))
         wait_for_status(instance, killed, "STARTED")
         worker = find_worker(instance, killed, workers)
-        # A message that comes twice.
         launcher.celery.send_task(RUN_TASK, (killed,), queue="callkeeper")
         account.set_faults()
         worker.kill()
-        say("worker killed")
-        wait_for_status(instance, killed, "FAILURE")
-        say("failed")
-        again = lambda: instance.get_runs(dg.RunsFilter(tags={"dagster/parent_run_id": killed}))
-        wait_until(again, "it is run again", 90)
-        say("again")
-        wait_for_status(instance, again()[0].run_id, "SUCCESS")
-        say("done")
-        for one in workers:
-            print(one.read_log())
+        wait_for_status(instance, killed, "FAILURE", 60)
+        wait_until(lambda: list_reruns(instance, killed), "it is run again")
+        [again] = list_reruns(instance, killed)
+        wait_for_status(instance, again.run_id, "SUCCESS")
+        assert not any("Traceback" in one.read_log() for one in workers)
+    assert machines.first.query(_CALLS) == [(30, 30)]
+
+
+@pytest.mark.e2e
+@pytest.mark.chaos
+def test_a_run_is_cancelled_from_another_machine(
+    machines: Machines, simulator: RunningSimulator, instance: dg.DagsterInstance
+) -> None:
+    simulator.account(SOURCE).set_faults(Fault("latency", seconds=60.0))
+    with run_dev(machines.first) as dev:
+        # Before any worker has it, and when one has.
+        waiting = launch(dev, _FIRST)
+        wait_for_status(instance, waiting, "STARTING")
+        dev.ask(_CANCEL, id=waiting)
+        wait_for_status(instance, waiting, "CANCELED", 10)
+        with working(machines.add("second")):
+            under_way = launch(dev, _FIRST + timedelta(1))
+            wait_for_status(instance, under_way, "STARTED")
+            dev.ask(_CANCEL, id=under_way)
+            wait_for_status(instance, under_way, "CANCELED", 40)
+    assert read_run(instance, waiting).status.value == "CANCELED"
+
+
+@pytest.mark.e2e
+@pytest.mark.chaos
+def test_a_worker_lets_its_run_end_or_hands_it_back(
+    machines: Machines, simulator: RunningSimulator, instance: dg.DagsterInstance
+) -> None:
+    account = simulator.account(SOURCE)
+    second, third = machines.add("second"), machines.add("third")
+    with run_dev(machines.first) as dev:
+        with working(second, arguments=("--runs", "1", "--grace", "30")) as [worker]:
+            account.set_faults(Fault("latency", seconds=10.0))
+            ends = launch(dev, _FIRST)
+            wait_for_status(instance, ends, "STARTED")
+            worker.process.terminate()
+            assert worker.process.wait(60) == 0
+            assert read_run(instance, ends).status.value == "SUCCESS"
+        account.set_faults(Fault("latency", seconds=60.0))
+        with working(second, arguments=("--grace", "1")) as [worker]:
+            handed = launch(dev, _FIRST + timedelta(1))
+            wait_for_status(instance, handed, "STARTED")
+            worker.process.terminate()
+            assert worker.process.wait(30) == 0
+            assert read_run(instance, handed).status.value == "FAILURE"
+        account.set_faults()
+        with working(third):
+            wait_until(lambda: list_reruns(instance, handed), "it is run again")
+            wait_for_status(instance, list_reruns(instance, handed)[0].run_id, "SUCCESS")
+
+
+@pytest.mark.e2e
+@pytest.mark.chaos
+def test_a_worker_has_todays_definitions(machines: Machines, instance: dg.DagsterInstance) -> None:
+    second = machines.add("second")
+    with working(second), run_dev(machines.first) as dev:
+        wait_for_status(instance, launch(dev, _FIRST), "SUCCESS")
+        for machine in (machines.first, second):
+            file = machine.defs / SOURCE / "defs.yaml"
+            file.write_text(f"{file.read_text('utf-8')}  privacy: {{phones: mask}}\n", "utf-8")
+        wait_for_status(instance, launch(dev, _FIRST + timedelta(1)), "SUCCESS")
+    assert second.query(_MASKED, "2026-01-11T00:00+03") == [(10, 10)]
