@@ -148,6 +148,11 @@ def configured_database_url() -> str | None:
     return os.environ.get("CALLKEEPER_DATABASE_URL") or None
 
 
+def configured_broker_url() -> str | None:
+    """Return `CALLKEEPER_BROKER_URL`, by which runs go to workers; None when it is unset."""
+    return os.environ.get("CALLKEEPER_BROKER_URL") or None
+
+
 def configured_webhook_url() -> str | None:
     """Return `CALLKEEPER_WEBHOOK_URL`, where the receiver is seen from outside; None when unset."""
     value = os.environ.get("CALLKEEPER_WEBHOOK_URL") or ""

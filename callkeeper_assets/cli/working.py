@@ -8,7 +8,7 @@ from typing import Final
 from callkeeper_assets.cli.console import FAILED, print_error, print_note
 from callkeeper_assets.cli.processes import Service, Supervisor, count_places
 from callkeeper_assets.cli.serving import build_run_server
-from callkeeper_assets.home import dagster_file, home
+from callkeeper_assets.home import configured_broker_url, dagster_file, home
 
 # `dagster_ext.launcher.RUN_SOCKET`, without Dagster's import.
 _RUN_SOCKET: Final = "CALLKEEPER_RUN_SOCKET"
@@ -32,6 +32,11 @@ def _check_ready() -> None:
         problem = (
             f"{dagster_file()} names another run launcher than {_LAUNCHER}: nobody sends runs to "
             "this worker. What to write there: docs/several-machines.md"
+        )
+    elif not configured_broker_url() and "broker:" not in dagster_file().read_text("utf-8"):
+        problem = (
+            "No broker is named. Set CALLKEEPER_BROKER_URL, as redis://host:6379/0: "
+            "docs/several-machines.md"
         )
     if problem:
         print_error(problem)

@@ -18,6 +18,7 @@ from kombu.entity import Queue
 from kombu.exceptions import OperationalError
 
 from callkeeper_assets.dagster_ext.dead_runs import GONE, build_rerun_tags
+from callkeeper_assets.home import configured_broker_url
 from callkeeper_assets.postgres.locks import is_run_alive, tried_run_lock_alone
 from callkeeper_assets.postgres.url import database_url
 
@@ -66,6 +67,7 @@ class CeleryLauncher(CeleryRunLauncher):
     def __init__(
         self,
         default_queue: str = _QUEUE,
+        broker: str | None = None,
         backend: str | None = None,
         **options: Any,  # noqa: ANN401 -- Dagster's
     ) -> None:
@@ -73,12 +75,17 @@ class CeleryLauncher(CeleryRunLauncher):
 
         Args:
             default_queue: Of runs without the tag `dagster-celery/queue`.
+            broker: None: the one that the environment names.
             backend: None: nothing is kept of results.
             options: As of Dagster's own launcher.
         """
         config = {**_SETTINGS, **(options.pop("config_source", None) or {})}
         super().__init__(
-            default_queue=default_queue, backend=backend, config_source=config, **options
+            default_queue=default_queue,
+            broker=broker or configured_broker_url(),
+            backend=backend,
+            config_source=config,
+            **options,
         )
         # Dagster's own has one queue, whatever it is told.
         self.celery.conf.task_queues = [

@@ -22,8 +22,7 @@ _LAUNCHER: Final = """\
 run_launcher:
   module: callkeeper_assets.dagster_ext.celery_launcher
   class: CeleryLauncher
-  config:
-    broker: {env: CALLKEEPER_BROKER_URL}
+  config: {}
 """
 _FORKING: Final = """\
 run_launcher:
