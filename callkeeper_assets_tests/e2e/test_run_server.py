@@ -38,7 +38,7 @@ _TERMINATE = """mutation($id: String!) { terminateRun(runId: $id) {
 _MASKED = "SELECT count(*) FILTER (WHERE client_phone LIKE '%%*%%'), count(*) FROM callkeeper_calls"
 
 
-def launch(dev: Dev, day: date) -> str:
+def launch(dev: Dev, day: date, source: str = SOURCE) -> str:
     """Launch a refresh's job for a day and return the run's id."""
     launched = dev.ask(
         _LAUNCH,
@@ -46,7 +46,7 @@ def launch(dev: Dev, day: date) -> str:
             "selector": {
                 "repositoryName": "__repository__",
                 "repositoryLocationName": "callkeeper_assets",
-                "jobName": f"{SOURCE}_refresh",
+                "jobName": f"{source}_refresh",
             },
             "executionMetadata": {"tags": [{"key": "dagster/partition", "value": str(day)}]},
         },

@@ -98,7 +98,8 @@ class ObjectStore:
 def run_object_store(seconds: float = 0.0) -> Iterator[ObjectStore]:
     """Keep one while the block runs; each request takes so long."""
     store = ObjectStore(find_free_port())
-    process = subprocess.Popen([sys.executable, "-m", __name__, str(store.port), str(seconds)])
+    command = [sys.executable, "-m", __name__, str(store.port), str(seconds)]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     try:
         wait_until(lambda: is_listening(store.port), "the object store listens")
         store.open_client().create_bucket(Bucket=BUCKET)
