@@ -23,6 +23,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from callkeeper_assets.analysis.columns import (
     BECOME_READER,
+    ORDER,
     NothingLoadedError,
     ReadingError,
     Statements,
@@ -356,7 +357,7 @@ def _read_calls(
     with ThreadPoolExecutor(len(connections)) as pool:
         stretches = _split(start, end, len(connections) - 1)
         waiting = [
-            pool.submit(_query, one, write(statements.calls, stretch))
+            pool.submit(_query_in_order, one, write(statements.calls, stretch))
             for one, stretch in zip(connections, stretches, strict=False)
         ]
         if statements.facts:
@@ -373,6 +374,11 @@ def _read_calls(
     missing = _list_missing(loaded["day"].to_pylist(), first, last)
     _tell_missing(source, first, last, missing, found.num_rows)
     return found.append_column("source", pa.repeat(source.name, found.num_rows))
+
+
+def _query_in_order(connection: dbapi.Connection, statement: str) -> pa.Table:
+    calls = _query(connection, statement)
+    return calls.take(pc.sort_indices(calls, [(name, "ascending") for name in ORDER]))
 
 
 def _join_facts(

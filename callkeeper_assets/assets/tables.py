@@ -159,22 +159,17 @@ def _build_evaluators(
     """Ask the database once for all days, and return, by check, what evaluates a table's day."""
     # The database's driver, which loading the code location need not pay for.
     from callkeeper_assets.warehouse.checks import (  # noqa: PLC0415
-        check_foreign_keys,
         check_keys_unique,
-        count_rows,
+        inspect_days,
     )
 
-    scope = (
-        url,
-        source.account,
-        min(day.day for day in loaded),
-        max(day.day for day in loaded),
-    )
+    days = [day.day for day in loaded]
     evaluators: dict[str, _Evaluator] = {
         "no_unknown_fields": _evaluate_fields,
         "values_readable": _evaluate_values,
     }
-    repeated = check_keys_unique(*scope)
+    repeated = check_keys_unique(url, source.account, min(days), max(days))
+    inspection = inspect_days(url, source.account, days)
     if "keys_unique" in names:
         evaluators["keys_unique"] = _build_violations_evaluator(
             [one for one in repeated if one.day],
@@ -184,13 +179,13 @@ def _build_evaluators(
         # A key that a dimension has twice finds two rows, on every day.
         evaluators["foreign_keys_found"] = _build_violations_evaluator(
             [
-                *check_foreign_keys(*scope),
+                *inspection.broken,
                 *(replace(one, table=FACTS) for one in repeated if not one.day),
             ],
             f"Load the day again: callkeeper load {source.name} --from DAY --to DAY.",
         )
     if "count_equals_raw" in names:
-        evaluators["count_equals_raw"] = _build_count_evaluator(count_rows(*scope), source.name)
+        evaluators["count_equals_raw"] = _build_count_evaluator(inspection.rows, source.name)
     return evaluators
 
 

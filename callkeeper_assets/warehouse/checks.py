@@ -4,10 +4,12 @@ What constraints would hold is proved here, after the fact: docs/decisions/0002 
 exact, samples capped. An empty list means that all is well.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import cache
+from itertools import groupby
 from typing import Any, Final
 
 import psycopg
@@ -22,6 +24,10 @@ from callkeeper_assets.warehouse.tables import TABLES, Column
 
 _Connection = psycopg.Connection[tuple[Any, ...]]
 
+_FACT_KEYS: Final = [column for column in TABLES[FACTS].columns if column.references]
+_DIMENSION_KEYS: Final = [
+    key for key in _FACT_KEYS if not str(key.references).startswith(f"{CALLS}.")
+]
 # Table, its key beside account_id, and the column of callkeeper_calls with the same values.
 _CALL_KEYS: Final = ((CALLS, "call_id", "call_id"), (CALLS, "id", "id"), (FACTS, "calls_id", "id"))
 
@@ -76,69 +82,92 @@ def check_keys_unique(url: str, account: Account, first: date, last: date) -> li
     return found
 
 
-def check_foreign_keys(url: str, account: Account, first: date, last: date) -> list[Violations]:
-    """Find keys of the days' facts that find no row."""
-    found = []
-    with _open(url) as connection:
-        scope = _scope(connection, account, first, last)
-        for column in _broken_references(connection, scope) if scope else ():
-            target, _, target_column = str(column.references).partition(".")
-            statement = read_sql("check_reference").format(
-                column=column.name,
-                target=target,
-                target_column=target_column,
-                same_account="AND t.account_id = facts.account_id" if target == CALLS else "",
-            )
-            found += [
-                Violations(day, FACTS, f"{column.name} finds no row of {target}", n, tuple(sample))
-                for day, n, sample in _fetch(connection, statement, scope)
-            ]
-    return found
+@dataclass(frozen=True)
+class Inspection:
+    """What the database holds of some days.
 
-
-def _broken_references(connection: _Connection, scope: Mapping[str, object]) -> list[Column]:
-    """Return the facts' keys that do not all find their rows: mostly none, at one pass's cost."""
-    keys = [column for column in TABLES[FACTS].columns if column.references]
-    others = [column for column in keys if not str(column.references).startswith(f"{CALLS}.")]
-    counts, joins = [], []
-    for column in others:
-        target, _, target_column = str(column.references).partition(".")
-        counts.append(f"count(*) FILTER (WHERE {column.name}_row.{target_column} IS NULL)")
-        joins.append(
-            f"LEFT JOIN {target} AS {column.name}_row "
-            f"ON {column.name}_row.{target_column} = f.{column.name}"
-        )
-    statement = read_sql("missing_references").format(
-        counts=", ".join(counts), joins="\n".join(joins)
-    )
-    ((orphans,),) = _fetch(connection, read_sql("orphans"), scope)
-    if orphans:
-        # Facts without a call have no day of their own: each key is looked at in full.
-        return keys
-    (missing,) = _fetch(connection, statement, scope)
-    return [column for column, count in zip(others, missing, strict=True) if count]
-
-
-def count_rows(
-    url: str, account: Account, first: date, last: date
-) -> Mapping[date, Mapping[str, int]]:
-    """Count rows of callkeeper_calls and callkeeper_calls_facts by day; a day without any has 0.
-
-    Calls known only from a webhook are not counted: the source's answer says nothing of them.
+    Attributes:
+        rows: by day, how many of callkeeper_calls and callkeeper_calls_facts the source has told
+            of; a day without any has 0. Calls known only from a webhook are not counted: the
+            source's answer says nothing of them.
+        broken: keys of the days' facts that find no row.
     """
-    counts: dict[date, dict[str, int]] = {day: {CALLS: 0, FACTS: 0} for day in _days(first, last)}
+
+    rows: Mapping[date, Mapping[str, int]]
+    broken: Sequence[Violations]
+
+
+def inspect_days(url: str, account: Account, days: Iterable[date]) -> Inspection:
+    """Count the rows of days, and find keys of their facts that find none.
+
+    What it costs grows with the days' calls, not with the tables.
+    """
+    wanted = sorted(days)
+    counts: dict[date, dict[str, int]] = {day: {CALLS: 0, FACTS: 0} for day in wanted}
+    broken: list[Violations] = []
     with _open(url) as connection:
-        scope = _scope(connection, account, first, last)
-        for day, calls, facts in _fetch(connection, read_sql("count_rows"), scope) if scope else ():
-            counts[day] = {CALLS: calls, FACTS: facts}
-    return counts
+        for first, last in _adjoining(wanted):
+            scope = _scope(connection, account, first, last)
+            if not scope:
+                continue
+            missing: set[str] = set()
+            for day, calls, facts, *by_key in _fetch(connection, _build_inspection(), scope):
+                counts[day] = {CALLS: calls, FACTS: facts}
+                missing |= {
+                    key.name for key, count in zip(_DIMENSION_KEYS, by_key, strict=True) if count
+                }
+            ((orphans,),) = _fetch(connection, read_sql("orphans"), scope)
+            for key in _FACT_KEYS:
+                # Facts without a call have no day of their own: each key is looked at in full.
+                if orphans or key.name in missing:
+                    broken += _find_broken(connection, key, scope)
+    return Inspection(counts, broken)
+
+
+def _adjoining(days: Sequence[date]) -> Iterator[tuple[date, date]]:
+    """Yield the first and last day of each stretch without a gap."""
+    for _, run in groupby(enumerate(days), lambda one: one[1].toordinal() - one[0]):
+        stretch = [day for _, day in run]
+        yield stretch[0], stretch[-1]
+
+
+def _find_broken(
+    connection: _Connection, key: Column, scope: Mapping[str, object]
+) -> list[Violations]:
+    target, _, target_column = str(key.references).partition(".")
+    statement = read_sql("check_reference").format(
+        column=key.name,
+        target=target,
+        target_column=target_column,
+        same_account="AND t.account_id = facts.account_id" if target == CALLS else "",
+    )
+    return [
+        Violations(day, FACTS, f"{key.name} finds no row of {target}", count, tuple(sample))
+        for day, count, sample in _fetch(connection, statement, scope)
+    ]
+
+
+@cache
+def _build_inspection() -> str:
+    counts, joins = [], []
+    for key in _DIMENSION_KEYS:
+        target, _, target_column = str(key.references).partition(".")
+        counts.append(
+            f"count(*) FILTER (WHERE f.calls_id IS NOT NULL"
+            f" AND {key.name}_row.{target_column} IS NULL)"
+        )
+        joins.append(
+            f"LEFT JOIN {target} AS {key.name}_row ON {key.name}_row.{target_column} = f.{key.name}"
+        )
+    return read_sql("inspect_days").format(counts=", ".join(counts), joins="\n".join(joins))
 
 
 @contextmanager
 def _open(url: str) -> Iterator[_Connection]:
     with connect(url) as connection:
-        # Just loaded, the tables have no statistics yet, and a nested loop over them takes long.
-        connection.execute("SET enable_nestloop = off")
+        # What was just loaded lies in memory: its rows are found one by one, by their keys, sooner
+        # than by reading whole tables, however large those have become.
+        connection.execute("SET random_page_cost = 1.1")
         yield connection
 
 

@@ -70,6 +70,16 @@ def test_a_long_period_is_read_in_parts_that_make_the_whole() -> None:
     assert frame["called_at"].is_monotonic_increasing
 
 
+def test_calls_come_in_their_order_wherever_their_rows_lie(loaded: str) -> None:
+    with psycopg.connect(loaded, autocommit=True) as connection:
+        connection.execute("UPDATE callkeeper_calls SET status = status WHERE call_id = 1")
+        lying = connection.execute(
+            "SELECT call_id FROM callkeeper_calls WHERE call_id <= 4 ORDER BY ctid"
+        ).fetchall()
+    assert lying[0] != (1,)
+    assert ck.calls("main_office", FIRST, SECOND)["call_id"].tolist() == [1, 2, 3, 4]
+
+
 def test_a_call_without_a_fact_has_no_measures_and_no_dimensions(loaded: str) -> None:
     facts = "callkeeper_calls_facts"
     with psycopg.connect(loaded, autocommit=True) as connection:

@@ -129,12 +129,17 @@ def test_half_of_an_emoji_is_legal_and_its_call_comes() -> None:
         assert (set(page.calls), page.rows) == ({5}, 1)
 
 
-def test_a_record_that_is_not_utf_8_does_not_take_the_others_with_it() -> None:
-    found = _read(b'[%s, {"id": 2, "date_timestamp": 6, "city": "\xcc\xee"}]' % GOOD)
-    assert set(found) == {1}
+@pytest.mark.parametrize("length", [0, 200_000], ids=["short", "long"])
+@pytest.mark.parametrize("odd", [b"\xcc\xee", b"\xed\xa0\x80", b"\xc0\x80", b"\xf4\x90\x80\x80"])
+def test_a_record_that_is_not_utf_8_does_not_take_the_others_with_it(
+    odd: bytes, length: int
+) -> None:
+    filled = b'{"id": 3, "date_timestamp": 7, "city": "%s"}' % (b"\xd0\xb0" * length)
+    found = _read(b'[%s, {"id": 2, "date_timestamp": 6, "city": "%s"}, %s]' % (GOOD, odd, filled))
+    assert set(found) == {1, 3}
     [record] = found.unusable.values()
     assert record.reason == "its text is not UTF-8"
-    assert json.loads(record.payload)["city"] == "��"
+    assert json.loads(record.payload)["city"] == odd.decode(errors="replace")
 
 
 @pytest.mark.parametrize(

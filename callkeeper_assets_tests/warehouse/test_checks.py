@@ -6,9 +6,8 @@ import psycopg
 
 from callkeeper_assets.warehouse.checks import (
     Violations,
-    check_foreign_keys,
     check_keys_unique,
-    count_rows,
+    inspect_days,
 )
 from callkeeper_assets.warehouse.queries import source_statuses, unsettled_days
 from callkeeper_assets.warehouse.records import Account
@@ -34,9 +33,19 @@ def load_two_days(url: str) -> None:
 def test_a_good_warehouse_passes(database: str) -> None:
     load_two_days(database)
     assert check_keys_unique(database, MAIN, DAY, NEXT_DAY) == []
-    assert check_foreign_keys(database, MAIN, DAY, NEXT_DAY) == []
-    assert count_rows(database, MAIN, DAY, NEXT_DAY) == {
-        DAY: {CALLS: 2, FACTS: 2},
+    inspection = inspect_days(database, MAIN, [DAY, NEXT_DAY])
+    assert inspection.broken == []
+    assert inspection.rows == {DAY: {CALLS: 2, FACTS: 2}, NEXT_DAY: {CALLS: 3, FACTS: 3}}
+
+
+def test_days_between_those_that_are_inspected_are_not_looked_at(database: str) -> None:
+    load_two_days(database)
+    execute(database, f"UPDATE {FACTS} SET sites_id = 99")
+    apart = [DAY - timedelta(days=9), NEXT_DAY]
+    inspection = inspect_days(database, MAIN, apart)
+    assert [(one.day, one.count) for one in inspection.broken] == [(NEXT_DAY, 3)]
+    assert inspection.rows == {
+        apart[0]: {CALLS: 0, FACTS: 0},
         NEXT_DAY: {CALLS: 3, FACTS: 3},
     }
 
@@ -49,14 +58,14 @@ def test_a_key_without_its_row_is_found_on_its_day(database: str) -> None:
         f"(SELECT id FROM {CALLS} WHERE call_id IN (11, 12))",
     )
     expected = Violations(NEXT_DAY, FACTS, "sites_id finds no row of general_sites", 2, (11, 12))
-    assert check_foreign_keys(database, MAIN, DAY, NEXT_DAY) == [expected]
-    assert check_foreign_keys(database, MAIN, DAY, DAY) == []
+    assert inspect_days(database, MAIN, [DAY, NEXT_DAY]).broken == [expected]
+    assert inspect_days(database, MAIN, [DAY]).broken == []
 
 
 def test_facts_without_their_call_are_found_on_their_minutes_day(database: str) -> None:
     load_two_days(database)
     execute(database, f"DELETE FROM {CALLS} WHERE call_id = 1")
-    (found,) = check_foreign_keys(database, MAIN, DAY, NEXT_DAY)
+    (found,) = inspect_days(database, MAIN, [DAY, NEXT_DAY]).broken
     assert (found.day, found.rule, found.count) == (
         DAY,
         "calls_id finds no row of callkeeper_calls",
@@ -83,8 +92,9 @@ def test_an_unknown_source_has_nothing_to_check(database: str) -> None:
     load_two_days(database)
     nobody = Account("nobody", "Nobody", MOSCOW)
     assert check_keys_unique(database, nobody, DAY, DAY) == []
-    assert check_foreign_keys(database, nobody, DAY, DAY) == []
-    assert count_rows(database, nobody, DAY, DAY) == {DAY: {CALLS: 0, FACTS: 0}}
+    inspection = inspect_days(database, nobody, [DAY])
+    assert inspection.broken == []
+    assert inspection.rows == {DAY: {CALLS: 0, FACTS: 0}}
 
 
 def test_days_with_non_final_calls_are_reported_within_bounds(database: str) -> None:
