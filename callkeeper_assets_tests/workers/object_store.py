@@ -3,6 +3,7 @@
 moto's, in a process of its own: in the tests' it would share an interpreter with who asks.
 """
 
+import io
 import json
 import subprocess
 import sys
@@ -23,6 +24,12 @@ from callkeeper_assets.cli.serving import find_free_port, is_listening
 from callkeeper_assets_tests.waiting import wait_until
 
 BUCKET: Final = "calls"
+# Objects of this source cannot be deleted; S3's own words for it.
+REFUSED: Final = "locked"
+_REFUSAL: Final = b"""<?xml version="1.0" encoding="UTF-8"?>
+<DeleteResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Error>
+<Key>raw/locked</Key><Code>AccessDenied</Code><Message>Access Denied</Message>
+</Error></DeleteResult>"""
 _COUNTS: Final = "/counts"
 
 
@@ -51,6 +58,12 @@ class _Counting:
             with self._guard:
                 self._counts[kind] += 1
             time.sleep(self._seconds)
+            if kind == "POST":
+                body = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
+                if REFUSED.encode() in body:
+                    start_response("200 OK", [("content-type", "application/xml")])
+                    return [_REFUSAL]
+                environ["wsgi.input"] = io.BytesIO(body)
         answer: Iterable[bytes] = self._inner(environ, start_response)
         return answer
 
