@@ -42,6 +42,27 @@ _OVERRIDDEN: Final = {
     ("storage", "LockingRunStorage"): {"__init__", "handle_run_event"},
     ("storage", "CallKeeperStorage"): {"config_type", "from_config_value"},
     ("storage", "CallKeeperLogs"): {"config_type", "from_config_value"},
+    ("shared_logs", "SharedLogs"): {
+        "__init__",
+        "cloud_storage_has_logs",
+        "delete_logs",
+        "display_path_for_type",
+        "download_from_cloud_storage",
+        "download_url_for_type",
+        "local_manager",
+        "upload_interval",
+        "upload_to_cloud_storage",
+    },
+    ("celery_launcher", "CeleryLauncher"): {
+        "__init__",
+        "check_run_worker_health",
+        "config_type",
+        "get_run_worker_debug_info",
+        "launch_run",
+        "register_instance",
+        "supports_resume_run",
+        "terminate",
+    },
 }
 
 
@@ -143,6 +164,8 @@ def _describe_overrides(ours: type, listed: set[str]) -> Iterator[str]:
     for name in sorted(found - listed):
         yield f"{base.__name__} has a `{name}` of its own now, which {ours.__name__}'s hides."
     for name in sorted(listed & found - {"__init__"}):
+        if isinstance(getattr(base, name), property):
+            continue
         expected, got = (
             list(inspect.signature(getattr(one, name)).parameters) for one in (ours, base)
         )
