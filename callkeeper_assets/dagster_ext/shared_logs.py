@@ -29,12 +29,12 @@ class SharedLogs(CloudStorageComputeLogManager[dg.DagsterInstance]):
 
     Args:
         url: An fsspec URL.
-        folder: Where output is captured.
+        local: What captures output, into files.
     """
 
-    def __init__(self, url: str, folder: Path) -> None:
+    def __init__(self, url: str, local: LocalComputeLogManager) -> None:
         self._url = url
-        self._local = LocalComputeLogManager(str(folder))
+        self._local = local
 
     @property
     def local_manager(self) -> LocalComputeLogManager:

@@ -3,18 +3,26 @@
 Every process of Dagster's finds both without a variable being set, and no URL with a password is
 passed from process to process. Private of Dagster: `DagsterPostgresStorage` keeps its storages in
 attributes, of which ours replace two; `PostgresRunStorage.handle_run_event`, which every change of
-a run's status passes, is overridden; `LocalComputeLogManager` is exported nowhere.
+a run's status passes, is overridden; `LocalComputeLogManager` is exported nowhere, and neither is
+what it captures logs with.
 """
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+import sys
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 import dagster as dg
-from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
+from dagster._core.execution.compute_logs import redirect_to_file
+from dagster._core.storage.compute_log_manager import CapturedLogContext, ComputeIOType
+from dagster._core.storage.local_compute_log_manager import (
+    IO_TYPE_EXTENSION,
+    LocalComputeLogManager,
+)
+from dagster._utils import ensure_file, touch_file
 from dagster_postgres import DagsterPostgresStorage, PostgresRunStorage
 
 from callkeeper_assets.dagster_ext.dead_runs import build_rerun_tags
@@ -242,5 +250,22 @@ class CallKeeperLogs(LocalComputeLogManager):
         config_value: Mapping[str, Any],  # noqa: ARG003 -- empty, Dagster's signature
     ) -> Self | SharedLogs:
         """Open the logs' place."""
-        folder, url = home() / "logs", logs_url()
-        return SharedLogs(url, folder) if url else cls(os.fspath(folder), inst_data=inst_data)
+        captured, url = cls(os.fspath(home() / "logs"), inst_data=inst_data), logs_url()
+        return SharedLogs(url, captured) if url else captured
+
+    @contextmanager
+    def capture_logs(self, log_key: Sequence[str]) -> Generator[CapturedLogContext, None, None]:
+        """Write what a step prints to its files alone.
+
+        Dagster would show it on the process's own output as well: by four more processes a step,
+        two of them Python, which take as long as the rest of a small step.
+        """
+        paths = [
+            self.get_captured_local_path(log_key, IO_TYPE_EXTENSION[kind])
+            for kind in (ComputeIOType.STDOUT, ComputeIOType.STDERR)
+        ]
+        for path in paths:
+            ensure_file(path)
+        with redirect_to_file(sys.stdout, paths[0]), redirect_to_file(sys.stderr, paths[1]):
+            yield CapturedLogContext(log_key)
+        touch_file(self.complete_artifact_path(log_key))  # type: ignore[no-untyped-call]

@@ -41,7 +41,7 @@ _OVERRIDDEN: Final = {
     },
     ("storage", "LockingRunStorage"): {"__init__", "handle_run_event"},
     ("storage", "CallKeeperStorage"): {"config_type", "from_config_value"},
-    ("storage", "CallKeeperLogs"): {"config_type", "from_config_value"},
+    ("storage", "CallKeeperLogs"): {"capture_logs", "config_type", "from_config_value"},
     ("shared_logs", "SharedLogs"): {
         "__init__",
         "cloud_storage_has_logs",
@@ -105,6 +105,9 @@ _CALLED: Final = (
         ("should_autocreate_tables", "inst_data"),
     ),
     _Called(_LOGS, "LocalComputeLogManager.__init__", 2, ("inst_data",)),
+    _Called(_LOGS, "LocalComputeLogManager.get_captured_local_path", 3),
+    _Called(_LOGS, "LocalComputeLogManager.complete_artifact_path", 2),
+    _Called("dagster._core.execution.compute_logs", "redirect_to_file", 2),
     _Called(
         _CHECKS,
         "AssetCheckEvaluationTargetMaterializationData",
