@@ -24,9 +24,11 @@ from callkeeper_assets.cli.selection import describe_broken, explain_no_source, 
 from callkeeper_assets.config.errors import MissingSecretError
 from callkeeper_assets.config.loading import load_sources
 from callkeeper_assets.dagster_ext import DAEMON_MODULE
-from callkeeper_assets.home import find_lock_problem, find_project, home, raw_url
+from callkeeper_assets.home import dagster_file, find_lock_problem, find_project, home, raw_url
 from callkeeper_assets.postgres.url import describe, is_embedded
 
+# The run launcher's class that sends runs to workers.
+LAUNCHER: Final = "CeleryLauncher"
 _LOCATION: Final = "callkeeper_assets"
 _CODE_SERVER: Final = "The code server"
 _WEB_SERVER: Final = "The web server"
@@ -144,7 +146,8 @@ def serve(address: WebAddress, receiver: WebAddress | None, greet: Callable[[], 
             supervisor.start(_receiver(receiver, logs))
         _prepare(logs / "preparation.log")
         _wait_for(_CODE_SERVER, lambda: is_listening(port), supervisor)
-        supervisor.start(build_run_server(logs))
+        if not sends_runs_away():
+            supervisor.start(build_run_server(logs))
         supervisor.start(_web_server(address, workspace, logs))
         supervisor.start(
             Service(
@@ -179,6 +182,11 @@ def _find_code() -> tuple[str, Path | None]:
     if project and not os.environ.get("CALLKEEPER_DEFS"):
         return project.module, project.root
     return "callkeeper_assets.definitions", None
+
+
+def sends_runs_away() -> bool:
+    """Whether `dagster.yaml` has runs done by workers (`callkeeper worker`)."""
+    return LAUNCHER in dagster_file().read_text("utf-8")
 
 
 def build_run_server(logs: Path) -> Service:

@@ -7,13 +7,12 @@ from typing import Final
 
 from callkeeper_assets.cli.console import FAILED, print_error, print_note
 from callkeeper_assets.cli.processes import Service, Supervisor, count_places
-from callkeeper_assets.cli.serving import build_run_server
+from callkeeper_assets.cli.serving import LAUNCHER, build_run_server, sends_runs_away
 from callkeeper_assets.home import configured_broker_url, dagster_file, home
 
 # `dagster_ext.launcher.RUN_SOCKET`, without Dagster's import.
 _RUN_SOCKET: Final = "CALLKEEPER_RUN_SOCKET"
 _TAKER: Final = "The taker of runs"
-_LAUNCHER: Final = "CeleryLauncher"
 _LOOK_SEC: Final = 0.2
 # From the kill of a run to the report of it.
 _FAREWELL_SEC: Final = 15.0
@@ -28,9 +27,9 @@ def _check_ready() -> None:
     problem = ""
     if find_spec("celery") is None:
         problem = "Celery is not installed: pip install 'callkeeper-assets[celery]'"
-    elif _LAUNCHER not in dagster_file().read_text("utf-8"):
+    elif not sends_runs_away():
         problem = (
-            f"{dagster_file()} names another run launcher than {_LAUNCHER}: nobody sends runs to "
+            f"{dagster_file()} names another run launcher than {LAUNCHER}: nobody sends runs to "
             "this worker. What to write there: docs/several-machines.md"
         )
     elif not configured_broker_url() and "broker:" not in dagster_file().read_text("utf-8"):

@@ -6,6 +6,7 @@ it: a run that is under way or has ended is not begun again, so that a message m
 one that is lost costs a minute or two.
 """
 
+import time
 from typing import Any, Final, cast
 
 import dagster as dg
@@ -55,6 +56,7 @@ _SETTINGS: Final[dict[str, Any]] = {
         "interval_max": 2.0,
     },
 }
+_COUNT_KEPT_SEC: Final = 10.0
 _AWAY: Final = (
     "The broker cannot be reached: {error}. The run goes back to the queue, and is launched again."
 )
@@ -87,6 +89,7 @@ class CeleryLauncher(CeleryRunLauncher):
             config_source=config,
             **options,
         )
+        self._counts: dict[str, tuple[float, int | None]] = {}
         # Dagster's own has one queue, whatever it is told.
         self.celery.conf.task_queues = [
             Queue(default_queue, queue_arguments=_OF_QUEUES)  # type: ignore[no-untyped-call]
@@ -170,6 +173,19 @@ class CeleryLauncher(CeleryRunLauncher):
             Whether it was put back; not where the broker cannot be asked.
         """
         queue = run.tags.get(DAGSTER_CELERY_QUEUE_TAG, self.default_queue)
+        if self._count_waiting(queue) != 0:
+            return False
+        self._put_back(run, _LOST)
+        return True
+
+    def _count_waiting(self, queue: str) -> int | None:
+        """Return how many messages wait, as of some seconds ago; None if it cannot be found out.
+
+        Whoever asks does so for many runs, whose messages were sent minutes ago.
+        """
+        counted_at, waiting = self._counts.get(queue, (-_COUNT_KEPT_SEC, None))
+        if time.monotonic() - counted_at < _COUNT_KEPT_SEC:
+            return waiting
         with self.celery.connection_for_read() as connection:
             try:
                 declared = connection.default_channel.queue_declare(queue=queue, passive=True)
@@ -178,11 +194,9 @@ class CeleryLauncher(CeleryRunLauncher):
                 # There is no such queue: Redis has none that is empty.
                 waiting = 0
             except connection.connection_errors:
-                return False
-        if waiting:
-            return False
-        self._put_back(run, _LOST)
-        return True
+                waiting = None
+        self._counts[queue] = (time.monotonic(), waiting)
+        return waiting
 
     def _put_back(self, run: DagsterRun, why: str) -> None:
         self._instance.report_engine_event(why, run, cls=type(self))
