@@ -3,7 +3,7 @@
 A project is a folder whose `pyproject.toml` says so: of a user's own (`callkeeper init`), or the
 checkout. `CALLKEEPER_HOME` and the variables that move parts of it, whether locks of files work in
 a folder, a child's tie to its parent, and the allocator's settings. Every path that is the user's
-to choose is asked for here; nothing is created by asking. Stays light to import.
+to choose is asked for here, and every secret; nothing is created by asking. Stays light to import.
 """
 
 import ctypes
@@ -32,6 +32,8 @@ PROJECT_TEMPLATE: Final = _PACKAGE / "project_template"
 
 # Below raw calls, beside the sources' folders, whose names begin with a letter.
 LOGS_FOLDER: Final = ".logs"
+# Where Docker and Podman put a service's secrets, each a file.
+_CONTAINER_SECRETS: Final = Path("/run/secrets")
 
 # From linux/prctl.h.
 _PR_SET_PDEATHSIG: Final = 1
@@ -143,14 +145,74 @@ def logs_url() -> str | None:
     return f"{url.rstrip('/')}/{LOGS_FOLDER}" if is_elsewhere else None
 
 
+class UnreadableSecretError(Exception):
+    """A secret is said to be in a file, and cannot be had from there; says which, and why."""
+
+
+def _find_secret_files(variable: str) -> Iterator[Path]:
+    credentials = os.environ.get("CREDENTIALS_DIRECTORY")
+    if credentials:
+        yield Path(credentials) / variable
+        # As systemd calls it that was given a folder: LoadCredential=callkeeper:/etc/….
+        yield Path(credentials) / f"callkeeper_{variable}"
+    yield _CONTAINER_SECRETS / variable
+
+
+def read_secret(variable: str) -> str:
+    """Return the secret that an environment variable stands for; empty if there is none.
+
+    Of these the first that is there: the variable itself; the file that `<variable>_FILE` names;
+    the file of the variable's name among systemd's credentials (`CREDENTIALS_DIRECTORY`), then
+    among a container's secrets (`/run/secrets`). Without white space around it. Files are read each
+    time, so that a secret which was replaced is taken at its next use.
+
+    Raises:
+        UnreadableSecretError: Both variables are set, or a file cannot be read, or is empty.
+    """
+    value = os.environ.get(variable, "").strip()
+    named = os.environ.get(f"{variable}_FILE", "").strip()
+    if value and named:
+        raise UnreadableSecretError(
+            f"{variable} and {variable}_FILE are both set: unset one, so that it is plain which "
+            "one counts."
+        )
+    if value or not variable:
+        return value
+    if named:
+        return _read_secret_file(Path(named), f"the file that {variable}_FILE names")
+    found = next((file for file in _find_secret_files(variable) if file.exists()), None)
+    return _read_secret_file(found, f"the file of the secret {variable}") if found else ""
+
+
+def _read_secret_file(file: Path, what: str) -> str:
+    try:
+        secret = file.read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "it is not UTF-8"
+        raise UnreadableSecretError(
+            f"{file}, {what}, cannot be read: {why}. Let the user of this process read it."
+        ) from error
+    if not secret:
+        raise UnreadableSecretError(f"{file}, {what}, is empty.")
+    return secret
+
+
 def configured_database_url() -> str | None:
-    """Return `CALLKEEPER_DATABASE_URL` as the user wrote it, None when it is unset or empty."""
-    return os.environ.get("CALLKEEPER_DATABASE_URL") or None
+    """Return the secret `CALLKEEPER_DATABASE_URL` as the user wrote it, None where there is none.
+
+    Raises:
+        UnreadableSecretError: See `read_secret`.
+    """
+    return read_secret("CALLKEEPER_DATABASE_URL") or None
 
 
 def configured_broker_url() -> str | None:
-    """Return `CALLKEEPER_BROKER_URL`, by which runs go to workers; None when it is unset."""
-    return os.environ.get("CALLKEEPER_BROKER_URL") or None
+    """Return the secret `CALLKEEPER_BROKER_URL`, by which runs go to workers; None without one.
+
+    Raises:
+        UnreadableSecretError: See `read_secret`.
+    """
+    return read_secret("CALLKEEPER_BROKER_URL") or None
 
 
 def configured_webhook_url() -> str | None:
@@ -170,18 +232,25 @@ def set_dagster_home() -> Path:
     """Set `DAGSTER_HOME` for this process and its children, unless it is set.
 
     It is the project's root, where `dagster.yaml` lies. Without one, Dagster would keep its runs in
-    files in the working folder: then it is a folder in the home, with the product's own file.
+    files in the working folder: then it is a folder in the home, with the product's own file; and
+    with the project's where that may not be written to, as a service's: Dagster makes folders.
 
     Returns:
         The folder in force, where Dagster looks for `dagster.yaml`.
     """
     folder = Path(os.environ.get("DAGSTER_HOME") or project_root())
     if not os.environ.get("DAGSTER_HOME"):
-        if not (folder / "dagster.yaml").is_file():
+        file = folder / "dagster.yaml"
+        if not file.is_file() or not os.access(folder, os.W_OK):
+            text = (file if file.is_file() else PROJECT_TEMPLATE / "dagster.yaml").read_text(
+                "utf-8"
+            )
             folder = home() / "dagster"
             folder.mkdir(parents=True, exist_ok=True)
-            text = (PROJECT_TEMPLATE / "dagster.yaml").read_text("utf-8")
-            (folder / "dagster.yaml").write_text(text, encoding="utf-8")
+            # Read by processes that start at the same time.
+            new = folder / f".dagster.yaml.{os.getpid()}"
+            new.write_text(text, encoding="utf-8")
+            new.replace(folder / "dagster.yaml")
         os.environ["DAGSTER_HOME"] = str(folder)
     return folder
 

@@ -41,6 +41,9 @@ _LIGHT: Final[Mapping[str, frozenset[str]]] = {
     "callkeeper_assets.definitions": _ARROW_AND_DUCKDB | {"psycopg", "requests"},
     # Each 20 MB more are the receiver's for as long as it runs.
     "callkeeper_assets.webhooks.server": _ARROW_AND_DUCKDB | {"dagster", "sqlalchemy"},
+    # Within what must tell when the others do not, beside them for as long as they run.
+    "callkeeper_assets.monitoring.server": _ARROW_AND_DUCKDB | {"dagster", "sqlalchemy"},
+    "callkeeper_assets.supervision": _HEAVY,
     # What commands need to know of sources, tables and days before they do anything.
     "callkeeper_assets.config.loading": _HEAVY,
     "callkeeper_assets.postgres.url": _HEAVY,

@@ -22,7 +22,7 @@ from callkeeper_assets.warehouse.tables import TABLES
 _ROOT: Final = Path(__file__).resolve().parents[1]
 _PACKAGE: Final = _ROOT / "callkeeper_assets"
 _TESTS: Final = _ROOT / "callkeeper_assets_tests"
-_GUIDES: Final = ("README.md", "docs/operations.md")
+_GUIDES: Final = ("README.md", "docs/operations.md", "docs/deploy.md")
 # A user's own sources are none of our files.
 _OF_USERS: Final = _PACKAGE / "defs"
 # What a reader of the guide makes.
@@ -48,6 +48,12 @@ _OUR_VARIABLE: Final = re.compile(r"\b(?:CALLKEEPER|DAGSTER)_[A-Z_]+\b")
 _REGISTRY: Final = re.compile(
     r"py[p]i\.org|python[h]osted|np[m]js|debia[n]\.org|ubunt[u]\.com|crate[s]\.io|anacond[a]\.(org|com)"
 )
+# What services' keys look like: of clouds, repositories, chats, mail; private keys; signed tokens.
+_SECRET: Final = re.compile(
+    r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b|\bgh[oprsu]_\w{36}|\bglpat-[\w-]{20}|\bxox[abprs]-[\w-]{10}"
+    r"|\bAIza[\w-]{35}|\b[sr]k_live_\w{20}|(?<!\d)\d{8,10}:AA[\w-]{33}\b"
+    r"|-----BEGIN [A-Z ]*PRIVATE KEY|\beyJ[\w-]{15,}\.eyJ[\w-]{15,}\.[\w-]{20}"
+)
 _PERSONAL_PATH: Final = re.compile(r"/hom[e]/\w+|/User[s]/\w+|/roo[t]/\w+")
 _ZONE_IN_SQL: Final = re.compile(
     r"AT\s+TIME\s+ZONE\s+(?!'UTC')|\btimezone\s*\(\s*(?!'UTC')[%'$]|SET\s+TIME\s*ZONE",
@@ -68,7 +74,8 @@ def _files() -> tuple[Path, ...]:
         for file in _ROOT.iterdir()
         if file.is_file() and (file.suffix in _SUFFIXES or file.name in _OTHERS)
     ]
-    for folder in (_PACKAGE, _TESTS, _ROOT / "docs", _ROOT / ".ci", _ROOT / ".github"):
+    beside = (_ROOT / name for name in ("docs", "deploy", ".ci", ".github"))
+    for folder in (_PACKAGE, _TESTS, *beside):
         found += [
             file
             for file in folder.rglob("*")
@@ -198,7 +205,9 @@ def _variables_read() -> Iterator[str]:
     """Yield the environment variables that the package names in its code."""
     for file in _modules(_PACKAGE):
         for node in ast.walk(ast.parse(file.read_text("utf-8"))):
-            is_lookup = isinstance(node, ast.Call) and "environ" in ast.unparse(node.func)
+            is_lookup = isinstance(node, ast.Call) and (
+                "environ" in ast.unparse(node.func) or ast.unparse(node.func) == "read_secret"
+            )
             is_index = isinstance(node, ast.Subscript) and "environ" in ast.unparse(node.value)
             named = None
             if isinstance(node, ast.Call) and is_lookup and node.args:
@@ -222,7 +231,10 @@ def test_every_variable_of_ours_that_a_document_names_is_read() -> None:
         for document in _documents()
         for name in _OUR_VARIABLE.findall(document.read_text("utf-8"))
     }
-    assert sorted(named - set(_variables_read())) == []
+    # A secret's may name a file that has it.
+    stems = {name.removesuffix("_FILE") for name in named}
+    of_proxy = re.findall(r"{\$(\w+)", (_ROOT / "deploy" / "Caddyfile").read_text("utf-8"))
+    assert sorted(stems - {*_variables_read(), *of_proxy}) == []
 
 
 def test_every_table_and_column_is_in_the_data_dictionary() -> None:
@@ -279,8 +291,12 @@ def test_no_module_is_a_drawer_for_anything() -> None:
 
 @pytest.mark.parametrize(
     ("forbidden", "why"),
-    [(_REGISTRY, "the package index is the user's"), (_PERSONAL_PATH, "machines differ")],
-    ids=["package_registries", "personal_folders"],
+    [
+        (_REGISTRY, "the package index is the user's"),
+        (_PERSONAL_PATH, "machines differ"),
+        (_SECRET, "it looks like a secret; who has the repository would have it"),
+    ],
+    ids=["package_registries", "personal_folders", "secrets"],
 )
 def test_no_file_names_what_belongs_to_one_machine(forbidden: re.Pattern[str], why: str) -> None:
     found = []
@@ -315,6 +331,9 @@ def test_the_rules_find_what_they_forbid() -> None:
     assert _REGISTRY.search("https://files.python" + "hosted.org/packages")
     assert _REGISTRY.search("index-url = https://py" + "pi.org/simple")
     assert _PERSONAL_PATH.search("/hom" + "e/somebody/project")
+    assert _SECRET.search("key: AKI" + "A" + 16 * "X")
+    assert _SECRET.search("-----BEGIN RSA " + "PRIVATE KEY-----")
+    assert _SECRET.search("https://api.example.com/bot123456789:A" + "A" + 33 * "x")
     assert _ZONE_IN_SQL.search("(called_at at time zone %(zone)s)::date")
     assert _ZONE_IN_SQL.search("SELECT timezone('Europe/Moscow', called_at)")
     assert not _ZONE_IN_SQL.search("called_at AT TIME ZONE 'UTC'")

@@ -112,3 +112,20 @@ def test_the_checkout_is_a_project_of_its_own() -> None:
     assert project is not None
     assert project.defs == project.root / "callkeeper_assets" / "defs"
     assert project.module == "callkeeper_assets.definitions"
+
+
+def test_a_project_that_may_not_be_written_to_has_dagsters_home_in_the_home(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, home: Path
+) -> None:
+    """A service's: Dagster makes folders for logs beside `dagster.yaml`."""
+    (tmp_path / "pyproject.toml").write_text(
+        '[project]\nname = "calls"\ndependencies = ["callkeeper-assets"]\n'
+        '[tool.dg.project]\nroot_module = "calls"\n',
+        "utf-8",
+    )
+    (tmp_path / "dagster.yaml").write_text("# of the project\n", "utf-8")
+    monkeypatch.setenv("CALLKEEPER_PROJECT", str(tmp_path))
+    # Root may write everywhere but on a disk that is read-only.
+    monkeypatch.setattr("callkeeper_assets.home.os.access", lambda *_: False)
+    assert set_dagster_home() == home / "dagster"
+    assert (home / "dagster" / "dagster.yaml").read_text("utf-8") == "# of the project\n"

@@ -138,7 +138,10 @@ def prepare_environment(*, needs_project: bool = True, writes: bool = True) -> N
 def build_child_environment() -> dict[str, str]:
     """Return the environment of a process that runs Dagster."""
     # A run over many days writes many events; Dagster then sends them in batches.
-    return {"DAGSTER_EVENT_BATCH_SIZE": "1000", **os.environ}
+    environment = {"DAGSTER_EVENT_BATCH_SIZE": "1000", **os.environ}
+    # A supervisor watches the process that it started, and is told by that alone.
+    environment.pop("NOTIFY_SOCKET", None)
+    return environment
 
 
 def name_program() -> str:

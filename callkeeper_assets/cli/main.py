@@ -15,6 +15,7 @@ from typing import Annotated
 
 import typer
 
+from callkeeper_assets.cli.access import grant
 from callkeeper_assets.cli.clients import erasures, export, forget
 from callkeeper_assets.cli.console import (
     FAILED,
@@ -26,6 +27,7 @@ from callkeeper_assets.cli.console import (
     prepare_environment,
     print_error,
 )
+from callkeeper_assets.cli.production import code, daemon, metrics, runs, up, web
 from callkeeper_assets.cli.projects import add, init
 from callkeeper_assets.cli.query import query
 from callkeeper_assets.cli.runs import load, protect, rebuild, reconcile, refresh, report, retain
@@ -54,6 +56,7 @@ _COMMANDS = (
     init,
     add,
     dev,
+    up,
     check,
     load,
     refresh,
@@ -71,6 +74,12 @@ _COMMANDS = (
     rebuild,
     upgrade,
     move,
+    grant,
+    code,
+    runs,
+    web,
+    daemon,
+    metrics,
     webhooks,
     worker,
     inbox,
@@ -129,11 +138,20 @@ def _expected_errors() -> tuple[type[Exception], ...]:
     from callkeeper_assets.analysis.columns import ReadingError  # noqa: PLC0415 -- only on failure
     from callkeeper_assets.callkeeper.records import CallKeeperError  # noqa: PLC0415
     from callkeeper_assets.config.errors import ConfigError  # noqa: PLC0415
+    from callkeeper_assets.home import UnreadableSecretError  # noqa: PLC0415
     from callkeeper_assets.postgres.errors import DatabaseError  # noqa: PLC0415
     from callkeeper_assets.raw.place import RawError  # noqa: PLC0415
     from callkeeper_assets.warehouse.records import WarehouseError  # noqa: PLC0415
 
-    return (CallKeeperError, ConfigError, DatabaseError, RawError, ReadingError, WarehouseError)
+    return (
+        CallKeeperError,
+        ConfigError,
+        DatabaseError,
+        RawError,
+        ReadingError,
+        UnreadableSecretError,
+        WarehouseError,
+    )
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:

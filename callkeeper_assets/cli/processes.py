@@ -135,13 +135,23 @@ def _wait_for_end(processes: Iterable[subprocess.Popen[bytes]], until: float) ->
 class Service:
     """A process that should always run: `python <arguments>`.
 
-    However often it dies, it is started again after `longest_pause_sec` at most.
+    However often it dies, it is started again after `longest_pause_sec` at most. Without a log it
+    writes where this process does.
     """
 
     name: str
     arguments: tuple[str, ...]
-    log: Path
+    log: Path | None
     longest_pause_sec: float = _LONGEST_PAUSE_SEC
+
+
+def _open_log(log: Path | None) -> IO[bytes]:
+    if log is None:
+        return os.fdopen(os.dup(2), "ab")
+    log.parent.mkdir(parents=True, exist_ok=True)
+    if log.exists() and log.stat().st_size > _LARGEST_LOG:
+        log.replace(log.with_suffix(".old.log"))
+    return log.open("ab")
 
 
 class _Kept:
@@ -153,11 +163,7 @@ class _Kept:
         self.start()
 
     def start(self) -> None:
-        log = self.service.log
-        log.parent.mkdir(parents=True, exist_ok=True)
-        if log.exists() and log.stat().st_size > _LARGEST_LOG:
-            log.replace(log.with_suffix(".old.log"))
-        with log.open("ab") as file:
+        with _open_log(self.service.log) as file:
             self.process = start_child(
                 self.service.arguments, stdout=file, stderr=subprocess.STDOUT
             )
@@ -180,17 +186,22 @@ class _Kept:
         pause = min(longest, _FIRST_PAUSE_SEC * 2.0 ** (self.deaths - 1))
         self.again_at = now + pause
         how = f"signal {-status}" if status < 0 else f"exit code {status}"
+        log = f" Its log: {self.service.log}" if self.service.log else ""
         print_warning(
-            f"{self.service.name} ended ({how}); it is started again in {pause:.2g} s. "
-            f"Its log: {self.service.log}"
+            f"{self.service.name} ended ({how}); it is started again in {pause:.2g} s.{log}"
         )
 
 
 class Supervisor:
-    """The services of one command; a context manager that stops them all at its end."""
+    """The services of one command; a context manager that stops them all at its end.
 
-    def __init__(self) -> None:
+    Args:
+        grace_sec: How long they have to their end, before they are killed.
+    """
+
+    def __init__(self, grace_sec: float = _GRACE_SEC) -> None:
         self._kept: list[_Kept] = []
+        self._grace_sec = grace_sec
 
     def __enter__(self) -> Self:
         return self
@@ -211,25 +222,20 @@ class Supervisor:
         """Return how often in a row a service has died."""
         return sum(kept.deaths for kept in self._kept if kept.service.name == name)
 
-    def find_log(self, name: str) -> Path:
-        """Return where a service's log is."""
+    def find_log(self, name: str) -> Path | None:
+        """Return where a service's log is; None if it has none of its own."""
         return next(kept.service.log for kept in self._kept if kept.service.name == name)
 
-    def stop_first(self, name: str, grace_sec: float) -> None:
-        """Stop one service before the others, which it needs to come to its end."""
-        chosen = [kept for kept in self._kept if kept.service.name == name]
-        self._kept = [kept for kept in self._kept if kept not in chosen]
-        stop_children([kept.process for kept in chosen], grace_sec)
-
-    def stop(self) -> None:
-        """Stop all services, the last started first."""
-        stop_children([kept.process for kept in reversed(self._kept)], _GRACE_SEC)
+    def stop(self, *names: str) -> None:
+        """Stop all services, the last started first; or those that are named."""
+        kept = [one for one in reversed(self._kept) if not names or one.service.name in names]
+        stop_children([one.process for one in kept], self._grace_sec)
 
 
-def read_tail(log: Path) -> str:
-    """Return the last lines of a log."""
+def read_tail(log: Path | None) -> str:
+    """Return the last lines of a log; none where there is none."""
     lines: Sequence[str] = []
-    if log.exists():
+    if log and log.exists():
         lines = log.read_text("utf-8", "replace").splitlines()
     return "\n".join(lines[-_TAIL_LINES:])
 

@@ -140,10 +140,12 @@ def _ask_for(new: "NewSource") -> "NewSource":
 
 def _read_key(variable: str, *, from_stdin: bool) -> tuple[str, bool]:
     """Return the key, and whether it has to be stored: it is not in the environment yet."""
+    from callkeeper_assets.home import read_secret  # noqa: PLC0415
+
     if from_stdin:
         key, is_new = sys.stdin.readline(), True
-    elif os.environ.get(variable):
-        key, is_new = os.environ[variable], False
+    elif known := read_secret(variable):
+        key, is_new = known, False
     elif sys.stdin.isatty():
         key, is_new = typer.prompt("API key (not shown)", hide_input=True), True
     else:
@@ -209,7 +211,8 @@ def _add_checked(new: "NewSource", file: Path, key: str, *, is_new_key: bool) ->
     """
     from callkeeper_assets.home import project_root  # noqa: PLC0415
 
-    os.environ[new.key_variable] = key
+    if is_new_key:
+        os.environ[new.key_variable] = key
     was_there = file.parent.is_dir()
     file.parent.mkdir(parents=True, exist_ok=True)
     is_good = False

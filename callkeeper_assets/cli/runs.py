@@ -4,14 +4,38 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from callkeeper_assets.cli.console import FAILED, AsJson, AsJsonOfTables, SourceNames
+from callkeeper_assets.cli.console import (
+    FAILED,
+    AsJson,
+    AsJsonOfTables,
+    SourceNames,
+    UsageProblemError,
+)
+
+_FromDay = Annotated[
+    str, typer.Option("--from", metavar="DAY", help="First day: 2026-01-31, today, yesterday.")
+]
+_ToDay = Annotated[str, typer.Option("--to", metavar="DAY", help="Last day, included.")]
 
 
 def load(
-    source: Annotated[list[str], typer.Argument(help="Names of sources: their folders' names.")],
+    source: Annotated[
+        list[str] | None, typer.Argument(help="Names of sources: their folders' names.")
+    ] = None,
     *,
-    from_day: Annotated[str, typer.Option("--from", metavar="DAY", help="First day, 2026-01-31.")],
-    to_day: Annotated[str, typer.Option("--to", metavar="DAY", help="Last day, included.")],
+    from_day: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="DAY",
+            help="First day: 2026-01-31, today, yesterday. Default: the first that there is.",
+        ),
+    ] = None,
+    to_day: Annotated[
+        str | None,
+        typer.Option("--to", metavar="DAY", help="Last day, included. Default: today."),
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Load all sources.")] = False,
     force: Annotated[
         bool,
         typer.Option(
@@ -24,19 +48,22 @@ def load(
     from callkeeper_assets.cli.loading import register_keys, run_and_report  # noqa: PLC0415
     from callkeeper_assets.cli.processes import Task  # noqa: PLC0415
     from callkeeper_assets.cli.selection import (  # noqa: PLC0415
-        check_period,
         choose_good_sources,
-        read_day,
+        read_periods,
     )
 
-    first, last = read_day("--from", from_day), read_day("--to", to_day)
-    sources = choose_good_sources(source)
-    check_period(sources, first, last)
+    if bool(source) == everything:
+        raise UsageProblemError(
+            "Name sources, or say --all, not both." if source else "Name a source, or say --all."
+        )
+    sources = choose_good_sources(source or ())
+    periods = read_periods(sources, from_day, to_day)
     register_keys(sources)
-    arguments = ["--from", first.isoformat(), "--to", last.isoformat()]
-    if force:
-        arguments.append("--force")
-    tasks = [Task(each.name, tuple(arguments)) for each in sources]
+    more = ("--force",) if force else ()
+    tasks = [
+        Task(each.name, ("--from", first.isoformat(), "--to", last.isoformat(), *more))
+        for each, (first, last) in zip(sources, periods, strict=True)
+    ]
     if not run_and_report(tasks, as_json=as_json):
         raise typer.Exit(FAILED)
 
@@ -78,8 +105,8 @@ def refresh(
 def reconcile(
     source: Annotated[str, typer.Argument(help="The source's name: its folder's name.")],
     *,
-    from_day: Annotated[str, typer.Option("--from", metavar="DAY", help="First day, 2026-01-31.")],
-    to_day: Annotated[str, typer.Option("--to", metavar="DAY", help="Last day, included.")],
+    from_day: _FromDay,
+    to_day: _ToDay,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what differs, and change nothing.")
     ] = False,
@@ -96,9 +123,9 @@ def reconcile(
     from callkeeper_assets.cli.loading import register_keys, run_and_show  # noqa: PLC0415
     from callkeeper_assets.cli.processes import Task  # noqa: PLC0415
     from callkeeper_assets.cli.selection import (  # noqa: PLC0415
-        check_period,
         choose_reconcilable_source,
         read_day,
+        read_periods,
     )
     from callkeeper_assets.cli.summary import (  # noqa: PLC0415
         Reconciled,
@@ -106,12 +133,13 @@ def reconcile(
         print_reconciled,
     )
 
-    first, last = read_day("--from", from_day), read_day("--to", to_day)
     chosen = choose_reconcilable_source(source)
+    today = chosen.today()
+    first, last = read_day("--from", from_day, today), read_day("--to", to_day, today)
     # Days that the source does not give any more are left alone, not refused.
-    allowed = chosen.first_day(chosen.today())
+    allowed = chosen.first_day(today)
     begin = allowed if first < allowed <= last else first
-    check_period([chosen], begin, last)
+    read_periods([chosen], begin.isoformat(), last.isoformat())
     register_keys([chosen])
     arguments = ["--reconcile", "--from", begin.isoformat(), "--to", last.isoformat()]
     arguments += ["--dry-run"] if dry_run else []
@@ -209,8 +237,8 @@ def report(
     source: Annotated[str, typer.Argument(help="The source's name: its folder's name.")],
     name: Annotated[str, typer.Argument(help="The report's name in the source's defs.yaml.")],
     *,
-    from_day: Annotated[str, typer.Option("--from", metavar="DAY", help="First day, 2026-01-31.")],
-    to_day: Annotated[str, typer.Option("--to", metavar="DAY", help="Last day, included.")],
+    from_day: _FromDay,
+    to_day: _ToDay,
     preview: Annotated[
         bool,
         typer.Option(
@@ -229,8 +257,9 @@ def report(
         read_day,
     )
 
-    first, last = read_day("--from", from_day), read_day("--to", to_day)
     chosen, wanted = choose_report(source, name)
+    today = chosen.today()
+    first, last = read_day("--from", from_day, today), read_day("--to", to_day, today)
     check_report_period(chosen, first, last)
     if preview:
         is_done = show_preview(chosen, wanted, first, last, as_json=as_json)

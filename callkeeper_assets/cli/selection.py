@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from datetime import date
+from datetime import date, timedelta
 
 from callkeeper_assets.cli.console import UsageProblemError
 from callkeeper_assets.config.errors import capitalise, describe_unknown
@@ -12,6 +12,7 @@ from callkeeper_assets.reports.definition import Report
 from callkeeper_assets.warehouse.schema import CALLS
 
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
+_DAYS_AGO = {"today": 0, "yesterday": 1}
 
 
 def explain_no_source() -> str:
@@ -129,33 +130,64 @@ def choose_retained_source(name: str) -> Source:
     return source
 
 
-def read_day(option: str, text: str) -> date:
-    """Read a day.
+def read_day(option: str, text: str, today: date | None = None) -> date:
+    """Read a day: written 2026-01-31, or the word today or yesterday.
+
+    Args:
+        option: What it was given by.
+        text: As it was typed.
+        today: The source's current day; None where no source gives the words a meaning.
 
     Raises:
-        UsageProblemError: It is not a day of the calendar, written 2026-01-31.
+        UsageProblemError: It is neither.
     """
+    if today is not None and text in _DAYS_AGO:
+        return today - timedelta(days=_DAYS_AGO[text])
     try:
         # fromisoformat alone would take 20260131 and 2026-W05-6 too.
         day = date.fromisoformat(text) if _DAY.fullmatch(text) else None
     except ValueError:
         day = None
     if day is None:
-        raise UsageProblemError(f"{option} {text}: a day of the calendar is written 2026-01-31.")
+        words = "" if today is None else ", or today, or yesterday"
+        raise UsageProblemError(
+            f"{option} {text}: a day of the calendar is written 2026-01-31{words}."
+        )
     return day
 
 
-def check_period(sources: Sequence[Source], first: date, last: date) -> None:
-    """Check that each source has all the days.
+def read_periods(
+    sources: Sequence[Source], first: str | None, last: str | None
+) -> list[tuple[date, date]]:
+    """Read the days that each of the sources is to load: the words mean its own current day.
+
+    Args:
+        sources: In whose order the periods are returned.
+        first: As it was typed; None means the first day that the source gives.
+        last: The same; None means today.
 
     Raises:
-        UsageProblemError: The days are reversed, in the future, or before a source's first day.
+        UsageProblemError: A day is none, is in the future, or before a source's first day; or the
+            days are reversed.
     """
-    if last < first:
-        raise UsageProblemError(f"--from {first} is after --to {last}.")
-    problems = [text for source in sources for text in _find_problems(source, first, last)]
+    periods = []
+    for source in sources:
+        today = source.today()
+        begin = source.first_day(today) if first is None else read_day("--from", first, today)
+        periods.append((begin, today if last is None else read_day("--to", last, today)))
+    # All that is wrong at once, and what is wrong with all of them once.
+    problems = [
+        text
+        for source, (begin, end) in zip(sources, periods, strict=True)
+        for text in (
+            [f"--from {begin} is after --to {end}."]
+            if end < begin
+            else _find_problems(source, begin, end)
+        )
+    ]
     if problems:
-        raise UsageProblemError("\n".join(problems))
+        raise UsageProblemError("\n".join(dict.fromkeys(problems)))
+    return periods
 
 
 def check_report_period(source: Source, first: date, last: date) -> None:

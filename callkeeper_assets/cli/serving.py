@@ -29,9 +29,9 @@ from callkeeper_assets.postgres.url import describe, is_embedded
 
 # The run launcher's class that sends runs to workers.
 LAUNCHER: Final = "CeleryLauncher"
-_LOCATION: Final = "callkeeper_assets"
-_CODE_SERVER: Final = "The code server"
-_WEB_SERVER: Final = "The web server"
+LOCATION: Final = "callkeeper_assets"
+CODE_SERVER: Final = "The code server"
+WEB_SERVER: Final = "The web server"
 _ANY_HOST: Final = ("0.0.0.0", "::", "")  # noqa: S104 -- compared with, not listened at
 _LOOK_SEC: Final = 0.2
 _MOST_DEATHS: Final = 3
@@ -144,8 +144,8 @@ def serve(address: WebAddress, receiver: WebAddress | None, greet: Callable[[], 
         supervisor.start(_code_server(port, logs))
         if receiver:
             supervisor.start(_receiver(receiver, logs))
-        _prepare(logs / "preparation.log")
-        _wait_for(_CODE_SERVER, lambda: is_listening(port), supervisor)
+        prepare(logs / "preparation.log")
+        wait_for(CODE_SERVER, lambda: is_listening(port), supervisor)
         if not sends_runs_away():
             supervisor.start(build_run_server(logs))
         supervisor.start(_web_server(address, workspace, logs))
@@ -156,7 +156,7 @@ def serve(address: WebAddress, receiver: WebAddress | None, greet: Callable[[], 
                 logs / "daemon.log",
             )
         )
-        _wait_for(_WEB_SERVER, lambda: _answers(address), supervisor)
+        wait_for(WEB_SERVER, lambda: answers(address), supervisor)
         greet()
         while True:
             time.sleep(_LOOK_SEC)
@@ -169,13 +169,13 @@ def _write_workspace(port: int) -> Path:
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(
         f"load_from:\n  - grpc_server:\n      host: 127.0.0.1\n      port: {port}\n"
-        f"      location_name: {_LOCATION}\n",
+        f"      location_name: {LOCATION}\n",
         encoding="utf-8",
     )
     return file
 
 
-def _find_code() -> tuple[str, Path | None]:
+def find_code() -> tuple[str, Path | None]:
     """Return the module that Dagster loads, and the folder to be in; None is anywhere."""
     project = find_project()
     # With sources from elsewhere, as the demo's are, a project's own assets have no part in it.
@@ -191,7 +191,7 @@ def sends_runs_away() -> bool:
 
 def build_run_server(logs: Path) -> Service:
     """Return the service that runs are forked from."""
-    module, folder = _find_code()
+    module, folder = find_code()
     arguments = ["-m", "callkeeper_assets.worker.run_server", module]
     if folder:
         arguments += ["--folder", str(folder)]
@@ -200,16 +200,16 @@ def build_run_server(logs: Path) -> Service:
 
 def _code_server(port: int, logs: Path) -> Service:
     arguments = ["-m", "dagster", "code-server", "start", "-h", "127.0.0.1", "-p", str(port)]
-    module, folder = _find_code()
+    module, folder = find_code()
     arguments += ["-m", module, *(("-d", str(folder)) if folder else ())]
-    arguments += ["--location-name", _LOCATION]
+    arguments += ["--location-name", LOCATION]
     arguments += ["--use-python-environment-entry-point", "--log-level", "warning"]
-    return Service(_CODE_SERVER, tuple(arguments), logs / "code_server.log")
+    return Service(CODE_SERVER, tuple(arguments), logs / "code_server.log")
 
 
 def _web_server(address: WebAddress, workspace: Path, logs: Path) -> Service:
     arguments = ["-m", "dagster_webserver", "-h", address.host, "-p", str(address.port)]
-    return Service(_WEB_SERVER, (*arguments, "-w", str(workspace)), logs / "web_server.log")
+    return Service(WEB_SERVER, (*arguments, "-w", str(workspace)), logs / "web_server.log")
 
 
 def _receiver(address: WebAddress, logs: Path) -> Service:
@@ -219,8 +219,12 @@ def _receiver(address: WebAddress, logs: Path) -> Service:
     return Service("The webhook receiver", tuple(arguments), log, _RECEIVER_PAUSE_SEC)
 
 
-def _prepare(log: Path) -> None:
-    """Make Dagster's tables and mark dead runs as failed, before the daemon counts them."""
+def prepare(log: Path) -> None:
+    """Make Dagster's tables and mark dead runs as failed, before the daemon counts them.
+
+    Raises:
+        SystemExit: It cannot be done; why is said.
+    """
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as errors:
         process = start_child(
@@ -239,12 +243,21 @@ def _prepare(log: Path) -> None:
         print_note(line)
 
 
-def _wait_for(name: str, is_ready: Callable[[], bool], supervisor: Supervisor) -> None:
+def wait_for(name: str, is_ready: Callable[[], bool], supervisor: Supervisor) -> None:
+    """Wait until a service is ready.
+
+    Raises:
+        SystemExit: It has died too often; why is said.
+    """
     while not is_ready():
         supervisor.look_after()
         if supervisor.count_deaths(name) >= _MOST_DEATHS:
             log = supervisor.find_log(name)
-            print_error(f"{name} does not start:\n{read_tail(log)}\nAll of its log: {log}")
+            print_error(
+                f"{name} does not start:\n{read_tail(log)}\nAll of its log: {log}"
+                if log
+                else f"{name} does not start; why is said above."
+            )
             raise SystemExit(FAILED)
         time.sleep(_LOOK_SEC)
 
@@ -255,7 +268,8 @@ def is_listening(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def _answers(address: WebAddress) -> bool:
+def answers(address: WebAddress) -> bool:
+    """Whether Dagster's web server answers there."""
     connection = http.client.HTTPConnection(address.reachable_host, address.port, timeout=5)
     try:
         connection.request("GET", "/server_info")

@@ -68,6 +68,22 @@ def find_shared_tokens(sources: Sequence[Source]) -> Mapping[str, tuple[str, ...
     return names
 
 
+def find_twins(sources: Sequence[Source]) -> Mapping[str, tuple[str, ...]]:
+    """Return, by source, the names of those that load the same calls: by the same key and role."""
+    names: dict[tuple[str, ...], tuple[str, ...]] = {}
+    for source in sources:
+        try:
+            account = (source.api, source.base_url, source.role, source.read_api_key())
+        except MissingSecretError:
+            continue
+        names[account] = (*names.get(account, ()), source.name)
+    return {
+        name: tuple(other for other in alike if other != name)
+        for alike in names.values()
+        for name in alike
+    }
+
+
 def check_webhook(source: Source, tokens: Mapping[str, tuple[str, ...]]) -> list[Finding]:
     """Check a source's webhooks; no finding if it takes none.
 
@@ -245,7 +261,8 @@ def check_sources(sources: Sequence[Source], *, has_database: bool = False) -> l
     """
     if not sources:
         return []
-    tokens = find_shared_tokens(load_sources()[0])
+    everyone = load_sources()[0]
+    tokens, twins = find_shared_tokens(everyone), find_twins(everyone)
     for token in tokens:
         register_secret(token)
     with ThreadPoolExecutor(min(_MOST_AT_ONCE, len(sources))) as executor:
@@ -256,8 +273,23 @@ def check_sources(sources: Sequence[Source], *, has_database: bool = False) -> l
                 executor.map(lambda source: _check_source(source, has_database), sources),
                 strict=True,
             )
-            for finding in (*found, *check_webhook(source, tokens))
+            for finding in (
+                *found,
+                *_check_twins(source, twins.get(source.name, ())),
+                *check_webhook(source, tokens),
+            )
         ]
+
+
+def _check_twins(source: Source, others: Sequence[str]) -> list[Finding]:
+    if not others:
+        return []
+    text = (
+        f"The key in {source.api_key_env} is also that of {', '.join(others)}: each call is in the "
+        f"tables once for each of them, and counts as often. Keep one of the sources; delete the "
+        f"folders of the others, and what the tables hold under their account_id."
+    )
+    return [Finding(source.name, "key", "bad", text)]
 
 
 def describe_refused(broken: BrokenSource) -> list[Finding]:

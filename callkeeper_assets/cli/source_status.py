@@ -1,11 +1,11 @@
 """What `status` shows: gathered from the configuration, the environment and the warehouse."""
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Final, cast
 
+from callkeeper_assets.config.errors import MissingSecretError
 from callkeeper_assets.config.loading import BrokenSource
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.home import home
@@ -125,7 +125,7 @@ def gather_status(sources: Sequence[Source], refused: Sequence[BrokenSource]) ->
             name=source.name,
             caption=source.caption,
             key_variable=source.api_key_env,
-            has_key=bool(os.environ.get(source.api_key_env, "").strip()),
+            has_key=_has_key(source),
             loaded=loaded.get(source.name),
             last_load=last.get(source.name),
             takes_webhooks=source.webhook is not None,
@@ -138,6 +138,13 @@ def gather_status(sources: Sequence[Source], refused: Sequence[BrokenSource]) ->
         for source in sources
     )
     return StatusReport(database, reports, tuple(refused))
+
+
+def _has_key(source: Source) -> bool:
+    try:
+        return bool(source.read_api_key())
+    except MissingSecretError:
+        return False
 
 
 def _read_freshness(url: str, sources: Sequence[Source], now: datetime) -> dict[str, Freshness]:

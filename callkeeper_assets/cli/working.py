@@ -62,7 +62,7 @@ def work(runs: int | None, grace_sec: float) -> None:
     logs = home() / "logs" / "worker"
     arguments = ["-m", "callkeeper_assets.worker.run_taker", "--runs", str(places)]
     arguments += ["--grace", f"{grace_sec:g}"]
-    with Supervisor() as supervisor:
+    with Supervisor(grace_sec + _FAREWELL_SEC) as supervisor:
         try:
             supervisor.start(build_run_server(logs))
             supervisor.start(Service(_TAKER, tuple(arguments), logs / "taker.log"))
@@ -72,6 +72,6 @@ def work(runs: int | None, grace_sec: float) -> None:
                 supervisor.look_after()
         except KeyboardInterrupt:
             print_note(f"Takes no more runs; those under way have {grace_sec:g} s.")
-            supervisor.stop_first(_TAKER, grace_sec + _FAREWELL_SEC)
+            supervisor.stop(_TAKER)
         finally:
             socket_file.unlink(missing_ok=True)

@@ -67,14 +67,23 @@ class MissingSecretError(ConfigError):
         attribute: The one that names the variable.
         variable: The environment variable.
         file: The source's `defs.yaml`.
+        unreadable: Why it cannot be had from the file that it is said to be in.
     """
 
     def __init__(
-        self, *, source: str, attribute: SecretAttribute, variable: str, file: Path
+        self,
+        *,
+        source: str,
+        attribute: SecretAttribute,
+        variable: str,
+        file: Path,
+        unreadable: str = "",
     ) -> None:
         what, value = _SECRETS[attribute]
         super().__init__(
-            f"Source '{source}' has no {what}: the environment variable {variable}, which "
+            f"Source '{source}' has no {what}: {unreadable}"
+            if unreadable
+            else f"Source '{source}' has no {what}: the environment variable {variable}, which "
             f"{attribute} names in {file}, is not set. Set {variable} to {value} where Dagster "
             "is started, or in the file .env beside pyproject.toml, and start again."
         )

@@ -1,10 +1,9 @@
 """A source: one CallKeeper account as configured, checked and complete.
 
 Every default is filled in and every reference resolved: who holds a `Source` need not check
-anything again. Only its secret is not here, it is read from the environment when it is used.
+anything again. Only its secrets are not here, they are read when they are used.
 """
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
@@ -14,6 +13,7 @@ from zoneinfo import ZoneInfo
 
 from callkeeper_assets.callkeeper.records import CHECK_ANSWERS_FROM, ApiName, CallRole
 from callkeeper_assets.config.errors import MissingSecretError, SecretAttribute
+from callkeeper_assets.home import UnreadableSecretError, read_secret
 from callkeeper_assets.local_time import day_start, find_day
 from callkeeper_assets.privacy.rule import KEEP_ALL, Rule
 from callkeeper_assets.reports.definition import Report
@@ -238,10 +238,18 @@ class Source:
         return Account(self.name, self.caption, self.time_zone, grace)
 
     def _read_secret(self, attribute: SecretAttribute, variable: str) -> str:
-        secret = os.environ.get(variable, "").strip()
+        unreadable = ""
+        try:
+            secret = read_secret(variable)
+        except UnreadableSecretError as error:
+            secret, unreadable = "", str(error)
         if not secret:
             raise MissingSecretError(
-                source=self.name, attribute=attribute, variable=variable, file=self.file
+                source=self.name,
+                attribute=attribute,
+                variable=variable,
+                file=self.file,
+                unreadable=unreadable,
             )
         return secret
 

@@ -10,3 +10,5 @@ says on a newer Dagster what broke.
 # Dagster's script names an interpreter in its first line, which has no room for a long path; ours
 # is the only one of its database.
 DAEMON_MODULE = "callkeeper_assets.dagster_ext.daemon"
+# The code location's name, in each workspace.yaml.
+LOCATION = "callkeeper_assets"

@@ -32,12 +32,15 @@ _IN_PROGRESS: Final = [
 _UNTIL_START: Final = timedelta(minutes=2)
 GONE: Final = "The process of this run is gone: it was killed, or the machine went down."
 # Dagster runs a failed run again if its tags say so, and dagster.yaml says that no other is. It
-# counts the runs that came of one, so that a second loss is the last. From the beginning: what
-# was stored is found, and costs little.
+# counts the runs that came of one, so that a second loss is the last.
+_MOST_RETRIES: Final = "dagster/max_retries"
+# From the beginning: what was stored is found, and costs little.
 _AGAIN: Final[Mapping[str, str]] = {
-    "dagster/max_retries": "1",
+    _MOST_RETRIES: "1",
     "dagster/retry_strategy": "ALL_STEPS",
 }
+# Set by Dagster on a run that it runs again: which try it is, but for the first.
+_RETRY_NUMBER: Final = "dagster/retry_number"
 
 
 def holds_run_locks(instance: dg.DagsterInstance) -> bool:
@@ -71,6 +74,17 @@ def build_rerun_tags(run: dg.DagsterRun) -> dict[str, str]:
     if SOURCE_TAG not in run.tags or {COMMAND_LINE_TAG, INBOX_TAG} & run.tags.keys():
         return {}
     return dict(_AGAIN)
+
+
+def build_handover_tags(run: dg.DagsterRun) -> dict[str, str]:
+    """Return the same for a run that is stopped with its machine or service.
+
+    That is no loss: it is run again however often it happens.
+    """
+    tags = build_rerun_tags(run)
+    if tags:
+        tags[_MOST_RETRIES] = str(int(run.tags.get(_RETRY_NUMBER, "0")) + 1)
+    return tags
 
 
 def _find_resender(instance: dg.DagsterInstance) -> Callable[[dg.DagsterRun], bool] | None:

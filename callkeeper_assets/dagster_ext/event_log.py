@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 _ROWS_AT_ONCE = 10_000
 _PLANNED = dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED
 _EVALUATION = dg.DagsterEventType.ASSET_CHECK_EVALUATION
+_ENDS_BEFORE_CHECKS = {dg.DagsterEventType.RUN_FAILURE, dg.DagsterEventType.RUN_CANCELED}
 
 
 def has_runs_in_database(instance: dg.DagsterInstance) -> bool:
@@ -73,10 +74,12 @@ class BatchingEventLogStorage(PostgresEventLogStorage):
         return column_name in self._found_columns
 
     def store_event(self, event: dg.EventLogEntry) -> None:
-        """Store an event as Dagster does."""
+        """Store an event as Dagster does; a run that failed leaves no check planned."""
         if event.dagster_event_type == dg.DagsterEventType.RUN_FAILURE:
             self._before_failure(event.run_id)
         super().store_event(event)
+        if event.dagster_event_type in _ENDS_BEFORE_CHECKS:
+            self._drop_planned(event.run_id)
 
     def store_event_batch(self, events: Sequence[dg.EventLogEntry]) -> None:
         """Store events at once if they are all of one kind that can be; else as Dagster does."""
@@ -227,6 +230,20 @@ class BatchingEventLogStorage(PostgresEventLogStorage):
         columns = (table.c.run_id, table.c.asset_key, table.c.check_name, table.c.partition)
         planned = _unnest(table, [{one.name: row[one.name] for one in columns} for row in rows])
         connection.execute(table.delete().where(sa.tuple_(*columns).in_(planned)))
+
+    def _drop_planned(self, run_id: str) -> None:
+        """Leave days with the results that they have, in place of checks that never came.
+
+        Dagster takes a planned check of an ended run for a failed one, also where what is checked
+        was not touched: a wrong key would paint good days red.
+        """
+        table = AssetCheckExecutionsTable
+        with self.index_transaction() as connection:
+            connection.execute(
+                table.delete().where(
+                    table.c.run_id == run_id, table.c.execution_status == Status.PLANNED.value
+                )
+            )
 
 
 def _belongs(column: "sa.Column[str]", keys: str, more: Sequence[str]) -> sa.ColumnElement[bool]:

@@ -13,7 +13,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
@@ -26,7 +26,12 @@ from dagster._core.launcher.base import CheckRunHealthResult, LaunchRunContext, 
 from dagster._core.launcher.default_run_launcher import DefaultRunLauncher
 from dagster._serdes import deserialize_value, serialize_value
 
-from callkeeper_assets.dagster_ext.dead_runs import GONE, build_rerun_tags, report_gone
+from callkeeper_assets.dagster_ext.dead_runs import (
+    GONE,
+    build_handover_tags,
+    build_rerun_tags,
+    report_gone,
+)
 from callkeeper_assets.home import home
 from callkeeper_assets.postgres.locks import claimed_run, is_run_gone
 from callkeeper_assets.postgres.url import database_url
@@ -154,6 +159,19 @@ def report_lost_run(run_id: str, reference: str) -> None:
         # Another process may have it, if it was launched twice.
         if run and is_lost and is_run_gone(database_url(), run_id, _GONE_PATIENCE_SEC):
             report_gone(instance, run)
+
+
+def hand_over_runs(run_ids: Iterable[str], reference: str) -> None:
+    """Have runs that are about to be interrupted run again, by the daemon of then.
+
+    Args:
+        run_ids: Of runs that this product's launcher has launched.
+        reference: The instance's, as the launcher sent it.
+    """
+    with _open_instance(reference) as instance:
+        for run in instance.get_runs(dg.RunsFilter(run_ids=list(run_ids))):
+            if not run.is_finished:
+                instance.add_run_tags(run.run_id, build_handover_tags(run))
 
 
 class ForkingRunLauncher(DefaultRunLauncher):

@@ -2,9 +2,9 @@
 
 Every process of Dagster's finds both without a variable being set, and no URL with a password is
 passed from process to process. Private of Dagster: `DagsterPostgresStorage` keeps its storages in
-attributes, of which ours replace two; `PostgresRunStorage.handle_run_event`, which every change of
-a run's status passes, is overridden; `LocalComputeLogManager` is exported nowhere, and neither is
-what it captures logs with.
+attributes, of which ours replace two; `PostgresRunStorage.add_run` and `handle_run_event`, which
+every run and every change of its status passes, are overridden; `LocalComputeLogManager` is
+exported nowhere, and neither is what it captures logs with.
 """
 
 import os
@@ -17,6 +17,11 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 import dagster as dg
 from dagster._core.execution.compute_logs import redirect_to_file
+from dagster._core.remote_origin import (
+    GrpcServerCodeLocationOrigin,
+    RemoteJobOrigin,
+    RemoteRepositoryOrigin,
+)
 from dagster._core.storage.compute_log_manager import CapturedLogContext, ComputeIOType
 from dagster._core.storage.local_compute_log_manager import (
     IO_TYPE_EXTENSION,
@@ -25,7 +30,8 @@ from dagster._core.storage.local_compute_log_manager import (
 from dagster._utils import ensure_file, touch_file
 from dagster_postgres import DagsterPostgresStorage, PostgresRunStorage
 
-from callkeeper_assets.dagster_ext.dead_runs import build_rerun_tags
+from callkeeper_assets.dagster_ext import LOCATION
+from callkeeper_assets.dagster_ext.dead_runs import COMMAND_LINE_TAG, build_rerun_tags
 from callkeeper_assets.dagster_ext.event_log import BatchingEventLogStorage
 from callkeeper_assets.dagster_ext.shared_logs import SharedLogs
 from callkeeper_assets.home import home, logs_url
@@ -54,6 +60,10 @@ _RUN_ENDS: Final = {
     dg.DagsterEventType.RUN_FAILURE,
     dg.DagsterEventType.RUN_CANCELED,
 }
+# By its names Dagster finds it again, whatever its code server's address is by then.
+_REPOSITORY: Final = RemoteRepositoryOrigin(
+    GrpcServerCodeLocationOrigin("127.0.0.1", location_name=LOCATION), "__repository__"
+)
 _RUN_UNDER_WAY: Final = {dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED}
 # The server's, to notice that a process which was killed this moment has gone.
 _GONE_PATIENCE_SEC: Final = 2.0
@@ -96,7 +106,10 @@ def _schema_to_oneself(url: str) -> Iterator[tuple[bool, int]]:
         connection = lock.connection
         check_writable(connection)
         lock.wait(STORAGE_LOCK)
-        connection.execute(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
+        made = connection.execute("SELECT to_regnamespace(%s)", (SCHEMA,)).fetchone()
+        if made == (None,):
+            # Not IF NOT EXISTS: a role that knows Dagster's tables alone may make no schema.
+            connection.execute(f"CREATE SCHEMA {SCHEMA}")
         found = connection.execute(
             "SELECT count(*) FROM pg_tables WHERE schemaname = %s AND tablename = ANY(%s)",
             (SCHEMA, list(_MAIN_TABLES)),
@@ -130,6 +143,17 @@ class LockingRunStorage(PostgresRunStorage):
         self._free_keys = free_keys
         self._holds: dict[str, ExitStack] = {}
         super().__init__(postgres_url, should_autocreate_tables=False)
+
+    def add_run(self, dagster_run: dg.DagsterRun) -> dg.DagsterRun:
+        """Add a run; one of the command line belongs to its job, as if Dagster had launched it.
+
+        Without an origin the UI shows it neither on its timeline nor in the job's history.
+        """
+        if COMMAND_LINE_TAG in dagster_run.tags and dagster_run.remote_job_origin is None:
+            origin = RemoteJobOrigin(_REPOSITORY, dagster_run.job_name)
+            super().add_run(dagster_run.with_job_origin(origin))
+            return dagster_run
+        return super().add_run(dagster_run)
 
     def handle_run_event(
         self, run_id: str, event: dg.DagsterEvent, update_timestamp: datetime | None = None

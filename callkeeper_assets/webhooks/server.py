@@ -26,6 +26,7 @@ from uvicorn.protocols.http.httptools_impl import (
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.home import home, keep_memory
 from callkeeper_assets.privacy.redaction import RedactingFilter
+from callkeeper_assets.supervision import find_watchdog_pause, notify
 from callkeeper_assets.webhooks.inbox import Inbox
 from callkeeper_assets.webhooks.intake import Intake, Metrics
 from callkeeper_assets.webhooks.receiver import (
@@ -318,6 +319,13 @@ async def sweep(find_connections: Callable[[], Iterable[Any]]) -> None:
             connection.expire(now)
 
 
+async def _show_life() -> None:
+    """Tell the supervisor, if it wants to know, that requests are answered still."""
+    while pause := find_watchdog_pause():
+        notify("WATCHDOG=1")
+        await asyncio.sleep(pause)
+
+
 class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -327,6 +335,8 @@ class _Server(uvicorn.Server):
         gc.set_threshold(_OBJECTS_BEFORE_GC)
         # Held here: the loop itself would let go of it.
         self._sweeper = asyncio.create_task(sweep(lambda: self.server_state.connections))
+        notify("READY=1")
+        self._watched = asyncio.create_task(_show_life())
         _logger.info(
             "The webhook receiver listens at http://%s:%d", self.config.host, self.config.port
         )

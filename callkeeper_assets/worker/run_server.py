@@ -1,17 +1,17 @@
 """The process that Dagster's runs are forked from: `python -m callkeeper_assets.worker.run_server`.
 
-It imports the code location once, and forks itself for each run that the launcher
-(`dagster_ext.launcher`) asks for. Before each it compares what it has imported with the files: if a
-source, its project or the product has changed, it begins anew and reads all of it first. So a run
-has the definitions of the moment at which it is launched, as if its process were new.
-
-It has one thread, and no connection, while it forks; a run takes nothing along into the next.
+It imports the code location once, and forks itself for each run that the launcher asks for. Before
+each it compares what it has imported with the files: if a source, its project or the product has
+changed, it begins anew and reads all of it first: a run has the definitions of its launch's moment.
+It has one thread and no connection while it forks; a run takes nothing along into the next. When it
+ends, it gives runs their time; those that are not done are run again.
 """
 
 import argparse
 import gc
 import importlib
 import json
+import math
 import os
 import selectors
 import signal
@@ -38,11 +38,13 @@ import psutil  # noqa: E402
 from callkeeper_assets.config.loading import defs_folder  # noqa: E402
 from callkeeper_assets.dagster_ext.launcher import (  # noqa: E402
     execute_run,
+    hand_over_runs,
     name_process,
     reachable,
     report_lost_run,
     socket_file,
 )
+from callkeeper_assets.supervision import find_watchdog_pause, notify  # noqa: E402
 
 # What a run imports, so once here and not in each.
 _PRELOADED: Final = (
@@ -74,9 +76,13 @@ _PATIENCE_SEC: Final = 5.0
 _LOOK_SEC: Final = 1.0
 # So coarse are the times that a kernel gives to files.
 _CLOCK_STEP_NS: Final = 20_000_000
-# Supervisors kill after 8 to 10 s: so long a run may take to its end, and so long to stop.
+# `callkeeper dev` kills after 8 s: so long a run may take to its end, unless somebody says so.
 _UNTIL_END_SEC: Final = 3.0
-_FAREWELL_SEC: Final = 4.0
+# So long runs may take to stop, asked again each second; Dagster misses one at a bad moment.
+_FAREWELL_SEC: Final = 3.0
+_ASK_AGAIN_SEC: Final = 1.0
+# Until those that did not stop, too, are said to be run again.
+_REPORT_SEC: Final = 10.0
 _PACKAGE: Final = Path(__file__).parents[1]
 _LIBRARIES: Final = f"{os.sep}site-packages{os.sep}"
 
@@ -112,15 +118,15 @@ class RunServer:
     """Forks processes for runs, one request after another."""
 
     def __init__(
-        self,
-        modules: Sequence[str],
-        listener: socket.socket,
-        runs: Sequence[tuple[int, dict[str, Any]]] = (),
+        self, listener: socket.socket, runs: Sequence[tuple[int, dict[str, Any]]] = ()
     ) -> None:
         self._listener = listener
         self._folders = [defs_folder()]
         self._requests = dict(runs)
         self._error = ""
+
+    def read_code(self, modules: Sequence[str]) -> None:
+        """Import what runs need; what cannot be imported, runs will be told."""
         began = time.time_ns() - _CLOCK_STEP_NS
         try:
             for name in (*_PRELOADED, *modules):
@@ -142,10 +148,16 @@ class RunServer:
         """Answer requests until a signal ends the process; then interrupt the runs under way."""
         if first:
             self._answer(*first, is_new=True)
+        notify("READY=1")
+        pause = find_watchdog_pause() or math.inf
+        due = 0.0
         with selectors.DefaultSelector() as selector:
             selector.register(self._listener, selectors.EVENT_READ)
             while True:
-                is_asked = selector.select(_LOOK_SEC)
+                is_asked = selector.select(min(_LOOK_SEC, pause))
+                if time.monotonic() >= due:
+                    notify("WATCHDOG=1")
+                    due = time.monotonic() + pause
                 self._take_leave()
                 if is_asked:
                     connection, _ = self._listener.accept()
@@ -164,6 +176,45 @@ class RunServer:
                 request = self._requests.pop(number, None)
                 if request and status:
                     self._fork_for(report_lost_run, request)
+
+    def end(self, until_end_sec: float) -> None:
+        """Let runs under way come to their end; interrupt those that do not, to be run again.
+
+        Args:
+            until_end_sec: How long they have.
+        """
+        notify("STOPPING=1")
+        # Nobody may hurry it: supervisors ask again and again, and then kill.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+        self._listener.close()
+        children = psutil.Process().children()
+        mine = [child for child in children if child.pid in self._requests]
+        _, runs = psutil.wait_procs(mine, timeout=until_end_sec)
+        if not runs:
+            return
+        self._hand_over([self._requests[run.pid] for run in runs])
+        deadline = time.monotonic() + _FAREWELL_SEC
+        while runs and time.monotonic() < deadline:
+            for run in runs:
+                with suppress(psutil.NoSuchProcess):
+                    run.send_signal(signal.SIGINT)
+            _, runs = psutil.wait_procs(runs, timeout=_ASK_AGAIN_SEC)
+        for run in runs:
+            run.kill()
+        psutil.wait_procs(runs)
+        reports = [self._fork_for(report_lost_run, self._requests[run.pid]) for run in runs]
+        psutil.wait_procs(list(map(psutil.Process, reports)), timeout=_REPORT_SEC)
+
+    def _hand_over(self, requests: Sequence[dict[str, Any]]) -> None:
+        """Have runs run again that will be interrupted: marked before, they fail as such."""
+        run_ids = [request["run_id"] for request in requests]
+
+        def mark(_run_id: str, reference: str) -> None:
+            hand_over_runs(run_ids, reference)
+
+        marking = self._fork_for(mark, requests[0])
+        psutil.wait_procs([psutil.Process(marking)], timeout=_REPORT_SEC)
 
     def _answer(self, connection: socket.socket, request: bytes, *, is_new: bool = False) -> None:
         """Answer; `is_new` says that the code was read for this request."""
@@ -268,6 +319,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="callkeeper_assets.worker.run_server")
     parser.add_argument("modules", nargs="+", help="what Dagster loads the definitions from")
     parser.add_argument("--folder", help="the project's: modules are found there")
+    parser.add_argument(
+        "--grace", type=float, default=_UNTIL_END_SEC, help="seconds that runs have to their end"
+    )
     options = parser.parse_args()
     if options.folder:
         os.chdir(options.folder)
@@ -280,18 +334,14 @@ def main() -> None:
         listener, first = _listen(), None
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
+    server = RunServer(listener, handed["runs"] if handed else ())
     try:
-        RunServer(options.modules, listener, handed["runs"] if handed else ()).serve(first)
+        server.read_code(options.modules)
+        server.serve(first)
     except KeyboardInterrupt:
-        _end_runs()
-
-
-def _end_runs() -> None:
-    _, runs = psutil.wait_procs(psutil.Process().children(), timeout=_UNTIL_END_SEC)
-    for run in runs:
-        with suppress(psutil.NoSuchProcess):
-            run.send_signal(signal.SIGINT)
-    psutil.wait_procs(runs, timeout=_FAREWELL_SEC)
+        server.end(options.grace)
+        # What is frozen is not taken apart: DuckDB would list all of it as leaked.
+        os._exit(0)
 
 
 if __name__ == "__main__":

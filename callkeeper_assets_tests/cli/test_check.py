@@ -95,6 +95,22 @@ def test_a_broken_source_is_listed_and_the_others_are_checked(
     assert KEY not in done.out + done.err
 
 
+def test_a_key_that_two_sources_have_is_refused(
+    defs: Path, main_office: RunningSimulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TWIN_API_KEY", KEY)
+    write_source(defs, "twin", f"base_url: {main_office.base_url}")
+    done = callkeeper("check", "--json")
+    assert done.code == 1
+    said = {
+        finding["subject"]: finding["text"]
+        for finding in done.document()["findings"]
+        if finding["what"] == "key" and finding["state"] == "bad"
+    }
+    assert said.keys() == {"main_office", "twin"}
+    assert "The key in TWIN_API_KEY is also that of main_office: each call is in" in said["twin"]
+
+
 @pytest.mark.parametrize("given", ["callkeeper", "ckct"])
 def test_a_key_under_the_wrong_api_is_reported_with_whose_it_is(
     defs: Path, monkeypatch: pytest.MonkeyPatch, given: ApiName

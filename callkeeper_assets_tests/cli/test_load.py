@@ -5,6 +5,7 @@ import signal
 from datetime import UTC, date, datetime
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from callkeeper_assets.simulator.server import RunningSimulator, run_simulator
@@ -82,6 +83,31 @@ def test_a_wrong_key_is_said_without_the_key(
     assert "Traceback" not in done.err
     assert WRONG_KEY not in done.out + done.err
     assert main_office.account("main").requests == {}
+
+
+@pytest.mark.usefixtures("main_office")
+def test_dagster_shows_a_command_s_runs_with_their_job_and_keeps_good_days_green(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    days = ("--from", "yesterday")
+    loaded = callkeeper("load", "--all", *days)
+    assert loaded.code == 0, loaded.err
+    assert "main_office: 2 days to load" in loaded.err
+    monkeypatch.setenv("MAIN_OFFICE_API_KEY", WRONG_KEY)
+    assert callkeeper("load", "main_office", *days).code == 1
+    with psycopg.connect(database) as connection:
+        runs = connection.execute(
+            "SELECT r.status, t.value FROM dagster.runs AS r LEFT JOIN dagster.run_tags AS t"
+            " ON t.run_id = r.run_id AND t.key = '.dagster/repository' ORDER BY r.id"
+        ).fetchall()
+        checks = connection.execute(
+            "SELECT execution_status, count(*) > 10 FROM dagster.asset_check_executions GROUP BY 1"
+        ).fetchall()
+    assert runs == [
+        ("SUCCESS", "__repository__@callkeeper_assets"),
+        ("FAILURE", "__repository__@callkeeper_assets"),
+    ]
+    assert checks == [("SUCCEEDED", True)]
 
 
 @pytest.mark.usefixtures("main_office")

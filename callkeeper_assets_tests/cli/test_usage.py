@@ -29,10 +29,36 @@ def test_an_unknown_source_is_named_with_the_nearest_one() -> None:
 
 @pytest.mark.usefixtures("office")
 def test_a_day_must_be_written_as_a_day() -> None:
-    assert "--to 31.01.2026: a day of the calendar is written 2026-01-31." in _load(
+    assert "--to 31.01.2026: a day of the calendar is written 2026-01-31, or" in _load(
         "main_office", days_ago(2), "31.01.2026"
     )
     assert "--from 2026-02-30" in _load("main_office", "2026-02-30", days_ago(1))
+
+
+@pytest.mark.usefixtures("office")
+def test_words_for_days_mean_the_sources_own() -> None:
+    said = _load("main_office", "today", "yesterday")
+    assert f"--from {days_ago(0)} is after --to {days_ago(1)}." in said
+    assert "--from tomorrow: a day of the calendar is written 2026-01-31, or today, or" in _load(
+        "main_office", "tomorrow", "today"
+    )
+
+
+@pytest.mark.usefixtures("office")
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        ((), 2, "Name a source, or say --all."),
+        (("main_office", "--all"), 2, "Name sources, or say --all, not both."),
+        (("--all",), 1, "Source 'main_office' has no API key"),
+    ],
+)
+def test_all_sources_are_loaded_only_if_that_is_said(
+    arguments: tuple[str, ...], code: int, said: str
+) -> None:
+    done = callkeeper("load", *arguments)
+    assert done.code == code
+    assert said in done.err
 
 
 @pytest.mark.usefixtures("office")
@@ -86,7 +112,7 @@ def test_without_any_source_it_is_said_how_to_make_one(defs: Path) -> None:
 
 
 def test_a_missing_option_is_wrong_usage() -> None:
-    done = callkeeper("load", "main_office", "--from", days_ago(1))
+    done = callkeeper("reconcile", "main_office", "--from", days_ago(1))
     assert done.code == 2
     assert "--to" in done.err
 

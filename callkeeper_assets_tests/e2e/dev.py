@@ -25,7 +25,7 @@ _BACKFILL: Final = """query($id: String!) {
 class Dev:
     """A running `callkeeper dev`; nothing listens at `webhook_port` without a source for it."""
 
-    process: "subprocess.Popen[str]"
+    process: "subprocess.Popen[str] | subprocess.Popen[bytes]"
     port: int
     webhook_port: int
 

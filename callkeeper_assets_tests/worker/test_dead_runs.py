@@ -16,6 +16,7 @@ from callkeeper_assets.dagster_ext.dead_runs import (
     COMMAND_LINE_TAG,
     INBOX_TAG,
     SOURCE_TAG,
+    build_handover_tags,
     free_ended_runs,
     mark_dead_runs,
 )
@@ -185,6 +186,16 @@ def test_a_killed_process_s_run_is_lost_at_once_and_is_to_be_run_again(runs: Run
     assert run.tags["dagster/will_retry"] == "true"
     assert runs.key_holders() == set()
     assert mark_dead_runs(runs.instance, runs.url) == []
+
+
+def test_a_run_is_handed_over_however_often_and_one_that_a_person_waits_for_never() -> None:
+    tags = {SOURCE_TAG: "office"}
+    first = dg.DagsterRun("refresh", tags=tags)
+    assert build_handover_tags(first)["dagster/max_retries"] == "1"
+    third = dg.DagsterRun("refresh", tags={**tags, "dagster/retry_number": "2"})
+    assert build_handover_tags(third)["dagster/max_retries"] == "3"
+    typed = dg.DagsterRun("refresh", tags={**tags, COMMAND_LINE_TAG: "load"})
+    assert build_handover_tags(typed) == {}
 
 
 def test_a_run_whose_own_process_says_that_it_failed_is_not_lost(runs: Runs) -> None:

@@ -1,0 +1,172 @@
+"""Rights of roles that need less than the owner of the tables, who loads and migrates.
+
+By purpose: a BI tool reads the model alone; a receiver of webhooks adds to the inbox and reads no
+payload; Dagster's web server and daemon know Dagster's tables and no calls; metrics read counts and
+days. A role gets what its purpose needs and loses what else it has of these tables; other tables
+are not touched. A new purpose is a line of `_RIGHTS`.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, Literal, get_args
+
+import psycopg
+from psycopg import sql
+
+from callkeeper_assets.postgres import connect, describe
+from callkeeper_assets.postgres.errors import DatabaseError
+from callkeeper_assets.warehouse.migrate import VERSION_TABLE, ensure_schema
+from callkeeper_assets.warehouse.tables import TABLES
+
+Purpose = Literal["bi", "receiver", "dagster", "metrics"]
+
+PURPOSES: Final[tuple[Purpose, ...]] = get_args(Purpose)
+
+_MODEL: Final = {"dimension", "fact", "placeholder", "report"}
+# Of an inbox, all but the payloads.
+_INBOX_COLUMNS: Final = "SELECT (id, account_id, call_id, digest, receipt, received_at, state)"
+_RIGHTS: Final[Mapping[Purpose, Mapping[str, str]]] = {
+    "bi": {table.name: "SELECT" for table in TABLES.values() if table.role in _MODEL},
+    "receiver": {
+        VERSION_TABLE: "SELECT",
+        "general_accounts": "SELECT, INSERT",
+        "callkeeper_webhooks": f"INSERT, {_INBOX_COLUMNS}",
+        "callkeeper_webhook_repeats": "SELECT, INSERT",
+        "callkeeper_webhook_hints": "SELECT",
+        "callkeeper_forgotten_calls": "SELECT",
+        "callkeeper_privacy_settings": "SELECT, INSERT",
+        "callkeeper_receivers": "SELECT, INSERT, UPDATE, DELETE",
+        "callkeeper_days": "SELECT",
+        "callkeeper_loads": "SELECT",
+    },
+    "dagster": {},
+    "metrics": {
+        VERSION_TABLE: "SELECT",
+        "general_accounts": "SELECT",
+        "callkeeper_days": "SELECT",
+        "callkeeper_loads": "SELECT",
+        "callkeeper_discrepancies": "SELECT",
+        "callkeeper_webhook_days": "SELECT",
+    },
+}
+_DAGSTER: Final = sql.Identifier("dagster")
+
+_ROLE: Final = """
+    SELECT rolsuper, EXISTS (
+        SELECT FROM pg_class AS c
+        WHERE c.relowner = r.oid AND c.relnamespace IN (
+            SELECT oid FROM pg_namespace WHERE nspname IN ('public', 'dagster')
+        )
+    )
+    FROM pg_roles AS r
+    WHERE rolname = %s
+"""
+_THERE: Final = """
+    SELECT n.nspname, c.relname FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+    WHERE c.relkind IN ('r', 'p') AND (
+        n.nspname = 'dagster' OR n.nspname = 'public' AND (
+            c.relname = ANY(%s) OR EXISTS (
+                SELECT FROM callkeeper_report_tables AS r WHERE r.table_name = c.relname
+            )
+        )
+    )
+    ORDER BY 1, 2
+"""
+_NUMBERS: Final = """
+    SELECT pg_get_serial_sequence(%s, 'id')::regclass::text
+    FROM information_schema.columns
+    WHERE table_schema = 'public' AND table_name = %s AND column_name = 'id'
+"""
+
+_Connection = psycopg.Connection[tuple[Any, ...]]
+
+
+def grant(url: str, role: str, purpose: Purpose) -> list[str]:
+    """Give a role what its purpose needs, and no more; return the statements that were executed.
+
+    All of them or none. To be done again when reports have new tables, or after an upgrade.
+
+    Raises:
+        DatabaseError: There is no such role, it has every right anyway, or whoever asks may not
+            grant.
+    """
+    ensure_schema(url)
+    with connect(url) as connection:
+        _check_role(connection, url, role)
+        statements = [
+            one.as_string(connection) for one in _build_statements(connection, role, purpose)
+        ]
+        for statement in statements:
+            connection.execute(statement.encode())
+    return statements
+
+
+def _check_role(connection: _Connection, url: str, role: str) -> None:
+    found = connection.execute(_ROLE, (role,)).fetchone()
+    if found is None:
+        raise DatabaseError(
+            f"There is no role '{role}' in {describe(url)}. An administrator makes it: CREATE ROLE "
+            f"{sql.Identifier(role).as_string(connection)} LOGIN PASSWORD '…';"
+        )
+    is_superuser, is_owner = found
+    if is_superuser or is_owner:
+        why = "is a superuser" if is_superuser else "owns tables of this database"
+        raise DatabaseError(
+            f"The role '{role}' {why}: no grant would keep it from anything. Name another one."
+        )
+
+
+def _build_statements(
+    connection: _Connection, role: str, purpose: Purpose
+) -> Iterator[sql.Composed]:
+    whom = sql.Identifier(role)
+    rows = connection.execute(_THERE, ([*TABLES, VERSION_TABLE],)).fetchall()
+    tables = [sql.Identifier(schema, name) for schema, name in rows]
+    has_dagster = any(schema == "dagster" for schema, _ in rows)
+    database = sql.Identifier(connection.info.dbname)
+    yield sql.SQL("REVOKE ALL ON {} FROM {}").format(sql.SQL(", ").join(tables), whom)
+    yield sql.SQL("REVOKE CREATE ON SCHEMA public FROM {}").format(whom)
+    yield sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(database, whom)
+    yield sql.SQL("GRANT USAGE ON SCHEMA public TO {}").format(whom)
+    rights = dict(_RIGHTS[purpose])
+    if purpose == "bi":
+        made = connection.execute("SELECT table_name FROM callkeeper_report_tables").fetchall()
+        there = {name for schema, name in rows if schema == "public"}
+        rights |= {name: "SELECT" for (name,) in made if name in there}
+    for name, privileges in rights.items():
+        yield sql.SQL("GRANT {} ON public.{} TO {}").format(
+            sql.SQL(privileges),
+            sql.Identifier(name),
+            whom,
+        )
+        if "INSERT" in privileges:
+            for (sequence,) in connection.execute(_NUMBERS, (f"public.{name}", name)):
+                yield sql.SQL("GRANT USAGE ON SEQUENCE {} TO {}").format(sql.SQL(sequence), whom)
+    if has_dagster:
+        yield from _build_statements_of_dagster(whom, purpose)
+    elif purpose in {"dagster", "metrics"}:
+        raise DatabaseError(
+            "Dagster's tables are not there yet. Start `callkeeper up` once, or `callkeeper "
+            "daemon`, by the owner of the tables; then grant again."
+        )
+
+
+def _build_statements_of_dagster(whom: sql.Identifier, purpose: Purpose) -> Iterator[sql.Composed]:
+    yield sql.SQL("REVOKE ALL ON SCHEMA {} FROM {}").format(_DAGSTER, whom)
+    if purpose == "dagster":
+        everything = sql.SQL("SELECT, INSERT, UPDATE, DELETE")
+        yield sql.SQL("GRANT USAGE ON SCHEMA {} TO {}").format(_DAGSTER, whom)
+        for kind, rights in (("TABLES", everything), ("SEQUENCES", sql.SQL("USAGE, SELECT"))):
+            scope = sql.SQL(kind)
+            yield sql.SQL("GRANT {} ON ALL {} IN SCHEMA {} TO {}").format(
+                rights, scope, _DAGSTER, whom
+            )
+            # What an upgrade of Dagster adds.
+            yield sql.SQL("ALTER DEFAULT PRIVILEGES IN SCHEMA {} GRANT {} ON {} TO {}").format(
+                _DAGSTER, rights, scope, whom
+            )
+    elif purpose == "metrics":
+        yield sql.SQL("GRANT USAGE ON SCHEMA {} TO {}").format(_DAGSTER, whom)
+        for name in ("runs", "daemon_heartbeats"):
+            yield sql.SQL("GRANT SELECT ON {}.{} TO {}").format(
+                _DAGSTER, sql.Identifier(name), whom
+            )
