@@ -46,7 +46,7 @@ bench: .venv/installed-dev ## speed and memory, beside other loaders; results in
 
 chaos: .venv/installed-dev ## kills and faults at every step, the long form
 	LONG=$(if $(SHORT),,1) $(RUN) pytest $(addprefix callkeeper_assets_tests/,chaos workers \
-		assets/test_cut_connections.py webhooks/test_away.py)
+		assets/test_cut_connections.py backup/test_lost_machine.py webhooks/test_away.py)
 
 mutation: .venv/installed-dev ## plant faults in six areas, and count those that their tests notice
 	[ -x build/mutation/bin/python ] || { .venv/bin/python -m venv build/mutation && \

@@ -215,6 +215,11 @@ def configured_broker_url() -> str | None:
     return read_secret("CALLKEEPER_BROKER_URL") or None
 
 
+def configured_backup_url() -> str | None:
+    """Return `CALLKEEPER_BACKUP_URL`, where backups lie, a folder or an fsspec URL; None: unset."""
+    return os.environ.get("CALLKEEPER_BACKUP_URL") or None
+
+
 def configured_webhook_url() -> str | None:
     """Return `CALLKEEPER_WEBHOOK_URL`, where the receiver is seen from outside; None when unset."""
     value = os.environ.get("CALLKEEPER_WEBHOOK_URL") or ""

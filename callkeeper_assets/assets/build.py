@@ -131,7 +131,7 @@ def build_shared_definitions(
     takers = [source for source in sources if source.webhook]
     return dg.Definitions.merge(
         dg.Definitions(sensors=[build_janitor(prefix), build_watch(sources, prefix)]),
-        build_event_log_pruning(prefix),
+        build_event_log_pruning(prefix, sources),
         build_client_jobs(list_sources, prefix),
         build_webhook_assets(takers, prefix),
         build_webhook_inbox(takers, prefix) if takers else dg.Definitions(),
@@ -154,8 +154,13 @@ def build_error_asset(broken: BrokenSource) -> dg.AssetSpec:
     )
 
 
-def build_event_log_pruning(prefix: str = "") -> dg.Definitions:
-    """Build the job and its schedule, which runs from the start on."""
+def build_event_log_pruning(prefix: str = "", sources: Sequence[Source] = ()) -> dg.Definitions:
+    """Build the job and its schedule, which runs from the start on.
+
+    Args:
+        prefix: What each name begins with.
+        sources: Of whose assets what was replaced is deleted.
+    """
 
     @dg.op(
         # Not the job's name: Dagster takes both for one.
@@ -163,7 +168,8 @@ def build_event_log_pruning(prefix: str = "") -> dg.Definitions:
         description=(
             "Deletes runs that merged webhooks after CALLKEEPER_WEBHOOK_RUN_DAYS days "
             f"({_WEBHOOK_RUN_DAYS} unless set), and what other runs logged after "
-            f"CALLKEEPER_RUN_LOG_DAYS ({_LOG_DAYS}). Days that are materialized stay so."
+            f"CALLKEEPER_RUN_LOG_DAYS ({_LOG_DAYS}), with what newer runs of a day have replaced. "
+            "Days that are materialized stay so, with the newest results of their checks."
         ),
     )
     def prune(context: dg.OpExecutionContext) -> None:
@@ -175,11 +181,13 @@ def build_event_log_pruning(prefix: str = "") -> dg.Definitions:
         runs = _delete_webhook_runs(
             context.instance, f"{prefix}{INBOX_JOB}", now - timedelta(days=run_days)
         )
-        rows = _delete_logs(context.instance, now - timedelta(days=log_days))
+        logged, replaced = _delete_logs(context.instance, sources, now - timedelta(days=log_days))
         context.log.info(
-            "%d runs that merged webhooks are deleted, and %d rows that other runs logged.",
+            "%d runs that merged webhooks are deleted, %d rows that other runs logged, and %d that "
+            "newer ones have replaced.",
             runs,
-            rows,
+            logged,
+            replaced,
         )
 
     @dg.job(name=f"{prefix}{NAME}", description="Keeps Dagster's event log from growing for ever.")
@@ -191,7 +199,7 @@ def build_event_log_pruning(prefix: str = "") -> dg.Definitions:
         job=event_log_pruning,
         cron_schedule="40 3 * * *",
         default_status=dg.DefaultScheduleStatus.RUNNING,
-        description="Deletes old runs that merged webhooks, and old logs of runs: 03:40 UTC.",
+        description="Deletes old runs that merged webhooks, old logs, replaced events: 03:40 UTC.",
     )
     return dg.Definitions(jobs=[event_log_pruning], schedules=[schedule])
 
@@ -236,12 +244,16 @@ def _delete_webhook_runs(instance: dg.DagsterInstance, job: str, before: datetim
             return deleted
 
 
-def _delete_logs(instance: dg.DagsterInstance, before: datetime) -> int:
+def _delete_logs(
+    instance: dg.DagsterInstance, sources: Sequence[Source], before: datetime
+) -> tuple[int, int]:
+    """Return how many rows of logs are deleted, and how many that were replaced."""
     storage = instance.event_log_storage
     # Another storage is a test's, or the user's own to look after.
-    return (
-        sum(storage.delete_details(before)) if isinstance(storage, BatchingEventLogStorage) else 0
-    )
+    if not isinstance(storage, BatchingEventLogStorage):
+        return 0, 0
+    keys = [(source.folder, source.keys.values()) for source in sources]
+    return sum(storage.delete_details(before)), sum(storage.delete_superseded(keys, before))
 
 
 def build_janitor(prefix: str = "") -> dg.SensorDefinition:

@@ -16,6 +16,7 @@ from typing import Annotated
 import typer
 
 from callkeeper_assets.cli.access import grant
+from callkeeper_assets.cli.backup import backup, restore, verify_backup
 from callkeeper_assets.cli.clients import erasures, export, forget
 from callkeeper_assets.cli.console import (
     FAILED,
@@ -50,7 +51,7 @@ app = typer.Typer(
 
 
 # Everything else is of a project: `CALLKEEPER_DEFS` may name its sources, too.
-_ANYWHERE = {demo, simulate}
+_ANYWHERE = {demo, simulate, restore, verify_backup}
 _COMMANDS = (
     demo,
     init,
@@ -74,6 +75,9 @@ _COMMANDS = (
     rebuild,
     upgrade,
     move,
+    backup,
+    restore,
+    verify_backup,
     grant,
     code,
     runs,
@@ -136,6 +140,7 @@ def _prepare(
 def _expected_errors() -> tuple[type[Exception], ...]:
     """Return the classes whose text is written for the person who typed the command."""
     from callkeeper_assets.analysis.columns import ReadingError  # noqa: PLC0415 -- only on failure
+    from callkeeper_assets.backup.place import BackupError  # noqa: PLC0415
     from callkeeper_assets.callkeeper.records import CallKeeperError  # noqa: PLC0415
     from callkeeper_assets.config.errors import ConfigError  # noqa: PLC0415
     from callkeeper_assets.home import UnreadableSecretError  # noqa: PLC0415
@@ -144,6 +149,7 @@ def _expected_errors() -> tuple[type[Exception], ...]:
     from callkeeper_assets.warehouse.records import WarehouseError  # noqa: PLC0415
 
     return (
+        BackupError,
         CallKeeperError,
         ConfigError,
         DatabaseError,

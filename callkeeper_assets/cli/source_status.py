@@ -8,7 +8,7 @@ from typing import Final, cast
 from callkeeper_assets.config.errors import MissingSecretError
 from callkeeper_assets.config.loading import BrokenSource
 from callkeeper_assets.config.source import Source
-from callkeeper_assets.home import home
+from callkeeper_assets.home import configured_backup_url, home
 from callkeeper_assets.plans import Freshness, measure_freshness
 from callkeeper_assets.postgres import read_sql_of
 from callkeeper_assets.postgres.url import connect, database_url, describe, is_embedded
@@ -77,10 +77,27 @@ class DatabaseReport:
 
 
 @dataclass(frozen=True)
+class BackupReport:
+    """The newest backup at `CALLKEEPER_BACKUP_URL`.
+
+    Attributes:
+        name: None if there is none.
+        made_at: None if there is none.
+        problem: Why that is not known; None if it is.
+    """
+
+    place: str
+    name: str | None
+    made_at: datetime | None
+    problem: str | None
+
+
+@dataclass(frozen=True)
 class StatusReport:
-    """Everything that `status` shows."""
+    """Everything that `status` shows; `backup` is None where no place is configured."""
 
     database: DatabaseReport
+    backup: BackupReport | None
     sources: tuple[SourceReport, ...]
     refused: tuple[BrokenSource, ...]
 
@@ -137,7 +154,25 @@ def gather_status(sources: Sequence[Source], refused: Sequence[BrokenSource]) ->
         )
         for source in sources
     )
-    return StatusReport(database, reports, tuple(refused))
+    return StatusReport(database, _find_backup(), reports, tuple(refused))
+
+
+def _find_backup() -> BackupReport | None:
+    url = configured_backup_url()
+    if url is None:
+        return None
+    # Its package is only for who makes backups.
+    from callkeeper_assets.backup.place import BackupError, Place, hide_password  # noqa: PLC0415
+    from callkeeper_assets.backup.records import find_newest  # noqa: PLC0415
+
+    place = hide_password(url)
+    try:
+        newest = find_newest(Place(url))
+    except BackupError as error:
+        return BackupReport(place, None, None, str(error))
+    if newest is None:
+        return BackupReport(place, None, None, None)
+    return BackupReport(place, newest.name, newest.made_at, None)
 
 
 def _has_key(source: Source) -> bool:

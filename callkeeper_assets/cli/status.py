@@ -9,12 +9,19 @@ import typer
 from callkeeper_assets.cli.console import FAILED, AsJson, SourceNames
 
 if TYPE_CHECKING:
-    from callkeeper_assets.cli.source_status import LastLoad, SourceReport, StatusReport
+    from callkeeper_assets.cli.source_status import (
+        BackupReport,
+        LastLoad,
+        SourceReport,
+        StatusReport,
+    )
     from callkeeper_assets.plans import Freshness
     from callkeeper_assets.webhooks.audit import AuditStatus
     from callkeeper_assets.webhooks.inbox_queries import InboxCounts, InboxEntry
 
 _MOST: Final = 100
+# Up to then an age is said in hours.
+_HOURS_IN_DAYS: Final = 48
 
 
 def status(
@@ -81,9 +88,7 @@ def _print_report(report: "StatusReport") -> None:
             )
     for broken in report.refused:
         print_error(describe_broken(broken))
-    size = report.database.size_bytes
-    shown = "not made yet" if size is None else f"{size / 1e6:,.0f} MB"
-    print_text(f"Database: {report.database.url} ({shown})")
+    print_text("\n".join(_describe_places(report)))
     if not report.sources and not report.refused:
         print_text(explain_no_source())
     elif report.sources and not any(each.loaded for each in report.sources):
@@ -92,6 +97,24 @@ def _print_report(report: "StatusReport") -> None:
             f"Nothing is loaded yet. Type: callkeeper check, then\n"
             f"  callkeeper load {name} --from DAY --to DAY     (days as 2026-01-31)"
         )
+
+
+def _describe_places(report: "StatusReport") -> Iterator[str]:
+    size = report.database.size_bytes
+    shown = "not made yet" if size is None else f"{size / 1e6:,.0f} MB"
+    yield f"Database: {report.database.url} ({shown})"
+    if report.backup:
+        yield f"Backup:   {_describe_backup(report.backup)}"
+
+
+def _describe_backup(known: "BackupReport") -> str:
+    if known.problem:
+        return known.problem
+    if known.made_at is None:
+        return f"none yet at {known.place}: callkeeper backup"
+    hours = (datetime.now(UTC) - known.made_at).total_seconds() / 3600
+    age = f"{hours:.0f} hours" if hours < _HOURS_IN_DAYS else f"{hours / 24:.0f} days"
+    return f"the newest at {known.place} is {age} old ({known.name})"
 
 
 def _build_row(each: "SourceReport") -> tuple[str, ...]:

@@ -24,12 +24,24 @@ from dagster._core.storage.runs import SqlRunStorage
 from dagster_postgres import PostgresEventLogStorage
 from sqlalchemy.dialects import postgresql
 
+from callkeeper_assets.dagster_ext.pruning import delete_superseded
+
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
 _ROWS_AT_ONCE = 10_000
 _PLANNED = dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED
 _EVALUATION = dg.DagsterEventType.ASSET_CHECK_EVALUATION
+# When a run began and ended; that it was queued, and left the queue, is nobody's interest then.
+_KEPT_OF_RUNS = [
+    kind.value
+    for kind in (
+        dg.DagsterEventType.RUN_START,
+        dg.DagsterEventType.RUN_SUCCESS,
+        dg.DagsterEventType.RUN_FAILURE,
+        dg.DagsterEventType.RUN_CANCELED,
+    )
+]
 _ENDS_BEFORE_CHECKS = {dg.DagsterEventType.RUN_FAILURE, dg.DagsterEventType.RUN_CANCELED}
 
 
@@ -153,7 +165,7 @@ class BatchingEventLogStorage(PostgresEventLogStorage):
                 table.c.timestamp < before.astimezone(UTC).replace(tzinfo=None),
                 sa.or_(
                     table.c.dagster_event_type.is_(None),
-                    sa.not_(table.c.dagster_event_type.startswith("PIPELINE_", autoescape=True)),
+                    table.c.dagster_event_type.not_in(_KEPT_OF_RUNS),
                 ),
             )
             .order_by(table.c.id)
@@ -164,6 +176,27 @@ class BatchingEventLogStorage(PostgresEventLogStorage):
             with self.index_transaction() as connection:
                 deleted = connection.execute(table.delete().where(table.c.id.in_(old))).rowcount
             yield deleted
+
+    def delete_superseded(
+        self, sources: Iterable[tuple[Sequence[str], Iterable[Sequence[str]]]], before: datetime
+    ) -> Iterator[int]:
+        """Delete what newer events of the same days have replaced; yields how many rows went.
+
+        Args:
+            sources: Of each the first parts of its assets' keys, and whole keys of others.
+            before: What is newer stays.
+        """
+        for folder, others in sources:
+            keys = f"{dg.AssetKey(folder).to_string()[:-1]}, "
+            more = [dg.AssetKey(path).to_string() for path in others]
+            with self.index_connection() as connection:
+                found = connection.execute(
+                    sa.select(AssetKeyTable.c.asset_key).where(
+                        _belongs(AssetKeyTable.c.asset_key, keys, more)
+                    )
+                )
+                names = [str(name) for (name,) in found]
+            yield from delete_superseded(self, names, before)
 
     def _store_planned(self, events: Sequence[dg.EventLogEntry]) -> None:
         event_ids = self._insert_events(events)

@@ -297,3 +297,31 @@ def find_programs(data: Path, account: ServerUser | None) -> Programs:
     if account is not None and not can_enter(account, programs.path("postgres")):
         return _copied(programs)
     return programs
+
+
+def find_dumper(server_major: int) -> Path:
+    """Return a `pg_dump` that reads a server of that version: its own, or a newer one.
+
+    The wheel's if it will do; else the machine's, of which clients alone may be installed.
+
+    Raises:
+        DatabaseError: None is there.
+    """
+    candidates: list[Path] = []
+    with suppress(DatabaseError):
+        candidates.append(_of_wheel().path("pg_dump"))
+    for pattern in _SYSTEM_PATTERNS:
+        candidates += sorted(_SYSTEM_ROOT.glob(pattern.replace("bin/postgres", "bin/pg_dump")))
+    if named := shutil.which("pg_dump"):
+        candidates.append(Path(named))
+    for program in candidates:
+        # Debian's in the PATH asks for a cluster's version; one that does not run is none.
+        answer = run_as(None, [program, "--version"]) if program.exists() else None
+        version = re.search(r"\) (\d+)", answer.stdout) if answer else None
+        if version and int(version[1]) >= server_major:
+            return program
+    raise DatabaseError(
+        f"The server is PostgreSQL {server_major}, and no pg_dump of that version or a newer one "
+        f"is on this machine. Install PostgreSQL's client programs (Debian's package is "
+        f"postgresql-client-{server_major})."
+    )

@@ -42,11 +42,12 @@ SOURCE_LOCK: Final = 0x434B5253
 REPORT_TABLES_LOCK: Final = (REPORTS_LOCK, 0)
 # Of one number, which is none of those above: the tables' migration; rows of dimensions that no
 # fact refers to yet, held shared by who uses them and alone by who deletes them; Dagster's storage,
-# held by who makes or moves it; its daemon.
+# held by who makes or moves it; its daemon; the backup, of which there is one at a time.
 MIGRATION_LOCK: Final = 0x636B_0001
 DIMENSIONS_LOCK: Final = 0x636B_0003
 DAEMON_LOCK: Final = 0x636B_0004
 STORAGE_LOCK: Final = 7_164_022_201
+BACKUP_LOCK: Final = 0x636B_0B0B
 
 _held: "set[Lock]" = set()
 

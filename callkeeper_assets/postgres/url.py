@@ -75,7 +75,8 @@ _PARAMETERS: Final = {
     "keepalives_interval": 10,
     "keepalives_count": 3,
 }
-_VERSION_FACTOR: Final = 10_000
+# libpq's numbers of versions have the major one before four digits.
+VERSION_FACTOR: Final = 10_000
 
 # What is known to be no pooler, or one that keeps sessions apart: a process asks once.
 _direct: set[str] = set()
@@ -210,7 +211,7 @@ def check_version(connection: "psycopg.Connection[tuple[object, ...]]") -> None:
     Raises:
         DatabaseError: it is older than PostgreSQL 15.
     """
-    major = connection.info.server_version // _VERSION_FACTOR
+    major = connection.info.server_version // VERSION_FACTOR
     if major < OLDEST_VERSION:
         info = connection.info
         raise DatabaseError(

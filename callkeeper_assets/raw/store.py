@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Self, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Self, TypeVar, get_args
 
 import msgspec
 
@@ -531,13 +531,32 @@ class RawStore:
         Raises:
             StoreError: The place cannot be reached.
         """
+        return sorted(self._list_all())
+
+    def _list_all(self) -> dict[str, dict[str, Any]]:
         logs = f"{self._place.root}/{LOGS_FOLDER}/"
         found = self._place.find(self._place.root)
-        return sorted(path for path in found if not path.startswith(logs))
+        return {path: one for path, one in found.items() if not path.startswith(logs)}
 
     def name(self, path: str) -> str:
         """Return the path of a file that was listed here as it is below the store's root."""
         return path.removeprefix(self._place.root).lstrip("/")
+
+    def list_stamps(self) -> dict[str, str]:
+        """Return the paths of all files, each with what changes when the file is replaced.
+
+        Raises:
+            StoreError: The place cannot be reached.
+        """
+        return {path: _build_stamp(one) for path, one in self._list_all().items()}
+
+    def write_file(self, name: str, content: bytes) -> None:
+        """Write a file, whole or not at all, by its name as `name` gives it.
+
+        Raises:
+            StoreError: The place cannot be written.
+        """
+        self._place.replace(f"{self._place.root}/{name}", content)
 
     def read_file(self, path: str) -> bytes:
         """Return the content of a file that was listed here; of one that is gone, nothing.
@@ -580,6 +599,13 @@ class RawStore:
             StoreError: The place does not let one be deleted.
         """
         self._place.remove_all(paths)
+
+
+def _build_stamp(details: dict[str, Any]) -> str:
+    """Return what tells a file from the one that it replaces; empty if the store says nothing."""
+    known = ("ETag", "etag", "mtime", "ino", "LastModified", "last_modified", "created")
+    found = [f"{details[name]}" for name in known if details.get(name)]
+    return f"{details['size']} {' '.join(found)}" if found else ""
 
 
 def _store_day(store: RawStore, day: Day) -> None:

@@ -97,13 +97,13 @@ def ensure_schema(url: str) -> None:
         UnavailableError: others have its tables open for minutes.
     """
     with connect(url, autocommit=True) as connection:
-        if _revision(connection) == HEAD:
+        if read_revision(connection) == HEAD:
             return
     with Lock(url, "the tables' migration") as lock:
         lock.wait(MIGRATION_LOCK)
-        revision = _revision(lock.connection)
+        revision = read_revision(lock.connection)
         if revision != HEAD:
-            _check_known(url, revision)
+            check_known(url, revision)
             if revision is None:
                 check_not_elsewhere(lock.connection, url)
             change_patiently(url, TABLES, lambda: _upgrade(url))
@@ -126,13 +126,13 @@ def find_pending(connection: _Connection, url: str) -> list[Migration] | None:
     Raises:
         SchemaError: the database's schema is newer than this program, or its tables are elsewhere.
     """
-    revision = _revision(connection)
+    revision = read_revision(connection)
     if revision is None:
         check_not_elsewhere(connection, url)
         return None
     if revision == HEAD:
         return []
-    _check_known(url, revision)
+    check_known(url, revision)
     from alembic.script import ScriptDirectory  # noqa: PLC0415 -- half a second
 
     newest_first = ScriptDirectory.from_config(_configure()).walk_revisions(revision, "head")
@@ -148,7 +148,8 @@ def _configure() -> "Config":
     return config
 
 
-def _revision(connection: _Connection) -> str | None:
+def read_revision(connection: _Connection) -> str | None:
+    """Return the newest migration that a database has been through; None: no table yet."""
     try:
         row = connection.execute(
             sql.SQL("SELECT version_num FROM {}").format(sql.Identifier(VERSION_TABLE))
@@ -174,7 +175,16 @@ def check_not_elsewhere(connection: _Connection, url: str) -> None:
         )
 
 
-def _check_known(url: str, revision: str | None) -> None:
+def check_known(url: str, revision: str | None) -> None:
+    """See that this program knows a migration.
+
+    Args:
+        url: Of the database that has been through it.
+        revision: None is always known.
+
+    Raises:
+        SchemaError: A newer version of it was there.
+    """
     known = {
         file.name.partition("_")[0]
         for file in (files("callkeeper_assets.warehouse.migrations") / "versions").iterdir()

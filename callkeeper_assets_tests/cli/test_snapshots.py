@@ -28,7 +28,11 @@ def _compare(name: str, text: str) -> None:
 
 
 def test_help_says_what_it_said() -> None:
-    names = [command.callback.__name__ for command in app.registered_commands if command.callback]
+    names = [
+        command.callback.__name__.replace("_", "-")
+        for command in app.registered_commands
+        if command.callback
+    ]
     texts = [callkeeper(*filter(None, [name]), "--help").out for name in ("", *names)]
     _compare("help.txt", "\n".join(texts))
 

@@ -11,15 +11,22 @@ from pathlib import Path
 from typing import Final
 
 import dagster as dg
+import psycopg
 import pytest
 
 from callkeeper_assets.assets import build_shared_definitions, build_source_definitions
 from callkeeper_assets.assets.days import build_range_tags
+from callkeeper_assets.backup.making import make_backup
+from callkeeper_assets.backup.place import Place
+from callkeeper_assets.backup.restoring import restore_backup
 from callkeeper_assets.config.loading import load_sources
 from callkeeper_assets.postgres.url import connect
 from callkeeper_assets.raw.store import RawStore
+from callkeeper_assets.warehouse.migrate import HEAD, ensure_schema
 from callkeeper_assets_tests.cli.conftest import callkeeper, started
+from callkeeper_assets_tests.contents import read_all
 from callkeeper_assets_tests.raw.stored import stored_ids
+from callkeeper_assets_tests.templates import MakeDatabase, Template
 from callkeeper_assets_tests.upgrade.conftest import Installation
 
 _FIRST, _LAST = date(2026, 1, 10), date(2026, 1, 12)
@@ -133,3 +140,26 @@ def test_a_day_without_raw_calls_stays_and_is_named(old: Installation) -> None:
     )
     assert "1 day filled by an older version" in callkeeper("status", "moved").out
     assert old.call(7)[1]["duration2_sec"] == 152
+
+
+def test_a_backup_of_the_older_version_is_restored_and_brought_to_this_one(
+    old: Installation,
+    tmp_path: Path,
+    make_database: MakeDatabase,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    place = Place(str(tmp_path / "backups"))
+    backup = make_backup(place, old.url, old.store).backup
+    assert backup.schema == "0006"
+    with make_database(Template.EMPTY) as url:
+        monkeypatch.setenv("CALLKEEPER_HOME", str(tmp_path / "home"))
+        monkeypatch.setenv("CALLKEEPER_DEFS", str(tmp_path / "defs"))
+        store = RawStore(str(tmp_path / "home" / "raw"))
+        restore_backup(place, backup, find_url=lambda: url, open_store=lambda: store)
+        ensure_schema(old.url)
+        with psycopg.connect(url) as restored, psycopg.connect(old.url) as upgraded:
+            assert read_all(restored) == read_all(upgraded)
+            assert restored.execute(
+                "SELECT version_num FROM callkeeper_alembic_version"
+            ).fetchall() == [(HEAD,)]
+    assert set(store.list_sources()) == {"moved", "office"}

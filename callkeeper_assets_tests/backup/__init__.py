@@ -1,0 +1,1 @@
+"""Backups: a machine that is lost, kills in the middle, damage, and versions."""
