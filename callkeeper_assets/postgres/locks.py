@@ -45,7 +45,7 @@ REPORT_TABLES_LOCK: Final = (REPORTS_LOCK, 0)
 # held by who makes or moves it; its daemon; the backup, of which there is one at a time.
 MIGRATION_LOCK: Final = 0x636B_0001
 DIMENSIONS_LOCK: Final = 0x636B_0003
-DAEMON_LOCK: Final = 0x636B_0004
+DAEMON_LOCK: Final = 0x636B_0005
 STORAGE_LOCK: Final = 7_164_022_201
 BACKUP_LOCK: Final = 0x636B_0B0B
 
