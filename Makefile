@@ -45,7 +45,7 @@ bench: .venv/installed-dev ## speed and memory, beside other loaders; results in
 	FORMER=$(FORMER) $(RUN) callkeeper_assets_tests.benchmarks $(ARGS)
 
 chaos: .venv/installed-dev ## kills and faults at every step, the long form
-	LONG=$(if $(SHORT),,1) $(RUN) pytest $(addprefix callkeeper_assets_tests/,chaos \
+	LONG=$(if $(SHORT),,1) $(RUN) pytest $(addprefix callkeeper_assets_tests/,chaos workers \
 		assets/test_cut_connections.py backup/test_lost_machine.py webhooks/test_away.py)
 
 mutation: .venv/installed-dev ## plant faults in six areas, and count those that their tests notice

@@ -30,6 +30,8 @@ _PACKAGE: Final = Path(__file__).resolve().parent
 # The files of a new project; of `dagster.yaml` whoever has no project needs a copy, too.
 PROJECT_TEMPLATE: Final = _PACKAGE / "project_template"
 
+# Below raw calls, beside the sources' folders, whose names begin with a letter.
+LOGS_FOLDER: Final = ".logs"
 # Where Docker and Podman put a service's secrets, each a file.
 _CONTAINER_SECRETS: Final = Path("/run/secrets")
 
@@ -137,6 +139,13 @@ def raw_url() -> str:
     return os.environ.get("CALLKEEPER_RAW_URL") or str(home() / "raw")
 
 
+def logs_url() -> str | None:
+    """Return where runs' output lies, beside raw calls; None where these lie in a folder."""
+    url = raw_url()
+    is_elsewhere = "://" in url and not url.startswith("file:")
+    return f"{url.rstrip('/')}/{LOGS_FOLDER}" if is_elsewhere else None
+
+
 class UnreadableSecretError(Exception):
     """A secret is said to be in a file, and cannot be had from there; says which, and why."""
 
@@ -196,6 +205,15 @@ def configured_database_url() -> str | None:
         UnreadableSecretError: See `read_secret`.
     """
     return read_secret("CALLKEEPER_DATABASE_URL") or None
+
+
+def configured_broker_url() -> str | None:
+    """Return the secret `CALLKEEPER_BROKER_URL`, by which runs go to workers; None without one.
+
+    Raises:
+        UnreadableSecretError: See `read_secret`.
+    """
+    return read_secret("CALLKEEPER_BROKER_URL") or None
 
 
 def configured_backup_url() -> str | None:

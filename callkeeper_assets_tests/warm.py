@@ -34,7 +34,7 @@ _WORKER: Final = "callkeeper_assets.worker"
 _OTHERS: Final = (
     "callkeeper_assets.dagster_ext.dead_runs",
     "dagster",
-    "dagster._daemon",
+    "callkeeper_assets.dagster_ext.daemon",
     "dagster_webserver",
 )
 # Imported late by the product; with its own modules these are what takes time.

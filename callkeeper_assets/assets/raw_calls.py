@@ -35,7 +35,8 @@ from callkeeper_assets.config.errors import ConfigError, list_some
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.dagster_ext.steps import add_day_metadata
 from callkeeper_assets.postgres.locks import held_source_lock
-from callkeeper_assets.raw.store import Day, DayDetails, RawError, RawStore, store_days
+from callkeeper_assets.raw.place import RawError
+from callkeeper_assets.raw.store import Day, DayDetails, RawStore, store_days
 from callkeeper_assets.warehouse.guard import DayBalance, find_refusal, is_worth_keeping
 from callkeeper_assets.warehouse.records import Guard, LoadedDay
 
@@ -106,21 +107,31 @@ class Fetching:
             self.shield.passing(len(days)) as passage,
             closing(client.fetch_days(tuple(days), passage)) as fetched,
         ):
-            yield self._judge_all(fetched)
+            yield self._judge_all(fetched, tuple(days))
 
-    def _judge_all(self, fetched: Iterable[Day]) -> Iterator[Day]:
+    def _judge_all(self, fetched: Iterable[Day], days: Sequence[date]) -> Iterator[Day]:
         try:
-            yield from map(self.judge, fetched)
+            # The stored days are read while the source is asked; both come in the same order.
+            for day, (_, read) in zip(fetched, self.store.ahead(self._look_up, days), strict=False):
+                yield self.judge(day, read())
         except (CallKeeperError, RawError) as error:
             self.error = error
 
-    def judge(self, day: Day) -> Day:
+    def _look_up(self, day: date) -> tuple[set[int], DayDetails] | None:
+        """Read the stored day; without a guard nothing counts but the answer."""
+        return self.store.look_up(self.source.name, day) if self.guard else None
+
+    def judge(self, day: Day, found: tuple[set[int], DayDetails] | None) -> Day:
         """Take a fetched day over, refused if too many calls of the stored day are gone.
 
+        Args:
+            day: As it was fetched.
+            found: The ids of the stored day's calls, and its details; None where there is none.
+
         Raises:
-            RawError: The stored day cannot be read.
+            RawError: What lies beside the stored day cannot be read.
         """
-        balance, details = self._weigh(day), day.details
+        balance, details = self._weigh(day, found), day.details
         refusal = ""
         if self.guard:
             refusal = find_refusal(self.source.name, balance, self.guard) or ""
@@ -160,10 +171,9 @@ class Fetching:
             **({"calls_outside": list_some(details.strays, _MOST_NAMED)} if details.strays else {}),
         }
 
-    def _weigh(self, fetched: Day) -> DayBalance:
-        """Compare an answer with the stored day; without a guard nothing counts but the answer."""
+    def _weigh(self, fetched: Day, found: tuple[set[int], DayDetails] | None) -> DayBalance:
+        """Compare an answer with the stored day."""
         name, day, now = self.source.name, fetched.day, set(fetched.call_ids)
-        found = self.store.look_up(name, day) if self.guard else None
         if found is None:
             return DayBalance(day, had=0, sent=len(now), held=0, vanished=0)
         before, details = found
@@ -275,6 +285,7 @@ def build_raw_calls(source: Source) -> dg.AssetsDefinition:
         ):
             if days[0] < source.first_day(source.today()):
                 raise BeyondHistoryError(source=source, day=days[0])
+            store = store.knowing(source.name, days)
             fetching = open_fetching(context, source, store, guard, url)
             _fetch_and_store(fetching, days)
         context.log.info("Raw calls are below %s.", store.url)

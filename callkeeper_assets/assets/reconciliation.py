@@ -36,7 +36,8 @@ from callkeeper_assets.assets.resources import (
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.dagster_ext.dead_runs import SOURCE_TAG
 from callkeeper_assets.postgres.locks import held_source_lock
-from callkeeper_assets.raw.store import Day, RawError, RawStore, store_days
+from callkeeper_assets.raw.place import RawError
+from callkeeper_assets.raw.store import Day, RawStore, store_days
 from callkeeper_assets.reconcile.discrepancies import ComparedDay, Discrepancy, Mode
 from callkeeper_assets.warehouse.records import Guard, LoadedDay, RefusedDay, RowCounts
 from callkeeper_assets.warehouse.schema import CALLS, FACTS
@@ -238,7 +239,7 @@ def build_reconciliation(source: Source) -> dg.AssetsDefinition:
             opened_warehouse(context, source) as url,
             held_source_lock(url, source.name),
         ):
-            fetching = step.open_fetching(url, open_store())
+            fetching = step.open_fetching(url, open_store().knowing(source.name, days))
             outcome = _reconcile(step, fetching, url, days)
             _record(step, url, outcome)
             # The tables are healed, and so are the reports that are made from the same calls.

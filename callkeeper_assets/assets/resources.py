@@ -21,7 +21,8 @@ from callkeeper_assets.home import raw_url
 from callkeeper_assets.postgres.errors import DatabaseError, DatabaseLostError
 from callkeeper_assets.postgres.locks import held_run_lock
 from callkeeper_assets.postgres.url import database_url
-from callkeeper_assets.raw.store import RawError, RawStore, StoreError
+from callkeeper_assets.raw.place import RawError, StoreError
+from callkeeper_assets.raw.store import RawStore
 from callkeeper_assets.warehouse.records import UnavailableError, WarehouseError
 
 RETRY_POLICY: Final = dg.RetryPolicy(

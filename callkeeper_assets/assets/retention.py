@@ -84,6 +84,12 @@ def build_retention(source: Source) -> dg.AssetsDefinition:
                 "The next retention deletes them.",
                 ", ".join(sorted(retained.left)),
             )
+        for silent in retained.silent:
+            context.log.warning(
+                "%s. Old payloads there are deleted by the next retention after they have come "
+                "into the inbox.",
+                silent,
+            )
         return dg.MaterializeResult(metadata=_describe(retained, dry_run=dry_run))
 
     return retention

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from datetime import date
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Final
 
 import dagster as dg
@@ -411,19 +411,20 @@ def _load(
 def _read_days(
     source: Source,
     store: RawStore,
-    days: Iterable[date],
+    days: Sequence[date],
     run_id: str,
     outcome: _Outcome,
 ) -> Iterator[Day]:
     """Read the days, but note those whose answer this run refused as kept back, with why."""
-    for day in days:
+    store = store.knowing(source.name, days)
+    for day, read in store.ahead(partial(store.read, source.name), days):
         refusal = source.find_retention_problem(day) or _read_refusal(source, store, day, run_id)
         if refusal:
             outcome.kept_back[day] = refusal
             continue
-        read = store.read(source.name, day)
-        outcome.fetched[day] = read.details
-        yield read
+        stored = read()
+        outcome.fetched[day] = stored.details
+        yield stored
 
 
 def _read_refusal(source: Source, store: RawStore, day: date, run_id: str) -> str:

@@ -38,7 +38,8 @@ from callkeeper_assets.config.source import Source
 from callkeeper_assets.dagster_ext.dead_runs import INBOX_TAG, SOURCE_TAG, is_run_dead
 from callkeeper_assets.home import configured_webhook_url
 from callkeeper_assets.postgres.url import database_url
-from callkeeper_assets.raw.store import RawError, RawStore
+from callkeeper_assets.raw.place import RawError
+from callkeeper_assets.raw.store import RawStore
 from callkeeper_assets.warehouse.records import RowCounts, WarehouseError
 from callkeeper_assets.warehouse.schema import CALLS
 from callkeeper_assets.webhooks.audit import (

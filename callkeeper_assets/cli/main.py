@@ -33,7 +33,7 @@ from callkeeper_assets.cli.production import code, daemon, metrics, runs, up, we
 from callkeeper_assets.cli.projects import add, init
 from callkeeper_assets.cli.query import query
 from callkeeper_assets.cli.runs import load, protect, rebuild, reconcile, refresh, report, retain
-from callkeeper_assets.cli.services import demo, dev, move, webhooks
+from callkeeper_assets.cli.services import demo, dev, move, webhooks, worker
 from callkeeper_assets.cli.simulate import simulate
 from callkeeper_assets.cli.status import check, history, inbox, status, unusable
 from callkeeper_assets.cli.upgrade import upgrade
@@ -86,6 +86,7 @@ _COMMANDS = (
     daemon,
     metrics,
     webhooks,
+    worker,
     inbox,
     alert,
     alerts,
@@ -147,7 +148,7 @@ def _expected_errors() -> tuple[type[Exception], ...]:
     from callkeeper_assets.config.errors import ConfigError  # noqa: PLC0415
     from callkeeper_assets.home import UnreadableSecretError  # noqa: PLC0415
     from callkeeper_assets.postgres.errors import DatabaseError  # noqa: PLC0415
-    from callkeeper_assets.raw.store import RawError  # noqa: PLC0415
+    from callkeeper_assets.raw.place import RawError  # noqa: PLC0415
     from callkeeper_assets.warehouse.records import WarehouseError  # noqa: PLC0415
 
     return (

@@ -36,6 +36,7 @@ def dev(
         list_alert_lines,
         list_source_lines,
         print_greeting,
+        refuse_second_daemon,
         serve,
     )
     from callkeeper_assets.home import home  # noqa: PLC0415
@@ -61,6 +62,7 @@ def dev(
         url = database_url()
         with connect(url, autocommit=True) as connection:
             find_pending(connection, url)  # raises, if a newer version has been here
+        refuse_second_daemon(url)
         try:
             greet = partial(print_greeting, address, receiver, url, lines)
             serve(address, receiver, greet, has_alerts=bool(alerts))
@@ -111,6 +113,29 @@ def webhooks(
         run_receiver(host, port, sources)
     except KeyboardInterrupt:
         print_note("Stopped.")
+
+
+def worker(
+    *,
+    runs: Annotated[
+        int | None,
+        typer.Option(min=1, help="Runs at once. Default: two for each processor."),
+    ] = None,
+    grace: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            help="Seconds that runs have to their end when it is told to stop; then they "
+            "are killed, and done again by another worker.",
+        ),
+    ] = 60.0,
+) -> None:
+    """Do runs on this machine that another one's daemon sends over a broker, until Ctrl-C."""
+    from callkeeper_assets.cli.console import print_note  # noqa: PLC0415
+    from callkeeper_assets.cli.working import work  # noqa: PLC0415
+
+    work(runs, grace)
+    print_note("Stopped.")
 
 
 if TYPE_CHECKING:

@@ -26,9 +26,11 @@ from callkeeper_assets.config.errors import MissingSecretError
 from callkeeper_assets.config.loading import load_sources
 from callkeeper_assets.dagster_ext import DAEMON_MODULE
 from callkeeper_assets.dagster_ext.run_socket import socket_file
-from callkeeper_assets.home import find_lock_problem, find_project, home, raw_url
+from callkeeper_assets.home import dagster_file, find_lock_problem, find_project, home, raw_url
 from callkeeper_assets.postgres.url import describe, is_embedded
 
+# The run launcher's class that sends runs to workers.
+LAUNCHER: Final = "CeleryLauncher"
 LOCATION: Final = "callkeeper_assets"
 CODE_SERVER: Final = "The code server"
 WEB_SERVER: Final = "The web server"
@@ -36,6 +38,7 @@ _RUN_SERVER: Final = "The run server"
 _ANY_HOST: Final = ("0.0.0.0", "::", "")  # noqa: S104 -- compared with, not listened at
 _LOOK_SEC: Final = 0.2
 _MOST_DEATHS: Final = 3
+_UNTIL_ENDED_SEC: Final = 5.0
 # What is sent meanwhile is lost: nobody is known to send a webhook twice.
 _RECEIVER_PAUSE_SEC: Final = 5.0
 
@@ -105,6 +108,26 @@ def held_alone(path: Path, what: str) -> Iterator[None]:
         yield
 
 
+def refuse_second_daemon(url: str) -> None:
+    """See that no daemon works with the database, on whichever machine.
+
+    Raises:
+        SystemExit: There is one; where is said.
+    """
+    from callkeeper_assets.dagster_ext.daemon import (  # noqa: PLC0415 -- the database's driver
+        explain_second,
+        find_daemon,
+    )
+
+    deadline = time.monotonic() + _UNTIL_ENDED_SEC
+    while other := find_daemon(url):
+        # One that was just stopped, or killed, may be ending.
+        if time.monotonic() > deadline:
+            print_error(explain_second(url, other))
+            raise SystemExit(FAILED)
+        time.sleep(_LOOK_SEC)
+
+
 def serve(
     address: WebAddress,
     receiver: WebAddress | None,
@@ -129,7 +152,7 @@ def serve(
     workspace = _write_workspace(port)
     with Supervisor() as supervisor:
         socket_file().unlink(missing_ok=True)  # of one that was killed
-        supervisor.start(_run_server(logs))
+        supervisor.start(build_run_server(logs))
         if receiver:
             supervisor.start(_receiver(receiver, logs))
         if has_alerts:
@@ -174,7 +197,13 @@ def find_code() -> tuple[str, Path | None]:
     return "callkeeper_assets.definitions", None
 
 
-def _run_server(logs: Path) -> Service:
+def sends_runs_away() -> bool:
+    """Whether `dagster.yaml` has runs done by workers (`callkeeper worker`)."""
+    return LAUNCHER in dagster_file().read_text("utf-8")
+
+
+def build_run_server(logs: Path) -> Service:
+    """Return the service that runs are forked from."""
     module, folder = find_code()
     arguments = ["-m", "callkeeper_assets.worker.run_server", module]
     if folder:

@@ -7,9 +7,9 @@ What Dagster has to keep is listed in `callkeeper_assets_tests/dagster_ext/test_
 says on a newer Dagster what broke.
 """
 
-# Its script `dagster-daemon` names an interpreter in its first line, which has no room for a long
-# path; the module behind it is not public.
-DAEMON_MODULE = "dagster._daemon"
+# Dagster's script names an interpreter in its first line, which has no room for a long path; ours
+# is the only one of its database.
+DAEMON_MODULE = "callkeeper_assets.dagster_ext.daemon"
 # The code location's name, in each workspace.yaml.
 LOCATION = "callkeeper_assets"
 # By this the code server tells who keeps it alive that it has ended to be started with newer code.

@@ -6,7 +6,7 @@ their keys' places. It makes Dagster's tables, if they are missing, and prints w
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Final
 
@@ -65,7 +65,7 @@ def mark_dead_runs(instance: dg.DagsterInstance, url: str) -> list[str]:
     runs = instance.get_runs(dg.RunsFilter(statuses=_IN_PROGRESS))
     # Dagster's filter finds a tag's values, not its presence.
     return [
-        run.run_id for run in runs if SOURCE_TAG in run.tags and _mark_if_dead(instance, url, run)
+        run.run_id for run in runs if SOURCE_TAG in run.tags and mark_if_dead(instance, url, run)
     ]
 
 
@@ -87,8 +87,15 @@ def build_handover_tags(run: dg.DagsterRun) -> dict[str, str]:
     return tags
 
 
+def _find_resender(instance: dg.DagsterInstance) -> Callable[[dg.DagsterRun], bool] | None:
+    """Return what the launcher does about a run that no worker has begun; None if it has none."""
+    return getattr(instance.run_launcher, "resend_if_lost", None)
+
+
 def is_run_dead(instance: dg.DagsterInstance, url: str, run: dg.DagsterRun) -> bool:
     """Whether a run that is not finished has no process any more, and gets none."""
+    if run.status == dg.DagsterRunStatus.STARTING and _find_resender(instance):
+        return False
     return _needs_process(instance, run) and not is_run_alive(url, run.run_id)
 
 
@@ -105,7 +112,11 @@ def _needs_process(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
     return launched is not None and time.time() - launched > _UNTIL_START.total_seconds()
 
 
-def _mark_if_dead(instance: dg.DagsterInstance, url: str, run: dg.DagsterRun) -> bool:
+def mark_if_dead(instance: dg.DagsterInstance, url: str, run: dg.DagsterRun) -> bool:
+    """Mark a run as failed, or as cancelled, if its process is gone; return whether it was.
+
+    One that waits for a worker is launched again, if nobody knows of it any more.
+    """
     if not _needs_process(instance, run):
         return False
     # Held until it is marked: a process that comes late must see that, and not start.
@@ -113,6 +124,9 @@ def _mark_if_dead(instance: dg.DagsterInstance, url: str, run: dg.DagsterRun) ->
         # It may have ended, properly, since it was listed.
         now = instance.get_run_by_id(run.run_id) if is_gone else None
         if now is None or now.status not in _IN_PROGRESS:
+            return False
+        if now.status == dg.DagsterRunStatus.STARTING and (resend := _find_resender(instance)):
+            resend(now)
             return False
         report_gone(instance, now)
     return True

@@ -31,9 +31,14 @@ from callkeeper_assets.dagster_ext.dead_runs import (
 )
 from callkeeper_assets.dagster_ext.run_socket import ask_run_server
 from callkeeper_assets.home import home
+from callkeeper_assets.postgres.locks import claimed_run, is_run_gone
+from callkeeper_assets.postgres.url import database_url
 
 # host, process and the second it began, with a space between.
 PROCESS_TAG: Final = "callkeeper/process"
+
+# The database's, to notice that a process has ended.
+_GONE_PATIENCE_SEC: Final = 5.0
 
 
 def name_process(number: int) -> str:
@@ -58,6 +63,11 @@ def _is_elsewhere(run: dg.DagsterRun) -> bool:
     return run.tags[PROCESS_TAG].rsplit(" ", 2)[0] != socket.gethostname()
 
 
+def refer_to(instance: dg.DagsterInstance) -> str:
+    """Return by what a run's process finds an instance."""
+    return serialize_value(instance.get_ref())
+
+
 def _open_instance(reference: str) -> dg.DagsterInstance:
     return dg.DagsterInstance.from_ref(deserialize_value(reference, InstanceRef))
 
@@ -74,7 +84,15 @@ def execute_run(run_id: str, reference: str, warm: dg.DagsterInstance | None = N
     from dagster._cli.api import _execute_run_command_body  # noqa: PLC0415 -- the run server alone
     from dagster._utils.interrupts import capture_interrupts  # noqa: PLC0415
 
-    with capture_interrupts(), warm or _open_instance(reference) as instance:
+    with (
+        capture_interrupts(),
+        warm or _open_instance(reference) as instance,
+        claimed_run(database_url(), run_id) as is_ours,
+    ):
+        run = instance.get_run_by_id(run_id) if is_ours else None
+        if run is None or run.status is not dg.DagsterRunStatus.STARTING:
+            # Launched twice, or ended meanwhile: nothing is begun again.
+            return 0
         return _execute_run_command_body(
             run_id, instance, lambda _: None, set_exit_code_on_failure=True
         )
@@ -89,7 +107,9 @@ def report_lost_run(run_id: str, reference: str) -> None:
     """
     with _open_instance(reference) as instance:
         run = instance.get_run_by_id(run_id)
-        if run is not None and not run.is_finished:
+        is_lost = run is not None and not run.is_finished
+        # Another process may have it, if it was launched twice.
+        if run and is_lost and is_run_gone(database_url(), run_id, _GONE_PATIENCE_SEC):
             report_gone(instance, run)
 
 
@@ -125,7 +145,7 @@ class ForkingRunLauncher(DefaultRunLauncher):
             super().launch_run(context)
             return
         instance = self._instance
-        request = {"run_id": run.run_id, "instance": serialize_value(instance.get_ref())}
+        request = {"run_id": run.run_id, "instance": refer_to(instance)}
         try:
             answer = ask_run_server(request)
         except OSError as error:

@@ -41,8 +41,8 @@ class RoomyRunCoordinator(QueuedRunCoordinator[dg.DagsterInstance]):
     def get_run_queue_config(self) -> RunQueueConfig:
         """Return the configuration, with the number of runs that there is room for now."""
         config = super().get_run_queue_config()
-        # Runs ask for it as well, and the web server.
-        if not self._is_daemons:
+        # Runs ask for it as well, and the web server. Workers take as many as they have places for.
+        if not self._is_daemons or getattr(self._instance.run_launcher, "sends_runs_away", False):
             return config
         now = time.monotonic()
         if now - self._measured_at > _GOOD_FOR_SEC:

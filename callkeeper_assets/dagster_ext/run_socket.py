@@ -15,13 +15,17 @@ from typing import Any, Final
 
 from callkeeper_assets.home import home
 
+# Names another run server than that of `callkeeper dev`, to a worker's processes.
+RUN_SOCKET: Final = "CALLKEEPER_RUN_SOCKET"
+
 # A server that must read changed code first answers when it has.
 _PATIENCE_SEC: Final = 60.0
 
 
 def socket_file() -> Path:
-    """Return where the run server listens."""
-    return home() / "dev" / "runs.sock"
+    """Return where the run server listens: that of `callkeeper dev`, or of a worker's own."""
+    named = os.environ.get(RUN_SOCKET)
+    return Path(named) if named else home() / "dev" / "runs.sock"
 
 
 @contextmanager

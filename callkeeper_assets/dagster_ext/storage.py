@@ -34,7 +34,8 @@ from dagster_postgres import DagsterPostgresStorage, PostgresRunStorage
 from callkeeper_assets.dagster_ext import LOCATION
 from callkeeper_assets.dagster_ext.dead_runs import COMMAND_LINE_TAG, build_rerun_tags
 from callkeeper_assets.dagster_ext.event_log import BatchingEventLogStorage
-from callkeeper_assets.home import home
+from callkeeper_assets.dagster_ext.shared_logs import SharedLogs
+from callkeeper_assets.home import home, logs_url
 from callkeeper_assets.local_time import use_newest_rules
 from callkeeper_assets.postgres.locks import (
     STORAGE_LOCK,
@@ -299,7 +300,7 @@ class CallKeeperStorage(DagsterPostgresStorage):
 
 
 class CallKeeperLogs(LocalComputeLogManager):
-    """What runs print, in `CALLKEEPER_HOME/logs`."""
+    """What runs print, in `CALLKEEPER_HOME/logs`, or beside raw calls in an object store."""
 
     @classmethod
     def config_type(cls) -> dict[str, Any]:
@@ -307,13 +308,14 @@ class CallKeeperLogs(LocalComputeLogManager):
         return {}
 
     @classmethod
-    def from_config_value(
+    def from_config_value(  # type: ignore[override] # any manager of logs will do
         cls,
         inst_data: "ConfigurableClassData | None",
         config_value: Mapping[str, Any],  # noqa: ARG003 -- empty, Dagster's signature
-    ) -> Self:
-        """Open the logs' folder."""
-        return cls(os.fspath(home() / "logs"), inst_data=inst_data)
+    ) -> Self | SharedLogs:
+        """Open the logs' place."""
+        captured, url = cls(os.fspath(home() / "logs"), inst_data=inst_data), logs_url()
+        return SharedLogs(url, captured) if url else captured
 
     @contextmanager
     def capture_logs(self, log_key: Sequence[str]) -> Generator[CapturedLogContext, None, None]:

@@ -20,6 +20,7 @@ from callkeeper_assets.personal_data.rewriting import (
     drain_spool,
     rewrite_payloads,
     rewrite_raw_days,
+    spool_folder,
 )
 from callkeeper_assets.personal_data.searching import list_searched_tables
 from callkeeper_assets.personal_data.shield import Connection, Target, make_account_of, read_rule
@@ -34,6 +35,7 @@ from callkeeper_assets.warehouse.migrate import ensure_schema
 from callkeeper_assets.warehouse.session import Session
 from callkeeper_assets.webhooks.inbox import protect_body
 from callkeeper_assets.webhooks.payload import Format
+from callkeeper_assets.webhooks.receivers import wait_for_others
 
 _WEBHOOK_CALLS: Final = """
     SELECT call_id FROM callkeeper_calls WHERE account_id = %(account_id)s AND origin = 'webhook'
@@ -123,6 +125,7 @@ def _apply(
     target = Target(target.name, account_id, source, target.rule)
     setting = target.rule.setting
     note_setting(connection, source.name, target.rule)
+    silent = wait_for_others(connection, spool_folder(), say)
     is_drained = drain_spool({source.name: target.renamed})
     say(f"Rewriting raw calls and payloads of {source.name}.")
     for path in store.list_unfinished(source.name):
@@ -138,6 +141,7 @@ def _apply(
     problems += _find_left(connection, source, account_id, reloaded)
     if not is_drained:
         problems.append("Webhooks wait in the spool for a receiver without a database.")
+    problems += [f"{one}: run it again when a receiver has that home again." for one in silent]
     if not problems:
         note_applied(connection, source.name, setting)
     return Applied(done.files, done.calls, done.payloads, setting, tuple(problems))

@@ -64,6 +64,7 @@ from callkeeper_assets.warehouse.schema import FACTS
 from callkeeper_assets.warehouse.session import Session
 from callkeeper_assets.webhooks.inbox import erase_body
 from callkeeper_assets.webhooks.payload import Format
+from callkeeper_assets.webhooks.receivers import SilentReceiver, wait_for_others
 
 _REPORT_ROWS: Final = (
     "DELETE FROM {table} WHERE account_id = %(account_id)s AND {call} = ANY(%(calls)s)"
@@ -315,6 +316,8 @@ class Forgetter:
     def _forget(
         self, connection: Connection, targets: Sequence[Target], number: str, request: Request
     ) -> Forgotten:
+        # What another machine's spool holds comes into the inbox by its own receiver alone.
+        silent = wait_for_others(connection, spool_folder(), self.say)
         # What the spool holds is looked at where it lies, and erased where it goes to.
         search = self._search(connection, targets, number)
         found = search.describe()
@@ -325,6 +328,7 @@ class Forgetter:
         _remove_torn(number, targets)
         if not is_drained:
             problems.append(_explain_spool())
+        problems += [_explain_silence(one) for one in silent]
         if not found.is_empty:
             problems += delete_leftovers(connection, {FACTS, *search.rows})
         left = self._search(connection, targets, number)
@@ -423,6 +427,13 @@ def _explain_spool() -> str:
     return (
         f"Webhooks wait in {spool_folder()} for a receiver that does not reach the database. Their "
         "numbers are taken out when they move to the inbox; run the command again then."
+    )
+
+
+def _explain_silence(receiver: SilentReceiver) -> str:
+    return (
+        f"{receiver}. Start a receiver with its home again, then run the command again. If that "
+        f"home is no more, delete the row {receiver.receiver_id} of callkeeper_receivers."
     )
 
 

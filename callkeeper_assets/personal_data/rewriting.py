@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -105,9 +106,10 @@ def rewrite_raw_days(
     """
     for version in VERSIONS:
         days = store.list_days(source, version)
-        for day in sorted(days if only is None else days & only[version]):
+        wanted = sorted(days if only is None else days & only[version])
+        for day, read in store.ahead(partial(store.read_stored, source, version=version), wanted):
             try:
-                calls, details = store.read_stored(source, day, version)
+                calls, details = read()
             except UnreadableDayError as error:
                 done.unreadable.append(str(error))
                 continue

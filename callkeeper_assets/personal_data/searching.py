@@ -6,6 +6,7 @@ Read only. Whatever forgets, exports or verifies asks here, so that all three se
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qsl
@@ -151,8 +152,11 @@ def search_source(
     hits = SourceHits(target, unfinished=store.list_unfinished(target.name))
     seeker = target.build_seeker(number)
     for version in VERSIONS:
-        for day in sorted(store.list_days(target.name, version)):
-            _search_day(store, hits, seeker, day, version)
+        days = sorted(store.list_days(target.name, version))
+        for day, read in store.ahead(
+            partial(store.read_stored, target.name, version=version), days
+        ):
+            _search_day(read, hits, seeker, day, version)
     if target.account_id is not None:
         seeker = target.build_seeker(number, of_webhooks=True)
         hits.payloads += _search_payloads(connection, target.account_id, seeker)
@@ -160,10 +164,14 @@ def search_source(
 
 
 def _search_day(
-    store: RawStore, hits: SourceHits, seeker: Seeker, day: date, version: Version
+    read: Callable[[], tuple[Any, object]],
+    hits: SourceHits,
+    seeker: Seeker,
+    day: date,
+    version: Version,
 ) -> None:
     try:
-        calls, _ = store.read_stored(hits.target.name, day, version)
+        calls, _ = read()
     except UnreadableDayError as error:
         hits.unreadable.append(str(error))
         return

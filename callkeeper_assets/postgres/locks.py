@@ -31,19 +31,22 @@ _OF_THE_SERVER: Final = (
 )
 
 # The keys of all our locks, so that no two are one. Of two numbers, what is kept and whose: the
-# calls of an account, its reports, a run by its id's hash, a source by its name's.
+# calls of an account, its reports, a run by its id's hash, that it is executed, a source by its
+# name's.
 CALLS_LOCK: Final = 0x636B
 REPORTS_LOCK: Final = 0x636C
 RUN_LOCK: Final = 0x434B5256
+RUN_CLAIM_LOCK: Final = 0x434B5243
 SOURCE_LOCK: Final = 0x434B5253
 # Of reports that are no account's alone: their tables.
 REPORT_TABLES_LOCK: Final = (REPORTS_LOCK, 0)
 # Of one number, which is none of those above: the tables' migration; rows of dimensions that no
 # fact refers to yet, held shared by who uses them and alone by who deletes them; Dagster's storage,
-# held by who makes or moves it; the backup, of which there is one at a time; causes of alerts, by
-# who changes them.
+# held by who makes or moves it; its daemon; the backup, of which there is one at a time; causes of
+# alerts, by who changes them.
 MIGRATION_LOCK: Final = 0x636B_0001
 DIMENSIONS_LOCK: Final = 0x636B_0003
+DAEMON_LOCK: Final = 0x636B_0005
 STORAGE_LOCK: Final = 7_164_022_201
 ALERTS_LOCK: Final = 0x636B_0004
 BACKUP_LOCK: Final = 0x636B_0B0B
@@ -247,6 +250,17 @@ def held_run_lock(url: str, run_id: str) -> Iterator[None]:
         if not hold.holders:
             del _holds[run_id]
             hold.lock.close()
+
+
+@contextmanager
+def claimed_run(url: str, run_id: str) -> Iterator[bool]:
+    """Hold a run's lock, and yield whether this process is the one that may execute it.
+
+    Raises:
+        DatabaseError: The database cannot be reached.
+    """
+    with held_run_lock(url, run_id):
+        yield _holds[run_id].lock.attempt(RUN_CLAIM_LOCK, _lock_number(run_id))
 
 
 @contextmanager

@@ -5,22 +5,20 @@ sent beside calls. A day is replaced as a whole, atomically. `READING` numbers h
 read into tables: raise it with any change that gives a call other values or another id.
 """
 
-import os
+import copy
 import re
-import uuid
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date, datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, get_args
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Self, TypeVar, get_args
 
 import msgspec
 
+from callkeeper_assets.home import LOGS_FOLDER
 from callkeeper_assets.postgres.locks import check_locks
 from callkeeper_assets.raw.ids import HASHED_IDS, identify_call
+from callkeeper_assets.raw.place import Place, RawError, side_by_side
 
 # 1: schemas up to 0006. 2: the unified API's `duration` is the talk; ids of imported calls.
 READING: Final = 2
@@ -48,11 +46,8 @@ _UNFINISHED: Final = re.compile(r"\.\d{4}-\d\d-\d\d\.parquet.*\.[0-9a-f]{32}")
 _ANY_FILE: Final = re.compile(
     r"\.?(\d{4}-\d\d-\d\d)\.parquet(\.refused|\.replaced)?(\.[0-9a-f]{32})?"
 )
-_WRITERS: Final = 2
 
-
-class RawError(Exception):
-    """A file of raw calls that cannot be used or written."""
+_Result = TypeVar("_Result")
 
 
 class MissingDayError(RawError):
@@ -74,10 +69,6 @@ class UnreadableDayError(RawError):
             f"The raw calls in {name} cannot be read ({cause[:200]}). Move the file away and load "
             f"the day again."
         )
-
-
-class StoreError(RawError):
-    """The place of raw calls cannot be read or written."""
 
 
 if TYPE_CHECKING:
@@ -344,24 +335,42 @@ class RawStore:
     """
 
     def __init__(self, url: str) -> None:
-        import fsspec  # noqa: PLC0415 -- only who touches raw calls needs it
-
         self.url = url
-        try:
-            # Listings are not cached: another process may have written since.
-            self._files, self._root = fsspec.core.url_to_fs(url, use_listings_cache=False)
-        except (ImportError, ValueError) as error:
-            raise StoreError(
-                f"CALLKEEPER_RAW_URL names a place that cannot be used: {url} ({error}). Use a "
-                f"folder, or install the file system's package (s3:// needs the extra: pip install "
-                f"'callkeeper-assets[s3]')."
-            ) from error
-        self._is_local = isinstance(self._files.protocol, tuple) and "file" in self._files.protocol
+        self._place = Place(url)
+
+    def knowing(self, source: str, days: Iterable[date]) -> Self:
+        """Return a store that asks for nothing that is not there, of a source and days' years.
+
+        An object store is asked once, by a list, which files there are, and not for each. For who
+        holds the source's key or lock, so that nobody else writes there meanwhile, or only reads
+        what was there before.
+
+        Raises:
+            StoreError: The place cannot be reached.
+        """
+        made = copy.copy(self)
+        folders = {f"{self._place.root}/{source}/{day.year}" for day in days}
+        made._place = self._place.knowing(folders)  # noqa: SLF001 -- its own copy
+        return made
+
+    def ahead(
+        self, read: Callable[[date], _Result], days: Iterable[date]
+    ) -> Iterator[tuple[date, Callable[[], _Result]]]:
+        """Yield each day with a function that returns, or raises, what came of reading it.
+
+        Days of an object store are read in threads, a few ahead of the one that is yielded.
+        """
+        return self._place.ahead(read, days)
+
+    @property
+    def writers(self) -> int:
+        """How many days are written at once."""
+        return self._place.writers
 
     def locate(self, source: str, day: date, version: Version = "stored") -> str:
         """Return the path of a day's file, or of what lies beside it."""
         suffix = _SUFFIXES[version]
-        return f"{self._root}/{source}/{day.year}/{day.isoformat()}.parquet{suffix}"
+        return f"{self._place.root}/{source}/{day.year}/{day.isoformat()}.parquet{suffix}"
 
     def write(self, calls: "pa.Table", details: DayDetails) -> int:
         """Replace a day, atomically; an answer refused before is cleared away.
@@ -380,17 +389,17 @@ class RawStore:
         path, replaced = self.locate(source, day), self.locate(source, day, "replaced")
         content = encode_day(calls, details)
         if details.lost:
-            self._keep(path, replaced)
-        self._replace(path, content)
-        self._remove(self.locate(source, day, "refused"))
+            self._place.keep(path, replaced)
+        self._place.replace(path, content)
+        self._place.remove(self.locate(source, day, "refused"))
         if not details.lost:
-            self._remove(replaced)
+            self._place.remove(replaced)
         return len(content)
 
     def rewrite(self, calls: "pa.Table", details: DayDetails, version: Version = "stored") -> None:
         """Replace one version of a day, as `read_stored` gives it; the others stay."""
         path = self.locate(details.source, details.day, version)
-        self._replace(path, encode_day(calls, details))
+        self._place.replace(path, encode_day(calls, details))
 
     def refuse(self, calls: "pa.Table", details: DayDetails) -> None:
         """Keep an answer that the guard did not let replace the day, beside the day's file."""
@@ -424,9 +433,9 @@ class RawStore:
             UnreadableDayError: A file is damaged, and nobody is to be given the error.
             StoreError: The place cannot be reached.
         """
-        for day in days:
+        for _, read in self.ahead(partial(self.read, source), days):
             try:
-                stored = self.read(source, day)
+                stored = read()
             except MissingDayError:
                 continue
             except UnreadableDayError as error:
@@ -444,7 +453,7 @@ class RawStore:
             StoreError: The place cannot be reached.
         """
         path = self.locate(source, day)
-        content = self._read(path)
+        content = self._place.read(path)
         return [] if content is None else list_unusable(decode_day(content, name=path)[0])
 
     def read_stored(
@@ -460,7 +469,7 @@ class RawStore:
             StoreError: The place cannot be reached.
         """
         path = self.locate(source, day, version)
-        content = self._read(path)
+        content = self._place.read(path)
         if content is None:
             raise MissingDayError(source=source, day=day, name=path)
         return decode_day(content, name=path)
@@ -470,7 +479,7 @@ class RawStore:
     ) -> DayDetails | None:
         """Return how a day, or what lies beside it, was fetched; None without a file."""
         path = self.locate(source, day, version)
-        content = self._read(path)
+        content = self._place.read(path)
         return None if content is None else decode_day(content, name=path, columns=[])[1]
 
     def look_up(
@@ -478,7 +487,7 @@ class RawStore:
     ) -> "tuple[set[int], DayDetails] | None":
         """Return the ids of a day's calls and how it was fetched; None where there is no file."""
         path = self.locate(source, day, version)
-        content = self._read(path)
+        content = self._place.read(path)
         if content is None:
             return None
         calls, details = decode_day(content, name=path, columns=["call_id"])
@@ -505,12 +514,7 @@ class RawStore:
         Raises:
             StoreError: The place cannot be reached.
         """
-        with self._said(self._root, "listed"):
-            if not self._files.exists(self._root):
-                return []
-            folders = self._files.ls(self._root, detail=True)
-        paths = (one["name"] for one in folders if one["type"] == "directory")
-        return sorted(path.rstrip("/").rpartition("/")[2] for path in paths)
+        return [name for name in self._place.list_folders() if name != LOGS_FOLDER]
 
     def list_unfinished(self, source: str) -> list[str]:
         """Return the files that a killed process left half written; nobody may be writing now.
@@ -522,16 +526,21 @@ class RawStore:
         return [path for path in paths if _UNFINISHED.fullmatch(path.rpartition("/")[2])]
 
     def list_files(self) -> list[str]:
-        """Return the paths of all files that lie here, of whatever kind and origin.
+        """Return the paths of all files that lie here, of whatever kind, but runs' output.
 
         Raises:
             StoreError: The place cannot be reached.
         """
-        return sorted(self._find(self._root))
+        return sorted(self._list_all())
+
+    def _list_all(self) -> dict[str, dict[str, Any]]:
+        logs = f"{self._place.root}/{LOGS_FOLDER}/"
+        found = self._place.find(self._place.root)
+        return {path: one for path, one in found.items() if not path.startswith(logs)}
 
     def name(self, path: str) -> str:
         """Return the path of a file that was listed here as it is below the store's root."""
-        return path.removeprefix(self._root).lstrip("/")
+        return path.removeprefix(self._place.root).lstrip("/")
 
     def list_stamps(self) -> dict[str, str]:
         """Return the paths of all files, each with what changes when the file is replaced.
@@ -539,7 +548,7 @@ class RawStore:
         Raises:
             StoreError: The place cannot be reached.
         """
-        return {path: _build_stamp(one) for path, one in self._find(self._root).items()}
+        return {path: _build_stamp(one) for path, one in self._list_all().items()}
 
     def write_file(self, name: str, content: bytes) -> None:
         """Write a file, whole or not at all, by its name as `name` gives it.
@@ -547,7 +556,7 @@ class RawStore:
         Raises:
             StoreError: The place cannot be written.
         """
-        self._replace(f"{self._root}/{name}", content)
+        self._place.replace(f"{self._place.root}/{name}", content)
 
     def read_file(self, path: str) -> bytes:
         """Return the content of a file that was listed here; of one that is gone, nothing.
@@ -555,24 +564,12 @@ class RawStore:
         Raises:
             StoreError: The place cannot be reached.
         """
-        return self._read(path) or b""
+        return self._place.read(path) or b""
 
     def _list(self, source: str) -> dict[str, int]:
         """Return the paths of a source's files, with their sizes in bytes."""
-        return {
-            path: details["size"] for path, details in self._find(f"{self._root}/{source}").items()
-        }
-
-    def _find(self, folder: str) -> dict[str, dict[str, Any]]:
-        """Return what lies below a folder, by path.
-
-        Where a folder is but a prefix of names, a store may list what begins alike as well: `main`
-        would have the days of `main_2`, and retention would delete them.
-        """
-        with self._said(folder, "listed"):
-            found: dict[str, dict[str, Any]] = self._files.find(folder, detail=True)
-        inside = f"{folder.rstrip('/')}/"
-        return {path: one for path, one in found.items() if path.startswith(inside)}
+        found = self._place.find(f"{self._place.root}/{source}")
+        return {path: details["size"] for path, details in found.items()}
 
     def measure_old(self, source: str, first_kept: date) -> dict[str, int]:
         """Return the files of a source's days before a day, of all versions, and their bytes.
@@ -593,48 +590,15 @@ class RawStore:
         Raises:
             StoreError: The place does not let it be deleted.
         """
-        with self._said(path, "deleted"), suppress(FileNotFoundError):
-            self._files.rm_file(path)
+        self._place.remove(path)
 
-    def _read(self, path: str) -> bytes | None:
-        with self._said(path, "read"):
-            try:
-                content: bytes = self._files.cat_file(path)
-            except FileNotFoundError:
-                return None
-            return content
+    def delete_all(self, paths: Iterable[str]) -> None:
+        """Delete files that were listed here, of an S3 store by the thousand.
 
-    def _keep(self, path: str, beside: str) -> None:
-        """Keep a file beside, unless one is there already."""
-        with self._said(beside, "read"):
-            is_kept = self._files.exists(beside)
-        content = None if is_kept else self._read(path)
-        if content is not None:
-            self._replace(beside, content)
-
-    def _replace(self, path: str, content: bytes) -> None:
-        with self._said(path, "written"):
-            if self._is_local:
-                _replace_local(Path(path), content)
-            else:
-                # An object store shows an object only when it is complete.
-                self._files.pipe_file(path, content)
-
-    def _remove(self, path: str) -> None:
-        with self._said(path, "removed"):
-            if self._files.exists(path):
-                self._files.rm_file(path)
-
-    @contextmanager
-    def _said(self, path: str, action: str) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise StoreError(
-                f"Raw calls could not be {action}: {path} ({error.strerror or error}). Check the "
-                f"place that CALLKEEPER_RAW_URL names ({self.url}): its permissions, free space "
-                f"and credentials."
-            ) from error
+        Raises:
+            StoreError: The place does not let one be deleted.
+        """
+        self._place.remove_all(paths)
 
 
 def _build_stamp(details: dict[str, Any]) -> str:
@@ -664,28 +628,6 @@ def store_days(store: RawStore, days: Iterable[Day]) -> Iterator[Day]:
         StoreError: The store cannot be written.
         LockLostError: A lock that this process relies on has gone.
     """
-    with ThreadPoolExecutor(_WRITERS, "raw-calls") as pool:
-        under_way: deque[tuple[Day, Future[None]]] = deque()
-        for day in days:
-            under_way.append((day, pool.submit(_store_day, store, day)))
-            if len(under_way) > _WRITERS:
-                stored, future = under_way.popleft()
-                future.result()
-                yield stored
-        for stored, future in under_way:
-            future.result()
-            yield stored
-
-
-def _replace_local(path: Path, content: bytes) -> None:
-    """Write beside, make it durable, rename: the folder's entry changes in one step."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        with beside.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+    for day, stored in side_by_side(store.writers, partial(_store_day, store), days):
+        stored.result()
+        yield day

@@ -22,17 +22,21 @@ from callkeeper_assets.config.source import Source
 from callkeeper_assets.local_time import day_start, find_day
 from callkeeper_assets.postgres import connect
 from callkeeper_assets.postgres.locks import CALLS_LOCK, check_locks, lock_transaction
-from callkeeper_assets.raw.store import RawStore, StoreError
+from callkeeper_assets.raw.place import StoreError
+from callkeeper_assets.raw.store import RawStore
 from callkeeper_assets.warehouse.accounts import find_account_by_name
 from callkeeper_assets.warehouse.dimension_rows import count_orphans, delete_orphans, vacuum_tables
 from callkeeper_assets.warehouse.records import Account, Deleted, RetentionResult
 from callkeeper_assets.warehouse.schema import CALLS, FACTS, WEBHOOKS
 from callkeeper_assets.warehouse.session import explained
+from callkeeper_assets.webhooks.receivers import list_silent, read_moment
 from callkeeper_assets.webhooks.spool import drop_old_payloads
 
 Connection = psycopg.Connection[Any]
 
 REPEATS: Final = "callkeeper_webhook_repeats"
+# A receiver that has the database says so every two seconds.
+_LONGEST_SILENCE: Final = timedelta(minutes=1)
 # Payloads of one transaction.
 _INBOX_ROWS: Final = 2_000
 _DAY_BOUNDS: Final = "day BETWEEN %(first)s AND %(last)s"
@@ -338,10 +342,13 @@ def retain_calls(
         _clear_warehouse(connection, source, retained, run_id if not dry_run else None, report)
     files = store.measure_old(source.name, first_kept)
     check_locks()
-    for path in files if not dry_run else ():
-        store.delete(path)
+    if not dry_run:
+        store.delete_all(files)
     retained.add(RAW_FILES, Deleted(len(files), sum(files.values())))
     until = source.start_of(first_kept)
+    with connect(url, autocommit=True) as connection:
+        since = read_moment(connection) - _LONGEST_SILENCE
+        retained.silent += map(str, list_silent(connection, spool, since))
     try:
         retained.add(SPOOL, drop_old_payloads(spool, source.name, until, dry_run=dry_run))
     except OSError as error:

@@ -34,6 +34,7 @@ _RIGHTS: Final[Mapping[Purpose, Mapping[str, str]]] = {
         "callkeeper_webhook_hints": "SELECT",
         "callkeeper_forgotten_calls": "SELECT",
         "callkeeper_privacy_settings": "SELECT, INSERT",
+        "callkeeper_receivers": "SELECT, INSERT, UPDATE, DELETE",
         "callkeeper_days": "SELECT",
         "callkeeper_loads": "SELECT",
     },

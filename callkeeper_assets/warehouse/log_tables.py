@@ -551,3 +551,28 @@ CALLKEEPER_ALERT_MESSAGES: Final = Table(
         Column("error", "text", "Why it was not, the last time"),
     ),
 )
+
+CALLKEEPER_RECEIVERS: Final = Table(
+    name="callkeeper_receivers",
+    role="log",
+    grain="receiver of webhooks (a home)",
+    key=("receiver_id",),
+    description=(
+        "The receivers of webhooks: what may wait in a machine's spool is known of on all. One "
+        "that stops with an empty spool has no row."
+    ),
+    columns=(
+        Column("receiver_id", "text", "The spool's own name", nullable=False),
+        Column("host", "text", "The machine", nullable=False),
+        Column("process", "integer", "Its process there", nullable=False),
+        Column(
+            "seen_at",
+            "timestamp with time zone",
+            "When it last had the database; every two seconds while it has",
+            nullable=False,
+        ),
+        Column(
+            "spool_files", "integer", "Files in its spool then; 0: nothing waits", nullable=False
+        ),
+    ),
+)

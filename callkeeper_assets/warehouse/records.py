@@ -61,11 +61,13 @@ class RetentionResult:
         first_kept: the first day that stays.
         places: by table or other place; none where nothing is.
         left: dimensions with rows that nothing refers to, but which loads left no gap to delete.
+        silent: receivers of other machines in whose spools something may wait.
     """
 
     first_kept: date
     places: dict[str, Deleted] = field(default_factory=dict)
     left: set[str] = field(default_factory=set)
+    silent: list[str] = field(default_factory=list)
 
     def add_all(self, deleted: Mapping[str, Deleted]) -> None:
         """Add what went of several places."""

@@ -47,6 +47,7 @@ TABLES: Final[Mapping[str, Table]] = MappingProxyType(
             log_tables.CALLKEEPER_KEYS,
             log_tables.CALLKEEPER_ALERTS,
             log_tables.CALLKEEPER_ALERT_MESSAGES,
+            log_tables.CALLKEEPER_RECEIVERS,
         )
     }
 )

@@ -9,9 +9,10 @@ import asyncio
 import re
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from itertools import accumulate
+from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 
 import msgspec
@@ -41,6 +42,9 @@ from callkeeper_assets.webhooks.payload import (
     read_document,
     read_event,
 )
+from callkeeper_assets.webhooks.receivers import LEAVE, SAY
+from callkeeper_assets.webhooks.receivers import describe as describe_receiver
+from callkeeper_assets.webhooks.spool import list_files
 
 # A sender waits meanwhile, and local disk is near.
 STATEMENT_MS: Final = 4_000
@@ -287,14 +291,17 @@ class Inbox:
     Args:
         renamed: By source, the names under which its account sends fields.
         rules: By source, the privacy settings under which its payloads are stored.
+        spool: Of the receiver, whose state others are told; None for who is none.
     """
 
     def __init__(
         self,
         renamed: Mapping[str, Mapping[str, str]] | None = None,
         rules: Mapping[str, Rule] | None = None,
+        spool: Path | None = None,
     ) -> None:
         self._rules = rules or {}
+        self._spool = spool
         self._connections: Connections | None = None
         self._forgotten = _ForgottenCalls(renamed or {})
 
@@ -324,8 +331,18 @@ class Inbox:
         if connections is not None:
             await connections.give_up()
 
+    async def leave(self) -> None:
+        """Say that this receiver ends, unless something waits in its spool."""
+        if self._spool is None or list_files(self._spool):
+            return
+        with suppress(InboxAwayError, OSError):
+            values = describe_receiver(self._spool)
+            await self._use(lambda connection, _: connection.execute(LEAVE, values))
+
     async def ping(self) -> None:
         """Find out whether the database is still there, and who was forgotten meanwhile.
+
+        And say that this receiver is there, and what its spool has.
 
         Raises:
             InboxAwayError: It is not.
@@ -372,6 +389,13 @@ class Inbox:
     async def _look(self, connection: Connection) -> None:
         async with waiting_for_locks(connection):
             await self._forgotten.look(connection)
+            if self._spool is not None:
+                # A home that cannot be written is no reason to take the database for away.
+                with suppress(OSError):
+                    values = describe_receiver(self._spool)
+                    # Every two seconds: nobody waits for the disk for it.
+                    await connection.execute("SET LOCAL synchronous_commit = off")
+                    await connection.execute(SAY, values)
 
     async def _store(
         self, connection: Connection, accounts: dict[str, int], deliveries: Sequence[Delivery]

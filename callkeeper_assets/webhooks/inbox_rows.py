@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
+from functools import partial
 from typing import Final, Literal
 
 import pyarrow as pa
@@ -382,13 +383,13 @@ def read_days_of_reports(
 
     The one place where a report's calls come from: raw calls, and webhooks' calls.
     """
-    for day in days:
+    for day, read in store.ahead(partial(store.read, source.name), days):
         problem = source.find_retention_problem(day)
         if problem:
             unreadable[day] = problem
             continue
         try:
-            yield add_webhook_calls(url, source, store.read(source.name, day))
+            yield add_webhook_calls(url, source, read())
         except MissingDayError:
             unreadable[day] = ""
         except UnreadableDayError as error:

@@ -212,6 +212,7 @@ class Intake:
         for task in self._others:
             task.cancel()
         await asyncio.gather(*self._storing, *self._others, return_exceptions=True)
+        await self.inbox.leave()
         await self.inbox.close()
         self._spool.close()
 

@@ -362,7 +362,8 @@ def run_receiver(host: str, port: int, sources: Sequence[Source]) -> None:
     _configure_logging()
     metrics = Metrics()
     gate = Gate(sources)
-    intake = Intake(Inbox(gate.renamed, gate.rules), Spool(home() / "spool"), metrics)
+    spool = home() / "spool"
+    intake = Intake(Inbox(gate.renamed, gate.rules, spool), Spool(spool), metrics)
     receiver = Receiver(gate, intake, metrics, AccessLog())
     config = uvicorn.Config(
         receiver,

@@ -47,6 +47,27 @@ _OVERRIDDEN: Final = {
     },
     ("storage", "CallKeeperStorage"): {"config_type", "from_config_value"},
     ("storage", "CallKeeperLogs"): {"capture_logs", "config_type", "from_config_value"},
+    ("shared_logs", "SharedLogs"): {
+        "__init__",
+        "cloud_storage_has_logs",
+        "delete_logs",
+        "display_path_for_type",
+        "download_from_cloud_storage",
+        "download_url_for_type",
+        "local_manager",
+        "upload_interval",
+        "upload_to_cloud_storage",
+    },
+    ("celery_launcher", "CeleryLauncher"): {
+        "__init__",
+        "check_run_worker_health",
+        "config_type",
+        "get_run_worker_debug_info",
+        "launch_run",
+        "register_instance",
+        "supports_resume_run",
+        "terminate",
+    },
 }
 
 
@@ -170,6 +191,8 @@ def _describe_overrides(ours: type, listed: set[str]) -> Iterator[str]:
     for name in sorted(found - listed):
         yield f"{base.__name__} has a `{name}` of its own now, which {ours.__name__}'s hides."
     for name in sorted(listed & found - {"__init__"}):
+        if isinstance(getattr(base, name), property):
+            continue
         expected, got = (
             list(inspect.signature(getattr(one, name)).parameters) for one in (ours, base)
         )
@@ -215,7 +238,7 @@ def describe_breaches() -> list[str]:
         for name in ("PLANNED", "SUCCEEDED", "FAILED")
         if not hasattr(_find(_STATUS, "AssetCheckExecutionRecordStatus"), name)
     ]
-    if importlib.util.find_spec(f"{room.DAEMON_MODULE}.__main__") is None:
+    if not callable(getattr(importlib.import_module("dagster._daemon.cli"), "main", None)):
         found.append(f"`python -m {room.DAEMON_MODULE}` does not start the daemon any more.")
     return found
 

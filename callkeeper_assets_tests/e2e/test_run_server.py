@@ -44,7 +44,7 @@ def _try_to_launch(dev: Dev, day: date) -> str:
         return ""
 
 
-def launch(dev: Dev, day: date) -> str:
+def launch(dev: Dev, day: date, source: str = SOURCE) -> str:
     """Launch a refresh's job for a day and return the run's id."""
     launched = dev.ask(
         _LAUNCH,
@@ -52,7 +52,7 @@ def launch(dev: Dev, day: date) -> str:
             "selector": {
                 "repositoryName": "__repository__",
                 "repositoryLocationName": "callkeeper_assets",
-                "jobName": f"{SOURCE}_refresh",
+                "jobName": f"{source}_refresh",
             },
             "executionMetadata": {"tags": [{"key": "dagster/partition", "value": str(day)}]},
         },

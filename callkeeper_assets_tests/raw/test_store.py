@@ -13,11 +13,11 @@ import msgspec
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
+from callkeeper_assets.raw.place import StoreError
 from callkeeper_assets.raw.store import (
     DayDetails,
     MissingDayError,
     RawStore,
-    StoreError,
     UnreadableDayError,
     build_calls,
 )

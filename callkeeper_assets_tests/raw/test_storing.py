@@ -9,14 +9,8 @@ import pytest
 from callkeeper_assets.postgres import connect
 from callkeeper_assets.postgres.errors import LockLostError
 from callkeeper_assets.postgres.locks import held_source_lock
-from callkeeper_assets.raw.store import (
-    Day,
-    DayDetails,
-    RawStore,
-    StoreError,
-    build_calls,
-    store_days,
-)
+from callkeeper_assets.raw.place import StoreError
+from callkeeper_assets.raw.store import Day, DayDetails, RawStore, build_calls, store_days
 from callkeeper_assets_tests.raw.stored import stored_ids
 
 DAYS = tuple(date(2026, 1, number) for number in range(1, 11))
