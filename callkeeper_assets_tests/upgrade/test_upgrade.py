@@ -279,7 +279,11 @@ def project(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_files_that_nobody_has_edited_are_replaced(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    former = (project / "dagster.yaml").read_text().replace("10", "9")
+    former = (
+        (project / "dagster.yaml")
+        .read_text()
+        .replace("poll_interval_seconds: 60", "poll_interval_seconds: 30")
+    )
     (project / "dagster.yaml").write_text(former)
     (project / "dagster.yaml").chmod(0o640)
     (project / "defs.schema.json").write_text("{}")
@@ -306,7 +310,7 @@ def test_an_edited_dagster_yaml_is_its_owners_and_the_difference_is_named(projec
     file = project / "dagster.yaml"
     text = file.read_text()
     edited = (
-        text.replace("max_concurrent_runs: 10", "max_concurrent_runs: 25")
+        text.replace("poll_interval_seconds: 60", "poll_interval_seconds: 25")
         .replace("run_retries:\n  enabled: true\n", "run_retries:\n")
         .replace(
             "dagster_ext.storage\n    class: CallKeeperS",
@@ -320,7 +324,7 @@ def test_an_edited_dagster_yaml_is_its_owners_and_the_difference_is_named(projec
     assert file.read_text() == edited
     done = callkeeper("upgrade")
     assert done.code == 0
-    assert "concurrency.runs.max_concurrent_runs is 25 (10)" in done.out
+    assert "run_monitoring.poll_interval_seconds is 25 (60)" in done.out
     assert "run_retries.enabled is missing (true)" in done.out
     # Names of modules are ours.
     assert file.read_text() == edited.replace("database.dagster_storage", "dagster_ext.storage")
