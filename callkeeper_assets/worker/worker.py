@@ -6,6 +6,7 @@ output; Dagster's own log goes to the instance.
 """
 
 import argparse
+import os
 import signal
 import sys
 import time
@@ -15,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from types import FrameType
+from typing import IO
 
 import dagster as dg
 import psycopg
@@ -81,8 +83,14 @@ FETCHED_BYTES = 1 << 26
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
+# Where messages go: standard output, which Dagster turns over to a step's log while that runs.
+_command: IO[str] = sys.stdout
+
+
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run what the arguments ask for; return 0 if all went well, 1 if anything failed."""
+    global _command  # noqa: PLW0603 -- listeners of steps write to it
+    _command = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     options = _parse(arguments)
     keep_memory(KEPT_BYTES, FETCHED_BYTES)
     # Dagster puts off SIGINT and SIGTERM while a step waits for its key.
@@ -358,4 +366,4 @@ def _describe_failure(result: dg.ExecuteInProcessResult) -> str:
 
 
 def _say(message: Message) -> None:
-    write_message(sys.stdout, message)
+    write_message(_command, message)

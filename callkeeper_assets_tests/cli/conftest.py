@@ -87,10 +87,10 @@ def _ended_at_last(process: "subprocess.Popen[str]") -> Iterator["subprocess.Pop
                 process.kill()
 
 
-def children_of(pid: int) -> list[int]:
-    """Processes that a process started, and that these did."""
+def children_of(pid: int, *, recursive: bool = False) -> list[int]:
+    """Processes that a process started; `recursive`: and that these did."""
     with suppress(psutil.NoSuchProcess):
-        return [child.pid for child in psutil.Process(pid).children(recursive=True)]
+        return [child.pid for child in psutil.Process(pid).children(recursive)]
     return []
 
 

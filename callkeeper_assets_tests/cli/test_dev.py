@@ -52,7 +52,7 @@ def _find_child(pid: int, words: str) -> int:
     return next(
         (
             child
-            for child in children_of(pid)
+            for child in children_of(pid, recursive=True)
             if words in _arguments_of(child)
             or Path(f"/proc/{child}/comm").read_text() == f"{words}\n"
         ),
@@ -106,7 +106,7 @@ def test_everything_starts_is_kept_alive_and_stops(
             lambda: _find_child(process.pid, "code_server") not in {0, code_server},
             "the code server is started again",
         )
-        children = children_of(process.pid)
+        children = children_of(process.pid, recursive=True)
         assert len(children) == 6
         assert _find_child(process.pid, "cli.main alerts") in children
         assert _find_child(process.pid, "webhooks --host 127.0.0.1") in children
@@ -153,7 +153,7 @@ def test_nothing_outlives_a_killed_command(home: Path) -> None:
     """The embedded database included: its last user stops it."""
     with started("dev", "--port", str(find_free_port())) as process:
         wait_until(lambda: _find_child(process.pid, "daemon"), "the daemon starts")
-        children = children_of(process.pid)
+        children = children_of(process.pid, recursive=True)
         assert (home / "postgres" / "data" / "postmaster.pid").exists()
         process.kill()
     wait_until(lambda: not any(is_alive(child) for child in children), "children end", 30)

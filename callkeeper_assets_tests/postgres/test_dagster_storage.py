@@ -76,7 +76,7 @@ def test_six_processes_that_meet_on_an_empty_database_all_get_their_storage(data
 def test_the_instance_is_what_dagster_yaml_says_with_no_variable_set(home: Path) -> None:
     assert set_dagster_home() == project_root()
     with dg.DagsterInstance.get() as instance:
-        assert type(instance.run_coordinator).__name__ == "QueuedRunCoordinator"
+        assert type(instance.run_coordinator).__name__ == "RoomyRunCoordinator"
         concurrency = instance.get_concurrency_config()
         assert concurrency.pool_config.default_pool_limit == 1
         assert concurrency.pool_config.pool_granularity is not None

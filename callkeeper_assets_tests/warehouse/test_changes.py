@@ -96,6 +96,10 @@ def _go_back_to_0007(database: str) -> None:
     with connect(database, autocommit=True) as connection:
         connection.execute("DROP INDEX callkeeper_calls_facts_dates")
         connection.execute(
+            "DROP TABLE callkeeper_keys, callkeeper_alerts, callkeeper_alert_messages,"
+            " callkeeper_receivers"
+        )
+        connection.execute(
             "ALTER TABLE callkeeper_erasures DROP COLUMN reference, DROP COLUMN number_hash,"
             " DROP COLUMN verified_at, DROP COLUMN left_over"
         )
