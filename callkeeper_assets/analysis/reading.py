@@ -378,8 +378,9 @@ def _read_calls(
 
 
 def _query_in_order(connection: dbapi.Connection, statement: str) -> pa.Table:
-    # By its own process alone, which finds rows in the order in which they were loaded, mostly.
+    # From the table's beginning, by one process: rows come as they were loaded, mostly in order.
     _run(connection, "SET LOCAL max_parallel_workers_per_gather = 0")
+    _run(connection, "SET LOCAL synchronize_seqscans = off")
     calls = _query(connection, statement)
     places = pc.sort_indices(calls, [(name, "ascending") for name in ORDER])
     is_sorted = bool((np.diff(places.to_numpy().astype("int64")) == 1).all())

@@ -269,7 +269,7 @@ class Merger:
             values["loaded_at"] = loaded_at
         return self._duck.sql(
             f"SELECT {columns} FROM frame JOIN plan ON plan.call_id = frame.call_id "
-            # Calls lie in the tables in their order: whoever reads some of a time finds them together.
+            # Calls lie in their order: whoever reads some of a time finds them together.
             f"WHERE plan.{condition} = $action ORDER BY plan.id",
             params=values,
         ).to_arrow_table()
