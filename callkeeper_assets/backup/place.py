@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import IO, Any, Final, NamedTuple, Protocol
 from urllib.parse import urlsplit, urlunsplit
 
+from callkeeper_assets.raw.place import list_errors
+
 _BLOCK: Final = 1 << 20
 
 
@@ -103,6 +105,7 @@ class Place:
                 f"Backups cannot lie at {self.name} ({error}). Name a folder, or install the file "
                 f"system's package (s3:// needs the extra: pip install 'callkeeper-assets[s3]')."
             ) from error
+        self._errors = list_errors(url)
         self._root = root.rstrip("/")
         self._is_local = isinstance(self._files.protocol, tuple) and "file" in self._files.protocol
         self._written: set[Path] = set()
@@ -124,9 +127,10 @@ class Place:
         """
         try:
             yield
-        except OSError as error:
+        except self._errors as error:
+            cause = getattr(error, "strerror", None) or error
             raise BackupError(
-                f"The backups at {self.name} cannot be {action}: {error.strerror or error}. Check "
+                f"The backups at {self.name} cannot be {action}: {cause}. Check "
                 f"the place's permissions, free space and credentials. Backups that were complete "
                 f"stay as they are."
             ) from error

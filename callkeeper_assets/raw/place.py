@@ -35,7 +35,7 @@ class StoreError(RawError):
     """The place of raw calls cannot be read or written."""
 
 
-def _list_errors(url: str) -> tuple[type[Exception], ...]:
+def list_errors(url: str) -> tuple[type[Exception], ...]:
     """Return the errors of a place that cannot be reached: those of S3's client are its own."""
     if not url.startswith(_S3):
         return (OSError,)
@@ -75,7 +75,7 @@ class Place:
                 f"'callkeeper-assets[s3]')."
             ) from error
         self._is_local = isinstance(self._files.protocol, tuple) and "file" in self._files.protocol
-        self._errors = _list_errors(url)
+        self._errors = list_errors(url)
         # By folder, the paths of the files that are there.
         self._known: dict[str, set[str]] = {}
 

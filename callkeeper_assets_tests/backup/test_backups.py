@@ -394,6 +394,18 @@ def test_a_place_that_will_not_do_is_refused_in_plain_words(
         read_backup(Place(str(tmp_path / "nothing")), None)
 
 
+def test_an_object_store_that_is_away_is_said_without_a_traceback(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What S3's client raises then is none of the operating system's errors."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION"):
+        monkeypatch.setenv(name, "none")
+    with pytest.raises(BackupError, match="The backups at s3://calls/backups cannot be listed"):
+        Place("s3://calls/backups").list_folders()
+
+
 _FILL: Final = """
 import resource, signal, sys
 from callkeeper_assets.backup.making import make_backup
