@@ -81,20 +81,12 @@ def _be(module: str, *arguments: str) -> None:
 
 def _write_workspace(name: str, code: str) -> Path:
     """Write the file by which Dagster's processes find the code server."""
-    from callkeeper_assets.cli.serving import LOCATION  # noqa: PLC0415
-    from callkeeper_assets.home import home  # noqa: PLC0415
+    from callkeeper_assets.cli.serving import write_workspace  # noqa: PLC0415
 
     host, separator, port = code.rpartition(":")
     if not separator or not port.isdecimal():
         raise UsageProblemError(f"--code is HOST:PORT, as 127.0.0.1:{_CODE_PORT}; not {code!r}.")
-    file = home() / "dev" / f"workspace_{name}.yaml"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(
-        f"load_from:\n  - grpc_server:\n      host: {host.strip('[]')}\n      port: {port}\n"
-        f"      location_name: {LOCATION}\n",
-        encoding="utf-8",
-    )
-    return file
+    return write_workspace(name, host.strip("[]"), int(port))
 
 
 def code(
@@ -104,12 +96,12 @@ def code(
 ) -> None:
     """Serve the sources' definitions to `web` and `daemon`, as they are when it starts."""
     from callkeeper_assets.cli.serving import (  # noqa: PLC0415
-        LOCATION,
         WebAddress,
         find_code,
         held_alone,
         is_listening,
     )
+    from callkeeper_assets.dagster_ext import LOCATION  # noqa: PLC0415
     from callkeeper_assets.home import home  # noqa: PLC0415
     from callkeeper_assets.supervision import report_from_thread  # noqa: PLC0415
 
@@ -183,7 +175,7 @@ def _build_look_for_heartbeat() -> Callable[[], bool]:
     """Return what finds out whether a daemon has begun since now."""
     from datetime import UTC, datetime  # noqa: PLC0415
 
-    from callkeeper_assets.dagster_ext.state import read_dagster_state  # noqa: PLC0415
+    from callkeeper_assets.dagster_ext.observed import read_heartbeats  # noqa: PLC0415
     from callkeeper_assets.postgres.errors import DatabaseError  # noqa: PLC0415
     from callkeeper_assets.postgres.url import connect  # noqa: PLC0415
 
@@ -192,7 +184,7 @@ def _build_look_for_heartbeat() -> Callable[[], bool]:
     def look() -> bool:
         try:
             with connect(autocommit=True) as connection:
-                heartbeats = read_dagster_state(connection).heartbeats
+                heartbeats = read_heartbeats(connection)
         except DatabaseError:
             return False
         return any(at >= begun for at in heartbeats.values())
@@ -243,6 +235,7 @@ def up(
         has_webhooks,
         held_alone,
         list_source_lines,
+        refuse_second_daemon,
     )
     from callkeeper_assets.home import home  # noqa: PLC0415
     from callkeeper_assets.postgres.url import connect, database_url, describe  # noqa: PLC0415
@@ -262,6 +255,7 @@ def up(
         url = database_url()
         with connect(url, autocommit=True) as connection:
             find_pending(connection, url)  # raises, if a newer version has been here
+        refuse_second_daemon(url)
         try:
             with _monitored(monitoring):
                 _keep_up(address, receiver, grace, describe(url))

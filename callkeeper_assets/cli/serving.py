@@ -24,14 +24,13 @@ from callkeeper_assets.cli.processes import (
 from callkeeper_assets.cli.selection import describe_broken, explain_no_source, has_sources
 from callkeeper_assets.config.errors import MissingSecretError
 from callkeeper_assets.config.loading import load_sources
-from callkeeper_assets.dagster_ext import DAEMON_MODULE
+from callkeeper_assets.dagster_ext import DAEMON_MODULE, LOCATION
 from callkeeper_assets.dagster_ext.run_socket import socket_file
 from callkeeper_assets.home import dagster_file, find_lock_problem, find_project, home, raw_url
 from callkeeper_assets.postgres.url import describe, is_embedded
 
 # The run launcher's class that sends runs to workers.
 LAUNCHER: Final = "CeleryLauncher"
-LOCATION: Final = "callkeeper_assets"
 CODE_SERVER: Final = "The code server"
 WEB_SERVER: Final = "The web server"
 _RUN_SERVER: Final = "The run server"
@@ -149,7 +148,7 @@ def serve(
     """
     logs = home() / "logs" / "dev"
     port = find_free_port()
-    workspace = _write_workspace(port)
+    workspace = write_workspace("dev", "127.0.0.1", port)
     with Supervisor() as supervisor:
         socket_file().unlink(missing_ok=True)  # of one that was killed
         supervisor.start(build_run_server(logs))
@@ -176,12 +175,12 @@ def serve(
             supervisor.look_after()
 
 
-def _write_workspace(port: int) -> Path:
-    """Write the workspace that names the shared code server in place of the code itself."""
-    file = home() / "dev" / "workspace.yaml"
+def write_workspace(name: str, host: str, port: int) -> Path:
+    """Write the workspace by which Dagster's processes find a code server; `name` is the file's."""
+    file = home() / "dev" / f"workspace_{name}.yaml"
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(
-        f"load_from:\n  - grpc_server:\n      host: 127.0.0.1\n      port: {port}\n"
+        f"load_from:\n  - grpc_server:\n      host: {host}\n      port: {port}\n"
         f"      location_name: {LOCATION}\n",
         encoding="utf-8",
     )

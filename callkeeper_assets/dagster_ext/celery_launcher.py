@@ -18,7 +18,7 @@ from dagster_celery.tags import DAGSTER_CELERY_QUEUE_TAG
 from kombu.entity import Queue
 from kombu.exceptions import OperationalError
 
-from callkeeper_assets.dagster_ext.dead_runs import GONE, build_rerun_tags
+from callkeeper_assets.dagster_ext.launcher import judge_gone
 from callkeeper_assets.home import configured_broker_url
 from callkeeper_assets.postgres.locks import is_run_alive, tried_run_lock_alone
 from callkeeper_assets.postgres.url import database_url
@@ -153,11 +153,7 @@ class CeleryLauncher(CeleryRunLauncher):
         """Look whether some process holds the run's lock in the database; no broker is asked."""
         if is_run_alive(database_url(), run.run_id):
             return CheckRunHealthResult(WorkerStatus.RUNNING)
-        now = self._instance.get_run_by_id(run.run_id)
-        if now is None or now.is_finished:
-            return CheckRunHealthResult(WorkerStatus.SUCCESS)
-        self._instance.add_run_tags(run.run_id, build_rerun_tags(run))
-        return CheckRunHealthResult(WorkerStatus.FAILED, GONE)
+        return judge_gone(self._instance, run)
 
     def get_run_worker_debug_info(
         self,

@@ -126,6 +126,16 @@ def hand_over_runs(run_ids: Iterable[str], reference: str) -> None:
                 instance.add_run_tags(run.run_id, build_handover_tags(run))
 
 
+def judge_gone(instance: dg.DagsterInstance, run: dg.DagsterRun) -> CheckRunHealthResult:
+    """Return the health of a run whose process is gone; it is run again, unless it has ended."""
+    # It may have ended, properly, since the run was read.
+    now = instance.get_run_by_id(run.run_id)
+    if now is None or now.is_finished:
+        return CheckRunHealthResult(WorkerStatus.SUCCESS)
+    instance.add_run_tags(run.run_id, build_rerun_tags(run))
+    return CheckRunHealthResult(WorkerStatus.FAILED, GONE)
+
+
 class ForkingRunLauncher(DefaultRunLauncher):
     """Launches a run as a fork of the run server; without one, as Dagster does by default."""
 
@@ -191,9 +201,4 @@ class ForkingRunLauncher(DefaultRunLauncher):
             return CheckRunHealthResult(WorkerStatus.RUNNING)
         if find_process(run) is not None:
             return CheckRunHealthResult(WorkerStatus.RUNNING)
-        # It may have ended, properly, since the run was read.
-        now = self._instance.get_run_by_id(run.run_id)
-        if now is None or now.is_finished:
-            return CheckRunHealthResult(WorkerStatus.SUCCESS)
-        self._instance.add_run_tags(run.run_id, build_rerun_tags(run))
-        return CheckRunHealthResult(WorkerStatus.FAILED, GONE)
+        return judge_gone(self._instance, run)

@@ -6,6 +6,7 @@ by an index. Reads, and changes nothing; without a schema `dagster` there is not
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -24,8 +25,14 @@ _MOMENT_OF: Final = """
     WHERE id >= %s ORDER BY id LIMIT 1
 """
 _BOUNDS: Final = "SELECT min(id), max(id) FROM dagster.asset_check_executions"
-_HEARTBEAT: Final = """
-    SELECT min(timestamp) FROM dagster.daemon_heartbeats WHERE daemon_type = ANY(%s)
+_HEARTBEATS: Final = "SELECT daemon_type, timestamp FROM dagster.daemon_heartbeats"
+# Ended long ago, they are too many to be counted each time.
+_RUNS: Final = """
+    SELECT status, count(*), min(create_timestamp)
+    FROM dagster.runs
+    WHERE status NOT IN ('SUCCESS', 'FAILURE', 'CANCELED')
+        OR end_time > extract(epoch FROM now() - interval '1 day')
+    GROUP BY status
 """
 _read_sql = read_sql_of("callkeeper_assets.dagster_ext")
 
@@ -72,6 +79,21 @@ class FailingCheck:
     description: str
 
 
+@dataclass(frozen=True)
+class DagsterState:
+    """What the tables say.
+
+    Attributes:
+        heartbeats: By daemon, when it last said that it lives: every half minute.
+        runs: By status, how many are under way, or ended within a day.
+        oldest_queued_at: When the run that has waited for longest was made; None if none waits.
+    """
+
+    heartbeats: Mapping[str, datetime]
+    runs: Mapping[str, int]
+    oldest_queued_at: datetime | None
+
+
 def has_tables(connection: Connection) -> bool:
     """Whether Dagster's tables are there."""
     row = connection.execute(_HAS_TABLES).fetchone()
@@ -106,10 +128,30 @@ def read_failing_checks(connection: Connection, since: datetime) -> list[Failing
     ]
 
 
+def read_heartbeats(connection: Connection) -> dict[str, datetime]:
+    """Return, by daemon, when it last said that it lives: every half minute."""
+    if not has_tables(connection):
+        return {}
+    found = connection.execute(_HEARTBEATS).fetchall()
+    return {name: at.replace(tzinfo=UTC) for name, at in found if at}
+
+
 def read_heartbeat(connection: Connection) -> datetime | None:
     """Return when Dagster's daemon was last seen alive in all it does; None if it never was."""
-    row = connection.execute(_HEARTBEAT, (list(_DAEMONS),)).fetchone()
-    return row[0].replace(tzinfo=UTC) if row and row[0] else None
+    heartbeats = read_heartbeats(connection)
+    return min((heartbeats[name] for name in _DAEMONS if name in heartbeats), default=None)
+
+
+def read_dagster_state(connection: Connection) -> DagsterState:
+    """Return how the daemon and the runs of a day are; nothing where the tables are not there."""
+    if not has_tables(connection):
+        return DagsterState({}, {}, None)
+    runs = {status: (number, oldest) for status, number, oldest in connection.execute(_RUNS)}
+    return DagsterState(
+        read_heartbeats(connection),
+        {status: number for status, (number, _) in runs.items()},
+        runs["QUEUED"][1].replace(tzinfo=UTC) if "QUEUED" in runs else None,
+    )
 
 
 def _as_stored(moment: datetime) -> datetime:

@@ -14,7 +14,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 
 from callkeeper_assets.config.errors import MissingSecretError
 from callkeeper_assets.config.source import Source
-from callkeeper_assets.dagster_ext.state import DagsterState, read_dagster_state
+from callkeeper_assets.dagster_ext.observed import DagsterState, read_dagster_state
 from callkeeper_assets.home import home
 from callkeeper_assets.plans import measure_freshness
 from callkeeper_assets.postgres import connect, read_sql_of

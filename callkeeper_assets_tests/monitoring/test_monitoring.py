@@ -16,7 +16,7 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from callkeeper_assets.config.loading import load_sources
-from callkeeper_assets.dagster_ext.state import DagsterState
+from callkeeper_assets.dagster_ext.observed import DagsterState
 from callkeeper_assets.monitoring import server as monitoring
 from callkeeper_assets.monitoring.figures import Figures, SourceFigures, gather, list_metrics
 from callkeeper_assets.monitoring.server import MonitoringServer, Watch

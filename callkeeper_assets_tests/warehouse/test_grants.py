@@ -10,7 +10,7 @@ import dagster as dg
 import psycopg
 import pytest
 
-from callkeeper_assets.dagster_ext.state import read_dagster_state
+from callkeeper_assets.dagster_ext.observed import read_dagster_state
 from callkeeper_assets.dagster_ext.storage import CallKeeperStorage
 from callkeeper_assets.postgres import connect
 from callkeeper_assets.postgres.errors import DatabaseError
