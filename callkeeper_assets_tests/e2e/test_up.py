@@ -16,7 +16,7 @@ import dagster as dg
 import pytest
 
 from callkeeper_assets.cli.serving import find_free_port
-from callkeeper_assets.dagster_ext.launcher import find_process
+from callkeeper_assets.dagster_ext.launcher import PROCESS_TAG, find_process
 from callkeeper_assets.home import set_dagster_home
 from callkeeper_assets.simulator.server import RunningSimulator, run_simulator
 from callkeeper_assets.simulator.settings import AccountSettings, Fault
@@ -107,7 +107,11 @@ def test_a_stop_lets_a_run_end_within_its_grace_and_has_it_run_again_if_it_does_
             dev = Dev(up.process, up.port, 0)
             launched = [launch(dev, date(2026, 1, day)) for day in (10, 11)]
             wait_until(
-                lambda: len(list_runs(dg.DagsterRunStatus.STARTED)) == 2,
+                # Who launches a run names its process a moment after it has begun.
+                lambda: (
+                    [PROCESS_TAG in run.tags for run in list_runs(dg.DagsterRunStatus.STARTED)]
+                    == [True, True]
+                ),
                 "one run asks a source that does not answer, one waits for its key",
                 120,
             )
