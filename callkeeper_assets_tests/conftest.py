@@ -21,6 +21,7 @@ from callkeeper_assets.callkeeper.records import ApiName
 from callkeeper_assets.local_time import use_newest_rules
 from callkeeper_assets.postgres import EmbeddedPostgres
 from callkeeper_assets.postgres.embedded import SETTINGS, stop_postmaster
+from callkeeper_assets.privacy import redaction
 from callkeeper_assets_tests.extent import APIS, IS_LONG
 from callkeeper_assets_tests.templates import Databases, MakeDatabase, Template
 
@@ -78,6 +79,9 @@ def home(monkeypatch: pytest.MonkeyPatch) -> Path:
 
     Root's embedded server may enter it, as it may not enter `tmp_path`.
     """
+    # What one test registers must not be masked in the next one's texts.
+    monkeypatch.setattr(redaction, "_secrets", set())
+    monkeypatch.setattr(redaction, "_secret_pattern", None)
     # Set and deleted, so that what a test sets itself is undone after it.
     monkeypatch.setenv("DAGSTER_HOME", "")
     for name in list(os.environ):

@@ -8,9 +8,11 @@ A run's tag names its process and when that began: whoever has the database can 
 lives, and stop it, also after the run server was started anew.
 """
 
+import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Iterable
 from contextlib import suppress
 from typing import Final
@@ -21,6 +23,7 @@ from dagster._core.errors import DagsterLaunchFailedError
 from dagster._core.instance import InstanceRef
 from dagster._core.launcher.base import CheckRunHealthResult, LaunchRunContext, WorkerStatus
 from dagster._core.launcher.default_run_launcher import DefaultRunLauncher
+from dagster._core.storage.tags import GRPC_INFO_TAG
 from dagster._serdes import deserialize_value, serialize_value
 
 from callkeeper_assets.dagster_ext.dead_runs import (
@@ -39,6 +42,9 @@ PROCESS_TAG: Final = "callkeeper/process"
 
 # The database's, to notice that a process has ended.
 _GONE_PATIENCE_SEC: Final = 5.0
+# Between a run's launch and its process's first words.
+_UNTIL_NAMED_SEC: Final = 3.0
+_BETWEEN_LOOKS_SEC: Final = 0.1
 
 
 def name_process(number: int) -> str:
@@ -93,6 +99,9 @@ def execute_run(run_id: str, reference: str, warm: dg.DagsterInstance | None = N
         if run is None or run.status is not dg.DagsterRunStatus.STARTING:
             # Launched twice, or ended meanwhile: nothing is begun again.
             return 0
+        # Not the launcher, beside the run: Dagster reads a run, and writes all of it anew, for a
+        # tag as for an event, so that one of two writers would undo what the other wrote.
+        instance.add_run_tags(run_id, {PROCESS_TAG: name_process(os.getpid())})
         return _execute_run_command_body(
             run_id, instance, lambda _: None, set_exit_code_on_failure=True
         )
@@ -168,12 +177,11 @@ class ForkingRunLauncher(DefaultRunLauncher):
             return
         if "error" in answer:
             raise DagsterLaunchFailedError(str(answer["error"]))  # type: ignore[no-untyped-call]
-        instance.add_run_tags(run.run_id, {PROCESS_TAG: str(answer["process"])})
         self._run_ids.add(run.run_id)
 
     def terminate(self, run_id: str) -> bool:
         """Interrupt a run's process; False if it has ended, or is another machine's."""
-        run = self._instance.get_run_by_id(run_id)
+        run = self._read_named(run_id)
         if run is None or run.is_finished:
             return False
         if not run.tags.get(PROCESS_TAG):
@@ -185,6 +193,17 @@ class ForkingRunLauncher(DefaultRunLauncher):
         with suppress(psutil.NoSuchProcess):
             process.send_signal(signal.SIGINT)
         return True
+
+    def _read_named(self, run_id: str) -> dg.DagsterRun | None:
+        """Read a run; one that has just been launched when its process has named itself."""
+        until = time.monotonic() + _UNTIL_NAMED_SEC
+        while True:
+            run = self._instance.get_run_by_id(run_id)
+            if run is None or run.status is not dg.DagsterRunStatus.STARTING:
+                return run
+            if {PROCESS_TAG, GRPC_INFO_TAG} & run.tags.keys() or time.monotonic() > until:
+                return run
+            time.sleep(_BETWEEN_LOOKS_SEC)
 
     @property
     def supports_check_run_worker_health(self) -> bool:

@@ -130,7 +130,6 @@ class RunTaker:
         if answer is None or "error" in answer:
             raise NotNowError(str((answer or {}).get("error", "The run server is not there.")))
         named = str(answer["process"])
-        self._instance.add_run_tags(run_id, {PROCESS_TAG: named})
         # It may have ended already.
         with suppress(psutil.NoSuchProcess):
             return psutil.Process(int(named.rsplit(" ", 2)[1]))

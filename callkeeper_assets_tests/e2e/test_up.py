@@ -81,8 +81,10 @@ def _up(installation: Installation, folder: Path, grace: int) -> Iterator[_Up]:
         yield one
     finally:
         one.process.terminate()
-        one.process.wait(90)
-        one.channel.close()
+        try:
+            one.process.wait(90)
+        finally:
+            one.channel.close()
 
 
 @pytest.mark.e2e
