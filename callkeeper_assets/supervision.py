@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import Final
 
 _LOOK_SEC: Final = 0.2
+_PATIENCE_SEC: Final = 0.5
 
 
 def notify(state: str) -> None:
@@ -23,6 +24,8 @@ def notify(state: str) -> None:
     # An abstract socket's name is written with an @.
     address = f"\0{name[1:]}" if name.startswith("@") else name
     with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+        # A supervisor that does not listen holds nobody up.
+        channel.settimeout(_PATIENCE_SEC)
         channel.connect(address)
         channel.sendall(state.encode())
 

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -45,6 +46,21 @@ def test_nobody_is_told_where_nobody_listens(
     notify("READY=1")
     # A supervisor is told by the process that it started, not by that one's children.
     assert "NOTIFY_SOCKET" not in build_child_environment()
+
+
+def test_a_supervisor_that_does_not_listen_holds_nobody_up(supervisor: socket.socket) -> None:
+    # As many as its queue takes, and one that it does not.
+    longest = int(Path("/proc/sys/net/unix/max_dgram_qlen").read_text("ascii"))
+
+    def tell() -> None:
+        for _ in range(longest + 2):
+            notify("WATCHDOG=1")
+
+    teller = threading.Thread(target=tell, daemon=True)
+    teller.start()
+    teller.join(20)
+    assert not teller.is_alive()
+    assert supervisor.recv(100) == b"WATCHDOG=1"
 
 
 @pytest.mark.parametrize(

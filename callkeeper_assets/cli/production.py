@@ -300,6 +300,7 @@ def _keep_up(
     from callkeeper_assets.cli.processes import Service, Supervisor  # noqa: PLC0415
     from callkeeper_assets.cli.serving import (  # noqa: PLC0415
         CODE_SERVER,
+        RUN_SERVER,
         WEB_SERVER,
         answers,
         find_free_port,
@@ -309,6 +310,7 @@ def _keep_up(
         wait_for,
     )
     from callkeeper_assets.dagster_ext import DAEMON_MODULE  # noqa: PLC0415
+    from callkeeper_assets.dagster_ext.run_socket import is_run_server_there  # noqa: PLC0415
     from callkeeper_assets.home import home  # noqa: PLC0415
     from callkeeper_assets.supervision import find_watchdog_pause, notify  # noqa: PLC0415
 
@@ -331,8 +333,10 @@ def _keep_up(
             supervisor.start(command("The process of alerts", "alerts"))
         prepare(home() / "logs" / "up" / "preparation.log")
         wait_for(CODE_SERVER, lambda: is_listening(code_port), supervisor)
-        supervisor.start(command("The run server", "runs", "--grace", str(grace)))
+        supervisor.start(command(RUN_SERVER, "runs", "--grace", str(grace)))
         supervisor.start(command(WEB_SERVER, "web", *_place(address), "--code", location))
+        # Runs that it does not start would be processes of their own, which no grace is given.
+        wait_for(RUN_SERVER, is_run_server_there, supervisor)
         supervisor.start(Service(_DAEMON, ("-m", DAEMON_MODULE, "run", "-w", str(workspace)), None))
         wait_for(WEB_SERVER, lambda: answers(address), supervisor)
         print_note(f"Up. Dagster's UI: {address.url}; database: {database}")

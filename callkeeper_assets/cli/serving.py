@@ -25,7 +25,7 @@ from callkeeper_assets.cli.selection import describe_broken, explain_no_source, 
 from callkeeper_assets.config.errors import MissingSecretError
 from callkeeper_assets.config.loading import load_sources
 from callkeeper_assets.dagster_ext import DAEMON_MODULE, LOCATION
-from callkeeper_assets.dagster_ext.run_socket import socket_file
+from callkeeper_assets.dagster_ext.run_socket import is_run_server_there
 from callkeeper_assets.home import dagster_file, find_lock_problem, find_project, home, raw_url
 from callkeeper_assets.postgres.url import describe, is_embedded
 
@@ -33,7 +33,7 @@ from callkeeper_assets.postgres.url import describe, is_embedded
 LAUNCHER: Final = "CeleryLauncher"
 CODE_SERVER: Final = "The code server"
 WEB_SERVER: Final = "The web server"
-_RUN_SERVER: Final = "The run server"
+RUN_SERVER: Final = "The run server"
 _ANY_HOST: Final = ("0.0.0.0", "::", "")  # noqa: S104 -- compared with, not listened at
 _LOOK_SEC: Final = 0.2
 _MOST_DEATHS: Final = 3
@@ -150,14 +150,13 @@ def serve(
     port = find_free_port()
     workspace = write_workspace("dev", "127.0.0.1", port)
     with Supervisor() as supervisor:
-        socket_file().unlink(missing_ok=True)  # of one that was killed
         supervisor.start(build_run_server(logs))
         if receiver:
             supervisor.start(_receiver(receiver, logs))
         if has_alerts:
             supervisor.start(build_alerts(logs))
         prepare(logs / "preparation.log")
-        wait_for(_RUN_SERVER, lambda: socket_file().exists(), supervisor)
+        wait_for(RUN_SERVER, is_run_server_there, supervisor)
         supervisor.start(_code_server(port, logs))
         wait_for(CODE_SERVER, lambda: is_listening(port), supervisor)
         supervisor.start(_web_server(address, workspace, logs))
@@ -207,7 +206,7 @@ def build_run_server(logs: Path) -> Service:
     arguments = ["-m", "callkeeper_assets.worker.run_server", module]
     if folder:
         arguments += ["--folder", str(folder)]
-    return Service(_RUN_SERVER, tuple(arguments), logs / "runs.log")
+    return Service(RUN_SERVER, tuple(arguments), logs / "runs.log")
 
 
 def _code_server(port: int, logs: Path) -> Service:

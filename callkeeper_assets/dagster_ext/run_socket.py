@@ -42,6 +42,17 @@ def reachable(file: Path) -> Iterator[str]:
         os.close(folder)
 
 
+def is_run_server_there() -> bool:
+    """Whether a run server listens: what it is asked it answers, when it has read the code."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        try:
+            with reachable(socket_file()) as name:
+                connection.connect(name)
+        except (FileNotFoundError, ConnectionRefusedError):
+            return False
+    return True
+
+
 def ask_run_server(request: Mapping[str, object]) -> dict[str, Any] | None:
     """Send a request and return the answer; None if no run server listens.
 

@@ -3,9 +3,11 @@
 Through the web server, queue, run server and daemon, as processes.
 """
 
+import queue
 import signal
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -45,7 +47,8 @@ class _Up:
         self.channel = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         name = folder / f"notify-{self.port}"
         self.channel.bind(str(name))
-        self.channel.settimeout(120)
+        self.told: queue.Queue[str] = queue.Queue()
+        threading.Thread(target=self._listen, daemon=True).start()
         installation.variables.update(NOTIFY_SOCKET=str(name), WATCHDOG_USEC="2000000")
         self.log = folder / f"up-{self.port}.log"
         words = ("up", "--port", str(self.port), "--grace", str(grace))
@@ -59,11 +62,16 @@ class _Up:
                 start_new_session=True,
             )
 
+    def _listen(self) -> None:
+        # As systemd does: at once. A socket holds few messages that nobody reads.
+        while message := self.channel.recv(100):
+            self.told.put(message.decode())
+
     def hear(self) -> str:
         """Return the next that it tells."""
         try:
-            return self.channel.recv(100).decode()
-        except TimeoutError:
+            return self.told.get(timeout=120)
+        except queue.Empty:
             raise AssertionError(self.log.read_text()) from None
 
     def stop(self) -> float:
@@ -84,6 +92,8 @@ def _up(installation: Installation, folder: Path, grace: int) -> Iterator[_Up]:
         try:
             one.process.wait(90)
         finally:
+            # Wakes who listens.
+            one.channel.shutdown(socket.SHUT_RDWR)
             one.channel.close()
 
 
