@@ -49,7 +49,8 @@ _BOOKS: Final = {
 }
 _MOMENTS: Final = """
     SELECT table_name, column_name FROM information_schema.columns
-    WHERE table_schema = 'public' AND data_type IN
+    JOIN information_schema.tables USING (table_schema, table_name)
+    WHERE table_type = 'BASE TABLE' AND table_schema = 'public' AND data_type IN
         ('date', 'timestamp with time zone', 'timestamp without time zone')
 """
 
