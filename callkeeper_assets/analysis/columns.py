@@ -260,7 +260,7 @@ class Statements:
         calls: Their rows, in any order, with `_id` and their own columns, those of `ORDER` among
             them: sorting wide rows would take the server longer than reading them.
         facts: In any order `_id` of the call, measures, ids of the visitor, and the key of each
-            dimension as `_<alias>`, of these calls and maybe of others; empty if no column needs it.
+            dimension as `_<alias>`, of these calls and maybe others; empty if no column needs it.
         dimensions: By alias the statement for its rows, `_id` among them, with `ids` open: a place,
             site or visit is of so many calls that it comes once, not with each of them.
     """
