@@ -8,7 +8,6 @@ come from the views' own declaration. docs/boards.md says how it is imported.
 """
 
 import argparse
-import json
 import re
 import shutil
 import uuid
@@ -187,7 +186,9 @@ class Bundle:
             "description": told.get("description"),
             "viz_type": told["type"],
             "params": params,
-            "query_context": json.dumps(_build_query(told, params), ensure_ascii=False),
+            # Superset's own page makes it. One from here would name datasets by numbers, which
+            # `superset import-directory` leaves as they are.
+            "query_context": None,
             "cache_timeout": None,
             "uuid": _id(self.language, "chart", key),
             "version": _VERSION,
@@ -316,41 +317,6 @@ def _column(
         "filterable": True,
         "expression": expression,
         "description": description,
-    }
-
-
-def _build_query(told: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str, Any]:
-    """Build what Superset keeps beside a chart, for its API, alerts and reports."""
-    columns: list[Any] = list(told.get("groups", []))
-    if "grain" in told:
-        axis = {
-            "columnType": "BASE_AXIS",
-            "expressionType": "SQL",
-            "isColumnReference": True,
-            "label": told["axis"],
-            "sqlExpression": told["axis"],
-            "timeGrain": told["grain"],
-        }
-        columns.insert(0, axis)
-    elif "axis" in told:
-        columns.insert(0, told["axis"])
-    metrics = told.get("metrics", [])
-    query = {
-        "columns": columns,
-        "metrics": metrics,
-        "filters": [],
-        "extras": {"where": told.get("where", ""), "having": told.get("having", "")},
-        "orderby": [[metrics[0], False]] if metrics else [],
-        "row_limit": _ROW_LIMIT,
-    }
-    return {
-        # The import says which.
-        "datasource": {"id": 1, "type": "table"},
-        "force": False,
-        "queries": [query],
-        "form_data": dict(params),
-        "result_format": "json",
-        "result_type": "full",
     }
 
 
