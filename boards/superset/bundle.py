@@ -65,7 +65,7 @@ class Bundle:
         # Ids that the charts had where they were exported, if they had been: the import maps them.
         self._numbers = {key: number for number, key in enumerate(self.board["charts"], start=1)}
 
-    def _say(self, told: Any) -> Any:
+    def _say(self, told: Any) -> Any:  # noqa: ANN401 -- YAML
         """Put in texts of the language and names of the view."""
         if isinstance(told, dict):
             if told.keys() == set(LANGUAGES):

@@ -140,10 +140,7 @@ def test_each_text_is_in_the_language_of_its_bundle() -> None:
             for dataset in russian.datasets.values()
             for told in (*dataset["columns"], *dataset["metrics"])
         ),
-        *(
-            one["name"]
-            for one in russian.dashboard["metadata"]["native_filter_configuration"]
-        ),
+        *(one["name"] for one in russian.dashboard["metadata"]["native_filter_configuration"]),
         russian.dashboard["dashboard_title"],
     ]
     # A name, not a word: ClientID Google.
