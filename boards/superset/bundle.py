@@ -23,6 +23,7 @@ from callkeeper_assets.warehouse.views import (
     COLUMNS,
     RUSSIAN_CALLS_VIEW,
     ViewColumn,
+    ViewName,
     name_of,
 )
 
@@ -55,10 +56,10 @@ class Bundle:
 
     def __init__(self, language: Language) -> None:
         self.language = language
-        self.view = CALLS_VIEW if language == "en" else RUSSIAN_CALLS_VIEW
+        self.view: ViewName = CALLS_VIEW if language == "en" else RUSSIAN_CALLS_VIEW
         self._columns: dict[str, ViewColumn] = {name_of(one, self.view): one for one in COLUMNS}
         self._names = {one.name: name for name, one in self._columns.items()} | {"view": self.view}
-        self.outcomes = {
+        self.outcomes: dict[str, str] = {
             one.name: one.name if language == "en" else one.label_ru for one in OUTCOMES
         }
         self.board = self._say(yaml.safe_load(_BOARD.read_text("utf-8")))
