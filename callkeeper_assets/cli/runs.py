@@ -13,6 +13,10 @@ from callkeeper_assets.cli.console import (
     UsageProblemError,
 )
 
+if TYPE_CHECKING:
+    from callkeeper_assets.cli.processes import SourceOutcome
+    from callkeeper_assets.cli.summary import Reconciled
+
 _Sources = Annotated[
     list[str] | None, typer.Argument(help="Names of sources: their folders' names.")
 ]
@@ -128,11 +132,7 @@ def reconcile(
         choose_reconcilable,
         read_compared_periods,
     )
-    from callkeeper_assets.cli.summary import (  # noqa: PLC0415
-        Reconciled,
-        build_reconciliation_document,
-        print_reconciled,
-    )
+    from callkeeper_assets.cli.summary import Reconciled  # noqa: PLC0415
 
     chosen = choose_reconcilable(source or (), everything=everything)
     periods = read_compared_periods(chosen, from_day, to_day)
@@ -154,15 +154,23 @@ def reconcile(
         )
         for outcome, each, (_, _, left_alone) in zip(outcomes, chosen, periods, strict=True)
     ]
-    is_one = len(results) == 1 and not everything
-    if as_json:
-        _print_documents([build_reconciliation_document(one) for one in results], is_one=is_one)
-    else:
-        for result in results:
-            _print_head(result.outcome.source, is_one=is_one)
-            print_reconciled(result)
+    _show_reconciled(results, is_one=len(results) == 1 and not everything, as_json=as_json)
     if any(one.outcome.errors or one.left for one in results):
         raise typer.Exit(FAILED)
+
+
+def _show_reconciled(results: "Sequence[Reconciled]", *, is_one: bool, as_json: bool) -> None:
+    from callkeeper_assets.cli.summary import (  # noqa: PLC0415
+        build_reconciliation_document,
+        print_reconciled,
+    )
+
+    if as_json:
+        _print_documents([build_reconciliation_document(one) for one in results], is_one=is_one)
+        return
+    for result in results:
+        _print_head(result.outcome.source, is_one=is_one)
+        print_reconciled(result)
 
 
 def _print_documents(documents: Sequence[dict[str, Any]], *, is_one: bool) -> None:
@@ -180,10 +188,6 @@ def _print_head(source: str, *, is_one: bool) -> None:
 
     if not is_one:
         print_text(f"{source}:")
-
-
-if TYPE_CHECKING:
-    from callkeeper_assets.cli.processes import SourceOutcome
 
 
 def retain(
