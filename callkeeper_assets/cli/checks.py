@@ -9,7 +9,14 @@ from typing import Final, Literal
 from callkeeper_assets.cli.console import build_table, print_table
 from callkeeper_assets.config.errors import MissingSecretError
 from callkeeper_assets.config.source import Source
-from callkeeper_assets.home import find_lock_problem, home, project_root, raw_url, set_dagster_home
+from callkeeper_assets.home import (
+    find_lock_problem,
+    home,
+    make_folder,
+    project_root,
+    raw_url,
+    set_dagster_home,
+)
 from callkeeper_assets.local_time import list_rules
 from callkeeper_assets.postgres.errors import DatabaseError
 from callkeeper_assets.postgres.url import (
@@ -182,7 +189,7 @@ def check_raw_store() -> Finding:
         files, root = fsspec.core.url_to_fs(url)
         probe = f"{root}/.callkeeper-check-{uuid.uuid4().hex}"
         if "file" in files.protocol:
-            Path(root).mkdir(parents=True, exist_ok=True)
+            make_folder(Path(root))
         files.pipe_file(probe, b"")
         files.rm_file(probe)
     except ImportError as error:

@@ -29,7 +29,7 @@ import psutil
 from callkeeper_assets.cli.console import build_child_environment, print_warning
 from callkeeper_assets.dagster_ext import RELOADED
 from callkeeper_assets.dagster_ext.run_socket import ask_run_server
-from callkeeper_assets.home import build_tie, home, project_root
+from callkeeper_assets.home import build_tie, home, make_folder, project_root
 from callkeeper_assets.privacy.redaction import redact
 from callkeeper_assets.reconcile.discrepancies import ComparedDay
 from callkeeper_assets.warehouse.records import RetentionResult
@@ -223,7 +223,7 @@ class Service:
 def _open_log(log: Path | None) -> IO[bytes]:
     if log is None:
         return os.fdopen(os.dup(2), "ab")
-    log.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(log.parent)
     if log.exists() and log.stat().st_size > _LARGEST_LOG:
         log.replace(log.with_suffix(".old.log"))
     return log.open("ab")
@@ -243,7 +243,7 @@ class _Kept:
     def _start(self) -> None:
         arguments = list(self.service.arguments)
         if self.service.is_forked and self.service.log:
-            self.service.log.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(self.service.log.parent)
             self.process = Forked(arguments, self.service.log)
         else:
             handed = []
@@ -386,7 +386,7 @@ def _keep(errors: IO[bytes], log: Path) -> None:
     first = lines.readline()
     if not first:
         return
-    log.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(log.parent)
     with log.open("w", encoding="utf-8") as file:
         for line in (first, *lines):
             file.write(redact(line))
