@@ -9,6 +9,7 @@ import math
 import os
 import queue
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -224,9 +225,19 @@ def _open_log(log: Path | None) -> IO[bytes]:
     if log is None:
         return os.fdopen(os.dup(2), "ab")
     make_folder(log.parent)
-    if log.exists() and log.stat().st_size > _LARGEST_LOG:
-        log.replace(log.with_suffix(".old.log"))
     return log.open("ab")
+
+
+def _turn_over(log: Path) -> None:
+    """Keep a log that has grown large as `.old.log`, and let it begin anew.
+
+    Its service, which writes at its end, goes on writing to the same file: so it is copied and
+    emptied. What is written between the two is lost.
+    """
+    with suppress(OSError):
+        if log.stat().st_size > _LARGEST_LOG:
+            shutil.copyfile(log, log.with_suffix(".old.log"))
+            os.truncate(log, 0)
 
 
 class _Kept:
@@ -259,6 +270,8 @@ class _Kept:
 
     def look(self, now: float) -> None:
         """Start it again if it died and its pause is over, and if it is wanted."""
+        if self.service.log is not None:
+            _turn_over(self.service.log)
         if self.process is None or self.again_at is not None:
             if now >= (self.again_at or 0.0) and self._is_wanted():
                 self._try_to_start(now)

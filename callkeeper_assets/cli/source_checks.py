@@ -110,7 +110,7 @@ def check_webhook(source: Source, tokens: Mapping[str, tuple[str, ...]]) -> list
             "CallKeeper reaches the receiver."
         )
     text = f"put into CallKeeper's cabinet, {source.webhook_page}: {url}"
-    return [Finding(source.name, "webhook", state, "\n".join([text, *remarks]))]
+    return [Finding(source.name, "webhook", state, "\n".join([text, *remarks]), url)]
 
 
 def _find_url_problem(base: str) -> str | None:

@@ -432,6 +432,7 @@ def check(
         check_home,
         check_privacy,
         check_raw_store,
+        check_secrecy,
         check_zone_rules,
         print_findings,
     )
@@ -449,7 +450,7 @@ def check(
     database = check_database()
     # Of the embedded one that is yet to be made there is one finding, of tables none.
     has_database = len(database) > 1
-    installation = [check_dagster_home(), check_home(), check_zone_rules()]
+    installation = [check_dagster_home(), check_home(), *check_secrecy(), check_zone_rules()]
     findings = [*installation, *database, check_raw_store()]
     if not source and not has_sources():
         findings.append(Finding(SUBJECT, "sources", "warning", explain_no_source()))
