@@ -12,6 +12,7 @@ from callkeeper_assets.cli.console import build_table, print_table, print_text
 from callkeeper_assets.config.errors import MissingSecretError
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.home import (
+    dagster_file,
     find_lock_problem,
     home,
     make_folder,
@@ -224,6 +225,26 @@ def check_raw_store() -> Finding:
     except Exception as error:  # noqa: BLE001 -- file systems share no class; the text is shown
         return _find("raw calls", "bad", f"{url} cannot be written: {error}. {remedy}.")
     return _find("raw calls", "good", f"{url}, can be written")
+
+
+def check_broker() -> list[Finding]:
+    """Reach the broker by which runs go to workers; no finding where `dagster.yaml` names none."""
+    from callkeeper_assets.cli.serving import sends_runs_away  # noqa: PLC0415
+
+    if not (dagster_file().is_file() and sends_runs_away()):
+        return []
+    try:
+        from callkeeper_assets.dagster_ext.broker import BrokerError, try_broker  # noqa: PLC0415
+    except ImportError:
+        text = "Celery is not installed: pip install 'callkeeper-assets[celery]'"
+        return [_find("broker", "bad", text)]
+    try:
+        where, weakness = try_broker()
+    except BrokerError as error:
+        return [_find("broker", "bad", str(error))]
+    if weakness:
+        return [_find("broker", "warning", f"{where}: {weakness}")]
+    return [_find("broker", "good", f"{where}, answers")]
 
 
 def check_privacy(sources: Sequence[Source], *, has_database: bool) -> list[Finding]:
