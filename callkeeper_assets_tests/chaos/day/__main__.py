@@ -1,0 +1,255 @@
+"""The compressed day: `make chaos-day ARGS="--sources 100 --minutes 25"`.
+
+Everything works under load, and one fault after another strikes. Of each it is printed when the
+first sign of it was there, when all was whole again, and what was lost. Ends with 1 if anything was.
+"""
+
+import argparse
+import datetime as dt
+import os
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from callkeeper_assets_tests.chaos.day.faults import FAULTS, Fault, NotHereError, struck
+from callkeeper_assets_tests.chaos.day.parts import soon
+from callkeeper_assets_tests.chaos.day.plant import Plant, Size, build_plant
+from callkeeper_assets_tests.chaos.day.source import Traffic
+from callkeeper_assets_tests.chaos.day.verdict import (
+    find_kept_days,
+    find_lost_webhooks,
+    find_problems,
+    find_wrong_alerts,
+    find_wrong_calls,
+    set_mark,
+)
+
+_LOOK_SEC: Final = 0.5
+# Of all-clears: ten minutes of calm, and twice as long of what has come again.
+_CALM_SEC: Final = 1500.0
+
+
+@dataclass
+class Outcome:
+    """What came of one fault; seconds from its beginning and from its end."""
+
+    fault: str
+    lasted: float = 0.0
+    sign: str = ""
+    detected: float | None = None
+    whole: float | None = None
+    problems: list[str] = field(default_factory=list)
+
+    def show(self) -> str:
+        """Return its row of the table."""
+        detected = "-" if self.detected is None else f"{self.detected:.1f} s ({self.sign})"
+        whole = "NEVER" if self.whole is None else f"{self.whole:.0f} s"
+        lost = "0" if self.whole is not None else "; ".join(self.problems)
+        return f"| {self.fault} | {self.lasted:.0f} s | {detected} | {whole} | {lost} |"
+
+
+class Signs:
+    """Looks for the first sign of a fault, from a thread."""
+
+    def __init__(self, plant: Plant) -> None:
+        self._plant = plant
+        self._starts = {name: part.starts for name, part in plant.parts.items()}
+        self._log = plant.parts["first"].log
+        self._size = self._log.stat().st_size
+        self._workers = [
+            plant.folder / name / "home" / "logs" / "worker" / "taker.log"
+            for name in ("second", "third")
+        ]
+        self._worker_sizes = [log.stat().st_size for log in self._workers]
+        self._failed = self._count_failed()
+        self.found: tuple[float, str] | None = None
+        self._began = time.monotonic()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def end(self) -> None:
+        """Look no more."""
+        self._stopping.set()
+        self._thread.join(30)
+
+    def _count_failed(self) -> int | None:
+        rows = self._plant.ask("SELECT count(*) FROM dagster.runs WHERE status = 'FAILURE'")
+        return int(rows[0][0]) if rows else None
+
+    def _run(self) -> None:
+        while not self._stopping.wait(0.2):
+            sign = self._find()
+            if sign:
+                self.found = (time.monotonic() - self._began, sign)
+                return
+
+    def _find(self) -> str:
+        for name, part in self._plant.parts.items():
+            if part.starts > self._starts[name]:
+                return f"{name} started again"
+        with self._log.open("rb") as file:
+            file.seek(self._size)
+            if b" ended (" in file.read():
+                return "supervisor"
+        health = self._plant.health()
+        if health is None:
+            return "receiver does not answer"
+        if health["status"] != "ok":
+            return f"/health: {health['status']}"
+        for log, size in zip(self._workers, self._worker_sizes, strict=True):
+            if log.stat().st_size > size:
+                with log.open("rb") as file:
+                    file.seek(size)
+                    if b"onnection" in file.read():
+                        return "worker's log"
+        failed = self._count_failed()
+        if failed is None:
+            return "database does not answer"
+        if self._failed is not None and failed > self._failed:
+            return "failed run"
+        return ""
+
+
+def _say(text: str) -> None:
+    print(f"{dt.datetime.now():%H:%M:%S} {text}", flush=True)  # noqa: DTZ005 -- for who watches
+
+
+def _wait_until_whole(
+    plant: Plant, traffic: Traffic, outcome: Outcome, began: float, longest: float
+) -> None:
+    mark = None
+    while time.monotonic() - began < longest:
+        mark = mark or set_mark(plant, began)
+        outcome.problems = (
+            list(find_problems(plant, traffic, mark)) if mark else ["the database does not answer"]
+        )
+        if not outcome.problems:
+            outcome.whole = time.monotonic() - began
+            return
+        time.sleep(_LOOK_SEC)
+
+
+def strike(plant: Plant, traffic: Traffic, fault: Fault, longest: float) -> Outcome:
+    """Have one fault, and wait until all is whole again."""
+    outcome = Outcome(fault.name)
+    signs = Signs(plant)
+    began = time.monotonic()
+    with struck(fault, plant):
+        if fault.lasts_sec:
+            time.sleep(fault.lasts_sec)
+    ended = time.monotonic()
+    outcome.lasted = ended - began
+    _wait_until_whole(plant, traffic, outcome, ended, longest)
+    signs.end()
+    if signs.found:
+        outcome.detected, outcome.sign = signs.found
+    return outcome
+
+
+def conclude(plant: Plant, traffic: Traffic, longest: float, calm: float) -> list[str]:
+    """End the traffic, wait until the tables have it all; return what is wrong."""
+    traffic.end()
+    source = plant.source
+    for name in plant.names:
+        source.control("finalise", {"account": name})
+    now = source.now()
+    source.control("clock", {"now": now.isoformat()})
+    problems: list[str] = []
+    deadline = time.monotonic() + longest
+    while time.monotonic() < deadline:
+        problems = list(find_lost_webhooks(plant, traffic.list_accepted()))
+        problems = problems or list(find_wrong_calls(plant, now.date()))
+        problems = problems or list(find_kept_days(plant))
+        if not problems:
+            break
+        time.sleep(2)
+    problems += find_wrong_alerts(plant, is_over=False)
+    deadline = time.monotonic() + calm
+    while time.monotonic() < deadline and list(find_wrong_alerts(plant, is_over=True)):
+        time.sleep(2)
+    if calm:
+        problems += find_wrong_alerts(plant, is_over=True)
+    return problems
+
+
+def live_through(
+    plant: Plant, faults: Sequence[Fault], minutes: float, longest: float, calm: float
+) -> tuple[list[Outcome], list[str], Traffic]:
+    """Have all faults in turn, and again until the time is over."""
+    outcomes: list[Outcome] = []
+    began = time.monotonic()
+    with Traffic(plant.source, plant.names, plant.size.rate) as traffic:
+        soon(lambda: len(traffic.list_accepted()) > plant.size.rate, "webhooks are accepted")
+        soon(lambda: plant.ask("SELECT 1 FROM dagster.runs WHERE status = 'SUCCESS'"), "a run", 300)
+        while not outcomes or time.monotonic() - began < 60 * minutes:
+            for fault in faults:
+                _say(f"{fault.name} …")
+                try:
+                    outcomes.append(strike(plant, traffic, fault, longest))
+                except NotHereError as error:
+                    _say(f"left out: {error}")
+                    continue
+                _say(outcomes[-1].show())
+                if 0 < minutes < (time.monotonic() - began) / 60:
+                    break
+        problems = conclude(plant, traffic, longest, calm)
+    return outcomes, problems, traffic
+
+
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="make chaos-day", description=__doc__)
+    parser.add_argument("--sources", type=int, default=100)
+    parser.add_argument("--rate", type=float, default=20.0, help="webhooks a second")
+    parser.add_argument("--every", type=int, default=10, help="minutes between refreshes")
+    parser.add_argument("--runs", type=int, default=3, help="at once on each worker")
+    parser.add_argument("--minutes", type=float, default=0.0, help="0: each fault once")
+    parser.add_argument("--longest", type=float, default=300.0, help="seconds to be whole again")
+    parser.add_argument("--calm", type=float, default=_CALM_SEC, help="seconds for all-clears")
+    parser.add_argument("--faults", default="", help="only those with one of these, by commas")
+    parser.add_argument("--keep", action="store_true", help="wait before all is deleted")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the day, print its table; return 1 if anything was lost or stayed broken."""
+    given = _parse(arguments)
+    words = [word for word in given.faults.split(",") if word]
+    faults = [one for one in FAULTS if not words or any(word in one.name for word in words)]
+    size = Size(given.sources, given.rate, given.every, given.runs)
+    _say(f"{size}; load {os.getloadavg()}")
+    with build_plant(size) as plant:
+        _say(f"All is up: {plant.folder}")
+        outcomes, problems, traffic = live_through(
+            plant, faults, given.minutes, given.longest, given.calm
+        )
+        _print_table(plant, outcomes, problems, traffic)
+        if given.keep:
+            input("Enter deletes it: ")
+    return int(bool(problems) or any(one.whole is None for one in outcomes))
+
+
+def _print_table(
+    plant: Plant, outcomes: Sequence[Outcome], problems: Sequence[str], traffic: Traffic
+) -> None:
+    print("| fault | lasted | first sign after | whole again after its end | lost |")
+    print("|---|---|---|---|---|")
+    for one in outcomes:
+        print(one.show())
+    [[calls]] = plant.ask("SELECT count(*) FROM callkeeper_calls") or [[None]]
+    runs = plant.ask("SELECT status, count(*) FROM dagster.runs GROUP BY 1 ORDER BY 1")
+    print(f"Calls in the tables: {calls}; changed meanwhile: {traffic.changed}")
+    print(
+        f"Webhooks accepted: {len(traffic.list_accepted())}; answered otherwise, and sent again: "
+        f"{traffic.refused}; not answered, and sent again: {traffic.unanswered}"
+    )
+    print(f"Runs: {runs}; alerts: {plant.alerts.list_told()}; load {os.getloadavg()}")
+    for problem in problems:
+        print(f"WRONG: {problem}")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
