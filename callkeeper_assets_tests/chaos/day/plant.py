@@ -109,7 +109,9 @@ class Plant:
         return document
 
 
-def _write_sources(plant_names: list[str], installation: Installation, url: str, every: int) -> None:
+def _write_sources(
+    plant_names: list[str], installation: Installation, url: str, every: int
+) -> None:
     for number, name in enumerate(plant_names):
         installation.add_source(
             url, name=name, key=f"{number + 1:032x}", webhook_token=f"{name}-token-0123456789"
@@ -135,7 +137,9 @@ def build_plant(size: Size) -> Iterator[Plant]:
         logs.mkdir()
         disks = {
             "database": make_disk(folder / "database", _DATABASE_MB),
-            **{name: make_disk(folder / name, _MACHINE_MB) for name in ("first", "second", "third")},
+            **{
+                name: make_disk(folder / name, _MACHINE_MB) for name in ("first", "second", "third")
+            },
         }
         for disk in disks.values():
             stack.callback(disk.close)
@@ -154,7 +158,7 @@ def build_plant(size: Size) -> Iterator[Plant]:
             postgres.environment = {**os.environ, **faked}
         first.variables["CALLKEEPER_ALERT_WEBHOOK_URL"] = alerts.url
         first.variables["CALLKEEPER_BROKER_URL"] = broker_url
-        names = [f"source_{number}" for number in range(size.sources)]
+        names = [f"source_{number}" for number in range(1, size.sources)] + [TROUBLED]
         _write_sources(names, first, url, size.every_min)
         first.variables["DAGSTER_HOME"] = str(write_dagster_yaml(folder / "dagster", 2 * size.runs))
         plant = Plant(
@@ -167,7 +171,7 @@ def build_plant(size: Size) -> Iterator[Plant]:
             objects,
             disks,
             names,
-            names[:: max(10, size.sources // 3)],
+            names[: max(1, size.sources // 30)],
             dt.datetime.now(ZONE).date() - dt.timedelta(1),
             find_free_port(),
             find_free_port(),
@@ -197,6 +201,7 @@ def build_plant(size: Size) -> Iterator[Plant]:
         soon(lambda: plant.ask("SELECT 1"), "the database answers")
         objects.open_client().create_bucket(Bucket=BUCKET)
         try:
+            set_trouble(plant, is_there=True)
             _load_old_days(plant)
             _start_machines(plant, logs)
             _point_webhooks(plant)
@@ -257,6 +262,12 @@ def _start_machines(plant: Plant, logs: Path) -> None:
         soon(lambda log=taker: "Connected to" in log.read_text(), "a worker waits for runs")
 
 
+def set_trouble(plant: Plant, *, is_there: bool) -> None:
+    """Have the source refuse one key, or take it again."""
+    refusal = "wrong_key" if is_there else "none"
+    plant.source.control("answers", {"account": TROUBLED, "refusal": refusal})
+
+
 def _point_webhooks(plant: Plant) -> None:
     base = f"http://127.0.0.1:{plant.webhook_port}/webhooks"
     for name in plant.names:
@@ -264,4 +275,3 @@ def _point_webhooks(plant: Plant) -> None:
         plant.source.control(
             "webhooks", {**body, "tries": 100_000, "retry_wait_sec": 0.5, "connections": 2}
         )
-

@@ -13,7 +13,7 @@ import urllib.request
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any, Final, Self
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
@@ -48,9 +48,7 @@ class Source:
         words = {"account": account, "from": first, "to": last, "time_zone": ZONE.key}
         told = self.control(f"truth?{urlencode(words)}")
         for call in told["calls"]:
-            call |= {
-                name: dt.datetime.fromisoformat(call[name]) for name in _MOMENTS if call[name]
-            }
+            call |= {name: dt.datetime.fromisoformat(call[name]) for name in _MOMENTS if call[name]}
         return Truth(told["count"], told["sums"], told["calls"])
 
     def now(self) -> dt.datetime:
@@ -85,7 +83,7 @@ class Traffic:
             threading.Thread(target=self._change_all, name="changes"),
         ]
 
-    def __enter__(self) -> "Traffic":
+    def __enter__(self) -> Self:
         for thread in self._threads:
             thread.start()
         return self
@@ -123,7 +121,7 @@ class Traffic:
                 for one in sent:
                     if one["status"] is None:
                         self.unanswered += 1
-                    elif one["status"] >= 300:  # noqa: PLR2004 -- 2xx
+                    elif one["status"] >= 300:
                         self.refused += 1
                     else:
                         self._accepted[account, one["call_id"], one["event"]] = ended

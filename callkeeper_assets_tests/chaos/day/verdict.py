@@ -128,7 +128,7 @@ def find_kept_days(plant: Plant) -> Iterator[str]:
 def find_wrong_alerts(plant: Plant, *, is_over: bool) -> Iterator[str]:
     """Yield the causes that were told twice before their end, or whose end was not told.
 
-    A message that comes again with its key is the same one: its sender was killed before the answer.
+    A message that comes again with its key is the same one: its sender was killed meanwhile.
     """
     seen: set[str] = set()
     open_: dict[tuple[str, str], int] = defaultdict(int)
