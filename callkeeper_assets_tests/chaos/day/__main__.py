@@ -255,9 +255,12 @@ def _print_table(
     print("|---|---|---|---|---|")
     for one in outcomes:
         print(one.show())
-    [[calls]] = plant.ask("SELECT count(*) FROM callkeeper_calls") or [[None]]
+    calls = plant.ask("SELECT count(*), count(DISTINCT call_id) FROM callkeeper_calls")
     runs = plant.ask("SELECT status, count(*) FROM dagster.runs GROUP BY 1 ORDER BY 1")
-    print(f"Calls in the tables: {calls}; changed meanwhile: {traffic.changed}")
+    print(
+        f"Calls in the tables, and different ones of them: {calls}; "
+        f"changed meanwhile: {traffic.changed}"
+    )
     print(
         f"Webhooks accepted: {len(traffic.list_accepted())}; answered otherwise, and sent again: "
         f"{traffic.refused}; not answered, and sent again: {traffic.unanswered}"

@@ -40,6 +40,10 @@ class Fault:
     lasts_sec: float = 0.0
 
 
+def _do_nothing(_: Plant) -> Iterator[None]:
+    yield
+
+
 def _kill(*parts: str) -> Callable[[Plant], Iterator[None]]:
     def make(plant: Plant) -> Iterator[None]:
         kill_together([plant.parts[name] for name in parts])
@@ -152,6 +156,7 @@ def _shift_clock(plant: Plant) -> Iterator[None]:
 
 _MACHINES: Final = ("first", "second", "third")
 FAULTS: Final = (
+    Fault("none, for comparison", _do_nothing),
     Fault("kill -9: receiver of webhooks", _kill_service("main webhooks")),
     Fault("kill -9: daemon", _kill_service("dagster_ext.daemon")),
     Fault("kill -9: process of alerts", _kill_service("main alerts")),

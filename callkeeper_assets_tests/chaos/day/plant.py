@@ -10,6 +10,7 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -256,10 +257,14 @@ def _start_machines(plant: Plant, logs: Path) -> None:
     for name in ("first", "second", "third"):
         plant.keeper.add(plant.parts[name])
     soon(lambda: (plant.health() or {}).get("database") == "reachable", "the receiver is up")
-    soon(lambda: "Up. " in (logs / "first.log").read_text(), "all is up", 180)
+    soon(partial(_has_words, logs / "first.log", "Up. "), "all is up", 180)
     for name in ("second", "third"):
         taker = plant.folder / name / "home" / "logs" / "worker" / "taker.log"
-        soon(lambda log=taker: "Connected to" in log.read_text(), "a worker waits for runs")
+        soon(partial(_has_words, taker, "Connected to"), "a worker waits for runs")
+
+
+def _has_words(log: Path, words: str) -> bool:
+    return words in log.read_text("utf-8")
 
 
 def set_trouble(plant: Plant, *, is_there: bool) -> None:

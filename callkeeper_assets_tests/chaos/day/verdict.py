@@ -97,9 +97,9 @@ def find_lost_webhooks(
     if left:
         yield f"{len(left)} webhooks are not processed"
     if is_last:
-        [[unknown]] = plant.ask(_UNKNOWN_CALLS) or [[None]]
-        if unknown != 0:
-            yield f"{unknown} webhooks' calls are not in the tables"
+        unknown = plant.ask(_UNKNOWN_CALLS)
+        if unknown != [(0,)]:
+            yield f"webhooks' calls that are not in the tables: {unknown}"
 
 
 def find_wrong_calls(plant: Plant, last: dt.date) -> Iterator[str]:
