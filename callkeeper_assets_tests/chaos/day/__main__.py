@@ -8,6 +8,7 @@ was.
 import argparse
 import datetime as dt
 import os
+import signal
 import sys
 import threading
 import time
@@ -233,6 +234,9 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
 def main(arguments: Sequence[str]) -> int:
     """Run the day, print its table; return 1 if anything was lost or stayed broken."""
     given = _parse(arguments)
+    # What it has started has to go with it, whoever ends it; a shell's background ignores SIGINT.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: sys.exit("Stopped."))
     words = [word for word in given.faults.split(",") if word]
     faults = [one for one in FAULTS if not words or any(word in one.name for word in words)]
     size = Size(given.sources, given.rate, given.every, given.runs)

@@ -157,15 +157,6 @@ def _shift_clock(plant: Plant) -> Iterator[None]:
 _MACHINES: Final = ("first", "second", "third")
 FAULTS: Final = (
     Fault("none, for comparison", _do_nothing),
-    Fault("kill -9: receiver of webhooks", _kill_service("main webhooks")),
-    Fault("kill -9: daemon", _kill_service("dagster_ext.daemon")),
-    Fault("kill -9: process of alerts", _kill_service("main alerts")),
-    Fault("kill -9: a run", _kill_run),
-    Fault("kill -9: worker, all of its machine", _kill("second")),
-    Fault("kill -9: broker", _kill("broker")),
-    Fault("kill -9: PostgreSQL", _kill("database")),
-    Fault("kill -9: machine of daemon and receiver", _kill("first")),
-    Fault("power loss of everything under load", _kill(*_MACHINES, "database", "broker")),
     Fault("broker away", _close("broker"), _AWAY_SEC),
     Fault("PostgreSQL away", _close("database"), _AWAY_SEC),
     Fault("PostgreSQL stalls", _stall("database"), _STALL_SEC),
@@ -179,6 +170,15 @@ FAULTS: Final = (
     Fault("no memory: a worker's machine", _starve, _MEMORY_SEC),
     Fault("receiver of alerts refuses", _refuse_alerts, _SHORT_SEC),
     Fault("clock an hour ahead, then back", _shift_clock, _SHORT_SEC),
+    Fault("kill -9: receiver of webhooks", _kill_service("main webhooks")),
+    Fault("kill -9: daemon", _kill_service("dagster_ext.daemon")),
+    Fault("kill -9: process of alerts", _kill_service("main alerts")),
+    Fault("kill -9: a run", _kill_run),
+    Fault("kill -9: worker, all of its machine", _kill("second")),
+    Fault("kill -9: broker", _kill("broker")),
+    Fault("kill -9: PostgreSQL", _kill("database")),
+    Fault("kill -9: machine of daemon and receiver", _kill("first")),
+    Fault("power loss of everything under load", _kill(*_MACHINES, "database", "broker")),
 )
 
 

@@ -54,18 +54,25 @@ class Part:
     starts: int = 0
     is_down: bool = True
     process: "subprocess.Popen[bytes] | None" = field(default=None, repr=False)
+    guard: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def start(self) -> None:
         """Start it, and have it looked after."""
-        self.is_down = False
-        self._launch()
+        with self.guard:
+            self._launch()
+            self.is_down = False
 
     def look(self) -> None:
         """Start it again, if it has ended."""
-        if not self.is_down and self.process is not None and self.process.poll() is not None:
-            time.sleep(_RESTART_SEC)
-            if not self.is_down:
+        if not self._has_ended():
+            return
+        time.sleep(_RESTART_SEC)
+        with self.guard:
+            if self._has_ended():
                 self._launch()
+
+    def _has_ended(self) -> bool:
+        return not self.is_down and self.process is not None and self.process.poll() is not None
 
     def _launch(self) -> None:
         with self.log.open("ab") as log:

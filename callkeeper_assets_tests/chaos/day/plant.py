@@ -144,6 +144,9 @@ def build_plant(size: Size) -> Iterator[Plant]:
         }
         for disk in disks.values():
             stack.callback(disk.close)
+        cgroup = make_cgroup(f"callkeeper-day-{os.getpid()}")
+        if cgroup:
+            stack.callback(_remove_cgroup, cgroup)
         keeper = stack.enter_context(Keeper())
         postgres, database = make_postgres(disks["database"], logs / "database.log")
         broker, broker_url = make_broker(folder / "broker", logs / "broker.log")
@@ -176,11 +179,9 @@ def build_plant(size: Size) -> Iterator[Plant]:
             dt.datetime.now(ZONE).date() - dt.timedelta(1),
             find_free_port(),
             find_free_port(),
-            make_cgroup(f"callkeeper-day-{os.getpid()}"),
+            cgroup,
             clock,
         )
-        if plant.cgroup:
-            stack.callback(_remove_cgroup, plant.cgroup)
         simulate = (_MAIN, "simulate", "--port", str(simulator_port), "--rhythm", "flat")
         accounts = [
             f"--account={number + 1:032x},name={name},calls_per_day={_CALLS_PER_DAY}"
@@ -213,7 +214,7 @@ def build_plant(size: Size) -> Iterator[Plant]:
 
 
 def _show_logs(folder: Path) -> None:
-    logs = [*(folder / "logs").iterdir(), *folder.glob("*/home/logs/worker/*.log")]
+    logs = [*(folder / "logs").iterdir(), *folder.glob("*/*/logs/worker/*.log")]
     for log in logs:
         print(f"--- {log}\n{log.read_text(errors='replace')[-_TAIL:]}", file=sys.stderr)
 
