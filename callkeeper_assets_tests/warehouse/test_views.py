@@ -3,12 +3,13 @@
 import csv
 import json
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time, timedelta
 from importlib.resources import files
 from zoneinfo import ZoneInfo
 
 import psycopg
 
+from callkeeper_assets.warehouse.dimension_rows import count_orphans, delete_orphans
 from callkeeper_assets.warehouse.filters import Filter
 from callkeeper_assets.warehouse.migrate import VERSION_TABLE, ensure_schema
 from callkeeper_assets.warehouse.outcomes import OUTCOMES, outcome_of
@@ -18,6 +19,7 @@ from callkeeper_assets_tests.warehouse.raw_days import (
     DAY,
     MAIN,
     call,
+    changes,
     day_of,
     load_all,
     raw_day,
@@ -26,6 +28,7 @@ from callkeeper_assets_tests.warehouse.raw_days import (
 )
 
 _OMSK = ZoneInfo("Asia/Omsk")
+NEXT = DAY + timedelta(days=1)
 
 
 def _labels() -> dict[tuple[int, int], str]:
@@ -207,3 +210,28 @@ def test_views_follow_their_declaration_at_the_next_migration(database: str) -> 
         connection.execute(f"UPDATE {VERSION_TABLE} SET version_num = '0011'")
     ensure_schema(database)
     assert rows(database, "SELECT outcome FROM mine") == []
+
+
+def test_every_hour_of_the_loaded_days_is_there_and_goes_with_them(database: str) -> None:
+    """Of a day without a call too; written once, by whoever loads, and by the migration alike."""
+    hours = "SELECT * FROM general_dates WHERE minute = 0 AND id <> 1 ORDER BY id"
+    load_all(database, [day_of(DAY, [call(1), call(2)]), day_of(NEXT, [])])
+    loaded = rows(database, hours)
+    assert [one[1] for one in loaded] == [
+        datetime.combine(day, time(hour)) for day in (DAY, NEXT) for hour in range(24)
+    ]
+    assert changes(load_all(database, [day_of(DAY, [call(1), call(2)])])) == {}
+    with psycopg.connect(database, autocommit=True) as connection:
+        assert [gone for _, gone in delete_orphans(connection)] == []
+        connection.execute("DELETE FROM general_dates WHERE minute = 0 AND id <> 1")
+        connection.execute(f"UPDATE {VERSION_TABLE} SET version_num = '0011'")
+        ensure_schema(database)
+        assert rows(database, hours) == loaded
+        account = rows(database, "SELECT account_id FROM callkeeper_days LIMIT 1")[0][0]
+        nothing_kept = count_orphans(connection, account, datetime.now(UTC), date(2030, 1, 1))
+        assert nothing_kept["general_dates"].rows == 24 * 2 + 1
+        connection.execute("DELETE FROM callkeeper_days WHERE day = %s", (NEXT,))
+        gone = dict(delete_orphans(connection))["general_dates"]
+    assert gone is not None
+    assert gone.rows == 24
+    assert rows(database, hours) == loaded[:24]
