@@ -137,8 +137,8 @@ def home() -> Path:
 def make_folder(folder: Path) -> None:
     """Make a folder, and those above it that are missing: nobody but their owner may enter.
 
-    One that is there stays as its owner has it. Root's home may be passed through, by the user that
-    the embedded PostgreSQL runs as then.
+    One that is there stays as its owner has it, and what lies above the home is as others make it.
+    Root's home may be passed through, by the user that the embedded PostgreSQL runs as then.
 
     Raises:
         OSError: It cannot be made.
@@ -150,8 +150,11 @@ def make_folder(folder: Path) -> None:
             break
         folder = folder.parent
     for each in reversed(missing):
-        is_passed = os.geteuid() == 0 and each == home()
-        each.mkdir(mode=0o711 if is_passed else 0o700, exist_ok=True)
+        if each in home().parents:
+            each.mkdir(exist_ok=True)
+        else:
+            is_passed = os.geteuid() == 0 and each == home()
+            each.mkdir(mode=0o711 if is_passed else 0o700, exist_ok=True)
 
 
 def raw_url() -> str:
