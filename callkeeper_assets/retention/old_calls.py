@@ -294,7 +294,7 @@ def _clear_warehouse(
     if run_id is None:
         until = day_start(retained.first_kept, account.time_zone)
         retained.add_all(old.count())
-        retained.add_all(count_orphans(connection, old.account_id, until))
+        retained.add_all(count_orphans(connection, old.account_id, until, retained.first_kept))
         return
     for done, total, gone in old.delete_days(run_id):
         retained.add_all(gone)

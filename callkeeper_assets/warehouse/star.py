@@ -61,7 +61,11 @@ GENERAL_DATES: Final = Table(
     role="dimension",
     grain="minute, local to the source",
     key=("id",),
-    description="Minutes in which calls were made, as the clock on the source's wall showed them.",
+    description=(
+        "Minutes in which calls were made, as the clock on the source's wall showed them, and "
+        "every hour of the days that are loaded, so that a chart by hours has no holes (not where "
+        "the source filters this table). Logs count the former."
+    ),
     columns=(
         _id(
             "Minutes from 1970-01-01 00:00 to `full_date` on the same clock; 1, whose row says "
