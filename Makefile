@@ -78,7 +78,10 @@ clean: ## delete .venv and caches; the home (.callkeeper), with its data, stays
 		"Python 3.11 or newer is needed; $(PYTHON) is $$($(PYTHON) --version 2>&1)." >&2; exit 1; }
 	@rm -f $@ $@-dev
 	@echo "Installing into .venv; this takes a minute or two."
-	[ -x .venv/bin/python ] || $(PYTHON) -m venv .venv
+	@# One that was left half-made has no pip, and is made whole.
+	.venv/bin/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv .venv || { echo \
+		"On Debian and Ubuntu, venv is a package of its own: apt-get install python3-venv," \
+		"then the same again." >&2; exit 1; }
 	$(RUN) pip install --quiet --require-hashes -r requirements.txt
 	$(RUN) pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@

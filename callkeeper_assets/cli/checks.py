@@ -1,15 +1,25 @@
 """What `check` looks at once for all sources: Dagster's home, the database, raw calls, privacy."""
 
+import shlex
+import stat
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from callkeeper_assets.cli.console import build_table, print_table
+from callkeeper_assets.cli.console import build_table, print_table, print_text
 from callkeeper_assets.config.errors import MissingSecretError
 from callkeeper_assets.config.source import Source
-from callkeeper_assets.home import find_lock_problem, home, project_root, raw_url, set_dagster_home
+from callkeeper_assets.home import (
+    dagster_file,
+    find_lock_problem,
+    home,
+    make_folder,
+    project_root,
+    raw_url,
+    set_dagster_home,
+)
 from callkeeper_assets.local_time import list_rules
 from callkeeper_assets.postgres.errors import DatabaseError
 from callkeeper_assets.postgres.url import (
@@ -45,16 +55,18 @@ class Finding:
         subject: A source's name, or `installation`.
         what: What was looked at: `key`, `database`.
         text: What was found and, unless it is good, what to do.
+        url: An address in the text that somebody is to copy.
     """
 
     subject: str
     what: str
     state: CheckState
     text: str
+    url: str | None = None
 
 
 def print_findings(findings: Sequence[Finding]) -> None:
-    """Print the table."""
+    """Print the table, and below it whole what is to be copied: a cell would break it."""
     from rich.text import Text  # noqa: PLC0415
 
     table = build_table("", "", "", "")
@@ -65,9 +77,17 @@ def print_findings(findings: Sequence[Finding]) -> None:
             table.add_row()
         mark, style = _MARKS[finding.state]
         subject = finding.subject if finding.subject != last else ""
-        table.add_row(Text(mark, style), subject, finding.what, finding.text)
+        table.add_row(Text(mark, style), subject, finding.what, _describe(finding))
         last = finding.subject
     print_table(table)
+    for finding in findings:
+        if finding.url:
+            print_text(f"{finding.subject}, {finding.what}:")
+            print_text(finding.url)
+
+
+def _describe(finding: Finding) -> str:
+    return finding.text.replace(finding.url, "see below") if finding.url else finding.text
 
 
 def _find(what: str, state: CheckState, text: str) -> Finding:
@@ -91,6 +111,21 @@ def check_home() -> Finding:
     """Try a file lock where processes keep themselves apart by some."""
     problem = find_lock_problem(home())
     return _find("home", "bad" if problem else "good", problem or f"{home()}, file locks work")
+
+
+def check_secrecy() -> list[Finding]:
+    """Warn of what others on this machine can read: secrets in `.env`, calls in the home."""
+    findings = []
+    for what, path, mode in ((".env", project_root() / ".env", 0o600), ("home", home(), 0o700)):
+        try:
+            found = stat.S_IMODE(path.stat().st_mode)
+        except OSError:
+            continue
+        if found & (stat.S_IRGRP | stat.S_IROTH):
+            remedy = f"chmod {mode:o} {shlex.quote(str(path))}"
+            text = f"others on this machine may read {path}. Type: {remedy}"
+            findings.append(_find(what, "warning", text))
+    return findings
 
 
 def check_zone_rules() -> Finding:
@@ -182,7 +217,7 @@ def check_raw_store() -> Finding:
         files, root = fsspec.core.url_to_fs(url)
         probe = f"{root}/.callkeeper-check-{uuid.uuid4().hex}"
         if "file" in files.protocol:
-            Path(root).mkdir(parents=True, exist_ok=True)
+            make_folder(Path(root))
         files.pipe_file(probe, b"")
         files.rm_file(probe)
     except ImportError as error:
@@ -190,6 +225,26 @@ def check_raw_store() -> Finding:
     except Exception as error:  # noqa: BLE001 -- file systems share no class; the text is shown
         return _find("raw calls", "bad", f"{url} cannot be written: {error}. {remedy}.")
     return _find("raw calls", "good", f"{url}, can be written")
+
+
+def check_broker() -> list[Finding]:
+    """Reach the broker by which runs go to workers; no finding where `dagster.yaml` names none."""
+    from callkeeper_assets.cli.serving import sends_runs_away  # noqa: PLC0415
+
+    if not (dagster_file().is_file() and sends_runs_away()):
+        return []
+    try:
+        from callkeeper_assets.dagster_ext.broker import BrokerError, try_broker  # noqa: PLC0415
+    except ImportError:
+        text = "Celery is not installed: pip install 'callkeeper-assets[celery]'"
+        return [_find("broker", "bad", text)]
+    try:
+        where, weakness = try_broker()
+    except BrokerError as error:
+        return [_find("broker", "bad", str(error))]
+    if weakness:
+        return [_find("broker", "warning", f"{where}: {weakness}")]
+    return [_find("broker", "good", f"{where}, answers")]
 
 
 def check_privacy(sources: Sequence[Source], *, has_database: bool) -> list[Finding]:

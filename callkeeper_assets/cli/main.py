@@ -32,6 +32,7 @@ from callkeeper_assets.cli.console import (
 from callkeeper_assets.cli.production import code, daemon, metrics, runs, up, web
 from callkeeper_assets.cli.projects import add, init
 from callkeeper_assets.cli.query import query
+from callkeeper_assets.cli.removal import remove
 from callkeeper_assets.cli.runs import load, protect, rebuild, reconcile, refresh, report, retain
 from callkeeper_assets.cli.services import demo, dev, move, webhooks, worker
 from callkeeper_assets.cli.simulate import simulate
@@ -57,6 +58,7 @@ _COMMANDS = (
     demo,
     init,
     add,
+    remove,
     dev,
     up,
     check,
@@ -184,7 +186,10 @@ def main() -> None:
         sys.exit(WRONG_USAGE)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
-    except _expected_errors() as error:
+    except Exception as error:
+        # Not as an except clause: of every command's SystemExit it would be asked as well.
+        if not isinstance(error, _expected_errors()):
+            raise
         print_error(str(error))
         sys.exit(FAILED)
 

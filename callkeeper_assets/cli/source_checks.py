@@ -110,7 +110,7 @@ def check_webhook(source: Source, tokens: Mapping[str, tuple[str, ...]]) -> list
             "CallKeeper reaches the receiver."
         )
     text = f"put into CallKeeper's cabinet, {source.webhook_page}: {url}"
-    return [Finding(source.name, "webhook", state, "\n".join([text, *remarks]))]
+    return [Finding(source.name, "webhook", state, "\n".join([text, *remarks]), url)]
 
 
 def _find_url_problem(base: str) -> str | None:
@@ -286,8 +286,8 @@ def _check_twins(source: Source, others: Sequence[str]) -> list[Finding]:
         return []
     text = (
         f"The key in {source.api_key_env} is also that of {', '.join(others)}: each call is in the "
-        f"tables once for each of them, and counts as often. Keep one of the sources; delete the "
-        f"folders of the others, and what the tables hold under their account_id."
+        f"tables once for each of them, and counts as often. Keep one of the sources; of the "
+        f"others: callkeeper remove NAME --with-calls"
     )
     return [Finding(source.name, "key", "bad", text)]
 

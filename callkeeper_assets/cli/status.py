@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal, NamedTuple
 import typer
 
 from callkeeper_assets.cli.console import FAILED, AsJson, SourceNames
+from callkeeper_assets.local_time import show_moment
 
 if TYPE_CHECKING:
     from callkeeper_assets.cli.source_status import (
         BackupReport,
+        Coverage,
+        DaemonReport,
         LastLoad,
         SourceReport,
         StatusReport,
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from callkeeper_assets.webhooks.inbox_queries import InboxCounts, InboxEntry
 
 _MOST: Final = 100
+_MOST_GAPS: Final = 3
 _SAID_ABOVE: Final = ("load_failed", "source_refused", "key_missing")
 # Up to then an age is said in hours.
 _HOURS_IN_DAYS: Final = 48
@@ -121,8 +125,23 @@ def _describe_places(report: "StatusReport") -> Iterator[str]:
     size = report.database.size_bytes
     shown = "not made yet" if size is None else f"{size / 1e6:,.0f} MB"
     yield f"Database: {report.database.url} ({shown})"
+    if report.daemon:
+        yield f"Daemon:   {_describe_daemon(report.daemon)}"
     if report.backup:
         yield f"Backup:   {_describe_backup(report.backup)}"
+
+
+def _describe_daemon(known: "DaemonReport") -> str:
+    if known.is_running:
+        state = "runs"
+    elif known.seen_at:
+        since = show_moment(known.seen_at)
+        state = f"has not been seen since {since}: nothing is loaded by schedule"
+    else:
+        state = "has never run: nothing is loaded by schedule. Start it: callkeeper dev"
+    if not known.switched_off:
+        return state
+    return f"{state}. Switched off in Dagster's UI: {', '.join(known.switched_off)}"
 
 
 def _describe_backup(known: "BackupReport") -> str:
@@ -135,13 +154,17 @@ def _describe_backup(known: "BackupReport") -> str:
     return f"the newest at {known.place} is {age} old ({known.name})"
 
 
+def _name(each: "SourceReport") -> str:
+    return each.name if each.caption == each.name else f"{each.name} ({each.caption})"
+
+
 def _build_row(each: "SourceReport") -> tuple[str, ...]:
     key = "set" if each.has_key else f"{each.key_variable} is not set"
     loaded = each.loaded
     if loaded is None:
-        return (each.name, "", "", "", "", "", "", _describe_load(each.last_load), key)
+        return (_name(each), "", "", "", "", "", "", _describe_load(each.last_load), key)
     return (
-        each.name,
+        _name(each),
         str(loaded.first_day or ""),
         str(loaded.last_day or ""),
         f"{loaded.calls:,}",
@@ -156,6 +179,9 @@ def _build_row(each: "SourceReport") -> tuple[str, ...]:
 def _describe_details(each: "SourceReport") -> Iterator[str]:
     from callkeeper_assets.config.errors import say_count  # noqa: PLC0415
 
+    if each.coverage and each.loaded:
+        yield from _describe_coverage(each.name, each.coverage)
+    yield f"next refresh: {show_moment(each.next_refresh)}"
     if each.loaded and each.loaded.outdated_days:
         yield (
             f"{say_count(each.loaded.outdated_days, 'day')} filled by an older version of this "
@@ -175,8 +201,20 @@ def _describe_details(each: "SourceReport") -> Iterator[str]:
         yield _describe_audit(each.audit)
 
 
+def _describe_coverage(name: str, known: "Coverage") -> Iterator[str]:
+    days = f"{known.loaded:,} of {known.asked:,} days from {known.first} on are loaded"
+    if not known.gaps:
+        yield days
+        return
+    yield f"{days}; {known.asked - known.loaded:,} are missing. To load them:"
+    for gap in known.gaps[:_MOST_GAPS]:
+        yield f"  callkeeper load {name} --from {gap.first} --to {gap.last}"
+    if len(known.gaps) > _MOST_GAPS:
+        yield f"  and {len(known.gaps) - _MOST_GAPS} more stretches: --json lists them all"
+
+
 def _describe_missing(known: "Freshness", since: datetime) -> str:
-    moment = since.astimezone().strftime("%Y-%m-%d %H:%M")
+    moment = show_moment(since)
     return (
         f"{known.due_day} is missing, the newest day loaded is {known.newest_day}: no refresh has "
         f"brought a newer one since {moment}"
@@ -187,7 +225,7 @@ def _describe_reconciliation(each: "SourceReport") -> str:
     known = each.reconciliation
     if known is None or known.last is None:
         return "never compared with the source"
-    moment = known.last.astimezone().strftime("%Y-%m-%d %H:%M")
+    moment = show_moment(known.last)
     return (
         f"compared with the source on {moment}; this month {known.found:,} discrepancies found, "
         f"{known.healed:,} healed; open: {known.open:,}"
@@ -203,7 +241,7 @@ def _describe_webhooks(known: "InboxCounts | None") -> str:
         waiting = f"{known.new:,} wait, the oldest for {max(0, round(seconds)):,} s"
     hints = f"; {known.hints:,} hints of call tracking" if known.hints else ""
     rejected = f"; {known.rejected:,} rejected: callkeeper inbox" if known.rejected else ""
-    last = known.newest_at.astimezone().strftime("%Y-%m-%d %H:%M")
+    last = show_moment(known.newest_at)
     return f"last webhook on {last}; {waiting}{hints}{rejected}"
 
 
@@ -212,7 +250,7 @@ def _describe_audit(known: "AuditStatus") -> str:
 
     if known.days_unlisted and not known.days_listed:
         return "webhooks not audited: the source's answers list no webhooks"
-    moment = known.last.astimezone().strftime("%Y-%m-%d %H:%M")
+    moment = show_moment(known.last)
     unlisted = ""
     if known.days_unlisted:
         unlisted = (
@@ -229,7 +267,7 @@ def _describe_audit(known: "AuditStatus") -> str:
 def _describe_load(last: "LastLoad | None") -> str:
     if last is None:
         return "never"
-    moment = last.finished_at.astimezone().strftime("%Y-%m-%d %H:%M")
+    moment = show_moment(last.finished_at)
     return f"{moment} failed" if last.error else moment
 
 
@@ -279,7 +317,7 @@ def _print_histories(found: "Sequence[CallHistory]") -> None:
         table = build_table("When", "Day", "What", "Run")
         for event in one.events:
             table.add_row(
-                event.at.astimezone().strftime("%Y-%m-%d %H:%M:%S"),
+                show_moment(event.at, seconds=True),
                 str(event.day or ""),
                 _describe(event),
                 event.run_id or "",
@@ -340,8 +378,7 @@ def _describe_present(present: "PresentCall | None") -> str:
         if (value := getattr(present, name)) is not None
     )
     called, loaded = (
-        moment.astimezone().strftime("%Y-%m-%d %H:%M:%S")
-        for moment in (present.called_at, present.loaded_at)
+        show_moment(moment, seconds=True) for moment in (present.called_at, present.loaded_at)
     )
     return (
         f"Now: {present.status or 'status unknown'}, {finality}, called {called}, origin "
@@ -427,11 +464,13 @@ def check(
     from callkeeper_assets.cli.checks import (  # noqa: PLC0415  # noqa: PLC0415
         SUBJECT,
         Finding,
+        check_broker,
         check_dagster_home,
         check_database,
         check_home,
         check_privacy,
         check_raw_store,
+        check_secrecy,
         check_zone_rules,
         print_findings,
     )
@@ -449,8 +488,8 @@ def check(
     database = check_database()
     # Of the embedded one that is yet to be made there is one finding, of tables none.
     has_database = len(database) > 1
-    installation = [check_dagster_home(), check_home(), check_zone_rules()]
-    findings = [*installation, *database, check_raw_store()]
+    installation = [check_dagster_home(), check_home(), *check_secrecy(), check_zone_rules()]
+    findings = [*installation, *database, check_raw_store(), *check_broker()]
     if not source and not has_sources():
         findings.append(Finding(SUBJECT, "sources", "warning", explain_no_source()))
     else:
@@ -563,7 +602,7 @@ def _print_entries(entries: Sequence["InboxEntry"], state: str, limit: int) -> N
         table.add_row(
             str(entry.id),
             entry.source,
-            f"{entry.received_at.astimezone():%Y-%m-%d %H:%M:%S}",
+            show_moment(entry.received_at, seconds=True),
             entry.event or "",
             "" if entry.call_id is None else str(entry.call_id),
             entry.format,
