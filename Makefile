@@ -20,7 +20,7 @@ COMPILE := $(RUN) uv pip compile --quiet --upgrade --universal --python-version 
 	--no-strip-extras --no-emit-index-url --no-header --no-annotate
 export SHORT LONG
 
-.PHONY: help install demo test lint bench chaos chaos-day mutation dist pythons lock clean
+.PHONY: help install demo test lint bench boards chaos chaos-day mutation dist pythons lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -39,10 +39,14 @@ lint: .venv/installed-dev ## style, types, and layers of packages
 	$(RUN) ruff check .
 	$(RUN) ruff format --check .
 	$(RUN) mypy
+	$(RUN) mypy boards/superset/bundle.py
 	.venv/bin/python -c 'from importlinter.cli import lint_imports_command as run; run()' --no-cache
 
 bench: .venv/installed-dev ## speed and memory, beside other loaders; results in bench-results/
 	FORMER=$(FORMER) $(RUN) callkeeper_assets_tests.benchmarks $(ARGS)
+
+boards: .venv/installed-dev ## import the boards into a real Superset, and look at them
+	LONG=1 $(RUN) pytest -n 0 callkeeper_assets_tests/boards
 
 chaos: .venv/installed-dev ## kills and faults at every step, the long form
 	LONG=$(if $(SHORT),,1) $(RUN) pytest $(addprefix callkeeper_assets_tests/,chaos workers \
