@@ -270,7 +270,9 @@ def _print_table(
     print("|---|---|---|---|---|")
     for one in outcomes:
         print(one.show())
-    calls = plant.ask("SELECT count(*), count(DISTINCT call_id) FROM callkeeper_calls")
+    calls = plant.ask(
+        "SELECT count(*), count(DISTINCT (account_id, call_id)) FROM callkeeper_calls"
+    )
     runs = plant.ask("SELECT status, count(*) FROM dagster.runs GROUP BY 1 ORDER BY 1")
     print(
         f"Calls in the tables, and different ones of them: {calls}; "
