@@ -20,7 +20,7 @@ COMPILE := $(RUN) uv pip compile --quiet --upgrade --universal --python-version 
 	--no-strip-extras --no-emit-index-url --no-header --no-annotate
 export SHORT LONG
 
-.PHONY: help install demo test lint bench chaos mutation dist pythons lock clean
+.PHONY: help install demo test lint bench chaos texts mutation dist pythons lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -47,6 +47,9 @@ bench: .venv/installed-dev ## speed and memory, beside other loaders; results in
 chaos: .venv/installed-dev ## kills and faults at every step, the long form
 	LONG=$(if $(SHORT),,1) $(RUN) pytest $(addprefix callkeeper_assets_tests/,chaos workers \
 		assets/test_cut_connections.py backup/test_lost_machine.py webhooks/test_away.py)
+
+texts: .venv/installed-dev ## collect what is to be translated, compile what is
+	$(RUN) callkeeper_assets_tests.texts
 
 mutation: .venv/installed-dev ## plant faults in six areas, and count those that their tests notice
 	[ -x build/mutation/bin/python ] || { .venv/bin/python -m venv build/mutation && \

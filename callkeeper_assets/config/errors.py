@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
+from callkeeper_assets.language import tr_count
+
 SecretAttribute = Literal["api_key", "webhook.token", "privacy.key"]
 
 _MAKING_ONE: Final = "`python -c 'import secrets; print(secrets.token_urlsafe(24))'`"
@@ -121,7 +123,8 @@ def suggest_name(given: str, names: Iterable[str]) -> str:
 
 def say_count(number: int, noun: str) -> str:
     """Return a number with its noun: `1 day`, `2,000 days`."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+    one = "{number:,} " + noun
+    return tr_count(one, one + "s", number)
 
 
 def list_some(items: Sequence[object], most: int) -> str:

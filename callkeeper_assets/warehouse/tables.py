@@ -1,15 +1,17 @@
 """All tables of the warehouse, as data: the one place to ask which there are.
 
 Declared in `star` and `log_tables`. A new table or column is declared there and made by a
-migration; a test compares the two. Run as a program it writes docs/data-dictionary.md.
+migration; a test compares the two. Run as a program it writes the data
+dictionary in both languages.
 """
 
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final
+from typing import Final, cast
 
+from callkeeper_assets.language import Language, look_up, mark, tr, use_language
 from callkeeper_assets.warehouse import log_tables, star
 from callkeeper_assets.warehouse.schema import Column, ColumnType, Table, TableRole
 
@@ -60,21 +62,42 @@ SELECTABLE_TABLES: Final[tuple[str, ...]] = tuple(
 
 
 DICTIONARY_FILE: Final = Path(__file__).parents[2] / "docs" / "data-dictionary.md"
+RUSSIAN_DICTIONARY_FILE: Final = DICTIONARY_FILE.parent / "ru" / DICTIONARY_FILE.name
 
-_PREFACE: Final = """\
+_PREFACE: Final = mark("""\
 # Data dictionary
+
+[По-русски](ru/data-dictionary.md)
 
 Written by `python -m callkeeper_assets.warehouse.tables` from
 `callkeeper_assets/warehouse/star.py` and `callkeeper_assets/warehouse/log_tables.py`: edit these.
 
 Every dimension has the row `id = 1`, "unknown". Keys of facts are never NULL and find their row.
 What the source did not say is NULL, never 0.
-"""
+""")
+_ROLES: Final[Mapping[TableRole, str]] = {
+    "dimension": mark("A dimension"),
+    "fact": mark("A fact"),
+    "report": mark("A report"),
+    "log": mark("A log"),
+    "inbox": mark("An inbox"),
+    "placeholder": mark("A placeholder"),
+}
+
+
+def list_texts(table: Table) -> Iterator[str]:
+    """Yield what is said of a table and its columns; each has its translation in `locale`."""
+    yield table.description
+    yield table.grain
+    for column in table.columns:
+        yield column.description
+        if column.unit:
+            yield column.unit
 
 
 def render_dictionary() -> str:
-    """Return the data dictionary in Markdown."""
-    return "\n".join([_PREFACE, *(_render_table(table) for table in TABLES.values())])
+    """Return the data dictionary in Markdown, in the language in force."""
+    return "\n".join([look_up(_PREFACE), *(_render_table(table) for table in TABLES.values())])
 
 
 def _wrap(text: str) -> str:
@@ -82,17 +105,24 @@ def _wrap(text: str) -> str:
 
 
 def _render_table(table: Table) -> str:
-    choice = "can be chosen" if table.name in SELECTABLE_TABLES else "always kept"
+    choice = tr("can be chosen") if table.name in SELECTABLE_TABLES else tr("always kept")
     key = ", ".join(f"`{name}`" for name in table.key)
+    facts = tr(
+        "{role}; {choice}. Grain: {grain}. Key: {key}.",
+        role=look_up(_ROLES[table.role]),
+        choice=choice,
+        grain=look_up(table.grain),
+        key=key,
+    )
     return "\n".join(
         [
             f"## {table.name}",
             "",
-            _wrap(table.description),
+            _wrap(look_up(table.description)),
             "",
-            _wrap(f"A {table.role}; {choice}. Grain: {table.grain}. Key: {key}."),
+            _wrap(facts),
             "",
-            "| column | type | may be NULL | unit | meaning |",
+            tr("| column | type | may be NULL | unit | meaning |"),
             "|---|---|---|---|---|",
             *(_render_column(column) for column in table.columns),
             "",
@@ -101,15 +131,15 @@ def _render_table(table: Table) -> str:
 
 
 def _render_column(column: Column) -> str:
-    meaning = column.description
+    meaning = look_up(column.description)
     if column.references:
         meaning += f" → `{column.references}`"
-    return (
-        f"| `{column.name}` | {column.type} | {'yes' if column.nullable else 'no'} "
-        f"| {column.unit or ''} | {meaning} |"
-    )
+    may_be_null = tr("yes") if column.nullable else tr("no")
+    unit = look_up(column.unit or "")
+    return f"| `{column.name}` | {column.type} | {may_be_null} | {unit} | {meaning} |"
 
 
 if __name__ == "__main__":
-    DICTIONARY_FILE.parent.mkdir(exist_ok=True)
-    DICTIONARY_FILE.write_text(render_dictionary(), encoding="utf-8")
+    for language, file in (("en", DICTIONARY_FILE), ("ru", RUSSIAN_DICTIONARY_FILE)):
+        use_language(cast("Language", language))
+        file.write_text(render_dictionary(), encoding="utf-8")

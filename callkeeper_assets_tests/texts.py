@@ -1,0 +1,111 @@
+"""What is to be said in Russian, collected from the code; `make texts` writes the catalogue.
+
+Marked texts (`language.tr` and its fellows), commands' help, and the texts of tables and columns.
+Babel keeps the translations of texts that stayed; a text that changed is one without any.
+"""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import typer.core
+import typer.main
+from babel.messages.catalog import Catalog
+from babel.messages.extract import extract_from_dir
+from babel.messages.mofile import write_mo
+from babel.messages.pofile import read_po, write_po
+
+from callkeeper_assets.cli.main import app
+from callkeeper_assets.language import DOMAIN, FOLDER
+from callkeeper_assets.warehouse.tables import TABLES, list_texts
+
+PACKAGE: Final = Path(__file__).parents[1] / "callkeeper_assets"
+PO: Final = FOLDER / "ru" / "LC_MESSAGES" / f"{DOMAIN}.po"
+MO: Final = PO.with_suffix(".mo")
+_KEYWORDS: Final = {"tr": None, "mark": None, "tr_count": (1, 2)}
+# What Typer says by itself in a help and of wrong usage; it asks gettext in our domain.
+_OF_TYPER: Final = (
+    *("Usage:", "Arguments", "Options", "Commands", "Error", "Aborted.", "Aborted!", "Usage: "),
+    *("[default: {}]", "[env var: {}]", "[required]", "default: {default}", "required"),
+    *("env var: {var}", "(dynamic)", "Show this message and exit.", "Error: {message}"),
+    *("No such command {name!r}.", "Missing command.", "Invalid value: {message}"),
+    *("Missing argument", "Missing option", "Missing parameter", "No such option: {name}"),
+    "Try '{command} {option}' for help.",
+    "Try [blue]'{command_path} {help_option}'[/] for help.",
+    "Invalid value for {param_hint}: {message}",
+    "Option {name!r} requires an argument.",
+    "{value!r} is not a valid {number_type}.",
+    "{value} is not in the range {range}.",
+)
+
+
+def _nouns() -> Iterator[str]:
+    """Yield the nouns that `say_count` is given, which makes their two forms itself."""
+    for file in sorted(PACKAGE.rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "say_count":
+                noun = node.args[1]
+                if isinstance(noun, ast.Constant) and isinstance(noun.value, str):
+                    yield noun.value
+
+
+def list_help() -> Iterator[str]:
+    """Yield what commands and their options say in a help."""
+    group = typer.main.get_command(app)
+    assert isinstance(group, typer.core.TyperGroup)
+    for command in (group, *group.commands.values()):
+        yield command.help or ""
+        for parameter in command.params:
+            yield getattr(parameter, "help", None) or ""
+
+
+def collect() -> Catalog:
+    """Return all texts without a translation, each once."""
+    found = Catalog(domain=DOMAIN, fuzzy=False)
+    for name, _, text, _, _ in extract_from_dir(
+        PACKAGE, method_map=[("**.py", "python")], keywords=_KEYWORDS, comment_tags=()
+    ):
+        found.add(text, locations=[(f"callkeeper_assets/{name}", 0)])
+    for noun in _nouns():
+        found.add((f"{{number:,}} {noun}", f"{{number:,}} {noun}s"), locations=[("counted", 0)])
+    for text in list_help():
+        if text:
+            found.add(text, locations=[("help", 0)])
+    for text in _OF_TYPER:
+        found.add(text, locations=[("Typer", 0)])
+    for table in TABLES.values():
+        for text in list_texts(table):
+            found.add(text, locations=[("tables", 0)])
+    return found
+
+
+def read_catalogue() -> Catalog:
+    """Return the Russian catalogue as it is written."""
+    with PO.open("rb") as file:
+        return read_po(file, locale="ru", domain=DOMAIN)
+
+
+def main() -> None:
+    """Bring the catalogue to what the code says, and compile it."""
+    catalogue = read_catalogue() if PO.exists() else Catalog(locale="ru", domain=DOMAIN)
+    catalogue.update(collect(), no_fuzzy_matching=True)
+    catalogue.obsolete.clear()
+    catalogue.fuzzy = False
+    PO.parent.mkdir(parents=True, exist_ok=True)
+    with PO.open("wb") as file:
+        write_po(
+            file, catalogue, width=100, sort_by_file=True, omit_header=False, no_location=False
+        )
+    with MO.open("wb") as file:
+        write_mo(file, catalogue)
+    missing = [
+        one.id
+        for one in catalogue
+        if one.id and not all(one.string if one.pluralizable else (one.string,))
+    ]
+    print(f"{len(catalogue)} texts, {len(missing)} without a translation.")  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()
