@@ -40,14 +40,14 @@ _OF_TYPER: Final = (
 )
 
 
-def _nouns() -> Iterator[str]:
-    """Yield the nouns that `say_count` is given, which makes their two forms itself."""
+def list_arguments(function: str) -> Iterator[str]:
+    """Yield the texts that a function of the package is given by position, as constants."""
     for file in sorted(PACKAGE.rglob("*.py")):
         for node in ast.walk(ast.parse(file.read_text("utf-8"))):
-            if isinstance(node, ast.Call) and ast.unparse(node.func) == "say_count":
-                noun = node.args[1]
-                if isinstance(noun, ast.Constant) and isinstance(noun.value, str):
-                    yield noun.value
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == function:
+                for one in node.args:
+                    if isinstance(one, ast.Constant) and isinstance(one.value, str):
+                        yield one.value
 
 
 def list_help() -> Iterator[str]:
@@ -67,11 +67,12 @@ def collect() -> Catalog:
         PACKAGE, method_map=[("**.py", "python")], keywords=_KEYWORDS, comment_tags=()
     ):
         found.add(text, locations=[(f"callkeeper_assets/{name}", 0)])
-    for noun in _nouns():
+    # It makes their two forms itself.
+    for noun in list_arguments("say_count"):
         found.add((f"{{number:,}} {noun}", f"{{number:,}} {noun}s"), locations=[("counted", 0)])
-    for text in list_help():
+    for text in (*list_help(), *list_arguments("build_table")):
         if text:
-            found.add(text, locations=[("help", 0)])
+            found.add(text, locations=[("commands", 0)])
     for text in _OF_TYPER:
         found.add(text, locations=[("Typer", 0)])
     for table in TABLES.values():
@@ -84,6 +85,15 @@ def read_catalogue() -> Catalog:
     """Return the Russian catalogue as it is written."""
     with PO.open("rb") as file:
         return read_po(file, locale="ru", domain=DOMAIN)
+
+
+def list_missing(catalogue: Catalog) -> list[str]:
+    """Return the texts that have no translation, or not in each of the forms of a number."""
+    return [
+        str(one.id)
+        for one in catalogue
+        if one.id and not (one.string if isinstance(one.string, str) else all(one.string or ("",)))
+    ]
 
 
 def main() -> None:
@@ -99,11 +109,7 @@ def main() -> None:
         )
     with MO.open("wb") as file:
         write_mo(file, catalogue)
-    missing = [
-        one.id
-        for one in catalogue
-        if one.id and not all(one.string if one.pluralizable else (one.string,))
-    ]
+    missing = list_missing(catalogue)
     print(f"{len(catalogue)} texts, {len(missing)} without a translation.")  # noqa: T201
 
 

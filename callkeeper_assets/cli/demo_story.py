@@ -41,6 +41,7 @@ from callkeeper_assets.cli.serving import (
 from callkeeper_assets.cli.summary import Reconciled, print_reconciled, print_summary
 from callkeeper_assets.config.loading import load_sources
 from callkeeper_assets.home import find_project, home, raw_url, set_dagster_home
+from callkeeper_assets.language import tr
 from callkeeper_assets.local_time import open_zone
 from callkeeper_assets.postgres import read_sql_of
 from callkeeper_assets.postgres.url import connect, database_url, describe
@@ -104,7 +105,12 @@ def print_first_question() -> None:
 def describe_raw() -> str:
     """Say where raw calls lie, and how many files and bytes they are."""
     sizes = [file.stat().st_size for file in Path(raw_url()).rglob("*.parquet")]
-    return f"{raw_url()} ({len(sizes)} days, {sum(sizes) / 1e6:,.1f} MB)"
+    return tr(
+        "{place} ({count} days, {size:,.1f} MB)",
+        place=raw_url(),
+        count=len(sizes),
+        size=sum(sizes) / 1e6,
+    )
 
 
 @dataclass(frozen=True)
@@ -292,7 +298,12 @@ def run_demo_receiver(address: WebAddress) -> Iterator[None]:
         deadline = time.monotonic() + _LONGEST_SEC
         while not is_listening(address.port):
             if process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"The webhook receiver does not start:\n{read_tail(log)}")
+                raise RuntimeError(
+                    tr(
+                        "The webhook receiver does not start:\n{tail}",
+                        tail=read_tail(log),
+                    )
+                )
             time.sleep(_LOOK_SEC)
         yield
     finally:
@@ -310,7 +321,7 @@ def send_webhooks(account: SimulatedAccount, day: date) -> Sent:
     refused = [each for each in deliveries if not each.is_accepted]
     if refused:
         said = refused[0].status or refused[0].problem
-        raise RuntimeError(f"The webhook receiver answered {said} to a webhook.")
+        raise RuntimeError(tr("The webhook receiver answered {said} to a webhook.", said=said))
     return Sent(
         source=account.settings.name,
         calls=len({each.call_id for each in deliveries}),
@@ -356,30 +367,47 @@ def run_demo(options: DemoOptions) -> None:
                 address, receiver, url = options.address, options.receiver, database_url()
                 if receiver:
                     _send_live(simulator, receiver)
-                print_text("Starting Dagster; this takes some seconds.")
+                print_text(tr("Starting Dagster; this takes some seconds."))
                 serve(address, receiver, lambda: print_greeting(address, receiver, url, lines))
 
 
 def _load(simulator: RunningSimulator, period: Period) -> None:
     if begin_afresh():
-        print_text("What an earlier demo left is removed; this one begins with an empty database.")
+        print_text(
+            tr("What an earlier demo left is removed; this one begins with an empty database.")
+        )
     write_sources(simulator.base_url, period)
     register_keys(load_sources()[0])
-    _say_step(1, f"CallKeeper is simulated at {simulator.base_url}, with two accounts:")
+    _say_step(
+        1,
+        tr(
+            "CallKeeper is simulated at {base_url}, with two accounts:", base_url=simulator.base_url
+        ),
+    )
     for source in SOURCES:
         calls = simulator.account(source.name).settings.calls_per_day
-        print_text(f"   {source.name} ({source.caption}), {source.time_zone}, {calls} calls a day")
+        print_text(
+            tr(
+                "   {name} ({caption}), {time_zone}, {calls} calls a day",
+                name=source.name,
+                caption=source.caption,
+                time_zone=source.time_zone,
+                calls=calls,
+            )
+        )
     days = f"{period.first} to {period.last}"
-    _say_step(2, f"Historic load: {days}, each account in a Dagster run of its own")
+    _say_step(2, tr("Historic load: {days}, each account in a Dagster run of its own", days=days))
     _run("--from", period.first.isoformat(), "--to", period.last.isoformat())
-    _say_step(3, "Refresh, as the schedule does each day: nothing is new, so no row changes")
+    _say_step(3, tr("Refresh, as the schedule does each day: nothing is new, so no row changes"))
     _run("--refresh")
     _receive_webhooks(simulator, period.last)
     touched = [touch_calls(simulator.account(s.name), period.last) for s in SOURCES]
-    _say_step(5, "Calls change at the source, one day or two late:")
+    _say_step(5, tr("Calls change at the source, one day or two late:"))
     for each in touched:
         print_text(f"   {_describe_touched(each)}")
-    _say_step(6, "Refresh: these calls change here, and the API's records replace the webhooks'")
+    _say_step(
+        6, tr("Refresh: these calls change here, and the API's records replace the webhooks'")
+    )
     _run("--refresh")
     _reconcile(period.last - timedelta(days=1))
 
@@ -392,7 +420,9 @@ def _send_live(simulator: RunningSimulator, receiver: WebAddress) -> None:
 
 
 def _receive_webhooks(simulator: RunningSimulator, day: date) -> None:
-    _say_step(4, "Calls come in, and CallKeeper sends webhooks: the receiver keeps them at once")
+    _say_step(
+        4, tr("Calls come in, and CallKeeper sends webhooks: the receiver keeps them at once")
+    )
     receiver = WebAddress("127.0.0.1", find_free_port())
     with run_demo_receiver(receiver):
         for source in SOURCES:
@@ -400,8 +430,14 @@ def _receive_webhooks(simulator: RunningSimulator, day: date) -> None:
             set_webhook_url(account, source, receiver)
             sent = send_webhooks(account, day)
             print_text(
-                f"   {sent.source}: {sent.webhooks} webhooks of {sent.calls} calls, "
-                f"{sent.repeats} of them a second time; all accepted"
+                tr(
+                    "   {source}: {webhooks} webhooks of {calls} calls, {repeats} "
+                    "of them a second time; all accepted",
+                    source=sent.source,
+                    webhooks=sent.webhooks,
+                    calls=sent.calls,
+                    repeats=sent.repeats,
+                )
             )
     _run("--inbox")
 
@@ -409,7 +445,13 @@ def _receive_webhooks(simulator: RunningSimulator, day: date) -> None:
 def _reconcile(day: date) -> None:
     source = SOURCES[0].name
     broken = break_rows(source, day)
-    _say_step(7, f"Somebody breaks rows of {broken} calls in the tables: reconciliation heals them")
+    _say_step(
+        7,
+        tr(
+            "Somebody breaks rows of {broken} calls in the tables: reconciliation heals them",
+            broken=broken,
+        ),
+    )
     days = ("--from", day.isoformat(), "--to", day.isoformat())
     (outcome,) = run_and_show([Task(source, ("--reconcile", *days))])
     (chosen,) = [each for each in load_sources()[0] if each.name == source]
@@ -422,7 +464,13 @@ def _reconcile(day: date) -> None:
 
 
 def _describe_touched(each: Touched) -> str:
-    return f"{each.source}: {each.changed} changed, {each.added} appeared, {each.removed} vanished"
+    return tr(
+        "{source}: {changed} changed, {added} appeared, {removed} vanished",
+        source=each.source,
+        changed=each.changed,
+        added=each.added,
+        removed=each.removed,
+    )
 
 
 def _say_step(number: int, text: str) -> None:
@@ -440,30 +488,36 @@ def _run(*arguments: str) -> None:
 
 def _stop_if_failed(outcomes: Sequence[SourceOutcome]) -> None:
     if any(outcome.errors for outcome in outcomes):
-        print_error("The demo stops here: a run failed, which should not happen. Report it.")
+        print_error(tr("The demo stops here: a run failed, which should not happen. Report it."))
         raise SystemExit(FAILED)
 
 
 def _show_end(options: DemoOptions) -> None:
-    _say_step(8, "What is loaded now")
+    _say_step(8, tr("What is loaded now"))
     print_text()
     print_loaded()
-    _say_step(9, "A first question, as a BI tool would ask it")
+    _say_step(9, tr("A first question, as a BI tool would ask it"))
     print_text()
     print_first_question()
     _print_pairs(
         (
             ("Tables", describe(database_url())),
-            ("Raw calls", describe_raw()),
+            (tr("Raw calls"), describe_raw()),
             ("Sources", str(home() / "defs")),
         )
     )
     if options.address is None:
-        print_text("The database has stopped with the demo. To look at all of it in Dagster's UI")
+        print_text(
+            tr("The database has stopped with the demo. To look at all of it in Dagster's UI")
+        )
         typed = name_program()
-        own = f"add main_office, then {typed} dev" if find_project() else "init my-calls"
-        print_text(f"and in your own BI tool, until Ctrl-C:  {typed} demo --serve")
-        print_text(f"With your own account:  {typed} {own}")
+        own = (
+            tr("add main_office, then {typed} dev", typed=typed)
+            if find_project()
+            else "init my-calls"
+        )
+        print_text(tr("and in your own BI tool, until Ctrl-C:  {typed} demo --serve", typed=typed))
+        print_text(tr("With your own account:  {typed} {own}", typed=typed, own=own))
 
 
 def _print_pairs(pairs: Iterable[tuple[str, str]]) -> None:

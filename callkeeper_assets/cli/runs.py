@@ -11,6 +11,7 @@ from callkeeper_assets.cli.console import (
     SourceNames,
     UsageProblemError,
 )
+from callkeeper_assets.language import tr
 
 _FromDay = Annotated[
     str, typer.Option("--from", metavar="DAY", help="First day: 2026-01-31, today, yesterday.")
@@ -54,7 +55,9 @@ def load(
 
     if bool(source) == everything:
         raise UsageProblemError(
-            "Name sources, or say --all, not both." if source else "Name a source, or say --all."
+            tr("Name sources, or say --all, not both.")
+            if source
+            else tr("Name a source, or say --all.")
         )
     sources = choose_good_sources(source or ())
     periods = read_periods(sources, from_day, to_day)
@@ -216,21 +219,24 @@ def _print_retained(outcome: "SourceOutcome", *, dry_run: bool) -> None:
     retained = outcome.retained
     if retained is None:
         return
-    verb = "Would be deleted" if dry_run else "Deleted"
+    verb = tr("Would be deleted") if dry_run else tr("Deleted")
     if retained.places:
         table = build_table("Where", verb, "Size", numeric=(verb, "Size"))
         for place, one in retained.places.items():
             table.add_row(place, f"{one.rows:,}", filesize.decimal(one.bytes))
         print_table(table)
     else:
-        print_text(f"Nothing is older than {retained.first_kept}.")
+        print_text(tr("Nothing is older than {first_kept}.", first_kept=retained.first_kept))
     if retained.left:
         print_text(
-            f"Left for the next retention, as loads were under way all the time: rows that nothing "
-            f"refers to in {', '.join(sorted(retained.left))}."
+            tr(
+                "Left for the next retention, as loads were under way all the "
+                "time: rows that nothing refers to in {names}.",
+                names=", ".join(sorted(retained.left)),
+            )
         )
     if dry_run:
-        print_text("Dry run: nothing was changed.")
+        print_text(tr("Dry run: nothing was changed."))
 
 
 def report(
@@ -302,9 +308,16 @@ def rebuild(
         left = outdated_days(database_url(), each.name)
         if left:
             print_note(
-                f"{each.name}: {say_count(len(left), 'day')} of {left[0]} to {left[-1]} stay as "
-                f"they were, their raw calls are not there. Load them from CallKeeper, as far as "
-                f"it gives them: callkeeper load {each.name} --from {left[0]} --to {left[-1]}"
+                tr(
+                    "{name}: {count} of {first} to {last} stay as they were, "
+                    "their raw calls are not there. Load them from CallKeeper, as "
+                    "far as it gives them: callkeeper load {name} --from {first} "
+                    "--to {last}",
+                    name=each.name,
+                    count=say_count(len(left), "day"),
+                    first=left[0],
+                    last=left[-1],
+                )
             )
     if not is_done:
         raise typer.Exit(FAILED)
@@ -337,11 +350,17 @@ def protect(
     if done is not None and as_json:
         print_json(done)
     elif done is not None:
-        verb = "would change" if dry_run else "changed"
+        verb = tr("would change") if dry_run else tr("changed")
         print_text(
-            f"{source} ({done['rule']}): {say_count(done['calls'], 'raw call')} in "
-            f"{say_count(done['files'], 'file')} and {say_count(done['payloads'], 'payload')} "
-            f"{verb}."
+            tr(
+                "{source} ({rule}): {calls} in {files} and {payloads} {verb}.",
+                source=source,
+                rule=done["rule"],
+                calls=say_count(done["calls"], "raw call"),
+                files=say_count(done["files"], "file"),
+                payloads=say_count(done["payloads"], "payload"),
+                verb=verb,
+            )
         )
     if outcome.errors:
         raise typer.Exit(FAILED)

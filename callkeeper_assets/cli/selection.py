@@ -8,6 +8,7 @@ from callkeeper_assets.cli.console import UsageProblemError
 from callkeeper_assets.config.errors import capitalise, describe_unknown
 from callkeeper_assets.config.loading import BrokenSource, defs_folder, load_sources
 from callkeeper_assets.config.source import Source
+from callkeeper_assets.language import tr
 from callkeeper_assets.reports.definition import Report
 from callkeeper_assets.warehouse.schema import CALLS
 
@@ -17,17 +18,22 @@ _DAYS_AGO = {"today": 0, "yesterday": 1}
 
 def explain_no_source() -> str:
     """Say how to make the first source."""
-    return (
-        f"There is no source in {defs_folder()} yet. Make one:\n"
-        "  callkeeper add main_office\n"
-        "which asks for the account's API key and checks it."
+    return tr(
+        "There is no source in {defs_folder} yet. Make one:\n  "
+        "callkeeper add main_office\nwhich asks for the account's API "
+        "key and checks it.",
+        defs_folder=defs_folder(),
     )
 
 
 def describe_broken(broken: BrokenSource) -> str:
     """Say what is wrong with a source that is refused."""
     problems = "\n".join(f"  {problem}" for problem in broken.problems)
-    return f"Source '{broken.name}' is not loaded, its configuration is refused:\n{problems}"
+    return tr(
+        "Source '{name}' is not loaded, its configuration is refused:\n{problems}",
+        name=broken.name,
+        problems=problems,
+    )
 
 
 def has_sources() -> bool:
@@ -90,7 +96,11 @@ def choose_report(source: str, name: str) -> tuple[Source, Report]:
     report = chosen.report(name)
     if report is None and not chosen.reports:
         raise UsageProblemError(
-            f"Source '{source}' has no reports. They are made in {chosen.file}, under reports."
+            tr(
+                "Source '{source}' has no reports. They are made in {file}, under reports.",
+                source=source,
+                file=chosen.file,
+            )
         )
     if report is None:
         known = [one.name for one in chosen.reports]
@@ -108,8 +118,13 @@ def choose_reconcilable_source(name: str) -> Source:
     (source,) = choose_good_sources([name])
     if CALLS not in source.tables:
         raise UsageProblemError(
-            f"Source '{name}' has nothing to compare: {CALLS} is not among its tables in "
-            f"{source.file}."
+            tr(
+                "Source '{name}' has nothing to compare: {calls} is not among "
+                "its tables in {file}.",
+                name=name,
+                calls=CALLS,
+                file=source.file,
+            )
         )
     return source
 
@@ -124,8 +139,12 @@ def choose_retained_source(name: str) -> Source:
     (source,) = choose_good_sources([name])
     if source.retention is None:
         raise UsageProblemError(
-            f"Source '{name}' keeps its calls for ever. To have older ones deleted, add to "
-            f"{source.file}: retention: {{keep_days: 730}}"
+            tr(
+                "Source '{name}' keeps its calls for ever. To have older ones "
+                "deleted, add to {file}: retention: {{keep_days: 730}}",
+                name=name,
+                file=source.file,
+            )
         )
     return source
 
@@ -149,9 +168,14 @@ def read_day(option: str, text: str, today: date | None = None) -> date:
     except ValueError:
         day = None
     if day is None:
-        words = "" if today is None else ", or today, or yesterday"
+        words = "" if today is None else tr(", or today, or yesterday")
         raise UsageProblemError(
-            f"{option} {text}: a day of the calendar is written 2026-01-31{words}."
+            tr(
+                "{option} {said}: a day of the calendar is written 2026-01-31{words}.",
+                option=option,
+                said=text,
+                words=words,
+            )
         )
     return day
 
@@ -180,7 +204,7 @@ def read_periods(
         text
         for source, (begin, end) in zip(sources, periods, strict=True)
         for text in (
-            [f"--from {begin} is after --to {end}."]
+            [tr("--from {begin} is after --to {end}.", begin=begin, end=end)]
             if end < begin
             else _find_problems(source, begin, end)
         )
@@ -197,18 +221,32 @@ def check_report_period(source: Source, first: date, last: date) -> None:
         UsageProblemError: The days are reversed, in the future, or before the source's start_date.
     """
     if last < first:
-        raise UsageProblemError(f"--from {first} is after --to {last}.")
+        raise UsageProblemError(tr("--from {first} is after --to {last}.", first=first, last=last))
     today = source.today()
     if last > today:
         raise UsageProblemError(
-            f"--to {last} is in the future for source '{source.name}': today is {today} in "
-            f"{source.time_zone.key}."
+            tr(
+                "--to {last} is in the future for source '{name}': today is {today} in {key}.",
+                last=last,
+                name=source.name,
+                today=today,
+                key=source.time_zone.key,
+            )
         )
     held = source.first_held_day(today)
     if first < held:
-        limit = "the start_date" if held == source.start_date else "what retention keeps, from"
+        limit = (
+            tr("the start_date") if held == source.start_date else tr("what retention keeps, from")
+        )
         raise UsageProblemError(
-            f"--from {first} is before {limit} {held} of source '{source.name}', in {source.file}."
+            tr(
+                "--from {first} is before {limit} {held} of source '{name}', in {file}.",
+                first=first,
+                limit=limit,
+                held=held,
+                name=source.name,
+                file=source.file,
+            )
         )
 
 
@@ -216,14 +254,26 @@ def _find_problems(source: Source, first: date, last: date) -> Iterator[str]:
     today = source.today()
     if last > today:
         yield (
-            f"--to {last} is in the future for source '{source.name}': "
-            f"today is {today} in {source.time_zone.key}."
+            tr(
+                "--to {last} is in the future for source '{name}': today is {today} in {key}.",
+                last=last,
+                name=source.name,
+                today=today,
+                key=source.time_zone.key,
+            )
         )
     allowed = source.first_day(today)
     if first >= allowed:
         return
     yield (
-        f"--from {first} is too early for source '{source.name}': "
-        f"{source.explain_first_day(today)}. "
-        f"The first day allowed is {allowed}. The limit stands in {source.file}."
+        tr(
+            "--from {first} is too early for source '{name}': {first_day}. "
+            "The first day allowed is {allowed}. The limit stands in "
+            "{file}.",
+            first=first,
+            name=source.name,
+            first_day=source.explain_first_day(today),
+            allowed=allowed,
+            file=source.file,
+        )
     )

@@ -12,6 +12,7 @@ from callkeeper_assets.config.errors import MissingSecretError
 from callkeeper_assets.config.loading import BrokenSource
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.home import configured_backup_url, home
+from callkeeper_assets.language import tr
 from callkeeper_assets.plans import Freshness, measure_freshness
 from callkeeper_assets.postgres import read_sql_of
 from callkeeper_assets.postgres.url import connect, database_url, describe, is_embedded
@@ -136,7 +137,7 @@ def gather_status(sources: Sequence[Source], refused: Sequence[BrokenSource]) ->
     facts = None
     if is_embedded() and not (home() / "postgres").exists():
         database = DatabaseReport(
-            f"embedded, in {home() / 'postgres'}", is_embedded=True, size_bytes=None
+            tr("embedded, in {home}", home=home() / "postgres"), is_embedded=True, size_bytes=None
         )
     else:
         url = database_url()

@@ -9,17 +9,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
-from callkeeper_assets.language import tr_count
+from callkeeper_assets.language import look_up, mark, tr, tr_count
 
 SecretAttribute = Literal["api_key", "webhook.token", "privacy.key"]
 
 _MAKING_ONE: Final = "`python -c 'import secrets; print(secrets.token_urlsafe(24))'`"
 _SECRETS: Final[Mapping[SecretAttribute, tuple[str, str]]] = {
-    "api_key": ("API key", "the account's API key"),
-    "webhook.token": ("webhook token", f"a long random text, such as {_MAKING_ONE} prints,"),
+    "api_key": (mark("API key"), mark("the account's API key")),
+    "webhook.token": (
+        mark("webhook token"),
+        mark("a long random text, such as {command} prints,"),
+    ),
     "privacy.key": (
-        "key for hashing phone numbers",
-        f"the key of its hashes, or for a new source a long random text, as {_MAKING_ONE} prints,",
+        mark("key for hashing phone numbers"),
+        mark("the key of its hashes, or for a new source a long random text, as {command} prints,"),
     ),
 }
 
@@ -55,9 +58,13 @@ class NoProjectError(MissingFolderError):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(
-            f"{folder} is no project of callkeeper's, nor is a folder above it. Make one: "
-            "`callkeeper init` in an empty folder, or `callkeeper init FOLDER`. If you have one, "
-            "type the command in it, or name it: `callkeeper --project FOLDER …`."
+            tr(
+                "{folder} is no project of callkeeper's, nor is a folder above "
+                "it. Make one: `callkeeper init` in an empty folder, or "
+                "`callkeeper init FOLDER`. If you have one, type the command "
+                "in it, or name it: `callkeeper --project FOLDER …`.",
+                folder=folder,
+            )
         )
 
 
@@ -81,13 +88,28 @@ class MissingSecretError(ConfigError):
         file: Path,
         unreadable: str = "",
     ) -> None:
-        what, value = _SECRETS[attribute]
+        name, way = _SECRETS[attribute]
+        what, value = look_up(name), tr(way, command=_MAKING_ONE)
         super().__init__(
-            f"Source '{source}' has no {what}: {unreadable}"
+            tr(
+                "Source '{source}' has no {what}: {unreadable}",
+                source=source,
+                what=what,
+                unreadable=unreadable,
+            )
             if unreadable
-            else f"Source '{source}' has no {what}: the environment variable {variable}, which "
-            f"{attribute} names in {file}, is not set. Set {variable} to {value} where Dagster "
-            "is started, or in the file .env beside pyproject.toml, and start again."
+            else tr(
+                "Source '{source}' has no {what}: the environment variable "
+                "{variable}, which {attribute} names in {file}, is not set. "
+                "Set {variable} to {value} where Dagster is started, or in the "
+                "file .env beside pyproject.toml, and start again.",
+                source=source,
+                what=what,
+                variable=variable,
+                attribute=attribute,
+                file=file,
+                value=value,
+            )
         )
         self.source = source
         self.variable = variable
@@ -118,7 +140,7 @@ def suggest_name(given: str, names: Iterable[str]) -> str:
     """Ask whether the nearest of the names was meant; empty if none is near."""
     by_lower = {name.lower(): name for name in names}
     close = difflib.get_close_matches(given.lower(), by_lower, n=1)
-    return f" Did you mean '{by_lower[close[0]]}'?" if close else ""
+    return tr(" Did you mean '{name}'?", name=by_lower[close[0]]) if close else ""
 
 
 def say_count(number: int, noun: str) -> str:
@@ -129,7 +151,7 @@ def say_count(number: int, noun: str) -> str:
 
 def list_some(items: Sequence[object], most: int) -> str:
     """List items, so many at the most, and say how many more there are."""
-    more = f" and {len(items) - most} more" if len(items) > most else ""
+    more = tr(" and {count} more", count=len(items) - most) if len(items) > most else ""
     return ", ".join(map(str, items[:most])) + more
 
 
@@ -141,4 +163,10 @@ def capitalise(text: str) -> str:
 def describe_unknown(what: str, given: str, allowed: Iterable[str]) -> str:
     """Say that there is no such `what`, the nearest name that exists, and all that exist."""
     names = sorted(allowed)
-    return f"there is no {what} '{given}'.{suggest_name(given, names)} Allowed: {', '.join(names)}."
+    return tr(
+        "there is no {what} '{given}'.{suggestion} Allowed: {names}.",
+        what=look_up(what),
+        given=given,
+        suggestion=suggest_name(given, names),
+        names=", ".join(names),
+    )

@@ -14,6 +14,7 @@ from pathlib import Path
 import yaml
 
 from callkeeper_assets.config.errors import Location, Problem
+from callkeeper_assets.language import tr
 
 # Nothing in a defs.yaml is nested deeper; an alias that contains itself has no end.
 _MAX_DEPTH = 8
@@ -89,14 +90,21 @@ def _find_odd_numbers(node: yaml.Node, location: Location) -> Iterator[Problem]:
     elif node.tag == _FLOAT_TAG and len(_DIGITS.findall(node.value)) > _MOST_FLOAT_DIGITS:
         yield Problem(
             location,
-            f"has more digits than a number with a fraction keeps ({_MOST_FLOAT_DIGITS}): put it "
-            "in quotes if it is a text, leave the fraction out if it is a whole number.",
+            tr(
+                "has more digits than a number with a fraction keeps "
+                "({most_float_digits}): put it in quotes if it is a text, "
+                "leave the fraction out if it is a whole number.",
+                most_float_digits=_MOST_FLOAT_DIGITS,
+            ),
         )
     elif node.tag in _NUMBER_TAGS and _UNLIKE_NUMBER.match(node.value):
         yield Problem(
             location,
-            f"YAML reads {node.value} as another number: put it in quotes if it is a text, else "
-            "write it in plain digits.",
+            tr(
+                "YAML reads {value} as another number: put it in quotes if it "
+                "is a text, else write it in plain digits.",
+                value=node.value,
+            ),
         )
 
 
@@ -109,7 +117,8 @@ def _find_lines(node: yaml.Node) -> tuple[dict[Location, int], tuple[Problem, ..
             location[:end] in repeated for end in range(len(location))
         ):
             repeated[location] = Problem(
-                location, f"is written twice, first on line {lines[location]}: keep one."
+                location,
+                tr("is written twice, first on line {lines}: keep one.", lines=lines[location]),
             )
         lines[location] = line
     return lines, tuple(repeated.values())
@@ -126,21 +135,29 @@ def read_yaml_file(file: Path) -> YamlFile:
         loader = _Loader(text)
         node = loader.get_single_node()
         if node is None:
-            raise YamlFileError(Problem((), "the file is empty: `type` and `attributes` go in."), 1)
+            raise YamlFileError(
+                Problem((), tr("the file is empty: `type` and `attributes` go in.")), 1
+            )
         lines, repeated = _find_lines(node)
         mistakes = (*repeated, *_find_odd_numbers(node, ()))
         return YamlFile(data=loader.construct_document(node), lines=lines, mistakes=mistakes)
     except OSError as error:
-        problem = Problem((), f"the file cannot be read: {error.strerror}.")
+        problem = Problem((), tr("the file cannot be read: {strerror}.", strerror=error.strerror))
         raise YamlFileError(problem, 1) from None
     except UnicodeDecodeError as error:
-        problem = Problem((), f"the file is not UTF-8 (byte {error.start}): save it as UTF-8.")
+        problem = Problem(
+            (), tr("the file is not UTF-8 (byte {start}): save it as UTF-8.", start=error.start)
+        )
         raise YamlFileError(problem, 1) from None
     except yaml.MarkedYAMLError as error:
         # Only the parser's own words: its excerpt of the file could show a key.
         mark = error.problem_mark
         line = mark.line + 1 if mark else 1
-        raise YamlFileError(Problem((), f"this is not YAML: {error.problem}."), line) from None
+        raise YamlFileError(
+            Problem((), tr("this is not YAML: {problem}.", problem=error.problem)), line
+        ) from None
     except yaml.YAMLError:
-        problem = Problem((), "this is not YAML: it holds a character that YAML does not allow.")
+        problem = Problem(
+            (), tr("this is not YAML: it holds a character that YAML does not allow.")
+        )
         raise YamlFileError(problem, 1) from None
