@@ -24,20 +24,6 @@ PACKAGE: Final = Path(__file__).parents[1] / "callkeeper_assets"
 PO: Final = FOLDER / "ru" / "LC_MESSAGES" / f"{DOMAIN}.po"
 MO: Final = PO.with_suffix(".mo")
 _KEYWORDS: Final = {"tr": None, "mark": None, "tr_count": (1, 2)}
-# What Typer says by itself in a help and of wrong usage; it asks gettext in our domain.
-_OF_TYPER: Final = (
-    *("Usage:", "Arguments", "Options", "Commands", "Error", "Aborted.", "Aborted!", "Usage: "),
-    *("[default: {}]", "[env var: {}]", "[required]", "default: {default}", "required"),
-    *("env var: {var}", "(dynamic)", "Show this message and exit.", "Error: {message}"),
-    *("No such command {name!r}.", "Missing command.", "Invalid value: {message}"),
-    *("Missing argument", "Missing option", "Missing parameter", "No such option: {name}"),
-    "Try '{command} {option}' for help.",
-    "Try [blue]'{command_path} {help_option}'[/] for help.",
-    "Invalid value for {param_hint}: {message}",
-    "Option {name!r} requires an argument.",
-    "{value!r} is not a valid {number_type}.",
-    "{value} is not in the range {range}.",
-)
 
 
 def list_arguments(function: str) -> Iterator[str]:
@@ -56,7 +42,8 @@ def list_help() -> Iterator[str]:
     assert isinstance(group, typer.core.TyperGroup)
     for command in (group, *group.commands.values()):
         yield command.help or ""
-        for parameter in command.params:
+        # Names of the simulator's switches and little else, for who tests.
+        for parameter in () if command.name == "simulate" else command.params:
             yield getattr(parameter, "help", None) or ""
 
 
@@ -70,11 +57,15 @@ def collect() -> Catalog:
     # It makes their two forms itself.
     for noun in list_arguments("say_count"):
         found.add((f"{{number:,}} {noun}", f"{{number:,}} {noun}s"), locations=[("counted", 0)])
-    for text in (*list_help(), *list_arguments("build_table")):
+    titles = (*list_arguments("build_table"), *list_arguments("describe_unknown"))
+    for text in (*list_help(), *titles):
         if text:
             found.add(text, locations=[("commands", 0)])
-    for text in _OF_TYPER:
-        found.add(text, locations=[("Typer", 0)])
+    # What Typer says by itself; it asks gettext, in our domain.
+    for name, _, text, _, _ in extract_from_dir(
+        Path(typer.__file__).parent, method_map=[("*.py", "python")], keywords={"_": None}
+    ):
+        found.add(text, locations=[(f"typer/{name}", 0)])
     for table in TABLES.values():
         for text in list_texts(table):
             found.add(text, locations=[("tables", 0)])

@@ -270,12 +270,13 @@ def _find_filter_problems(report: ReportAttributes, location: Location) -> Itera
 
 def describe_difference(mine: Mapping[str, str], other: Mapping[str, str]) -> str:
     """Say in what two forms of a table differ."""
+    no_mine, no_other = tr("not here"), tr("not there")
     return "; ".join(
         tr(
             "{name}: {mine} here, {other} there",
             name=name,
-            mine=mine.get(name, tr("not here")),
-            other=other.get(name, tr("not there")),
+            mine=mine.get(name, no_mine),
+            other=other.get(name, no_other),
         )
         for name in (*mine, *(name for name in other if name not in mine))
         if mine.get(name) != other.get(name)
