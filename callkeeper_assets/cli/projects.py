@@ -362,6 +362,10 @@ def add(
         )
         raise typer.Exit(FAILED) from None
     _show_added(new, file, findings, as_json=as_json)
+    _say_next(new, file, is_new_key=is_new_key)
+
+
+def _say_next(new: "NewSource", file: Path, *, is_new_key: bool) -> None:
     stored = ".env" if is_new_key else tr("the environment")
     print_note(
         tr(
@@ -373,5 +377,5 @@ def add(
     )
     day = date.today() - timedelta(days=1)  # noqa: DTZ011 -- an example
     print_note(
-        tr("Next:    callkeeper load {source} --from {day} --to {day}", source=source, day=day)
+        tr("Next:    callkeeper load {source} --from {day} --to {day}", source=new.name, day=day)
     )

@@ -1,7 +1,7 @@
 """The commands that run until Ctrl-C, and around them: dev, webhooks, demo, move."""
 
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, NoReturn
 
 import typer
 
@@ -10,6 +10,21 @@ from callkeeper_assets.language import tr
 
 _DEFAULT_PORT: Final = 3000
 _DEFAULT_WEBHOOK_PORT: Final = 8080
+
+
+def _refuse_port(problem: str, typed: str, port: int) -> NoReturn:
+    """End a command that cannot listen at a port; `typed` is the command with the port's option."""
+    from callkeeper_assets.cli.console import print_error  # noqa: PLC0415
+
+    print_error(
+        tr(
+            "{problem}. Choose another: callkeeper {typed} {port}",
+            problem=problem,
+            typed=typed,
+            port=port + 1,
+        )
+    )
+    raise typer.Exit(FAILED)
 
 
 def dev(
@@ -25,11 +40,8 @@ def dev(
     ] = "127.0.0.1",
 ) -> None:
     """Run database, Dagster's UI, its daemon and the webhook receiver, until Ctrl-C."""
-    from callkeeper_assets.cli.console import (  # noqa: PLC0415
-        print_error,
-        print_note,
-    )
-    from callkeeper_assets.cli.serving import (  # noqa: PLC0415  # noqa: PLC0415
+    from callkeeper_assets.cli.console import print_note  # noqa: PLC0415
+    from callkeeper_assets.cli.serving import (  # noqa: PLC0415
         WebAddress,
         find_port_problem,
         has_webhooks,
@@ -48,25 +60,11 @@ def dev(
     with held_alone(home() / "dev.lock", "callkeeper dev"):
         problem = find_port_problem(address)
         if problem:
-            print_error(
-                tr(
-                    "{problem}. Choose another: callkeeper dev --port {port}",
-                    problem=problem,
-                    port=port + 1,
-                )
-            )
-            raise typer.Exit(FAILED)
+            _refuse_port(problem, "dev --port", port)
         receiver = WebAddress(webhook_host, webhook_port) if has_webhooks() else None
         problem = find_port_problem(receiver) if receiver else None
         if problem:
-            print_error(
-                tr(
-                    "{problem}. Choose another: callkeeper dev --webhook-port {webhook_port}",
-                    problem=problem,
-                    webhook_port=webhook_port + 1,
-                )
-            )
-            raise typer.Exit(FAILED)
+            _refuse_port(problem, "dev --webhook-port", webhook_port)
         alerts = list_alert_lines()
         lines = [*list_source_lines(), *alerts]
         print_note(tr("Starting the database and Dagster; this takes some seconds."))
@@ -123,14 +121,7 @@ def webhooks(
         raise typer.Exit(FAILED)
     problem = find_port_problem(WebAddress(host, port))
     if problem:
-        print_error(
-            tr(
-                "{problem}. Choose another: callkeeper webhooks --port {port}",
-                problem=problem,
-                port=port + 1,
-            )
-        )
-        raise typer.Exit(FAILED)
+        _refuse_port(problem, "webhooks --port", port)
     problem = find_lock_problem(home())
     if problem:
         print_error(
