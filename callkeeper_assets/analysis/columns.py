@@ -253,11 +253,14 @@ def _write_condition(one: Filter, zone: ZoneInfo) -> str:
 class Statements:
     """What is read of one source's calls; `account`, `start`, `end` are open in both.
 
+    In `facts` also `first_minute` and `last_minute`: keys of `general_dates` that no call between
+    `start` and `end` lies beyond, whatever its zone was.
+
     Attributes:
         calls: Their rows, in any order, with `_id` and their own columns, those of `ORDER` among
             them: sorting wide rows would take the server longer than reading them.
         facts: In any order `_id` of the call, measures, ids of the visitor, and the key of each
-            dimension as `_<alias>`; empty if no column needs it.
+            dimension as `_<alias>`, of these calls and maybe others; empty if no column needs it.
         dimensions: By alias the statement for its rows, `_id` among them, with `ids` open: a place,
             site or visit is of so many calls that it comes once, not with each of them.
     """
@@ -281,7 +284,7 @@ def _join(aliases: set[str]) -> str:
 
 
 def build_statements(
-    columns: Iterable[str], filters: Sequence[Filter], zone: ZoneInfo
+    columns: Iterable[str], filters: Sequence[Filter], zone: ZoneInfo, *, is_dated: bool
 ) -> Statements:
     """Return the statements for one source's calls.
 
@@ -292,6 +295,7 @@ def build_statements(
         columns: of the frame.
         filters: as `read_where` gives them.
         zone: the source's, whose days and clock filters mean.
+        is_dated: whether the source's facts have their minutes, of `general_dates`.
     """
     shown: dict[str, list[str]] = {}
     for name in dict.fromkeys((*ORDER, *columns)):
@@ -304,6 +308,12 @@ def build_statements(
         " WHERE calls.account_id = %(account)s AND calls.called_at >= %(start)s"
         f" AND calls.called_at < %(end)s{conditions.replace('%', '%%')}"
     )
+    # To find the facts of each call by its id takes the server a third of its time.
+    chosen = (
+        "(facts.dates_id BETWEEN %(first_minute)s AND %(last_minute)s OR facts.dates_id = 1)"
+        if is_dated and not filters
+        else f"facts.calls_id IN (SELECT calls.id {scope})"
+    )
     own = ", ".join(["calls.id AS _id", *shown.pop("calls", [])])
     shown.pop("accounts", None)
     clients = shown.pop("clients", [])
@@ -313,7 +323,7 @@ def build_statements(
     joined = f"LEFT JOIN {table} AS clients ON clients.{condition}" if clients else ""
     facts = (
         f"SELECT {', '.join(measures + keys)} FROM callkeeper_calls_facts AS facts {joined}"
-        f" WHERE facts.account_id = %(account)s AND facts.calls_id IN (SELECT calls.id {scope})"
+        f" WHERE facts.account_id = %(account)s AND {chosen}"
     )
     return Statements(
         f"SELECT {own} {scope}",

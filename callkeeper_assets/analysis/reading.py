@@ -1,10 +1,10 @@
 """`ck.calls`, `ck.raw_calls`, `ck.report`, `ck.connect`: what is loaded, as pandas or Arrow.
 
 Rows come by ADBC, which is Arrow from PostgreSQL's binary COPY on; a frame of pandas has Arrow's
-types over the same memory. Calls and their facts come side by side, by connections that see the
-same moment of the database, and are joined here, in Arrow. Only reads: the sources' configuration
-says names and time zones, and the embedded database serves as it does commands, until this process
-ends.
+types over the same memory. Calls and their facts come apart, and are joined here, in Arrow; halves
+of a long period side by side, by connections that see the same moment of the database. Only reads:
+the sources' configuration says names and time zones, and the embedded database serves as it does
+commands, until this process ends.
 """
 
 import warnings
@@ -44,7 +44,7 @@ from callkeeper_assets.raw.store import RawStore
 from callkeeper_assets.reports.definition import Report, ReportTable
 from callkeeper_assets.reports.structure import CALL_COLUMN, DAY_COLUMN, REPORT_COLUMN
 from callkeeper_assets.warehouse.records import SchemaError
-from callkeeper_assets.warehouse.schema import CALLS
+from callkeeper_assets.warehouse.schema import CALLS, DATES
 from callkeeper_assets.warehouse.session import explain_error
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ _MOST_DAYS_NAMED: Final = 5
 # tenth of a second on a busy machine.
 _FEW_DAYS: Final = 32
 _PARTS: Final = 2
+_FARTHEST_ZONE: Final = timedelta(hours=15)
 # In an account's report: what kind of values each field has, so far as they are of one kind.
 _KIND_OF_FIELD: Final = """
     SELECT
@@ -300,11 +301,12 @@ def calls(
     sources = _choose(source)
     parts = 1 if (end - begin).days < _FEW_DAYS else _PARTS
     with ExitStack() as stack:
-        connections = [stack.enter_context(closing(connect())) for _ in range(parts + 1)]
+        connections = [stack.enter_context(closing(connect())) for _ in range(parts)]
         _share_snapshot(connections)
         tables = []
         for one in sources:
-            statements = build_statements(names, filters, one.time_zone)
+            is_dated = DATES in one.tables
+            statements = build_statements(names, filters, one.time_zone, is_dated=is_dated)
             found = _read_calls(connections, one, statements, (begin, end))
             tables.append(_localise(found.select(names), _share_zone(sources)))
     return _convert(pa.concat_tables(tables), as_)
@@ -334,14 +336,14 @@ def _read_calls(
 ) -> pa.Table:
     """Return a source's calls with all that the statements ask for, moments in UTC.
 
-    Facts come by the last connection, meanwhile calls by the others, each a stretch of the time.
+    Each connection brings a stretch of the time, side by side.
     """
     if CALLS not in source.tables:
         raise ReadingError(
             f"Source '{source.name}' has no calls: {source.file} leaves {CALLS} out."
         )
     first, last = period
-    connection, beside = connections[0], connections[-1]
+    connection = connections[0]
     # No row has a NULL: a source that is not loaded gives an empty table with the right types.
     account = f"{write_literal(_find_account(connection, source))}::integer"
     loaded = _query(
@@ -350,41 +352,48 @@ def _read_calls(
         f"AND day BETWEEN {write_literal(first)} AND {write_literal(last)}",
     )
     start, end = day_start(first, source.time_zone), day_start(last + _DAY, source.time_zone)
-
-    def write(statement: str, stretch: tuple[datetime, datetime]) -> str:
-        bounds = dict(zip(("start", "end"), map(write_literal, stretch), strict=True))
-        return statement % {"account": account, **bounds}
-
     with ThreadPoolExecutor(len(connections)) as pool:
-        stretches = _split(start, end, len(connections) - 1)
         waiting = [
-            pool.submit(_query_in_order, one, write(statements.calls, stretch))
-            for one, stretch in zip(connections, stretches, strict=False)
+            pool.submit(_read_stretch, one, statements, {"account": account, **_bound(*edges)})
+            for one, edges in zip(connections, _split(start, end, len(connections)), strict=True)
         ]
-        if statements.facts:
-            waiting.append(pool.submit(_query, beside, write(statements.facts, (start, end))))
         try:
-            answers = [one.result() for one in waiting]
+            found = pa.concat_tables([one.result() for one in waiting])
         except BaseException:
             for one in connections:
                 one.adbc_cancel()
             raise
-    found = pa.concat_tables(answers[: len(stretches)])
-    if statements.facts:
-        found = _join_facts(connection, found, answers[-1], statements.dimensions)
     missing = _list_missing(loaded["day"].to_pylist(), first, last)
     _tell_missing(source, first, last, missing, found.num_rows)
     return found.append_column("source", pa.repeat(source.name, found.num_rows))
 
 
-def _query_in_order(connection: dbapi.Connection, statement: str) -> pa.Table:
+def _bound(start: datetime, end: datetime) -> dict[str, object]:
+    """Return what stands in a statement for a stretch of time."""
+    # Minutes are of clocks on walls, which go before and after UTC by less than that.
+    minutes = [int(at.timestamp()) // 60 for at in (start - _FARTHEST_ZONE, end + _FARTHEST_ZONE)]
+    return {
+        "start": write_literal(start),
+        "end": write_literal(end),
+        "first_minute": minutes[0],
+        "last_minute": minutes[1],
+    }
+
+
+def _read_stretch(
+    connection: dbapi.Connection, statements: Statements, bounds: Mapping[str, object]
+) -> pa.Table:
     # From the table's beginning, by one process: rows come as they were loaded, mostly in order.
     _run(connection, "SET LOCAL max_parallel_workers_per_gather = 0")
     _run(connection, "SET LOCAL synchronize_seqscans = off")
-    calls = _query(connection, statement)
+    calls = _query(connection, statements.calls % bounds).combine_chunks()
     places = pc.sort_indices(calls, [(name, "ascending") for name in ORDER])
-    is_sorted = bool((np.diff(places.to_numpy().astype("int64")) == 1).all())
-    return calls if is_sorted else calls.take(places)
+    if not (np.diff(places.to_numpy().astype("int64")) == 1).all():
+        calls = calls.take(places)
+    if not statements.facts:
+        return calls
+    facts = _query(connection, statements.facts % bounds)
+    return _join_facts(connection, calls, facts, statements.dimensions)
 
 
 def _join_facts(

@@ -9,7 +9,14 @@ from typing import Final, Literal
 from callkeeper_assets.cli.console import build_table, print_table
 from callkeeper_assets.config.errors import MissingSecretError
 from callkeeper_assets.config.source import Source
-from callkeeper_assets.home import find_lock_problem, home, project_root, raw_url, set_dagster_home
+from callkeeper_assets.home import (
+    dagster_file,
+    find_lock_problem,
+    home,
+    project_root,
+    raw_url,
+    set_dagster_home,
+)
 from callkeeper_assets.language import look_up, tr
 from callkeeper_assets.local_time import list_rules
 from callkeeper_assets.postgres.errors import DatabaseError
@@ -231,6 +238,26 @@ def check_raw_store() -> Finding:
             tr("{url} cannot be written: {error}. {remedy}.", url=url, error=error, remedy=remedy),
         )
     return _find("raw calls", "good", tr("{url}, can be written", url=url))
+
+
+def check_broker() -> list[Finding]:
+    """Reach the broker by which runs go to workers; no finding where `dagster.yaml` names none."""
+    from callkeeper_assets.cli.serving import sends_runs_away  # noqa: PLC0415
+
+    if not (dagster_file().is_file() and sends_runs_away()):
+        return []
+    try:
+        from callkeeper_assets.dagster_ext.broker import BrokerError, try_broker  # noqa: PLC0415
+    except ImportError:
+        text = tr("Celery is not installed: pip install 'callkeeper-assets[celery]'")
+        return [_find("broker", "bad", text)]
+    try:
+        where, weakness = try_broker()
+    except BrokerError as error:
+        return [_find("broker", "bad", str(error))]
+    if weakness:
+        return [_find("broker", "warning", f"{where}: {weakness}")]
+    return [_find("broker", "good", tr("{where}, answers", where=where))]
 
 
 def check_privacy(sources: Sequence[Source], *, has_database: bool) -> list[Finding]:

@@ -243,7 +243,10 @@ def main() -> None:
         sys.exit(WRONG_USAGE)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
-    except _expected_errors() as error:
+    except Exception as error:
+        # Not as an except clause: of every command's SystemExit it would be asked as well.
+        if not isinstance(error, _expected_errors()):
+            raise
         print_error(str(error))
         sys.exit(FAILED)
 

@@ -14,13 +14,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, NoReturn
 
 import typer
 
 from callkeeper_assets.cli.console import FAILED, UsageProblemError
 
 if TYPE_CHECKING:
+    from callkeeper_assets.cli.processes import Supervisor
     from callkeeper_assets.cli.serving import WebAddress
 
 _CODE_PORT: Final = 4000
@@ -294,8 +295,6 @@ def _keep_up(
         KeyboardInterrupt: Somebody stopped it; everything has ended by then.
         SystemExit: It does not start; why is said.
     """
-    import time  # noqa: PLC0415
-
     from callkeeper_assets.cli.console import print_note  # noqa: PLC0415
     from callkeeper_assets.cli.processes import Service, Supervisor  # noqa: PLC0415
     from callkeeper_assets.cli.serving import (  # noqa: PLC0415
@@ -312,7 +311,7 @@ def _keep_up(
     from callkeeper_assets.dagster_ext import DAEMON_MODULE  # noqa: PLC0415
     from callkeeper_assets.dagster_ext.run_socket import is_run_server_there  # noqa: PLC0415
     from callkeeper_assets.home import home  # noqa: PLC0415
-    from callkeeper_assets.supervision import find_watchdog_pause, notify  # noqa: PLC0415
+    from callkeeper_assets.supervision import notify  # noqa: PLC0415
 
     code_port = find_free_port()
     location = f"127.0.0.1:{code_port}"
@@ -322,7 +321,6 @@ def _keep_up(
         arguments = ("-m", "callkeeper_assets.cli.main", *words)
         return Service(name, arguments, None, longest_pause_sec)
 
-    pause = find_watchdog_pause() or math.inf
     with Supervisor(grace + _BEYOND_GRACE_SEC) as supervisor:
         supervisor.start(command(CODE_SERVER, "code", "--port", str(code_port)))
         if receiver:
@@ -340,15 +338,25 @@ def _keep_up(
         supervisor.start(Service(_DAEMON, ("-m", DAEMON_MODULE, "run", "-w", str(workspace)), None))
         wait_for(WEB_SERVER, lambda: answers(address), supervisor)
         print_note(f"Up. Dagster's UI: {address.url}; database: {database}")
-        notify("READY=1")
-        due = 0.0
         try:
-            while True:
-                time.sleep(0.2)
-                supervisor.look_after()
-                if time.monotonic() >= due:
-                    notify("WATCHDOG=1")
-                    due = time.monotonic() + pause
+            _look_after(supervisor)
         finally:
             notify("STOPPING=1")
             supervisor.stop(_DAEMON)
+
+
+def _look_after(supervisor: "Supervisor") -> NoReturn:
+    """Keep all services alive until a signal comes, and tell of it."""
+    import time  # noqa: PLC0415
+
+    from callkeeper_assets.supervision import find_watchdog_pause, notify  # noqa: PLC0415
+
+    notify("READY=1")
+    pause = find_watchdog_pause() or math.inf
+    due = 0.0
+    while True:
+        time.sleep(0.2)
+        supervisor.look_after()
+        if time.monotonic() >= due:
+            notify("WATCHDOG=1")
+            due = time.monotonic() + pause

@@ -524,6 +524,7 @@ def check(
     from callkeeper_assets.cli.checks import (  # noqa: PLC0415  # noqa: PLC0415
         SUBJECT,
         Finding,
+        check_broker,
         check_dagster_home,
         check_database,
         check_home,
@@ -547,7 +548,7 @@ def check(
     # Of the embedded one that is yet to be made there is one finding, of tables none.
     has_database = len(database) > 1
     installation = [check_dagster_home(), check_home(), check_zone_rules()]
-    findings = [*installation, *database, check_raw_store()]
+    findings = [*installation, *database, check_raw_store(), *check_broker()]
     if not source and not has_sources():
         findings.append(Finding(SUBJECT, "sources", "warning", explain_no_source()))
     else:

@@ -61,7 +61,7 @@ def test_compose_takes_the_file(tmp_path: Path) -> None:
     for name in ("callkeeper.env", "proxy.env", "users"):
         (tmp_path / name).touch()
     done = subprocess.run(
-        [*words, "-f", "compose.yaml", "--profile", "webhooks", "config"],
+        [*words, "-f", "compose.yaml", "--profile", "webhooks", "--profile", "alerts", "config"],
         cwd=tmp_path,
         capture_output=True,
         text=True,
@@ -204,6 +204,7 @@ def test_the_commands_work_together_and_each_ends_within_its_time(
         (credentials / name).write_text(f"{installation.variables.pop(name)}\n", "utf-8")
     installation.variables["CREDENTIALS_DIRECTORY"] = str(credentials)
     (credentials / "CALLKEEPER_DATABASE_URL").write_text(installation.database, "utf-8")
+    installation.variables["CALLKEEPER_ALERT_WEBHOOK_URL"] = "http://127.0.0.1:9/nobody"
     machine.start()
     urls = {name: f"http://127.0.0.1:{port}" for name, port in machine.ports.items()}
 

@@ -57,7 +57,7 @@ def _analyze(folder: Path, *words: str) -> str:
 @needs_systemd
 def test_every_unit_is_one_that_systemd_takes(units: Path) -> None:
     names = [file.name for file in (*units.glob("*.service"), *units.glob("*.target"))]
-    assert len(names) == 9
+    assert len(names) == 10
     said = _analyze(units, "verify", "--man=no", *(f"./{name}" for name in names))
     assert said == ""
 
@@ -83,13 +83,14 @@ def test_every_unit_starts_a_command_with_options_that_there_are() -> None:
         assert {one for one in options if one.startswith("--")} <= known, file
         assert file.stem == f"callkeeper-{name}"
         started.add(name)
-    assert started == {"code", "runs", "web", "daemon", "webhooks", "metrics", "alerts", "up"}
+    several = {"worker", "webhooks", "metrics", "alerts"}
+    assert started == {"code", "runs", "web", "daemon", "up", *several}
 
 
 def test_a_unit_gives_its_runs_the_time_that_its_command_gives_them() -> None:
     """Not less: systemd would kill them. And only its process is told, not its runs."""
     assert "KillMode=mixed" in _COMMON
-    for name in ("runs", "up"):
+    for name in ("runs", "up", "worker"):
         text = (_UNITS / f"callkeeper-{name}.service").read_text("utf-8")
         (grace,) = re.findall(r"--grace (\d+)", text)
         (stop,) = re.findall(r"TimeoutStopSec=(\d+)", text)

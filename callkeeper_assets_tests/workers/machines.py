@@ -35,7 +35,8 @@ run_launcher:
 class Broker:
     """A server of Redis's protocol with its append-only file; it can be killed and started anew."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, keeps: str = "yes") -> None:
+        self._keeps = keeps
         self._folder = folder
         self._folder.mkdir(parents=True)
         self.port = find_free_port()
@@ -49,7 +50,7 @@ class Broker:
     def start(self) -> None:
         """Start it, with what it had."""
         command = [str(get_binary_path()), "--port", str(self.port), "--bind", "127.0.0.1"]
-        command += ["--appendonly", "yes", "--appendfsync", "always", "--save", ""]
+        command += ["--appendonly", self._keeps, "--appendfsync", "always", "--save", ""]
         self._process = subprocess.Popen(
             command, cwd=self._folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
