@@ -1,5 +1,6 @@
 """The demo: a home of its own, two simulated accounts, what happens to their calls in turn."""
 
+import json
 import os
 import secrets
 import shutil
@@ -12,6 +13,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
+from callkeeper_assets.callkeeper.records import ApiName
 from callkeeper_assets.cli.console import (
     FAILED,
     build_table,
@@ -29,6 +31,7 @@ from callkeeper_assets.cli.processes import (
     start_child,
     stop_children,
 )
+from callkeeper_assets.cli.runs import print_retained
 from callkeeper_assets.cli.serving import (
     WebAddress,
     find_free_port,
@@ -66,7 +69,25 @@ attributes:
   base_url: {base_url}
   time_zone: {time_zone}
   start_date: {first}
+{more}"""
+_REPORT: Final = "calls_by_campaign"
+_OF_STATISTICS: Final = f"""\
+  reports:
+    - name: {_REPORT}
+      fields:
+        id: id
+        date: date
+        campaign: visit_info.current.utm_campaign || visit_info.current.cmp
+        talk_sec: duration2_sec
+        tags: tags
 """
+_OF_UNIFIED: Final = """\
+  api: ckct
+  privacy: {phones: mask, manager_phones: keep}
+"""
+# Of calls; and attempts of orders that failed.
+_RETURNING: Final = 0.25
+_CALLTRACKING: Final = 0.3
 # Within the overlap that a refresh reads again.
 _DAYS_BACK: Final = (1, 2)
 # Calls of a day whose rows are broken, for reconciliation to find.
@@ -115,13 +136,18 @@ def describe_raw() -> str:
 
 @dataclass(frozen=True)
 class DemoSource:
-    """One of the demo's sources; `share` is of the calls a day that were asked for."""
+    """One of the demo's sources; `share` is of the calls a day that were asked for.
+
+    Attributes:
+        api: which of CallKeeper's APIs it has; with the unified one, call tracking as well.
+    """
 
     name: str
     caption: str
     time_zone: str
     seed: int
     share: float
+    api: ApiName
 
     @property
     def variable(self) -> str:
@@ -135,8 +161,10 @@ class DemoSource:
 
 
 SOURCES: Final = (
-    DemoSource("moscow_office", "Офис в Москве", "Europe/Moscow", 11, 1.0),
-    DemoSource("yekaterinburg_clinic", "Клиника в Екатеринбурге", "Asia/Yekaterinburg", 12, 0.7),
+    DemoSource("moscow_office", "Офис в Москве", "Europe/Moscow", 11, 1.0, "callkeeper"),
+    DemoSource(
+        "yekaterinburg_clinic", "Клиника в Екатеринбурге", "Asia/Yekaterinburg", 12, 0.7, "ckct"
+    ),
 )
 
 
@@ -146,6 +174,11 @@ class Period:
 
     first: date
     last: date
+
+    @property
+    def kept_days(self) -> int:
+        """How many days before today are kept at the end: all but the first, if there are more."""
+        return max(0, (self.last - self.first).days - 1)
 
 
 @dataclass(frozen=True)
@@ -166,7 +199,8 @@ def enter_home() -> None:
     os.environ["CALLKEEPER_DEFS"] = str(home() / "defs")
     set_dagster_home()
     for source in SOURCES:
-        os.environ[source.variable] = secrets.token_hex(16)
+        # As long as keys of its API are.
+        os.environ[source.variable] = secrets.token_hex(8 if source.api == "ckct" else 16)
         os.environ[source.token_variable] = secrets.token_urlsafe(24)
 
 
@@ -187,6 +221,10 @@ def run_demo_simulator(calls_per_day: int, period: Period) -> Iterator[RunningSi
             calls_per_day=max(1, round(calls_per_day * source.share)),
             seed=source.seed,
             first_day=period.first,
+            calltracking_per_day=round(calls_per_day * source.share * _CALLTRACKING)
+            if source.api == "ckct"
+            else 0,
+            returning=_RETURNING,
         )
         for source in SOURCES
     ]
@@ -203,11 +241,19 @@ def write_sources(base_url: str, period: Period) -> None:
             caption=source.caption,
             variable=source.variable,
             token_variable=source.token_variable,
-            base_url=base_url,
+            base_url=f"{base_url}/api/" if source.api == "ckct" else base_url,
             time_zone=source.time_zone,
             first=period.first,
+            more=_OF_UNIFIED if source.api == "ckct" else _OF_STATISTICS,
         )
         (folder / "defs.yaml").write_text(text, encoding="utf-8")
+
+
+def add_retention(period: Period) -> None:
+    """Have the last source keep all days but the first."""
+    file = home() / "defs" / SOURCES[-1].name / "defs.yaml"
+    with file.open("a", encoding="utf-8") as defs:
+        defs.write(f"  retention: {{keep_days: {period.kept_days}}}\n")
 
 
 def begin_afresh() -> bool:
@@ -219,6 +265,7 @@ def begin_afresh() -> bool:
         DatabaseError: The embedded database does not start.
     """
     was_there = (home() / "defs").exists()
+    _made_file().unlink(missing_ok=True)
     for name in ("raw", "defs", "logs"):
         shutil.rmtree(home() / name, ignore_errors=True)
     url = database_url()
@@ -330,6 +377,13 @@ def send_webhooks(account: SimulatedAccount, day: date) -> Sent:
     )
 
 
+def lose_webhooks(account: SimulatedAccount, day: date) -> None:
+    """Let one more call come, whose webhooks are lost on their way: CallKeeper believes in them."""
+    account.set_webhooks(duplicate=0.0, wrong_order=0.0, loss=1.0)
+    account.send_webhooks(day, new=1)
+    account.set_webhooks(loss=0.0)
+
+
 @dataclass(frozen=True)
 class DemoOptions:
     """What was asked for; the addresses are None unless everything is to stay and be served."""
@@ -347,8 +401,35 @@ def _demo_home() -> Iterator[None]:
         yield
 
 
+def _made_file() -> Path:
+    return home() / "made.json"
+
+
+def note_made(options: DemoOptions, period: Period) -> None:
+    """Note what a demo has made when it is whole, with the keys that its calls follow from."""
+    document = {
+        "asked": [options.days, options.calls_per_day, str(period.last)],
+        "keys": {source.variable: os.environ[source.variable] for source in SOURCES},
+    }
+    file = _made_file()
+    file.touch(mode=0o600)
+    file.write_text(json.dumps(document), encoding="utf-8")
+
+
+def take_up_made(options: DemoOptions, period: Period) -> bool:
+    """Return whether a demo of today has made what is asked for; its keys are used from then on."""
+    try:
+        document = json.loads(_made_file().read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return False
+    if document["asked"] != [options.days, options.calls_per_day, str(period.last)]:
+        return False
+    os.environ.update(document["keys"])
+    return True
+
+
 def run_demo(options: DemoOptions) -> None:
-    """Run the demo.
+    """Run the demo; or, to be served, show what one of today has made.
 
     Raises:
         DatabaseError: The embedded database does not start.
@@ -357,8 +438,17 @@ def run_demo(options: DemoOptions) -> None:
     """
     with _demo_home():
         period = choose_period(options.days)
+        is_made = options.address is not None and take_up_made(options, period)
         with run_demo_simulator(options.calls_per_day, period) as simulator:
-            _load(simulator, period)
+            if is_made:
+                print_text(tr("This is what the demo has made today."))
+                write_sources(simulator.base_url, period)
+                if period.kept_days:
+                    add_retention(period)
+                register_keys(load_sources()[0])
+            else:
+                _load(simulator, period)
+                note_made(options, period)
             _show_end(options)
             if options.address:
                 # New calls come in from now on, as they would.
@@ -409,7 +499,10 @@ def _load(simulator: RunningSimulator, period: Period) -> None:
         6, tr("Refresh: these calls change here, and the API's records replace the webhooks'")
     )
     _run("--refresh")
+    _name_lost_webhooks()
     _reconcile(period.last - timedelta(days=1))
+    _build_report(period)
+    _delete_old_calls(period)
 
 
 def _send_live(simulator: RunningSimulator, receiver: WebAddress) -> None:
@@ -439,6 +532,7 @@ def _receive_webhooks(simulator: RunningSimulator, day: date) -> None:
                     repeats=sent.repeats,
                 )
             )
+        lose_webhooks(simulator.account(SOURCES[-1].name), day)
     _run("--inbox")
 
 
@@ -446,7 +540,7 @@ def _reconcile(day: date) -> None:
     source = SOURCES[0].name
     broken = break_rows(source, day)
     _say_step(
-        7,
+        8,
         tr(
             "Somebody breaks rows of {broken} calls in the tables: reconciliation heals them",
             broken=broken,
@@ -461,6 +555,51 @@ def _reconcile(day: date) -> None:
     print_text()
     print_reconciled(result)
     _stop_if_failed([outcome])
+
+
+def _name_lost_webhooks() -> None:
+    _say_step(
+        7, tr("Webhooks got lost on their way: CallKeeper lists what it sent, an audit compares")
+    )
+    print_text()
+    table = build_table("Source", "Call", "Event")
+    query = read_sql_of("callkeeper_assets.cli")("demo_lost_webhooks")
+    with connect(autocommit=True) as connection:
+        for row in connection.execute(query.encode()):
+            table.add_row(*map(str, row))
+    print_table(table)
+    print_text(tr("Nothing has to be repaired: the call itself came by the API."))
+
+
+def _run_one(source: DemoSource, *arguments: str) -> SourceOutcome:
+    outcomes = run_and_show([Task(source.name, arguments)])
+    _stop_if_failed(outcomes)
+    return outcomes[0]
+
+
+def _build_report(period: Period) -> None:
+    source = SOURCES[0]
+    _say_step(
+        9,
+        tr("A report of one's own, from raw calls that are there: {report}", report=_REPORT),
+    )
+    days = ("--from", period.first.isoformat(), "--to", period.last.isoformat())
+    outcome = _run_one(source, "--report", _REPORT, *days)
+    print_text()
+    print_summary([outcome], {})
+
+
+def _delete_old_calls(period: Period) -> None:
+    """Keep a source's newest days; what is older goes from everywhere."""
+    source, keep = SOURCES[-1], period.kept_days
+    if not keep:
+        return
+    _say_step(
+        10,
+        tr("{source} keeps {keep} days from now on: older calls go", source=source.name, keep=keep),
+    )
+    add_retention(period)
+    print_retained(_run_one(source, "--retain"), dry_run=False)
 
 
 def _describe_touched(each: Touched) -> str:
@@ -493,10 +632,10 @@ def _stop_if_failed(outcomes: Sequence[SourceOutcome]) -> None:
 
 
 def _show_end(options: DemoOptions) -> None:
-    _say_step(8, tr("What is loaded now"))
+    _say_step(11, tr("What is loaded now"))
     print_text()
     print_loaded()
-    _say_step(9, tr("A first question, as a BI tool would ask it"))
+    _say_step(12, tr("A first question, as a BI tool would ask it"))
     print_text()
     print_first_question()
     _print_pairs(

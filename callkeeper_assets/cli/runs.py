@@ -187,7 +187,7 @@ def retain(
     if as_json:
         print_json(_build_document(outcome, dry_run=dry_run))
     else:
-        _print_retained(outcome, dry_run=dry_run)
+        print_retained(outcome, dry_run=dry_run)
     if outcome.errors:
         raise typer.Exit(FAILED)
 
@@ -211,7 +211,8 @@ def _build_document(outcome: "SourceOutcome", *, dry_run: bool) -> dict[str, Any
     }
 
 
-def _print_retained(outcome: "SourceOutcome", *, dry_run: bool) -> None:
+def print_retained(outcome: "SourceOutcome", *, dry_run: bool) -> None:
+    """Print what was deleted, or would be, and what is left for the next time."""
     from rich import filesize  # noqa: PLC0415
 
     from callkeeper_assets.cli.console import build_table, print_table, print_text  # noqa: PLC0415
