@@ -20,10 +20,10 @@ COMPILE := $(RUN) uv pip compile --quiet --upgrade --universal --python-version 
 	--no-strip-extras --no-emit-index-url --no-header --no-annotate
 export SHORT LONG
 
-.PHONY: help install demo test lint bench chaos texts mutation dist pythons lock clean
+.PHONY: help install demo test lint bench boards chaos chaos-day texts mutation dist pythons lock clean
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
 install: .venv/installed ## .venv with the callkeeper command: .venv/bin/callkeeper
 
@@ -39,10 +39,14 @@ lint: .venv/installed-dev ## style, types, and layers of packages
 	$(RUN) ruff check .
 	$(RUN) ruff format --check .
 	$(RUN) mypy
+	$(RUN) mypy boards/superset/bundle.py
 	.venv/bin/python -c 'from importlinter.cli import lint_imports_command as run; run()' --no-cache
 
 bench: .venv/installed-dev ## speed and memory, beside other loaders; results in bench-results/
 	FORMER=$(FORMER) $(RUN) callkeeper_assets_tests.benchmarks $(ARGS)
+
+boards: .venv/installed-dev ## import the boards into a real Superset, and look at them
+	LONG=1 $(RUN) pytest -n 0 callkeeper_assets_tests/boards
 
 chaos: .venv/installed-dev ## kills and faults at every step, the long form
 	LONG=$(if $(SHORT),,1) $(RUN) pytest $(addprefix callkeeper_assets_tests/,chaos workers \
@@ -50,6 +54,9 @@ chaos: .venv/installed-dev ## kills and faults at every step, the long form
 
 texts: .venv/installed-dev ## collect what is to be translated, compile what is
 	$(RUN) callkeeper_assets_tests.texts
+
+chaos-day: .venv/installed-dev ## a day of operation in minutes, one fault after another; ARGS=--help
+	$(RUN) callkeeper_assets_tests.chaos.day $(ARGS)
 
 mutation: .venv/installed-dev ## plant faults in six areas, and count those that their tests notice
 	[ -x build/mutation/bin/python ] || { .venv/bin/python -m venv build/mutation && \
@@ -78,7 +85,10 @@ clean: ## delete .venv and caches; the home (.callkeeper), with its data, stays
 		"Python 3.11 or newer is needed; $(PYTHON) is $$($(PYTHON) --version 2>&1)." >&2; exit 1; }
 	@rm -f $@ $@-dev
 	@echo "Installing into .venv; this takes a minute or two."
-	[ -x .venv/bin/python ] || $(PYTHON) -m venv .venv
+	@# One that was left half-made has no pip, and is made whole.
+	.venv/bin/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv .venv || { echo \
+		"On Debian and Ubuntu, venv is a package of its own: apt-get install python3-venv," \
+		"then the same again." >&2; exit 1; }
 	$(RUN) pip install --quiet --require-hashes -r requirements.txt
 	$(RUN) pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@

@@ -136,6 +136,26 @@ def home() -> Path:
     return project_root() / Path(value).expanduser()
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those above it that are missing: nobody but their owner may enter.
+
+    One that is there stays as its owner has it. Root's home may be passed through, by the user that
+    the embedded PostgreSQL runs as then.
+
+    Raises:
+        OSError: It cannot be made.
+    """
+    missing = []
+    while not folder.is_dir():
+        missing.append(folder)
+        if folder == folder.parent:
+            break
+        folder = folder.parent
+    for each in reversed(missing):
+        is_passed = os.geteuid() == 0 and each == home()
+        each.mkdir(mode=0o711 if is_passed else 0o700, exist_ok=True)
+
+
 def raw_url() -> str:
     """Return where raw calls lie, a folder or an fsspec URL; `raw` in the home when unset."""
     return os.environ.get("CALLKEEPER_RAW_URL") or str(home() / "raw")
@@ -268,7 +288,7 @@ def set_dagster_home() -> Path:
                 "utf-8"
             )
             folder = home() / "dagster"
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
             # Read by processes that start at the same time.
             new = folder / f".dagster.yaml.{os.getpid()}"
             new.write_text(text, encoding="utf-8")
@@ -284,7 +304,7 @@ def find_lock_problem(folder: Path) -> str | None:
     """
     path = folder / f".lock-check-{uuid.uuid4().hex}"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         with path.open("xb") as first, path.open("r+b") as second:
             fcntl.flock(first, fcntl.LOCK_EX | fcntl.LOCK_NB)
             try:

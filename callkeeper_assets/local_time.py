@@ -55,6 +55,11 @@ def find_change(before: datetime, after: datetime, zone: ZoneInfo) -> datetime:
     return after
 
 
+def show_moment(moment: datetime, *, seconds: bool = False) -> str:
+    """Return a moment as this machine's clock shows it, with its zone."""
+    return moment.astimezone().strftime(f"%Y-%m-%d %H:%M{':%S' if seconds else ''} %Z")
+
+
 def day_start(day: date, zone: ZoneInfo) -> datetime:
     """Return when the day begins, in UTC.
 

@@ -169,3 +169,15 @@ def measure_freshness(
     missing_since = find_next_tick(cron, day_start(newest_day + _DAY, zone), zone)
     before = find_day(find_last_tick(cron, day_start(due_day, zone) - _INSTANT, zone), zone)
     return Freshness(newest_day, due_day, missing_since, is_long=newest_day < before)
+
+
+def find_gaps(first: date, last: date, loaded: Iterable[DayRange]) -> list[DayRange]:
+    """Return the days of a stretch that are in none of the ranges, which are in order."""
+    gaps, begin = [], first
+    for one in loaded:
+        if begin < one.first and begin <= last:
+            gaps.append(DayRange(begin, min(last, one.first - _DAY)))
+        begin = max(begin, one.last + _DAY)
+    if begin <= last:
+        gaps.append(DayRange(begin, last))
+    return gaps

@@ -21,7 +21,7 @@ from callkeeper_assets.alerts.sending import Parcel, UndeliveredError
 from callkeeper_assets.alerts.settings import Channel, Language
 from callkeeper_assets.alerts.store import Connection, describe_change
 from callkeeper_assets.alerts.texts import compose, remark_again, tell
-from callkeeper_assets.home import home
+from callkeeper_assets.home import home, make_folder
 from callkeeper_assets.privacy.redaction import excerpt
 
 Send = Callable[[Channel, Parcel], None]
@@ -107,7 +107,7 @@ class DatabaseAway:
     def _to_oneself(self) -> Iterator[None]:
         """Know what is known now, and change it alone among this home's processes."""
         try:
-            self._file.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(self._file.parent)
             folder = os.open(self._file.parent, os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
             yield
@@ -179,7 +179,7 @@ class DatabaseAway:
         """Write the file: on disk before anything is sent."""
         self._known = known
         try:
-            self._file.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(self._file.parent)
             beside = Path(f"{self._file}.new")
             with beside.open("w", encoding="utf-8") as file:
                 json.dump(known, file)

@@ -12,6 +12,7 @@ from typing import Final, Literal, get_args
 from callkeeper_assets.alerts.facts import DiskSpace, Facts
 from callkeeper_assets.config.errors import MissingSecretError
 from callkeeper_assets.config.source import Source
+from callkeeper_assets.local_time import show_moment
 from callkeeper_assets.plans import measure_freshness
 from callkeeper_assets.privacy.redaction import excerpt
 
@@ -285,8 +286,3 @@ def _rate(disk: DiskSpace) -> Severity | None:
 def _quote(text: str) -> str:
     """Return what something else said, without a key or a number in it, and not all too long."""
     return excerpt(text, _LONGEST_REASON)
-
-
-def show_moment(moment: datetime) -> str:
-    """Return a moment as this machine's clock shows it, with its zone."""
-    return moment.astimezone().strftime("%Y-%m-%d %H:%M %Z")

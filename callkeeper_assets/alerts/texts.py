@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from callkeeper_assets.alerts.findings import Finding, Kind, show_moment
+from callkeeper_assets.alerts.findings import Finding, Kind
 from callkeeper_assets.alerts.plans import Change, State
 from callkeeper_assets.alerts.settings import Language
+from callkeeper_assets.local_time import show_moment
 from callkeeper_assets.privacy.redaction import excerpt
 
 # Telegram takes 4,096 letters of a message, some of which it has written longer.

@@ -159,7 +159,7 @@ class Fetching:
         """Return what Dagster's UI shows of a day of raw calls."""
         details = day.details
         return {
-            "dagster/row_count": len(day),
+            "dagster/partition_row_count": len(day),
             "window_from": dg.MetadataValue.timestamp(details.window_from),
             "window_to": dg.MetadataValue.timestamp(details.window_to),
             "fetched_at": dg.MetadataValue.timestamp(details.fetched_at),

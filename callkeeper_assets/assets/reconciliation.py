@@ -385,7 +385,7 @@ def _record(step: _Step, url: str, outcome: _Outcome) -> None:
             asset_key(source, table),
             {
                 day: {
-                    "dagster/row_count": loaded.count_rows(table),
+                    "dagster/partition_row_count": loaded.count_rows(table),
                     **describe_counts(counts),
                     "changed_by": f"reconciliation, run {context.run.run_id}",
                 }

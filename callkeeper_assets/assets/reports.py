@@ -192,7 +192,7 @@ def record_report(
 def _describe_day(one: "BuiltDay") -> dict[str, Any]:
     by_table = {f"rows of {name}": rows for name, rows in one.rows.items()}
     return {
-        "dagster/row_count": sum(one.rows.values()),
+        "dagster/partition_row_count": sum(one.rows.values()),
         **(by_table if len(by_table) > 1 else {}),
         **describe_counts(*one.counts.values()),
         "raw_calls": one.raw_calls,

@@ -17,6 +17,7 @@ from callkeeper_assets.callkeeper.records import CallKeeperError, RetryLaterErro
 from callkeeper_assets.config.errors import ConfigError
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.dagster_ext.dead_runs import COMMAND_LINE_TAG, SOURCE_TAG
+from callkeeper_assets.dagster_ext.steps import leave_out_remark
 from callkeeper_assets.home import raw_url
 from callkeeper_assets.postgres.errors import DatabaseError, DatabaseLostError
 from callkeeper_assets.postgres.locks import held_run_lock
@@ -144,6 +145,7 @@ def opened_warehouse(context: StepContext, *sources: Source) -> Iterator[str]:
         WarehouseError: Its schema cannot be brought to this version.
         dagster.Failure: The run has been marked as ended.
     """
+    leave_out_remark(context.log)
     url = database_url()
     with held_run_lock(url, context.run.run_id):
         # While the database was away there was no lock, and the run was taken for dead.

@@ -4,7 +4,7 @@ What went is in its metadata, by table, in the load log, and with a dry run befo
 source is not asked for anything, so no key is waited for.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import dagster as dg
@@ -56,43 +56,56 @@ def build_retention(source: Source) -> dg.AssetsDefinition:
     )
     @with_known_signature
     def retention(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
-        # The database's driver, which loading the code location need not pay for.
-        from callkeeper_assets.retention.old_calls import retain_calls  # noqa: PLC0415
-
-        dry_run = read_config(context, RetentionConfig).dry_run
-        with (
-            failing_clearly(context),
-            logging_failure(source, context.run, [source.today()]),
-            opened_warehouse(context, source) as url,
-            # A process that rewrites calls would bring back a file that was deleted meanwhile.
-            held_source_lock(url, source.name),
-        ):
-            retained = retain_calls(
-                url,
-                source,
-                open_store(),
-                home() / "spool",
-                run_id=context.run.run_id,
-                dry_run=dry_run,
-                report=lambda done, total: progress.report("deleted", done, total),
-            )
-            _clear_event_log(context.instance, source, retained, dry_run=dry_run)
-        progress.report_retained(retained)
-        if retained.left:
-            context.log.warning(
-                "Rows that nothing refers to are left in %s: loads were under way all the time. "
-                "The next retention deletes them.",
-                ", ".join(sorted(retained.left)),
-            )
-        for silent in retained.silent:
-            context.log.warning(
-                "%s. Old payloads there are deleted by the next retention after they have come "
-                "into the inbox.",
-                silent,
-            )
-        return dg.MaterializeResult(metadata=_describe(retained, dry_run=dry_run))
+        return _retain(context, source)
 
     return retention
+
+
+def _retain(context: dg.AssetExecutionContext, source: Source) -> dg.MaterializeResult[None]:
+    # The database's driver, which loading the code location need not pay for.
+    from callkeeper_assets.retention.old_calls import delete_calls  # noqa: PLC0415
+
+    dry_run = read_config(context, RetentionConfig).dry_run
+    with (
+        failing_clearly(context),
+        logging_failure(source, context.run, [source.today()]),
+        opened_warehouse(context, source) as url,
+        # A process that rewrites calls would bring back a file that was deleted meanwhile.
+        held_source_lock(url, source.name),
+    ):
+        first_kept = source.first_kept_day(source.today())
+        assert first_kept is not None  # noqa: S101 -- see above
+        retained = delete_calls(
+            url,
+            source.account,
+            first_kept,
+            open_store(),
+            home() / "spool",
+            run_id=context.run.run_id,
+            dry_run=dry_run,
+            report=lambda done, total: progress.report("deleted", done, total),
+        )
+        clear_event_log(
+            context.instance,
+            source.folder,
+            retained,
+            others=source.keys.values(),
+            dry_run=dry_run,
+        )
+    progress.report_retained(retained)
+    if retained.left:
+        context.log.warning(
+            "Rows that nothing refers to are left in %s: loads were under way all the time. "
+            "The next retention deletes them.",
+            ", ".join(sorted(retained.left)),
+        )
+    for silent in retained.silent:
+        context.log.warning(
+            "%s. Old payloads there are deleted by the next retention after they have come "
+            "into the inbox.",
+            silent,
+        )
+    return dg.MaterializeResult(metadata=_describe(retained, dry_run=dry_run))
 
 
 def name_retention_job(source: str) -> str:
@@ -126,21 +139,30 @@ def build_retention_job(source: Source) -> dg.Definitions:
     return dg.Definitions(jobs=[job], schedules=[schedule])
 
 
-def _clear_event_log(
-    instance: dg.DagsterInstance, source: Source, retained: RetentionResult, *, dry_run: bool
+def clear_event_log(
+    instance: dg.DagsterInstance,
+    folder: Sequence[str],
+    retained: RetentionResult,
+    *,
+    others: Iterable[Sequence[str]] = (),
+    dry_run: bool,
 ) -> None:
-    """Delete what Dagster keeps of the days that went: counts, samples of discrepancies."""
+    """Delete what Dagster keeps of the days that went: counts, samples of discrepancies.
+
+    Args:
+        instance: Dagster's.
+        folder: What the keys of the source's assets begin with.
+        retained: Until which day; and what went is added to it.
+        others: Keys of its assets that do not begin so.
+        dry_run: Count, and delete nothing.
+    """
     storage = instance.event_log_storage
     # Another storage is a test's.
     if isinstance(storage, BatchingEventLogStorage):
         first_kept = retained.first_kept.isoformat()
         retained.add(
             EVENT_LOG,
-            Deleted(
-                *storage.delete_days(
-                    source.folder, first_kept, others=source.keys.values(), dry_run=dry_run
-                )
-            ),
+            Deleted(*storage.delete_days(folder, first_kept, others=others, dry_run=dry_run)),
         )
 
 

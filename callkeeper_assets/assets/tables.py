@@ -43,9 +43,10 @@ from callkeeper_assets.config.source import Source
 from callkeeper_assets.dagster_ext.steps import add_day_metadata
 from callkeeper_assets.postgres.locks import held_source_lock
 from callkeeper_assets.raw.store import Day, DayDetails, RawStore
+from callkeeper_assets.warehouse.call_sql import list_origins
 from callkeeper_assets.warehouse.filters import describe_filters
 from callkeeper_assets.warehouse.records import Guard, LoadedDay
-from callkeeper_assets.warehouse.schema import CALLS, DATES, FACTS
+from callkeeper_assets.warehouse.schema import CALLS, DATES, DIMENSIONS, FACTS
 from callkeeper_assets.warehouse.tables import TABLES, Column, Table
 
 if TYPE_CHECKING:
@@ -462,7 +463,7 @@ def _describe_day(day: LoadedDay, table: str) -> dict[str, Any]:
     unconfirmed = day.unconfirmed.get(table, 0)
     unusable = sum(day.unusable_values.values())
     return {
-        "dagster/row_count": day.count_rows(table),
+        "dagster/partition_row_count": day.count_rows(table),
         **describe_counts(day.counts[table]),
         "raw_calls": day.raw_calls,
         "non_final_calls": day.non_final,
@@ -492,7 +493,8 @@ def build_table_spec(
         group_name=source.group,
         owners=source.owners,
         description=(
-            f"{table.description}\n\nOne row per {table.grain}, key: {', '.join(table.key)}."
+            f"{source.caption}: {table.description}\n\n"
+            f"One row per {table.grain}, key: {', '.join(table.key)}."
         ),
         kinds={"postgres", table.role},
         metadata={
@@ -550,7 +552,7 @@ def _build_schema(table: Table) -> dg.TableSchema:
             dg.TableColumn(
                 name=column.name,
                 type=column.type,
-                description=_describe_column(column),
+                description=_describe_column(table, column),
                 constraints=dg.TableColumnConstraints(
                     nullable=column.nullable, unique=(column.name,) == table.key
                 ),
@@ -561,7 +563,18 @@ def _build_schema(table: Table) -> dg.TableSchema:
     )
 
 
-def _describe_column(column: Column) -> str:
+def _describe_column(table: Table, column: Column) -> str:
     unit = f" [{column.unit}]" if column.unit else ""
     target = f" → {column.references}" if column.references else ""
-    return f"{column.description}{unit}{target}"
+    origins = _list_origins(table.name, column.name)
+    made_from = f" · from the raw call's {', '.join(origins)}" if origins else ""
+    return f"{column.description}{unit}{target}{made_from}"
+
+
+def _list_origins(table: str, column: str) -> tuple[str, ...]:
+    """Return what of a raw call a column is made from."""
+    for dimension in DIMENSIONS:
+        if dimension.table == table and column in dimension.columns:
+            column = dimension.values[dimension.columns.index(column)]
+            return list_origins().get(column, ())
+    return list_origins().get(column, ()) if table in {CALLS, FACTS} else ()

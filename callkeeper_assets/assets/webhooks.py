@@ -33,7 +33,8 @@ from callkeeper_assets.assets.resources import (
     with_known_signature,
 )
 from callkeeper_assets.callkeeper.records import CallKeeperError
-from callkeeper_assets.config.errors import capitalise
+from callkeeper_assets.config.errors import InvalidSourceError, capitalise
+from callkeeper_assets.config.loading import load_source_file
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.dagster_ext.dead_runs import INBOX_TAG, SOURCE_TAG, is_run_dead
 from callkeeper_assets.home import configured_webhook_url
@@ -86,6 +87,8 @@ _EXPECTED: Final = (CallKeeperError, RawError, WarehouseError)
 
 WEBHOOKS_ARRIVE: Final = "webhooks_arrive"
 
+_ASKED_SINCE: Final = "asked_since"
+_MOST_RESULTS: Final = 20
 # So many calls without a webhook are no chance: a source sends two for each.
 _MOST_CALLS: Final = 4
 _LOOK_BACK: Final = timedelta(days=3)
@@ -400,6 +403,19 @@ def has_webhook_check(source: Source) -> bool:
     return source.webhook is not None and CALLS in source.tables
 
 
+def _find_asked_since(instance: dg.DagsterInstance, key: dg.AssetCheckKey) -> datetime | None:
+    """Return since when the check is asked for, as its results say one after the other."""
+    for record in instance.event_log_storage.get_asset_check_execution_history(
+        key, limit=_MOST_RESULTS
+    ):
+        said = record.event and record.event.dagster_event
+        if said and isinstance(said.event_specific_data, dg.AssetCheckEvaluation):
+            value = said.event_specific_data.metadata.get(_ASKED_SINCE)
+            if isinstance(value, dg.TimestampMetadataValue):
+                return datetime.fromtimestamp(value.value, UTC)
+    return None
+
+
 def build_webhook_check(source: Source) -> dg.AssetChecksDefinition:
     """Build the check of one source."""
     spec = dg.AssetCheckSpec(
@@ -419,8 +435,11 @@ def build_webhook_check(source: Source) -> dg.AssetChecksDefinition:
         from callkeeper_assets.webhooks.inbox_queries import measure_silence  # noqa: PLC0415
 
         with failing_clearly(context), opened_warehouse(context, source) as url:
-            silence = measure_silence(url, source.name, _LOOK_BACK)
-        last = f"{silence.last_at:%Y-%m-%d %H:%M} UTC" if silence.last_at else "the beginning"
+            # Before it was looked at first, none could have been expected.
+            asked_since = _find_asked_since(context.instance, spec.key) or datetime.now(UTC)
+            silence = measure_silence(url, source.name, _LOOK_BACK, asked_since)
+        since = silence.last_at or asked_since
+        last = f"{since.astimezone(source.time_zone):%Y-%m-%d %H:%M} {source.time_zone.key}"
         passed = silence.calls_since <= _MOST_CALLS
         text = f"{silence.calls_since} calls without a webhook since {last}"
         remedy = (
@@ -436,6 +455,7 @@ def build_webhook_check(source: Source) -> dg.AssetChecksDefinition:
             description=f"{text}{remedy}.",
             metadata={
                 "calls_since": silence.calls_since,
+                _ASKED_SINCE: dg.MetadataValue.timestamp(asked_since),
                 **(
                     {"last_webhook": dg.MetadataValue.timestamp(silence.last_at)}
                     if silence.last_at
@@ -447,6 +467,24 @@ def build_webhook_check(source: Source) -> dg.AssetChecksDefinition:
     return webhooks_arrive
 
 
+def _stamp(source: Source) -> int | None:
+    try:
+        return source.file.stat().st_mtime_ns
+    except OSError:
+        return None
+
+
+def _is_loadable(source: Source, stamp: int | None) -> bool:
+    """Whether a run, which reads its sources anew, will still have this one; `stamp`: as read."""
+    if _stamp(source) == stamp:
+        return True
+    try:
+        load_source_file(source.file)
+    except InvalidSourceError:
+        return False
+    return True
+
+
 def build_webhook_inbox(sources: Sequence[Source], prefix: str = "") -> dg.Definitions:
     """Build the job and the sensor over these sources' webhook calls."""
     name = f"{prefix}{INBOX_JOB}"
@@ -456,6 +494,7 @@ def build_webhook_inbox(sources: Sequence[Source], prefix: str = "") -> dg.Defin
         description="Merges the webhooks that wait in the inbox into the tables, of all sources.",
     )
     names = {source.name: source for source in sources}
+    stamps = {source.name: _stamp(source) for source in sources}
     hinted = [source for source in sources if source.takes_hints]
 
     @dg.sensor(
@@ -475,8 +514,12 @@ def build_webhook_inbox(sources: Sequence[Source], prefix: str = "") -> dg.Defin
         url = database_url()
         ensure_schema(url)
         cursor = read_cursor(context.cursor)
-        inbox = _plan_inbox(context.instance, url, name, names, cursor)
-        hints = _plan_hints(context.instance, url, hinted, cursor)
+        # One that is refused by now would take the others' run along. Projects of others read
+        # their files in their own way.
+        loaded = {each for each in names if prefix or _is_loadable(names[each], stamps[each])}
+        inbox = _plan_inbox(context.instance, url, name, loaded, cursor)
+        asked = [source for source in hinted if source.name in loaded]
+        hints = _plan_hints(context.instance, url, asked, cursor)
         requests = [_request_refresh(run, names[run.source]) for run in hints.runs]
         if inbox.sources:
             requests.append(_request_inbox_run(inbox, name, names))

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from callkeeper_assets.cli.console import FAILED, AsJson, UsageProblemError
+from callkeeper_assets.local_time import show_moment
 
 if TYPE_CHECKING:
     from callkeeper_assets.alerts.plans import Cause
@@ -135,8 +136,8 @@ def _print_causes(causes: "list[Cause]", waiting: "list[Waiting]") -> None:
         for cause in causes:
             table.add_row(
                 cause.finding.kind,
-                f"{cause.first_seen_at.astimezone():%Y-%m-%d %H:%M}",
-                f"{cause.told_at.astimezone():%Y-%m-%d %H:%M}" if cause.told_at else "not yet",
+                show_moment(cause.first_seen_at),
+                show_moment(cause.told_at) if cause.told_at else "not yet",
                 tell(cause.finding).text,
             )
         print_table(table)
@@ -145,7 +146,7 @@ def _print_causes(causes: "list[Cause]", waiting: "list[Waiting]") -> None:
     for one in waiting:
         reason = f": {one.error}" if one.error else ""
         print_warning(
-            f"{one.channel}: not delivered since {one.created_at.astimezone():%Y-%m-%d %H:%M}, "
+            f"{one.channel}: not delivered since {show_moment(one.created_at)}, "
             f"tried {one.attempts} times{reason}"
         )
 

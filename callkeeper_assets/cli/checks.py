@@ -1,23 +1,26 @@
 """What `check` looks at once for all sources: Dagster's home, the database, raw calls, privacy."""
 
+import shlex
+import stat
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from callkeeper_assets.cli.console import build_table, print_table
+from callkeeper_assets.cli.console import build_table, print_table, print_text
 from callkeeper_assets.config.errors import MissingSecretError
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.home import (
     dagster_file,
     find_lock_problem,
     home,
+    make_folder,
     project_root,
     raw_url,
     set_dagster_home,
 )
-from callkeeper_assets.language import look_up, tr
+from callkeeper_assets.language import tr
 from callkeeper_assets.local_time import list_rules
 from callkeeper_assets.postgres.errors import DatabaseError
 from callkeeper_assets.postgres.url import (
@@ -53,16 +56,18 @@ class Finding:
         subject: A source's name, or `installation`.
         what: What was looked at: `key`, `database`.
         text: What was found and, unless it is good, what to do.
+        url: An address in the text that somebody is to copy.
     """
 
     subject: str
     what: str
     state: CheckState
     text: str
+    url: str | None = None
 
 
 def print_findings(findings: Sequence[Finding]) -> None:
-    """Print the table."""
+    """Print the table, and below it whole what is to be copied: a cell would break it."""
     from rich.text import Text  # noqa: PLC0415
 
     table = build_table("", "", "", "")
@@ -73,9 +78,17 @@ def print_findings(findings: Sequence[Finding]) -> None:
             table.add_row()
         mark, style = _MARKS[finding.state]
         subject = finding.subject if finding.subject != last else ""
-        table.add_row(Text(mark, style), subject, look_up(finding.what), finding.text)
+        table.add_row(Text(mark, style), subject, finding.what, _describe(finding))
         last = finding.subject
     print_table(table)
+    for finding in findings:
+        if finding.url:
+            print_text(f"{finding.subject}, {finding.what}:")
+            print_text(finding.url)
+
+
+def _describe(finding: Finding) -> str:
+    return finding.text.replace(finding.url, "see below") if finding.url else finding.text
 
 
 def _find(what: str, state: CheckState, text: str) -> Finding:
@@ -106,6 +119,23 @@ def check_home() -> Finding:
     return _find(
         "home", "bad" if problem else "good", problem or tr("{home}, file locks work", home=home())
     )
+
+
+def check_secrecy() -> list[Finding]:
+    """Warn of what others on this machine can read: secrets in `.env`, calls in the home."""
+    findings = []
+    for what, path, mode in ((".env", project_root() / ".env", 0o600), ("home", home(), 0o700)):
+        try:
+            found = stat.S_IMODE(path.stat().st_mode)
+        except OSError:
+            continue
+        if found & (stat.S_IRGRP | stat.S_IROTH):
+            remedy = f"chmod {mode:o} {shlex.quote(str(path))}"
+            text = tr(
+                "others on this machine may read {path}. Type: {remedy}", path=path, remedy=remedy
+            )
+            findings.append(_find(what, "warning", text))
+    return findings
 
 
 def check_zone_rules() -> Finding:
@@ -222,7 +252,7 @@ def check_raw_store() -> Finding:
         files, root = fsspec.core.url_to_fs(url)
         probe = f"{root}/.callkeeper-check-{uuid.uuid4().hex}"
         if "file" in files.protocol:
-            Path(root).mkdir(parents=True, exist_ok=True)
+            make_folder(Path(root))
         files.pipe_file(probe, b"")
         files.rm_file(probe)
     except ImportError as error:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from callkeeper_assets.cli.console import FAILED, AsJson, AsJsonOfTables, UsageProblemError
+from callkeeper_assets.local_time import show_moment
 
 if TYPE_CHECKING:
     from callkeeper_assets.cli.processes import SourceOutcome
@@ -260,7 +261,7 @@ def _print_records(records: "list[ErasureRecord]") -> None:
 
 
 def _say_moment(moment: Any) -> str:  # noqa: ANN401 -- a moment, or None
-    return f"{moment.astimezone():%Y-%m-%d %H:%M %Z}" if moment else ""
+    return show_moment(moment) if moment else ""
 
 
 def _say_found(found: dict[str, Any]) -> str:

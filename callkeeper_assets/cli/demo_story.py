@@ -43,7 +43,7 @@ from callkeeper_assets.cli.serving import (
 )
 from callkeeper_assets.cli.summary import Reconciled, print_reconciled, print_summary
 from callkeeper_assets.config.loading import load_sources
-from callkeeper_assets.home import find_project, home, raw_url, set_dagster_home
+from callkeeper_assets.home import find_project, home, make_folder, raw_url, set_dagster_home
 from callkeeper_assets.language import tr
 from callkeeper_assets.local_time import open_zone
 from callkeeper_assets.postgres import read_sql_of
@@ -236,7 +236,7 @@ def write_sources(base_url: str, period: Period) -> None:
     """Write the sources' `defs.yaml`."""
     for source in SOURCES:
         folder = home() / "defs" / source.name
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         text = _DEFS.format(
             caption=source.caption,
             variable=source.variable,
@@ -336,7 +336,7 @@ def run_demo_receiver(address: WebAddress) -> Iterator[None]:
         RuntimeError: It does not start; with the end of its log.
     """
     log = home() / "logs" / "webhooks.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(log.parent)
     arguments = ["-m", "callkeeper_assets.cli.main", "webhooks"]
     arguments += ["--host", address.host, "--port", str(address.port)]
     with log.open("ab") as file:

@@ -34,6 +34,7 @@ from callkeeper_assets.cli.console import (
 from callkeeper_assets.cli.production import code, daemon, metrics, runs, up, web
 from callkeeper_assets.cli.projects import add, init
 from callkeeper_assets.cli.query import query
+from callkeeper_assets.cli.removal import remove
 from callkeeper_assets.cli.runs import load, protect, rebuild, reconcile, refresh, report, retain
 from callkeeper_assets.cli.services import demo, dev, move, webhooks, worker
 from callkeeper_assets.cli.simulate import simulate
@@ -69,6 +70,7 @@ _COMMANDS = (
     demo,
     init,
     add,
+    remove,
     dev,
     up,
     check,

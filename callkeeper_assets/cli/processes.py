@@ -9,6 +9,7 @@ import math
 import os
 import queue
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -29,7 +30,7 @@ import psutil
 from callkeeper_assets.cli.console import build_child_environment, print_warning
 from callkeeper_assets.dagster_ext import RELOADED
 from callkeeper_assets.dagster_ext.run_socket import ask_run_server
-from callkeeper_assets.home import build_tie, home, project_root
+from callkeeper_assets.home import build_tie, home, make_folder, project_root
 from callkeeper_assets.privacy.redaction import redact
 from callkeeper_assets.reconcile.discrepancies import ComparedDay
 from callkeeper_assets.warehouse.records import RetentionResult
@@ -223,10 +224,20 @@ class Service:
 def _open_log(log: Path | None) -> IO[bytes]:
     if log is None:
         return os.fdopen(os.dup(2), "ab")
-    log.parent.mkdir(parents=True, exist_ok=True)
-    if log.exists() and log.stat().st_size > _LARGEST_LOG:
-        log.replace(log.with_suffix(".old.log"))
+    make_folder(log.parent)
     return log.open("ab")
+
+
+def _turn_over(log: Path) -> None:
+    """Keep a log that has grown large as `.old.log`, and let it begin anew.
+
+    Its service, which writes at its end, goes on writing to the same file: so it is copied and
+    emptied. What is written between the two is lost.
+    """
+    with suppress(OSError):
+        if log.stat().st_size > _LARGEST_LOG:
+            shutil.copyfile(log, log.with_suffix(".old.log"))
+            os.truncate(log, 0)
 
 
 class _Kept:
@@ -243,7 +254,7 @@ class _Kept:
     def _start(self) -> None:
         arguments = list(self.service.arguments)
         if self.service.is_forked and self.service.log:
-            self.service.log.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(self.service.log.parent)
             self.process = Forked(arguments, self.service.log)
         else:
             handed = []
@@ -259,6 +270,8 @@ class _Kept:
 
     def look(self, now: float) -> None:
         """Start it again if it died and its pause is over, and if it is wanted."""
+        if self.service.log is not None:
+            _turn_over(self.service.log)
         if self.process is None or self.again_at is not None:
             if now >= (self.again_at or 0.0) and self._is_wanted():
                 self._try_to_start(now)
@@ -386,7 +399,7 @@ def _keep(errors: IO[bytes], log: Path) -> None:
     first = lines.readline()
     if not first:
         return
-    log.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(log.parent)
     with log.open("w", encoding="utf-8") as file:
         for line in (first, *lines):
             file.write(redact(line))

@@ -1,5 +1,6 @@
 """Commands that start runs: load, refresh, reconcile, retain, report, rebuild, protect."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,16 +14,17 @@ from callkeeper_assets.cli.console import (
 )
 from callkeeper_assets.language import tr
 
-_FromDay = Annotated[
-    str, typer.Option("--from", metavar="DAY", help="First day: 2026-01-31, today, yesterday.")
+if TYPE_CHECKING:
+    from callkeeper_assets.cli.processes import SourceOutcome
+    from callkeeper_assets.cli.summary import Reconciled
+
+_Sources = Annotated[
+    list[str] | None, typer.Argument(help="Names of sources: their folders' names.")
 ]
-_ToDay = Annotated[str, typer.Option("--to", metavar="DAY", help="Last day, included.")]
 
 
 def load(
-    source: Annotated[
-        list[str] | None, typer.Argument(help="Names of sources: their folders' names.")
-    ] = None,
+    source: _Sources = None,
     *,
     from_day: Annotated[
         str | None,
@@ -48,18 +50,9 @@ def load(
     """Load chosen days. A day that is loaded already is replaced if it changed."""
     from callkeeper_assets.cli.loading import register_keys, run_and_report  # noqa: PLC0415
     from callkeeper_assets.cli.processes import Task  # noqa: PLC0415
-    from callkeeper_assets.cli.selection import (  # noqa: PLC0415
-        choose_good_sources,
-        read_periods,
-    )
+    from callkeeper_assets.cli.selection import choose_several, read_periods  # noqa: PLC0415
 
-    if bool(source) == everything:
-        raise UsageProblemError(
-            tr("Name sources, or say --all, not both.")
-            if source
-            else tr("Name a source, or say --all.")
-        )
-    sources = choose_good_sources(source or ())
+    sources = choose_several(source or (), everything=everything)
     periods = read_periods(sources, from_day, to_day)
     register_keys(sources)
     more = ("--force",) if force else ()
@@ -106,10 +99,22 @@ def refresh(
 
 
 def reconcile(
-    source: Annotated[str, typer.Argument(help="The source's name: its folder's name.")],
+    source: _Sources = None,
     *,
-    from_day: _FromDay,
-    to_day: _ToDay,
+    from_day: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="DAY",
+            help="First day: 2026-01-31, today, yesterday. Default: as by schedule, so many days "
+            "before today as reconciliation.days of its defs.yaml says.",
+        ),
+    ] = None,
+    to_day: Annotated[
+        str | None,
+        typer.Option("--to", metavar="DAY", help="Last day, included. Default: yesterday."),
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Reconcile all sources.")] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what differs, and change nothing.")
     ] = False,
@@ -122,73 +127,98 @@ def reconcile(
     as_json: AsJsonOfTables = False,
 ) -> None:
     """Find what differs between the tables and CallKeeper, heal it, and print it."""
-    from callkeeper_assets.cli.console import print_json  # noqa: PLC0415
     from callkeeper_assets.cli.loading import register_keys, run_and_show  # noqa: PLC0415
     from callkeeper_assets.cli.processes import Task  # noqa: PLC0415
     from callkeeper_assets.cli.selection import (  # noqa: PLC0415
-        choose_reconcilable_source,
-        read_day,
-        read_periods,
+        choose_reconcilable,
+        read_compared_periods,
     )
+    from callkeeper_assets.cli.summary import Reconciled  # noqa: PLC0415
+
+    chosen = choose_reconcilable(source or (), everything=everything)
+    periods = read_compared_periods(chosen, from_day, to_day)
+    register_keys(chosen)
+    more = [*(["--dry-run"] if dry_run else ()), *(["--force"] if force else ())]
+    outcomes = run_and_show(
+        [
+            Task(each.name, ("--reconcile", "--from", str(first), "--to", str(last), *more))
+            for each, (first, last, _) in zip(chosen, periods, strict=True)
+        ]
+    )
+    results = [
+        Reconciled(
+            outcome=outcome,
+            is_dry_run=dry_run,
+            heals=each.reconciliation.heal and not dry_run,
+            left_alone=left_alone,
+            file=each.file,
+        )
+        for outcome, each, (_, _, left_alone) in zip(outcomes, chosen, periods, strict=True)
+    ]
+    _show_reconciled(results, is_one=len(results) == 1 and not everything, as_json=as_json)
+    if any(one.outcome.errors or one.left for one in results):
+        raise typer.Exit(FAILED)
+
+
+def _show_reconciled(results: "Sequence[Reconciled]", *, is_one: bool, as_json: bool) -> None:
     from callkeeper_assets.cli.summary import (  # noqa: PLC0415
-        Reconciled,
         build_reconciliation_document,
         print_reconciled,
     )
 
-    chosen = choose_reconcilable_source(source)
-    today = chosen.today()
-    first, last = read_day("--from", from_day, today), read_day("--to", to_day, today)
-    # Days that the source does not give any more are left alone, not refused.
-    allowed = chosen.first_day(today)
-    begin = allowed if first < allowed <= last else first
-    read_periods([chosen], begin.isoformat(), last.isoformat())
-    register_keys([chosen])
-    arguments = ["--reconcile", "--from", begin.isoformat(), "--to", last.isoformat()]
-    arguments += ["--dry-run"] if dry_run else []
-    arguments += ["--force"] if force else []
-    (outcome,) = run_and_show([Task(chosen.name, tuple(arguments))])
-    result = Reconciled(
-        outcome=outcome,
-        is_dry_run=dry_run,
-        heals=chosen.reconciliation.heal and not dry_run,
-        left_alone=(begin - first).days,
-        file=chosen.file,
-    )
     if as_json:
-        print_json(build_reconciliation_document(result))
-    else:
+        _print_documents([build_reconciliation_document(one) for one in results], is_one=is_one)
+        return
+    for result in results:
+        _print_head(result.outcome.source, is_one=is_one)
         print_reconciled(result)
-    if outcome.errors or result.left:
-        raise typer.Exit(FAILED)
 
 
-if TYPE_CHECKING:
-    from callkeeper_assets.cli.processes import SourceOutcome
+def _print_documents(documents: Sequence[dict[str, Any]], *, is_one: bool) -> None:
+    """Print the document of the one source that was named, or one of all of them."""
+    from callkeeper_assets.cli.console import print_json  # noqa: PLC0415
+
+    if is_one:
+        print_json(documents[0])
+    else:
+        print_json({"ok": all(one["ok"] for one in documents), "sources": documents})
+
+
+def _print_head(source: str, *, is_one: bool) -> None:
+    from callkeeper_assets.cli.console import print_text  # noqa: PLC0415
+
+    if not is_one:
+        print_text(f"{source}:")
 
 
 def retain(
-    source: Annotated[str, typer.Argument(help="The source's name: its folder's name.")],
+    source: _Sources = None,
     *,
+    everything: Annotated[
+        bool, typer.Option("--all", help="All sources that have a retention.")
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be deleted, and delete nothing.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Delete calls older than the source keeps, from everywhere."""
-    from callkeeper_assets.cli.console import print_json  # noqa: PLC0415
     from callkeeper_assets.cli.loading import run_and_show  # noqa: PLC0415
     from callkeeper_assets.cli.processes import Task  # noqa: PLC0415
-    from callkeeper_assets.cli.selection import choose_retained_source  # noqa: PLC0415
+    from callkeeper_assets.cli.selection import choose_retained  # noqa: PLC0415
 
-    chosen = choose_retained_source(source)
+    chosen = choose_retained(source or (), everything=everything)
     arguments = ("--retain", "--dry-run") if dry_run else ("--retain",)
-    (outcome,) = run_and_show([Task(chosen.name, arguments)])
+    outcomes = run_and_show([Task(each.name, arguments) for each in chosen])
+    is_one = len(outcomes) == 1 and not everything
     if as_json:
-        print_json(_build_document(outcome, dry_run=dry_run))
+        documents = [_build_document(one, dry_run=dry_run) for one in outcomes]
+        _print_documents(documents, is_one=is_one)
     else:
-        print_retained(outcome, dry_run=dry_run)
-    if outcome.errors:
+        for outcome in outcomes:
+            _print_head(outcome.source, is_one=is_one)
+            print_retained(outcome, dry_run=dry_run)
+    if any(one.errors for one in outcomes):
         raise typer.Exit(FAILED)
 
 
@@ -241,11 +271,24 @@ def print_retained(outcome: "SourceOutcome", *, dry_run: bool) -> None:
 
 
 def report(
-    source: Annotated[str, typer.Argument(help="The source's name: its folder's name.")],
-    name: Annotated[str, typer.Argument(help="The report's name in the source's defs.yaml.")],
+    source: _Sources = None,
     *,
-    from_day: _FromDay,
-    to_day: _ToDay,
+    name: Annotated[str, typer.Argument(help="The report's name in the source's defs.yaml.")],
+    from_day: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="DAY",
+            help="First day: 2026-01-31, today, yesterday. Default: the first that is kept.",
+        ),
+    ] = None,
+    to_day: Annotated[
+        str | None,
+        typer.Option("--to", metavar="DAY", help="Last day, included. Default: today."),
+    ] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="All sources that have such a report.")
+    ] = False,
     preview: Annotated[
         bool,
         typer.Option(
@@ -259,20 +302,23 @@ def report(
     from callkeeper_assets.cli.processes import Task  # noqa: PLC0415
     from callkeeper_assets.cli.report_preview import show_preview  # noqa: PLC0415
     from callkeeper_assets.cli.selection import (  # noqa: PLC0415
-        check_report_period,
-        choose_report,
-        read_day,
+        choose_reported,
+        read_report_period,
     )
 
-    chosen, wanted = choose_report(source, name)
-    today = chosen.today()
-    first, last = read_day("--from", from_day, today), read_day("--to", to_day, today)
-    check_report_period(chosen, first, last)
-    if preview:
-        is_done = show_preview(chosen, wanted, first, last, as_json=as_json)
+    chosen = choose_reported(source or (), name, everything=everything)
+    if preview and len(chosen) > 1:
+        raise UsageProblemError(tr("--preview shows one source: name it."))
+    periods = [read_report_period(each, from_day, to_day) for each in chosen]
+    wanted = chosen[0].report(name)
+    if preview and wanted:
+        is_done = show_preview(chosen[0], wanted, *periods[0], as_json=as_json)
     else:
-        arguments = ("--report", name, "--from", first.isoformat(), "--to", last.isoformat())
-        is_done = run_and_report([Task(chosen.name, arguments)], as_json=as_json)
+        tasks = [
+            Task(each.name, ("--report", name, "--from", str(first), "--to", str(last)))
+            for each, (first, last) in zip(chosen, periods, strict=True)
+        ]
+        is_done = run_and_report(tasks, as_json=as_json)
     if not is_done:
         raise typer.Exit(FAILED)
 

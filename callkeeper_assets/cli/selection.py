@@ -1,15 +1,14 @@
 """Which sources and which days a command is for, as they were typed."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import date, timedelta
 
-from callkeeper_assets.cli.console import UsageProblemError
+from callkeeper_assets.cli.console import UsageProblemError, print_note
 from callkeeper_assets.config.errors import capitalise, describe_unknown
 from callkeeper_assets.config.loading import BrokenSource, defs_folder, load_sources
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.language import tr
-from callkeeper_assets.reports.definition import Report
 from callkeeper_assets.warehouse.schema import CALLS
 
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
@@ -85,68 +84,107 @@ def choose_good_sources(names: Sequence[str]) -> list[Source]:
     return sources
 
 
-def choose_report(source: str, name: str) -> tuple[Source, Report]:
-    """Return the named source and its report.
+def choose_several(names: Sequence[str], *, everything: bool) -> list[Source]:
+    """Return the named sources, or all if that is said, all of them usable.
 
     Raises:
-        UsageProblemError: One of them is not known, or the source's configuration is refused.
+        UsageProblemError: Both or neither was said, or as `choose_good_sources`.
         MissingFolderError: `CALLKEEPER_DEFS` names a folder that does not exist.
     """
-    (chosen,) = choose_good_sources([source])
-    report = chosen.report(name)
-    if report is None and not chosen.reports:
+    if bool(names) == everything:
         raise UsageProblemError(
-            tr(
-                "Source '{source}' has no reports. They are made in {file}, under reports.",
-                source=source,
-                file=chosen.file,
-            )
+            tr("Name sources, or say --all, not both.")
+            if names
+            else tr("Name a source, or say --all.")
         )
-    if report is None:
-        known = [one.name for one in chosen.reports]
-        raise UsageProblemError(capitalise(describe_unknown("report", name, known)))
-    return chosen, report
+    return choose_good_sources(names)
 
 
-def choose_reconcilable_source(name: str) -> Source:
-    """Return the named source, whose tables hold calls to compare.
+def _choose_fitting(
+    names: Sequence[str], find_problem: Callable[[Source], str | None], *, everything: bool
+) -> list[Source]:
+    """Return those that a command has anything to do for.
+
+    A named one must be; of all, the others are left out, and named.
+    """
+    sources = choose_several(names, everything=everything)
+    problems = {source.name: find_problem(source) for source in sources}
+    unfit = [problem for problem in problems.values() if problem]
+    if unfit and (names or len(unfit) == len(sources)):
+        raise UsageProblemError("\n".join(unfit))
+    for problem in unfit:
+        print_note(tr("Left out: {problem}", problem=problem))
+    return [source for source in sources if not problems[source.name]]
+
+
+def choose_reported(names: Sequence[str], report: str, *, everything: bool) -> list[Source]:
+    """Return the named sources, which have the report; or all that have it.
 
     Raises:
-        UsageProblemError: It is not known, its configuration is refused, or it has no calls.
+        UsageProblemError: None is named, one of them is not known, its configuration is refused, or
+            it has no such report.
         MissingFolderError: `CALLKEEPER_DEFS` names a folder that does not exist.
     """
-    (source,) = choose_good_sources([name])
-    if CALLS not in source.tables:
-        raise UsageProblemError(
-            tr(
-                "Source '{name}' has nothing to compare: {calls} is not among "
-                "its tables in {file}.",
-                name=name,
-                calls=CALLS,
+
+    def find_problem(source: Source) -> str | None:
+        if source.report(report):
+            return None
+        if not source.reports:
+            return tr(
+                "Source '{name}' has no reports. They are made in {file}, under reports.",
+                name=source.name,
                 file=source.file,
             )
-        )
-    return source
+        known = [one.name for one in source.reports]
+        of = "" if len(names) == 1 else tr("Source '{name}': ", name=source.name)
+        text = describe_unknown("report", report, known)
+        return f"{of}{text}" if of else capitalise(text)
+
+    return _choose_fitting(names, find_problem, everything=everything)
 
 
-def choose_retained_source(name: str) -> Source:
-    """Return the named source, which does not keep calls for ever.
+def choose_reconcilable(names: Sequence[str], *, everything: bool) -> list[Source]:
+    """Return the named sources, whose tables hold calls to compare; or all of which that is so.
 
     Raises:
-        UsageProblemError: It is not known, its configuration is refused, or it has no retention.
+        UsageProblemError: None is named, one of them is not known, its configuration is refused, or
+            it has no calls.
         MissingFolderError: `CALLKEEPER_DEFS` names a folder that does not exist.
     """
-    (source,) = choose_good_sources([name])
-    if source.retention is None:
-        raise UsageProblemError(
-            tr(
-                "Source '{name}' keeps its calls for ever. To have older ones "
-                "deleted, add to {file}: retention: {{keep_days: 730}}",
-                name=name,
-                file=source.file,
-            )
+
+    def find_problem(source: Source) -> str | None:
+        if CALLS in source.tables:
+            return None
+        return tr(
+            "Source '{name}' has nothing to compare: {calls} is not among its tables in {file}.",
+            name=source.name,
+            calls=CALLS,
+            file=source.file,
         )
-    return source
+
+    return _choose_fitting(names, find_problem, everything=everything)
+
+
+def choose_retained(names: Sequence[str], *, everything: bool) -> list[Source]:
+    """Return the named sources, which do not keep calls for ever; or all that do not.
+
+    Raises:
+        UsageProblemError: None is named, one of them is not known, its configuration is refused, or
+            it has no retention.
+        MissingFolderError: `CALLKEEPER_DEFS` names a folder that does not exist.
+    """
+
+    def find_problem(source: Source) -> str | None:
+        if source.retention is not None:
+            return None
+        return tr(
+            "Source '{name}' keeps its calls for ever. To have older ones "
+            "deleted, add to {file}: retention: {{keep_days: 730}}",
+            name=source.name,
+            file=source.file,
+        )
+
+    return _choose_fitting(names, find_problem, everything=everything)
 
 
 def read_day(option: str, text: str, today: date | None = None) -> date:
@@ -214,15 +252,42 @@ def read_periods(
     return periods
 
 
-def check_report_period(source: Source, first: date, last: date) -> None:
-    """Check that a report can be built for the days: further back than the plan gives, too.
+def read_compared_periods(
+    sources: Sequence[Source], first: str | None, last: str | None
+) -> list[tuple[date, date, int]]:
+    """Read the days that each of the sources is compared for, by default those of its schedule.
+
+    Returns:
+        In their order, each with how many days before it are left alone: the source does not give
+        them any more.
+
+    Raises:
+        UsageProblemError: As `read_periods`.
+    """
+    periods = []
+    for source in sources:
+        today = source.today()
+        default = max(source.first_day(today), today - timedelta(days=source.reconciliation.days))
+        begin = read_day("--from", first, today) if first else default
+        end = read_day("--to", last or "yesterday", today)
+        allowed = source.first_day(today)
+        given = allowed if begin < allowed <= end else begin
+        read_periods([source], given.isoformat(), end.isoformat())
+        periods.append((given, end, (given - begin).days))
+    return periods
+
+
+def read_report_period(source: Source, begin: str | None, end: str | None) -> tuple[date, date]:
+    """Read the days that a report is built for: further back than the plan gives, too.
 
     Raises:
         UsageProblemError: The days are reversed, in the future, or before the source's start_date.
     """
+    today = source.today()
+    first = read_day("--from", begin, today) if begin else source.first_held_day(today)
+    last = read_day("--to", end or "today", today)
     if last < first:
         raise UsageProblemError(tr("--from {first} is after --to {last}.", first=first, last=last))
-    today = source.today()
     if last > today:
         raise UsageProblemError(
             tr(
@@ -248,6 +313,7 @@ def check_report_period(source: Source, first: date, last: date) -> None:
                 file=source.file,
             )
         )
+    return first, last
 
 
 def _find_problems(source: Source, first: date, last: date) -> Iterator[str]:

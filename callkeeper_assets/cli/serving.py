@@ -26,7 +26,14 @@ from callkeeper_assets.config.errors import MissingSecretError
 from callkeeper_assets.config.loading import load_sources
 from callkeeper_assets.dagster_ext import DAEMON_MODULE, LOCATION
 from callkeeper_assets.dagster_ext.run_socket import is_run_server_there
-from callkeeper_assets.home import dagster_file, find_lock_problem, find_project, home, raw_url
+from callkeeper_assets.home import (
+    dagster_file,
+    find_lock_problem,
+    find_project,
+    home,
+    make_folder,
+    raw_url,
+)
 from callkeeper_assets.language import tr
 from callkeeper_assets.postgres.url import describe, is_embedded
 
@@ -188,7 +195,7 @@ def serve(
 def write_workspace(name: str, host: str, port: int) -> Path:
     """Write the workspace by which Dagster's processes find a code server; `name` is the file's."""
     file = home() / "dev" / f"workspace_{name}.yaml"
-    file.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(file.parent)
     file.write_text(
         f"load_from:\n  - grpc_server:\n      host: {host}\n      port: {port}\n"
         f"      location_name: {LOCATION}\n",
@@ -258,7 +265,7 @@ def prepare(log: Path) -> None:
     Raises:
         SystemExit: It cannot be done; why is said.
     """
-    log.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(log.parent)
     with log.open("wb") as errors:
         process = start_child(
             ["-m", "callkeeper_assets.dagster_ext.dead_runs"],

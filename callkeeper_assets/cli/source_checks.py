@@ -117,7 +117,7 @@ def check_webhook(source: Source, tokens: Mapping[str, tuple[str, ...]]) -> list
         webhook_page=source.webhook_page,
         url=url,
     )
-    return [Finding(source.name, "webhook", state, "\n".join([text, *remarks]))]
+    return [Finding(source.name, "webhook", state, "\n".join([text, *remarks]), url)]
 
 
 def _find_url_problem(base: str) -> str | None:
@@ -240,8 +240,7 @@ def _check_call(
 
     found = client.probe(_minute_around(epoch))
     minute = tr(
-        "a minute around {moment:%Y-%m-%dT%H:%M:%S} UTC",
-        moment=datetime.fromtimestamp(epoch, UTC),
+        "a minute around {moment:%Y-%m-%dT%H:%M:%S} UTC", moment=datetime.fromtimestamp(epoch, UTC)
     )
     outside = _count_outside(found, epoch)
     if outside:
@@ -328,8 +327,8 @@ def _check_twins(source: Source, others: Sequence[str]) -> list[Finding]:
     text = tr(
         "The key in {api_key_env} is also that of {names}: each call "
         "is in the tables once for each of them, and counts as often. "
-        "Keep one of the sources; delete the folders of the others, "
-        "and what the tables hold under their account_id.",
+        "Keep one of the sources; of the others: callkeeper remove "
+        "NAME --with-calls",
         api_key_env=source.api_key_env,
         names=", ".join(others),
     )

@@ -10,16 +10,19 @@ from callkeeper_assets.alerts.findings import find_all
 from callkeeper_assets.alerts.texts import tell
 from callkeeper_assets.config.errors import MissingSecretError
 from callkeeper_assets.config.loading import BrokenSource
+from callkeeper_assets.config.models import find_next_tick
 from callkeeper_assets.config.source import Source
+from callkeeper_assets.dagster_ext.observed import read_heartbeat, read_stopped
 from callkeeper_assets.home import configured_backup_url, home
 from callkeeper_assets.language import tr
-from callkeeper_assets.plans import Freshness, measure_freshness
+from callkeeper_assets.plans import DayRange, Freshness, find_gaps, measure_freshness
 from callkeeper_assets.postgres import read_sql_of
 from callkeeper_assets.postgres.url import connect, database_url, describe, is_embedded
 from callkeeper_assets.warehouse.migrate import VERSION_TABLE, ensure_schema
 from callkeeper_assets.warehouse.queries import (
     ReconciliationStatus,
     SourceStatus,
+    loaded_stretches,
     newest_days,
     reconciliation_statuses,
     source_statuses,
@@ -31,6 +34,8 @@ from callkeeper_assets.webhooks.inbox_queries import (
     list_hinted_days,
 )
 
+# It says that it lives every half minute.
+_ALIVE: Final = timedelta(minutes=2)
 _AUDITED: Final = timedelta(days=30)
 _read_sql = read_sql_of("callkeeper_assets.cli")
 
@@ -46,6 +51,30 @@ class LastLoad:
 
 
 @dataclass(frozen=True)
+class Gap:
+    """Days that are not loaded, both ends included."""
+
+    first: date
+    last: date
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """Which of the days that the source gives are loaded.
+
+    Attributes:
+        first: The first that is asked for; the last is yesterday.
+        asked: How many that are.
+        gaps: Those that are missing, the oldest first.
+    """
+
+    first: date
+    asked: int
+    loaded: int
+    gaps: tuple[Gap, ...]
+
+
+@dataclass(frozen=True)
 class SourceReport:
     """One configured source.
 
@@ -55,6 +84,8 @@ class SourceReport:
         audit: Of the webhooks of the last 30 days; None if there was none.
         hinted_days: Days to be read again, as webhooks of call tracking hint at calls on them.
         freshness: Of its newest day; None if no day is loaded.
+        coverage: None where there are no tables yet.
+        next_refresh: When it is due next, if the daemon runs.
     """
 
     name: str
@@ -69,6 +100,8 @@ class SourceReport:
     audit: AuditStatus | None
     hinted_days: tuple[date, ...]
     freshness: Freshness | None
+    coverage: Coverage | None
+    next_refresh: datetime
 
 
 @dataclass(frozen=True)
@@ -93,6 +126,20 @@ class Need:
 
 
 @dataclass(frozen=True)
+class DaemonReport:
+    """Dagster's daemon, which starts what is due.
+
+    Attributes:
+        seen_at: When it last said that it lives; None if it never did.
+        switched_off: Schedules and sensors that somebody has switched off.
+    """
+
+    is_running: bool
+    seen_at: datetime | None
+    switched_off: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class BackupReport:
     """The newest backup at `CALLKEEPER_BACKUP_URL`.
 
@@ -110,9 +157,15 @@ class BackupReport:
 
 @dataclass(frozen=True)
 class StatusReport:
-    """Everything that `status` shows; `backup` is None where no place is configured."""
+    """Everything that `status` shows.
+
+    Attributes:
+        daemon: None where there are no tables yet.
+        backup: None where no place is configured.
+    """
 
     database: DatabaseReport
+    daemon: DaemonReport | None
     backup: BackupReport | None
     sources: tuple[SourceReport, ...]
     refused: tuple[BrokenSource, ...]
@@ -134,7 +187,10 @@ def gather_status(sources: Sequence[Source], refused: Sequence[BrokenSource]) ->
     audits: Mapping[str, AuditStatus] = {}
     hinted: dict[str, tuple[date, ...]] = {}
     fresh: dict[str, Freshness] = {}
+    coverage: dict[str, Coverage] = {}
+    daemon = None
     facts = None
+    now = datetime.now(UTC)
     if is_embedded() and not (home() / "postgres").exists():
         database = DatabaseReport(
             tr("embedded, in {home}", home=home() / "postgres"), is_embedded=True, size_bytes=None
@@ -145,7 +201,6 @@ def gather_status(sources: Sequence[Source], refused: Sequence[BrokenSource]) ->
         database = DatabaseReport(describe(url), is_embedded=is_embedded(), size_bytes=size)
         if has_tables:
             ensure_schema(url)
-            now = datetime.now(UTC)
             month = datetime(now.year, now.month, 1, tzinfo=UTC)
             loaded = {each.name: each for each in source_statuses(url, names, month)}
             last = _read_last_loads(url, names)
@@ -155,6 +210,8 @@ def gather_status(sources: Sequence[Source], refused: Sequence[BrokenSource]) ->
             for one in list_hinted_days(url):
                 hinted[one.source] = (*hinted.get(one.source, ()), one.day)
             fresh = _read_freshness(url, sources, now)
+            coverage = _measure_coverage(url, sources, now)
+            daemon = _look_at_daemon(url, now)
             facts = gather_facts(url, sources, refused, now)
     reports = tuple(
         SourceReport(
@@ -170,11 +227,13 @@ def gather_status(sources: Sequence[Source], refused: Sequence[BrokenSource]) ->
             audit=audits.get(source.name),
             hinted_days=hinted.get(source.name, ()),
             freshness=fresh.get(source.name),
+            coverage=coverage.get(source.name),
+            next_refresh=find_next_tick(source.refresh.cron, now, source.time_zone),
         )
         for source in sources
     )
     needs = _list_needs(facts or gather_local_facts(sources, refused))
-    return StatusReport(database, _find_backup(), reports, tuple(refused), needs)
+    return StatusReport(database, daemon, _find_backup(), reports, tuple(refused), needs)
 
 
 def _list_needs(facts: Facts) -> tuple[Need, ...]:
@@ -217,6 +276,31 @@ def _read_freshness(url: str, sources: Sequence[Source], now: datetime) -> dict[
         for source in sources
         if source.name in newest
     }
+
+
+def _measure_coverage(url: str, sources: Sequence[Source], now: datetime) -> dict[str, Coverage]:
+    stretches = loaded_stretches(url, [source.name for source in sources])
+    found = {}
+    for source in sources:
+        today = source.today(now)
+        first, last = source.first_day(today), today - timedelta(days=1)
+        loaded = [DayRange(*one) for one in stretches.get(source.name, ())]
+        gaps = find_gaps(first, last, loaded)
+        asked = max(0, (last - first).days + 1)
+        found[source.name] = Coverage(
+            first,
+            asked,
+            asked - sum(gap.days for gap in gaps),
+            tuple(Gap(gap.first, gap.last) for gap in gaps),
+        )
+    return found
+
+
+def _look_at_daemon(url: str, now: datetime) -> DaemonReport:
+    with connect(url, autocommit=True) as connection:
+        seen_at = read_heartbeat(connection)
+        is_running = seen_at is not None and now - seen_at < _ALIVE
+        return DaemonReport(is_running, seen_at, tuple(read_stopped(connection)))
 
 
 def _look_at(url: str) -> tuple[int, bool]:

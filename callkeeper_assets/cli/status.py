@@ -8,10 +8,13 @@ import typer
 
 from callkeeper_assets.cli.console import FAILED, AsJson, SourceNames
 from callkeeper_assets.language import tr
+from callkeeper_assets.local_time import show_moment
 
 if TYPE_CHECKING:
     from callkeeper_assets.cli.source_status import (
         BackupReport,
+        Coverage,
+        DaemonReport,
         LastLoad,
         SourceReport,
         StatusReport,
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     from callkeeper_assets.webhooks.inbox_queries import InboxCounts, InboxEntry
 
 _MOST: Final = 100
+_MOST_GAPS: Final = 3
 _SAID_ABOVE: Final = ("load_failed", "source_refused", "key_missing")
 # Up to then an age is said in hours.
 _HOURS_IN_DAYS: Final = 48
@@ -130,8 +134,27 @@ def _describe_places(report: "StatusReport") -> Iterator[str]:
     size = report.database.size_bytes
     shown = tr("not made yet") if size is None else f"{size / 1e6:,.0f} MB"
     yield tr("Database: {url} ({shown})", url=report.database.url, shown=shown)
+    if report.daemon:
+        yield tr("Daemon:   {daemon}", daemon=_describe_daemon(report.daemon))
     if report.backup:
         yield tr("Backup:   {backup}", backup=_describe_backup(report.backup))
+
+
+def _describe_daemon(known: "DaemonReport") -> str:
+    if known.is_running:
+        state = "runs"
+    elif known.seen_at:
+        since = show_moment(known.seen_at)
+        state = tr("has not been seen since {since}: nothing is loaded by schedule", since=since)
+    else:
+        state = tr("has never run: nothing is loaded by schedule. Start it: callkeeper dev")
+    if not known.switched_off:
+        return state
+    return tr(
+        "{state}. Switched off in Dagster's UI: {names}",
+        state=state,
+        names=", ".join(known.switched_off),
+    )
 
 
 def _describe_backup(known: "BackupReport") -> str:
@@ -150,6 +173,10 @@ def _describe_backup(known: "BackupReport") -> str:
     )
 
 
+def _name(each: "SourceReport") -> str:
+    return each.name if each.caption == each.name else f"{each.name} ({each.caption})"
+
+
 def _build_row(each: "SourceReport") -> tuple[str, ...]:
     key = (
         tr("set")
@@ -158,9 +185,9 @@ def _build_row(each: "SourceReport") -> tuple[str, ...]:
     )
     loaded = each.loaded
     if loaded is None:
-        return (each.name, "", "", "", "", "", "", _describe_load(each.last_load), key)
+        return (_name(each), "", "", "", "", "", "", _describe_load(each.last_load), key)
     return (
-        each.name,
+        _name(each),
         str(loaded.first_day or ""),
         str(loaded.last_day or ""),
         f"{loaded.calls:,}",
@@ -175,6 +202,9 @@ def _build_row(each: "SourceReport") -> tuple[str, ...]:
 def _describe_details(each: "SourceReport") -> Iterator[str]:
     from callkeeper_assets.config.errors import say_count  # noqa: PLC0415
 
+    if each.coverage and each.loaded:
+        yield from _describe_coverage(each.name, each.coverage)
+    yield tr("next refresh: {moment}", moment=show_moment(each.next_refresh))
     if each.loaded and each.loaded.outdated_days:
         yield (
             tr(
@@ -199,8 +229,35 @@ def _describe_details(each: "SourceReport") -> Iterator[str]:
         yield _describe_audit(each.audit)
 
 
+def _describe_coverage(name: str, known: "Coverage") -> Iterator[str]:
+    days = tr(
+        "{loaded:,} of {asked:,} days from {first} on are loaded",
+        loaded=known.loaded,
+        asked=known.asked,
+        first=known.first,
+    )
+    if not known.gaps:
+        yield days
+        return
+    yield tr(
+        "{days}; {asked:,} are missing. To load them:", days=days, asked=known.asked - known.loaded
+    )
+    for gap in known.gaps[:_MOST_GAPS]:
+        yield tr(
+            "  callkeeper load {name} --from {first} --to {last}",
+            name=name,
+            first=gap.first,
+            last=gap.last,
+        )
+    if len(known.gaps) > _MOST_GAPS:
+        yield tr(
+            "  and {count} more stretches: --json lists them all",
+            count=len(known.gaps) - _MOST_GAPS,
+        )
+
+
 def _describe_missing(known: "Freshness", since: datetime) -> str:
-    moment = since.astimezone().strftime("%Y-%m-%d %H:%M")
+    moment = show_moment(since)
     return tr(
         "{due_day} is missing, the newest day loaded is {newest_day}: "
         "no refresh has brought a newer one since {moment}",
@@ -214,7 +271,7 @@ def _describe_reconciliation(each: "SourceReport") -> str:
     known = each.reconciliation
     if known is None or known.last is None:
         return tr("never compared with the source")
-    moment = known.last.astimezone().strftime("%Y-%m-%d %H:%M")
+    moment = show_moment(known.last)
     return tr(
         "compared with the source on {moment}; this month {found:,} "
         "discrepancies found, {healed:,} healed; open: {open:,}",
@@ -244,7 +301,7 @@ def _describe_webhooks(known: "InboxCounts | None") -> str:
         if known.rejected
         else ""
     )
-    last = known.newest_at.astimezone().strftime("%Y-%m-%d %H:%M")
+    last = show_moment(known.newest_at)
     return tr(
         "last webhook on {last}; {waiting}{hints}{rejected}",
         last=last,
@@ -259,7 +316,7 @@ def _describe_audit(known: "AuditStatus") -> str:
 
     if known.days_unlisted and not known.days_listed:
         return tr("webhooks not audited: the source's answers list no webhooks")
-    moment = known.last.astimezone().strftime("%Y-%m-%d %H:%M")
+    moment = show_moment(known.last)
     unlisted = ""
     if known.days_unlisted:
         unlisted = tr(
@@ -284,7 +341,7 @@ def _describe_audit(known: "AuditStatus") -> str:
 def _describe_load(last: "LastLoad | None") -> str:
     if last is None:
         return "never"
-    moment = last.finished_at.astimezone().strftime("%Y-%m-%d %H:%M")
+    moment = show_moment(last.finished_at)
     return tr("{moment} failed", moment=moment) if last.error else moment
 
 
@@ -340,7 +397,7 @@ def _print_histories(found: "Sequence[CallHistory]") -> None:
         table = build_table("When", "Day", "What", "Run")
         for event in one.events:
             table.add_row(
-                event.at.astimezone().strftime("%Y-%m-%d %H:%M:%S"),
+                show_moment(event.at, seconds=True),
                 str(event.day or ""),
                 _describe(event),
                 event.run_id or "",
@@ -430,8 +487,7 @@ def _describe_present(present: "PresentCall | None") -> str:
         if (value := getattr(present, name)) is not None
     )
     called, loaded = (
-        moment.astimezone().strftime("%Y-%m-%d %H:%M:%S")
-        for moment in (present.called_at, present.loaded_at)
+        show_moment(moment, seconds=True) for moment in (present.called_at, present.loaded_at)
     )
     return tr(
         "Now: {status}, {finality}, called {called}, origin {origin}, written {loaded}; {numbers}.",
@@ -530,6 +586,7 @@ def check(
         check_home,
         check_privacy,
         check_raw_store,
+        check_secrecy,
         check_zone_rules,
         print_findings,
     )
@@ -547,7 +604,7 @@ def check(
     database = check_database()
     # Of the embedded one that is yet to be made there is one finding, of tables none.
     has_database = len(database) > 1
-    installation = [check_dagster_home(), check_home(), check_zone_rules()]
+    installation = [check_dagster_home(), check_home(), *check_secrecy(), check_zone_rules()]
     findings = [*installation, *database, check_raw_store(), *check_broker()]
     if not source and not has_sources():
         findings.append(Finding(SUBJECT, "sources", "warning", explain_no_source()))
@@ -661,7 +718,7 @@ def _print_entries(entries: Sequence["InboxEntry"], state: str, limit: int) -> N
         table.add_row(
             str(entry.id),
             entry.source,
-            f"{entry.received_at.astimezone():%Y-%m-%d %H:%M:%S}",
+            show_moment(entry.received_at, seconds=True),
             entry.event or "",
             "" if entry.call_id is None else str(entry.call_id),
             entry.format,

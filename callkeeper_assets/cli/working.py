@@ -9,7 +9,7 @@ from callkeeper_assets.cli.console import FAILED, print_error, print_note
 from callkeeper_assets.cli.processes import Service, Supervisor, count_places
 from callkeeper_assets.cli.serving import LAUNCHER, build_run_server, sends_runs_away
 from callkeeper_assets.dagster_ext.run_socket import RUN_SOCKET
-from callkeeper_assets.home import configured_broker_url, dagster_file, home
+from callkeeper_assets.home import configured_broker_url, dagster_file, home, make_folder
 
 _TAKER: Final = "The taker of runs"
 _LOOK_SEC: Final = 0.2
@@ -54,7 +54,7 @@ def work(runs: int | None, grace_sec: float) -> None:
     _check_ready()
     places = runs or count_places()
     folder = home() / "workers"
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     # Its own: there may be others, and `callkeeper dev`, with this home.
     socket_file = folder / f"{os.getpid()}.sock"
     os.environ[RUN_SOCKET] = str(socket_file)

@@ -68,6 +68,22 @@ _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 # Dagster's own rules, which it applies only when it builds the assets.
 _OWNER = re.compile(r"team:[A-Za-z0-9_-]+|[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z|]{2,7}")
 
+# What people call zones of Russia, that is not near to their names.
+_ZONES_AS_SAID: Final = {
+    "Europe/Kaliningrad": "калининград eet",
+    "Europe/Moscow": "msk мск moskva москва московское spb спб saintpetersburg "
+    "санктпетербург петербург utc+3 gmt+3 russianstandardtime",
+    "Europe/Samara": "samt самара utc+4",
+    "Asia/Yekaterinburg": "yekt екатеринбург ekaterinburg ekb utc+5",
+    "Asia/Omsk": "omst омск",
+    "Asia/Novosibirsk": "novt новосибирск",
+    "Asia/Krasnoyarsk": "krat красноярск",
+    "Asia/Irkutsk": "irkt иркутск",
+    "Asia/Yakutsk": "yakt якутск",
+    "Asia/Vladivostok": "vlat владивосток",
+    "Asia/Kamchatka": "pett камчатка petropavlovsk",
+}
+
 _GROUP = re.compile(r"[A-Za-z0-9_]+")
 _KEY_PART = re.compile(r"[A-Za-z0-9_.-]+")
 
@@ -217,7 +233,11 @@ def _check_variable(value: str) -> str:
 
 def _check_zone(value: str) -> str:
     if value not in list_zone_names():
-        suggestion = suggest_name(value, sorted(list_zone_names()))
+        said = re.sub(r"[^\w+]", "", value).lower()
+        known = next((zone for zone, words in _ZONES_AS_SAID.items() if said in words.split()), "")
+        suggestion = (
+            f" Did you mean '{known}'?" if known else suggest_name(value, sorted(list_zone_names()))
+        )
         raise ValueError(
             tr(
                 "there is no time zone '{value}'.{suggestion} Allowed: names "

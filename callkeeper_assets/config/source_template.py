@@ -2,6 +2,7 @@
 
 import json
 import re
+import zlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,9 +29,10 @@ attributes:
   # Days begin and end in this time zone.
   time_zone: {time_zone}
   # The daily re-read of recent days, in that time zone.
-  refresh: {{cron: "0 5 * * *", overlap_days: 3}}
-  # Older days compared with CallKeeper, and healed; these are the defaults.
-  # reconciliation: {{cron: "0 6 * * 0", days: 30, heal: true}}
+  refresh: {{cron: "{refresh}", overlap_days: 3}}
+  # Older days compared with CallKeeper, and healed. Both minutes are drawn from the source's name,
+  # so that an installation's sources do not all begin at once.
+  reconciliation: {{cron: "{reconciliation}", days: 30, heal: true}}
   # Left out: all tables.
   # tables: [callkeeper_calls_facts, callkeeper_calls, general_dates, general_traffic]
   # filters:
@@ -88,6 +90,9 @@ def render_source(new: NewSource, folder: Path, type_name: str = COMPONENT_TYPE)
     if new.base_url and new.base_url != BASE_URLS[new.api or "callkeeper"]:
         api += f"\n  base_url: {_quote(new.base_url)}"
     limit = new.history_days
+    # Retention begins at 04:00, reports at 05:30: a refresh is between them.
+    minute = zlib.crc32(new.name.encode()) % 60
+    hour, late = divmod(4 * 60 + 15 + minute, 60)
     return _TEMPLATE.format(
         schema=locate_schema(folder),
         type=type_name,
@@ -97,4 +102,6 @@ def render_source(new: NewSource, folder: Path, type_name: str = COMPONENT_TYPE)
         start=new.start_date or suggest_start(datetime.now(UTC).date()),
         history="# history_days: 31" if limit is None else f"history_days: {limit}",
         time_zone=new.time_zone or "Europe/Moscow",
+        refresh=f"{late} {hour} * * *",
+        reconciliation=f"{minute} 6 * * 0",
     )

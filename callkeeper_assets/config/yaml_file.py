@@ -7,7 +7,7 @@ people do, without a word, is a mistake here: of a key written twice the later o
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +26,8 @@ _DIGITS = re.compile("[0-9]")
 _MOST_FLOAT_DIGITS = 15
 # Octal numbers begin with a 0, others have a letter; times of day have a colon.
 _UNLIKE_NUMBER = re.compile(r"[-+]?0[0-9xb_]|.*[:_]", re.IGNORECASE)
+# A value that begins with a quote: after a key, a list's dash, or within brackets.
+_OPENED_QUOTE = re.compile(r"""[^'"#]*(?:^|[:\-\[{,]\s*)(?P<quote>["'])""")
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
@@ -124,6 +126,50 @@ def _find_lines(node: yaml.Node) -> tuple[dict[Location, int], tuple[Problem, ..
     return lines, tuple(repeated.values())
 
 
+def _find_open_quote(lines: Sequence[str]) -> tuple[int, str] | None:
+    """Return the line, from 1, and the quote of the first value that does not end on it."""
+    for number, line in enumerate(lines, start=1):
+        opened = _OPENED_QUOTE.match(line)
+        if opened and line.count(opened["quote"]) % 2 and not line.lstrip().startswith("#"):
+            return number, opened["quote"]
+    return None
+
+
+def _explain(error: yaml.MarkedYAMLError, text: str) -> tuple[int, str]:
+    """Return the line of a mistake, and what it is: never an excerpt, which could show a key."""
+    mark = error.problem_mark
+    at, column = (mark.line, mark.column) if mark else (0, 0)
+    lines = text.splitlines()
+    line = lines[at] if at < len(lines) else ""
+    before, here = line[:column], line[column : column + 1]
+    quote = _find_open_quote(lines[: at + 1])
+    if "\t" in f"{before}{here}" and not before.strip():
+        return at + 1, tr("the line is indented by a tab: indent by spaces alone")
+    if quote:
+        return quote[0], tr(
+            "the quote {quote} that is opened here is not closed on its line", quote=quote[1]
+        )
+    if (error.context or "").startswith("while parsing a flow ") and error.context_mark:
+        bracket = "[" if "sequence" in str(error.context) else "{"
+        return error.context_mark.line + 1, tr(
+            "the {bracket} that is opened here is not closed", bracket=bracket
+        )
+    return at + 1, _describe_parsers(str(error.problem), here)
+
+
+def _describe_parsers(problem: str, here: str) -> str:
+    if "mapping values are not allowed" in problem:
+        return tr(
+            "a ':' stands where none can: put a text that has one in "
+            "quotes, and indent the line as those beside it"
+        )
+    if "expected key" in problem:
+        return tr("the line is indented otherwise than those that it belongs to")
+    if here and ("cannot start any token" in problem or here in "*&"):
+        return tr("a text that begins with {here} has to be in quotes", here=here)
+    return problem
+
+
 def read_yaml_file(file: Path) -> YamlFile:
     """Read a file that must hold one YAML document.
 
@@ -150,11 +196,9 @@ def read_yaml_file(file: Path) -> YamlFile:
         )
         raise YamlFileError(problem, 1) from None
     except yaml.MarkedYAMLError as error:
-        # Only the parser's own words: its excerpt of the file could show a key.
-        mark = error.problem_mark
-        line = mark.line + 1 if mark else 1
+        line, cause = _explain(error, text)
         raise YamlFileError(
-            Problem((), tr("this is not YAML: {problem}.", problem=error.problem)), line
+            Problem((), tr("this is not YAML: {cause}.", cause=cause)), line
         ) from None
     except yaml.YAMLError:
         problem = Problem(

@@ -2,7 +2,7 @@
 
 Two would start each schedule's runs twice, on whichever machines they are. The lock is the
 database's, and goes with the process. If its connection is lost it is taken anew; a daemon that
-finds another in its place ends.
+finds another in its place ends. So does one whose clock is set back: see `clock`.
 """
 
 import os
@@ -13,11 +13,14 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from callkeeper_assets.postgres.errors import DatabaseError, LockLostError
 from callkeeper_assets.postgres.locks import DAEMON_LOCK, Lock
 from callkeeper_assets.postgres.url import connect, database_url, describe
+
+if TYPE_CHECKING:
+    from callkeeper_assets.dagster_ext.clock import WallClock
 
 _BETWEEN_LOOKS_SEC: Final = 5.0
 # The one before may be ending, or its machine has just gone down.
@@ -121,12 +124,35 @@ def held_alone(url: str) -> Iterator[None]:
         held[0].close()
 
 
+def _watch(clock: "WallClock") -> None:
+    """End the process when its clock is set back: its supervisor starts it again."""
+    while True:
+        time.sleep(_BETWEEN_LOOKS_SEC)
+        setback = clock.measure_setback()
+        if setback:
+            sys.stderr.write(
+                f"The clock was set back by {setback:.0f} s, until when schedules and sensors "
+                "would rest: the daemon starts anew.\n"
+            )
+            sys.stderr.flush()
+            # As if it was killed, from which it recovers: what it does now may wait for the clock.
+            os._exit(1)
+
+
 def main() -> None:
     """Run the daemon; its arguments are Dagster's."""
-    from dagster._daemon.cli import main as run  # noqa: PLC0415 -- after the lock
+    # After the lock: a second daemon is refused at once.
+    import dagster as dg  # noqa: PLC0415
+    from dagster._daemon.cli import main as run  # noqa: PLC0415
 
+    from callkeeper_assets.dagster_ext.clock import WallClock, forget_future  # noqa: PLC0415
+
+    url = database_url()
     try:
-        with held_alone(database_url()):
+        with held_alone(url):
+            with dg.DagsterInstance.get() as instance:
+                forget_future(instance, url)
+            threading.Thread(target=_watch, args=(WallClock(),), daemon=True).start()
             run()
     except DatabaseError as error:
         sys.exit(str(error))

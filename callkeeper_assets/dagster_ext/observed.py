@@ -34,6 +34,7 @@ _RUNS: Final = """
         OR end_time > extract(epoch FROM now() - interval '1 day')
     GROUP BY status
 """
+_STOPPED: Final = "SELECT instigator_body FROM dagster.instigators WHERE status = 'STOPPED'"
 _read_sql = read_sql_of("callkeeper_assets.dagster_ext")
 
 
@@ -134,6 +135,14 @@ def read_heartbeats(connection: Connection) -> dict[str, datetime]:
         return {}
     found = connection.execute(_HEARTBEATS).fetchall()
     return {name: at.replace(tzinfo=UTC) for name, at in found if at}
+
+
+def read_stopped(connection: Connection) -> list[str]:
+    """Return the names of schedules and sensors that somebody has switched off."""
+    if not has_tables(connection):
+        return []
+    bodies = (json.loads(body) for (body,) in connection.execute(_STOPPED))
+    return sorted(str(body["origin"]["job_name"]) for body in bodies)
 
 
 def read_heartbeat(connection: Connection) -> datetime | None:

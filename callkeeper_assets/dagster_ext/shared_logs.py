@@ -18,6 +18,8 @@ from dagster._core.storage.local_compute_log_manager import (
     LocalComputeLogManager,
 )
 
+from callkeeper_assets.home import make_folder
+
 _logger = logging.getLogger(__name__)
 
 # The second part of a step's key; ticks of sensors, which are many and print nothing, have another.
@@ -111,5 +113,5 @@ class SharedLogs(CloudStorageComputeLogManager[dg.DagsterInstance]):
         if partial:
             return
         path = self._local_path(log_key, io_type)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         path.write_bytes(self._store[0].cat_file(self._name(log_key, io_type)))

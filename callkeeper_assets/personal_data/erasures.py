@@ -15,7 +15,7 @@ from typing import Any, Final
 from psycopg.types.json import Jsonb
 
 from callkeeper_assets.config.errors import ConfigError
-from callkeeper_assets.home import home
+from callkeeper_assets.home import home, make_folder
 from callkeeper_assets.personal_data.shield import Connection
 from callkeeper_assets.personal_data.verifying import FoundPlace
 from callkeeper_assets.privacy.tails import hash_tail, read_tail
@@ -98,7 +98,7 @@ def read_key() -> bytes:
 
 def _make_key(file: Path) -> None:
     """Write a new key, whole or not at all; of two processes one makes it."""
-    file.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(file.parent)
     beside = file.with_name(f".{file.name}.{secrets.token_hex(8)}")
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:

@@ -22,7 +22,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from callkeeper_assets.home import find_lock_problem
+from callkeeper_assets.home import find_lock_problem, make_folder
 from callkeeper_assets.postgres.binaries import (
     SYSTEM_FOLDER,
     Programs,
@@ -528,7 +528,7 @@ class EmbeddedPostgres:
                 found = find_postmaster(self._cluster.data)
                 if found is not None and found.is_ready and found.pid == self._pid:
                     return self._url
-            self._home.mkdir(parents=True, exist_ok=True)
+            make_folder(self._home)
             if self._use is None:
                 _refuse_without_locks(self._home)
             with self._alone():

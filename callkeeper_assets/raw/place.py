@@ -16,6 +16,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 
+from callkeeper_assets.home import make_folder
+
 _WRITERS: Final = 2
 # Requests to an object store, each of which waits for its answer.
 _AT_ONCE: Final = 8
@@ -219,10 +221,11 @@ def _folder_of(path: str) -> str:
 
 def _replace_local(path: Path, content: bytes) -> None:
     """Write beside, make it durable, rename: the folder's entry changes in one step."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     beside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
-        with beside.open("xb") as file:
+        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

@@ -18,7 +18,6 @@ from typing import Any, Final, LiteralString
 import psycopg
 from psycopg import sql
 
-from callkeeper_assets.config.source import Source
 from callkeeper_assets.local_time import day_start, find_day
 from callkeeper_assets.postgres import connect
 from callkeeper_assets.postgres.locks import CALLS_LOCK, check_locks, lock_transaction
@@ -82,6 +81,9 @@ _FORGET_INTERVAL: Final = """
         interval_end = CASE WHEN interval_end >= %(first)s THEN interval_end END
     WHERE account_id = %(account_id)s AND interval_start < %(first)s
 """
+
+# A day after every call's.
+AFTER_ALL: Final = date(9000, 1, 1)
 
 RAW_FILES: Final = "raw calls, files"
 SPOOL: Final = "spool, payloads"
@@ -280,20 +282,19 @@ class OldCalls:
 
 def _clear_warehouse(
     connection: Connection,
-    source: Source,
+    account: Account,
     retained: RetentionResult,
     run_id: str | None,
     report: OnDeleted,
 ) -> None:
     """Delete, as the run given, or count."""
-    account = source.account
     old = OldCalls(connection, account, retained.first_kept)
     if old.account_id is None:
         return
     if run_id is None:
-        until = source.start_of(retained.first_kept)
+        until = day_start(retained.first_kept, account.time_zone)
         retained.add_all(old.count())
-        retained.add_all(count_orphans(connection, old.account_id, until))
+        retained.add_all(count_orphans(connection, old.account_id, until, retained.first_kept))
         return
     for done, total, gone in old.delete_days(run_id):
         retained.add_all(gone)
@@ -308,9 +309,10 @@ def _clear_warehouse(
     vacuum_tables(connection, list(retained.places))
 
 
-def retain_calls(
+def delete_calls(
     url: str,
-    source: Source,
+    account: Account,
+    first_kept: date,
     store: RawStore,
     spool: Path,
     *,
@@ -318,11 +320,12 @@ def retain_calls(
     dry_run: bool,
     report: OnDeleted,
 ) -> RetentionResult:
-    """Delete what a source with retention does not keep, or count it.
+    """Delete what a source has of the time before a day, or count it.
 
     Args:
         url: of the database, whose schema is this version's.
-        source: its `retention` is set.
+        account: the source; it need not be configured any more.
+        first_kept: the day; `AFTER_ALL` for all that there is.
         store: where its raw calls lie.
         spool: the folder of the webhooks' spool.
         run_id: goes into the load log.
@@ -332,25 +335,23 @@ def retain_calls(
     Raises:
         DatabaseError: The database cannot be reached.
         WarehouseError: It went away, or refuses. As after all of these, what went is gone, and the
-            next retention deletes the rest.
+            next call deletes the rest.
         StoreError: The raw calls, or the spool, cannot be read or deleted.
     """
-    first_kept = source.first_kept_day(source.today())
-    assert first_kept is not None  # noqa: S101 -- see above
     retained = RetentionResult(first_kept)
     with connect(url, autocommit=True) as connection, explained("delete old calls", _LEFT_OFF):
-        _clear_warehouse(connection, source, retained, run_id if not dry_run else None, report)
-    files = store.measure_old(source.name, first_kept)
+        _clear_warehouse(connection, account, retained, run_id if not dry_run else None, report)
+    files = store.measure_old(account.name, first_kept)
     check_locks()
     if not dry_run:
         store.delete_all(files)
     retained.add(RAW_FILES, Deleted(len(files), sum(files.values())))
-    until = source.start_of(first_kept)
+    until = day_start(first_kept, account.time_zone)
     with connect(url, autocommit=True) as connection:
         since = read_moment(connection) - _LONGEST_SILENCE
         retained.silent += map(str, list_silent(connection, spool, since))
     try:
-        retained.add(SPOOL, drop_old_payloads(spool, source.name, until, dry_run=dry_run))
+        retained.add(SPOOL, drop_old_payloads(spool, account.name, until, dry_run=dry_run))
     except OSError as error:
         raise StoreError(
             f"The webhooks' spool in {spool} cannot be cleared of old payloads: "

@@ -5,8 +5,10 @@ filters. Only vetted names are put in; filters' values are bound.
 """
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -23,6 +25,9 @@ from callkeeper_assets.warehouse.filters import (
 from callkeeper_assets.warehouse.schema import CALLS, DATES, DIMENSIONS, FACTS, UNKNOWN_ID
 
 read_sql = read_sql_of("callkeeper_assets.warehouse")
+
+_WORD: Final = re.compile(r"[A-Za-z_]\w*")
+_QUOTED: Final = re.compile("'[^']*'")
 
 _PASS_ALL: Final = Condition("true")
 
@@ -45,6 +50,41 @@ class TransformPlan:
     outcome: str
     values: tuple[object, ...]
     raw_fields: tuple[str, ...]
+
+
+def _split_items(listed: str) -> Iterator[str]:
+    """Split a list of expressions at its own commas."""
+    depth, begin = 0, 0
+    for at, letter in enumerate(listed):
+        depth += (letter == "(") - (letter == ")")
+        if letter == "," and not depth:
+            yield listed[begin:at].strip()
+            begin = at + 1
+    yield listed[begin:].strip()
+
+
+@cache
+def list_origins() -> Mapping[str, tuple[str, ...]]:
+    """Return, by its name in a transformed call, the raw fields that a value is made from.
+
+    Each by the first of its paths. What no field stands behind is left out. Read from the
+    transformation itself, so that there is no second list to be kept.
+    """
+    paths = {field.name: field.paths[0] for field in CALL_FIELDS}
+    # Made of the manager's field before the transformation.
+    paths |= {"manager": paths["phone1"], "managers": paths["phone1"]}
+    listed = read_sql("transform").rpartition("SELECT\n")[2].rpartition("\nFROM")[0]
+    origins: dict[str, tuple[str, ...]] = {}
+    for item in _split_items(listed):
+        made_from, _, name = item.rpartition(" AS ")
+        words = _WORD.findall(_QUOTED.sub("", made_from or name))
+        found: list[str] = []
+        for word in words:
+            field = word.removeprefix("read_")
+            found += [paths[field]] if field in paths else origins.get(word, ())
+        if found:
+            origins[name] = tuple(dict.fromkeys(found))
+    return origins
 
 
 def _both(first: Condition, second: Condition) -> Condition:

@@ -1,8 +1,9 @@
 """Rows of dimensions: found, made where they are missing, deleted when no fact refers to them."""
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
+from datetime import date
 from typing import Any, Final
 
 import duckdb
@@ -26,6 +27,7 @@ Connection = psycopg.Connection[Any]
 _COUNT_DELETION: Final = "SELECT nextval('callkeeper_dimension_deletions')"
 # Of one transaction: a look through the facts for each.
 _ROWS: Final = 50_000
+_EPOCH: Final = date(1970, 1, 1)
 # While it is waited for, no new batch begins: rather try again.
 _PATIENCE: Final = "SET LOCAL lock_timeout = '2s'"
 _DELETE_ATTEMPTS: Final = 20
@@ -41,13 +43,14 @@ _COUNT: Final = """
                 WHERE account_id = %(account_id)s AND called_at < %(until)s
             )
         )
-    )
+    ) {kept}
 """
 _FIND: Final = """
     CREATE TEMP TABLE orphans AS
     SELECT d.id, row_number() OVER (ORDER BY d.id) AS place
     FROM {table} AS d
     WHERE d.id <> {unknown} AND NOT EXISTS (SELECT FROM {facts} AS f WHERE f.{column} = d.id)
+        {kept}
 """
 # By joins: an array of so many ids is searched from its beginning for each fact, once PostgreSQL
 # has chosen a plan for any array.
@@ -61,10 +64,19 @@ _DELETE: Final = """
     gone AS (
         DELETE FROM {table} AS d
         USING chunk
-        WHERE d.id = chunk.id AND NOT EXISTS (SELECT FROM used WHERE used.id = d.id)
+        WHERE d.id = chunk.id AND NOT EXISTS (SELECT FROM used WHERE used.id = d.id) {kept}
         RETURNING pg_column_size(ROW(d.*)) AS bytes
     )
     SELECT count(*), coalesce(sum(bytes), 0)::bigint FROM gone
+"""
+# Hours of days that are loaded stay, whether anybody called or not.
+_KEPT_HOURS: Final = """
+    AND NOT (d.minute = 0 AND EXISTS (
+        SELECT FROM callkeeper_days AS loaded WHERE loaded.day = d.simple_date {but}
+    ))
+"""
+_BUT_OLD: Final = """
+    AND NOT (loaded.account_id = %(account_id)s AND loaded.day < %(first_kept)s)
 """
 _COLUMNS: Final = {
     **{dimension.table: dimension.fact_column for dimension in DIMENSIONS},
@@ -76,11 +88,17 @@ class DimensionRows:
     """Ids of dimensions' rows by key, for the batches of one load.
 
     Keeps `known_<short>(key, id, is_new)` in the given DuckDB, where `frame` is the batch.
+
+    Args:
+        fills_hours: whether loaded days get a row of general_dates for each hour.
     """
 
-    def __init__(self, session: Session, duck: duckdb.DuckDBPyConnection) -> None:
+    def __init__(
+        self, session: Session, duck: duckdb.DuckDBPyConnection, *, fills_hours: bool = False
+    ) -> None:
         self._session = session
         self._duck = duck
+        self._fills_hours = fills_hours
         self._deletions: int | None = None
         for dimension in DIMENSIONS:
             duck.execute(
@@ -103,15 +121,15 @@ class DimensionRows:
                 self._deletions = deletions
             yield
 
-    def resolve(self, chosen: tuple[str, ...]) -> None:
-        """Make every key in `frame` known; valid while `kept`."""
+    def resolve(self, chosen: tuple[str, ...], days: Collection[date] = ()) -> None:
+        """Make every key in `frame` known, and hours of the days; valid while `kept`."""
         for dimension in DIMENSIONS:
             if dimension.table in chosen:
                 self._forget(f"known_{dimension.short}")
                 self._resolve(dimension)
         if DATES in chosen:
             self._forget("known_dates")
-            self._resolve_dates()
+            self._resolve_dates(days if self._fills_hours else ())
 
     def _add_rows(self, table: str, rows: pa.Table) -> pa.Table:
         """Add rows that were not there a moment ago; return the ids of those that were made.
@@ -196,7 +214,10 @@ class DimensionRows:
             "WHERE id IN (SELECT id FROM made)"
         )
 
-    def _resolve_dates(self) -> None:
+    def _resolve_dates(self, days: Collection[date]) -> None:
+        midnights = [(day - _EPOCH).days * 24 * 60 for day in days]
+        hours = [midnight + 60 * hour for midnight in midnights for hour in range(24)]
+        self._duck.register("hours", pa.table({"id": pa.array(hours, pa.int32())}))
         missing = self._duck.sql(read_sql("missing_minutes")).to_arrow_table()
         if not missing.num_rows:
             return
@@ -217,13 +238,17 @@ class DimensionRows:
         )
 
 
-def count_orphans(connection: Connection, account_id: int, until: object) -> dict[str, Deleted]:
-    """Count dimensions' rows to which at most an account's calls before a moment refer."""
+def count_orphans(
+    connection: Connection, account_id: int, until: object, first_kept: date
+) -> dict[str, Deleted]:
+    """Count dimensions' rows to which at most an account's calls before a moment refer.
+
+    `first_kept` is the day that begins then.
+    """
+    named = {"account_id": account_id, "until": until, "first_kept": first_kept}
     counted = {}
     for table in _COLUMNS:
-        row = connection.execute(
-            _compose(_COUNT, table), {"account_id": account_id, "until": until}
-        ).fetchone()
+        row = connection.execute(_compose(_COUNT, table, _BUT_OLD), named).fetchone()
         if row and row[0]:
             counted[table] = Deleted(*row)
     return counted
@@ -263,8 +288,9 @@ def _delete(connection: Connection, table: str, begin: int) -> Deleted | None:
     return None
 
 
-def _compose(statement: str, table: str) -> sql.Composed:
+def _compose(statement: str, table: str, but: str = "") -> sql.Composed:
     return sql.SQL(statement).format(
+        kept=sql.SQL(_KEPT_HOURS.format(but=but) if table == DATES else ""),
         table=sql.Identifier(table),
         facts=sql.Identifier(FACTS),
         column=sql.Identifier(_COLUMNS[table]),

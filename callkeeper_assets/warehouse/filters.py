@@ -175,6 +175,29 @@ def find_operand_problem(f: Filter, kind: FilterKind) -> str | None:
     return None if _fits(f.value, kind) else f"it has to be {_WANTED[kind]}, not {_show(f.value)}"
 
 
+def _list_values_of(table: str, name: str) -> tuple[str, ...]:
+    sources = (CALLS, FACTS) if table == FACTS else (table,)
+    return next(TABLES[one].column(name).values for one in sources if name in _own_columns(one))
+
+
+def _find_value_problem(f: Filter, closed: Sequence[str]) -> str | None:
+    """Say which value no row can have: no call, or every call, would pass without a word."""
+    if not closed or f.value is None:
+        return None
+    for value in map(str, _list_values(f)):
+        if f.op in {"contains", "starts_with"}:
+            is_known = any(
+                one.startswith(value) if f.op == "starts_with" else value in one for one in closed
+            )
+        else:
+            is_known = value in closed
+        if not is_known:
+            close = get_close_matches(value.lower(), closed, n=1)
+            hint = f" Did you mean {close[0]}?" if close else ""
+            return f"it is never {_show(value)}.{hint} Allowed are: {', '.join(closed)}"
+    return None
+
+
 def _unknown_field(table: str, f: Filter, columns: Mapping[str, object]) -> FilterError:
     known = [*columns, *FIELDS_BY_PATH]
     close = get_close_matches(f.field, known, n=3)
@@ -197,8 +220,10 @@ def check_filter(table: str, f: Filter) -> None:
         allowed = [name for name in SELECTABLE_TABLES if name != ACCOUNTS]
         raise FilterError(f"{table!r} cannot be filtered. Allowed are: {', '.join(allowed)}.")
     columns = _columns(table)
+    closed: tuple[str, ...] = ()
     if f.field in columns:
         kind = columns[f.field][1]
+        closed = _list_values_of(table, f.field)
     elif f.field in FIELDS_BY_PATH:
         kind = "raw"
     else:
@@ -206,7 +231,7 @@ def check_filter(table: str, f: Filter) -> None:
     if f.op not in get_args(FilterOp):
         ops = ", ".join(get_args(FilterOp))
         raise FilterError(f"A filter of {table} has the op {f.op!r}. Allowed are: {ops}.")
-    problem = find_operand_problem(f, kind)
+    problem = find_operand_problem(f, kind) or _find_value_problem(f, closed)
     if problem is not None:
         raise FilterError(f"The filter of {table} on {f.field} ({f.op}): {problem}.")
 

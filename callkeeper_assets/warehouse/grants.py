@@ -16,6 +16,7 @@ from callkeeper_assets.postgres import connect, describe
 from callkeeper_assets.postgres.errors import DatabaseError
 from callkeeper_assets.warehouse.migrate import VERSION_TABLE, ensure_schema
 from callkeeper_assets.warehouse.tables import TABLES
+from callkeeper_assets.warehouse.views import MARK, VIEWS
 
 Purpose = Literal["bi", "receiver", "dagster", "metrics"]
 
@@ -25,7 +26,12 @@ _MODEL: Final = {"dimension", "fact", "placeholder", "report"}
 # Of an inbox, all but the payloads.
 _INBOX_COLUMNS: Final = "SELECT (id, account_id, call_id, digest, receipt, received_at, state)"
 _RIGHTS: Final[Mapping[Purpose, Mapping[str, str]]] = {
-    "bi": {table.name: "SELECT" for table in TABLES.values() if table.role in _MODEL},
+    "bi": {
+        **{table.name: "SELECT" for table in TABLES.values() if table.role in _MODEL},
+        # Whether the figures can be trusted is a board's question too; of calls it holds no more
+        # than durations.
+        "callkeeper_discrepancies": "SELECT",
+    },
     "receiver": {
         VERSION_TABLE: "SELECT",
         "general_accounts": "SELECT, INSERT",
@@ -64,11 +70,12 @@ _THERE: Final = """
     SELECT n.nspname, c.relname FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
     WHERE c.relkind IN ('r', 'p') AND (
         n.nspname = 'dagster' OR n.nspname = 'public' AND (
-            c.relname = ANY(%s) OR EXISTS (
+            c.relname = ANY(%(tables)s) OR EXISTS (
                 SELECT FROM callkeeper_report_tables AS r WHERE r.table_name = c.relname
             )
         )
-    )
+    ) OR c.relkind = 'v' AND n.nspname = 'public' AND c.relname = ANY(%(views)s)
+        AND starts_with(obj_description(c.oid, 'pg_class'), %(mark)s)
     ORDER BY 1, 2
 """
 _NUMBERS: Final = """
@@ -119,7 +126,8 @@ def _build_statements(
     connection: _Connection, role: str, purpose: Purpose
 ) -> Iterator[sql.Composed]:
     whom = sql.Identifier(role)
-    rows = connection.execute(_THERE, ([*TABLES, VERSION_TABLE],)).fetchall()
+    named = {"tables": [*TABLES, VERSION_TABLE], "views": list(VIEWS), "mark": MARK}
+    rows = connection.execute(_THERE, named).fetchall()
     tables = [sql.Identifier(schema, name) for schema, name in rows]
     has_dagster = any(schema == "dagster" for schema, _ in rows)
     database = sql.Identifier(connection.info.dbname)
@@ -131,7 +139,8 @@ def _build_statements(
     if purpose == "bi":
         made = connection.execute("SELECT table_name FROM callkeeper_report_tables").fetchall()
         there = {name for schema, name in rows if schema == "public"}
-        rights |= {name: "SELECT" for (name,) in made if name in there}
+        wanted = (*VIEWS, *(name for (name,) in made))
+        rights |= {name: "SELECT" for name in wanted if name in there}
     for name, privileges in rights.items():
         yield sql.SQL("GRANT {} ON public.{} TO {}").format(
             sql.SQL(privileges),

@@ -43,6 +43,7 @@ from callkeeper_assets.warehouse.merge import (
 )
 from callkeeper_assets.warehouse.migrate import ensure_schema
 from callkeeper_assets.warehouse.records import Account, Guard, LoadedDay, Origin, RefusedDay
+from callkeeper_assets.warehouse.schema import DATES
 from callkeeper_assets.warehouse.session import Session
 from callkeeper_assets.warehouse.transform import DayBatch, Transformer, open_duckdb, segment_table
 
@@ -259,7 +260,7 @@ class _Load:
         if self._rows is None:
             return (), [LoadedDay(day) for day in loaded]
         if made is None:
-            self._rows.resolve(self._tables)
+            self._rows.resolve(self._tables, loaded)
             made = count_new_rows(self._duck, self._tables)
         changes = self._merger.plan()
         return changes, count_batch(self._duck, batch, self._tables, changes, loaded, new_rows=made)
@@ -392,6 +393,8 @@ class Loader:
             UnavailableError: the database went away; nothing of the batch is stored.
         """
         plan = plan_load(order_selection(tables), filters, account.time_zone)
+        # Of a filtered dimension only what its filters let pass; webhooks load no day.
+        fills = origin == "api" and not filters.get(DATES)
         load = _Load(
             self.session,
             self._duck,
@@ -401,7 +404,7 @@ class Loader:
             origin=origin,
             guard=None if origin == "webhook" else guard,
             within=within,
-            rows=DimensionRows(self.session, self._duck) if writes else None,
+            rows=DimensionRows(self.session, self._duck, fills_hours=fills) if writes else None,
         )
         transformer = Transformer(self._duck, account.time_zone, plan)
         with ThreadPoolExecutor(1, "transform") as thread:

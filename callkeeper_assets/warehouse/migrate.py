@@ -17,6 +17,7 @@ from callkeeper_assets.postgres import connect, describe
 from callkeeper_assets.postgres.locks import MIGRATION_LOCK, Lock
 from callkeeper_assets.warehouse.records import SchemaError, UnavailableError
 from callkeeper_assets.warehouse.tables import TABLES
+from callkeeper_assets.warehouse.views import MARK, VIEWS, build_view
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -39,12 +40,18 @@ _HOLDERS: Final = """
 
 VERSION_TABLE: Final = "callkeeper_alembic_version"
 # The newest migration's revision; a test compares it with the folder.
-HEAD: Final = "0011"
+HEAD: Final = "0012"
 
 _ELSEWHERE: Final = """
     SELECT n.nspname FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
     WHERE c.relname = %s AND c.relkind = 'r' AND n.nspname <> 'public'
     ORDER BY 1
+"""
+
+# Whether somebody else's relation has a view's name.
+_IS_TAKEN: Final = """
+    SELECT NOT starts_with(coalesce(obj_description(oid, 'pg_class'), ''), %s) FROM pg_class
+    WHERE relnamespace = current_schema()::regnamespace AND relname = %s
 """
 
 _Connection = psycopg.Connection[tuple[object, ...]]
@@ -212,6 +219,10 @@ def _upgrade(url: str) -> None:
             connection.exec_driver_sql(PATIENCE)
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
+            for view in VIEWS:
+                if not connection.exec_driver_sql(_IS_TAKEN, (MARK, view)).scalar():
+                    for statement in build_view(view):
+                        connection.exec_driver_sql(statement)
     except sqlalchemy.exc.DBAPIError as error:
         if isinstance(error.orig, psycopg.errors.LockNotAvailable):
             raise error.orig from None

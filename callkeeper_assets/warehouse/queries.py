@@ -48,6 +48,19 @@ _NEWEST_DAYS = """
     WHERE a.name = ANY(%(names)s)
     GROUP BY a.name
 """
+# Days that follow one another have the same distance from their numbers.
+_STRETCHES = """
+    SELECT name, min(day), max(day)
+    FROM (
+        SELECT a.name, d.day,
+            d.day - row_number() OVER (PARTITION BY a.name ORDER BY d.day)::int AS stretch
+        FROM callkeeper_days AS d
+        JOIN general_accounts AS a ON a.account_id = d.account_id
+        WHERE a.name = ANY(%(names)s)
+    ) AS days
+    GROUP BY name, stretch
+    ORDER BY name, min(day)
+"""
 _SETTLED = """
     SELECT d.day, d.non_final
     FROM callkeeper_days AS d
@@ -196,6 +209,18 @@ def unsettled_days(
         known = _all(connection.execute(_KNOWN_FROM_WEBHOOKS, values))
     days |= {find_day(row[0], time_zone) for row in known}
     return sorted(day for day in days if (since or date.min) <= day < before)
+
+
+def loaded_stretches(url: str, names: Collection[str]) -> dict[str, list[tuple[date, date]]]:
+    """Return the stretches of days that are loaded from the API, each by its ends, in order."""
+    found: dict[str, list[tuple[date, date]]] = {}
+    with connect(url) as connection:
+        rows: list[tuple[Any, ...]] = connection.execute(
+            _STRETCHES, {"names": list(names)}
+        ).fetchall()
+        for name, first, last in rows:
+            found.setdefault(name, []).append((first, last))
+    return found
 
 
 def newest_days(url: str, names: Collection[str]) -> dict[str, date]:

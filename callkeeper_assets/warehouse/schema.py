@@ -34,6 +34,7 @@ class Column:
         references: table and column whose values this one's are, as `table.column`; never declared
             as a constraint, proved by the checks.
         is_internal: for the loader alone, of no use to a report.
+        values: All that it may hold beside NULL, where that is a closed set; empty where it is not.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Column:
     nullable: bool = True
     references: str | None = None
     is_internal: bool = False
+    values: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,16 @@ def _id(meaning: str) -> Column:
     return Column("id", "integer", meaning, nullable=False)
 
 
+# As dates.sql writes them.
+_MONTHS: Final = (
+    *("Январь", "Февраль", "Март", "Апрель", "Май", "Июнь"),
+    *("Июль", "Август", "Сентябрь", "Октябрь", "Ноябрь", "Декабрь"),
+)
+_WEEKDAYS: Final = (
+    *("Понедельник", "Вторник", "Среда", "Четверг"),
+    *("Пятница", "Суббота", "Воскресенье"),
+)
+
 GENERAL_ACCOUNTS: Final = Table(
     name="general_accounts",
     role="dimension",
@@ -51,7 +61,11 @@ GENERAL_DATES: Final = Table(
     role="dimension",
     grain="minute, local to the source",
     key=("id",),
-    description="Minutes in which calls were made, as the clock on the source's wall showed them.",
+    description=(
+        "Minutes in which calls were made, as the clock on the source's wall showed them, and "
+        "every hour of the days that are loaded, so that a chart by hours has no holes (not where "
+        "the source filters this table). Logs count the former."
+    ),
     columns=(
         _id(
             "Minutes from 1970-01-01 00:00 to `full_date` on the same clock; 1, whose row says "
@@ -60,12 +74,17 @@ GENERAL_DATES: Final = Table(
         Column("full_date", "timestamp without time zone", "The minute"),
         Column("year", "smallint", "Year"),
         Column("quarter", "smallint", "Quarter, 1 to 4"),
-        Column("quarter_label", "text", "Quarter, `I` to `IV`"),
+        Column("quarter_label", "text", "Quarter, `I` to `IV`", values=("I", "II", "III", "IV")),
         Column("month", "smallint", "Month, 1 to 12"),
-        Column("month_label", "text", "Month in Russian: `Январь`"),
+        Column("month_label", "text", "Month in Russian: `Январь`", values=_MONTHS),
         Column("week", "smallint", "ISO week, 1 to 53"),
         Column("weekday", "smallint", "Day of the week, 1 is Monday"),
-        Column("weekday_label", "text", "Day of the week in Russian: `Понедельник`"),
+        Column(
+            "weekday_label",
+            "text",
+            "Day of the week in Russian: `Понедельник`",
+            values=_WEEKDAYS,
+        ),
         Column("day", "smallint", "Day of the month"),
         Column("hour", "smallint", "Hour, 0 to 23"),
         Column("minute", "smallint", "Minute, 0 to 59"),
@@ -211,6 +230,7 @@ CALLKEEPER_CALLS: Final = Table(
             "without a code, and for what is neither a success nor a failure, since no talk was to "
             "come of it: 101/200 a voice message was delivered to the client, 200/199 the call was "
             "passed to voice mail, 200/201 only the lead was taken (request mode)",
+            values=("success", "failed", "in_progress", "planned", "pending"),
         ),
         Column("is_final", "boolean", "Whether the status can no longer change", nullable=False),
         Column("status_code", "integer", "SIP status of the leg to the manager"),

@@ -12,7 +12,8 @@ from types import MappingProxyType
 from typing import Final, cast
 
 from callkeeper_assets.language import Language, look_up, mark, tr, use_language
-from callkeeper_assets.warehouse import log_tables, star
+from callkeeper_assets.warehouse import log_tables, star, views
+from callkeeper_assets.warehouse.outcomes import OUTCOMES
 from callkeeper_assets.warehouse.schema import Column, ColumnType, Table, TableRole
 
 __all__ = ["SELECTABLE_TABLES", "TABLES", "Column", "ColumnType", "Table", "TableRole"]
@@ -70,10 +71,12 @@ _PREFACE: Final = mark("""\
 [По-русски](ru/data-dictionary.md)
 
 Written by `python -m callkeeper_assets.warehouse.tables` from
-`callkeeper_assets/warehouse/star.py` and `callkeeper_assets/warehouse/log_tables.py`: edit these.
+`callkeeper_assets/warehouse/star.py`, `callkeeper_assets/warehouse/log_tables.py`,
+`callkeeper_assets/warehouse/views.py` and `callkeeper_assets/warehouse/outcomes.py`: edit these.
 
-Every dimension has the row `id = 1`, "unknown". Keys of facts are never NULL and find their row.
-What the source did not say is NULL, never 0.
+What BI tools want is the view [`calls`](#calls-and-звонки). Every dimension has the row `id = 1`,
+"unknown". Keys of facts are never NULL and find their row. What the source did not say is NULL,
+never 0.
 """)
 _ROLES: Final[Mapping[TableRole, str]] = {
     "dimension": mark("A dimension"),
@@ -95,13 +98,50 @@ def list_texts(table: Table) -> Iterator[str]:
             yield column.unit
 
 
+_VIEWS: Final = mark("""\
+## calls and звонки
+
+Two views of the star, one row a call: `calls` has English names and values, `звонки` the same under
+Russian captions. A name that something of yours already had stays yours; there is no such view
+then. Columns are only added, at the end.
+
+| column | в «звонки» | type | unit | meaning | что это |
+|---|---|---|---|---|---|""")
+_OUTCOMES: Final = mark("""\
+### outcome
+
+What each pair of codes, `status_code`/`status2_code`, means; a missing second code is 0. `answered`
+is what has the status `success`, `in_progress` what is not final. Where there are no codes, the
+unified API's word for success is `answered`. Of call tracking the client's leg comes first: there
+`missed_by_manager` and `missed_by_client` change places. A pair that is not here is `unknown`.
+
+| outcome | итог | means | pairs, with the cabinet's labels |
+|---|---|---|---|""")
+
+
 def render_dictionary() -> str:
     """Return the data dictionary in Markdown, in the language in force."""
-    return "\n".join([look_up(_PREFACE), *(_render_table(table) for table in TABLES.values())])
+    columns = map(_render_view_column, views.COLUMNS)
+    views_of = [look_up(_VIEWS), *columns, "", look_up(_OUTCOMES), *_render_outcomes(), ""]
+    tables = (_render_table(table) for table in TABLES.values())
+    return "\n".join([look_up(_PREFACE), *views_of, *tables])
 
 
 def _wrap(text: str) -> str:
     return textwrap.fill(text, 100, break_long_words=False, break_on_hyphens=False)
+
+
+def _render_view_column(column: views.ViewColumn) -> str:
+    return (
+        f"| `{column.name}` | {column.caption} | {column.type} | {column.unit or ''} "
+        f"| {column.description} | {column.description_ru} |"
+    )
+
+
+def _render_outcomes() -> Iterator[str]:
+    for one in OUTCOMES:
+        pairs = "; ".join(f"{first}/{second} {label}" for first, second, label in one.pairs)
+        yield f"| `{one.name}` | {one.label_ru} | {one.meaning} | {pairs} |"
 
 
 def _render_table(table: Table) -> str:

@@ -110,9 +110,14 @@ def list_hinted_days(url: str) -> list[HintedDay]:
     return [HintedDay(*row) for row in rows]
 
 
-def measure_silence(url: str, name: str, look_back: timedelta) -> Silence:
-    """Return how long no webhook of a source has come, in calls of the last `look_back`."""
-    values = {"name": name, "look_back": look_back}
+def measure_silence(
+    url: str, name: str, look_back: timedelta, since: datetime | None = None
+) -> Silence:
+    """Return how long no webhook of a source has come, in calls of the last `look_back`.
+
+    Calls before `since` do not count.
+    """
+    values = {"name": name, "look_back": look_back, "since": since}
     with connect(url) as connection:
         rows: list[tuple[Any, ...]] = connection.execute(read_sql("silence"), values).fetchall()
     return Silence(*rows[0]) if rows else Silence(None, 0)

@@ -18,6 +18,7 @@ from typing import Any, Final
 
 import psycopg
 
+from callkeeper_assets.home import make_folder
 from callkeeper_assets.webhooks.spool import list_files
 
 # Beside the spool, in its home.
@@ -80,7 +81,7 @@ def read_id(folder: Path) -> str:
 
 def _make_id(folder: Path) -> str:
     file = folder.with_name(_ID_FILE)
-    file.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(file.parent)
     beside = file.with_name(f".{_ID_FILE}.{uuid.uuid4().hex}")
     beside.write_text(f"{uuid.uuid4().hex}\n", "utf-8")
     try:

@@ -24,6 +24,7 @@ from typing import Final, Self
 
 import msgspec
 
+from callkeeper_assets.home import make_folder
 from callkeeper_assets.warehouse.records import Deleted
 from callkeeper_assets.webhooks.payload import Delivery
 
@@ -169,7 +170,7 @@ class _Database:
         Raises:
             OSError: The disk does not take it; nothing is left of it.
         """
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         path = folder / f"{uuid.uuid4().hex}{_SUFFIX}"
         # Before there is anything that somebody could take over.
         lock = _lock(path.with_suffix(_LOCK_SUFFIX), os.O_CREAT)
@@ -528,7 +529,7 @@ class Spool:
     def probe(self) -> str | None:
         """Say why nothing can be kept; None if it can."""
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            make_folder(self.folder)
             _write_probe(self.folder)
         except OSError as error:
             return error.strerror or type(error).__name__

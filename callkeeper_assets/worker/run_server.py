@@ -27,7 +27,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
-from callkeeper_assets.home import build_tie, find_project, name_this, skip_pandas
+from callkeeper_assets.home import build_tie, find_project, make_folder, name_this, skip_pandas
 
 gc.set_threshold(50_000, 20, 100)
 skip_pandas()
@@ -418,7 +418,7 @@ def _wake_for_signals() -> None:
 
 def _listen() -> socket.socket:
     file = socket_file()
-    file.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(file.parent)
     file.unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX)
     with reachable(file) as name:

@@ -33,12 +33,15 @@ Count = Callable[[str], int]
 def test_a_ranged_run_gives_each_day_its_own_metadata_and_checks(
     source: Source, loader: Loader, count: Count
 ) -> None:
-    assert loader.load(source).success
+    loaded = loader.load(source)
+    assert loaded.success
+    logged = [one.user_message for one in loader.instance.all_logs(loaded.run_id)]
+    assert not [text for text in logged if "did not yield" in text]
     assert count("callkeeper_calls") == count("callkeeper_calls_facts") == 180
     for asset in ("raw_calls", "callkeeper_calls", "callkeeper_calls_facts"):
         metadata = loader.metadata(source, asset)
         assert sorted(map(str, metadata)) == DAYS
-        assert {values["dagster/row_count"] for values in metadata.values()} == {60}
+        assert {values["dagster/partition_row_count"] for values in metadata.values()} == {60}
     assert {
         (values["rows_added"], values["rows_updated"], values["rows_deleted"])
         for values in loader.metadata(source, "callkeeper_calls").values()

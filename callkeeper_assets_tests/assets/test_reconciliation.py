@@ -255,7 +255,7 @@ def test_the_days_that_healing_changed_are_observed_and_their_tables_checks_stay
         for record in records:
             assert record.asset_observation is not None
             values = {k: v.value for k, v in record.asset_observation.metadata.items()}
-            assert (values["dagster/row_count"], values["rows_updated"]) == (60, 1)
+            assert (values["dagster/partition_row_count"], values["rows_updated"]) == (60, 1)
         assert loader.current_days(source, table, "keys_unique") == list(map(str, DAYS))
 
 
@@ -279,7 +279,7 @@ def test_an_observed_day_counts_also_the_rows_that_only_webhooks_reported(
     key = dg.AssetKey(["moscow", "callkeeper_calls_facts"])
     (record,) = loader.instance.fetch_observations(key, 10).records
     assert record.asset_observation is not None
-    assert record.asset_observation.metadata["dagster/row_count"].value == 61
+    assert record.asset_observation.metadata["dagster/partition_row_count"].value == 61
 
 
 @pytest.mark.parametrize("how", ["dry run", "heal: false"])

@@ -113,7 +113,7 @@ def test_a_ranged_run_gives_each_day_its_metadata_and_checks(
         assert sorted(metadata(loader, reporting, report)) == DAYS
     days = metadata(loader, reporting, "talks").values()
     assert sum(day["rows of talks"] for day in days) == successes
-    assert sum(day["dagster/row_count"] for day in days) == successes + visits
+    assert sum(day["dagster/partition_row_count"] for day in days) == successes + visits
     assert sum(day["calls"] for day in days) == successes
     assert {day["raw_calls"] for day in days} == {60}
     for report in ("as_json", "talks", "bad"):

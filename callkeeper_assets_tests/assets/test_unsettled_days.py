@@ -76,8 +76,8 @@ def test_days_that_lie_apart_are_one_run_and_no_day_between(
     for asset in ("raw_calls", *source.tables):
         assert _made(loader, source, asset, result.run_id) == days, asset
     shown = loader.metadata(source, "callkeeper_calls")[days[2]]
-    assert (shown["dagster/row_count"], shown["rows_added"]) == (62, 2)
-    assert loader.metadata(source, "raw_calls")[days[1]]["dagster/row_count"] == 60
+    assert (shown["dagster/partition_row_count"], shown["rows_added"]) == (62, 2)
+    assert loader.metadata(source, "raw_calls")[days[1]]["dagster/partition_row_count"] == 60
     for name in ("keys_unique", "count_equals_raw"):
         checks = loader.checks(source, "callkeeper_calls", name)
         assert {checks[day].passed for day in days} == {True}

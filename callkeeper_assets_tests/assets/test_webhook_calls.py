@@ -1,9 +1,11 @@
 """Webhooks in Dagster: one run for all sources, ticks that say what they do, and a check."""
 
+import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -239,10 +241,24 @@ def test_a_refresh_warns_when_no_webhooks_come_though_calls_go_on(
     inbox: Inbox,
 ) -> None:
     moscow = inbox.sources[1]
+    # Nobody could send one before: the calls of the days that are there are no reproach.
+    evaluation = refresh(inbox, moscow)
+    assert evaluation.passed
+    assert evaluation.metadata["calls_since"].value == 0
+    a_day_ago = datetime.now(UTC) - timedelta(days=1)
+    inbox.instance.report_runless_asset_event(
+        dg.AssetCheckEvaluation(
+            asset_key=evaluation.asset_key,
+            check_name=evaluation.check_name,
+            passed=True,
+            metadata={"asked_since": dg.MetadataValue.timestamp(a_day_ago)},
+        )
+    )
     evaluation = refresh(inbox, moscow)
     assert not evaluation.passed
     assert evaluation.severity == dg.AssetCheckSeverity.WARN
-    assert "calls without a webhook since the beginning" in str(evaluation.description)
+    shown = f"{a_day_ago.astimezone(moscow.time_zone):%Y-%m-%d %H:%M} Europe/Moscow"
+    assert f"calls without a webhook since {shown}" in str(evaluation.description)
     assert "see that the receiver runs" in str(evaluation.description)
 
     inbox.receive(moscow, recent_payload(1))
@@ -297,3 +313,38 @@ def test_hints_of_a_source_whose_api_changed_start_nothing(inbox: Inbox) -> None
     tick = replace(inbox, sources=changed).tick()
     assert not tick.run_requests
     assert "its API tells of no such calls" in str(tick.skip_reason)
+
+
+def test_a_source_that_is_broken_since_is_left_out_of_the_run_of_the_others(
+    inbox: Inbox, tmp_path: Path
+) -> None:
+    files = {}
+    for source in inbox.sources:
+        files[source.name] = tmp_path / source.name / "defs.yaml"
+        files[source.name].parent.mkdir()
+        files[source.name].write_text(
+            "type: callkeeper_assets.CallKeeperSource\nattributes: {api_key: {env: K}}\n"
+        )
+    both = replace(inbox, sources=[replace(one, file=files[one.name]) for one in inbox.sources])
+    kazan, moscow = both.sources
+    definitions = both.definitions
+    sensor = next(one for one in definitions.sensors or () if one.name == "webhook_inbox")
+    for source in both.sources:
+        both.receive(source, recent_payload(1))
+
+    def ask() -> list[list[str]]:
+        context = dg.build_sensor_context(instance=both.instance, definitions=definitions)
+        result = sensor(context)
+        assert isinstance(result, dg.SensorResult)
+        return [
+            sorted(key.path[0] for key in one.asset_selection or ())
+            for one in result.run_requests or ()
+        ]
+
+    assert ask() == [["kazan", "moscow"]]
+    os.utime(files[kazan.name], ns=(1, 1))
+    assert ask() == [["kazan", "moscow"]], "a file that is changed and good"
+    files[kazan.name].write_text("type: callkeeper_assets.CallKeeperSource\nattributes: {\n")
+    assert ask() == [["moscow"]]
+    files[moscow.name].unlink()
+    assert ask() == []

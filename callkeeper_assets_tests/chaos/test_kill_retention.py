@@ -38,6 +38,7 @@ _DANGLING: Final = """
 _NOBODYS: Final = """
     SELECT count(*) FROM general_dates
     WHERE id <> 1 AND id NOT IN (SELECT dates_id FROM callkeeper_calls_facts)
+        AND NOT (minute = 0 AND simple_date IN (SELECT day FROM callkeeper_days))
 """
 _LOCK_WAITS: Final = """
     SELECT count(*) FROM pg_locks

@@ -258,3 +258,27 @@ def test_on_a_terminal_it_asks_and_does_not_show_the_key(
     source = load_source_file(project / "defs" / "main_office" / "defs.yaml")
     assert source.caption == "Main office"
     assert (str(source.start_date), source.history_days) == ("2026-02-03", 31)
+
+
+@pytest.mark.usefixtures("database")
+def test_what_others_may_read_is_a_warning_and_is_made_so_by_nothing(
+    project: Path, simulator: RunningSimulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CALLKEEPER_HOME")
+    options = ["--key-stdin", "--base-url", simulator.base_url]
+    assert type_in(project, "add", "main_office", *options, text=f"{KEY}\n").code == 0
+    loaded = type_in(project, "load", "main_office", "--from", "yesterday")
+    assert loaded.code == 0, loaded.err
+    made = project / ".callkeeper"
+    files = [file for file in made.rglob("raw/**/*") if file.is_file()]
+    assert len(files) == 2
+    assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
+    assert {file.parent.stat().st_mode & 0o777 for file in files} == {0o700}
+    assert made.stat().st_mode & 0o077 in {0, 0o011}
+    assert "may read" not in type_in(project, "check").out
+    (project / ".env").chmod(0o644)
+    made.chmod(0o755)
+    looked = type_in(project, "check")
+    assert looked.code == 0
+    assert f"may read {project / '.env'}. Type: chmod 600 '{project / '.env'}'" in looked.out
+    assert f"may read {made}. Type: chmod 700 '{made}'" in looked.out

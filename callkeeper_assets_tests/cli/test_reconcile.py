@@ -161,3 +161,47 @@ def test_a_source_without_calls_in_its_tables_has_nothing_to_compare(
     done = callkeeper("reconcile", "dates", *PERIOD)
     assert done.code == 2
     assert "'dates' has nothing to compare: callkeeper_calls is not among its tables" in done.err
+
+
+@pytest.mark.usefixtures("database")
+def test_several_sources_are_compared_reported_and_cleared_by_one_command(
+    defs: Path, simulator: RunningSimulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    days = ("start_date: " + days_ago(4), "reconciliation: {days: 3}")
+    report = ("reports:", "  - {name: ids, fields: [id]}")
+    for name, *more in (
+        ("first", *days, *report),
+        ("second", *days, *report, "retention: {keep_days: 2}"),
+        ("third", *days, "tables: [general_dates]"),
+    ):
+        monkeypatch.setenv(f"{name.upper()}_API_KEY", KEY)
+        write_source(defs, name, f"base_url: {simulator.base_url}", *more)
+    # Before its retention begins, the second held more.
+    assert callkeeper("load", "--all", "--to", "yesterday").code == 0
+    simulator.account("main").change(date.fromisoformat(days_ago(1)), 1, column="attempt")
+
+    looked = callkeeper("reconcile", "--all", "--dry-run", "--json")
+    assert looked.code == 1
+    assert "Left out: Source 'third' has nothing to compare" in looked.err
+    assert [
+        (one["source"], one["days"], one["found"], one["left"])
+        for one in looked.document()["sources"]
+    ] == [("first", 3, 1, 1), ("second", 2, 1, 1)]
+    healed = callkeeper("reconcile", "first", "second", "--from", "yesterday")
+    assert (healed.code, healed.out.count("healed\n")) == (0, 2)
+    assert healed.out.index("first:\n") < healed.out.index("second:\n")
+
+    cleared = callkeeper("retain", "--all", "--json")
+    assert cleared.code == 0, cleared.err
+    assert [one["source"] for one in cleared.document()["sources"]] == ["second"]
+    assert cleared.err.count("keeps its calls for ever") == 2
+    both = callkeeper("retain", "first", "second")
+    assert (both.code, "Source 'first' keeps its calls for ever" in both.err) == (2, True)
+
+    built = callkeeper(
+        "report", "--all", "ids", "--from", days_ago(2), "--to", "yesterday", "--json"
+    )
+    assert built.code == 0, built.err
+    assert [one["days"] for one in built.document()["sources"]] == [2, 2]
+    shown = callkeeper("report", "first", "second", "ids", "--preview")
+    assert (shown.code, "--preview shows one source: name it." in shown.err) == (2, True)

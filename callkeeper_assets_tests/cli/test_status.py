@@ -6,10 +6,13 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from callkeeper_assets.config.models import find_next_tick
+from callkeeper_assets.postgres import connect
+from callkeeper_assets.simulator.server import RunningSimulator
 from callkeeper_assets.warehouse.loader import log_failure
 from callkeeper_assets.warehouse.migrate import ensure_schema
 from callkeeper_assets.warehouse.records import Account
-from callkeeper_assets_tests.cli.conftest import ZONE, callkeeper, today, write_source
+from callkeeper_assets_tests.cli.conftest import ZONE, callkeeper, days_ago, today, write_source
 from callkeeper_assets_tests.templates import from_nothing
 from callkeeper_assets_tests.warehouse.raw_days import call, day_of, load_all
 
@@ -123,3 +126,52 @@ def test_without_a_source_it_is_said_how_to_make_one() -> None:
     done = callkeeper("status")
     assert done.code == 0
     assert "callkeeper add main_office" in done.out
+
+
+def test_it_says_which_days_are_missing_whether_the_daemon_runs_and_what_is_switched_off(
+    database: str, defs: Path, main_office: RunningSimulator
+) -> None:
+    write_source(
+        defs,
+        "branch",
+        f"base_url: {main_office.base_url}",
+        "caption: Филиал",
+        f"start_date: {days_ago(9)}",
+    )
+    zone = ZoneInfo(ZONE)
+    account = Account(name="branch", caption="Филиал", time_zone=zone)
+    for back in (7, 6, 3):
+        day = today() - timedelta(days=back)
+        load_all(database, [day_of(day, [call(day.toordinal())], zone)], account)
+    done = callkeeper("status", "branch")
+    assert "branch (Филиал) " in done.out
+    assert (
+        f"branch: 3 of 9 days from {days_ago(9)} on are loaded; 6 are missing. To load" in done.out
+    )
+    for first, last in ((9, 8), (5, 4), (2, 1)):
+        assert (
+            f"callkeeper load branch --from {days_ago(first)} --to {days_ago(last)}\n" in done.out
+        )
+    assert "Daemon:   has never run: nothing is loaded by schedule" in done.out
+    clock = datetime.now().astimezone().tzname()
+    next_refresh = find_next_tick("0 5 * * *", datetime.now(zone), zone).astimezone()
+    assert f"branch: next refresh: {next_refresh:%Y-%m-%d %H:%M} {clock}\n" in done.out
+
+    with connect(database, autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO dagster.instigators (selector_id, status, instigator_type, "
+            "instigator_body) VALUES ('x', 'STOPPED', 'SCHEDULE', %s)",
+            ('{"__class__": "InstigatorState", "origin": {"job_name": "branch_refresh"}}',),
+        )
+        for daemon in ("SCHEDULER", "SENSOR", "QUEUED_RUN_COORDINATOR"):
+            connection.execute(
+                "INSERT INTO dagster.daemon_heartbeats (daemon_type, timestamp) "
+                "VALUES (%s, now() AT TIME ZONE 'UTC')",
+                (daemon,),
+            )
+    done = callkeeper("status", "branch")
+    assert "Daemon:   runs. Switched off in Dagster's UI: branch_refresh\n" in done.out
+    document = callkeeper("status", "branch", "--json").document()
+    assert document["daemon"]["is_running"] is True
+    (source,) = document["sources"]
+    assert source["coverage"]["gaps"][0] == {"first": days_ago(9), "last": days_ago(8)}

@@ -53,10 +53,11 @@ def test_words_for_days_mean_the_sources_own() -> None:
         (("--all",), 1, "Source 'main_office' has no API key"),
     ],
 )
-def test_all_sources_are_loaded_only_if_that_is_said(
-    arguments: tuple[str, ...], code: int, said: str
+@pytest.mark.parametrize("command", ["load", "reconcile"])
+def test_all_sources_are_meant_only_if_that_is_said(
+    command: str, arguments: tuple[str, ...], code: int, said: str
 ) -> None:
-    done = callkeeper("load", *arguments)
+    done = callkeeper(command, *arguments)
     assert done.code == code
     assert said in done.err
 
@@ -112,7 +113,7 @@ def test_without_any_source_it_is_said_how_to_make_one(defs: Path) -> None:
 
 
 def test_a_missing_option_is_wrong_usage() -> None:
-    done = callkeeper("reconcile", "main_office", "--from", days_ago(1))
+    done = callkeeper("load", "--from", days_ago(1), "--to")
     assert done.code == 2
     assert "--to" in done.err
 

@@ -36,6 +36,8 @@ def test_a_sources_url_is_ready_to_paste(defs: Path, monkeypatch: pytest.MonkeyP
             "CallKeeper reaches the receiver."
         ),
     ]
+    # Alone on its line, not in a cell, which would break it.
+    assert text.splitlines()[0].rpartition(" ")[2] in callkeeper("check").out.splitlines()
     monkeypatch.setenv("CALLKEEPER_WEBHOOK_URL", "https://hooks.example.com/ck/")
     assert _check() == {
         "a": (

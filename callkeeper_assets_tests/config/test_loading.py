@@ -169,6 +169,15 @@ ALLOWED_ATTRIBUTES = (
                 "Allowed: names of the IANA list, such as Europe/Moscow."
             ),
         ),
+        ("time_zone: MSK", "time_zone: there is no time zone 'MSK'. Did you mean 'Europe/Moscow'?"),
+        (
+            "time_zone: Moskva",
+            "time_zone: there is no time zone 'Moskva'. Did you mean 'Europe/Moscow'?",
+        ),
+        (
+            "time_zone: UTC+5",
+            "time_zone: there is no time zone 'UTC+5'. Did you mean 'Asia/Yekaterinburg'?",
+        ),
         # They are in the system's folder: another zone on each machine, a name that the next lacks.
         ("time_zone: localtime", "time_zone: there is no time zone 'localtime'."),
         ("time_zone: posixrules", "time_zone: there is no time zone 'posixrules'."),
@@ -434,7 +443,17 @@ def test_all_mistakes_of_a_file_are_reported_at_once_in_their_order(
             "1: type: only sources are loaded from here. Allowed: callkeeper_assets.CallKeeperSo",
         ),
         (f"{HEAD}attribute: 1\n", "4: attribute: there is no key 'attribute'. Did you mean 'attri"),
-        (f"{HEAD}  caption: 'x\n", "5: this is not YAML: found unexpected end of stream."),
+        (f"{HEAD}  caption: 'x\n", "4: this is not YAML: the quote ' that is opened here is not"),
+        (
+            f'{HEAD}  caption: "Main\n  refresh: {{cron: "0 5 * * *"}}\n',
+            '4: this is not YAML: the quote " that is opened here is not closed on its line.',
+        ),
+        (f"{HEAD}\tcaption: x\n", "4: this is not YAML: the line is indented by a tab"),
+        (f"{HEAD}  caption: x\n  tables:\n  \t- general_dates\n", "6: this is not YAML: the line"),
+        (f"{HEAD}  tables: [a, b\n  caption: x\n", "4: this is not YAML: the [ that is opened"),
+        (f"{HEAD}  caption: Office: main\n", "4: this is not YAML: a ':' stands where none can"),
+        (f"{HEAD}  caption: @home\n", "4: this is not YAML: a text that begins with @ has to"),
+        (f"{HEAD} caption: x\n", "4: this is not YAML: the line is indented otherwise"),
         (f"{HEAD}---\n{HEAD}", "4: this is not YAML: but found another document."),
         (f"{HEAD}  caption: \x07\n", "1: this is not YAML: "),
         (f"{HEAD}  filters: &a {{callkeeper_calls: *a}}\n", "4: filters.callkeeper_calls: must be"),

@@ -8,6 +8,7 @@ import ast
 import importlib
 import importlib.util
 import inspect
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -351,3 +352,22 @@ def test_a_dagster_yaml_of_before_still_names_its_classes() -> None:
     ):
         module = importlib.import_module(f"callkeeper_assets.{old}")
         assert getattr(module, name) is _find(f"{room.__name__}.storage", name)
+
+
+def test_a_schedule_that_is_off_is_stored_as_it_is_read() -> None:
+    """`observed.read_stopped` asks for these."""
+    origins, scheduler = "dagster._core.remote_origin", "dagster._core.scheduler.instigation"
+    kind = _find("dagster._core.definitions.run_request", "InstigatorType").SCHEDULE
+    location = _find(origins, "RegisteredCodeLocationOrigin")("callkeeper")
+    repository = _find(origins, "RemoteRepositoryOrigin")(location, "__repository__")
+    state = _find(scheduler, "InstigatorState")(
+        _find(origins, "RemoteInstigatorOrigin")(repository, "office_refresh"),
+        kind,
+        _find(scheduler, "InstigatorStatus").STOPPED,
+        _find(scheduler, "ScheduleInstigatorData")("0 5 * * *"),
+    )
+    assert state.status.value == "STOPPED"
+    stored = json.loads(_find("dagster_shared.serdes", "serialize_value")(state))
+    assert stored["origin"]["job_name"] == "office_refresh"
+    table = _find("dagster._core.storage.schedules.schema", "InstigatorsTable")
+    assert {"status", "instigator_body"} <= set(table.c.keys())

@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
@@ -49,7 +50,8 @@ _BOOKS: Final = {
 }
 _MOMENTS: Final = """
     SELECT table_name, column_name FROM information_schema.columns
-    WHERE table_schema = 'public' AND data_type IN
+    JOIN information_schema.tables USING (table_schema, table_name)
+    WHERE table_type = 'BASE TABLE' AND table_schema = 'public' AND data_type IN
         ('date', 'timestamp with time zone', 'timestamp without time zone')
 """
 
@@ -223,14 +225,16 @@ def _check_moments(world: World) -> None:
 def _check_references(installation: Installation) -> None:
     """Facts find all their rows, and no row of a dimension is there for nobody."""
     columns = {one.table: one.fact_column for one in DIMENSIONS} | {DATES: "dates_id"}
+    hours = " AND NOT (minute = 0 AND simple_date IN (SELECT day FROM callkeeper_days))"
     for table, column in columns.items():
+        loaded = hours if table == DATES else ""
         assert installation.query(
             f"SELECT count(*) FROM callkeeper_calls_facts AS f LEFT JOIN {table} AS d "
             f"ON d.id = f.{column} WHERE d.id IS NULL"
         ) == [(0,)]
         assert installation.query(
             f"SELECT count(*) FROM {table} WHERE id <> 1 "
-            f"AND id NOT IN (SELECT {column} FROM callkeeper_calls_facts)"
+            f"AND id NOT IN (SELECT {column} FROM callkeeper_calls_facts){loaded}"
         ) == [(0,)], table
         assert installation.query(f"SELECT count(*) FROM {table} WHERE id = 1") == [(1,)]
 
@@ -258,3 +262,46 @@ def _try_to_bring_back(world: World) -> None:
     # The payload that told of it goes with the next retention, though it came today.
     assert list(world.retain()["places"]) == ["callkeeper_webhooks"]
     assert world.find({"+79995550109"}) == []
+
+
+def test_a_source_that_is_removed_leaves_its_calls_unless_they_are_to_go(world: World) -> None:
+    installation, everyone = world.installation, world.old | world.kept
+    file = installation.defs / SOURCE / "defs.yaml"
+    looked = installation.run("remove", SOURCE, "--with-calls", "--dry-run", "--json")
+    assert looked.code == 0, looked.stderr
+    unasked = installation.run("remove", SOURCE)
+    assert (unasked.code, "there is no terminal to ask" in unasked.stderr) == (2, True)
+    assert file.is_file()
+
+    before = len(world.find(everyone))
+    removed = installation.run("remove", SOURCE, "--yes", "--json").document
+    kept = Path(removed["kept_in"])
+    assert (file.parent.exists(), (kept / "defs.yaml").is_file()) == (False, True)
+    assert removed["places"] == looked.document["places"]
+    assert set(removed["variables"]) == {"MOSCOW_API_KEY", "MOSCOW_WEBHOOK_TOKEN"}
+    assert len(world.find(everyone)) == before
+    state = "SELECT enabled, interval_end IS NULL FROM general_accounts WHERE name = %s"
+    assert installation.query(state, SOURCE) == [(False, False)]
+
+    cleared = installation.run("remove", SOURCE, "--with-calls", "--yes")
+    assert cleared.code == 0, cleared.stderr
+    for place in (
+        "callkeeper_calls ",
+        "talks ",
+        "raw calls, files",
+        "spool, payloads",
+        "event log",
+    ):
+        assert place in cleared.stdout
+    assert world.find(everyone) == []
+    _check_references(installation)
+    assert installation.query(state, SOURCE) == [(False, True)]
+    assert installation.query("SELECT count(*) > 0 FROM callkeeper_loads") == [(True,)]
+    again = installation.run("remove", SOURCE, "--with-calls", "--yes", "--json").document
+    assert (again["folder"], again["places"]) == (None, {})
+
+    kept.rename(file.parent)
+    assert installation.load(world.first_kept, world.first_kept).code == 0
+    assert installation.query(state, SOURCE) == [(True, False)]
+    unknown = installation.run("remove", "moskow", "--with-calls")
+    assert (unknown.code, "Did you mean 'moscow'?" in unknown.stderr) == (2, True)

@@ -1,13 +1,6 @@
-"""docs/dagster-projects.md: each block of code in it, as who follows it would have it.
-
-dbt is in an environment of its own, `build/dbt`, over that of the tests: made in the long form.
-"""
+"""docs/dagster-projects.md: each block of code in it, as who follows it would have it."""
 
 import re
-import shutil
-import subprocess
-import sys
-import sysconfig
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,7 +10,7 @@ import yaml
 
 import callkeeper_assets as ck
 from callkeeper_assets.simulator.server import RunningSimulator
-from callkeeper_assets_tests.extent import IS_LONG
+from callkeeper_assets_tests.dbt import build_profile, find_dbt
 from callkeeper_assets_tests.hosts.host import (
     CALLS_PER_DAY,
     DAY,
@@ -32,9 +25,6 @@ from callkeeper_assets_tests.templates import MakeDatabase, Template
 _ROOT: Final = Path(ck.__file__).parents[1]
 _GUIDE: Final = _ROOT / "docs" / "dagster-projects.md"
 _BLOCK: Final = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_DBT: Final = _ROOT / "build" / "dbt"
-# The newest whose dbt needs nothing that is built at the installation.
-_DBT_PACKAGES: Final = ("dagster-dbt==0.29.27", "dbt-core==1.10.23", "dbt-postgres==1.9.1")
 
 
 def _read_blocks(heading: str) -> list[tuple[str, str]]:
@@ -86,34 +76,16 @@ def test_an_asset_of_the_guide_is_made_after_our_table() -> None:
     assert node.parent_keys == {dg.AssetKey(["main_office", "callkeeper_calls_facts"])}
 
 
-@pytest.fixture(scope="module")
-def dbt_programs() -> Path:
-    """The folder of programs of an environment with dbt, over the tests' own."""
-    programs = _DBT / "bin"
-    if not (programs / "dbt").exists():
-        if not IS_LONG:
-            pytest.skip("dbt is installed by the long form: LONG=1")
-        shutil.rmtree(_DBT, ignore_errors=True)
-        subprocess.run([sys.executable, "-m", "venv", "--without-pip", _DBT], check=True)
-        (packages,) = _DBT.glob("lib/python*/site-packages")
-        paths = (sysconfig.get_paths()["purelib"], str(_ROOT))
-        (packages / "tests.pth").write_text("\n".join(paths))
-        install = ("-m", "pip", "--python", programs / "python", "install", "--quiet")
-        subprocess.run([sys.executable, *install, *_DBT_PACKAGES], check=True)
-    return programs
-
-
 @pytest.mark.e2e
 @pytest.mark.timeout(900)
 def test_models_of_dbt_are_built_after_the_tables_that_they_read(
-    dbt_programs: Path,
     make_database: MakeDatabase,
     accounts: RunningSimulator,
     keys: dict[str, str],
 ) -> None:
     blocks = dict(_read_blocks("Models of dbt after ours"))
     with make_database(Template.WAREHOUSE) as url:
-        host = Host(make_folder(f"dbt-{DAY}"), url, keys, programs=dbt_programs)
+        host = Host(make_folder(f"dbt-{DAY}"), url, keys, programs=find_dbt())
         host.write("dagster.yaml", "telemetry: {enabled: false}\nnux: {enabled: false}\n")
         code = blocks["python"]
         for name in SOURCES:
@@ -124,7 +96,7 @@ def test_models_of_dbt_are_built_after_the_tables_that_they_read(
         host.write("dbt/models/sources.yml", blocks["yaml"])
         host.write("dbt/models/calls_by_status.sql", blocks["sql"])
         host.write("dbt/dbt_project.yml", "name: sales\nprofile: sales\n")
-        host.write("dbt/profiles.yml", yaml.safe_dump(_build_profile(url)))
+        host.write("dbt/profiles.yml", yaml.safe_dump(build_profile("sales", url)))
         host.run("dbt", "parse", "--project-dir", "dbt", "--profiles-dir", "dbt", "--quiet")
 
         materialize = ("dagster", "asset", "materialize", "-f", "theirs.py", "--select", "*")
@@ -138,21 +110,3 @@ def test_models_of_dbt_are_built_after_the_tables_that_they_read(
         assert order.index("calls_by_status") > order.index("main_office/callkeeper_calls")
         query = "SELECT source, sum(calls)::int FROM calls_by_status GROUP BY 1"
         assert host.ask(query) == dict.fromkeys(SOURCES, CALLS_PER_DAY)
-
-
-def _build_profile(url: str) -> dict[str, Any]:
-    """Return dbt's profile of a database."""
-    from sqlalchemy.engine import make_url  # noqa: PLC0415 -- of this test alone
-
-    parts = make_url(url)
-    output = {
-        "type": "postgres",
-        "host": parts.host,
-        "port": parts.port,
-        "user": parts.username,
-        "password": parts.password,
-        "dbname": parts.database,
-        "schema": "public",
-        "threads": 1,
-    }
-    return {"sales": {"target": "dev", "outputs": {"dev": output}}}

@@ -94,11 +94,16 @@ def raw_day(day: date, calls: Iterable[tuple[int, datetime, str]]) -> Day:
 
 def day_of(day: date, calls: Sequence[Call], zone: ZoneInfo = MOSCOW) -> Day:
     """Return a day with one call a minute."""
+    return day_of_minutes(day, enumerate(calls), zone)
+
+
+def day_of_minutes(day: date, calls: Iterable[tuple[int, Call]], zone: ZoneInfo = MOSCOW) -> Day:
+    """Return a day of calls, each with its minute on the wall's clock."""
     return raw_day(
         day,
         (
             (c["id"], moment_of(day, minute, zone), json.dumps(c, ensure_ascii=False))
-            for minute, c in enumerate(calls)
+            for minute, c in calls
         ),
     )
 

@@ -19,6 +19,7 @@ from callkeeper_assets.raw.document import decode
 from callkeeper_assets.raw.fields import CALL_FIELDS, FIELDS_BY_PATH, CallField
 from callkeeper_assets.reports.definition import ColumnType
 from callkeeper_assets.reports.rows import MisfitError, compile_path, find_converter, read_calls
+from callkeeper_assets.warehouse.call_sql import list_origins
 from callkeeper_assets.warehouse.tables import TABLES
 from callkeeper_assets.webhooks.payload import Format
 from callkeeper_assets.webhooks.raw_call import build_raw_call
@@ -186,3 +187,15 @@ def test_the_guide_is_current() -> None:
     assert FILE.read_text("utf-8") == render_guide(), (
         "write it anew: python -m callkeeper_assets_tests.warehouse.field_guide"
     )
+
+
+def test_each_column_names_the_fields_that_it_is_made_from() -> None:
+    """Read from the transformation, they are those of the guide, and of its rules."""
+    origins = list_origins()
+    for field in CALL_FIELDS:
+        fate = FATES.get(field.name)
+        table, _, column = (fate.column if fate else "").partition(".")
+        if column:
+            assert field.paths[0] in origins[f"{_PREFIXES.get(table, '')}{column}"], field.name
+    assert origins["is_final"] == ("status_code", "status2_code", "status")
+    assert "call_id" not in origins

@@ -5,10 +5,11 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
+from callkeeper_assets.postgres import read_sql_of
 from callkeeper_assets.warehouse.call_sql import plan_load
 from callkeeper_assets.warehouse.filters import Filter, FilterOp, check_filter
 from callkeeper_assets.warehouse.records import FilterError
-from callkeeper_assets.warehouse.tables import SELECTABLE_TABLES
+from callkeeper_assets.warehouse.tables import SELECTABLE_TABLES, TABLES
 from callkeeper_assets.warehouse.transform import Transformer
 from callkeeper_assets_tests.warehouse.raw_days import DAY, MOSCOW, call, moment_of, raw_day
 from callkeeper_assets_tests.warehouse.test_transform import shared_duckdb
@@ -141,6 +142,23 @@ def test_a_time_is_of_the_sources_clock_unless_it_names_a_zone(
     assert kept_near_midnight(Filter(field, op, value), table) == ids
 
 
+def test_closed_sets_of_values_are_those_that_a_load_writes() -> None:
+    """Each value passes as a filter, and months and weekdays are those of a year's minutes."""
+    duck = shared_duckdb()
+    read_sql = read_sql_of("callkeeper_assets.warehouse")
+    a_year = "WITH minutes AS (SELECT 1440 * range AS id FROM range(366))"
+    rows = duck.sql(f"{a_year} {read_sql('dates')}")
+    for column in TABLES["general_dates"].columns:
+        if column.type == "text":
+            written = {row[0] for row in rows.select(column.name).fetchall()}
+            assert written == set(column.values), column.name
+            for value in column.values:
+                check_filter("general_dates", Filter(column.name, "eq", value))
+    codes = "FROM range(800) AS x(a), range(800) AS y(b)"
+    statuses = {row[0] for row in duck.sql(f"SELECT call_status(a, b) {codes}").fetchall()}
+    assert statuses - {None} == set(TABLES["callkeeper_calls"].column("status").values)
+
+
 @pytest.mark.parametrize(
     ("table", "f", "words"),
     [
@@ -158,6 +176,14 @@ def test_a_time_is_of_the_sources_clock_unless_it_names_a_zone(
         (FACTS, Filter("duration_sec", "contains", "1"), r"works on text only"),
         (FACTS, Filter("status", "eq"), r"eq takes a value: a text; for a missing one use is_null"),
         (FACTS, Filter("status", "is_null", 1), r"is_null takes no value"),
+        (
+            FACTS,
+            Filter("status", "eq", "sucess"),
+            r"never 'sucess'. Did you mean success\? Allowed",
+        ),
+        ("callkeeper_calls", Filter("status", "not_in", ["success", "fail"]), r"mean failed\?"),
+        (FACTS, Filter("status", "starts_with", "plant"), r"Did you mean planned"),
+        ("general_dates", Filter("month_label", "eq", "январь"), r"Allowed are: Январь, Февраль"),
         (FACTS, Filter("status", "in", "success"), r"takes a list of at least one value"),
         (FACTS, Filter("status", "in", ["a", 1]), r"a text, not the number 1: put it in quotes"),
         (FACTS, Filter("status", "in", ["a", None]), r"is empty; for a missing one use is_null"),

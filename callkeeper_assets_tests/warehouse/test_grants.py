@@ -37,6 +37,7 @@ _FORBIDDEN = {
     "receiver": (
         _PAYLOADS,
         _CALLS,
+        "SELECT count(*) FROM звонки",
         _EVENTS,
         "DELETE FROM callkeeper_webhooks",
         "UPDATE callkeeper_webhooks SET body = ''",
@@ -78,7 +79,7 @@ def make_role(database: str) -> Iterator[MakeRole]:
 
 def _use_as_bi(url: str) -> None:
     with connect(url) as connection:
-        for table in ("callkeeper_calls", "general_traffic", "calls_by_city"):
+        for table in ("callkeeper_calls", "general_traffic", "calls_by_city", "calls", "звонки"):
             connection.execute(f"SELECT count(*) FROM {table}".encode())
 
 

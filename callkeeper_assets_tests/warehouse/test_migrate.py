@@ -126,7 +126,7 @@ def test_calls_of_an_older_schema_are_callbacks_and_not_rewritten(database: str)
     )._STATEMENTS
     ensure_schema(database)
     with psycopg.connect(database) as connection:
-        connection.execute("ALTER TABLE callkeeper_calls DROP COLUMN service")
+        connection.execute("ALTER TABLE callkeeper_calls DROP COLUMN service CASCADE")
         connection.execute(
             "INSERT INTO callkeeper_calls (account_id, call_id, called_at, is_final, origin, "
             "loaded_at) VALUES (2, 7, now(), true, 'api', now())"
@@ -171,7 +171,7 @@ def test_what_was_stored_before_gets_its_week_and_the_most_of_its_days(database:
     """Stored by a version that knew neither: filled by the migration, without a raw call."""
     ensure_schema(database)
     with psycopg.connect(database) as connection:
-        connection.execute("ALTER TABLE general_dates DROP COLUMN week_year")
+        connection.execute("ALTER TABLE general_dates DROP COLUMN week_year CASCADE")
         connection.execute(
             "ALTER TABLE callkeeper_days DROP COLUMN most_calls, DROP COLUMN reading"
         )

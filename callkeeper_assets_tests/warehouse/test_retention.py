@@ -82,7 +82,7 @@ def _retain(url: str, account: Account, first_kept: date) -> dict[str, Deleted]:
         old = OldCalls(connection, account, first_kept)
         assert old.account_id is not None
         until = f"{first_kept} 00:00:00+03"
-        reported = {**old.count(), **count_orphans(connection, old.account_id, until)}
+        reported = {**old.count(), **count_orphans(connection, old.account_id, until, first_kept)}
         gone: dict[str, Deleted] = {}
         for _, _, day in old.delete_days("retention"):
             gone |= {name: gone.get(name, Deleted()) + one for name, one in day.items()}

@@ -85,14 +85,22 @@ class Machines:
 
 def join(installation: Installation, folder: Path, broker: Broker) -> Machines:
     """Have an installation's runs sent to workers over a broker."""
+    write_dagster_yaml(folder)
+    installation.variables.update(DAGSTER_HOME=str(folder), CALLKEEPER_BROKER_URL=broker.url)
+    return Machines(installation, broker)
+
+
+def write_dagster_yaml(folder: Path, runs: int = 10) -> Path:
+    """Write a dagster.yaml that sends runs over a broker, so many at once; return its folder."""
     text = (project_root() / "dagster.yaml").read_text("utf-8")
     assert _FORKING in text
     text = text.replace(_FORKING, _LAUNCHER)
     text = text.replace("start_timeout_seconds: 180", "start_timeout_seconds: 0")
+    limit = f"concurrency:\n  runs: {{max_concurrent_runs: {runs}}}\n"
+    text = text.replace("concurrency:\n", limit)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "dagster.yaml").write_text(text, "utf-8")
-    installation.variables.update(DAGSTER_HOME=str(folder), CALLKEEPER_BROKER_URL=broker.url)
-    return Machines(installation, broker)
+    return folder
 
 
 class Worker:

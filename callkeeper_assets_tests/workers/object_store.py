@@ -31,6 +31,8 @@ _REFUSAL: Final = b"""<?xml version="1.0" encoding="UTF-8"?>
 <Key>raw/locked</Key><Code>AccessDenied</Code><Message>Access Denied</Message>
 </Error></DeleteResult>"""
 _COUNTS: Final = "/counts"
+# By POST: nothing can be written from now on, as on a full disk; by DELETE: it can be again.
+_FULL: Final = "/full"
 
 
 class _Counting:
@@ -41,6 +43,7 @@ class _Counting:
         self._inner = DomainDispatcherApplication(create_backend_app)
         self._counts: Counter[str] = Counter()
         self._guard = threading.Lock()
+        self._is_full = False
 
     def __call__(
         self, environ: dict[str, Any], start_response: Callable[..., Any]
@@ -51,6 +54,14 @@ class _Counting:
             with self._guard:
                 counts, self._counts = self._counts, Counter()
             return [json.dumps(counts).encode()]
+        if environ["PATH_INFO"] == _FULL:
+            self._is_full = environ["REQUEST_METHOD"] == "POST"
+            start_response("204 No Content", [])
+            return []
+        if self._is_full and environ["REQUEST_METHOD"] == "PUT":
+            environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+            start_response("507 Insufficient Storage", [("content-length", "0")])
+            return []
         if environ["PATH_INFO"].startswith(f"/{BUCKET}"):
             key = environ["PATH_INFO"].removeprefix(f"/{BUCKET}").strip("/")
             method = environ["REQUEST_METHOD"]
@@ -95,6 +106,12 @@ class ObjectStore:
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{_COUNTS}") as answer:
             counts: dict[str, int] = json.load(answer)
         return counts
+
+    def refuse_writing(self, *, is_full: bool) -> None:
+        """Have it refuse all that is to be written, or take it again."""
+        method = "POST" if is_full else "DELETE"
+        url = f"http://127.0.0.1:{self.port}{_FULL}"
+        urllib.request.urlopen(urllib.request.Request(url, method=method)).close()
 
     def open_client(self) -> Any:  # noqa: ANN401 -- boto's
         """Return a client of S3."""

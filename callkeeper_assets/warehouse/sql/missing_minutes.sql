@@ -1,4 +1,4 @@
--- Minutes of the batch whose rows in general_dates are not known yet.
-SELECT DISTINCT dates_id AS id
-FROM frame
-WHERE dates_id <> 1 AND dates_id NOT IN (SELECT id FROM known_dates)
+-- Minutes of the batch, and hours of its days, whose rows in general_dates are not known yet.
+SELECT id
+FROM (SELECT dates_id AS id FROM frame WHERE dates_id <> 1 UNION SELECT id FROM hours)
+WHERE id NOT IN (SELECT id FROM known_dates)

@@ -4,7 +4,7 @@ SELECT last.received_at, (
     SELECT count(*)
     FROM callkeeper_calls AS c
     WHERE c.account_id = a.account_id AND c.origin = 'api'
-        AND c.called_at > greatest(last.received_at, now() - %(look_back)s)
+        AND c.called_at > greatest(last.received_at, now() - %(look_back)s, %(since)s)
         AND c.called_at < now() - interval '10 minutes'
 )
 FROM general_accounts AS a

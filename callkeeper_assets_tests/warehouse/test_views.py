@@ -1,0 +1,237 @@
+"""The wide views: what is declared is there, and each call is one row of what the star says."""
+
+import csv
+import json
+from dataclasses import replace
+from datetime import UTC, date, datetime, time, timedelta
+from importlib.resources import files
+from zoneinfo import ZoneInfo
+
+import psycopg
+
+from callkeeper_assets.warehouse.dimension_rows import count_orphans, delete_orphans
+from callkeeper_assets.warehouse.filters import Filter
+from callkeeper_assets.warehouse.migrate import VERSION_TABLE, ensure_schema
+from callkeeper_assets.warehouse.outcomes import OUTCOMES, outcome_of
+from callkeeper_assets.warehouse.views import COLUMNS, DESCRIPTION, VIEWS, name_of
+from callkeeper_assets_tests.templates import from_nothing
+from callkeeper_assets_tests.warehouse.raw_days import (
+    DAY,
+    MAIN,
+    call,
+    changes,
+    day_of,
+    load_all,
+    raw_day,
+    row,
+    rows,
+)
+
+_OMSK = ZoneInfo("Asia/Omsk")
+NEXT = DAY + timedelta(days=1)
+
+
+def _labels() -> dict[tuple[int, int], str]:
+    text = (files("callkeeper_assets.simulator") / "statuses.csv").read_text("utf-8")
+    return {
+        (int(one["status_code"]), int(one["status2_code"])): one["label_ru"].strip()
+        for one in csv.DictReader(text.splitlines())
+    }
+
+
+def test_every_pair_that_the_cabinet_knows_has_one_outcome() -> None:
+    listed = [pair for outcome in OUTCOMES for pair in outcome.pairs]
+    assert len({pair[:2] for pair in listed}) == len(listed)
+    assert {pair[:2]: pair[2] for pair in listed} == _labels()
+
+
+def test_the_views_are_what_is_declared_and_say_it_in_both_languages(database: str) -> None:
+    for view in VIEWS:
+        found = rows(
+            database,
+            f"""
+            SELECT a.attname, format_type(a.atttypid, a.atttypmod),
+                col_description(a.attrelid, a.attnum)
+            FROM pg_attribute AS a WHERE a.attrelid = '"{view}"'::regclass AND a.attnum > 0
+            ORDER BY a.attnum
+            """,
+        )
+        assert found == [(name_of(one, view), one.type, one.comment) for one in COLUMNS]
+        described = rows(database, f"""SELECT obj_description('"{view}"'::regclass, 'pg_class')""")
+        assert described == [(DESCRIPTION,)]
+
+
+def test_outcomes_in_sql_are_those_of_the_table_of_pairs(database: str) -> None:
+    """Also of pairs that no table has, of a second code that is missing, and of call tracking."""
+    pairs = [*_labels(), (200, 999), (999, 0), (487, 200), (200, None), (None, None), (None, 200)]
+    services = ("callback", "calltracking", "import", None)
+    with psycopg.connect(database) as connection:
+        for service in services:
+            for code, code2 in pairs:
+                is_final = code not in {1, 2, 707}
+                status = "success" if (code, code2) == (200, 200) else None
+                connection.execute(
+                    "INSERT INTO callkeeper_calls (account_id, call_id, called_at, is_final, "
+                    "origin, loaded_at, status, status_code, status2_code, service) "
+                    "SELECT 2, count(*), now(), %s, 'api', now(), %s, %s, %s, %s "
+                    "FROM callkeeper_calls",
+                    (is_final, status, code, code2, service),
+                )
+        found = connection.execute(
+            'SELECT v.outcome, r."Итог", v.status_code, v.status2_code, v.service '
+            'FROM calls AS v JOIN звонки AS r ON r."ID звонка" = v.call_id'
+        ).fetchall()
+    assert len(found) == len(pairs) * len(services)
+    labels = {one.name: one.label_ru for one in OUTCOMES}
+    for outcome, label, *codes in found:
+        assert outcome == outcome_of(*codes), codes
+        assert label == labels[outcome]
+    assert outcome_of(200, 487, "calltracking") == "missed_by_manager"
+    assert outcome_of(200, 487) == "missed_by_client"
+    assert outcome_of(999, 0) == outcome_of(None, None) == "unknown"
+
+
+def test_a_call_is_one_row_with_what_the_star_says(database: str) -> None:
+    """Across New Year: 2026-01-01 is of week 1 that began in December."""
+    day = date(2026, 1, 1)
+    moment = datetime(2025, 12, 31, 18, 30, 15, tzinfo=UTC)
+    plain = call(7, order_date="2025-12-31 18:29:45")
+    omsk = replace(MAIN, time_zone=_OMSK)
+    load_all(database, [raw_day(day, [(7, moment, json.dumps(plain))])], omsk)
+    found = row(database, "calls")
+    assert {name: found[name] for name in found if name not in {"loaded_at", "account_id"}} == {
+        "account": "Main office",
+        "call_id": 7,
+        "local_time": datetime(2026, 1, 1, 0, 30, 15),  # noqa: DTZ001 -- a clock on the wall
+        "date": day,
+        "year": 2026,
+        "quarter": 1,
+        "month": 1,
+        "month_name": "January",
+        "month_start": day,
+        "week_year": 2026,
+        "week": 1,
+        "week_start": date(2025, 12, 29),
+        "weekday": 4,
+        "weekday_name": "Thursday",
+        "hour": 0,
+        "called_at": moment,
+        "ordered_at": datetime(2025, 12, 31, 18, 29, 45, tzinfo=UTC),
+        "outcome": "answered",
+        "status": "success",
+        "is_final": True,
+        "status_code": 200,
+        "status2_code": 200,
+        "attempt": 1,
+        "wait_sec": 30,
+        "answer_sec": 15,
+        "duration_sec": 65,
+        "talk_sec": 50,
+        "duration_min": 2,
+        "talk_min": 1,
+        "manager": "+70000000001 ext. 42",
+        "manager_phone": "+70000000001",
+        "manager_extension": "42",
+        "client_phone": "+70000000007",
+        "service": "callback",
+        "event_source": "widget",
+        "connection_type": "digital_dtmf",
+        "widget": "Основной",
+        "traffic_type": "paid",
+        "source": "yandex",
+        "medium": "cpc",
+        "campaign": "windows",
+        "content": None,
+        "term": None,
+        "landing_page": "https://okna.example/?a=1",
+        "first_traffic_type": "organic",
+        "first_source": "google",
+        "first_medium": "organic",
+        "first_campaign": None,
+        "site": "okna.example",
+        "page": "https://okna.example/price",
+        "country": "RU",
+        "region": "Москва",
+        "city": "Москва",
+        "visit": 2,
+        "pages": 3,
+        "ga_client_id": "ga.7",
+        "ym_client_id": "ya7",
+        "tags": None,
+        "has_recording": True,
+        "recording": "https://records.example/1.mp3",
+        "origin": "api",
+    }
+    russian = row(database, "звонки")
+    assert russian["День недели"] == "Четверг"
+    assert russian["Название месяца"] == "Январь"
+    assert russian["Менеджер"] == "+70000000001 доб. 42"
+    assert russian["Статус"] == "успешный"
+    assert russian["Время"] == found["local_time"]
+
+
+def test_a_call_is_a_row_even_where_dimensions_are_not_chosen_or_filtered(database: str) -> None:
+    calls = [call(1), call(2, status_code=487, status2_code=0, duration2_sec=None)]
+    load_all(database, [day_of(DAY, calls)], tables=["callkeeper_calls"])
+    statement = "SELECT call_id, outcome, date, source, ga_client_id FROM calls ORDER BY 1"
+    assert rows(database, statement) == [
+        (1, "answered", None, None, None),
+        (2, "missed_by_manager", None, None, None),
+    ]
+    late = {"general_dates": [Filter("hour", "gt", 20)]}
+    load_all(database, [day_of(DAY, calls)], filters=late, force=True)
+    assert rows(database, statement) == [
+        (1, "answered", None, "yandex", "ga.1"),
+        (2, "missed_by_manager", None, "yandex", "ga.2"),
+    ]
+
+
+def test_columns_that_nobody_asks_for_cost_no_join(database: str) -> None:
+    plan = rows(database, "EXPLAIN SELECT call_id, outcome FROM calls")
+    assert "Join" not in str(plan)
+    assert "Loop" not in str(plan)
+
+
+@from_nothing
+def test_a_name_that_somebody_has_stays_theirs(database: str) -> None:
+    with psycopg.connect(database) as connection:
+        connection.execute("CREATE TABLE calls (mine int)")
+    ensure_schema(database)
+    assert rows(database, "SELECT mine FROM calls") == []
+    assert rows(database, 'SELECT "Итог" FROM звонки') == []
+
+
+@from_nothing
+def test_views_follow_their_declaration_at_the_next_migration(database: str) -> None:
+    """What was granted, and what of others reads them, stays."""
+    ensure_schema(database)
+    with psycopg.connect(database) as connection:
+        connection.execute("CREATE VIEW mine AS SELECT account, outcome FROM calls")
+        connection.execute(f"UPDATE {VERSION_TABLE} SET version_num = '0011'")
+    ensure_schema(database)
+    assert rows(database, "SELECT outcome FROM mine") == []
+
+
+def test_every_hour_of_the_loaded_days_is_there_and_goes_with_them(database: str) -> None:
+    """Of a day without a call too; written once, by whoever loads, and by the migration alike."""
+    hours = "SELECT * FROM general_dates WHERE minute = 0 AND id <> 1 ORDER BY id"
+    load_all(database, [day_of(DAY, [call(1), call(2)]), day_of(NEXT, [])])
+    loaded = rows(database, hours)
+    assert [one[1] for one in loaded] == [
+        datetime.combine(day, time(hour)) for day in (DAY, NEXT) for hour in range(24)
+    ]
+    assert changes(load_all(database, [day_of(DAY, [call(1), call(2)])])) == {}
+    with psycopg.connect(database, autocommit=True) as connection:
+        assert [gone for _, gone in delete_orphans(connection)] == []
+        connection.execute("DELETE FROM general_dates WHERE minute = 0 AND id <> 1")
+        connection.execute(f"UPDATE {VERSION_TABLE} SET version_num = '0011'")
+        ensure_schema(database)
+        assert rows(database, hours) == loaded
+        account = rows(database, "SELECT account_id FROM callkeeper_days LIMIT 1")[0][0]
+        nothing_kept = count_orphans(connection, account, datetime.now(UTC), date(2030, 1, 1))
+        assert nothing_kept["general_dates"].rows == 24 * 2 + 1
+        connection.execute("DELETE FROM callkeeper_days WHERE day = %s", (NEXT,))
+        gone = dict(delete_orphans(connection))["general_dates"]
+    assert gone is not None
+    assert gone.rows == 24
+    assert rows(database, hours) == loaded[:24]

@@ -1,0 +1,6 @@
+-- When do managers miss calls, by weekday and hour?
+SELECT weekday, hour, count(*) AS missed
+FROM calls
+WHERE outcome = 'missed_by_manager'
+GROUP BY weekday, hour
+ORDER BY weekday, hour

@@ -1,0 +1,7 @@
+-- How much does each manager talk?
+SELECT manager, count(*) AS talks, sum(talk_sec) AS talk_sec,
+    round(avg(talk_sec), 1) AS mean_talk_sec
+FROM calls
+WHERE outcome = 'answered'
+GROUP BY manager
+ORDER BY talk_sec DESC, manager

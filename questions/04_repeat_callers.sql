@@ -1,0 +1,7 @@
+-- Who orders calls again and again? A second attempt of the same order is none.
+SELECT client_phone, count(*) AS orders, min(date) AS first_order, max(date) AS last_order
+FROM calls
+WHERE coalesce(attempt, 1) = 1 AND outcome NOT IN ('duplicate', 'test')
+GROUP BY client_phone
+HAVING count(*) > 1
+ORDER BY orders DESC, client_phone

@@ -1,0 +1,7 @@
+-- How many calls come after hours (outside of 9 to 19, and at the weekend), and who is lost?
+SELECT weekday, weekday_name, count(*) AS calls,
+    count(*) FILTER (WHERE outcome IN ('missed_by_manager', 'missed_by_client')) AS missed
+FROM calls
+WHERE weekday > 5 OR hour NOT BETWEEN 9 AND 18
+GROUP BY weekday, weekday_name
+ORDER BY weekday
