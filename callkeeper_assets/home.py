@@ -197,8 +197,8 @@ def read_secret(variable: str) -> str:
     if value and named:
         raise UnreadableSecretError(
             tr(
-                "{variable} and {variable}_FILE are both set: unset one, so "
-                "that it is plain which one counts.",
+                "{variable} and {variable}_FILE are both set: unset one, so that it is plain "
+                "which one counts.",
                 variable=variable,
             )
         )
@@ -321,11 +321,9 @@ def find_lock_problem(folder: Path) -> str | None:
         with suppress(OSError):
             path.unlink(missing_ok=True)
     return tr(
-        "Files cannot be locked in {folder}: {cause}. Processes that "
-        "use one home are kept apart by such locks; network folders "
-        "often lack them. Set CALLKEEPER_HOME to a folder on a disk of "
-        "this machine (raw calls may stay elsewhere: "
-        "CALLKEEPER_RAW_URL).",
+        "Files cannot be locked in {folder}: {cause}. Processes that use one home are kept apart "
+        "by such locks; network folders often lack them. Set CALLKEEPER_HOME to a folder on a "
+        "disk of this machine (raw calls may stay elsewhere: CALLKEEPER_RAW_URL).",
         folder=folder,
         cause=cause,
     )

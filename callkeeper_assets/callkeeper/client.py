@@ -384,8 +384,8 @@ class CallKeeperClient:
         if urlsplit(base_url).scheme not in {"http", "https"} or not self._host:
             raise AbortError(
                 tr(
-                    "source {source!r}: base_url {address!r} is no http(s) address; "
-                    "an example is {example!r}.",
+                    "source {source!r}: base_url {address!r} is no http(s) address; an example is "
+                    "{example!r}.",
                     source=source,
                     address=redact(base_url),
                     example=BASE_URLS[api],

@@ -231,8 +231,8 @@ class SourceSession:
             if asked_for > self._retry.longest_retry_after_sec:
                 longest = self._retry.longest_retry_after_sec
                 came_back = tr(
-                    "{came_back}, to be asked again after {asked_for:.0f} s, "
-                    "longer than the {longest:.0f} s that are waited for",
+                    "{came_back}, to be asked again after {asked_for:.0f} s, longer than the "
+                    "{longest:.0f} s that are waited for",
                     came_back=answer.came_back,
                     asked_for=asked_for,
                     longest=longest,

@@ -104,9 +104,8 @@ def check_dagster_home() -> Finding:
         "dagster",
         "bad",
         tr(
-            "There is no {file}: Dagster would keep its runs elsewhere. "
-            "Copy dagster.yaml from the project there, or unset "
-            "DAGSTER_HOME (it is {root} then).",
+            "There is no {file}: Dagster would keep its runs elsewhere. Copy dagster.yaml from "
+            "the project there, or unset DAGSTER_HOME (it is {root} then).",
             file=file,
             root=project_root(),
         ),
@@ -205,11 +204,10 @@ def _check_settings(differing: dict[str, str], user: str) -> Finding:
         "settings",
         "bad",
         tr(
-            "not as loads need it, although each connection asks for it: "
-            "{named}. A pooler that ignores `options`, or a trigger on "
-            "login, does that: name the server itself in "
-            "CALLKEEPER_DATABASE_URL, and have the trigger leave {user} "
-            "alone. Of a role's own settings: {resets}",
+            "not as loads need it, although each connection asks for it: {named}. A pooler that "
+            "ignores `options`, or a trigger on login, does that: name the server itself in "
+            "CALLKEEPER_DATABASE_URL, and have the trigger leave {user} alone. Of a role's own "
+            "settings: {resets}",
             named=named,
             user=user,
             resets=resets,
@@ -234,8 +232,8 @@ def _check_schema(revision: str | None, head: str) -> Finding:
         "tables",
         "bad",
         tr(
-            "schema {revision} is newer than this program, which knows up "
-            "to {head}. Update the program.",
+            "schema {revision} is newer than this program, which knows up to {head}. Update the "
+            "program.",
             revision=revision,
             head=head,
         ),
@@ -313,9 +311,8 @@ def _check_key(source: Source, rule: Rule) -> Finding | None:
     if not rule.hashes or len(rule.key) >= _SHORTEST_KEY:
         return None
     text = tr(
-        "The key in {key_env} has less than {shortest_key} characters: "
-        "guess it, and all numbers can be tried. Take a longer one "
-        "before the first load: another key makes other hashes.",
+        "The key in {key_env} has less than {shortest_key} characters: guess it, and all numbers "
+        "can be tried. Take a longer one before the first load: another key makes other hashes.",
         key_env=source.privacy.key_env,
         shortest_key=_SHORTEST_KEY,
     )
@@ -348,15 +345,13 @@ def _check_setting(source: Source, rule: Rule, *, has_database: bool) -> Finding
 def _explain(source: Source, rule: Rule) -> str:
     if rule == KEEP_ALL:
         return tr(
-            "all is kept from now on; calls stored before stay masked or "
-            "hashed. What CallKeeper still gives comes back by: callkeeper "
-            "load {name} --from DAY --to DAY",
+            "all is kept from now on; calls stored before stay masked or hashed. What CallKeeper "
+            "still gives comes back by: callkeeper load {name} --from DAY --to DAY",
             name=source.name,
         )
     return tr(
-        "{setting}: this holds for new calls only. For those stored "
-        "before: callkeeper protect {name} (with --dry-run it only "
-        "counts them)",
+        "{setting}: this holds for new calls only. For those stored before: callkeeper protect "
+        "{name} (with --dry-run it only counts them)",
         setting=rule.setting,
         name=source.name,
     )

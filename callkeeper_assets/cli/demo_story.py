@@ -524,8 +524,8 @@ def _receive_webhooks(simulator: RunningSimulator, day: date) -> None:
             sent = send_webhooks(account, day)
             print_text(
                 tr(
-                    "   {source}: {webhooks} webhooks of {calls} calls, {repeats} "
-                    "of them a second time; all accepted",
+                    "   {source}: {webhooks} webhooks of {calls} calls, {repeats} of them a "
+                    "second time; all accepted",
                     source=sent.source,
                     webhooks=sent.webhooks,
                     calls=sent.calls,

@@ -38,7 +38,8 @@ from callkeeper_assets.cli.removal import remove
 from callkeeper_assets.cli.runs import load, protect, rebuild, reconcile, refresh, report, retain
 from callkeeper_assets.cli.services import demo, dev, move, webhooks, worker
 from callkeeper_assets.cli.simulate import simulate
-from callkeeper_assets.cli.status import check, history, inbox, status, unusable
+from callkeeper_assets.cli.status import check, history, inbox, status
+from callkeeper_assets.cli.unusable import unusable
 from callkeeper_assets.cli.upgrade import upgrade
 from callkeeper_assets.language import (
     LANGUAGES,

@@ -65,8 +65,8 @@ def _check_place(root: Path) -> None:
     if (root / "pyproject.toml").exists():
         raise UsageProblemError(
             tr(
-                "{root} is that of another project. Choose a folder of its "
-                "own: callkeeper init FOLDER",
+                "{root} is that of another project. Choose a folder of its own: callkeeper init "
+                "FOLDER",
                 root=root / "pyproject.toml",
             )
         )
@@ -74,9 +74,8 @@ def _check_place(root: Path) -> None:
     if above:
         raise UsageProblemError(
             tr(
-                "{root} lies in the project {project}. Add a source to that: "
-                "callkeeper add NAME; or choose a folder outside of it for "
-                "another project.",
+                "{root} lies in the project {project}. Add a source to that: callkeeper add NAME; "
+                "or choose a folder outside of it for another project.",
                 root=root,
                 project=above.root,
             )
@@ -181,8 +180,8 @@ def _read_key(variable: str, *, from_stdin: bool) -> tuple[str, bool]:
     else:
         raise UsageProblemError(
             tr(
-                "There is no API key. Set {variable} in the environment or in "
-                ".env, or give it by standard input: --key-stdin",
+                "There is no API key. Set {variable} in the environment or in .env, or give it by "
+                "standard input: --key-stdin",
                 variable=variable,
             )
         )

@@ -144,9 +144,8 @@ def show_preview(source: Source, report: Report, first: date, last: date, *, as_
     if not found.days:
         print_error(
             tr(
-                "Source '{name}': no raw calls are there for {first} to "
-                "{last}. Load them: callkeeper load {name} --from {first} --to "
-                "{last}",
+                "Source '{name}': no raw calls are there for {first} to {last}. Load them: "
+                "callkeeper load {name} --from {first} --to {last}",
                 name=source.name,
                 first=first,
                 last=last,

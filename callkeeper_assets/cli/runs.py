@@ -261,8 +261,8 @@ def print_retained(outcome: "SourceOutcome", *, dry_run: bool) -> None:
     if retained.left:
         print_text(
             tr(
-                "Left for the next retention, as loads were under way all the "
-                "time: rows that nothing refers to in {names}.",
+                "Left for the next retention, as loads were under way all the time: rows that "
+                "nothing refers to in {names}.",
                 names=", ".join(sorted(retained.left)),
             )
         )
@@ -356,10 +356,9 @@ def rebuild(
         if left:
             print_note(
                 tr(
-                    "{name}: {count} of {first} to {last} stay as they were, "
-                    "their raw calls are not there. Load them from CallKeeper, as "
-                    "far as it gives them: callkeeper load {name} --from {first} "
-                    "--to {last}",
+                    "{name}: {count} of {first} to {last} stay as they were, their raw calls are "
+                    "not there. Load them from CallKeeper, as far as it gives them: callkeeper "
+                    "load {name} --from {first} --to {last}",
                     name=each.name,
                     count=say_count(len(left), "day"),
                     first=left[0],

@@ -18,9 +18,8 @@ _DAYS_AGO = {"today": 0, "yesterday": 1}
 def explain_no_source() -> str:
     """Say how to make the first source."""
     return tr(
-        "There is no source in {defs_folder} yet. Make one:\n  "
-        "callkeeper add main_office\nwhich asks for the account's API "
-        "key and checks it.",
+        "There is no source in {defs_folder} yet. Make one:\n  callkeeper add main_office\nwhich "
+        "asks for the account's API key and checks it.",
         defs_folder=defs_folder(),
     )
 
@@ -178,8 +177,8 @@ def choose_retained(names: Sequence[str], *, everything: bool) -> list[Source]:
         if source.retention is not None:
             return None
         return tr(
-            "Source '{name}' keeps its calls for ever. To have older ones "
-            "deleted, add to {file}: retention: {{keep_days: 730}}",
+            "Source '{name}' keeps its calls for ever. To have older ones deleted, add to {file}: "
+            "retention: {{keep_days: 730}}",
             name=source.name,
             file=source.file,
         )
@@ -333,9 +332,8 @@ def _find_problems(source: Source, first: date, last: date) -> Iterator[str]:
         return
     yield (
         tr(
-            "--from {first} is too early for source '{name}': {first_day}. "
-            "The first day allowed is {allowed}. The limit stands in "
-            "{file}.",
+            "--from {first} is too early for source '{name}': {first_day}. The first day allowed "
+            "is {allowed}. The limit stands in {file}.",
             first=first,
             name=source.name,
             first_day=source.explain_first_day(today),

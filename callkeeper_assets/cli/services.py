@@ -113,9 +113,8 @@ def webhooks(
     if not any(source.webhook for source in sources):
         print_error(
             tr(
-                "No source takes webhooks. Add to its defs.yaml, and set the "
-                "variable that it names:\n  webhook: {token: {env: "
-                "MAIN_OFFICE_WEBHOOK_TOKEN}}"
+                "No source takes webhooks. Add to its defs.yaml, and set the variable that it "
+                "names:\n  webhook: {token: {env: MAIN_OFFICE_WEBHOOK_TOKEN}}"
             )
         )
         raise typer.Exit(FAILED)
@@ -247,9 +246,8 @@ def move(
     if given is None:
         raise UsageProblemError(
             tr(
-                "Say where to: callkeeper move "
-                "postgresql://user:password@host:5432/database, or set "
-                "CALLKEEPER_DATABASE_URL."
+                "Say where to: callkeeper move postgresql://user:password@host:5432/database, or "
+                "set CALLKEEPER_DATABASE_URL."
             )
         )
     target = normalise_url(given)
@@ -267,9 +265,8 @@ def move(
     )
     print_text(
         tr(
-            "Set CALLKEEPER_DATABASE_URL to it wherever commands run, then "
-            "`callkeeper check`. The embedded database in {home} is as it "
-            "was; delete it when all is well.",
+            "Set CALLKEEPER_DATABASE_URL to it wherever commands run, then `callkeeper check`. "
+            "The embedded database in {home} is as it was; delete it when all is well.",
             home=home() / "postgres",
         )
     )

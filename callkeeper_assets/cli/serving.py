@@ -111,8 +111,8 @@ def held_alone(path: Path, what: str) -> Iterator[None]:
             file.seek(0)
             print_error(
                 tr(
-                    "{what} runs already with this home, as process {process}. Stop "
-                    "it, or set CALLKEEPER_HOME to another folder (it is {home}).",
+                    "{what} runs already with this home, as process {process}. Stop it, or set "
+                    "CALLKEEPER_HOME to another folder (it is {home}).",
                     what=what,
                     process=file.read().strip(),
                     home=home(),

@@ -108,8 +108,8 @@ def check_webhook(source: Source, tokens: Mapping[str, tuple[str, ...]]) -> list
     if not configured_webhook_url():
         remarks.append(
             tr(
-                "It is for this machine: set CALLKEEPER_WEBHOOK_URL to the "
-                "address under which CallKeeper reaches the receiver."
+                "It is for this machine: set CALLKEEPER_WEBHOOK_URL to the address under which "
+                "CallKeeper reaches the receiver."
             )
         )
     text = tr(
@@ -139,9 +139,8 @@ def _remark(
     if len(token) < _SHORTEST_TOKEN:
         remarks.append(
             tr(
-                "The token in {variable} has less than {shortest_token} "
-                "characters, and the URL is all that protects it. Make a new "
-                "one: {command}",
+                "The token in {variable} has less than {shortest_token} characters, and the URL "
+                "is all that protects it. Make a new one: {command}",
                 variable=variable,
                 shortest_token=_SHORTEST_TOKEN,
                 command=_A_NEW_ONE,
@@ -151,8 +150,8 @@ def _remark(
     if others:
         remarks.append(
             tr(
-                "The token in {variable} is also that of {names}: who has one "
-                "URL has the others. Give each source its own: {command}",
+                "The token in {variable} is also that of {names}: who has one URL has the others. "
+                "Give each source its own: {command}",
                 variable=variable,
                 names=", ".join(others),
                 command=_A_NEW_ONE,
@@ -162,8 +161,8 @@ def _remark(
     if parts.scheme == "http" and parts.hostname not in _LOCAL_HOSTS:
         remarks.append(
             tr(
-                "Over http the token can be read on its way: put a proxy with "
-                "TLS before the receiver."
+                "Over http the token can be read on its way: put a proxy with TLS before the "
+                "receiver."
             )
         )
     return remarks
@@ -193,9 +192,8 @@ def check_windows(source: Source, client: CallKeeperClient, known_day: date | No
                 return _check_call(source, client, day, *picked)
             if day == known_day:
                 text = tr(
-                    "the tables hold calls of {day}, and the source sends none for "
-                    "it. Look at that day in CallKeeper's cabinet; if it has "
-                    "calls, {remedy}.",
+                    "the tables hold calls of {day}, and the source sends none for it. Look at "
+                    "that day in CallKeeper's cabinet; if it has calls, {remedy}.",
                     day=day,
                     remedy=look_up(_SUPPORT),
                 )
@@ -203,9 +201,8 @@ def check_windows(source: Source, client: CallKeeperClient, known_day: date | No
     except CallKeeperError as error:
         return Finding(source.name, _WHAT, "bad", str(error))
     text = tr(
-        "no calls in the last {recent_days} days: whether the source "
-        "heeds the dates that it is asked for could not be probed. "
-        "Check again when it has calls.",
+        "no calls in the last {recent_days} days: whether the source heeds the dates that it is "
+        "asked for could not be probed. Check again when it has calls.",
         recent_days=_RECENT_DAYS,
     )
     return Finding(source.name, _WHAT, "warning", text)
@@ -245,9 +242,8 @@ def _check_call(
     outside = _count_outside(found, epoch)
     if outside:
         text = tr(
-            "asked for {minute}, the source sends {count} calls, {outside} "
-            "of them of other times: it does not heed the dates. Days that "
-            "are loaded so are not whole: {remedy}.",
+            "asked for {minute}, the source sends {count} calls, {outside} of them of other "
+            "times: it does not heed the dates. Days that are loaded so are not whole: {remedy}.",
             minute=minute,
             count=len(found),
             outside=outside,
@@ -256,9 +252,8 @@ def _check_call(
         return find("bad", text)
     if call_id not in found:
         text = tr(
-            "asked for {minute}, the source does not send the call of that "
-            "time, which it sent for {day}{zone}. Days that are loaded so "
-            "are not whole: {remedy}.",
+            "asked for {minute}, the source does not send the call of that time, which it sent "
+            "for {day}{zone}. Days that are loaded so are not whole: {remedy}.",
             minute=minute,
             day=day,
             zone=_describe_zone(source, client, call_id, epoch),
@@ -270,9 +265,9 @@ def _check_call(
         return find("good", good)
     if call_id not in client.probe(_minute_around(epoch), _OTHER_ZONE):
         text = tr(
-            "{good}, but not with time_zone={other_zone}: the source does "
-            "not heed time_zone. Loads ask in UTC, which it reads right; "
-            "should that change, they would be refused: {remedy}.",
+            "{good}, but not with time_zone={other_zone}: the source does not heed time_zone. "
+            "Loads ask in UTC, which it reads right; should that change, they would be refused: "
+            "{remedy}.",
             good=good,
             other_zone=_OTHER_ZONE,
             remedy=look_up(_SUPPORT),
@@ -325,10 +320,9 @@ def _check_twins(source: Source, others: Sequence[str]) -> list[Finding]:
     if not others:
         return []
     text = tr(
-        "The key in {api_key_env} is also that of {names}: each call "
-        "is in the tables once for each of them, and counts as often. "
-        "Keep one of the sources; of the others: callkeeper remove "
-        "NAME --with-calls",
+        "The key in {api_key_env} is also that of {names}: each call is in the tables once for "
+        "each of them, and counts as often. Keep one of the sources; of the others: callkeeper "
+        "remove NAME --with-calls",
         api_key_env=source.api_key_env,
         names=", ".join(others),
     )
@@ -378,12 +372,10 @@ def _check_zone(source: Source, first: date) -> list[Finding]:
         apart = find_difference(zone.key, other, since, until)
         if apart:
             text = tr(
-                "{key} is {offset} from {since:%Y-%m-%d %H:%M} UTC on by the "
-                "rules used here ({ours}), and {other_offset} by {other}. Days "
-                "here are right; what goes by the others shows other times: "
-                "update them. Days from then on that were loaded by other "
-                "rules have to be loaded again: callkeeper load {name} --from "
-                "DAY --to DAY.",
+                "{key} is {offset} from {since:%Y-%m-%d %H:%M} UTC on by the rules used here "
+                "({ours}), and {other_offset} by {other}. Days here are right; what goes by the "
+                "others shows other times: update them. Days from then on that were loaded by "
+                "other rules have to be loaded again: callkeeper load {name} --from DAY --to DAY.",
                 key=zone.key,
                 offset=_describe_offset(apart.by_first),
                 since=apart.since,
@@ -431,9 +423,8 @@ def _check_address(source: Source, answered: str) -> list[Finding]:
             )
         ]
     text = tr(
-        "the API answers at {answered}, not at {first}: that is what "
-        "loads use. Set base_url: {answered} in {file}, and the other "
-        "is not tried first.",
+        "the API answers at {answered}, not at {first}: that is what loads use. Set base_url: "
+        "{answered} in {file}, and the other is not tried first.",
         answered=answered,
         first=first,
         file=source.file,
@@ -511,8 +502,8 @@ def check_payment(source: Source, paid_till: datetime | None, now: datetime) -> 
     if paid_till - now < _NEAR:
         days = (day - now.astimezone(source.time_zone).date()).days
         text = tr(
-            "the account is paid until {day}, {days} days from now. Pay it "
-            "in CallKeeper's cabinet, or loads will fail.",
+            "the account is paid until {day}, {days} days from now. Pay it in CallKeeper's "
+            "cabinet, or loads will fail.",
             day=day,
             days=days,
         )

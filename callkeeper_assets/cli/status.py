@@ -1,8 +1,8 @@
-"""Commands that ask: `check`, `status`, `history`, `unusable` records, webhooks' `inbox`."""
+"""Commands that ask: `check`, `status`, `history`, webhooks' `inbox`."""
 
 from collections.abc import Iterator, Sequence
-from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING, Annotated, Final, Literal, NamedTuple
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
 
@@ -111,9 +111,8 @@ def _print_report(report: "StatusReport") -> None:
         name = report.sources[0].name
         print_text(
             tr(
-                "Nothing is loaded yet. Type: callkeeper check, then\n  "
-                "callkeeper load {name} --from DAY --to DAY     (days as "
-                "2026-01-31)",
+                "Nothing is loaded yet. Type: callkeeper check, then\n  callkeeper load {name} "
+                "--from DAY --to DAY     (days as 2026-01-31)",
                 name=name,
             )
         )
@@ -259,8 +258,8 @@ def _describe_coverage(name: str, known: "Coverage") -> Iterator[str]:
 def _describe_missing(known: "Freshness", since: datetime) -> str:
     moment = show_moment(since)
     return tr(
-        "{due_day} is missing, the newest day loaded is {newest_day}: "
-        "no refresh has brought a newer one since {moment}",
+        "{due_day} is missing, the newest day loaded is {newest_day}: no refresh has brought a "
+        "newer one since {moment}",
         due_day=known.due_day,
         newest_day=known.newest_day,
         moment=moment,
@@ -273,8 +272,8 @@ def _describe_reconciliation(each: "SourceReport") -> str:
         return tr("never compared with the source")
     moment = show_moment(known.last)
     return tr(
-        "compared with the source on {moment}; this month {found:,} "
-        "discrepancies found, {healed:,} healed; open: {open:,}",
+        "compared with the source on {moment}; this month {found:,} discrepancies found, "
+        "{healed:,} healed; open: {open:,}",
         moment=moment,
         found=known.found,
         healed=known.healed,
@@ -325,9 +324,8 @@ def _describe_audit(known: "AuditStatus") -> str:
         )
     named = tr("; callkeeper_lost_webhooks names them") if known.lost or known.refused else ""
     return tr(
-        "webhooks audited on {moment}: for the calls of the last 30 "
-        "days CallKeeper sent {sent:,}; {lost:,} are lost "
-        "({loss:.1%}), {refused:,} were refused{named}{unlisted}",
+        "webhooks audited on {moment}: for the calls of the last 30 days CallKeeper sent "
+        "{sent:,}; {lost:,} are lost ({loss:.1%}), {refused:,} were refused{named}{unlisted}",
         moment=moment,
         sent=known.sent,
         lost=known.lost,
@@ -498,75 +496,6 @@ def _describe_present(present: "PresentCall | None") -> str:
         loaded=loaded,
         numbers=numbers or tr("without numbers"),
     )
-
-
-if TYPE_CHECKING:
-    from callkeeper_assets.raw.store import RawStore
-
-
-class Unusable(NamedTuple):
-    """A record, as it is stored; `call_id` is None where it has none that can be read."""
-
-    day: date
-    reason: str
-    call_id: int | None
-    record: str
-
-
-def unusable(
-    source: Annotated[str, typer.Argument(help="Name of the source.")],
-    *,
-    first: Annotated[
-        str | None, typer.Option("--from", help="First day, written 2026-01-31. Default: all.")
-    ] = None,
-    last: Annotated[
-        str | None, typer.Option("--to", help="Last day. Default: the newest that is loaded.")
-    ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON document in place of the list.")
-    ] = False,
-) -> None:
-    """List what came and is no call: without an id, a time, or no JSON at all."""
-    from callkeeper_assets.cli.console import (  # noqa: PLC0415
-        UsageProblemError,
-        print_json,
-        print_text,
-    )
-    from callkeeper_assets.cli.selection import (  # noqa: PLC0415
-        choose_good_sources,
-        read_day,
-    )
-    from callkeeper_assets.config.errors import say_count  # noqa: PLC0415
-    from callkeeper_assets.home import raw_url  # noqa: PLC0415
-    from callkeeper_assets.raw.store import RawStore  # noqa: PLC0415
-
-    (chosen,) = choose_good_sources([source])
-    begin = read_day("--from", first) if first else date.min
-    end = read_day("--to", last) if last else date.max
-    if end < begin:
-        raise UsageProblemError(tr("--from {begin} is after --to {end}.", begin=begin, end=end))
-    found = _read(RawStore(raw_url()), chosen.name, begin, end)
-    if as_json:
-        records = [one._asdict() for one in found]
-        print_json({"source": chosen.name, "count": len(records), "records": records})
-        return
-    count = 0
-    for count, one in enumerate(found, start=1):  # noqa: B007 -- the count is printed
-        call = "" if one.call_id is None else tr("call {call_id}, ", call_id=one.call_id)
-        print_text(f"{one.day}  {call}{one.reason}")
-        print_text(f"  {one.record}")
-    print_text(
-        tr("{count} of {name} cannot be used.", count=say_count(count, "record"), name=chosen.name)
-    )
-
-
-def _read(store: "RawStore", source: str, first: date, last: date) -> Iterator[Unusable]:
-    for day in sorted(store.list_days(source)):
-        if not first <= day <= last:
-            continue
-        for row in store.read_unusable(source, day):
-            call_id = row.key if row.key >= 0 else None
-            yield Unusable(day, row.reason, call_id, row.payload.decode("utf-8", "replace"))
 
 
 def check(

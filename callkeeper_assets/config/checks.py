@@ -44,8 +44,8 @@ def find_table_problems(attributes: SourceAttributes) -> Iterator[Problem]:
         yield Problem(
             ("attributes", "tables", tables.index(FACTS)),
             tr(
-                "'{facts}' cannot be loaded without {names}: add to tables, or "
-                "leave '{facts}' out.",
+                "'{facts}' cannot be loaded without {names}: add to tables, or leave '{facts}' "
+                "out.",
                 facts=FACTS,
                 names=tr(" and ").join(missing),
             ),
@@ -82,8 +82,8 @@ def find_api_problems(attributes: SourceAttributes) -> Iterator[Problem]:
         yield Problem(
             ("attributes", "role"),
             tr(
-                "'{role}' means nothing to api: {api}, which knows no roles: "
-                "remove it, or set api: ckct.",
+                "'{role}' means nothing to api: {api}, which knows no roles: remove it, or set "
+                "api: ckct.",
                 role=attributes.role,
                 api=attributes.api,
             ),
@@ -116,8 +116,8 @@ def find_privacy_problems(attributes: SourceAttributes, name: str) -> Iterator[P
         yield Problem(
             ("attributes", "privacy", hashed[0]),
             tr(
-                "hash needs a key: add key: {{env: {prefix}_PRIVACY_KEY}}, and "
-                "set that variable to a long random text.",
+                "hash needs a key: add key: {{env: {prefix}_PRIVACY_KEY}}, and set that variable "
+                "to a long random text.",
                 prefix=name.upper(),
             ),
         )
@@ -307,9 +307,8 @@ def find_report_problems(attributes: SourceAttributes) -> Iterator[Problem]:
                 yield Problem(
                     (*location, "structure", place, "table"),
                     tr(
-                        "'{table}' is filled by the report '{first}' too, which says "
-                        "otherwise ({difference}). Make them agree, or choose another "
-                        "name.",
+                        "'{table}' is filled by the report '{first}' too, which says otherwise "
+                        "({difference}). Make them agree, or choose another name.",
                         table=table.table,
                         first=first,
                         difference=describe_difference(form, known),

@@ -59,10 +59,9 @@ class NoProjectError(MissingFolderError):
     def __init__(self, folder: Path) -> None:
         super().__init__(
             tr(
-                "{folder} is no project of callkeeper's, nor is a folder above "
-                "it. Make one: `callkeeper init` in an empty folder, or "
-                "`callkeeper init FOLDER`. If you have one, type the command "
-                "in it, or name it: `callkeeper --project FOLDER …`.",
+                "{folder} is no project of callkeeper's, nor is a folder above it. Make one: "
+                "`callkeeper init` in an empty folder, or `callkeeper init FOLDER`. If you have "
+                "one, type the command in it, or name it: `callkeeper --project FOLDER …`.",
                 folder=folder,
             )
         )
@@ -99,10 +98,9 @@ class MissingSecretError(ConfigError):
             )
             if unreadable
             else tr(
-                "Source '{source}' has no {what}: the environment variable "
-                "{variable}, which {attribute} names in {file}, is not set. "
-                "Set {variable} to {value} where Dagster is started, or in the "
-                "file .env beside pyproject.toml, and start again.",
+                "Source '{source}' has no {what}: the environment variable {variable}, which "
+                "{attribute} names in {file}, is not set. Set {variable} to {value} where Dagster "
+                "is started, or in the file .env beside pyproject.toml, and start again.",
                 source=source,
                 what=what,
                 variable=variable,

@@ -125,9 +125,8 @@ class _Known:
                 yield Problem(
                     location,
                     tr(
-                        "'{name}' is filled by a report of the source '{first}' too, "
-                        "which says otherwise ({difference}). Make them agree, or "
-                        "choose another name.",
+                        "'{name}' is filled by a report of the source '{first}' too, which says "
+                        "otherwise ({difference}). Make them agree, or choose another name.",
                         name=table.name,
                         first=first,
                         difference=describe_difference(table.form, known),
@@ -139,8 +138,8 @@ class _Known:
                 yield Problem(
                     location,
                     tr(
-                        "the source's job '{job}' would be named like one of the "
-                        "source '{first}': rename {mine}, or {theirs} there.",
+                        "the source's job '{job}' would be named like one of the source "
+                        "'{first}': rename {mine}, or {theirs} there.",
                         job=job,
                         first=first,
                         mine=mine,
@@ -226,8 +225,8 @@ def _describe_secret(secret: Location, name: str, *, is_missing: bool) -> str:
     name_of, ending, remedy = _SECRETS[secret]
     what = look_up(name_of)
     text = tr(
-        "must name the environment variable that holds the {what}, "
-        "never a {what} itself: {secret}: {{env: {prefix}_{ending}}}.",
+        "must name the environment variable that holds the {what}, never a {what} itself: "
+        "{secret}: {{env: {prefix}_{ending}}}.",
         what=what,
         secret=secret[-1],
         prefix=name.upper(),
@@ -361,8 +360,8 @@ def find_name_problem(name: str, *, is_new: bool = False) -> str | None:
             other=other,
         )
     return tr(
-        "the folder's name '{name}' is the source's name: {name_rule}. "
-        "Rename the folder, for example to {other}.",
+        "the folder's name '{name}' is the source's name: {name_rule}. Rename the folder, for "
+        "example to {other}.",
         name=name,
         name_rule=_NAME_RULE,
         other=other,
@@ -387,10 +386,9 @@ def defs_folder() -> Path:
     if not folder.is_dir():
         raise MissingFolderError(
             tr(
-                "There is no folder {folder}, which CALLKEEPER_DEFS names. "
-                "Make it and put a folder with a defs.yaml into it for each "
-                "source, or unset CALLKEEPER_DEFS to use the project's own "
-                "sources.",
+                "There is no folder {folder}, which CALLKEEPER_DEFS names. Make it and put a "
+                "folder with a defs.yaml into it for each source, or unset CALLKEEPER_DEFS to use "
+                "the project's own sources.",
                 folder=folder,
             )
         )

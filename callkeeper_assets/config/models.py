@@ -148,9 +148,8 @@ def find_cron_problem(cron: str) -> str | None:
     fields = cron.split()
     if len(fields) != len(_FIELDS):
         return tr(
-            "'{cron}' has {count} fields; a cron expression has 5: minute, "
-            "hour, day of the month, month, day of the week, for example "
-            "'0 5 * * *'.",
+            "'{cron}' has {count} fields; a cron expression has 5: minute, hour, day of the "
+            "month, month, day of the week, for example '0 5 * * *'.",
             cron=cron,
             count=len(fields),
         )
@@ -159,9 +158,8 @@ def find_cron_problem(cron: str) -> str | None:
         parts = [_read_part(part, least, greatest, names) for part in text.split(",")]
         if any(part is None for part in parts):
             return tr(
-                "'{said}', the {name} of '{cron}', is impossible: allowed are "
-                "* and {least}-{greatest}, lists (1,2), ranges (1-5) and steps "
-                "(*/2, 1-9/2).",
+                "'{said}', the {name} of '{cron}', is impossible: allowed are * and "
+                "{least}-{greatest}, lists (1,2), ranges (1-5) and steps (*/2, 1-9/2).",
                 said=text,
                 name=name,
                 cron=cron,
@@ -240,8 +238,8 @@ def _check_zone(value: str) -> str:
         )
         raise ValueError(
             tr(
-                "there is no time zone '{value}'.{suggestion} Allowed: names "
-                "of the IANA list, such as Europe/Moscow.",
+                "there is no time zone '{value}'.{suggestion} Allowed: names of the IANA list, "
+                "such as Europe/Moscow.",
                 value=value,
                 suggestion=suggestion,
             )

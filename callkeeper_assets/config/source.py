@@ -210,8 +210,8 @@ class Source:
         """Where the cabinet of its API takes the address for webhooks, for people."""
         if self.api == "ckct":
             return tr(
-                'both lists of its webhooks, "Webhook CallKeeper" (callbacks) '
-                'and "Webhook Calltracking"'
+                'both lists of its webhooks, "Webhook CallKeeper" (callbacks) and "Webhook '
+                'Calltracking"'
             )
         return "Profile → WebhookCall"
 
@@ -284,8 +284,8 @@ class Source:
         if kept is None or day >= kept:
             return ""
         return tr(
-            "Source '{name}': {day} is not loaded, retention keeps days "
-            "from {kept} on (retention.keep_days in {file}).",
+            "Source '{name}': {day} is not loaded, retention keeps days from {kept} on "
+            "(retention.keep_days in {file}).",
             name=self.name,
             day=day,
             kept=kept,

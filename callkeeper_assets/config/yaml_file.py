@@ -93,9 +93,8 @@ def _find_odd_numbers(node: yaml.Node, location: Location) -> Iterator[Problem]:
         yield Problem(
             location,
             tr(
-                "has more digits than a number with a fraction keeps "
-                "({most_float_digits}): put it in quotes if it is a text, "
-                "leave the fraction out if it is a whole number.",
+                "has more digits than a number with a fraction keeps ({most_float_digits}): put "
+                "it in quotes if it is a text, leave the fraction out if it is a whole number.",
                 most_float_digits=_MOST_FLOAT_DIGITS,
             ),
         )
@@ -103,8 +102,8 @@ def _find_odd_numbers(node: yaml.Node, location: Location) -> Iterator[Problem]:
         yield Problem(
             location,
             tr(
-                "YAML reads {value} as another number: put it in quotes if it "
-                "is a text, else write it in plain digits.",
+                "YAML reads {value} as another number: put it in quotes if it is a text, else "
+                "write it in plain digits.",
                 value=node.value,
             ),
         )
@@ -160,8 +159,8 @@ def _explain(error: yaml.MarkedYAMLError, text: str) -> tuple[int, str]:
 def _describe_parsers(problem: str, here: str) -> str:
     if "mapping values are not allowed" in problem:
         return tr(
-            "a ':' stands where none can: put a text that has one in "
-            "quotes, and indent the line as those beside it"
+            "a ':' stands where none can: put a text that has one in quotes, and indent the line "
+            "as those beside it"
         )
     if "expected key" in problem:
         return tr("the line is indented otherwise than those that it belongs to")

@@ -143,9 +143,8 @@ def normalise_url(url: str) -> str:
     if not separator or scheme.partition("+")[0] not in {"postgres", _SCHEME}:
         raise DatabaseError(
             tr(
-                "CALLKEEPER_DATABASE_URL is not a PostgreSQL URL (it begins "
-                "with {scheme!r}). Write "
-                "postgresql://user:password@host:port/database.",
+                "CALLKEEPER_DATABASE_URL is not a PostgreSQL URL (it begins with {scheme!r}). "
+                "Write postgresql://user:password@host:port/database.",
                 scheme=scheme.partition("+")[0][:20] if separator else "no scheme",
             )
         )
@@ -156,9 +155,9 @@ def normalise_url(url: str) -> str:
     except ValueError as error:
         raise DatabaseError(
             tr(
-                "CALLKEEPER_DATABASE_URL cannot be read: its port is not a "
-                "number, or its host is malformed. In a user or password write "
-                "the characters / ? # [ ] @ : as %2F %3F %23 %5B %5D %40 %3A."
+                "CALLKEEPER_DATABASE_URL cannot be read: its port is not a number, or its host is "
+                "malformed. In a user or password write the characters / ? # [ ] @ : as %2F %3F "
+                "%23 %5B %5D %40 %3A."
             )
         ) from error
     if not parts.path.strip("/") and "dbname=" not in parts.query:
@@ -225,10 +224,9 @@ def check_version(connection: "psycopg.Connection[tuple[object, ...]]") -> None:
         info = connection.info
         raise DatabaseError(
             tr(
-                "The PostgreSQL at {user}@{host}:{port}/{dbname} is version "
-                "{major}; {oldest_version} or newer is needed (MERGE). Update "
-                "the server, or unset CALLKEEPER_DATABASE_URL to use the "
-                "embedded one.",
+                "The PostgreSQL at {user}@{host}:{port}/{dbname} is version {major}; "
+                "{oldest_version} or newer is needed (MERGE). Update the server, or unset "
+                "CALLKEEPER_DATABASE_URL to use the embedded one.",
                 user=info.user,
                 host=info.host,
                 port=info.port,
@@ -250,11 +248,10 @@ def _check_encoding(connection: "psycopg.Connection[tuple[object, ...]]") -> Non
     if encoding != "UTF8":
         raise DatabaseError(
             tr(
-                "The database {dbname} at {user}@{host}:{port} has the "
-                "encoding {encoding}, which cannot hold every text of a call; "
-                "UTF8 is needed. Make one and name it in "
-                "CALLKEEPER_DATABASE_URL: CREATE DATABASE callkeeper ENCODING "
-                "'UTF8' LOCALE 'C' TEMPLATE template0;",
+                "The database {dbname} at {user}@{host}:{port} has the encoding {encoding}, which "
+                "cannot hold every text of a call; UTF8 is needed. Make one and name it in "
+                "CALLKEEPER_DATABASE_URL: CREATE DATABASE callkeeper ENCODING 'UTF8' LOCALE 'C' "
+                "TEMPLATE template0;",
                 dbname=info.dbname,
                 user=info.user,
                 host=info.host,
@@ -281,20 +278,19 @@ def check_writable(connection: "psycopg.Connection[tuple[object, ...]]") -> None
     if info.parameter_status("in_hot_standby") == "on":
         raise DatabaseError(
             tr(
-                "{where} is a standby: nothing can be written to it. Name the "
-                "primary server in CALLKEEPER_DATABASE_URL; of several hosts, "
-                "target_session_attrs=read-write finds it.",
+                "{where} is a standby: nothing can be written to it. Name the primary server in "
+                "CALLKEEPER_DATABASE_URL; of several hosts, target_session_attrs=read-write finds "
+                "it.",
                 where=where,
             )
         )
     if info.parameter_status("default_transaction_read_only") == "on":
         raise DatabaseError(
             tr(
-                "{where} takes no writing: default_transaction_read_only is "
-                "on, for the role, the database or the server. Providers set "
-                "it when a disk is nearly full: look at that first; then ALTER "
-                "ROLE {user} RESET default_transaction_read_only; or the same "
-                "for the database.",
+                "{where} takes no writing: default_transaction_read_only is on, for the role, the "
+                "database or the server. Providers set it when a disk is nearly full: look at "
+                "that first; then ALTER ROLE {user} RESET default_transaction_read_only; or the "
+                "same for the database.",
                 where=where,
                 user=info.user,
             )
