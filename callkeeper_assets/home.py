@@ -136,15 +136,20 @@ def home() -> Path:
     return project_root() / Path(value).expanduser()
 
 
-def make_folder(folder: Path) -> None:
+def make_folder(folder: Path, installation: Path | None = None) -> None:
     """Make a folder, and those above it that are missing: nobody but their owner may enter.
 
-    One that is there stays as its owner has it. Root's home may be passed through, by the user that
-    the embedded PostgreSQL runs as then.
+    One that is there stays as its owner has it, and what lies above the home is as others make it.
+    Root's home may be passed through, by the user that the embedded PostgreSQL runs as then.
+
+    Args:
+        folder: The folder.
+        installation: The home; that of this process if left out.
 
     Raises:
         OSError: It cannot be made.
     """
+    top = installation or home()
     missing = []
     while not folder.is_dir():
         missing.append(folder)
@@ -152,8 +157,11 @@ def make_folder(folder: Path) -> None:
             break
         folder = folder.parent
     for each in reversed(missing):
-        is_passed = os.geteuid() == 0 and each == home()
-        each.mkdir(mode=0o711 if is_passed else 0o700, exist_ok=True)
+        if each in top.parents:
+            each.mkdir(exist_ok=True)
+        else:
+            is_passed = os.geteuid() == 0 and each == top
+            each.mkdir(mode=0o711 if is_passed else 0o700, exist_ok=True)
 
 
 def raw_url() -> str:

@@ -79,7 +79,7 @@ def _files() -> tuple[Path, ...]:
         for file in _ROOT.iterdir()
         if file.is_file() and (file.suffix in _SUFFIXES or file.name in _OTHERS)
     ]
-    beside = (_ROOT / name for name in ("docs", "deploy", ".ci", ".github"))
+    beside = (_ROOT / name for name in ("docs", "deploy", "boards", ".ci", ".github"))
     for folder in (_PACKAGE, _TESTS, *beside):
         found += [
             file

@@ -6,6 +6,7 @@ reads where the commands do: see docs/python.md. The same in SQL: the folder `qu
 
 import marimo
 
+__generated_with = "0.25.2"
 app = marimo.App(width="medium")
 
 

@@ -109,7 +109,12 @@ class Bundle:
     def _build_dataset(self, key: str, told: Mapping[str, Any]) -> dict[str, Any]:
         named = told.get("columns", self._columns)
         columns = [
-            _column(name, self._columns[name].type, name, self._describe(self._columns[name]))
+            _column(
+                name,
+                self._columns[name].type,
+                name.replace("_", " ").capitalize() if self.language == "en" else name,
+                self._describe(self._columns[name]),
+            )
             for name in named
         ]
         for name, one in {**told.get("own", {}), **told.get("added", {})}.items():

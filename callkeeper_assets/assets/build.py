@@ -36,7 +36,12 @@ from callkeeper_assets.assets.webhooks import (
 from callkeeper_assets.config.errors import ConfigError
 from callkeeper_assets.config.loading import BrokenSource, suggest_source_name
 from callkeeper_assets.config.source import Source
-from callkeeper_assets.dagster_ext.dead_runs import free_ended_runs, holds_run_locks, mark_dead_runs
+from callkeeper_assets.dagster_ext.dead_runs import (
+    free_ended_runs,
+    holds_run_locks,
+    mark_dead_runs,
+    queue_forgotten_runs,
+)
 from callkeeper_assets.dagster_ext.event_log import BatchingEventLogStorage, has_runs_in_database
 from callkeeper_assets.postgres.url import database_url
 from callkeeper_assets.warehouse.schema import CALLS
@@ -274,8 +279,12 @@ def build_janitor(prefix: str = "") -> dg.SensorDefinition:
         url = database_url()
         marked = mark_dead_runs(context.instance, url)
         free_ended_runs(context.instance, url)
-        if not marked:
-            return dg.SkipReason("Every run in progress is alive.")
-        return dg.SkipReason(f"Marked as failed, their process was gone: {', '.join(marked)}.")
+        queued = queue_forgotten_runs(context.instance)
+        said = []
+        if marked:
+            said.append(f"Marked as failed, their process was gone: {', '.join(marked)}.")
+        if queued:
+            said.append(f"Made, and not queued until now: {', '.join(queued)}.")
+        return dg.SkipReason(" ".join(said) or "Every run in progress is alive.")
 
     return run_janitor

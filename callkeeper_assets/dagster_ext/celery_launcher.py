@@ -10,7 +10,6 @@ import time
 from typing import Any, Final, cast
 
 import dagster as dg
-from dagster._core.events import DagsterEvent, DagsterEventType
 from dagster._core.launcher.base import CheckRunHealthResult, LaunchRunContext, WorkerStatus
 from dagster._core.storage.dagster_run import DagsterRun
 from dagster_celery.launcher import CeleryRunLauncher
@@ -18,6 +17,7 @@ from dagster_celery.tags import DAGSTER_CELERY_QUEUE_TAG
 from kombu.entity import Queue
 from kombu.exceptions import OperationalError
 
+from callkeeper_assets.dagster_ext.dead_runs import queue_run
 from callkeeper_assets.dagster_ext.launcher import judge_gone
 from callkeeper_assets.home import configured_broker_url
 from callkeeper_assets.postgres.locks import is_run_alive, tried_run_lock_alone
@@ -198,8 +198,4 @@ class CeleryLauncher(CeleryRunLauncher):
         return waiting
 
     def _put_back(self, run: DagsterRun, why: str) -> None:
-        self._instance.report_engine_event(why, run, cls=type(self))
-        event = DagsterEvent(
-            event_type_value=DagsterEventType.PIPELINE_ENQUEUED.value, job_name=run.job_name
-        )
-        self._instance.report_dagster_event(event, run_id=run.run_id)
+        queue_run(self._instance, run, why)

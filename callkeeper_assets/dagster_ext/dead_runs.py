@@ -7,10 +7,11 @@ their keys' places. It makes Dagster's tables, if they are missing, and prints w
 import sys
 import time
 from collections.abc import Callable, Mapping
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import dagster as dg
+from dagster._core.run_coordinator import QueuedRunCoordinator
 
 from callkeeper_assets.postgres.locks import is_run_alive, tried_run_lock_alone
 from callkeeper_assets.postgres.url import database_url
@@ -27,6 +28,9 @@ _IN_PROGRESS: Final = [
     dg.DagsterRunStatus.STARTING,
     dg.DagsterRunStatus.CANCELING,
 ]
+# From a run's making to the queue it takes an instant, unless the database fails in it.
+_UNTIL_QUEUED: Final = timedelta(minutes=2)
+FORGOTTEN: Final = "This run was made, and never came to the queue: the database failed between."
 # From a run's launch to its start: a process's start, on a busy machine. Less than the
 # `start_timeout_seconds` of dagster.yaml: runs that Dagster gives up are not run again.
 _UNTIL_START: Final = timedelta(minutes=2)
@@ -130,6 +134,36 @@ def mark_if_dead(instance: dg.DagsterInstance, url: str, run: dg.DagsterRun) -> 
             return False
         report_gone(instance, now)
     return True
+
+
+def queue_forgotten_runs(instance: dg.DagsterInstance) -> list[str]:
+    """Put runs of this product into the queue that were made, and never came there; return them.
+
+    Dagster makes a run and queues it in two steps. It goes on with a tick that was cut off between,
+    but not with a lost run that it does again: that one would wait for ever.
+    """
+    if not isinstance(instance.run_coordinator, QueuedRunCoordinator):
+        return []
+    before = datetime.now(UTC) - _UNTIL_QUEUED
+    waiting = instance.get_runs(
+        dg.RunsFilter(statuses=[dg.DagsterRunStatus.NOT_STARTED], created_before=before)
+    )
+    # A person's own are begun by the command that made them, as those that came from no daemon.
+    ours = [
+        one
+        for one in waiting
+        if SOURCE_TAG in one.tags and COMMAND_LINE_TAG not in one.tags and one.remote_job_origin
+    ]
+    for run in ours:
+        queue_run(instance, run, FORGOTTEN)
+    return [run.run_id for run in ours]
+
+
+def queue_run(instance: dg.DagsterInstance, run: dg.DagsterRun, why: str) -> None:
+    """Put a run into Dagster's queue, whatever its status is."""
+    instance.report_engine_event(why, run)
+    event = dg.DagsterEvent(dg.DagsterEventType.PIPELINE_ENQUEUED.value, run.job_name)
+    instance.report_dagster_event(event, run_id=run.run_id)
 
 
 def report_gone(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:

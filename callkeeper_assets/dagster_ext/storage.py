@@ -35,7 +35,7 @@ from callkeeper_assets.dagster_ext import LOCATION
 from callkeeper_assets.dagster_ext.dead_runs import COMMAND_LINE_TAG, build_rerun_tags
 from callkeeper_assets.dagster_ext.event_log import BatchingEventLogStorage
 from callkeeper_assets.dagster_ext.shared_logs import SharedLogs
-from callkeeper_assets.home import home, logs_url
+from callkeeper_assets.home import home, logs_url, make_folder
 from callkeeper_assets.local_time import use_newest_rules
 from callkeeper_assets.postgres.locks import (
     STORAGE_LOCK,
@@ -314,6 +314,8 @@ class CallKeeperLogs(LocalComputeLogManager):
         config_value: Mapping[str, Any],  # noqa: ARG003 -- empty, Dagster's signature
     ) -> Self | SharedLogs:
         """Open the logs' place."""
+        # Dagster would make the folder, and the home with it, for everybody to read.
+        make_folder(home() / "logs")
         captured, url = cls(os.fspath(home() / "logs"), inst_data=inst_data), logs_url()
         return SharedLogs(url, captured) if url else captured
 

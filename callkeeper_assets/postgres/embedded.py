@@ -528,7 +528,7 @@ class EmbeddedPostgres:
                 found = find_postmaster(self._cluster.data)
                 if found is not None and found.is_ready and found.pid == self._pid:
                     return self._url
-            make_folder(self._home)
+            make_folder(self._home, self._home)
             if self._use is None:
                 _refuse_without_locks(self._home)
             with self._alone():

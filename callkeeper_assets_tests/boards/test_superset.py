@@ -136,10 +136,13 @@ class Superset:
         except urllib.error.HTTPError as error:
             pytest.fail(f"{path}: {error.code} {error.read().decode()[:1000]}")
 
-    def list_charts(self) -> dict[str, int]:
-        """Return the charts' numbers by their titles."""
+    def list_charts(self) -> dict[str, dict[str, Any]]:
+        """Return the datasets that charts ask, by the charts' titles."""
         found = self.ask("chart/?q=(page_size:100)")["result"]
-        charts = {one["slice_name"]: one["id"] for one in found}
+        charts = {
+            one["slice_name"]: {"id": one["datasource_id"], "type": one["datasource_type"]}
+            for one in found
+        }
         assert len(charts) == len(found)
         return charts
 
@@ -190,11 +193,11 @@ def _title(key: str) -> str:
     return title
 
 
-def _ask(superset: Superset, chart: int, params: Mapping[str, Any]) -> list[dict[str, Any]]:
-    shown = json.loads(superset.ask(f"chart/{chart}")["result"]["params"])
-    number, _, kind = shown["datasource"].partition("__")
+def _ask(
+    superset: Superset, dataset: Mapping[str, Any], params: Mapping[str, Any]
+) -> list[dict[str, Any]]:
     query = {
-        "datasource": {"id": int(number), "type": kind},
+        "datasource": dataset,
         "queries": [build_query(params)],
         "result_format": "json",
         "result_type": "full",

@@ -10,7 +10,6 @@ import yaml
 
 import callkeeper_assets as ck
 from callkeeper_assets.simulator.server import RunningSimulator
-from callkeeper_assets_tests.dbt import build_profile, find_dbt
 from callkeeper_assets_tests.hosts.host import (
     CALLS_PER_DAY,
     DAY,
@@ -20,6 +19,7 @@ from callkeeper_assets_tests.hosts.host import (
     make_folder,
     read_newest_run,
 )
+from callkeeper_assets_tests.side_environments import build_profile, find_dbt
 from callkeeper_assets_tests.templates import MakeDatabase, Template
 
 _ROOT: Final = Path(ck.__file__).parents[1]

@@ -8,7 +8,7 @@ from typing import Final
 import pytest
 import yaml
 
-from callkeeper_assets_tests.dbt import build_profile, find_dbt
+from callkeeper_assets_tests.side_environments import build_profile, find_dbt
 from callkeeper_assets_tests.warehouse.raw_days import rows
 
 _PACKAGE: Final = Path(__file__).parents[2] / "dbt"

@@ -2,6 +2,7 @@
 
 import ast
 import os
+import subprocess
 from collections.abc import Iterator
 from datetime import date, datetime
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any, Final
 import pandas as pd
 import psycopg
 import pytest
+
+from callkeeper_assets_tests.side_environments import find_marimo
 
 _ROOT: Final = Path(__file__).parents[2]
 _PAGE: Final = _ROOT / "docs" / "questions.md"
@@ -111,6 +114,17 @@ def test_pandas_in_the_notebook_answers_as_sql_does(
         assert len(found) == len(expected), file.name
         for one, other in zip(found, expected, strict=True):
             assert _agree(one, other), (file.name, one, other)
+
+
+@pytest.mark.e2e
+@pytest.mark.timeout(900)
+def test_marimo_itself_runs_the_notebook(office: str) -> None:
+    python = find_marimo() / "python"
+    environment = {**os.environ, "CALLKEEPER_DATABASE_URL": office}
+    done = subprocess.run(
+        (python, _NOTEBOOK), env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def _sort(rows: Any) -> list[tuple[Any, ...]]:  # noqa: ANN401 -- rows of either

@@ -11,6 +11,11 @@ from typing import Final
 
 import dagster as dg
 import pytest
+from dagster._core.remote_origin import (  # noqa: TID251 -- a run from a daemon has one
+    RegisteredCodeLocationOrigin,
+    RemoteJobOrigin,
+    RemoteRepositoryOrigin,
+)
 
 from callkeeper_assets.dagster_ext.dead_runs import (
     COMMAND_LINE_TAG,
@@ -19,6 +24,7 @@ from callkeeper_assets.dagster_ext.dead_runs import (
     build_handover_tags,
     free_ended_runs,
     mark_dead_runs,
+    queue_forgotten_runs,
 )
 from callkeeper_assets.home import project_root, set_dagster_home
 from callkeeper_assets.postgres.locks import is_run_alive, tried_run_lock_alone
@@ -145,6 +151,32 @@ def test_a_run_created_ten_minutes_ago_that_is_starting_for_a_second_stays(runs:
     time.sleep(1)
     assert mark_dead_runs(runs.instance, runs.url) == []
     assert runs.get(run_id).status == _Status.STARTING
+
+
+def test_a_run_that_was_made_and_never_queued_is_queued_after_two_minutes(runs: Runs) -> None:
+    """The database failed between Dagster's two steps, and nobody goes on with a second try."""
+    place = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("here"), "repository")
+    forgotten, young, persons, others = (
+        runs.instance.create_run_for_job(
+            job,
+            status=_Status.NOT_STARTED,
+            tags=tags,
+            remote_job_origin=RemoteJobOrigin(place, "job"),
+        ).run_id
+        for tags in (
+            {SOURCE_TAG: "moscow"},
+            {SOURCE_TAG: "moscow"},
+            {SOURCE_TAG: "moscow", COMMAND_LINE_TAG: "load"},
+            {},
+        )
+    )
+    for run_id in (forgotten, persons, others):
+        _age(runs, run_id)
+    assert queue_forgotten_runs(runs.instance) == [forgotten]
+    assert queue_forgotten_runs(runs.instance) == []
+    assert runs.get(forgotten).status == _Status.QUEUED
+    left = [runs.get(run_id).status for run_id in (young, persons, others)]
+    assert left == [_Status.NOT_STARTED] * 3
 
 
 def test_a_run_that_was_launched_long_ago_and_never_started_is_lost(runs: Runs) -> None:

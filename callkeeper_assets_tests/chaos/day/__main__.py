@@ -180,6 +180,8 @@ def conclude(plant: Plant, traffic: Traffic, longest: float, calm: float) -> lis
         source.control("finalise", {"account": name})
     now = source.now()
     source.control("clock", {"now": now.isoformat()})
+    # The end of a day: nobody waits for each source's next schedule.
+    plant.installation.run("refresh")
     problems: list[str] = []
     deadline = time.monotonic() + longest
     while time.monotonic() < deadline:

@@ -43,7 +43,7 @@ _DATABASE_MB: Final = 3000
 _MACHINE_MB: Final = 300
 # Its key is refused from the beginning: the one alert that a person has to answer.
 TROUBLED: Final = "troubled"
-KEPT_DAYS: Final = 2
+KEPT_DAYS: Final = 3
 # Daemon, receiver and alerts; workers.
 MACHINES: Final = ("first", "second", "third")
 
@@ -124,7 +124,7 @@ def _write_sources(
         minute = f"{number % every}-59/{every}" if every > 1 else "*"
         later = f"{number % 60}"
         text = (
-            f"  refresh: {{cron: '{minute} * * * *', overlap_days: 1}}\n"
+            f"  refresh: {{cron: '{minute} * * * *', overlap_days: 2}}\n"
             f"  reconciliation: {{cron: '{later} * * * *', days: 2}}\n"
         )
         file = installation.defs / name / "defs.yaml"

@@ -1,4 +1,7 @@
-"""dbt, in an environment of its own, `build/dbt`, over that of the tests: made in the long form."""
+"""Programs that read what we load, each in an environment of its own over that of the tests.
+
+In `build`, made by the long form of tests.
+"""
 
 import shutil
 import subprocess
@@ -13,24 +16,34 @@ from sqlalchemy.engine import make_url
 from callkeeper_assets_tests.extent import IS_LONG
 
 _ROOT: Final = Path(__file__).parents[1]
-_DBT: Final = _ROOT / "build" / "dbt"
 # The newest whose dbt needs nothing that is built at the installation.
-_PACKAGES: Final = ("dagster-dbt==0.29.27", "dbt-core==1.10.23", "dbt-postgres==1.9.1")
+_DBT: Final = ("dagster-dbt==0.29.27", "dbt-core==1.10.23", "dbt-postgres==1.9.1")
+_MARIMO: Final = ("marimo==0.25.2",)
 
 
 def find_dbt() -> Path:
-    """Return the folder of its programs; the test that asks is skipped where they are not there."""
-    programs = _DBT / "bin"
-    if not (programs / "dbt").exists():
+    """Return the folder of dbt's programs; who asks is skipped where they are not there."""
+    return _find("dbt", _DBT)
+
+
+def find_marimo() -> Path:
+    """As `find_dbt`, of marimo, which runs notebooks."""
+    return _find("marimo", _MARIMO)
+
+
+def _find(name: str, wanted: tuple[str, ...]) -> Path:
+    folder = _ROOT / "build" / name
+    programs = folder / "bin"
+    if not (programs / name).exists():
         if not IS_LONG:
-            pytest.skip("dbt is installed by the long form: LONG=1")
-        shutil.rmtree(_DBT, ignore_errors=True)
-        subprocess.run([sys.executable, "-m", "venv", "--without-pip", _DBT], check=True)
-        (packages,) = _DBT.glob("lib/python*/site-packages")
+            pytest.skip(f"{name} is installed by the long form: LONG=1")
+        shutil.rmtree(folder, ignore_errors=True)
+        subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
+        (packages,) = folder.glob("lib/python*/site-packages")
         paths = (sysconfig.get_paths()["purelib"], str(_ROOT))
         (packages / "tests.pth").write_text("\n".join(paths))
         install = ("-m", "pip", "--python", programs / "python", "install", "--quiet")
-        subprocess.run([sys.executable, *install, *_PACKAGES], check=True)
+        subprocess.run([sys.executable, *install, *wanted], check=True)
     return programs
 
 
