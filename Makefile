@@ -20,7 +20,7 @@ COMPILE := $(RUN) uv pip compile --quiet --upgrade --universal --python-version 
 	--no-strip-extras --no-emit-index-url --no-header --no-annotate
 export SHORT LONG
 
-.PHONY: help install demo test lint bench boards chaos chaos-day mutation dist pythons lock clean
+.PHONY: help install demo test lint bench boards chaos chaos-day texts mutation dist pythons lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -51,6 +51,9 @@ boards: .venv/installed-dev ## import the boards into a real Superset, and look 
 chaos: .venv/installed-dev ## kills and faults at every step, the long form
 	LONG=$(if $(SHORT),,1) $(RUN) pytest $(addprefix callkeeper_assets_tests/,chaos workers \
 		assets/test_cut_connections.py backup/test_lost_machine.py webhooks/test_away.py)
+
+texts: .venv/installed-dev ## collect what is to be translated, compile what is
+	$(RUN) callkeeper_assets_tests.texts
 
 chaos-day: .venv/installed-dev ## a day of operation in minutes, one fault after another; ARGS=--help
 	$(RUN) callkeeper_assets_tests.chaos.day $(ARGS)

@@ -25,6 +25,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Final
 
+from callkeeper_assets.language import tr
+
 _DISTRIBUTION: Final = re.compile(r"callkeeper[-_.]+assets(?![\w.-])", re.IGNORECASE)
 _PACKAGE: Final = Path(__file__).resolve().parent
 # The files of a new project; of `dagster.yaml` whoever has no project needs a copy, too.
@@ -202,27 +204,41 @@ def read_secret(variable: str) -> str:
     named = os.environ.get(f"{variable}_FILE", "").strip()
     if value and named:
         raise UnreadableSecretError(
-            f"{variable} and {variable}_FILE are both set: unset one, so that it is plain which "
-            "one counts."
+            tr(
+                "{variable} and {variable}_FILE are both set: unset one, so that it is plain "
+                "which one counts.",
+                variable=variable,
+            )
         )
     if value or not variable:
         return value
     if named:
-        return _read_secret_file(Path(named), f"the file that {variable}_FILE names")
+        return _read_secret_file(
+            Path(named), tr("the file that {variable}_FILE names", variable=variable)
+        )
     found = next((file for file in _find_secret_files(variable) if file.exists()), None)
-    return _read_secret_file(found, f"the file of the secret {variable}") if found else ""
+    return (
+        _read_secret_file(found, tr("the file of the secret {variable}", variable=variable))
+        if found
+        else ""
+    )
 
 
 def _read_secret_file(file: Path, what: str) -> str:
     try:
         secret = file.read_text("utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
-        why = getattr(error, "strerror", None) or "it is not UTF-8"
+        why = getattr(error, "strerror", None) or tr("it is not UTF-8")
         raise UnreadableSecretError(
-            f"{file}, {what}, cannot be read: {why}. Let the user of this process read it."
+            tr(
+                "{file}, {what}, cannot be read: {why}. Let the user of this process read it.",
+                file=file,
+                what=what,
+                why=why,
+            )
         ) from error
     if not secret:
-        raise UnreadableSecretError(f"{file}, {what}, is empty.")
+        raise UnreadableSecretError(tr("{file}, {what}, is empty.", file=file, what=what))
     return secret
 
 
@@ -303,7 +319,7 @@ def find_lock_problem(folder: Path) -> str | None:
                 fcntl.flock(second, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 return None
-        cause = "a file that is locked can be locked once more"
+        cause = tr("a file that is locked can be locked once more")
     except PermissionError:
         # Who may not write there has another problem, which is reported where it arises.
         return None
@@ -312,10 +328,12 @@ def find_lock_problem(folder: Path) -> str | None:
     finally:
         with suppress(OSError):
             path.unlink(missing_ok=True)
-    return (
-        f"Files cannot be locked in {folder}: {cause}. Processes that use one home are kept apart "
-        f"by such locks; network folders often lack them. Set CALLKEEPER_HOME to a folder on a "
-        f"disk of this machine (raw calls may stay elsewhere: CALLKEEPER_RAW_URL)."
+    return tr(
+        "Files cannot be locked in {folder}: {cause}. Processes that use one home are kept apart "
+        "by such locks; network folders often lack them. Set CALLKEEPER_HOME to a folder on a "
+        "disk of this machine (raw calls may stay elsewhere: CALLKEEPER_RAW_URL).",
+        folder=folder,
+        cause=cause,
     )
 
 

@@ -23,6 +23,10 @@ _ROOT: Final = Path(__file__).resolve().parents[1]
 _PACKAGE: Final = _ROOT / "callkeeper_assets"
 _TESTS: Final = _ROOT / "callkeeper_assets_tests"
 _GUIDES: Final = ("README.md", "docs/operations.md", "docs/deploy.md")
+_RUSSIAN: Final = (
+    "README.ru.md",
+    *(f"docs/ru/{name}.md" for name in ("operations", "privacy", "reports")),
+)
 # A user's own sources are none of our files.
 _OF_USERS: Final = _PACKAGE / "defs"
 # What a reader of the guide makes.
@@ -62,7 +66,8 @@ _ZONE_IN_SQL: Final = re.compile(
 
 
 def _documents() -> list[Path]:
-    return [_ROOT / "README.md", _ROOT / "CHANGELOG.md", *sorted((_ROOT / "docs").rglob("*.md"))]
+    names = ("README.md", "README.ru.md", "CHANGELOG.md")
+    return [*(_ROOT / name for name in names), *sorted((_ROOT / "docs").rglob("*.md"))]
 
 
 @cache
@@ -117,7 +122,8 @@ def _options() -> dict[str, set[str]]:
 
 def _typed_commands() -> Iterator[tuple[str, list[str]]]:
     """Yield each command line of `callkeeper` in the guides: its document and its words."""
-    for name in (*_GUIDES, "CHANGELOG.md", "docs/README.md", "docs/benchmarks.md"):
+    others = ("CHANGELOG.md", "docs/README.md", "docs/benchmarks.md", "docs/privacy.md")
+    for name in (*_GUIDES, *_RUSSIAN, *others):
         for code in _code_of(_ROOT / name):
             match = _COMMAND.search(code)
             if match:
@@ -184,10 +190,46 @@ def test_every_command_and_option_that_is_typed_in_a_guide_exists() -> None:
         if words[0] not in _options():
             wrong.append(f"{document}: callkeeper {words[0]}")
             continue
-        options = {word.partition("=")[0] for word in words[1:] if word.startswith("-")}
+        options = {word.partition("=")[0] for word in words[1:] if word[:1] == "-" != word}
         unknown = sorted(options - _options()[words[0]])
         wrong += [f"{document}: callkeeper {words[0]} {each}" for each in unknown]
     assert wrong == []
+
+
+def test_every_table_that_a_russian_document_names_exists() -> None:
+    """Commands, options, variables, paths and links are looked at with the English ones."""
+    ours = re.compile(r"(?<![\w/.])(?:callkeeper|general)_[a-z_]*[a-z](?![\w.])")
+    # The package, and the columns that each report's table has.
+    others = {"callkeeper_assets", "callkeeper_assets_tests"}
+    others |= {"callkeeper_report", "callkeeper_day", "callkeeper_call_id"}
+    unknown = {
+        f"{document}: {name}"
+        for document in _RUSSIAN
+        for name in ours.findall((_ROOT / document).read_text("utf-8"))
+        if name not in {*TABLES, *others}
+    }
+    assert sorted(unknown) == []
+
+
+def test_a_document_in_two_languages_has_the_same_examples() -> None:
+    """What is typed, and what a file says, differs in comments and captions at the most."""
+    for russian in _RUSSIAN:
+        english = "README.md" if russian == "README.ru.md" else russian.replace("/ru/", "/")
+        theirs, ours = (_examples(_ROOT / name) for name in (russian, english))
+        assert sorted(theirs - ours) == [], russian
+    for name in ("README.ru.md", "docs/ru/privacy.md", "docs/ru/reports.md"):
+        english = "README.md" if name == "README.ru.md" else name.replace("/ru/", "/")
+        assert sorted(_examples(_ROOT / english) - _examples(_ROOT / name)) == [], name
+
+
+def _examples(document: Path) -> set[str]:
+    """Return the lines of a document's blocks, without what people are told in them."""
+    lines = {
+        re.sub(r"\s+(#|\|).*|(caption:|--reference).*", "", line).strip()
+        for _, block in _FENCED.findall(document.read_text("utf-8"))
+        for line in block.splitlines()
+    }
+    return lines - {""}
 
 
 def test_every_make_target_that_a_document_names_exists() -> None:
@@ -301,7 +343,7 @@ def test_no_module_is_a_drawer_for_anything() -> None:
 def test_no_file_names_what_belongs_to_one_machine(forbidden: re.Pattern[str], why: str) -> None:
     found = []
     for file in _files():
-        if file.suffix in {".png", ".parquet", ".gz"}:
+        if file.suffix in {".png", ".parquet", ".gz", ".mo"}:
             continue
         for number, line in enumerate(file.read_text("utf-8").splitlines(), start=1):
             match = forbidden.search(line)

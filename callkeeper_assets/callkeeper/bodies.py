@@ -18,6 +18,7 @@ from callkeeper_assets.callkeeper.records import (
     RetryLaterError,
     UnusableAnswerError,
 )
+from callkeeper_assets.language import mark, tr
 from callkeeper_assets.privacy.redaction import excerpt
 
 ALL_RETRIES: Final = 1_000  # as many as the retry policy has
@@ -27,18 +28,26 @@ TOO_MANY_REQUESTS: Final = 429
 SERVER_ERROR: Final = 500
 OK: Final = 200
 
-_CHECK_KEY: Final = "Check the key in {key}"
-_REPORT: Final = "The request is not what the source expects: check base_url, else report it"
+_REPORT: Final = mark("The request is not what the source expects: check base_url, else report it")
 _REMEDIES: Final = {
     400: _REPORT,
-    401: "Add the address of this machine to the allowed hosts in CallKeeper's cabinet",
-    403: f"{_CHECK_KEY}: the source does not know it",
-    404: f"{_REPORT}; the source knows no such request",
-    405: f"{_REPORT}; the source knows no such method",
+    401: mark("Add the address of this machine to the allowed hosts in CallKeeper's cabinet"),
+    403: mark("Check the key in {key}: the source does not know it"),
+    404: mark(
+        "The request is not what the source expects: check base_url, else report it; the source "
+        "knows no such request"
+    ),
+    405: mark(
+        "The request is not what the source expects: check base_url, else report it; the source "
+        "knows no such method"
+    ),
     406: _REPORT,
     409: _REPORT,
-    412: f"{_CHECK_KEY}: the source knows no account with it",
-    417: f"{_CHECK_KEY}: it must be 32 hexadecimal characters (older keys: 16 letters and digits)",
+    412: mark("Check the key in {key}: the source knows no account with it"),
+    417: mark(
+        "Check the key in {key}: it must be 32 hexadecimal characters (older keys: 16 letters and "
+        "digits)"
+    ),
 }
 _ABOUT_ACCESS: Final = {401, 403, 412, 417}
 _STATUS_OF_REASON: Final = (
@@ -100,13 +109,13 @@ class AnswerProblem:
 
 def size_problem(came_back: str) -> AnswerProblem:
     """The window is too large for the source."""
-    remedy = "The source refuses even a minute of calls: ask CallKeeper's support"
+    remedy = mark("The source refuses even a minute of calls: ask CallKeeper's support")
     return AnswerProblem(AbortError, came_back, remedy, retries_before_halving=0)
 
 
 def cut_problem(came_back: str) -> AnswerProblem:
     """The answer ends early. Large answers do, and so do unlucky ones: hence one retry first."""
-    remedy = "Try again later; if it lasts, ask CallKeeper's support"
+    remedy = mark("Try again later; if it lasts, ask CallKeeper's support")
     return AnswerProblem(
         RetryLaterError, came_back, remedy, retries=ALL_RETRIES, retries_before_halving=1
     )
@@ -114,19 +123,19 @@ def cut_problem(came_back: str) -> AnswerProblem:
 
 def timeout_problem(came_back: str) -> AnswerProblem:
     """No answer in time: the same window again would cost the same time again, so halve at once."""
-    remedy = "Try again later; if it lasts, lower parallel_days in the source's defs.yaml"
+    remedy = mark("Try again later; if it lasts, lower parallel_days in the source's defs.yaml")
     return AnswerProblem(RetryLaterError, came_back, remedy, retries=1, retries_before_halving=0)
 
 
 def connection_problem(came_back: str) -> AnswerProblem:
     """No connection at all."""
-    remedy = "Check base_url, the network and the proxy; try again later"
+    remedy = mark("Check base_url, the network and the proxy; try again later")
     return AnswerProblem(RetryLaterError, came_back, remedy, retries=ALL_RETRIES)
 
 
 def page_problem(came_back: str) -> AnswerProblem:
     """Something for people where JSON was due, mostly a page about maintenance."""
-    remedy = "If that is maintenance, try again later; if not, check base_url"
+    remedy = mark("If that is maintenance, try again later; if not, check base_url")
     return AnswerProblem(RetryLaterError, came_back, remedy, retries=3)
 
 
@@ -142,29 +151,29 @@ def problem_of_status(status: int, said: str, pause_sec: float | None) -> Answer
     if status in {REQUEST_TIMEOUT, TOO_LARGE}:
         return size_problem(came_back)
     if status == TOO_MANY_REQUESTS:
-        remedy = "Try again later, or lower the number of days fetched side by side"
+        remedy = mark("Try again later, or lower the number of days fetched side by side")
         return AnswerProblem(RetryLaterError, came_back, remedy, ALL_RETRIES, pause_sec=pause_sec)
     if status >= SERVER_ERROR:
         # One that says when to come back is overloaded; a smaller window is nothing to it.
         halve = 2 if pause_sec is None else None
-        remedy = "Try again later; if it lasts, ask CallKeeper's support"
+        remedy = mark("Try again later; if it lasts, ask CallKeeper's support")
         return AnswerProblem(RetryLaterError, came_back, remedy, ALL_RETRIES, halve, pause_sec)
     if status not in _ABOUT_ACCESS and _SIZE.search(said):
         return size_problem(came_back)
-    return AnswerProblem(AbortError, came_back, _REMEDIES.get(status, "Check base_url"))
+    return AnswerProblem(AbortError, came_back, _REMEDIES.get(status, mark("Check base_url")))
 
 
 def problem_of_reason(reason: str) -> AnswerProblem:
     """Return the problem of a failure that came with HTTP 200: only its text says what it is."""
-    came_back = f"HTTP 200 with the failure {excerpt(reason)!r}"
+    came_back = tr("HTTP 200 with the failure {said!r}", said=excerpt(reason))
     for pattern, status in _STATUS_OF_REASON:
         if pattern.search(reason):
             return AnswerProblem(AbortError, came_back, _REMEDIES[status])
     if _SIZE.search(reason):
         return size_problem(came_back)
     if _PASSING.search(reason):
-        return AnswerProblem(RetryLaterError, came_back, "Try again later", ALL_RETRIES)
-    remedy = "The source's documentation has no such failure: ask CallKeeper's support"
+        return AnswerProblem(RetryLaterError, came_back, mark("Try again later"), ALL_RETRIES)
+    remedy = mark("The source's documentation has no such failure: ask CallKeeper's support")
     return AnswerProblem(AbortError, came_back, remedy)
 
 
@@ -199,7 +208,9 @@ def is_empty_period(reason: str) -> bool:
 
 def unusable(came_back: str, remedy: str = _REPORT_CHANGE) -> AnswerProblem:
     """Return the problem of an answer that can be read, but not used."""
-    return AnswerProblem(UnusableAnswerError, f"HTTP 200 with {came_back}", remedy)
+    return AnswerProblem(
+        UnusableAnswerError, tr("HTTP 200 with {came_back}", came_back=came_back), remedy
+    )
 
 
 def check_usable(calls: KeyedCalls) -> AnswerProblem | None:
@@ -212,12 +223,25 @@ def check_usable(calls: KeyedCalls) -> AnswerProblem | None:
     if count <= len(calls):
         return None
     said = "; ".join(f"{number} × {reason}" for reason, number in reasons.most_common(_MOST_SAID))
-    return unusable(f"{count + len(calls)} records, of which {count} cannot be used: {said}")
+    return unusable(
+        tr(
+            "{records} records, of which {unusable} cannot be used: {said}",
+            records=count + len(calls),
+            unusable=count,
+            said=said,
+        )
+    )
 
 
 def broken(body: bytes, problem: str) -> AnswerProblem:
     """Return the problem of JSON that cannot be read to its end."""
-    return cut_problem(f"HTTP 200 with {len(body)} bytes of JSON that is cut or broken ({problem})")
+    return cut_problem(
+        tr(
+            "HTTP 200 with {count} bytes of JSON that is cut or broken ({problem})",
+            count=len(body),
+            problem=problem,
+        )
+    )
 
 
 def check_beginning(body: bytes) -> AnswerProblem | None:
@@ -226,8 +250,8 @@ def check_beginning(body: bytes) -> AnswerProblem | None:
     if beginning.startswith(("{", "[")):
         return None
     if not beginning:
-        return cut_problem("HTTP 200 with an empty body")
-    came_back = f"HTTP 200 with no JSON but {excerpt(beginning)!r}"
+        return cut_problem(tr("HTTP 200 with an empty body"))
+    came_back = tr("HTTP 200 with no JSON but {said!r}", said=excerpt(beginning))
     return size_problem(came_back) if is_about_size(beginning) else page_problem(came_back)
 
 
@@ -240,7 +264,9 @@ def check_other(body: bytes) -> AnswerProblem | None:
     reason = find_failure(answer)
     if reason is None:
         names = sorted(answer)[:10] if isinstance(answer, dict) else []
-        return unusable(f"JSON that is neither calls nor a failure (names: {names})")
+        return unusable(
+            tr("JSON that is neither calls nor a failure (names: {names})", names=names)
+        )
     return None if is_empty_period(reason) else problem_of_reason(reason)
 
 

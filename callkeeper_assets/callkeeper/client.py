@@ -47,6 +47,7 @@ from callkeeper_assets.callkeeper.windows import (
     problem_of_strays,
     window_of_day,
 )
+from callkeeper_assets.language import look_up, tr
 from callkeeper_assets.privacy.redaction import redact
 from callkeeper_assets.raw.store import Day, DayDetails, UnusableRow, build_calls
 
@@ -240,7 +241,11 @@ class _Reading:
         if not window.can_be_halved:
             if sizes.cap is None or len(calls) < sizes.cap:
                 return calls
-            came_back = f"{len(calls)} calls, where {sizes.cap} are the most that an answer has"
+            came_back = tr(
+                "{count} calls, where {cap} are the most that an answer has",
+                count=len(calls),
+                cap=sizes.cap,
+            )
             raise WindowFailedError(
                 window, AnswerProblem(UnusableAnswerError, came_back, _CUT_MINUTE)
             )
@@ -369,11 +374,22 @@ class CallKeeperClient:
         self._host = urlsplit(base_url).netloc
         key = api_key.strip()
         if not key:
-            raise AbortError(f"source {source!r} has no API key: set {key_name}.")
+            raise AbortError(
+                tr(
+                    "source {source!r} has no API key: set {key_name}.",
+                    source=source,
+                    key_name=key_name,
+                )
+            )
         if urlsplit(base_url).scheme not in {"http", "https"} or not self._host:
             raise AbortError(
-                f"source {source!r}: base_url {redact(base_url)!r} is no http(s) address; "
-                f"an example is {BASE_URLS[api]!r}."
+                tr(
+                    "source {source!r}: base_url {address!r} is no http(s) address; an example is "
+                    "{example!r}.",
+                    source=source,
+                    address=redact(base_url),
+                    example=BASE_URLS[api],
+                )
             )
         self._session = SourceSession(
             addresses=list_addresses(api, base_url),
@@ -523,7 +539,7 @@ class CallKeeperClient:
         else:
             return window, read, context
         # Not in the block above: an error carries no context (see `callkeeper.records`).
-        raise self._error(problem, self._describe(asked, f" for {day}"), context)
+        raise self._error(problem, self._describe(asked, tr(" for {day}", day=day)), context)
 
     def _describe(self, window: Window, what_for: str = "") -> str:
         start, end = window.asked()
@@ -532,9 +548,18 @@ class CallKeeperClient:
     def _error(
         self, problem: AnswerProblem, asked: str, context: RequestContext
     ) -> CallKeeperError:
-        remedy = problem.remedy.replace("{key}", self._key_name)
-        times = "" if context.requests == 1 else f" (request {context.requests})"
+        remedy = look_up(problem.remedy).replace("{key}", self._key_name)
+        times = (
+            "" if context.requests == 1 else tr(" (request {requests})", requests=context.requests)
+        )
         return problem.error(
-            f"source {self._source!r}: {asked} at {self._host}: "
-            f"{problem.came_back}{times}. {remedy}."
+            tr(
+                "source {source!r}: {asked} at {host}: {came_back}{times}. {remedy}.",
+                source=self._source,
+                asked=asked,
+                host=self._host,
+                came_back=problem.came_back,
+                times=times,
+                remedy=remedy,
+            )
         )

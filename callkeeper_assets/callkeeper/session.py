@@ -32,6 +32,7 @@ from callkeeper_assets.callkeeper.bodies import (
     timeout_problem,
 )
 from callkeeper_assets.callkeeper.records import AbortError, RetryLaterError
+from callkeeper_assets.language import tr
 from callkeeper_assets.privacy.redaction import RedactingFilter, excerpt, register_secret
 
 _CHUNK_BYTES: Final = 1 << 18
@@ -95,7 +96,11 @@ class _Reply:
         if self.status in _REDIRECTS:
             # The host alone: the rest of it may hold the key.
             target = urlsplit(self.location or "")
-            said = f"a redirect to {target.scheme or 'http'}://{target.hostname or 'itself'}"
+            said = tr(
+                "a redirect to {scheme}://{hostname}",
+                scheme=target.scheme or "http",
+                hostname=target.hostname or "itself",
+            )
         return problem_of_status(self.status, said, _parse_retry_after(self.retry_after))
 
 
@@ -122,29 +127,33 @@ def _short(error: Exception) -> str:
 
 def _problem_of_connection(error: requests.exceptions.ConnectionError) -> AnswerProblem:
     if isinstance(error, requests.exceptions.SSLError) and "certificate" in str(error).lower():
-        remedy = "The host's certificate is not accepted: check base_url and the proxy"
+        remedy = tr("The host's certificate is not accepted: check base_url and the proxy")
         return AnswerProblem(AbortError, _short(error), remedy)
     if error.args and isinstance(error.args[0], urllib3.exceptions.ProtocolError):
-        return cut_problem("no answer: the connection was closed")
-    return connection_problem(f"no connection ({_short(error)})")
+        return cut_problem(tr("no answer: the connection was closed"))
+    return connection_problem(tr("no connection ({error})", error=_short(error)))
 
 
 def _problem_of_exception(error: Exception, timeout_sec: float) -> AnswerProblem:
     if isinstance(error, requests.exceptions.ConnectTimeout):
-        return connection_problem(f"no connection within {timeout_sec:g} s")
+        return connection_problem(
+            tr("no connection within {timeout_sec:g} s", timeout_sec=timeout_sec)
+        )
     if isinstance(error, requests.exceptions.ReadTimeout) or "Read timed out" in str(error):
-        return timeout_problem(f"no answer within {timeout_sec:g} s")
+        return timeout_problem(tr("no answer within {timeout_sec:g} s", timeout_sec=timeout_sec))
     if isinstance(
         error, requests.exceptions.ChunkedEncodingError | requests.exceptions.ContentDecodingError
     ):
-        return cut_problem("an answer that was cut short: the connection closed before its end")
+        return cut_problem(tr("an answer that was cut short: the connection closed before its end"))
     if isinstance(error, requests.exceptions.ConnectionError):
         return _problem_of_connection(error)
     if isinstance(error, ValueError):
         return AnswerProblem(
-            AbortError, f"no request could be made ({_short(error)})", "Check base_url"
+            AbortError,
+            tr("no request could be made ({error})", error=_short(error)),
+            tr("Check base_url"),
         )
-    return connection_problem(f"no answer ({_short(error)})")
+    return connection_problem(tr("no answer ({error})", error=_short(error)))
 
 
 class SourceSession:
@@ -207,7 +216,7 @@ class SourceSession:
         while True:
             if context.stop.is_set():
                 return AnswerProblem(
-                    RetryLaterError, "nothing, as another day failed", "See that one"
+                    RetryLaterError, tr("nothing, as another day failed"), tr("See that one")
                 )
             context.requests += 1
             answer = self._ask_once(target, parameters, read, context.stop)
@@ -221,11 +230,14 @@ class SourceSession:
             asked_for = answer.pause_sec or 0.0
             if asked_for > self._retry.longest_retry_after_sec:
                 longest = self._retry.longest_retry_after_sec
-                came_back = (
-                    f"{answer.came_back}, to be asked again after {asked_for:.0f} s, "
-                    f"longer than the {longest:.0f} s that are waited for"
+                came_back = tr(
+                    "{came_back}, to be asked again after {asked_for:.0f} s, longer than the "
+                    "{longest:.0f} s that are waited for",
+                    came_back=answer.came_back,
+                    asked_for=asked_for,
+                    longest=longest,
                 )
-                return AnswerProblem(RetryLaterError, came_back, "Try again after that time")
+                return AnswerProblem(RetryLaterError, came_back, tr("Try again after that time"))
             # A 0, or a clock that is behind, must not spend all tries at once.
             context.stop.wait(max(asked_for, self._retry.pause_sec(retries)))
             retries += 1
@@ -247,7 +259,11 @@ class SourceSession:
         problem = reply.describe_problem()
         others = [urlsplit(address).path or "/" for address in self._addresses[1:]]
         if others and not reply.is_of_an_api:
-            came_back = f"{problem.came_back}, and nothing better at {', '.join(others)}"
+            came_back = tr(
+                "{came_back}, and nothing better at {names}",
+                came_back=problem.came_back,
+                names=", ".join(others),
+            )
             return replace(problem, came_back=came_back)
         return problem
 
@@ -264,7 +280,7 @@ class SourceSession:
                     self._addresses = (address, *others)
                 return reply
             first = first or reply
-        return first or connection_problem("no address to ask at")
+        return first or connection_problem(tr("no address to ask at"))
 
     def _send(
         self, url: str, parameters: Mapping[str, str], stop: threading.Event
@@ -283,7 +299,9 @@ class SourceSession:
                     chunks.append(chunk)
                     if stop.is_set() or time.monotonic() > deadline:
                         seconds = _TIMEOUTS_AN_ANSWER * self._timeout_sec
-                        return timeout_problem(f"an answer still unfinished after {seconds:g} s")
+                        return timeout_problem(
+                            tr("an answer still unfinished after {seconds:g} s", seconds=seconds)
+                        )
                 return _Reply(
                     response.status_code,
                     b"".join(chunks),

@@ -20,6 +20,7 @@ from callkeeper_assets.home import (
     raw_url,
     set_dagster_home,
 )
+from callkeeper_assets.language import tr
 from callkeeper_assets.local_time import list_rules
 from callkeeper_assets.postgres.errors import DatabaseError
 from callkeeper_assets.postgres.url import (
@@ -102,15 +103,21 @@ def check_dagster_home() -> Finding:
     return _find(
         "dagster",
         "bad",
-        f"There is no {file}: Dagster would keep its runs elsewhere. Copy dagster.yaml from the "
-        f"project there, or unset DAGSTER_HOME (it is {project_root()} then).",
+        tr(
+            "There is no {file}: Dagster would keep its runs elsewhere. Copy dagster.yaml from "
+            "the project there, or unset DAGSTER_HOME (it is {root} then).",
+            file=file,
+            root=project_root(),
+        ),
     )
 
 
 def check_home() -> Finding:
     """Try a file lock where processes keep themselves apart by some."""
     problem = find_lock_problem(home())
-    return _find("home", "bad" if problem else "good", problem or f"{home()}, file locks work")
+    return _find(
+        "home", "bad" if problem else "good", problem or tr("{home}, file locks work", home=home())
+    )
 
 
 def check_secrecy() -> list[Finding]:
@@ -123,7 +130,9 @@ def check_secrecy() -> list[Finding]:
             continue
         if found & (stat.S_IRGRP | stat.S_IROTH):
             remedy = f"chmod {mode:o} {shlex.quote(str(path))}"
-            text = f"others on this machine may read {path}. Type: {remedy}"
+            text = tr(
+                "others on this machine may read {path}. Type: {remedy}", path=path, remedy=remedy
+            )
             findings.append(_find(what, "warning", text))
     return findings
 
@@ -131,16 +140,16 @@ def check_secrecy() -> list[Finding]:
 def check_zone_rules() -> Finding:
     """Say by which rules of time zones days begin here, and what else is installed."""
     first, *others = list_rules()
-    text = f"rules of {first}"
+    text = tr("rules of {first}", first=first)
     if others:
-        text += f"; not used: {'; '.join(map(str, others))}"
+        text += tr("; not used: {names}", names="; ".join(map(str, others)))
     return _find("time zones", "good", text)
 
 
 def check_database() -> list[Finding]:
     """Reach the database; start the embedded one if it is the one in use and exists."""
     if is_embedded() and not (home() / "postgres").exists():
-        text = f"embedded, in {home() / 'postgres'}; the first load makes it"
+        text = tr("embedded, in {home}; the first load makes it", home=home() / "postgres")
         return [_find("database", "good", text)]
     try:
         url = database_url()
@@ -170,10 +179,19 @@ def check_database() -> list[Finding]:
                     tables = _find("tables", "bad", str(error))
     except DatabaseError as error:
         return [_find("database", "bad", str(error))]
-    kind = "embedded" if is_embedded() else "yours"
+    kind = tr("embedded") if is_embedded() else tr("yours")
     number = version.partition(" ")[0]
     return [
-        _find("database", "good", f"{describe(url)} (PostgreSQL {number}, {kind})"),
+        _find(
+            "database",
+            "good",
+            tr(
+                "{database} (PostgreSQL {version}, {kind})",
+                database=describe(url),
+                version=number,
+                kind=kind,
+            ),
+        ),
         *([_check_settings(differing, user)] if differing else []),
         tables or _check_schema(revision, HEAD),
     ]
@@ -185,25 +203,40 @@ def _check_settings(differing: dict[str, str], user: str) -> Finding:
     return _find(
         "settings",
         "bad",
-        f"not as loads need it, although each connection asks for it: {named}. A pooler that "
-        f"ignores `options`, or a trigger on login, does that: name the server itself in "
-        f"CALLKEEPER_DATABASE_URL, and have the trigger leave {user} alone. Of a role's own "
-        f"settings: {resets}",
+        tr(
+            "not as loads need it, although each connection asks for it: {named}. A pooler that "
+            "ignores `options`, or a trigger on login, does that: name the server itself in "
+            "CALLKEEPER_DATABASE_URL, and have the trigger leave {user} alone. Of a role's own "
+            "settings: {resets}",
+            named=named,
+            user=user,
+            resets=resets,
+        ),
     )
 
 
 def _check_schema(revision: str | None, head: str) -> Finding:
     if revision is None:
-        return _find("tables", "good", "none yet; the first load makes them")
+        return _find("tables", "good", tr("none yet; the first load makes them"))
     if revision == head:
-        return _find("tables", "good", f"schema {revision}, up to date")
+        return _find("tables", "good", tr("schema {revision}, up to date", revision=revision))
     if revision < head:
-        return _find("tables", "good", f"schema {revision}; the next load brings it to {head}")
+        return _find(
+            "tables",
+            "good",
+            tr(
+                "schema {revision}; the next load brings it to {head}", revision=revision, head=head
+            ),
+        )
     return _find(
         "tables",
         "bad",
-        f"schema {revision} is newer than this program, which knows up to {head}. "
-        "Update the program.",
+        tr(
+            "schema {revision} is newer than this program, which knows up to {head}. Update the "
+            "program.",
+            revision=revision,
+            head=head,
+        ),
     )
 
 
@@ -212,7 +245,7 @@ def check_raw_store() -> Finding:
     import fsspec  # noqa: PLC0415
 
     url = raw_url()
-    remedy = "Check CALLKEEPER_RAW_URL: permissions, free space, credentials"
+    remedy = tr("Check CALLKEEPER_RAW_URL: permissions, free space, credentials")
     try:
         files, root = fsspec.core.url_to_fs(url)
         probe = f"{root}/.callkeeper-check-{uuid.uuid4().hex}"
@@ -221,10 +254,18 @@ def check_raw_store() -> Finding:
         files.pipe_file(probe, b"")
         files.rm_file(probe)
     except ImportError as error:
-        return _find("raw calls", "bad", f"{url}: {error}. pip install 'callkeeper-assets[s3]'")
+        return _find(
+            "raw calls",
+            "bad",
+            tr("{url}: {error}. pip install 'callkeeper-assets[s3]'", url=url, error=error),
+        )
     except Exception as error:  # noqa: BLE001 -- file systems share no class; the text is shown
-        return _find("raw calls", "bad", f"{url} cannot be written: {error}. {remedy}.")
-    return _find("raw calls", "good", f"{url}, can be written")
+        return _find(
+            "raw calls",
+            "bad",
+            tr("{url} cannot be written: {error}. {remedy}.", url=url, error=error, remedy=remedy),
+        )
+    return _find("raw calls", "good", tr("{url}, can be written", url=url))
 
 
 def check_broker() -> list[Finding]:
@@ -236,7 +277,7 @@ def check_broker() -> list[Finding]:
     try:
         from callkeeper_assets.dagster_ext.broker import BrokerError, try_broker  # noqa: PLC0415
     except ImportError:
-        text = "Celery is not installed: pip install 'callkeeper-assets[celery]'"
+        text = tr("Celery is not installed: pip install 'callkeeper-assets[celery]'")
         return [_find("broker", "bad", text)]
     try:
         where, weakness = try_broker()
@@ -244,7 +285,7 @@ def check_broker() -> list[Finding]:
         return [_find("broker", "bad", str(error))]
     if weakness:
         return [_find("broker", "warning", f"{where}: {weakness}")]
-    return [_find("broker", "good", f"{where}, answers")]
+    return [_find("broker", "good", tr("{where}, answers", where=where))]
 
 
 def check_privacy(sources: Sequence[Source], *, has_database: bool) -> list[Finding]:
@@ -269,10 +310,11 @@ def check_privacy(sources: Sequence[Source], *, has_database: bool) -> list[Find
 def _check_key(source: Source, rule: Rule) -> Finding | None:
     if not rule.hashes or len(rule.key) >= _SHORTEST_KEY:
         return None
-    text = (
-        f"The key in {source.privacy.key_env} has less than {_SHORTEST_KEY} characters: guess "
-        "it, and all numbers can be tried. Take a longer one before the first load: another key "
-        "makes other hashes."
+    text = tr(
+        "The key in {key_env} has less than {shortest_key} characters: guess it, and all numbers "
+        "can be tried. Take a longer one before the first load: another key makes other hashes.",
+        key_env=source.privacy.key_env,
+        shortest_key=_SHORTEST_KEY,
     )
     return Finding(source.name, "privacy", "warning", text)
 
@@ -281,7 +323,9 @@ def _check_setting(source: Source, rule: Rule, *, has_database: bool) -> Finding
     # Arrow and the driver, which a check without privacy settings need not pay for.
     from callkeeper_assets.warehouse.accounts import has_calls, read_newest_setting  # noqa: PLC0415
 
-    good = Finding(source.name, "privacy", "good", f"calls are stored with {rule.setting}")
+    good = Finding(
+        source.name, "privacy", "good", tr("calls are stored with {setting}", setting=rule.setting)
+    )
     if not has_database:
         return good if rule.is_active else None
     with connect(database_url(), autocommit=True) as connection:
@@ -300,11 +344,14 @@ def _check_setting(source: Source, rule: Rule, *, has_database: bool) -> Finding
 
 def _explain(source: Source, rule: Rule) -> str:
     if rule == KEEP_ALL:
-        return (
+        return tr(
             "all is kept from now on; calls stored before stay masked or hashed. What CallKeeper "
-            f"still gives comes back by: callkeeper load {source.name} --from DAY --to DAY"
+            "still gives comes back by: callkeeper load {name} --from DAY --to DAY",
+            name=source.name,
         )
-    return (
-        f"{rule.setting}: this holds for new calls only. For those stored before: "
-        f"callkeeper protect {source.name} (with --dry-run it only counts them)"
+    return tr(
+        "{setting}: this holds for new calls only. For those stored before: callkeeper protect "
+        "{name} (with --dry-run it only counts them)",
+        setting=rule.setting,
+        name=source.name,
     )

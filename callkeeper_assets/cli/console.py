@@ -14,6 +14,7 @@ import typer
 
 from callkeeper_assets.config.errors import NoProjectError
 from callkeeper_assets.home import find_project, project_root, set_dagster_home
+from callkeeper_assets.language import look_up, tr
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -54,13 +55,18 @@ def open_console(*, stderr: bool = False) -> "Console":
 
 
 def build_table(*columns: str, numeric: Sequence[str] = ()) -> "Table":
-    """Return an empty table; the columns named in `numeric` are aligned to the right."""
+    """Return an empty table; the columns named in `numeric` are aligned to the right.
+
+    Columns are named in English, as constants: their titles are in the language in force.
+    """
     from rich.box import SIMPLE_HEAD  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for column in columns:
-        table.add_column(column, justify="right" if column in numeric else "left", overflow="fold")
+        table.add_column(
+            look_up(column), justify="right" if column in numeric else "left", overflow="fold"
+        )
     return table
 
 
@@ -184,5 +190,8 @@ def describe_version() -> str:
         check=False,
     )
     if asked.returncode:
-        return f"{read_version()} or newer: a checkout, installed without what builds it"
+        return tr(
+            "{read_version} or newer: a checkout, installed without what builds it",
+            read_version=read_version(),
+        )
     return asked.stdout.strip()

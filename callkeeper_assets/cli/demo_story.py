@@ -1,5 +1,6 @@
 """The demo: a home of its own, two simulated accounts, what happens to their calls in turn."""
 
+import json
 import os
 import secrets
 import shutil
@@ -12,6 +13,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
+from callkeeper_assets.callkeeper.records import ApiName
 from callkeeper_assets.cli.console import (
     FAILED,
     build_table,
@@ -29,6 +31,7 @@ from callkeeper_assets.cli.processes import (
     start_child,
     stop_children,
 )
+from callkeeper_assets.cli.runs import print_retained
 from callkeeper_assets.cli.serving import (
     WebAddress,
     find_free_port,
@@ -41,6 +44,7 @@ from callkeeper_assets.cli.serving import (
 from callkeeper_assets.cli.summary import Reconciled, print_reconciled, print_summary
 from callkeeper_assets.config.loading import load_sources
 from callkeeper_assets.home import find_project, home, make_folder, raw_url, set_dagster_home
+from callkeeper_assets.language import tr
 from callkeeper_assets.local_time import open_zone
 from callkeeper_assets.postgres import read_sql_of
 from callkeeper_assets.postgres.url import connect, database_url, describe
@@ -65,7 +69,25 @@ attributes:
   base_url: {base_url}
   time_zone: {time_zone}
   start_date: {first}
+{more}"""
+_REPORT: Final = "calls_by_campaign"
+_OF_STATISTICS: Final = f"""\
+  reports:
+    - name: {_REPORT}
+      fields:
+        id: id
+        date: date
+        campaign: visit_info.current.utm_campaign || visit_info.current.cmp
+        talk_sec: duration2_sec
+        tags: tags
 """
+_OF_UNIFIED: Final = """\
+  api: ckct
+  privacy: {phones: mask, manager_phones: keep}
+"""
+# Of calls; and attempts of orders that failed.
+_RETURNING: Final = 0.25
+_CALLTRACKING: Final = 0.3
 # Within the overlap that a refresh reads again.
 _DAYS_BACK: Final = (1, 2)
 # Calls of a day whose rows are broken, for reconciliation to find.
@@ -104,18 +126,28 @@ def print_first_question() -> None:
 def describe_raw() -> str:
     """Say where raw calls lie, and how many files and bytes they are."""
     sizes = [file.stat().st_size for file in Path(raw_url()).rglob("*.parquet")]
-    return f"{raw_url()} ({len(sizes)} days, {sum(sizes) / 1e6:,.1f} MB)"
+    return tr(
+        "{place} ({count} days, {size:,.1f} MB)",
+        place=raw_url(),
+        count=len(sizes),
+        size=sum(sizes) / 1e6,
+    )
 
 
 @dataclass(frozen=True)
 class DemoSource:
-    """One of the demo's sources; `share` is of the calls a day that were asked for."""
+    """One of the demo's sources; `share` is of the calls a day that were asked for.
+
+    Attributes:
+        api: which of CallKeeper's APIs it has; with the unified one, call tracking as well.
+    """
 
     name: str
     caption: str
     time_zone: str
     seed: int
     share: float
+    api: ApiName
 
     @property
     def variable(self) -> str:
@@ -129,8 +161,10 @@ class DemoSource:
 
 
 SOURCES: Final = (
-    DemoSource("moscow_office", "Офис в Москве", "Europe/Moscow", 11, 1.0),
-    DemoSource("yekaterinburg_clinic", "Клиника в Екатеринбурге", "Asia/Yekaterinburg", 12, 0.7),
+    DemoSource("moscow_office", "Офис в Москве", "Europe/Moscow", 11, 1.0, "callkeeper"),
+    DemoSource(
+        "yekaterinburg_clinic", "Клиника в Екатеринбурге", "Asia/Yekaterinburg", 12, 0.7, "ckct"
+    ),
 )
 
 
@@ -140,6 +174,11 @@ class Period:
 
     first: date
     last: date
+
+    @property
+    def kept_days(self) -> int:
+        """How many days before today are kept at the end: all but the first, if there are more."""
+        return max(0, (self.last - self.first).days - 1)
 
 
 @dataclass(frozen=True)
@@ -160,7 +199,8 @@ def enter_home() -> None:
     os.environ["CALLKEEPER_DEFS"] = str(home() / "defs")
     set_dagster_home()
     for source in SOURCES:
-        os.environ[source.variable] = secrets.token_hex(16)
+        # As long as keys of its API are.
+        os.environ[source.variable] = secrets.token_hex(8 if source.api == "ckct" else 16)
         os.environ[source.token_variable] = secrets.token_urlsafe(24)
 
 
@@ -181,6 +221,10 @@ def run_demo_simulator(calls_per_day: int, period: Period) -> Iterator[RunningSi
             calls_per_day=max(1, round(calls_per_day * source.share)),
             seed=source.seed,
             first_day=period.first,
+            calltracking_per_day=round(calls_per_day * source.share * _CALLTRACKING)
+            if source.api == "ckct"
+            else 0,
+            returning=_RETURNING,
         )
         for source in SOURCES
     ]
@@ -197,11 +241,19 @@ def write_sources(base_url: str, period: Period) -> None:
             caption=source.caption,
             variable=source.variable,
             token_variable=source.token_variable,
-            base_url=base_url,
+            base_url=f"{base_url}/api/" if source.api == "ckct" else base_url,
             time_zone=source.time_zone,
             first=period.first,
+            more=_OF_UNIFIED if source.api == "ckct" else _OF_STATISTICS,
         )
         (folder / "defs.yaml").write_text(text, encoding="utf-8")
+
+
+def add_retention(period: Period) -> None:
+    """Have the last source keep all days but the first."""
+    file = home() / "defs" / SOURCES[-1].name / "defs.yaml"
+    with file.open("a", encoding="utf-8") as defs:
+        defs.write(f"  retention: {{keep_days: {period.kept_days}}}\n")
 
 
 def begin_afresh() -> bool:
@@ -213,6 +265,7 @@ def begin_afresh() -> bool:
         DatabaseError: The embedded database does not start.
     """
     was_there = (home() / "defs").exists()
+    _made_file().unlink(missing_ok=True)
     for name in ("raw", "defs", "logs"):
         shutil.rmtree(home() / name, ignore_errors=True)
     url = database_url()
@@ -292,7 +345,12 @@ def run_demo_receiver(address: WebAddress) -> Iterator[None]:
         deadline = time.monotonic() + _LONGEST_SEC
         while not is_listening(address.port):
             if process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"The webhook receiver does not start:\n{read_tail(log)}")
+                raise RuntimeError(
+                    tr(
+                        "The webhook receiver does not start:\n{tail}",
+                        tail=read_tail(log),
+                    )
+                )
             time.sleep(_LOOK_SEC)
         yield
     finally:
@@ -310,13 +368,20 @@ def send_webhooks(account: SimulatedAccount, day: date) -> Sent:
     refused = [each for each in deliveries if not each.is_accepted]
     if refused:
         said = refused[0].status or refused[0].problem
-        raise RuntimeError(f"The webhook receiver answered {said} to a webhook.")
+        raise RuntimeError(tr("The webhook receiver answered {said} to a webhook.", said=said))
     return Sent(
         source=account.settings.name,
         calls=len({each.call_id for each in deliveries}),
         webhooks=len(deliveries),
         repeats=sum(each.is_duplicate for each in deliveries),
     )
+
+
+def lose_webhooks(account: SimulatedAccount, day: date) -> None:
+    """Let one more call come, whose webhooks are lost on their way: CallKeeper believes in them."""
+    account.set_webhooks(duplicate=0.0, wrong_order=0.0, loss=1.0)
+    account.send_webhooks(day, new=1)
+    account.set_webhooks(loss=0.0)
 
 
 @dataclass(frozen=True)
@@ -336,8 +401,35 @@ def _demo_home() -> Iterator[None]:
         yield
 
 
+def _made_file() -> Path:
+    return home() / "made.json"
+
+
+def note_made(options: DemoOptions, period: Period) -> None:
+    """Note what a demo has made when it is whole, with the keys that its calls follow from."""
+    document = {
+        "asked": [options.days, options.calls_per_day, str(period.last)],
+        "keys": {source.variable: os.environ[source.variable] for source in SOURCES},
+    }
+    file = _made_file()
+    file.touch(mode=0o600)
+    file.write_text(json.dumps(document), encoding="utf-8")
+
+
+def take_up_made(options: DemoOptions, period: Period) -> bool:
+    """Return whether a demo of today has made what is asked for; its keys are used from then on."""
+    try:
+        document = json.loads(_made_file().read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return False
+    if document["asked"] != [options.days, options.calls_per_day, str(period.last)]:
+        return False
+    os.environ.update(document["keys"])
+    return True
+
+
 def run_demo(options: DemoOptions) -> None:
-    """Run the demo.
+    """Run the demo; or, to be served, show what one of today has made.
 
     Raises:
         DatabaseError: The embedded database does not start.
@@ -346,8 +438,17 @@ def run_demo(options: DemoOptions) -> None:
     """
     with _demo_home():
         period = choose_period(options.days)
+        is_made = options.address is not None and take_up_made(options, period)
         with run_demo_simulator(options.calls_per_day, period) as simulator:
-            _load(simulator, period)
+            if is_made:
+                print_text(tr("This is what the demo has made today."))
+                write_sources(simulator.base_url, period)
+                if period.kept_days:
+                    add_retention(period)
+                register_keys(load_sources()[0])
+            else:
+                _load(simulator, period)
+                note_made(options, period)
             _show_end(options)
             if options.address:
                 # New calls come in from now on, as they would.
@@ -356,32 +457,52 @@ def run_demo(options: DemoOptions) -> None:
                 address, receiver, url = options.address, options.receiver, database_url()
                 if receiver:
                     _send_live(simulator, receiver)
-                print_text("Starting Dagster; this takes some seconds.")
+                print_text(tr("Starting Dagster; this takes some seconds."))
                 serve(address, receiver, lambda: print_greeting(address, receiver, url, lines))
 
 
 def _load(simulator: RunningSimulator, period: Period) -> None:
     if begin_afresh():
-        print_text("What an earlier demo left is removed; this one begins with an empty database.")
+        print_text(
+            tr("What an earlier demo left is removed; this one begins with an empty database.")
+        )
     write_sources(simulator.base_url, period)
     register_keys(load_sources()[0])
-    _say_step(1, f"CallKeeper is simulated at {simulator.base_url}, with two accounts:")
+    _say_step(
+        1,
+        tr(
+            "CallKeeper is simulated at {base_url}, with two accounts:", base_url=simulator.base_url
+        ),
+    )
     for source in SOURCES:
         calls = simulator.account(source.name).settings.calls_per_day
-        print_text(f"   {source.name} ({source.caption}), {source.time_zone}, {calls} calls a day")
+        print_text(
+            tr(
+                "   {name} ({caption}), {time_zone}, {calls} calls a day",
+                name=source.name,
+                caption=source.caption,
+                time_zone=source.time_zone,
+                calls=calls,
+            )
+        )
     days = f"{period.first} to {period.last}"
-    _say_step(2, f"Historic load: {days}, each account in a Dagster run of its own")
+    _say_step(2, tr("Historic load: {days}, each account in a Dagster run of its own", days=days))
     _run("--from", period.first.isoformat(), "--to", period.last.isoformat())
-    _say_step(3, "Refresh, as the schedule does each day: nothing is new, so no row changes")
+    _say_step(3, tr("Refresh, as the schedule does each day: nothing is new, so no row changes"))
     _run("--refresh")
     _receive_webhooks(simulator, period.last)
     touched = [touch_calls(simulator.account(s.name), period.last) for s in SOURCES]
-    _say_step(5, "Calls change at the source, one day or two late:")
+    _say_step(5, tr("Calls change at the source, one day or two late:"))
     for each in touched:
         print_text(f"   {_describe_touched(each)}")
-    _say_step(6, "Refresh: these calls change here, and the API's records replace the webhooks'")
+    _say_step(
+        6, tr("Refresh: these calls change here, and the API's records replace the webhooks'")
+    )
     _run("--refresh")
+    _name_lost_webhooks()
     _reconcile(period.last - timedelta(days=1))
+    _build_report(period)
+    _delete_old_calls(period)
 
 
 def _send_live(simulator: RunningSimulator, receiver: WebAddress) -> None:
@@ -392,7 +513,9 @@ def _send_live(simulator: RunningSimulator, receiver: WebAddress) -> None:
 
 
 def _receive_webhooks(simulator: RunningSimulator, day: date) -> None:
-    _say_step(4, "Calls come in, and CallKeeper sends webhooks: the receiver keeps them at once")
+    _say_step(
+        4, tr("Calls come in, and CallKeeper sends webhooks: the receiver keeps them at once")
+    )
     receiver = WebAddress("127.0.0.1", find_free_port())
     with run_demo_receiver(receiver):
         for source in SOURCES:
@@ -400,16 +523,29 @@ def _receive_webhooks(simulator: RunningSimulator, day: date) -> None:
             set_webhook_url(account, source, receiver)
             sent = send_webhooks(account, day)
             print_text(
-                f"   {sent.source}: {sent.webhooks} webhooks of {sent.calls} calls, "
-                f"{sent.repeats} of them a second time; all accepted"
+                tr(
+                    "   {source}: {webhooks} webhooks of {calls} calls, {repeats} of them a "
+                    "second time; all accepted",
+                    source=sent.source,
+                    webhooks=sent.webhooks,
+                    calls=sent.calls,
+                    repeats=sent.repeats,
+                )
             )
+        lose_webhooks(simulator.account(SOURCES[-1].name), day)
     _run("--inbox")
 
 
 def _reconcile(day: date) -> None:
     source = SOURCES[0].name
     broken = break_rows(source, day)
-    _say_step(7, f"Somebody breaks rows of {broken} calls in the tables: reconciliation heals them")
+    _say_step(
+        8,
+        tr(
+            "Somebody breaks rows of {broken} calls in the tables: reconciliation heals them",
+            broken=broken,
+        ),
+    )
     days = ("--from", day.isoformat(), "--to", day.isoformat())
     (outcome,) = run_and_show([Task(source, ("--reconcile", *days))])
     (chosen,) = [each for each in load_sources()[0] if each.name == source]
@@ -421,8 +557,59 @@ def _reconcile(day: date) -> None:
     _stop_if_failed([outcome])
 
 
+def _name_lost_webhooks() -> None:
+    _say_step(
+        7, tr("Webhooks got lost on their way: CallKeeper lists what it sent, an audit compares")
+    )
+    print_text()
+    table = build_table("Source", "Call", "Event")
+    query = read_sql_of("callkeeper_assets.cli")("demo_lost_webhooks")
+    with connect(autocommit=True) as connection:
+        for row in connection.execute(query.encode()):
+            table.add_row(*map(str, row))
+    print_table(table)
+    print_text(tr("Nothing has to be repaired: the call itself came by the API."))
+
+
+def _run_one(source: DemoSource, *arguments: str) -> SourceOutcome:
+    outcomes = run_and_show([Task(source.name, arguments)])
+    _stop_if_failed(outcomes)
+    return outcomes[0]
+
+
+def _build_report(period: Period) -> None:
+    source = SOURCES[0]
+    _say_step(
+        9,
+        tr("A report of one's own, from raw calls that are there: {report}", report=_REPORT),
+    )
+    days = ("--from", period.first.isoformat(), "--to", period.last.isoformat())
+    outcome = _run_one(source, "--report", _REPORT, *days)
+    print_text()
+    print_summary([outcome], {})
+
+
+def _delete_old_calls(period: Period) -> None:
+    """Keep a source's newest days; what is older goes from everywhere."""
+    source, keep = SOURCES[-1], period.kept_days
+    if not keep:
+        return
+    _say_step(
+        10,
+        tr("{source} keeps {keep} days from now on: older calls go", source=source.name, keep=keep),
+    )
+    add_retention(period)
+    print_retained(_run_one(source, "--retain"), dry_run=False)
+
+
 def _describe_touched(each: Touched) -> str:
-    return f"{each.source}: {each.changed} changed, {each.added} appeared, {each.removed} vanished"
+    return tr(
+        "{source}: {changed} changed, {added} appeared, {removed} vanished",
+        source=each.source,
+        changed=each.changed,
+        added=each.added,
+        removed=each.removed,
+    )
 
 
 def _say_step(number: int, text: str) -> None:
@@ -440,30 +627,36 @@ def _run(*arguments: str) -> None:
 
 def _stop_if_failed(outcomes: Sequence[SourceOutcome]) -> None:
     if any(outcome.errors for outcome in outcomes):
-        print_error("The demo stops here: a run failed, which should not happen. Report it.")
+        print_error(tr("The demo stops here: a run failed, which should not happen. Report it."))
         raise SystemExit(FAILED)
 
 
 def _show_end(options: DemoOptions) -> None:
-    _say_step(8, "What is loaded now")
+    _say_step(11, tr("What is loaded now"))
     print_text()
     print_loaded()
-    _say_step(9, "A first question, as a BI tool would ask it")
+    _say_step(12, tr("A first question, as a BI tool would ask it"))
     print_text()
     print_first_question()
     _print_pairs(
         (
             ("Tables", describe(database_url())),
-            ("Raw calls", describe_raw()),
+            (tr("Raw calls"), describe_raw()),
             ("Sources", str(home() / "defs")),
         )
     )
     if options.address is None:
-        print_text("The database has stopped with the demo. To look at all of it in Dagster's UI")
+        print_text(
+            tr("The database has stopped with the demo. To look at all of it in Dagster's UI")
+        )
         typed = name_program()
-        own = f"add main_office, then {typed} dev" if find_project() else "init my-calls"
-        print_text(f"and in your own BI tool, until Ctrl-C:  {typed} demo --serve")
-        print_text(f"With your own account:  {typed} {own}")
+        own = (
+            tr("add main_office, then {typed} dev", typed=typed)
+            if find_project()
+            else "init my-calls"
+        )
+        print_text(tr("and in your own BI tool, until Ctrl-C:  {typed} demo --serve", typed=typed))
+        print_text(tr("With your own account:  {typed} {own}", typed=typed, own=own))
 
 
 def _print_pairs(pairs: Iterable[tuple[str, str]]) -> None:

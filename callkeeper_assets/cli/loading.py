@@ -19,6 +19,7 @@ from callkeeper_assets.cli.summary import Destination, build_document, print_pla
 from callkeeper_assets.config.errors import say_count
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.home import raw_url
+from callkeeper_assets.language import look_up, mark, tr
 from callkeeper_assets.postgres import read_sql_of
 from callkeeper_assets.postgres.url import connect, database_url, describe
 from callkeeper_assets.privacy.redaction import register_secret
@@ -37,16 +38,19 @@ from callkeeper_assets.worker.messages import (
 _MOST_BARS: Final = 12
 _BETWEEN_LINES_SEC: Final = 5.0
 _DONE: Final[dict[Purpose, str]] = {
-    "load": "loaded",
-    "compare": "compared",
+    "load": mark("loaded"),
+    "compare": mark("compared"),
 }
 # What a run without days is for, and what is said at its end.
 _WITHOUT_DAYS: Final[dict[Purpose, tuple[str, str]]] = {
-    "process": ("what waits in the inbox to process", "what waits in the inbox processed"),
+    "process": (
+        mark("what waits in the inbox to process"),
+        mark("what waits in the inbox processed"),
+    ),
     # Not that anything is deleted: it may be a dry run.
-    "delete": ("looks for calls older than are kept", "done"),
-    "protect": ("looks for calls that are stored otherwise", "done"),
-    "client": ("looks for the client", "done"),
+    "delete": (mark("looks for calls older than are kept"), mark("done")),
+    "protect": (mark("looks for calls that are stored otherwise"), mark("done")),
+    "client": (mark("looks for the client"), mark("done")),
 }
 
 
@@ -82,7 +86,13 @@ class _Lines:
             self._purposes[name] = message.purpose
             print_note(f"{name}: {_describe_plan(message)}")
         elif isinstance(message, Waiting):
-            print_note(f"{name}: waits, run {message.run_id} uses the source's API key")
+            print_note(
+                tr(
+                    "{name}: waits, run {run_id} uses the source's API key",
+                    name=name,
+                    run_id=message.run_id,
+                )
+            )
         elif isinstance(message, Progress):
             self._show_days(name, message)
         elif isinstance(message, Said):
@@ -90,11 +100,12 @@ class _Lines:
         elif isinstance(message, Finished):
             purpose = self._purposes[name]
             if message.first:
-                others = f" and {say_count(len(message.others), 'day')} apart"
-                days = f"{message.first} to {message.last}{others if message.others else ''}"
-                print_note(f"{name}: {days} {_DONE[purpose]}")
+                others = tr(" and {count} apart", count=say_count(len(message.others), "day"))
+                days = tr("{first} to {last}", first=message.first, last=message.last)
+                days += others if message.others else ""
+                print_note(f"{name}: {days} {look_up(_DONE[purpose])}")
             else:
-                print_note(f"{name}: {_WITHOUT_DAYS[purpose][1]}")
+                print_note(f"{name}: {look_up(_WITHOUT_DAYS[purpose][1])}")
         elif isinstance(message, Failed):
             print_error(f"{name}: {message.error}")
 
@@ -149,7 +160,7 @@ class _Bars:
             state = _describe_plan(message)
             self._bars.update(self._tasks[name], total=total, visible=True, state=state)
         elif isinstance(message, Waiting):
-            self._bars.update(self._tasks[name], state="waits: its API key is in use")
+            self._bars.update(self._tasks[name], state=tr("waits: its API key is in use"))
         elif isinstance(message, Said):
             self._bars.console.print(message.text)
         elif isinstance(message, Progress):
@@ -165,7 +176,11 @@ class _Bars:
             self._done[name] += message.days
             self._reached[name].clear()
             days = say_count(self._days[name], "day")
-            self._show(name, 2 * self._done[name], f"{self._done[name]} of {days} done")
+            self._show(
+                name,
+                2 * self._done[name],
+                tr("{done} of {days} done", done=self._done[name], days=days),
+            )
         elif isinstance(message, Failed):
             self._bars.console.print(f"{name}: {message.error}", style="red")
             self._bars.update(self._tasks[name], state="failed")
@@ -210,7 +225,7 @@ def run_and_show(tasks: Sequence[Task]) -> list[SourceOutcome]:
             # Checked while the workers still import Dagster, so that it takes no time of its own.
             return run_tasks(tasks, view.show, meanwhile=lambda: connect().close())
         except InterruptedRunError:
-            print_note("Stopped. Days that were loaded stay loaded; run the command again.")
+            print_note(tr("Stopped. Days that were loaded stay loaded; run the command again."))
             raise SystemExit(INTERRUPTED) from None
 
 

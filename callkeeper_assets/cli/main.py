@@ -11,9 +11,11 @@ from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
 from types import FrameType
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
+from typer.core import TyperGroup
+from typer.main import get_command
 
 from callkeeper_assets.cli.access import grant
 from callkeeper_assets.cli.alerts import alert, alerts
@@ -36,8 +38,17 @@ from callkeeper_assets.cli.removal import remove
 from callkeeper_assets.cli.runs import load, protect, rebuild, reconcile, refresh, report, retain
 from callkeeper_assets.cli.services import demo, dev, move, webhooks, worker
 from callkeeper_assets.cli.simulate import simulate
-from callkeeper_assets.cli.status import check, history, inbox, status, unusable
+from callkeeper_assets.cli.status import check, history, inbox, status
+from callkeeper_assets.cli.unusable import unusable
 from callkeeper_assets.cli.upgrade import upgrade
+from callkeeper_assets.language import (
+    LANGUAGES,
+    Language,
+    choose_language,
+    current_language,
+    look_up,
+    use_language,
+)
 from callkeeper_assets.local_time import use_newest_rules
 
 app = typer.Typer(
@@ -52,6 +63,8 @@ app = typer.Typer(
 )
 
 
+# What `--lang` said.
+_asked_for: Language | None = None
 # Everything else is of a project: `CALLKEEPER_DEFS` may name its sources, too.
 _ANYWHERE = {demo, simulate, restore, verify_backup}
 _COMMANDS = (
@@ -106,6 +119,9 @@ def _in_project(command: Callable[..., None]) -> Callable[..., None]:
             prepare_environment(
                 needs_project=command not in _ANYWHERE, writes=command is not upgrade
             )
+            _use_configured_language()  # a project's .env may name it
+        if options.get("as_json"):
+            use_language("en")
         command(*args, **options)
 
     return run
@@ -113,6 +129,37 @@ def _in_project(command: Callable[..., None]) -> Callable[..., None]:
 
 for _command in _COMMANDS:
     app.command()(_in_project(_command))
+
+
+def _use_configured_language() -> None:
+    """Use the language of the environment, unless the command line has said one."""
+    try:
+        use_language(_asked_for or choose_language(os.environ))
+    except ValueError as error:
+        raise UsageProblemError(str(error)) from None
+
+
+def _translate_help(command: TyperGroup) -> None:
+    """Have a group and its commands explain themselves in the language in force."""
+    for one in (command, *command.commands.values()):
+        one.help = look_up(one.help or "")
+        for parameter in one.params:
+            text = getattr(parameter, "help", None)
+            if text:
+                parameter.help = look_up(text)  # type: ignore[attr-defined]
+
+
+def _use_asked_language(context: typer.Context, value: str | None) -> None:
+    global _asked_for  # noqa: PLW0603 -- of this process: what was typed
+    if value is None:
+        return
+    if value not in LANGUAGES:
+        raise typer.BadParameter("en, ru")
+    _asked_for = cast("Language", value)
+    use_language(_asked_for)
+    # Children of this command say it in the same language.
+    os.environ["CALLKEEPER_LANG"] = value
+    _translate_help(cast("TyperGroup", context.command))
 
 
 def _print_version(wanted: bool) -> None:
@@ -130,6 +177,15 @@ def _prepare(
             "--version", help="Print the version.", callback=_print_version, is_eager=True
         ),
     ] = False,
+    lang: Annotated[  # noqa: ARG001 -- its callback does the work
+        str | None,
+        typer.Option(
+            help="The language of what is said: en or ru. Default: CALLKEEPER_LANG, or the "
+            "system's.",
+            callback=_use_asked_language,
+            is_eager=True,
+        ),
+    ] = None,
     project: Annotated[
         Path | None,
         typer.Option(
@@ -179,8 +235,12 @@ def main() -> None:
     # a shell starts a background command with it ignored.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
+    command = cast("TyperGroup", get_command(app))
     try:
-        app(prog_name="callkeeper")
+        _use_configured_language()
+        if current_language() != "en":
+            _translate_help(command)
+        command(prog_name="callkeeper")
     except UsageProblemError as problem:
         print_error(str(problem))
         sys.exit(WRONG_USAGE)

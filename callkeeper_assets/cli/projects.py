@@ -25,6 +25,7 @@ from callkeeper_assets.cli.console import (
     print_text,
 )
 from callkeeper_assets.cli.project_files import PROJECT_FILES, is_own_project, render_file
+from callkeeper_assets.language import tr
 
 if TYPE_CHECKING:
     from callkeeper_assets.cli.checks import Finding
@@ -58,17 +59,26 @@ def _check_place(root: Path) -> None:
     from callkeeper_assets.home import read_project  # noqa: PLC0415
 
     if root.exists() and not root.is_dir():
-        raise UsageProblemError(f"{root} is a file. Name a folder: callkeeper init FOLDER")
+        raise UsageProblemError(
+            tr("{root} is a file. Name a folder: callkeeper init FOLDER", root=root)
+        )
     if (root / "pyproject.toml").exists():
         raise UsageProblemError(
-            f"{root / 'pyproject.toml'} is that of another project. Choose a folder of its own: "
-            "callkeeper init FOLDER"
+            tr(
+                "{root} is that of another project. Choose a folder of its own: callkeeper init "
+                "FOLDER",
+                root=root / "pyproject.toml",
+            )
         )
     above = next(filter(None, map(read_project, root.parents)), None)
     if above:
         raise UsageProblemError(
-            f"{root} lies in the project {above.root}. Add a source to that: callkeeper add NAME; "
-            "or choose a folder outside of it for another project."
+            tr(
+                "{root} lies in the project {project}. Add a source to that: callkeeper add NAME; "
+                "or choose a folder outside of it for another project.",
+                root=root,
+                project=above.root,
+            )
         )
 
 
@@ -91,28 +101,47 @@ def init(
     project = read_project(root)
     if project and not is_own_project(project):
         # The checkout, or a project of Dagster's that requires this product.
-        print_text(f"{root} is a project already; its sources are in {project.defs}.")
+        print_text(
+            tr(
+                "{root} is a project already; its sources are in {defs}.",
+                root=root,
+                defs=project.defs,
+            )
+        )
         return
     if project is None:
         _check_place(root)
     try:
         files = list(_write_files(root, lang))
     except OSError as error:
-        print_error(f"{error.filename or root} cannot be made: {error.strerror or error}")
+        print_error(
+            tr(
+                "{filename} cannot be made: {strerror}",
+                filename=error.filename or root,
+                strerror=error.strerror or error,
+            )
+        )
         raise typer.Exit(FAILED) from None
     made = [name for name, is_new in files if is_new]
     kept = [name for name, is_new in files if not is_new]
-    print_text(f"{'The project' if made else 'A project already'}: {root}")
+    what = tr("The project") if made else tr("A project already")
+    print_text(f"{what}: {root}")
     if made:
-        print_text(f"Made:        {', '.join(made)}")
+        print_text(tr("Made:        {names}", names=", ".join(made)))
     if kept:
-        print_text(f"Left as is:  {', '.join(kept)}")
+        print_text(tr("Left as is:  {names}", names=", ".join(kept)))
     names = sorted(file.parent.name for file in (root / "defs").glob("*/defs.yaml"))
-    print_text(f"Sources:     {', '.join(names) or 'none yet'}")
+    print_text(tr("Sources:     {names}", names=", ".join(names) or tr("none yet")))
     here = Path.cwd()
     shown = root.relative_to(here) if root.is_relative_to(here) else root
     way = "" if root == here else f"cd {shlex.quote(str(shown))} && "
-    print_text(f"Next:        {way}callkeeper {'check' if names else 'add main_office'}")
+    print_text(
+        tr(
+            "Next:        {way}callkeeper {command}",
+            way=way,
+            command="check" if names else "add main_office",
+        )
+    )
 
 
 def _ask_for(new: "NewSource") -> "NewSource":
@@ -122,17 +151,17 @@ def _ask_for(new: "NewSource") -> "NewSource":
     from callkeeper_assets.config.loading import suggest_start  # noqa: PLC0415
 
     if new.caption is None:
-        new = replace(new, caption=typer.prompt("Caption", default=new.name))
+        new = replace(new, caption=typer.prompt(tr("Caption"), default=new.name))
     if new.time_zone is None:
-        zone = typer.prompt("Time zone, where days begin and end", default="Europe/Moscow")
+        zone = typer.prompt(tr("Time zone, where days begin and end"), default="Europe/Moscow")
         new = replace(new, time_zone=zone)
     if new.start_date is None:
         first_day = suggest_start(datetime.now(UTC).date())
-        start = typer.prompt("The first day to load", default=str(first_day))
+        start = typer.prompt(tr("The first day to load"), default=str(first_day))
         new = replace(new, start_date=start)
     if new.history_days is None:
         limit = typer.prompt(
-            "Days back that your plan gives (a trial: 31; 0: unlimited)", default=0, type=int
+            tr("Days back that your plan gives (a trial: 31; 0: unlimited)"), default=0, type=int
         )
         new = replace(new, history_days=limit or None)
     return new
@@ -147,16 +176,19 @@ def _read_key(variable: str, *, from_stdin: bool) -> tuple[str, bool]:
     elif known := read_secret(variable):
         key, is_new = known, False
     elif sys.stdin.isatty():
-        key, is_new = typer.prompt("API key (not shown)", hide_input=True), True
+        key, is_new = typer.prompt(tr("API key (not shown)"), hide_input=True), True
     else:
         raise UsageProblemError(
-            f"There is no API key. Set {variable} in the environment or in .env, or give it by "
-            "standard input: --key-stdin"
+            tr(
+                "There is no API key. Set {variable} in the environment or in .env, or give it by "
+                "standard input: --key-stdin",
+                variable=variable,
+            )
         )
     if is_new:
         key = key.strip(_AROUND_KEYS)
     if not key:
-        raise UsageProblemError("The API key is empty.")
+        raise UsageProblemError(tr("The API key is empty."))
     return key, is_new
 
 
@@ -250,7 +282,7 @@ def _show_added(new: "NewSource", file: Path, findings: "list[Finding]", *, as_j
     else:
         print_findings(findings)
     if not is_good:
-        print_error("Nothing was written. Correct that, and type the command again.")
+        print_error(tr("Nothing was written. Correct that, and type the command again."))
         raise typer.Exit(FAILED)
 
 
@@ -262,7 +294,9 @@ def _choose_file(name: str) -> Path:
         raise UsageProblemError(problem)
     file = defs_folder() / name / FILE_NAME
     if file.parent.exists() and any(file.parent.iterdir()):
-        raise UsageProblemError(f"Source '{name}' is there already: {file}")
+        raise UsageProblemError(
+            tr("Source '{name}' is there already: {file}", name=name, file=file)
+        )
     return file
 
 
@@ -319,12 +353,28 @@ def add(
         findings = _add_checked(new, file, key, is_new_key=is_new_key)
     except OSError as error:
         print_error(
-            f"{error.filename or file} cannot be written: {error.strerror or error}. The source "
-            "was not added."
+            tr(
+                "{filename} cannot be written: {strerror}. The source was not added.",
+                filename=error.filename or file,
+                strerror=error.strerror or error,
+            )
         )
         raise typer.Exit(FAILED) from None
     _show_added(new, file, findings, as_json=as_json)
-    stored = ".env" if is_new_key else "the environment"
-    print_note(f"Written: {file}. The key is in {stored}, as {new.key_variable}.")
+    _say_next(new, file, is_new_key=is_new_key)
+
+
+def _say_next(new: "NewSource", file: Path, *, is_new_key: bool) -> None:
+    stored = ".env" if is_new_key else tr("the environment")
+    print_note(
+        tr(
+            "Written: {file}. The key is in {stored}, as {key_variable}.",
+            file=file,
+            stored=stored,
+            key_variable=new.key_variable,
+        )
+    )
     day = date.today() - timedelta(days=1)  # noqa: DTZ011 -- an example
-    print_note(f"Next:    callkeeper load {source} --from {day} --to {day}")
+    print_note(
+        tr("Next:    callkeeper load {source} --from {day} --to {day}", source=new.name, day=day)
+    )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from callkeeper_assets.cli.console import UsageProblemError
+from callkeeper_assets.language import tr
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,7 +46,7 @@ def query(
     Moments are in the sources' time zone, and in UTC if they have several.
     """
     if sum(map(bool, (csv, xlsx, parquet))) > 1:
-        raise UsageProblemError("Choose one of --csv, --xlsx and --parquet.")
+        raise UsageProblemError(tr("Choose one of --csv, --xlsx and --parquet."))
 
     from callkeeper_assets.analysis.export import run_query  # noqa: PLC0415
 
@@ -88,7 +89,7 @@ def _write(rows: "Rows", csv: str, xlsx: str, parquet: str) -> None:
                 count = write_csv(rows, file)
         else:
             count = write_xlsx(rows, path) if xlsx else write_parquet(rows, path)
-    print_note(f"{say_count(count, 'row')} written to {name}.")
+    print_note(tr("{count} written to {name}.", count=say_count(count, "row"), name=name))
 
 
 @contextmanager
@@ -116,7 +117,12 @@ def _show(rows: "Rows") -> None:
     for row in rows:
         if count == _MOST_SHOWN:
             print_table(table)
-            print_note(f"The first {_MOST_SHOWN:,} rows. For all of them: --csv FILE")
+            print_note(
+                tr(
+                    "The first {most_shown:,} rows. For all of them: --csv FILE",
+                    most_shown=_MOST_SHOWN,
+                )
+            )
             return
         shown = ("" if value is None else _CONTROL.sub("\ufffd", str(value)) for value in row)
         table.add_row(*map(Text, shown))

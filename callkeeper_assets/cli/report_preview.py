@@ -19,6 +19,7 @@ from callkeeper_assets.cli.console import (
 )
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.home import raw_url
+from callkeeper_assets.language import tr
 from callkeeper_assets.raw.store import Day, RawStore
 from callkeeper_assets.reports.definition import Report
 from callkeeper_assets.reports.loading import Builder
@@ -142,8 +143,13 @@ def show_preview(source: Source, report: Report, first: date, last: date, *, as_
         _print_preview(found)
     if not found.days:
         print_error(
-            f"Source '{source.name}': no raw calls are there for {first} to {last}. Load them: "
-            f"callkeeper load {source.name} --from {first} --to {last}"
+            tr(
+                "Source '{name}': no raw calls are there for {first} to {last}. Load them: "
+                "callkeeper load {name} --from {first} --to {last}",
+                name=source.name,
+                first=first,
+                last=last,
+            )
         )
     return found.days > 0
 
@@ -182,17 +188,37 @@ def _build_document(report: Report, found: Preview) -> dict[str, Any]:
 
 def _print_preview(found: Preview) -> None:
     for table in found.tables:
-        print_text(f"{table.name}: {len(table.rows)} of {table.total} rows")
+        print_text(
+            tr(
+                "{name}: {count} of {total} rows",
+                name=table.name,
+                count=len(table.rows),
+                total=table.total,
+            )
+        )
         _print_rows(table)
     for one in found.rejects[:_MOST_REJECTS]:
         column = f".{one.column}" if one.column else ""
         print_warning(
-            f"Left out: {one.table}{column} of call {one.call_id}: {one.reason}: {one.value}"
+            tr(
+                "Left out: {table}{column} of call {call_id}: {reason}: {value}",
+                table=one.table,
+                column=column,
+                call_id=one.call_id,
+                reason=one.reason,
+                value=one.value,
+            )
         )
     if len(found.rejects) > _MOST_REJECTS:
-        print_warning(f"and {len(found.rejects) - _MOST_REJECTS} more values that do not fit.")
+        print_warning(
+            tr("and {count} more values that do not fit.", count=len(found.rejects) - _MOST_REJECTS)
+        )
     print_text(
-        f"A preview: {found.days} days were read, {found.calls} calls pass. Nothing is written."
+        tr(
+            "A preview: {days} days were read, {calls} calls pass. Nothing is written.",
+            days=found.days,
+            calls=found.calls,
+        )
     )
 
 

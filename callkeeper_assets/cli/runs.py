@@ -12,6 +12,7 @@ from callkeeper_assets.cli.console import (
     SourceNames,
     UsageProblemError,
 )
+from callkeeper_assets.language import tr
 
 if TYPE_CHECKING:
     from callkeeper_assets.cli.processes import SourceOutcome
@@ -216,7 +217,7 @@ def retain(
     else:
         for outcome in outcomes:
             _print_head(outcome.source, is_one=is_one)
-            _print_retained(outcome, dry_run=dry_run)
+            print_retained(outcome, dry_run=dry_run)
     if any(one.errors for one in outcomes):
         raise typer.Exit(FAILED)
 
@@ -240,7 +241,8 @@ def _build_document(outcome: "SourceOutcome", *, dry_run: bool) -> dict[str, Any
     }
 
 
-def _print_retained(outcome: "SourceOutcome", *, dry_run: bool) -> None:
+def print_retained(outcome: "SourceOutcome", *, dry_run: bool) -> None:
+    """Print what was deleted, or would be, and what is left for the next time."""
     from rich import filesize  # noqa: PLC0415
 
     from callkeeper_assets.cli.console import build_table, print_table, print_text  # noqa: PLC0415
@@ -248,21 +250,24 @@ def _print_retained(outcome: "SourceOutcome", *, dry_run: bool) -> None:
     retained = outcome.retained
     if retained is None:
         return
-    verb = "Would be deleted" if dry_run else "Deleted"
+    verb = tr("Would be deleted") if dry_run else tr("Deleted")
     if retained.places:
         table = build_table("Where", verb, "Size", numeric=(verb, "Size"))
         for place, one in retained.places.items():
             table.add_row(place, f"{one.rows:,}", filesize.decimal(one.bytes))
         print_table(table)
     else:
-        print_text(f"Nothing is older than {retained.first_kept}.")
+        print_text(tr("Nothing is older than {first_kept}.", first_kept=retained.first_kept))
     if retained.left:
         print_text(
-            f"Left for the next retention, as loads were under way all the time: rows that nothing "
-            f"refers to in {', '.join(sorted(retained.left))}."
+            tr(
+                "Left for the next retention, as loads were under way all the time: rows that "
+                "nothing refers to in {names}.",
+                names=", ".join(sorted(retained.left)),
+            )
         )
     if dry_run:
-        print_text("Dry run: nothing was changed.")
+        print_text(tr("Dry run: nothing was changed."))
 
 
 def report(
@@ -303,7 +308,7 @@ def report(
 
     chosen = choose_reported(source or (), name, everything=everything)
     if preview and len(chosen) > 1:
-        raise UsageProblemError("--preview shows one source: name it.")
+        raise UsageProblemError(tr("--preview shows one source: name it."))
     periods = [read_report_period(each, from_day, to_day) for each in chosen]
     wanted = chosen[0].report(name)
     if preview and wanted:
@@ -350,9 +355,15 @@ def rebuild(
         left = outdated_days(database_url(), each.name)
         if left:
             print_note(
-                f"{each.name}: {say_count(len(left), 'day')} of {left[0]} to {left[-1]} stay as "
-                f"they were, their raw calls are not there. Load them from CallKeeper, as far as "
-                f"it gives them: callkeeper load {each.name} --from {left[0]} --to {left[-1]}"
+                tr(
+                    "{name}: {count} of {first} to {last} stay as they were, their raw calls are "
+                    "not there. Load them from CallKeeper, as far as it gives them: callkeeper "
+                    "load {name} --from {first} --to {last}",
+                    name=each.name,
+                    count=say_count(len(left), "day"),
+                    first=left[0],
+                    last=left[-1],
+                )
             )
     if not is_done:
         raise typer.Exit(FAILED)
@@ -385,11 +396,17 @@ def protect(
     if done is not None and as_json:
         print_json(done)
     elif done is not None:
-        verb = "would change" if dry_run else "changed"
+        verb = tr("would change") if dry_run else tr("changed")
         print_text(
-            f"{source} ({done['rule']}): {say_count(done['calls'], 'raw call')} in "
-            f"{say_count(done['files'], 'file')} and {say_count(done['payloads'], 'payload')} "
-            f"{verb}."
+            tr(
+                "{source} ({rule}): {calls} in {files} and {payloads} {verb}.",
+                source=source,
+                rule=done["rule"],
+                calls=say_count(done["calls"], "raw call"),
+                files=say_count(done["files"], "file"),
+                payloads=say_count(done["payloads"], "payload"),
+                verb=verb,
+            )
         )
     if outcome.errors:
         raise typer.Exit(FAILED)

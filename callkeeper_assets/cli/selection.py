@@ -8,6 +8,7 @@ from callkeeper_assets.cli.console import UsageProblemError, print_note
 from callkeeper_assets.config.errors import capitalise, describe_unknown
 from callkeeper_assets.config.loading import BrokenSource, defs_folder, load_sources
 from callkeeper_assets.config.source import Source
+from callkeeper_assets.language import tr
 from callkeeper_assets.warehouse.schema import CALLS
 
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
@@ -16,17 +17,21 @@ _DAYS_AGO = {"today": 0, "yesterday": 1}
 
 def explain_no_source() -> str:
     """Say how to make the first source."""
-    return (
-        f"There is no source in {defs_folder()} yet. Make one:\n"
-        "  callkeeper add main_office\n"
-        "which asks for the account's API key and checks it."
+    return tr(
+        "There is no source in {defs_folder} yet. Make one:\n  callkeeper add main_office\nwhich "
+        "asks for the account's API key and checks it.",
+        defs_folder=defs_folder(),
     )
 
 
 def describe_broken(broken: BrokenSource) -> str:
     """Say what is wrong with a source that is refused."""
     problems = "\n".join(f"  {problem}" for problem in broken.problems)
-    return f"Source '{broken.name}' is not loaded, its configuration is refused:\n{problems}"
+    return tr(
+        "Source '{name}' is not loaded, its configuration is refused:\n{problems}",
+        name=broken.name,
+        problems=problems,
+    )
 
 
 def has_sources() -> bool:
@@ -87,7 +92,9 @@ def choose_several(names: Sequence[str], *, everything: bool) -> list[Source]:
     """
     if bool(names) == everything:
         raise UsageProblemError(
-            "Name sources, or say --all, not both." if names else "Name a source, or say --all."
+            tr("Name sources, or say --all, not both.")
+            if names
+            else tr("Name a source, or say --all.")
         )
     return choose_good_sources(names)
 
@@ -105,7 +112,7 @@ def _choose_fitting(
     if unfit and (names or len(unfit) == len(sources)):
         raise UsageProblemError("\n".join(unfit))
     for problem in unfit:
-        print_note(f"Left out: {problem}")
+        print_note(tr("Left out: {problem}", problem=problem))
     return [source for source in sources if not problems[source.name]]
 
 
@@ -122,12 +129,13 @@ def choose_reported(names: Sequence[str], report: str, *, everything: bool) -> l
         if source.report(report):
             return None
         if not source.reports:
-            return (
-                f"Source '{source.name}' has no reports. They are made in {source.file}, under "
-                "reports."
+            return tr(
+                "Source '{name}' has no reports. They are made in {file}, under reports.",
+                name=source.name,
+                file=source.file,
             )
         known = [one.name for one in source.reports]
-        of = "" if len(names) == 1 else f"Source '{source.name}': "
+        of = "" if len(names) == 1 else tr("Source '{name}': ", name=source.name)
         text = describe_unknown("report", report, known)
         return f"{of}{text}" if of else capitalise(text)
 
@@ -146,9 +154,11 @@ def choose_reconcilable(names: Sequence[str], *, everything: bool) -> list[Sourc
     def find_problem(source: Source) -> str | None:
         if CALLS in source.tables:
             return None
-        return (
-            f"Source '{source.name}' has nothing to compare: {CALLS} is not among its tables in "
-            f"{source.file}."
+        return tr(
+            "Source '{name}' has nothing to compare: {calls} is not among its tables in {file}.",
+            name=source.name,
+            calls=CALLS,
+            file=source.file,
         )
 
     return _choose_fitting(names, find_problem, everything=everything)
@@ -166,9 +176,11 @@ def choose_retained(names: Sequence[str], *, everything: bool) -> list[Source]:
     def find_problem(source: Source) -> str | None:
         if source.retention is not None:
             return None
-        return (
-            f"Source '{source.name}' keeps its calls for ever. To have older ones deleted, add to "
-            f"{source.file}: retention: {{keep_days: 730}}"
+        return tr(
+            "Source '{name}' keeps its calls for ever. To have older ones deleted, add to {file}: "
+            "retention: {{keep_days: 730}}",
+            name=source.name,
+            file=source.file,
         )
 
     return _choose_fitting(names, find_problem, everything=everything)
@@ -193,9 +205,14 @@ def read_day(option: str, text: str, today: date | None = None) -> date:
     except ValueError:
         day = None
     if day is None:
-        words = "" if today is None else ", or today, or yesterday"
+        words = "" if today is None else tr(", or today, or yesterday")
         raise UsageProblemError(
-            f"{option} {text}: a day of the calendar is written 2026-01-31{words}."
+            tr(
+                "{option} {said}: a day of the calendar is written 2026-01-31{words}.",
+                option=option,
+                said=text,
+                words=words,
+            )
         )
     return day
 
@@ -224,7 +241,7 @@ def read_periods(
         text
         for source, (begin, end) in zip(sources, periods, strict=True)
         for text in (
-            [f"--from {begin} is after --to {end}."]
+            [tr("--from {begin} is after --to {end}.", begin=begin, end=end)]
             if end < begin
             else _find_problems(source, begin, end)
         )
@@ -269,17 +286,31 @@ def read_report_period(source: Source, begin: str | None, end: str | None) -> tu
     first = read_day("--from", begin, today) if begin else source.first_held_day(today)
     last = read_day("--to", end or "today", today)
     if last < first:
-        raise UsageProblemError(f"--from {first} is after --to {last}.")
+        raise UsageProblemError(tr("--from {first} is after --to {last}.", first=first, last=last))
     if last > today:
         raise UsageProblemError(
-            f"--to {last} is in the future for source '{source.name}': today is {today} in "
-            f"{source.time_zone.key}."
+            tr(
+                "--to {last} is in the future for source '{name}': today is {today} in {key}.",
+                last=last,
+                name=source.name,
+                today=today,
+                key=source.time_zone.key,
+            )
         )
     held = source.first_held_day(today)
     if first < held:
-        limit = "the start_date" if held == source.start_date else "what retention keeps, from"
+        limit = (
+            tr("the start_date") if held == source.start_date else tr("what retention keeps, from")
+        )
         raise UsageProblemError(
-            f"--from {first} is before {limit} {held} of source '{source.name}', in {source.file}."
+            tr(
+                "--from {first} is before {limit} {held} of source '{name}', in {file}.",
+                first=first,
+                limit=limit,
+                held=held,
+                name=source.name,
+                file=source.file,
+            )
         )
     return first, last
 
@@ -288,14 +319,25 @@ def _find_problems(source: Source, first: date, last: date) -> Iterator[str]:
     today = source.today()
     if last > today:
         yield (
-            f"--to {last} is in the future for source '{source.name}': "
-            f"today is {today} in {source.time_zone.key}."
+            tr(
+                "--to {last} is in the future for source '{name}': today is {today} in {key}.",
+                last=last,
+                name=source.name,
+                today=today,
+                key=source.time_zone.key,
+            )
         )
     allowed = source.first_day(today)
     if first >= allowed:
         return
     yield (
-        f"--from {first} is too early for source '{source.name}': "
-        f"{source.explain_first_day(today)}. "
-        f"The first day allowed is {allowed}. The limit stands in {source.file}."
+        tr(
+            "--from {first} is too early for source '{name}': {first_day}. The first day allowed "
+            "is {allowed}. The limit stands in {file}.",
+            first=first,
+            name=source.name,
+            first_day=source.explain_first_day(today),
+            allowed=allowed,
+            file=source.file,
+        )
     )

@@ -1,14 +1,30 @@
 """The commands that run until Ctrl-C, and around them: dev, webhooks, demo, move."""
 
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, NoReturn
 
 import typer
 
 from callkeeper_assets.cli.console import FAILED, UsageProblemError
+from callkeeper_assets.language import tr
 
 _DEFAULT_PORT: Final = 3000
 _DEFAULT_WEBHOOK_PORT: Final = 8080
+
+
+def _refuse_port(problem: str, typed: str, port: int) -> NoReturn:
+    """End a command that cannot listen at a port; `typed` is the command with the port's option."""
+    from callkeeper_assets.cli.console import print_error  # noqa: PLC0415
+
+    print_error(
+        tr(
+            "{problem}. Choose another: callkeeper {typed} {port}",
+            problem=problem,
+            typed=typed,
+            port=port + 1,
+        )
+    )
+    raise typer.Exit(FAILED)
 
 
 def dev(
@@ -24,11 +40,8 @@ def dev(
     ] = "127.0.0.1",
 ) -> None:
     """Run database, Dagster's UI, its daemon and the webhook receiver, until Ctrl-C."""
-    from callkeeper_assets.cli.console import (  # noqa: PLC0415
-        print_error,
-        print_note,
-    )
-    from callkeeper_assets.cli.serving import (  # noqa: PLC0415  # noqa: PLC0415
+    from callkeeper_assets.cli.console import print_note  # noqa: PLC0415
+    from callkeeper_assets.cli.serving import (  # noqa: PLC0415
         WebAddress,
         find_port_problem,
         has_webhooks,
@@ -47,18 +60,14 @@ def dev(
     with held_alone(home() / "dev.lock", "callkeeper dev"):
         problem = find_port_problem(address)
         if problem:
-            print_error(f"{problem}. Choose another: callkeeper dev --port {port + 1}")
-            raise typer.Exit(FAILED)
+            _refuse_port(problem, "dev --port", port)
         receiver = WebAddress(webhook_host, webhook_port) if has_webhooks() else None
         problem = find_port_problem(receiver) if receiver else None
         if problem:
-            print_error(
-                f"{problem}. Choose another: callkeeper dev --webhook-port {webhook_port + 1}"
-            )
-            raise typer.Exit(FAILED)
+            _refuse_port(problem, "dev --webhook-port", webhook_port)
         alerts = list_alert_lines()
         lines = [*list_source_lines(), *alerts]
-        print_note("Starting the database and Dagster; this takes some seconds.")
+        print_note(tr("Starting the database and Dagster; this takes some seconds."))
         url = database_url()
         with connect(url, autocommit=True) as connection:
             find_pending(connection, url)  # raises, if a newer version has been here
@@ -95,20 +104,31 @@ def webhooks(
 
     sources, refused = choose_sources([])
     for broken in refused:
-        print_error(f"{describe_broken(broken)}\nUntil then its webhooks are answered with 404.")
+        print_error(
+            tr(
+                "{broken}\nUntil then its webhooks are answered with 404.",
+                broken=describe_broken(broken),
+            )
+        )
     if not any(source.webhook for source in sources):
         print_error(
-            "No source takes webhooks. Add to its defs.yaml, and set the variable that it names:\n"
-            "  webhook: {token: {env: MAIN_OFFICE_WEBHOOK_TOKEN}}"
+            tr(
+                "No source takes webhooks. Add to its defs.yaml, and set the variable that it "
+                "names:\n  webhook: {token: {env: MAIN_OFFICE_WEBHOOK_TOKEN}}"
+            )
         )
         raise typer.Exit(FAILED)
     problem = find_port_problem(WebAddress(host, port))
     if problem:
-        print_error(f"{problem}. Choose another: callkeeper webhooks --port {port + 1}")
-        raise typer.Exit(FAILED)
+        _refuse_port(problem, "webhooks --port", port)
     problem = find_lock_problem(home())
     if problem:
-        print_error(f"{problem} Until then no spool keeps webhooks while the database is away.")
+        print_error(
+            tr(
+                "{problem} Until then no spool keeps webhooks while the database is away.",
+                problem=problem,
+            )
+        )
     try:
         run_receiver(host, port, sources)
     except KeyboardInterrupt:
@@ -188,7 +208,13 @@ def _choose_address(port: int | None, default: int, option: str) -> "WebAddress"
     address = WebAddress("127.0.0.1", port or default)
     problem = find_port_problem(address)
     if problem and port:
-        print_error(f"{problem}. Choose another, or leave {option} out for a free one.")
+        print_error(
+            tr(
+                "{problem}. Choose another, or leave {option} out for a free one.",
+                problem=problem,
+                option=option,
+            )
+        )
         raise typer.Exit(FAILED)
     return WebAddress("127.0.0.1", find_free_port()) if problem else address
 
@@ -219,8 +245,10 @@ def move(
     given = url or configured_database_url()
     if given is None:
         raise UsageProblemError(
-            "Say where to: callkeeper move postgresql://user:password@host:5432/database, or set "
-            "CALLKEEPER_DATABASE_URL."
+            tr(
+                "Say where to: callkeeper move postgresql://user:password@host:5432/database, or "
+                "set CALLKEEPER_DATABASE_URL."
+            )
         )
     target = normalise_url(given)
     moved = move_embedded(home(), target)
@@ -228,10 +256,17 @@ def move(
         print_json({"database": describe(target), "tables": moved.tables, "rows": moved.rows})
         return
     print_text(
-        f"Moved to {describe(target)}: {say_count(moved.tables, 'table')}, "
-        f"{say_count(moved.rows, 'row')}."
+        tr(
+            "Moved to {database}: {tables}, {rows}.",
+            database=describe(target),
+            tables=say_count(moved.tables, "table"),
+            rows=say_count(moved.rows, "row"),
+        )
     )
     print_text(
-        f"Set CALLKEEPER_DATABASE_URL to it wherever commands run, then `callkeeper check`. The "
-        f"embedded database in {home() / 'postgres'} is as it was; delete it when all is well."
+        tr(
+            "Set CALLKEEPER_DATABASE_URL to it wherever commands run, then `callkeeper check`. "
+            "The embedded database in {home} is as it was; delete it when all is well.",
+            home=home() / "postgres",
+        )
     )

@@ -34,6 +34,7 @@ from callkeeper_assets.home import (
     make_folder,
     raw_url,
 )
+from callkeeper_assets.language import tr
 from callkeeper_assets.postgres.url import describe, is_embedded
 
 # The run launcher's class that sends runs to workers.
@@ -83,7 +84,12 @@ def find_port_problem(address: WebAddress) -> str | None:
         try:
             probe.bind((address.host, address.port))
         except OSError as error:
-            return f"{address.host}:{address.port} cannot be listened at: {error.strerror or error}"
+            return tr(
+                "{host}:{port} cannot be listened at: {strerror}",
+                host=address.host,
+                port=address.port,
+                strerror=error.strerror or error,
+            )
     return None
 
 
@@ -104,8 +110,13 @@ def held_alone(path: Path, what: str) -> Iterator[None]:
         except BlockingIOError:
             file.seek(0)
             print_error(
-                f"{what} runs already with this home, as process {file.read().strip()}. Stop it, "
-                f"or set CALLKEEPER_HOME to another folder (it is {home()})."
+                tr(
+                    "{what} runs already with this home, as process {process}. Stop it, or set "
+                    "CALLKEEPER_HOME to another folder (it is {home}).",
+                    what=what,
+                    process=file.read().strip(),
+                    home=home(),
+                )
             )
             raise SystemExit(FAILED) from None
         file.truncate(0)
@@ -169,7 +180,7 @@ def serve(
         supervisor.start(_web_server(address, workspace, logs))
         supervisor.start(
             Service(
-                "The daemon",
+                tr("The daemon"),
                 ("-m", DAEMON_MODULE, "run", "-w", str(workspace)),
                 logs / "daemon.log",
                 is_forked=True,
@@ -239,13 +250,13 @@ def _receiver(address: WebAddress, logs: Path) -> Service:
     arguments = ["-m", "callkeeper_assets.cli.main", "webhooks"]
     arguments += ["--host", address.host, "--port", str(address.port)]
     log = logs / "webhooks.log"
-    return Service("The webhook receiver", tuple(arguments), log, _RECEIVER_PAUSE_SEC)
+    return Service(tr("The webhook receiver"), tuple(arguments), log, _RECEIVER_PAUSE_SEC)
 
 
 def build_alerts(logs: Path) -> Service:
     """Return the process that tells what needs a person."""
     arguments = ("-m", "callkeeper_assets.cli.main", "alerts")
-    return Service("The process of alerts", arguments, logs / "alerts.log")
+    return Service(tr("The process of alerts"), arguments, logs / "alerts.log")
 
 
 def prepare(log: Path) -> None:
@@ -266,7 +277,7 @@ def prepare(log: Path) -> None:
         finally:
             stop_children([process], 0)
     if process.returncode != 0:
-        print_error(f"Dagster's tables cannot be prepared:\n{read_tail(log)}")
+        print_error(tr("Dagster's tables cannot be prepared:\n{tail}", tail=read_tail(log)))
         raise SystemExit(FAILED)
     for line in said.decode("utf-8", "replace").splitlines():
         print_note(line)
@@ -283,9 +294,14 @@ def wait_for(name: str, is_ready: Callable[[], bool], supervisor: Supervisor) ->
         if supervisor.count_deaths(name) >= _MOST_DEATHS:
             log = supervisor.find_log(name)
             print_error(
-                f"{name} does not start:\n{read_tail(log)}\nAll of its log: {log}"
+                tr(
+                    "{name} does not start:\n{tail}\nAll of its log: {log}",
+                    name=name,
+                    tail=read_tail(log),
+                    log=log,
+                )
                 if log
-                else f"{name} does not start; why is said above."
+                else tr("{name} does not start; why is said above.", name=name)
             )
             raise SystemExit(FAILED)
         time.sleep(_LOOK_SEC)
@@ -327,8 +343,8 @@ def list_source_lines() -> list[str]:
             except MissingSecretError as error:
                 lines.append(str(error))
     lines += [describe_broken(refused) for refused in broken]
-    names = ", ".join(source.name for source in sources) or "none that can be loaded"
-    return [f"Sources:        {names}", *lines]
+    names = ", ".join(source.name for source in sources) or tr("none that can be loaded")
+    return [tr("Sources:        {names}", names=names), *lines]
 
 
 def list_alert_lines() -> list[str]:
@@ -339,7 +355,9 @@ def list_alert_lines() -> list[str]:
     """
     settings = read_settings()
     names = [channel.name for channel in settings.channels]
-    return [f"Alerts:         {', '.join(names) or 'none but the ping'}"] * settings.is_configured
+    return [
+        tr("Alerts:         {names}", names=", ".join(names) or "none but the ping")
+    ] * settings.is_configured
 
 
 def has_webhooks() -> bool:
@@ -357,12 +375,14 @@ def print_greeting(
 ) -> None:
     """Print where everything is, and how to stop it."""
     print_text()
-    print_text(f"Dagster's UI:   {address.url}")
+    print_text(tr("Dagster's UI:   {url}", url=address.url))
     if receiver:
-        print_text(f"Webhooks:       {receiver.url}; callkeeper check prints each source's URL")
-    print_text(f"Tables for BI:  {show_database(url)}")
-    print_text(f"Raw calls:      {raw_url()}")
-    print_text(f"Logs:           {home() / 'logs' / 'dev'}")
+        print_text(
+            tr("Webhooks:       {url}; callkeeper check prints each source's URL", url=receiver.url)
+        )
+    print_text(tr("Tables for BI:  {database}", database=show_database(url)))
+    print_text(tr("Raw calls:      {place}", place=raw_url()))
+    print_text(tr("Logs:           {home}", home=home() / "logs" / "dev"))
     for line in lines:
         print_text(line)
     print_text("Stop:           Ctrl-C")

@@ -22,6 +22,7 @@ from callkeeper_assets.config.errors import MissingSecretError
 from callkeeper_assets.config.loading import BrokenSource, load_sources
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.home import configured_webhook_url
+from callkeeper_assets.language import look_up, mark, tr
 from callkeeper_assets.local_time import find_difference, list_rules, open_zone
 from callkeeper_assets.postgres.url import connect, database_url
 from callkeeper_assets.privacy.redaction import register_secret
@@ -37,7 +38,7 @@ _HALF_MINUTE_SEC: Final = 30
 # A bound need not be read to the second.
 _SLACK_SEC: Final = 60
 _OTHER_ZONE: Final = "Europe/Moscow"
-_SUPPORT: Final = "ask CallKeeper's support"
+_SUPPORT: Final = mark("ask CallKeeper's support")
 _KNOWN: Final = "SELECT to_regclass('callkeeper_calls') IS NOT NULL"
 _NEWEST_CALL: Final = """
     SELECT max(c.called_at)
@@ -106,10 +107,16 @@ def check_webhook(source: Source, tokens: Mapping[str, tuple[str, ...]]) -> list
     state: CheckState = "warning" if remarks else "good"
     if not configured_webhook_url():
         remarks.append(
-            "It is for this machine: set CALLKEEPER_WEBHOOK_URL to the address under which "
-            "CallKeeper reaches the receiver."
+            tr(
+                "It is for this machine: set CALLKEEPER_WEBHOOK_URL to the address under which "
+                "CallKeeper reaches the receiver."
+            )
         )
-    text = f"put into CallKeeper's cabinet, {source.webhook_page}: {url}"
+    text = tr(
+        "put into CallKeeper's cabinet, {webhook_page}: {url}",
+        webhook_page=source.webhook_page,
+        url=url,
+    )
     return [Finding(source.name, "webhook", state, "\n".join([text, *remarks]), url)]
 
 
@@ -121,7 +128,7 @@ def _find_url_problem(base: str) -> str | None:
         parts = urlsplit("")
     if parts.scheme in {"http", "https"} and parts.hostname and not (parts.query or parts.fragment):
         return None
-    return "CALLKEEPER_WEBHOOK_URL must be an address such as https://hooks.example.com."
+    return tr("CALLKEEPER_WEBHOOK_URL must be an address such as https://hooks.example.com.")
 
 
 def _remark(
@@ -131,19 +138,32 @@ def _remark(
     remarks = []
     if len(token) < _SHORTEST_TOKEN:
         remarks.append(
-            f"The token in {variable} has less than {_SHORTEST_TOKEN} characters, and the URL is "
-            f"all that protects it. Make a new one: {_A_NEW_ONE}"
+            tr(
+                "The token in {variable} has less than {shortest_token} characters, and the URL "
+                "is all that protects it. Make a new one: {command}",
+                variable=variable,
+                shortest_token=_SHORTEST_TOKEN,
+                command=_A_NEW_ONE,
+            )
         )
     others = [name for name in tokens.get(token, ()) if name != source.name]
     if others:
         remarks.append(
-            f"The token in {variable} is also that of {', '.join(others)}: who has one URL has the "
-            f"others. Give each source its own: {_A_NEW_ONE}"
+            tr(
+                "The token in {variable} is also that of {names}: who has one URL has the others. "
+                "Give each source its own: {command}",
+                variable=variable,
+                names=", ".join(others),
+                command=_A_NEW_ONE,
+            )
         )
     parts = urlsplit(base)
     if parts.scheme == "http" and parts.hostname not in _LOCAL_HOSTS:
         remarks.append(
-            "Over http the token can be read on its way: put a proxy with TLS before the receiver."
+            tr(
+                "Over http the token can be read on its way: put a proxy with TLS before the "
+                "receiver."
+            )
         )
     return remarks
 
@@ -171,16 +191,19 @@ def check_windows(source: Source, client: CallKeeperClient, known_day: date | No
             if picked is not None:
                 return _check_call(source, client, day, *picked)
             if day == known_day:
-                text = (
-                    f"the tables hold calls of {day}, and the source sends none for it. "
-                    f"Look at that day in CallKeeper's cabinet; if it has calls, {_SUPPORT}."
+                text = tr(
+                    "the tables hold calls of {day}, and the source sends none for it. Look at "
+                    "that day in CallKeeper's cabinet; if it has calls, {remedy}.",
+                    day=day,
+                    remedy=look_up(_SUPPORT),
                 )
                 return Finding(source.name, _WHAT, "bad", text)
     except CallKeeperError as error:
         return Finding(source.name, _WHAT, "bad", str(error))
-    text = (
-        f"no calls in the last {_RECENT_DAYS} days: whether the source heeds the dates that it is "
-        "asked for could not be probed. Check again when it has calls."
+    text = tr(
+        "no calls in the last {recent_days} days: whether the source heeds the dates that it is "
+        "asked for could not be probed. Check again when it has calls.",
+        recent_days=_RECENT_DAYS,
     )
     return Finding(source.name, _WHAT, "warning", text)
 
@@ -213,29 +236,41 @@ def _check_call(
         return Finding(source.name, _WHAT, state, text)
 
     found = client.probe(_minute_around(epoch))
-    minute = f"a minute around {datetime.fromtimestamp(epoch, UTC):%Y-%m-%dT%H:%M:%S} UTC"
+    minute = tr(
+        "a minute around {moment:%Y-%m-%dT%H:%M:%S} UTC", moment=datetime.fromtimestamp(epoch, UTC)
+    )
     outside = _count_outside(found, epoch)
     if outside:
-        text = (
-            f"asked for {minute}, the source sends {len(found)} calls, {outside} of them of other "
-            f"times: it does not heed the dates. Days that are loaded so are not whole: {_SUPPORT}."
+        text = tr(
+            "asked for {minute}, the source sends {count} calls, {outside} of them of other "
+            "times: it does not heed the dates. Days that are loaded so are not whole: {remedy}.",
+            minute=minute,
+            count=len(found),
+            outside=outside,
+            remedy=look_up(_SUPPORT),
         )
         return find("bad", text)
     if call_id not in found:
-        text = (
-            f"asked for {minute}, the source does not send the call of that time, which it sent "
-            f"for {day}{_describe_zone(source, client, call_id, epoch)}. Days that are loaded so "
-            f"are not whole: {_SUPPORT}."
+        text = tr(
+            "asked for {minute}, the source does not send the call of that time, which it sent "
+            "for {day}{zone}. Days that are loaded so are not whole: {remedy}.",
+            minute=minute,
+            day=day,
+            zone=_describe_zone(source, client, call_id, epoch),
+            remedy=look_up(_SUPPORT),
         )
         return find("bad", text)
-    good = f"{minute}, of {day}, brings its call and none of elsewhere"
+    good = tr("{minute}, of {day}, brings its call and none of elsewhere", minute=minute, day=day)
     if not client.has_zones:
         return find("good", good)
     if call_id not in client.probe(_minute_around(epoch), _OTHER_ZONE):
-        text = (
-            f"{good}, but not with time_zone={_OTHER_ZONE}: the source does not heed time_zone. "
-            f"Loads ask in UTC, which it reads right; should that change, they would be "
-            f"refused: {_SUPPORT}."
+        text = tr(
+            "{good}, but not with time_zone={other_zone}: the source does not heed time_zone. "
+            "Loads ask in UTC, which it reads right; should that change, they would be refused: "
+            "{remedy}.",
+            good=good,
+            other_zone=_OTHER_ZONE,
+            remedy=look_up(_SUPPORT),
         )
         return find("warning", text)
     return find("good", f"{good}; time_zone is heeded")
@@ -248,7 +283,7 @@ def _describe_zone(source: Source, client: CallKeeperClient, call_id: int, epoch
         offset = moment.astimezone(zone).utcoffset() or timedelta()
         shifted = _minute_around(epoch + int(offset.total_seconds()))
         if offset and call_id in client.probe(shifted):
-            return f": it reads the bounds in {zone.key}, whatever zone it is told"
+            return tr(": it reads the bounds in {key}, whatever zone it is told", key=zone.key)
     return ""
 
 
@@ -284,10 +319,12 @@ def check_sources(sources: Sequence[Source], *, has_database: bool = False) -> l
 def _check_twins(source: Source, others: Sequence[str]) -> list[Finding]:
     if not others:
         return []
-    text = (
-        f"The key in {source.api_key_env} is also that of {', '.join(others)}: each call is in the "
-        f"tables once for each of them, and counts as often. Keep one of the sources; of the "
-        f"others: callkeeper remove NAME --with-calls"
+    text = tr(
+        "The key in {api_key_env} is also that of {names}: each call is in the tables once for "
+        "each of them, and counts as often. Keep one of the sources; of the others: callkeeper "
+        "remove NAME --with-calls",
+        api_key_env=source.api_key_env,
+        names=", ".join(others),
     )
     return [Finding(source.name, "key", "bad", text)]
 
@@ -303,8 +340,13 @@ def _check_source(source: Source, has_database: bool) -> list[Finding]:
         source.name,
         "configuration",
         "good",
-        f"{len(source.tables)} tables from {first} on, {source.time_zone.key}, refresh "
-        f"{source.refresh.cron}",
+        tr(
+            "{count} tables from {first} on, {key}, refresh {cron}",
+            count=len(source.tables),
+            first=first,
+            key=source.time_zone.key,
+            cron=source.refresh.cron,
+        ),
     )
     offline = [configuration, *_check_zone(source, first)]
     try:
@@ -329,13 +371,18 @@ def _check_zone(source: Source, first: date) -> list[Finding]:
     for other in others:
         apart = find_difference(zone.key, other, since, until)
         if apart:
-            text = (
-                f"{zone.key} is {_describe_offset(apart.by_first)} from "
-                f"{apart.since:%Y-%m-%d %H:%M} UTC on by the rules used here ({ours}), and "
-                f"{_describe_offset(apart.by_second)} by {other}. Days here are right; what goes "
-                f"by the others shows other times: update them. Days from then on that were loaded "
-                f"by other rules have to be loaded again: callkeeper load {source.name} --from DAY "
-                f"--to DAY."
+            text = tr(
+                "{key} is {offset} from {since:%Y-%m-%d %H:%M} UTC on by the rules used here "
+                "({ours}), and {other_offset} by {other}. Days here are right; what goes by the "
+                "others shows other times: update them. Days from then on that were loaded by "
+                "other rules have to be loaded again: callkeeper load {name} --from DAY --to DAY.",
+                key=zone.key,
+                offset=_describe_offset(apart.by_first),
+                since=apart.since,
+                ours=ours,
+                other_offset=_describe_offset(apart.by_second),
+                other=other,
+                name=source.name,
             )
             found.append(Finding(source.name, "time zone", "warning", text))
     return found
@@ -367,10 +414,20 @@ def _check_address(source: Source, answered: str) -> list[Finding]:
     if not others:
         return []
     if answered == first:
-        return [Finding(source.name, "address", "good", f"the API answers at {answered}")]
-    text = (
-        f"the API answers at {answered}, not at {first}: that is what loads use. Set base_url: "
-        f"{answered} in {source.file}, and the other is not tried first."
+        return [
+            Finding(
+                source.name,
+                "address",
+                "good",
+                tr("the API answers at {answered}", answered=answered),
+            )
+        ]
+    text = tr(
+        "the API answers at {answered}, not at {first}: that is what loads use. Set base_url: "
+        "{answered} in {file}, and the other is not tried first.",
+        answered=answered,
+        first=first,
+        file=source.file,
     )
     return [Finding(source.name, "address", "warning", text)]
 
@@ -380,10 +437,14 @@ def _find_owner(source: Source, key: str) -> str:
     other, address = find_other_api(source.api, source.base_url)
     if not _is_taken(source, key, other, address):
         return ""
-    setting = f"set api: {other}"
+    setting = tr("set api: {other}", other=other)
     if address != BASE_URLS[other]:
-        setting += f" and base_url: {address}"
-    return f"\nThe key belongs to CallKeeper's other API: {setting} in {source.file}."
+        setting += tr(" and base_url: {address}", address=address)
+    return tr(
+        "\nThe key belongs to CallKeeper's other API: {setting} in {file}.",
+        setting=setting,
+        file=source.file,
+    )
 
 
 def _is_taken(source: Source, key: str, api: ApiName, base_url: str) -> bool:
@@ -415,7 +476,7 @@ def _open_client(source: Source, key: str, api: ApiName, base_url: str) -> CallK
         parallel_days=1,
         timeout_sec=_TIMEOUT_SEC,
         retry=_RETRY,
-        key_name=f"the environment variable {source.api_key_env}",
+        key_name=tr("the environment variable {api_key_env}", api_key_env=source.api_key_env),
         check_answers_from=source.check_answers_from,
     )
 
@@ -423,22 +484,37 @@ def _open_client(source: Source, key: str, api: ApiName, base_url: str) -> CallK
 def check_payment(source: Source, paid_till: datetime | None, now: datetime) -> Finding:
     """Check a good key by the day until which the account is paid."""
     if paid_till is None:
-        text = f"{source.api_key_env} is good; the source does not say until when it is paid"
+        text = tr(
+            "{api_key_env} is good; the source does not say until when it is paid",
+            api_key_env=source.api_key_env,
+        )
         return Finding(source.name, "key", "good", text)
     try:
         day = paid_till.astimezone(source.time_zone).date()
     except OverflowError:
         day = paid_till.date()  # at an end of the calendar, which means never or always
     if paid_till < now:
-        text = f"the account was paid until {day}, which is past. Pay it in CallKeeper's cabinet."
+        text = tr(
+            "the account was paid until {day}, which is past. Pay it in CallKeeper's cabinet.",
+            day=day,
+        )
         return Finding(source.name, "key", "warning", text)
     if paid_till - now < _NEAR:
         days = (day - now.astimezone(source.time_zone).date()).days
-        text = (
-            f"the account is paid until {day}, {days} days from now. Pay it in CallKeeper's "
-            "cabinet, or loads will fail."
+        text = tr(
+            "the account is paid until {day}, {days} days from now. Pay it in CallKeeper's "
+            "cabinet, or loads will fail.",
+            day=day,
+            days=days,
         )
         return Finding(source.name, "key", "warning", text)
     return Finding(
-        source.name, "key", "good", f"{source.api_key_env} is good, the account is paid until {day}"
+        source.name,
+        "key",
+        "good",
+        tr(
+            "{api_key_env} is good, the account is paid until {day}",
+            api_key_env=source.api_key_env,
+            day=day,
+        ),
     )

@@ -14,6 +14,7 @@ from callkeeper_assets.config.models import find_next_tick
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.dagster_ext.observed import read_heartbeat, read_stopped
 from callkeeper_assets.home import configured_backup_url, home
+from callkeeper_assets.language import tr
 from callkeeper_assets.plans import DayRange, Freshness, find_gaps, measure_freshness
 from callkeeper_assets.postgres import read_sql_of
 from callkeeper_assets.postgres.url import connect, database_url, describe, is_embedded
@@ -192,7 +193,7 @@ def gather_status(sources: Sequence[Source], refused: Sequence[BrokenSource]) ->
     now = datetime.now(UTC)
     if is_embedded() and not (home() / "postgres").exists():
         database = DatabaseReport(
-            f"embedded, in {home() / 'postgres'}", is_embedded=True, size_bytes=None
+            tr("embedded, in {home}", home=home() / "postgres"), is_embedded=True, size_bytes=None
         )
     else:
         url = database_url()

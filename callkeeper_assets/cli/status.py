@@ -1,12 +1,13 @@
-"""Commands that ask: `check`, `status`, `history`, `unusable` records, webhooks' `inbox`."""
+"""Commands that ask: `check`, `status`, `history`, webhooks' `inbox`."""
 
 from collections.abc import Iterator, Sequence
-from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING, Annotated, Final, Literal, NamedTuple
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
 
 from callkeeper_assets.cli.console import FAILED, AsJson, SourceNames
+from callkeeper_assets.language import tr
 from callkeeper_assets.local_time import show_moment
 
 if TYPE_CHECKING:
@@ -86,15 +87,19 @@ def _print_report(report: "StatusReport") -> None:
         for each in report.sources:
             table.add_row(*_build_row(each))
         print_table(table)
-        print_text("Added, updated, deleted: rows of all tables since the first of this month.")
+        print_text(tr("Added, updated, deleted: rows of all tables since the first of this month."))
         for each in report.sources:
             for line in _describe_details(each):
                 print_text(f"{each.name}: {line}")
     for each in report.sources:
         if each.last_load and each.last_load.error:
             print_warning(
-                f"{each.name}: {each.last_load.days_failed} days failed in the last load; "
-                f"the first one: {each.last_load.error}"
+                tr(
+                    "{name}: {days_failed} days failed in the last load; the first one: {error}",
+                    name=each.name,
+                    days_failed=each.last_load.days_failed,
+                    error=each.last_load.error,
+                )
             )
     for broken in report.refused:
         print_error(describe_broken(broken))
@@ -105,8 +110,11 @@ def _print_report(report: "StatusReport") -> None:
     elif report.sources and not any(each.loaded for each in report.sources):
         name = report.sources[0].name
         print_text(
-            f"Nothing is loaded yet. Type: callkeeper check, then\n"
-            f"  callkeeper load {name} --from DAY --to DAY     (days as 2026-01-31)"
+            tr(
+                "Nothing is loaded yet. Type: callkeeper check, then\n  callkeeper load {name} "
+                "--from DAY --to DAY     (days as 2026-01-31)",
+                name=name,
+            )
         )
 
 
@@ -116,19 +124,19 @@ def _print_needs(report: "StatusReport") -> None:
     # Said above already, each in its own words.
     needs = [one for one in report.needs if one.kind not in _SAID_ABOVE]
     if needs:
-        print_warning("Needs a person:")
+        print_warning(tr("Needs a person:"))
         for need in needs:
             print_warning(f"  {need.text}\n    {need.remedy}")
 
 
 def _describe_places(report: "StatusReport") -> Iterator[str]:
     size = report.database.size_bytes
-    shown = "not made yet" if size is None else f"{size / 1e6:,.0f} MB"
-    yield f"Database: {report.database.url} ({shown})"
+    shown = tr("not made yet") if size is None else f"{size / 1e6:,.0f} MB"
+    yield tr("Database: {url} ({shown})", url=report.database.url, shown=shown)
     if report.daemon:
-        yield f"Daemon:   {_describe_daemon(report.daemon)}"
+        yield tr("Daemon:   {daemon}", daemon=_describe_daemon(report.daemon))
     if report.backup:
-        yield f"Backup:   {_describe_backup(report.backup)}"
+        yield tr("Backup:   {backup}", backup=_describe_backup(report.backup))
 
 
 def _describe_daemon(known: "DaemonReport") -> str:
@@ -136,22 +144,32 @@ def _describe_daemon(known: "DaemonReport") -> str:
         state = "runs"
     elif known.seen_at:
         since = show_moment(known.seen_at)
-        state = f"has not been seen since {since}: nothing is loaded by schedule"
+        state = tr("has not been seen since {since}: nothing is loaded by schedule", since=since)
     else:
-        state = "has never run: nothing is loaded by schedule. Start it: callkeeper dev"
+        state = tr("has never run: nothing is loaded by schedule. Start it: callkeeper dev")
     if not known.switched_off:
         return state
-    return f"{state}. Switched off in Dagster's UI: {', '.join(known.switched_off)}"
+    return tr(
+        "{state}. Switched off in Dagster's UI: {names}",
+        state=state,
+        names=", ".join(known.switched_off),
+    )
 
 
 def _describe_backup(known: "BackupReport") -> str:
     if known.problem:
         return known.problem
     if known.made_at is None:
-        return f"none yet at {known.place}: callkeeper backup"
+        return tr("none yet at {place}: callkeeper backup", place=known.place)
     hours = (datetime.now(UTC) - known.made_at).total_seconds() / 3600
-    age = f"{hours:.0f} hours" if hours < _HOURS_IN_DAYS else f"{hours / 24:.0f} days"
-    return f"the newest at {known.place} is {age} old ({known.name})"
+    age = (
+        tr("{hours:.0f} hours", hours=hours)
+        if hours < _HOURS_IN_DAYS
+        else tr("{days:.0f} days", days=hours / 24)
+    )
+    return tr(
+        "the newest at {place} is {age} old ({name})", place=known.place, age=age, name=known.name
+    )
 
 
 def _name(each: "SourceReport") -> str:
@@ -159,7 +177,11 @@ def _name(each: "SourceReport") -> str:
 
 
 def _build_row(each: "SourceReport") -> tuple[str, ...]:
-    key = "set" if each.has_key else f"{each.key_variable} is not set"
+    key = (
+        tr("set")
+        if each.has_key
+        else tr("{key_variable} is not set", key_variable=each.key_variable)
+    )
     loaded = each.loaded
     if loaded is None:
         return (_name(each), "", "", "", "", "", "", _describe_load(each.last_load), key)
@@ -181,11 +203,14 @@ def _describe_details(each: "SourceReport") -> Iterator[str]:
 
     if each.coverage and each.loaded:
         yield from _describe_coverage(each.name, each.coverage)
-    yield f"next refresh: {show_moment(each.next_refresh)}"
+    yield tr("next refresh: {moment}", moment=show_moment(each.next_refresh))
     if each.loaded and each.loaded.outdated_days:
         yield (
-            f"{say_count(each.loaded.outdated_days, 'day')} filled by an older version of this "
-            f"program: callkeeper rebuild {each.name}"
+            tr(
+                "{count} filled by an older version of this program: callkeeper rebuild {name}",
+                count=say_count(each.loaded.outdated_days, "day"),
+                name=each.name,
+            )
         )
     if each.freshness and each.freshness.missing_since:
         yield _describe_missing(each.freshness, each.freshness.missing_since)
@@ -194,73 +219,120 @@ def _describe_details(each: "SourceReport") -> Iterator[str]:
         yield _describe_webhooks(each.webhooks)
     if each.hinted_days:
         yield (
-            "call tracking's webhooks hint at calls; to be read again: "
-            f"{', '.join(map(str, each.hinted_days))}"
+            tr(
+                "call tracking's webhooks hint at calls; to be read again: {names}",
+                names=", ".join(map(str, each.hinted_days)),
+            )
         )
     if each.audit:
         yield _describe_audit(each.audit)
 
 
 def _describe_coverage(name: str, known: "Coverage") -> Iterator[str]:
-    days = f"{known.loaded:,} of {known.asked:,} days from {known.first} on are loaded"
+    days = tr(
+        "{loaded:,} of {asked:,} days from {first} on are loaded",
+        loaded=known.loaded,
+        asked=known.asked,
+        first=known.first,
+    )
     if not known.gaps:
         yield days
         return
-    yield f"{days}; {known.asked - known.loaded:,} are missing. To load them:"
+    yield tr(
+        "{days}; {asked:,} are missing. To load them:", days=days, asked=known.asked - known.loaded
+    )
     for gap in known.gaps[:_MOST_GAPS]:
-        yield f"  callkeeper load {name} --from {gap.first} --to {gap.last}"
+        yield tr(
+            "  callkeeper load {name} --from {first} --to {last}",
+            name=name,
+            first=gap.first,
+            last=gap.last,
+        )
     if len(known.gaps) > _MOST_GAPS:
-        yield f"  and {len(known.gaps) - _MOST_GAPS} more stretches: --json lists them all"
+        yield tr(
+            "  and {count} more stretches: --json lists them all",
+            count=len(known.gaps) - _MOST_GAPS,
+        )
 
 
 def _describe_missing(known: "Freshness", since: datetime) -> str:
     moment = show_moment(since)
-    return (
-        f"{known.due_day} is missing, the newest day loaded is {known.newest_day}: no refresh has "
-        f"brought a newer one since {moment}"
+    return tr(
+        "{due_day} is missing, the newest day loaded is {newest_day}: no refresh has brought a "
+        "newer one since {moment}",
+        due_day=known.due_day,
+        newest_day=known.newest_day,
+        moment=moment,
     )
 
 
 def _describe_reconciliation(each: "SourceReport") -> str:
     known = each.reconciliation
     if known is None or known.last is None:
-        return "never compared with the source"
+        return tr("never compared with the source")
     moment = show_moment(known.last)
-    return (
-        f"compared with the source on {moment}; this month {known.found:,} discrepancies found, "
-        f"{known.healed:,} healed; open: {known.open:,}"
+    return tr(
+        "compared with the source on {moment}; this month {found:,} discrepancies found, "
+        "{healed:,} healed; open: {open:,}",
+        moment=moment,
+        found=known.found,
+        healed=known.healed,
+        open=known.open,
     )
 
 
 def _describe_webhooks(known: "InboxCounts | None") -> str:
     if known is None or known.newest_at is None:
-        return "no webhook has come yet; `callkeeper check` prints the URL for CallKeeper's cabinet"
-    waiting = "none waits"
+        return tr(
+            "no webhook has come yet; `callkeeper check` prints the URL for CallKeeper's cabinet"
+        )
+    waiting = tr("none waits")
     if known.oldest_new_at:
         seconds = (datetime.now(UTC) - known.oldest_new_at).total_seconds()
-        waiting = f"{known.new:,} wait, the oldest for {max(0, round(seconds)):,} s"
-    hints = f"; {known.hints:,} hints of call tracking" if known.hints else ""
-    rejected = f"; {known.rejected:,} rejected: callkeeper inbox" if known.rejected else ""
+        waiting = tr(
+            "{new:,} wait, the oldest for {seconds:,} s",
+            new=known.new,
+            seconds=max(0, round(seconds)),
+        )
+    hints = tr("; {hints:,} hints of call tracking", hints=known.hints) if known.hints else ""
+    rejected = (
+        tr("; {rejected:,} rejected: callkeeper inbox", rejected=known.rejected)
+        if known.rejected
+        else ""
+    )
     last = show_moment(known.newest_at)
-    return f"last webhook on {last}; {waiting}{hints}{rejected}"
+    return tr(
+        "last webhook on {last}; {waiting}{hints}{rejected}",
+        last=last,
+        waiting=waiting,
+        hints=hints,
+        rejected=rejected,
+    )
 
 
 def _describe_audit(known: "AuditStatus") -> str:
     from callkeeper_assets.webhooks.audit import rate_loss  # noqa: PLC0415
 
     if known.days_unlisted and not known.days_listed:
-        return "webhooks not audited: the source's answers list no webhooks"
+        return tr("webhooks not audited: the source's answers list no webhooks")
     moment = show_moment(known.last)
     unlisted = ""
     if known.days_unlisted:
-        unlisted = (
-            f"; {known.days_unlisted} days not audited: the source's answers list no webhooks"
+        unlisted = tr(
+            "; {days_unlisted} days not audited: the source's answers list no webhooks",
+            days_unlisted=known.days_unlisted,
         )
-    named = "; callkeeper_lost_webhooks names them" if known.lost or known.refused else ""
-    return (
-        f"webhooks audited on {moment}: for the calls of the last 30 days CallKeeper sent "
-        f"{known.sent:,}; {known.lost:,} are lost ({rate_loss(known.sent, known.lost):.1%}), "
-        f"{known.refused:,} were refused{named}{unlisted}"
+    named = tr("; callkeeper_lost_webhooks names them") if known.lost or known.refused else ""
+    return tr(
+        "webhooks audited on {moment}: for the calls of the last 30 days CallKeeper sent "
+        "{sent:,}; {lost:,} are lost ({loss:.1%}), {refused:,} were refused{named}{unlisted}",
+        moment=moment,
+        sent=known.sent,
+        lost=known.lost,
+        loss=rate_loss(known.sent, known.lost),
+        refused=known.refused,
+        named=named,
+        unlisted=unlisted,
     )
 
 
@@ -268,7 +340,7 @@ def _describe_load(last: "LastLoad | None") -> str:
     if last is None:
         return "never"
     moment = show_moment(last.finished_at)
-    return f"{moment} failed" if last.error else moment
+    return tr("{moment} failed", moment=moment) if last.error else moment
 
 
 if TYPE_CHECKING:
@@ -306,7 +378,13 @@ def history(
     if not found:
         if not as_json:
             names = ", ".join(each.name for each in sources)
-            print_error(f"Nothing is known of call {call_id} in {names}: no row, no webhook.")
+            print_error(
+                tr(
+                    "Nothing is known of call {call_id} in {names}: no row, no webhook.",
+                    call_id=call_id,
+                    names=names,
+                )
+            )
         raise typer.Exit(FAILED)
 
 
@@ -322,7 +400,7 @@ def _print_histories(found: "Sequence[CallHistory]") -> None:
                 _describe(event),
                 event.run_id or "",
             )
-        print_text(f"Call {one.call_id} of {one.source}")
+        print_text(tr("Call {call_id} of {source}", call_id=one.call_id, source=one.source))
         print_table(table)
         print_text(_describe_present(one.present))
 
@@ -332,31 +410,55 @@ def _describe(event: "CallEvent") -> str:
     match event.kind:
         case "load":
             if details["error"]:
-                return f"load failed: {details['error']}"
+                return tr("load failed: {error}", error=details["error"])
             changes = "; ".join(
                 f"{table} "
                 + ", ".join(f"{rows:,} {action}" for action, rows in counts.items() if rows)
                 for table, counts in sorted(details["tables"].items())
             )
-            return f"day loaded ({details['origin']}): {changes or 'nothing changed'}"
+            return tr(
+                "day loaded ({origin}): {changes}",
+                origin=details["origin"],
+                changes=changes or tr("nothing changed"),
+            )
         case "webhook":
-            again = f", came {details['repeats']} times more" if details["repeats"] else ""
+            again = (
+                tr(", came {repeats} times more", repeats=details["repeats"])
+                if details["repeats"]
+                else ""
+            )
             reason = f" ({details['reason']})" if details["reason"] else ""
-            name = details["event"] or "without an event"
-            return f"webhook {name}: {details['state']}{reason}{again}"
+            name = details["event"] or tr("without an event")
+            return tr(
+                "webhook {name}: {state}{reason}{again}",
+                name=name,
+                state=details["state"],
+                reason=reason,
+                again=again,
+            )
         case "lost":
             return _describe_lost(event)
         case "found" | "healed" | "gone":
-            ended = "found gone" if event.kind == "gone" else event.kind
-            return f"discrepancy {ended}: {_describe_discrepancy(event)}"
+            ended = tr("found gone") if event.kind == "gone" else event.kind
+            return tr(
+                "discrepancy {ended}: {discrepancy}",
+                ended=ended,
+                discrepancy=_describe_discrepancy(event),
+            )
 
 
 def _describe_lost(event: "CallEvent") -> str:
     details = event.details
-    name = details["event"] or "without an event"
-    answer = details["status"] or "no answer"
-    held = "it came another time" if details["is_held"] else "it is not in the inbox"
-    return f"webhook {name} {details['kind']}: CallKeeper saw {answer}, {held}"
+    name = details["event"] or tr("without an event")
+    answer = details["status"] or tr("no answer")
+    held = tr("it came another time") if details["is_held"] else tr("it is not in the inbox")
+    return tr(
+        "webhook {name} {kind}: CallKeeper saw {answer}, {held}",
+        name=name,
+        kind=details["kind"],
+        answer=answer,
+        held=held,
+    )
 
 
 def _describe_discrepancy(event: "CallEvent") -> str:
@@ -365,13 +467,18 @@ def _describe_discrepancy(event: "CallEvent") -> str:
         return str(details["kind"]).replace("_", " ")
     values = (details["warehouse_value"], details["source_value"])
     warehouse, source = ("nothing" if value is None else value for value in values)
-    return f"{details['parameter']} was {warehouse}, the source says {source}"
+    return tr(
+        "{parameter} was {warehouse}, the source says {source}",
+        parameter=details["parameter"],
+        warehouse=warehouse,
+        source=source,
+    )
 
 
 def _describe_present(present: "PresentCall | None") -> str:
     if present is None:
-        return "Now: not in the tables."
-    finality = "final" if present.is_final else "not final"
+        return tr("Now: not in the tables.")
+    finality = tr("final") if present.is_final else tr("not final")
     numbers = ", ".join(
         f"{name} {value}"
         for name in ("duration_sec", "duration2_sec", "attempt", "asr_attempts", "playback_tick")
@@ -380,77 +487,15 @@ def _describe_present(present: "PresentCall | None") -> str:
     called, loaded = (
         show_moment(moment, seconds=True) for moment in (present.called_at, present.loaded_at)
     )
-    return (
-        f"Now: {present.status or 'status unknown'}, {finality}, called {called}, origin "
-        f"{present.origin}, written {loaded}; {numbers or 'without numbers'}."
+    return tr(
+        "Now: {status}, {finality}, called {called}, origin {origin}, written {loaded}; {numbers}.",
+        status=present.status or tr("status unknown"),
+        finality=finality,
+        called=called,
+        origin=present.origin,
+        loaded=loaded,
+        numbers=numbers or tr("without numbers"),
     )
-
-
-if TYPE_CHECKING:
-    from callkeeper_assets.raw.store import RawStore
-
-
-class Unusable(NamedTuple):
-    """A record, as it is stored; `call_id` is None where it has none that can be read."""
-
-    day: date
-    reason: str
-    call_id: int | None
-    record: str
-
-
-def unusable(
-    source: Annotated[str, typer.Argument(help="Name of the source.")],
-    *,
-    first: Annotated[
-        str | None, typer.Option("--from", help="First day, written 2026-01-31. Default: all.")
-    ] = None,
-    last: Annotated[
-        str | None, typer.Option("--to", help="Last day. Default: the newest that is loaded.")
-    ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON document in place of the list.")
-    ] = False,
-) -> None:
-    """List what came and is no call: without an id, a time, or no JSON at all."""
-    from callkeeper_assets.cli.console import (  # noqa: PLC0415
-        UsageProblemError,
-        print_json,
-        print_text,
-    )
-    from callkeeper_assets.cli.selection import (  # noqa: PLC0415
-        choose_good_sources,
-        read_day,
-    )
-    from callkeeper_assets.config.errors import say_count  # noqa: PLC0415
-    from callkeeper_assets.home import raw_url  # noqa: PLC0415
-    from callkeeper_assets.raw.store import RawStore  # noqa: PLC0415
-
-    (chosen,) = choose_good_sources([source])
-    begin = read_day("--from", first) if first else date.min
-    end = read_day("--to", last) if last else date.max
-    if end < begin:
-        raise UsageProblemError(f"--from {begin} is after --to {end}.")
-    found = _read(RawStore(raw_url()), chosen.name, begin, end)
-    if as_json:
-        records = [one._asdict() for one in found]
-        print_json({"source": chosen.name, "count": len(records), "records": records})
-        return
-    count = 0
-    for count, one in enumerate(found, start=1):  # noqa: B007 -- the count is printed
-        call = "" if one.call_id is None else f"call {one.call_id}, "
-        print_text(f"{one.day}  {call}{one.reason}")
-        print_text(f"  {one.record}")
-    print_text(f"{say_count(count, 'record')} of {chosen.name} cannot be used.")
-
-
-def _read(store: "RawStore", source: str, first: date, last: date) -> Iterator[Unusable]:
-    for day in sorted(store.list_days(source)):
-        if not first <= day <= last:
-            continue
-        for row in store.read_unusable(source, day):
-            call_id = row.key if row.key >= 0 else None
-            yield Unusable(day, row.reason, call_id, row.payload.decode("utf-8", "replace"))
 
 
 def check(
@@ -540,9 +585,9 @@ def inbox(
     )
 
     if replay and state != "rejected":
-        raise UsageProblemError("--replay is for rejected payloads: leave --state out.")
+        raise UsageProblemError(tr("--replay is for rejected payloads: leave --state out."))
     if replay and process:
-        raise UsageProblemError("--replay and --process: one after the other.")
+        raise UsageProblemError(tr("--replay and --process: one after the other."))
     sources, refused = choose_sources(source or [])
     if process:
         _process([each.name for each in sources if each.webhook], as_json=as_json)
@@ -553,7 +598,7 @@ def inbox(
     if replay:
         count = replay_rejected(url, names)
         print_json({"replayed": count}) if as_json else print_text(
-            f"{count} rejected payloads wait to be processed again."
+            tr("{count} rejected payloads wait to be processed again.", count=count)
         )
         return
     entries = list_entries(url, names, state, limit)
@@ -570,7 +615,7 @@ def _process(names: Sequence[str], *, as_json: bool) -> None:
     from callkeeper_assets.cli.processes import Task  # noqa: PLC0415
 
     if not names:
-        raise UsageProblemError("None of these sources takes webhooks: there is no `webhook`.")
+        raise UsageProblemError(tr("None of these sources takes webhooks: there is no `webhook`."))
     if not run_and_report([Task(name, ("--inbox",)) for name in names], as_json=as_json):
         raise typer.Exit(FAILED)
 
@@ -583,7 +628,7 @@ def _print_entries(entries: Sequence["InboxEntry"], state: str, limit: int) -> N
     )
 
     if not entries:
-        print_text(f"No payload is {'a hint' if state == 'hint' else state}.")
+        print_text(tr("No payload is {state}.", state="a hint" if state == "hint" else state))
         return
     numeric = ("Id", "Bytes", "Repeats")
     table = build_table(
@@ -612,6 +657,6 @@ def _print_entries(entries: Sequence["InboxEntry"], state: str, limit: int) -> N
         )
     print_table(table)
     if len(entries) == limit:
-        print_text(f"There may be more; --limit is {limit}.")
+        print_text(tr("There may be more; --limit is {limit}.", limit=limit))
     if state == "rejected":
-        print_text("When the cause is mended, process them again: callkeeper inbox --replay")
+        print_text(tr("When the cause is mended, process them again: callkeeper inbox --replay"))

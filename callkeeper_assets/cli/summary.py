@@ -14,15 +14,16 @@ from callkeeper_assets.cli.console import (
 )
 from callkeeper_assets.cli.processes import SourceOutcome
 from callkeeper_assets.config.errors import say_count
+from callkeeper_assets.language import look_up, mark, tr
 from callkeeper_assets.reconcile.discrepancies import Discrepancy
 from callkeeper_assets.warehouse.records import RowCounts
 
 # On a terminal; a pipe gets all of them.
 _MOST_ROWS: Final = 50
 _KINDS: Final[Mapping[str, str]] = {
-    "missing_in_warehouse": "missing in the warehouse",
-    "missing_in_source": "missing at the source",
-    "differs": "differs",
+    "missing_in_warehouse": mark("missing in the warehouse"),
+    "missing_in_source": mark("missing at the source"),
+    "differs": mark("differs"),
 }
 
 
@@ -67,9 +68,9 @@ def print_summary(outcomes: Sequence[SourceOutcome], calls: Mapping[str, int]) -
 
 def print_place(place: Destination) -> None:
     """Print where to look."""
-    print_text(f"Tables:    {place.database}")
-    print_text(f"Raw calls: {place.raw}")
-    print_text("Runs, checks, lineage: callkeeper dev")
+    print_text(tr("Tables:    {database}", database=place.database))
+    print_text(tr("Raw calls: {raw}", raw=place.raw))
+    print_text(tr("Runs, checks, lineage: callkeeper dev"))
 
 
 def build_document(
@@ -123,9 +124,9 @@ def _list_rows(outcome: SourceOutcome) -> list[tuple[str, str, str, str]]:
         if one != RowCounts()
     ]
     if tables and not rows:
-        rows = [("no row changed", "0", "0", "0")]
+        rows = [(tr("no row changed"), "0", "0", "0")]
     if outcome.errors:
-        rows.append(("failed, see above", "", "", ""))
+        rows.append((tr("failed, see above"), "", "", ""))
     return rows
 
 
@@ -197,14 +198,14 @@ def _print_discrepancies(found: list[Discrepancy]) -> None:
         table.add_row(
             str(one.day),
             str(one.call_id),
-            one.parameter if one.kind == "differs" else _KINDS[one.kind],
+            one.parameter if one.kind == "differs" else look_up(_KINDS[one.kind]),
             one.warehouse_value or "–",
             one.source_value or "–",
-            "healed" if one.is_healed else "open",
+            tr("healed") if one.is_healed else tr("open"),
         )
     print_table(table)
     if len(found) > most:
-        print_text(f"And {len(found) - most:,} more: --json prints them all.\n")
+        print_text(tr("And {count:,} more: --json prints them all.\n", count=len(found) - most))
 
 
 def _print_totals(found: list[Discrepancy]) -> None:
@@ -215,25 +216,40 @@ def _print_totals(found: list[Discrepancy]) -> None:
     table = build_table("What", "Found", "Healed", "Open", numeric=("Found", "Healed", "Open"))
     for kind, count in sorted(kinds.items()):
         open_ = left[kind]
-        table.add_row(_KINDS.get(kind, kind), f"{count:,}", f"{count - open_:,}", f"{open_:,}")
+        table.add_row(
+            look_up(_KINDS.get(kind, kind)), f"{count:,}", f"{count - open_:,}", f"{open_:,}"
+        )
     print_table(table)
 
 
 def _list_remarks(result: Reconciled) -> Iterator[str]:
     days = result.outcome.compared
     calls = sum(day.calls for day in days)
-    verdict = "" if result.discrepancies else ": nothing differs"
-    yield f"Compared: {say_count(len(days), 'day')}, {say_count(calls, 'call')}{verdict}."
+    verdict = "" if result.discrepancies else tr(": nothing differs")
+    yield tr(
+        "Compared: {days}, {calls}{verdict}.",
+        days=say_count(len(days), "day"),
+        calls=say_count(calls, "call"),
+        verdict=verdict,
+    )
     non_final, waiting = sum(d.non_final for d in days), sum(d.waiting for d in days)
     if non_final:
-        yield f"Not final yet, and so no discrepancies: {non_final:,}."
+        yield tr("Not final yet, and so no discrepancies: {non_final:,}.", non_final=non_final)
     if waiting:
-        yield f"Known from webhooks alone so far, no discrepancies yet: {waiting:,}."
+        yield tr(
+            "Known from webhooks alone so far, no discrepancies yet: {waiting:,}.", waiting=waiting
+        )
     if result.left_alone:
-        yield f"Days left alone, the source does not give them: {result.left_alone:,}."
+        yield tr(
+            "Days left alone, the source does not give them: {left_alone:,}.",
+            left_alone=result.left_alone,
+        )
     if result.is_dry_run:
-        yield "Dry run: nothing was changed."
+        yield tr("Dry run: nothing was changed.")
     elif not result.heals:
-        yield f"Healing is off (reconciliation.heal in {result.file}): only the log was written."
+        yield tr(
+            "Healing is off (reconciliation.heal in {file}): only the log was written.",
+            file=result.file,
+        )
     elif result.left:
-        yield "What is open was not changed by healing: something else writes to the tables."
+        yield tr("What is open was not changed by healing: something else writes to the tables.")

@@ -11,6 +11,7 @@ from callkeeper_assets.config.models import (
     ReportTableAttributes,
     SourceAttributes,
 )
+from callkeeper_assets.language import tr
 from callkeeper_assets.reports.definition import (
     PathError,
     Report,
@@ -34,13 +35,20 @@ def find_table_problems(attributes: SourceAttributes) -> Iterator[Problem]:
     for table, count in Counter(tables).items():
         if count > 1:
             again = len(tables) - 1 - tables[::-1].index(table)
-            yield Problem(("attributes", "tables", again), f"'{table}' is chosen twice: keep one.")
+            yield Problem(
+                ("attributes", "tables", again),
+                tr("'{table}' is chosen twice: keep one.", table=table),
+            )
     missing = [table for table in _FACTS_NEED if table not in tables]
     if FACTS in tables and missing:
         yield Problem(
             ("attributes", "tables", tables.index(FACTS)),
-            f"'{FACTS}' cannot be loaded without {' and '.join(missing)}: add to tables, or leave "
-            f"'{FACTS}' out.",
+            tr(
+                "'{facts}' cannot be loaded without {names}: add to tables, or leave '{facts}' "
+                "out.",
+                facts=FACTS,
+                names=tr(" and ").join(missing),
+            ),
         )
 
 
@@ -55,7 +63,11 @@ def find_filter_problems(attributes: SourceAttributes, *, tables_known: bool) ->
         location = ("attributes", "filters", table)
         if tables_known and table not in attributes.tables:
             yield Problem(
-                location, f"'{table}' is not in tables: choose it there, or remove its filters."
+                location,
+                tr(
+                    "'{table}' is not in tables: choose it there, or remove its filters.",
+                    table=table,
+                ),
             )
         for index, item in enumerate(filters):
             try:
@@ -69,8 +81,12 @@ def find_api_problems(attributes: SourceAttributes) -> Iterator[Problem]:
     if attributes.role and attributes.api != "ckct":
         yield Problem(
             ("attributes", "role"),
-            f"'{attributes.role}' means nothing to api: {attributes.api}, which knows no roles: "
-            "remove it, or set api: ckct.",
+            tr(
+                "'{role}' means nothing to api: {api}, which knows no roles: remove it, or set "
+                "api: ckct.",
+                role=attributes.role,
+                api=attributes.api,
+            ),
         )
 
 
@@ -79,8 +95,12 @@ def find_day_problems(attributes: SourceAttributes, today: date) -> Iterator[Pro
     if attributes.start_date and date.fromisoformat(attributes.start_date) > today:
         yield Problem(
             ("attributes", "start_date"),
-            f"{attributes.start_date} is in the future; today is {today} in "
-            f"{attributes.time_zone}.",
+            tr(
+                "{start_date} is in the future; today is {today} in {time_zone}.",
+                start_date=attributes.start_date,
+                today=today,
+                time_zone=attributes.time_zone,
+            ),
         )
 
 
@@ -95,13 +115,16 @@ def find_privacy_problems(attributes: SourceAttributes, name: str) -> Iterator[P
     if hashed and privacy.key is None:
         yield Problem(
             ("attributes", "privacy", hashed[0]),
-            f"hash needs a key: add key: {{env: {name.upper()}_PRIVACY_KEY}}, and set that "
-            "variable to a long random text.",
+            tr(
+                "hash needs a key: add key: {{env: {prefix}_PRIVACY_KEY}}, and set that variable "
+                "to a long random text.",
+                prefix=name.upper(),
+            ),
         )
     if privacy.key is not None and not hashed:
         yield Problem(
             ("attributes", "privacy", "key"),
-            "is for phones: hash, and nothing is hashed: remove it, or write phones: hash.",
+            tr("is for phones: hash, and nothing is hashed: remove it, or write phones: hash."),
         )
 
 
@@ -164,21 +187,21 @@ def _find_fields_problems(fields: Any, location: Location) -> Iterator[Problem]:
     elif isinstance(fields, list):
         entries = [(index, path, path) for index, path in enumerate(fields)]  # type: ignore[misc]
     else:
-        yield Problem(location, "must be a list of paths, or a mapping of names to paths.")
+        yield Problem(location, tr("must be a list of paths, or a mapping of names to paths."))
         return
     if not entries:
-        yield Problem(location, "is empty: choose at least one field.")
+        yield Problem(location, tr("is empty: choose at least one field."))
     seen = set()
     for place, name, path in entries:
         here = (*location, place)
         if not isinstance(name, str) or not isinstance(path, str):
-            yield Problem(here, "must be text; in quotes if it looks like a number or yes/no.")
+            yield Problem(here, tr("must be text; in quotes if it looks like a number or yes/no."))
             continue
         problem = find_field_name_problem(name) or _find_path_problem(path)
         if problem:
             yield Problem(here, problem)
         elif name in seen:
-            yield Problem(here, f"'{name}' is asked for twice: keep one.")
+            yield Problem(here, tr("'{name}' is asked for twice: keep one.", name=name))
         seen.add(name)
 
 
@@ -189,12 +212,13 @@ def _find_column_problems(table: ReportTableAttributes, location: Location) -> I
         if problem:
             yield Problem(here, problem)
         if (column.path is None) == (column.parent is None):
-            yield Problem(here, "must have either path or parent.")
+            yield Problem(here, tr("must have either path or parent."))
             continue
         kind = "path" if column.parent is None else "parent"
         if kind == "parent" and table.rows is None:
             yield Problem(
-                (*here, kind), "goes with rows, which this table has not: write path in its place."
+                (*here, kind),
+                tr("goes with rows, which this table has not: write path in its place."),
             )
         problem = _find_path_problem(column.path or column.parent or "")
         if problem:
@@ -207,9 +231,12 @@ def _find_key_problems(table: ReportTableAttributes, location: Location) -> Iter
         if name not in table.columns:
             yield Problem(here, describe_unknown("column", name, table.columns))
         elif name in table.key[:index]:
-            yield Problem(here, f"'{name}' is in the key twice: keep one.")
+            yield Problem(here, tr("'{name}' is in the key twice: keep one.", name=name))
         elif table.columns[name].type == "jsonb":
-            yield Problem(here, f"'{name}' is jsonb, which cannot be in a key. Use another type.")
+            yield Problem(
+                here,
+                tr("'{name}' is jsonb, which cannot be in a key. Use another type.", name=name),
+            )
 
 
 def _find_structure_problems(report: ReportAttributes, location: Location) -> Iterator[Problem]:
@@ -218,7 +245,10 @@ def _find_structure_problems(report: ReportAttributes, location: Location) -> It
         here = (*location, "structure", index)
         problem = find_table_name_problem(table.table)
         if problem is None and table.table in names:
-            problem = f"'{table.table}' is filled by this report already: a table has one entry."
+            problem = tr(
+                "'{table}' is filled by this report already: a table has one entry.",
+                table=table.table,
+            )
         if problem:
             yield Problem((*here, "table"), problem)
         names.add(table.table)
@@ -240,8 +270,14 @@ def _find_filter_problems(report: ReportAttributes, location: Location) -> Itera
 
 def describe_difference(mine: Mapping[str, str], other: Mapping[str, str]) -> str:
     """Say in what two forms of a table differ."""
+    no_mine, no_other = tr("not here"), tr("not there")
     return "; ".join(
-        f"{name}: {mine.get(name, 'not here')} here, {other.get(name, 'not there')} there"
+        tr(
+            "{name}: {mine} here, {other} there",
+            name=name,
+            mine=mine.get(name, no_mine),
+            other=other.get(name, no_other),
+        )
         for name in (*mine, *(name for name in other if name not in mine))
         if mine.get(name) != other.get(name)
     )
@@ -254,12 +290,14 @@ def find_report_problems(attributes: SourceAttributes) -> Iterator[Problem]:
     for index, report in enumerate(attributes.reports):
         location: Location = ("attributes", "reports", index)
         if report.name in names:
-            yield Problem((*location, "name"), f"there is a report '{report.name}' before it.")
+            yield Problem(
+                (*location, "name"), tr("there is a report '{name}' before it.", name=report.name)
+            )
         names.add(report.name)
         if report.fields is not None:
             yield from _find_fields_problems(report.fields, (*location, "fields"))
         elif report.structure is None:
-            yield Problem(location, "fields are missing: list paths, or give it a structure.")
+            yield Problem(location, tr("fields are missing: list paths, or give it a structure."))
         yield from _find_filter_problems(report, location)
         yield from _find_structure_problems(report, location)
         for place, table in enumerate(report.structure or ()):
@@ -268,7 +306,11 @@ def find_report_problems(attributes: SourceAttributes) -> Iterator[Problem]:
             if known != form and first != report.name:
                 yield Problem(
                     (*location, "structure", place, "table"),
-                    f"'{table.table}' is filled by the report '{first}' too, which says otherwise "
-                    f"({describe_difference(form, known)}). Make them agree, or choose another "
-                    f"name.",
+                    tr(
+                        "'{table}' is filled by the report '{first}' too, which says otherwise "
+                        "({difference}). Make them agree, or choose another name.",
+                        table=table.table,
+                        first=first,
+                        difference=describe_difference(form, known),
+                    ),
                 )

@@ -9,15 +9,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
+from callkeeper_assets.language import look_up, mark, tr, tr_count
+
 SecretAttribute = Literal["api_key", "webhook.token", "privacy.key"]
 
 _MAKING_ONE: Final = "`python -c 'import secrets; print(secrets.token_urlsafe(24))'`"
 _SECRETS: Final[Mapping[SecretAttribute, tuple[str, str]]] = {
-    "api_key": ("API key", "the account's API key"),
-    "webhook.token": ("webhook token", f"a long random text, such as {_MAKING_ONE} prints,"),
+    "api_key": (mark("API key"), mark("the account's API key")),
+    "webhook.token": (
+        mark("webhook token"),
+        mark("a long random text, such as {command} prints,"),
+    ),
     "privacy.key": (
-        "key for hashing phone numbers",
-        f"the key of its hashes, or for a new source a long random text, as {_MAKING_ONE} prints,",
+        mark("key for hashing phone numbers"),
+        mark("the key of its hashes, or for a new source a long random text, as {command} prints,"),
     ),
 }
 
@@ -53,9 +58,12 @@ class NoProjectError(MissingFolderError):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(
-            f"{folder} is no project of callkeeper's, nor is a folder above it. Make one: "
-            "`callkeeper init` in an empty folder, or `callkeeper init FOLDER`. If you have one, "
-            "type the command in it, or name it: `callkeeper --project FOLDER …`."
+            tr(
+                "{folder} is no project of callkeeper's, nor is a folder above it. Make one: "
+                "`callkeeper init` in an empty folder, or `callkeeper init FOLDER`. If you have "
+                "one, type the command in it, or name it: `callkeeper --project FOLDER …`.",
+                folder=folder,
+            )
         )
 
 
@@ -79,13 +87,27 @@ class MissingSecretError(ConfigError):
         file: Path,
         unreadable: str = "",
     ) -> None:
-        what, value = _SECRETS[attribute]
+        name, way = _SECRETS[attribute]
+        what, value = look_up(name), tr(way, command=_MAKING_ONE)
         super().__init__(
-            f"Source '{source}' has no {what}: {unreadable}"
+            tr(
+                "Source '{source}' has no {what}: {unreadable}",
+                source=source,
+                what=what,
+                unreadable=unreadable,
+            )
             if unreadable
-            else f"Source '{source}' has no {what}: the environment variable {variable}, which "
-            f"{attribute} names in {file}, is not set. Set {variable} to {value} where Dagster "
-            "is started, or in the file .env beside pyproject.toml, and start again."
+            else tr(
+                "Source '{source}' has no {what}: the environment variable {variable}, which "
+                "{attribute} names in {file}, is not set. Set {variable} to {value} where Dagster "
+                "is started, or in the file .env beside pyproject.toml, and start again.",
+                source=source,
+                what=what,
+                variable=variable,
+                attribute=attribute,
+                file=file,
+                value=value,
+            )
         )
         self.source = source
         self.variable = variable
@@ -116,17 +138,18 @@ def suggest_name(given: str, names: Iterable[str]) -> str:
     """Ask whether the nearest of the names was meant; empty if none is near."""
     by_lower = {name.lower(): name for name in names}
     close = difflib.get_close_matches(given.lower(), by_lower, n=1)
-    return f" Did you mean '{by_lower[close[0]]}'?" if close else ""
+    return tr(" Did you mean '{name}'?", name=by_lower[close[0]]) if close else ""
 
 
 def say_count(number: int, noun: str) -> str:
     """Return a number with its noun: `1 day`, `2,000 days`."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+    one = "{number:,} " + noun
+    return tr_count(one, one + "s", number)
 
 
 def list_some(items: Sequence[object], most: int) -> str:
     """List items, so many at the most, and say how many more there are."""
-    more = f" and {len(items) - most} more" if len(items) > most else ""
+    more = tr(" and {count} more", count=len(items) - most) if len(items) > most else ""
     return ", ".join(map(str, items[:most])) + more
 
 
@@ -138,4 +161,10 @@ def capitalise(text: str) -> str:
 def describe_unknown(what: str, given: str, allowed: Iterable[str]) -> str:
     """Say that there is no such `what`, the nearest name that exists, and all that exist."""
     names = sorted(allowed)
-    return f"there is no {what} '{given}'.{suggest_name(given, names)} Allowed: {', '.join(names)}."
+    return tr(
+        "there is no {what} '{given}'.{suggestion} Allowed: {names}.",
+        what=look_up(what),
+        given=given,
+        suggestion=suggest_name(given, names),
+        names=", ".join(names),
+    )

@@ -46,6 +46,7 @@ from callkeeper_assets.config.source import (
 )
 from callkeeper_assets.config.yaml_file import YamlFile, YamlFileError, read_yaml_file
 from callkeeper_assets.home import find_project, project_root
+from callkeeper_assets.language import look_up, mark, tr
 from callkeeper_assets.local_time import open_zone
 from callkeeper_assets.privacy.rule import Rule
 from callkeeper_assets.raw.fields import WEBHOOK_FIELDS
@@ -61,25 +62,25 @@ _FILE_KEYS = ("type", "attributes", "requirements")
 _CHOICE = re.compile(r"'([^']*)'")
 # By pydantic's kinds of errors, filled in from their context.
 _TEXTS = {
-    "missing": "is required and missing.",
+    "missing": mark("is required and missing."),
     "value_error": "{error}",
-    "greater_than_equal": "must be at least {ge}.",
-    "less_than_equal": "must be at most {le}.",
-    "too_short": "is empty: choose at least one, or leave it out for the default.",
-    "string_type": "must be text; in quotes if it looks like a number, a date or yes/no.",
-    "int_type": "must be a whole number.",
-    "float_type": "must be a number.",
-    "bool_type": "must be true or false.",
-    "list_type": "must be a list.",
-    "dict_type": "must be a mapping of names to values.",
-    "model_type": "must be a mapping of names to values.",
+    "greater_than_equal": mark("must be at least {ge}."),
+    "less_than_equal": mark("must be at most {le}."),
+    "too_short": mark("is empty: choose at least one, or leave it out for the default."),
+    "string_type": mark("must be text; in quotes if it looks like a number, a date or yes/no."),
+    "int_type": mark("must be a whole number."),
+    "float_type": mark("must be a number."),
+    "bool_type": mark("must be true or false."),
+    "list_type": mark("must be a list."),
+    "dict_type": mark("must be a mapping of names to values."),
+    "model_type": mark("must be a mapping of names to values."),
 }
 
 # Attributes that name the variable of a secret: what it is called, and how a variable's name ends.
 _SECRETS: Mapping[Location, tuple[str, str, str]] = {
-    ("api_key",): ("key", "API_KEY", "replace it in CallKeeper"),
-    ("webhook", "token"): ("token", "WEBHOOK_TOKEN", "make a new one"),
-    ("privacy", "key"): ("key", "PRIVACY_KEY", "make a new one"),
+    ("api_key",): (mark("key"), "API_KEY", mark("replace it in CallKeeper")),
+    ("webhook", "token"): (mark("token"), "WEBHOOK_TOKEN", mark("make a new one")),
+    ("privacy", "key"): (mark("key"), "PRIVACY_KEY", mark("make a new one")),
 }
 
 FILE_NAME = "defs.yaml"
@@ -100,10 +101,14 @@ def _list_tables(source: Source) -> Iterator[tuple[Location, ReportTable]]:
 def _list_jobs(source: Source) -> Iterator[tuple[Location, str, str]]:
     """Yield where a job's name comes from, the name, and what of the source has it."""
     for name in _JOBS:
-        yield (), f"{source.name}_{name}", "the folder"
+        yield (), f"{source.name}_{name}", tr("the folder")
     for index, report in enumerate(source.reports):
         location = ("attributes", "reports", index, "name")
-        yield location, f"{source.name}_report_{report.name}", f"the report '{report.name}'"
+        yield (
+            location,
+            f"{source.name}_report_{report.name}",
+            tr("the report '{name}'", name=report.name),
+        )
 
 
 class _Known:
@@ -119,17 +124,27 @@ class _Known:
             if known != table.form:
                 yield Problem(
                     location,
-                    f"'{table.name}' is filled by a report of the source '{first}' too, which says "
-                    f"otherwise ({describe_difference(table.form, known)}). Make them agree, or "
-                    f"choose another name.",
+                    tr(
+                        "'{name}' is filled by a report of the source '{first}' too, which says "
+                        "otherwise ({difference}). Make them agree, or choose another name.",
+                        name=table.name,
+                        first=first,
+                        difference=describe_difference(table.form, known),
+                    ),
                 )
         for location, job, mine in _list_jobs(source):
             if job in self._jobs:
                 first, theirs = self._jobs[job]
                 yield Problem(
                     location,
-                    f"the source's job '{job}' would be named like one of the source '{first}': "
-                    f"rename {mine}, or {theirs} there.",
+                    tr(
+                        "the source's job '{job}' would be named like one of the source "
+                        "'{first}': rename {mine}, or {theirs} there.",
+                        job=job,
+                        first=first,
+                        mine=mine,
+                        theirs=theirs,
+                    ),
                 )
 
     def add(self, source: Source) -> None:
@@ -186,7 +201,7 @@ def _describe(error: ErrorDetails) -> str:
         allowed = _CHOICE.findall(error["ctx"]["expected"])
         return describe_unknown(str(location[-1]), str(error["input"]), allowed)
     # Another kind would be a bound that models.py has and this table has not: pydantic's words.
-    return _TEXTS.get(kind, f"{error['msg']}.").format_map(error.get("ctx", {}))
+    return look_up(_TEXTS.get(kind, f"{error['msg']}.")).format_map(error.get("ctx", {}))
 
 
 def _find_problems(error: ValidationError, name: str) -> Iterator[Problem]:
@@ -207,14 +222,24 @@ def _find_problems(error: ValidationError, name: str) -> Iterator[Problem]:
 
 
 def _describe_secret(secret: Location, name: str, *, is_missing: bool) -> str:
-    what, ending, remedy = _SECRETS[secret]
-    text = (
-        f"must name the environment variable that holds the {what}, never a {what} itself: "
-        f"{secret[-1]}: {{env: {name.upper()}_{ending}}}."
+    name_of, ending, remedy = _SECRETS[secret]
+    what = look_up(name_of)
+    text = tr(
+        "must name the environment variable that holds the {what}, never a {what} itself: "
+        "{secret}: {{env: {prefix}_{ending}}}.",
+        what=what,
+        secret=secret[-1],
+        prefix=name.upper(),
+        ending=ending,
     )
     if is_missing:
         return text
-    return f"{text} If a {what} stands here, {remedy}: files are copied."
+    return tr(
+        "{said} If a {what} stands here, {remedy}: files are copied.",
+        said=text,
+        what=what,
+        remedy=look_up(remedy),
+    )
 
 
 def suggest_variable(name: str) -> str:
@@ -224,17 +249,31 @@ def suggest_variable(name: str) -> str:
 
 def _find_file_problems(data: object) -> Iterator[Problem]:
     if not isinstance(data, Mapping):
-        yield Problem((), f"must be a mapping with type and attributes: type: {COMPONENT_TYPE}")
+        yield Problem(
+            (),
+            tr(
+                "must be a mapping with type and attributes: type: {component_type}",
+                component_type=COMPONENT_TYPE,
+            ),
+        )
         return
     for key in data:
         if key not in _FILE_KEYS:
             yield Problem((str(key),), describe_unknown("key", str(key), _FILE_KEYS))
     if "type" not in data:
-        yield Problem((), f"type is missing: type: {COMPONENT_TYPE}")
+        yield Problem(
+            (), tr("type is missing: type: {component_type}", component_type=COMPONENT_TYPE)
+        )
     elif data["type"] != COMPONENT_TYPE:
-        yield Problem(("type",), f"only sources are loaded from here. Allowed: {COMPONENT_TYPE}.")
+        yield Problem(
+            ("type",),
+            tr(
+                "only sources are loaded from here. Allowed: {component_type}.",
+                component_type=COMPONENT_TYPE,
+            ),
+        )
     if not isinstance(data.get("attributes"), Mapping):
-        yield Problem(("attributes",), "must be a mapping, at the least with api_key.")
+        yield Problem(("attributes",), tr("must be a mapping, at the least with api_key."))
 
 
 def read_attributes(
@@ -314,12 +353,18 @@ def find_name_problem(name: str, *, is_new: bool = False) -> str | None:
         return None
     other = f"'{suggest_source_name(name)}'"
     if is_new:
-        return (
-            f"'{name}' is no name for a source: {_NAME_RULE}. Choose another, for example {other}."
+        return tr(
+            "'{name}' is no name for a source: {name_rule}. Choose another, for example {other}.",
+            name=name,
+            name_rule=_NAME_RULE,
+            other=other,
         )
-    return (
-        f"the folder's name '{name}' is the source's name: {_NAME_RULE}. Rename the folder, for "
-        f"example to {other}."
+    return tr(
+        "the folder's name '{name}' is the source's name: {name_rule}. Rename the folder, for "
+        "example to {other}.",
+        name=name,
+        name_rule=_NAME_RULE,
+        other=other,
     )
 
 
@@ -340,9 +385,12 @@ def defs_folder() -> Path:
     folder = project_root() / Path(value).expanduser()
     if not folder.is_dir():
         raise MissingFolderError(
-            f"There is no folder {folder}, which CALLKEEPER_DEFS names. Make it and put a folder "
-            "with a defs.yaml into it for each source, or unset CALLKEEPER_DEFS to use the "
-            "project's own sources."
+            tr(
+                "There is no folder {folder}, which CALLKEEPER_DEFS names. Make it and put a "
+                "folder with a defs.yaml into it for each source, or unset CALLKEEPER_DEFS to use "
+                "the project's own sources.",
+                folder=folder,
+            )
         )
     return folder
 
@@ -481,7 +529,11 @@ def read_source(name: str, attributes: Mapping[str, Any], now: datetime | None =
     read, problems = read_attributes(data, suggest_source_name(name), now)
     texts = [f"{place}: {problem.describe()}" for problem in problems]
     if not is_name(name):
-        rule = f"a source's name is {_NAME_RULE}, for example '{suggest_source_name(name)}'."
+        rule = tr(
+            "a source's name is {name_rule}, for example '{example}'.",
+            name_rule=_NAME_RULE,
+            example=suggest_source_name(name),
+        )
         texts.insert(0, f"{place}: {rule}")
     if texts:
         raise InvalidSourceError(name=name, file=place, problems=tuple(texts))
@@ -508,9 +560,9 @@ def _find_files(folder: Path) -> list[Path]:
 
 def _find_misplaced(file: Path, folder: Path) -> str | None:
     if file.name != FILE_NAME:
-        return f"is not read: rename it to {FILE_NAME}."
+        return tr("is not read: rename it to {file_name}.", file_name=FILE_NAME)
     if file.parent.parent != folder:
-        return f"is not read: a source's folder lies directly in {_shown(folder)}."
+        return tr("is not read: a source's folder lies directly in {shown}.", shown=_shown(folder))
     return None
 
 
@@ -537,7 +589,7 @@ def load_sources(
     """
     folder = root or defs_folder()
     if not folder.is_dir() and root:
-        raise MissingFolderError(f"There is no folder {folder}.")
+        raise MissingFolderError(tr("There is no folder {folder}.", folder=folder))
     sources: list[Source] = []
     broken: dict[str, BrokenSource] = {}
     for file in _find_files(folder):

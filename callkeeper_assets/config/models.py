@@ -25,6 +25,7 @@ from callkeeper_assets.callkeeper.records import (
 )
 from callkeeper_assets.config.errors import describe_unknown, suggest_name
 from callkeeper_assets.home import find_project
+from callkeeper_assets.language import tr
 from callkeeper_assets.local_time import list_zone_names
 from callkeeper_assets.privacy.rule import Action, PhoneAction
 from callkeeper_assets.raw.fields import WEBHOOK_FIELDS
@@ -113,9 +114,9 @@ def check_address(value: str) -> str:
     except ValueError:
         parts, port_is_good = urlsplit(""), False
     if parts.scheme not in {"http", "https"} or not parts.hostname or not port_is_good:
-        raise ValueError("must be an address such as https://api.callkeeper.ru.")
+        raise ValueError(tr("must be an address such as https://api.callkeeper.ru."))
     if parts.username or parts.password or parts.query or parts.fragment:
-        raise ValueError("must be scheme, host and path alone, without user, '?' or '#'.")
+        raise ValueError(tr("must be scheme, host and path alone, without user, '?' or '#'."))
     return strip_address(value)
 
 
@@ -146,23 +147,30 @@ def find_cron_problem(cron: str) -> str | None:
     """Say what is wrong with a cron expression; None if it will be due some day."""
     fields = cron.split()
     if len(fields) != len(_FIELDS):
-        return (
-            f"'{cron}' has {len(fields)} fields; a cron expression has 5: minute, hour, day of the "
-            "month, month, day of the week, for example '0 5 * * *'."
+        return tr(
+            "'{cron}' has {count} fields; a cron expression has 5: minute, hour, day of the "
+            "month, month, day of the week, for example '0 5 * * *'.",
+            cron=cron,
+            count=len(fields),
         )
     values: list[set[int]] = []
     for text, (name, least, greatest, names) in zip(fields, _FIELDS, strict=True):
         parts = [_read_part(part, least, greatest, names) for part in text.split(",")]
         if any(part is None for part in parts):
-            return (
-                f"'{text}', the {name} of '{cron}', is impossible: allowed are * and {least}-"
-                f"{greatest}, lists (1,2), ranges (1-5) and steps (*/2, 1-9/2)."
+            return tr(
+                "'{said}', the {name} of '{cron}', is impossible: allowed are * and "
+                "{least}-{greatest}, lists (1,2), ranges (1-5) and steps (*/2, 1-9/2).",
+                said=text,
+                name=name,
+                cron=cron,
+                least=least,
+                greatest=greatest,
             )
         values.append(set().union(*(part for part in parts if part is not None)))
     days, months = values[2], values[3]
     # With both fields given cron takes either, so a weekday makes any date possible.
     if fields[4] == "*" and not any(min(days) <= _LONGEST[month - 1] for month in months):
-        return f"'{cron}' is never due: none of its months has such a day."
+        return tr("'{cron}' is never due: none of its months has such a day.", cron=cron)
     return None
 
 
@@ -195,7 +203,7 @@ def find_last_tick(cron: str, until: datetime, zone: ZoneInfo) -> datetime:
         past = [tick for tick in ticks if tick <= until]
         if past:
             return max(past)
-    raise ValueError(f"{cron!r} is never due.")
+    raise ValueError(tr("{cron!r} is never due.", cron=cron))
 
 
 def find_next_tick(cron: str, since: datetime, zone: ZoneInfo) -> datetime:
@@ -206,18 +214,18 @@ def find_next_tick(cron: str, since: datetime, zone: ZoneInfo) -> datetime:
         coming = [tick for tick in ticks if tick >= since]
         if coming:
             return min(coming)
-    raise ValueError(f"{cron!r} is never due.")
+    raise ValueError(tr("{cron!r} is never due.", cron=cron))
 
 
 def _check_text(value: str) -> str:
     if not value.strip():
-        raise ValueError("is empty.")
+        raise ValueError(tr("is empty."))
     return value.strip()
 
 
 def _check_variable(value: str) -> str:
     if _KEY.fullmatch(value) or not _VARIABLE.fullmatch(value):
-        raise ValueError("is not a variable's name.")
+        raise ValueError(tr("is not a variable's name."))
     return value
 
 
@@ -229,8 +237,12 @@ def _check_zone(value: str) -> str:
             f" Did you mean '{known}'?" if known else suggest_name(value, sorted(list_zone_names()))
         )
         raise ValueError(
-            f"there is no time zone '{value}'.{suggestion} Allowed: names of the IANA list, such "
-            "as Europe/Moscow."
+            tr(
+                "there is no time zone '{value}'.{suggestion} Allowed: names of the IANA list, "
+                "such as Europe/Moscow.",
+                value=value,
+                suggestion=suggestion,
+            )
         )
     return value
 
@@ -242,9 +254,14 @@ def _check_day(value: str) -> str:
     except ValueError:
         day = None
     if day is None:
-        raise ValueError("must be a day of the calendar, written 2026-01-31.")
+        raise ValueError(tr("must be a day of the calendar, written 2026-01-31."))
     if day < _EARLIEST_DAY:
-        raise ValueError(f"must be {_EARLIEST_DAY} or later: CallKeeper has no older calls.")
+        raise ValueError(
+            tr(
+                "must be {earliest_day} or later: CallKeeper has no older calls.",
+                earliest_day=_EARLIEST_DAY,
+            )
+        )
     return value
 
 
@@ -276,19 +293,19 @@ def _check_report_name(value: str) -> str:
 
 def _check_owner(value: str) -> str:
     if not _OWNER.fullmatch(value):
-        raise ValueError("must be team:<name> or an e-mail address.")
+        raise ValueError(tr("must be team:<name> or an e-mail address."))
     return value
 
 
 def _check_key_part(value: str) -> str:
     if not _KEY_PART.fullmatch(value):
-        raise ValueError("must be letters, digits, '_', '-' and '.'.")
+        raise ValueError(tr("must be letters, digits, '_', '-' and '.'."))
     return value
 
 
 def _check_group(value: str) -> str:
     if not _GROUP.fullmatch(value):
-        raise ValueError("must be Latin letters, digits and '_'.")
+        raise ValueError(tr("must be Latin letters, digits and '_'."))
     return value
 
 
@@ -299,7 +316,7 @@ def _split_key(value: object) -> object:
 def _check_translation(value: object) -> object:
     if not isinstance(value, dict | str):
         # pydantic's own kind of refusal, whatever is wrong.
-        raise ValueError("must be a mapping of attributes, or one '{{ … }}'.")  # noqa: TRY004
+        raise ValueError(tr("must be a mapping of attributes, or one '{{ … }}'."))  # noqa: TRY004
     return value
 
 

@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 from callkeeper_assets.callkeeper.records import CHECK_ANSWERS_FROM, ApiName, CallRole
 from callkeeper_assets.config.errors import MissingSecretError, SecretAttribute
 from callkeeper_assets.home import UnreadableSecretError, read_secret
+from callkeeper_assets.language import tr
 from callkeeper_assets.local_time import day_start, find_day
 from callkeeper_assets.privacy.rule import KEEP_ALL, Rule
 from callkeeper_assets.reports.definition import Report
@@ -208,7 +209,7 @@ class Source:
     def webhook_page(self) -> str:
         """Where the cabinet of its API takes the address for webhooks, for people."""
         if self.api == "ckct":
-            return (
+            return tr(
                 'both lists of its webhooks, "Webhook CallKeeper" (callbacks) and "Webhook '
                 'Calltracking"'
             )
@@ -282,9 +283,13 @@ class Source:
         kept = self.first_kept_day(self.today())
         if kept is None or day >= kept:
             return ""
-        return (
-            f"Source '{self.name}': {day} is not loaded, retention keeps days from {kept} on "
-            f"(retention.keep_days in {self.file})."
+        return tr(
+            "Source '{name}': {day} is not loaded, retention keeps days from {kept} on "
+            "(retention.keep_days in {file}).",
+            name=self.name,
+            day=day,
+            kept=kept,
+            file=self.file,
         )
 
     def first_day(self, today: date) -> date:
@@ -301,7 +306,13 @@ class Source:
         """Say why the source has no day before `first_day`, for people."""
         first = self.first_day(today)
         if first == self.first_kept_day(today) and self.retention:
-            return f"calls are kept for {self.retention.keep_days} days (retention.keep_days)"
+            return tr(
+                "calls are kept for {keep_days} days (retention.keep_days)",
+                keep_days=self.retention.keep_days,
+            )
         if first > self.start_date:
-            return f"the plan gives {self.history_days} days back (history_days)"
-        return "its start_date, January 1 of last year unless set, is the first day ever loaded"
+            return tr(
+                "the plan gives {history_days} days back (history_days)",
+                history_days=self.history_days,
+            )
+        return tr("its start_date, January 1 of last year unless set, is the first day ever loaded")

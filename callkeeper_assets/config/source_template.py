@@ -48,7 +48,10 @@ attributes:
   # Custom reports: any fields of the raw calls, as JSON or in tables of your own (docs/reports.md).
   # reports:
   #   - name: calls_by_campaign
-  #     fields: [id, date, visit_info.current.utm_campaign, duration2_sec]
+  #     fields:
+  #       id: id
+  #       campaign: visit_info.current.utm_campaign || visit_info.current.cmp
+  #       talk_sec: duration2_sec
 """
 _PLAIN: Final = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 _WORDS_OF_YAML: Final = {"null", "true", "false", "yes", "no", "on", "off", "y", "n"}

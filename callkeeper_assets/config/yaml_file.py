@@ -14,6 +14,7 @@ from pathlib import Path
 import yaml
 
 from callkeeper_assets.config.errors import Location, Problem
+from callkeeper_assets.language import tr
 
 # Nothing in a defs.yaml is nested deeper; an alias that contains itself has no end.
 _MAX_DEPTH = 8
@@ -91,14 +92,20 @@ def _find_odd_numbers(node: yaml.Node, location: Location) -> Iterator[Problem]:
     elif node.tag == _FLOAT_TAG and len(_DIGITS.findall(node.value)) > _MOST_FLOAT_DIGITS:
         yield Problem(
             location,
-            f"has more digits than a number with a fraction keeps ({_MOST_FLOAT_DIGITS}): put it "
-            "in quotes if it is a text, leave the fraction out if it is a whole number.",
+            tr(
+                "has more digits than a number with a fraction keeps ({most_float_digits}): put "
+                "it in quotes if it is a text, leave the fraction out if it is a whole number.",
+                most_float_digits=_MOST_FLOAT_DIGITS,
+            ),
         )
     elif node.tag in _NUMBER_TAGS and _UNLIKE_NUMBER.match(node.value):
         yield Problem(
             location,
-            f"YAML reads {node.value} as another number: put it in quotes if it is a text, else "
-            "write it in plain digits.",
+            tr(
+                "YAML reads {value} as another number: put it in quotes if it is a text, else "
+                "write it in plain digits.",
+                value=node.value,
+            ),
         )
 
 
@@ -111,7 +118,8 @@ def _find_lines(node: yaml.Node) -> tuple[dict[Location, int], tuple[Problem, ..
             location[:end] in repeated for end in range(len(location))
         ):
             repeated[location] = Problem(
-                location, f"is written twice, first on line {lines[location]}: keep one."
+                location,
+                tr("is written twice, first on line {lines}: keep one.", lines=lines[location]),
             )
         lines[location] = line
     return lines, tuple(repeated.values())
@@ -135,25 +143,29 @@ def _explain(error: yaml.MarkedYAMLError, text: str) -> tuple[int, str]:
     before, here = line[:column], line[column : column + 1]
     quote = _find_open_quote(lines[: at + 1])
     if "\t" in f"{before}{here}" and not before.strip():
-        return at + 1, "the line is indented by a tab: indent by spaces alone"
+        return at + 1, tr("the line is indented by a tab: indent by spaces alone")
     if quote:
-        return quote[0], f"the quote {quote[1]} that is opened here is not closed on its line"
+        return quote[0], tr(
+            "the quote {quote} that is opened here is not closed on its line", quote=quote[1]
+        )
     if (error.context or "").startswith("while parsing a flow ") and error.context_mark:
         bracket = "[" if "sequence" in str(error.context) else "{"
-        return error.context_mark.line + 1, f"the {bracket} that is opened here is not closed"
+        return error.context_mark.line + 1, tr(
+            "the {bracket} that is opened here is not closed", bracket=bracket
+        )
     return at + 1, _describe_parsers(str(error.problem), here)
 
 
 def _describe_parsers(problem: str, here: str) -> str:
     if "mapping values are not allowed" in problem:
-        return (
+        return tr(
             "a ':' stands where none can: put a text that has one in quotes, and indent the line "
             "as those beside it"
         )
     if "expected key" in problem:
-        return "the line is indented otherwise than those that it belongs to"
+        return tr("the line is indented otherwise than those that it belongs to")
     if here and ("cannot start any token" in problem or here in "*&"):
-        return f"a text that begins with {here} has to be in quotes"
+        return tr("a text that begins with {here} has to be in quotes", here=here)
     return problem
 
 
@@ -168,19 +180,27 @@ def read_yaml_file(file: Path) -> YamlFile:
         loader = _Loader(text)
         node = loader.get_single_node()
         if node is None:
-            raise YamlFileError(Problem((), "the file is empty: `type` and `attributes` go in."), 1)
+            raise YamlFileError(
+                Problem((), tr("the file is empty: `type` and `attributes` go in.")), 1
+            )
         lines, repeated = _find_lines(node)
         mistakes = (*repeated, *_find_odd_numbers(node, ()))
         return YamlFile(data=loader.construct_document(node), lines=lines, mistakes=mistakes)
     except OSError as error:
-        problem = Problem((), f"the file cannot be read: {error.strerror}.")
+        problem = Problem((), tr("the file cannot be read: {strerror}.", strerror=error.strerror))
         raise YamlFileError(problem, 1) from None
     except UnicodeDecodeError as error:
-        problem = Problem((), f"the file is not UTF-8 (byte {error.start}): save it as UTF-8.")
+        problem = Problem(
+            (), tr("the file is not UTF-8 (byte {start}): save it as UTF-8.", start=error.start)
+        )
         raise YamlFileError(problem, 1) from None
     except yaml.MarkedYAMLError as error:
         line, cause = _explain(error, text)
-        raise YamlFileError(Problem((), f"this is not YAML: {cause}."), line) from None
+        raise YamlFileError(
+            Problem((), tr("this is not YAML: {cause}.", cause=cause)), line
+        ) from None
     except yaml.YAMLError:
-        problem = Problem((), "this is not YAML: it holds a character that YAML does not allow.")
+        problem = Problem(
+            (), tr("this is not YAML: it holds a character that YAML does not allow.")
+        )
         raise YamlFileError(problem, 1) from None

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, unquote, urlsplit
 
 from callkeeper_assets.home import configured_database_url, home
+from callkeeper_assets.language import tr
 from callkeeper_assets.postgres.binaries import OLDEST_VERSION
 from callkeeper_assets.postgres.embedded import EmbeddedPostgres
 from callkeeper_assets.postgres.errors import DatabaseError
@@ -141,9 +142,11 @@ def normalise_url(url: str) -> str:
     scheme, separator, rest = url.strip().partition("://")
     if not separator or scheme.partition("+")[0] not in {"postgres", _SCHEME}:
         raise DatabaseError(
-            f"CALLKEEPER_DATABASE_URL is not a PostgreSQL URL (it begins with "
-            f"{scheme.partition('+')[0][:20] if separator else 'no scheme'!r}). "
-            f"Write postgresql://user:password@host:port/database."
+            tr(
+                "CALLKEEPER_DATABASE_URL is not a PostgreSQL URL (it begins with {scheme!r}). "
+                "Write postgresql://user:password@host:port/database.",
+                scheme=scheme.partition("+")[0][:20] if separator else "no scheme",
+            )
         )
     normal = f"{_SCHEME}://{rest}"
     try:
@@ -151,14 +154,19 @@ def normalise_url(url: str) -> str:
         _ = parts.port
     except ValueError as error:
         raise DatabaseError(
-            "CALLKEEPER_DATABASE_URL cannot be read: its port is not a number, or its host is "
-            "malformed. In a user or password write the characters / ? # [ ] @ : as %2F %3F %23 "
-            "%5B %5D %40 %3A."
+            tr(
+                "CALLKEEPER_DATABASE_URL cannot be read: its port is not a number, or its host is "
+                "malformed. In a user or password write the characters / ? # [ ] @ : as %2F %3F "
+                "%23 %5B %5D %40 %3A."
+            )
         ) from error
     if not parts.path.strip("/") and "dbname=" not in parts.query:
         raise DatabaseError(
-            f"CALLKEEPER_DATABASE_URL names no database: {describe(normal)}. "
-            f"Write postgresql://user:password@host:port/database."
+            tr(
+                "CALLKEEPER_DATABASE_URL names no database: {database}. Write "
+                "postgresql://user:password@host:port/database.",
+                database=describe(normal),
+            )
         )
     return normal
 
@@ -215,9 +223,17 @@ def check_version(connection: "psycopg.Connection[tuple[object, ...]]") -> None:
     if major < OLDEST_VERSION:
         info = connection.info
         raise DatabaseError(
-            f"The PostgreSQL at {info.user}@{info.host}:{info.port}/{info.dbname} is version "
-            f"{major}; {OLDEST_VERSION} or newer is needed (MERGE). Update the server, or unset "
-            f"CALLKEEPER_DATABASE_URL to use the embedded one."
+            tr(
+                "The PostgreSQL at {user}@{host}:{port}/{dbname} is version {major}; "
+                "{oldest_version} or newer is needed (MERGE). Update the server, or unset "
+                "CALLKEEPER_DATABASE_URL to use the embedded one.",
+                user=info.user,
+                host=info.host,
+                port=info.port,
+                dbname=info.dbname,
+                major=major,
+                oldest_version=OLDEST_VERSION,
+            )
         )
 
 
@@ -231,10 +247,17 @@ def _check_encoding(connection: "psycopg.Connection[tuple[object, ...]]") -> Non
     encoding = info.parameter_status("server_encoding")
     if encoding != "UTF8":
         raise DatabaseError(
-            f"The database {info.dbname} at {info.user}@{info.host}:{info.port} has the encoding "
-            f"{encoding}, which cannot hold every text of a call; UTF8 is needed. Make one and "
-            f"name it in CALLKEEPER_DATABASE_URL: "
-            f"CREATE DATABASE callkeeper ENCODING 'UTF8' LOCALE 'C' TEMPLATE template0;"
+            tr(
+                "The database {dbname} at {user}@{host}:{port} has the encoding {encoding}, which "
+                "cannot hold every text of a call; UTF8 is needed. Make one and name it in "
+                "CALLKEEPER_DATABASE_URL: CREATE DATABASE callkeeper ENCODING 'UTF8' LOCALE 'C' "
+                "TEMPLATE template0;",
+                dbname=info.dbname,
+                user=info.user,
+                host=info.host,
+                port=info.port,
+                encoding=encoding,
+            )
         )
 
 
@@ -245,18 +268,32 @@ def check_writable(connection: "psycopg.Connection[tuple[object, ...]]") -> None
         DatabaseError: its role, database or server is read-only, or it is a standby.
     """
     info = connection.info
-    where = f"The PostgreSQL at {info.user}@{info.host}:{info.port}/{info.dbname}"
+    where = tr(
+        "The PostgreSQL at {user}@{host}:{port}/{dbname}",
+        user=info.user,
+        host=info.host,
+        port=info.port,
+        dbname=info.dbname,
+    )
     if info.parameter_status("in_hot_standby") == "on":
         raise DatabaseError(
-            f"{where} is a standby: nothing can be written to it. Name the primary server in "
-            f"CALLKEEPER_DATABASE_URL; of several hosts, target_session_attrs=read-write finds it."
+            tr(
+                "{where} is a standby: nothing can be written to it. Name the primary server in "
+                "CALLKEEPER_DATABASE_URL; of several hosts, target_session_attrs=read-write finds "
+                "it.",
+                where=where,
+            )
         )
     if info.parameter_status("default_transaction_read_only") == "on":
         raise DatabaseError(
-            f"{where} takes no writing: default_transaction_read_only is on, for the role, the "
-            f"database or the server. Providers set it when a disk is nearly full: look at that "
-            f"first; then ALTER ROLE {info.user} RESET default_transaction_read_only; or the same "
-            f"for the database."
+            tr(
+                "{where} takes no writing: default_transaction_read_only is on, for the role, the "
+                "database or the server. Providers set it when a disk is nearly full: look at "
+                "that first; then ALTER ROLE {user} RESET default_transaction_read_only; or the "
+                "same for the database.",
+                where=where,
+                user=info.user,
+            )
         )
 
 
@@ -298,7 +335,14 @@ def explain_failure(url: str, error: Exception) -> DatabaseError:
     if password:
         text = text.replace(unquote(password), "***").replace(password, "***")
     remedy = next((help_ for words, help_ in _REMEDIES if words in text), _UNREACHABLE)
-    return DatabaseError(f"No connection to the database {describe(url)}: {text} {remedy}")
+    return DatabaseError(
+        tr(
+            "No connection to the database {database}: {said} {remedy}",
+            database=describe(url),
+            said=text,
+            remedy=remedy,
+        )
+    )
 
 
 def connect(

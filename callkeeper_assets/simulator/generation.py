@@ -5,7 +5,7 @@ import json
 import random
 import zoneinfo
 from bisect import bisect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Literal, NamedTuple
 from zlib import crc32
 
@@ -266,6 +266,12 @@ def draw_call(rng: random.Random, scenery: Scenery, call_id: int, called_ts: int
     )
 
 
+_REGULARS: Final = 60
+_MOST_ATTEMPTS: Final = 4
+_TRIED_AGAIN: Final = 0.7
+_OF_DAY: Final = 0.3
+
+
 def first_id_of(day: dt.date) -> int:
     """The id before a day's first: ids of a day lie together, and later days have higher ones."""
     return _FIRST_ID + (day.toordinal() - _EPOCH_DAY) * _IDS_PER_DAY
@@ -279,10 +285,60 @@ def generate_day(
     count = count_calls(settings, day, rng)
     start, end = day_bounds(day, zone)
     base = first_id_of(day)
-    return [
+    calls = [
         draw_call(rng, scenery, base + n, called_ts)
         for n, called_ts in enumerate(_draw_times(rng, count, start, end), start=1)
     ]
+    return _bring_clients_back(calls, settings, rng) if settings.returning else calls
+
+
+def _take_client(call: SimulatedCall, other: SimulatedCall) -> SimulatedCall:
+    """Return a call as one of the client who made another."""
+    return call._replace(
+        client_phone=other.client_phone,
+        place=other.place,
+        ip=other.ip,
+        ga_clientid=other.ga_clientid,
+        ya_clientid=other.ya_clientid,
+    )
+
+
+def _bring_clients_back(
+    calls: Sequence[SimulatedCall], settings: AccountSettings, rng: random.Random
+) -> list[SimulatedCall]:
+    """Have clients call again, of the day or regular ones, and orders that failed be tried again.
+
+    Attempts of an order follow each other: so the unified API lists the ids of those before.
+    """
+    pool = random.Random(f"{settings.seed}/{settings.key}/clients")  # noqa: S311
+    regulars = [f"+79{pool.randrange(10**9):09d}" for _ in range(_REGULARS)]
+    made: list[SimulatedCall] = []
+    for call in calls:
+        before = made[-1] if made else None
+        if before and before.duration2_sec == 0 and before.attempt <= _MOST_ATTEMPTS - 1:
+            again = _take_client(call, before)._replace(
+                attempt=before.attempt + 1,
+                ordered_ts=before.ordered_ts,
+                site=before.site,
+                visit=before.visit,
+                event_source=before.event_source,
+            )
+            is_tried = rng.random() < _TRIED_AGAIN
+        else:
+            again, is_tried = call, False
+        if is_tried:
+            made.append(again)
+            continue
+        first = call._replace(attempt=1)
+        if rng.random() < settings.returning:
+            is_of_day = made and rng.random() < _OF_DAY
+            first = (
+                _take_client(first, rng.choice(made))
+                if is_of_day
+                else first._replace(client_phone=rng.choice(regulars))
+            )
+        made.append(first)
+    return made
 
 
 Record = dict[str, Any]

@@ -42,6 +42,8 @@ class AccountSettings:
         rhythm: `week` has busy Mondays and quiet Sundays, `flat` equal days.
         calltracking_per_day: calls of that service on each day, which only the unified API shows.
         imports_per_day: the same of calls that were imported.
+        returning: the share of calls by clients who called before; and then an order that failed
+            is tried again, as the next attempt. At 0 each call is a stranger's.
         only_api: the one that knows the key, as CallKeeper has it; empty: both do, for comparisons.
     """
 
@@ -55,6 +57,7 @@ class AccountSettings:
     calltracking_per_day: int = 0
     imports_per_day: int = 0
     only_api: Literal["", "callkeeper", "ckct"] = ""
+    returning: float = 0.0
 
     def __post_init__(self) -> None:
         """Refuse what could not be served.

@@ -1,15 +1,17 @@
 """All tables of the warehouse, as data: the one place to ask which there are.
 
 Declared in `star` and `log_tables`. A new table or column is declared there and made by a
-migration; a test compares the two. Run as a program it writes docs/data-dictionary.md.
+migration; a test compares the two. Run as a program it writes the data
+dictionary in both languages.
 """
 
 import textwrap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final
+from typing import Final, cast
 
+from callkeeper_assets.language import Language, look_up, mark, tr, use_language
 from callkeeper_assets.warehouse import log_tables, star, views
 from callkeeper_assets.warehouse.outcomes import OUTCOMES
 from callkeeper_assets.warehouse.schema import Column, ColumnType, Table, TableRole
@@ -61,9 +63,12 @@ SELECTABLE_TABLES: Final[tuple[str, ...]] = tuple(
 
 
 DICTIONARY_FILE: Final = Path(__file__).parents[2] / "docs" / "data-dictionary.md"
+RUSSIAN_DICTIONARY_FILE: Final = DICTIONARY_FILE.parent / "ru" / DICTIONARY_FILE.name
 
-_PREFACE: Final = """\
+_PREFACE: Final = mark("""\
 # Data dictionary
+
+[По-русски](ru/data-dictionary.md)
 
 Written by `python -m callkeeper_assets.warehouse.tables` from
 `callkeeper_assets/warehouse/star.py`, `callkeeper_assets/warehouse/log_tables.py`,
@@ -72,9 +77,28 @@ Written by `python -m callkeeper_assets.warehouse.tables` from
 What BI tools want is the view [`calls`](#calls-and-звонки). Every dimension has the row `id = 1`,
 "unknown". Keys of facts are never NULL and find their row. What the source did not say is NULL,
 never 0.
-"""
+""")
+_ROLES: Final[Mapping[TableRole, str]] = {
+    "dimension": mark("A dimension"),
+    "fact": mark("A fact"),
+    "report": mark("A report"),
+    "log": mark("A log"),
+    "inbox": mark("An inbox"),
+    "placeholder": mark("A placeholder"),
+}
 
-_VIEWS: Final = """\
+
+def list_texts(table: Table) -> Iterator[str]:
+    """Yield what is said of a table and its columns; each has its translation in `locale`."""
+    yield table.description
+    yield table.grain
+    for column in table.columns:
+        yield column.description
+        if column.unit:
+            yield column.unit
+
+
+_VIEWS: Final = mark("""\
 ## calls and звонки
 
 Two views of the star, one row a call: `calls` has English names and values, `звонки` the same under
@@ -82,8 +106,8 @@ Russian captions. A name that something of yours already had stays yours; there 
 then. Columns are only added, at the end.
 
 | column | в «звонки» | type | unit | meaning | что это |
-|---|---|---|---|---|---|"""
-_OUTCOMES: Final = """\
+|---|---|---|---|---|---|""")
+_OUTCOMES: Final = mark("""\
 ### outcome
 
 What each pair of codes, `status_code`/`status2_code`, means; a missing second code is 0. `answered`
@@ -92,14 +116,15 @@ unified API's word for success is `answered`. Of call tracking the client's leg 
 `missed_by_manager` and `missed_by_client` change places. A pair that is not here is `unknown`.
 
 | outcome | итог | means | pairs, with the cabinet's labels |
-|---|---|---|---|"""
+|---|---|---|---|""")
 
 
 def render_dictionary() -> str:
-    """Return the data dictionary in Markdown."""
+    """Return the data dictionary in Markdown, in the language in force."""
     columns = map(_render_view_column, views.COLUMNS)
-    parts = [_PREFACE, _VIEWS, *columns, "", _OUTCOMES, *_render_outcomes(), ""]
-    return "\n".join([*parts, *(_render_table(table) for table in TABLES.values())])
+    views_of = [look_up(_VIEWS), *columns, "", look_up(_OUTCOMES), *_render_outcomes(), ""]
+    tables = (_render_table(table) for table in TABLES.values())
+    return "\n".join([look_up(_PREFACE), *views_of, *tables])
 
 
 def _wrap(text: str) -> str:
@@ -120,17 +145,24 @@ def _render_outcomes() -> Iterator[str]:
 
 
 def _render_table(table: Table) -> str:
-    choice = "can be chosen" if table.name in SELECTABLE_TABLES else "always kept"
+    choice = tr("can be chosen") if table.name in SELECTABLE_TABLES else tr("always kept")
     key = ", ".join(f"`{name}`" for name in table.key)
+    facts = tr(
+        "{role}; {choice}. Grain: {grain}. Key: {key}.",
+        role=look_up(_ROLES[table.role]),
+        choice=choice,
+        grain=look_up(table.grain),
+        key=key,
+    )
     return "\n".join(
         [
             f"## {table.name}",
             "",
-            _wrap(table.description),
+            _wrap(look_up(table.description)),
             "",
-            _wrap(f"A {table.role}; {choice}. Grain: {table.grain}. Key: {key}."),
+            _wrap(facts),
             "",
-            "| column | type | may be NULL | unit | meaning |",
+            tr("| column | type | may be NULL | unit | meaning |"),
             "|---|---|---|---|---|",
             *(_render_column(column) for column in table.columns),
             "",
@@ -139,15 +171,15 @@ def _render_table(table: Table) -> str:
 
 
 def _render_column(column: Column) -> str:
-    meaning = column.description
+    meaning = look_up(column.description)
     if column.references:
         meaning += f" → `{column.references}`"
-    return (
-        f"| `{column.name}` | {column.type} | {'yes' if column.nullable else 'no'} "
-        f"| {column.unit or ''} | {meaning} |"
-    )
+    may_be_null = tr("yes") if column.nullable else tr("no")
+    unit = look_up(column.unit or "")
+    return f"| `{column.name}` | {column.type} | {may_be_null} | {unit} | {meaning} |"
 
 
 if __name__ == "__main__":
-    DICTIONARY_FILE.parent.mkdir(exist_ok=True)
-    DICTIONARY_FILE.write_text(render_dictionary(), encoding="utf-8")
+    for language, file in (("en", DICTIONARY_FILE), ("ru", RUSSIAN_DICTIONARY_FILE)):
+        use_language(cast("Language", language))
+        file.write_text(render_dictionary(), encoding="utf-8")

@@ -1,13 +1,27 @@
-"""The published data dictionary says what the tables declare."""
+"""The published data dictionary is generated from the declared tables, in both languages."""
 
+from collections.abc import Iterator
+
+import pytest
+
+from callkeeper_assets.language import Language, use_language
 from callkeeper_assets.warehouse import tables
 from callkeeper_assets.warehouse.tables import TABLES
 
 
-def test_the_file_is_what_the_declaration_renders() -> None:
-    written = tables.DICTIONARY_FILE.read_text(encoding="utf-8")
-    assert written == tables.render_dictionary(), (
-        "run `python -m callkeeper_assets.warehouse.tables`"
+@pytest.fixture(autouse=True)
+def english() -> Iterator[None]:
+    """Whatever a test chose, the next one begins in English."""
+    yield
+    use_language("en")
+
+
+@pytest.mark.parametrize("language", ["en", "ru"])
+def test_data_dictionary_is_that_of_the_declared_tables(language: Language) -> None:
+    file = {"en": tables.DICTIONARY_FILE, "ru": tables.RUSSIAN_DICTIONARY_FILE}[language]
+    use_language(language)
+    assert file.read_text(encoding="utf-8") == tables.render_dictionary(), (
+        "write it anew: python -m callkeeper_assets.warehouse.tables"
     )
 
 
