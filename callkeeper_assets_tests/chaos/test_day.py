@@ -16,6 +16,7 @@ _SUCCESS = "SELECT 1 FROM dagster.runs WHERE status = 'SUCCESS'"
 
 
 @pytest.mark.e2e
+@pytest.mark.chaos
 @pytest.mark.timeout(600)
 def test_a_day_has_all_calls_webhooks_and_alerts_once_though_all_is_killed_under_load() -> None:
     [power_loss] = [fault for fault in FAULTS if fault.name.startswith("power loss")]
