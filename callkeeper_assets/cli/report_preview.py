@@ -1,9 +1,10 @@
 """`callkeeper report --preview`: a report's first rows as tables, from raw calls alone."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from difflib import get_close_matches
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
@@ -20,11 +21,12 @@ from callkeeper_assets.cli.console import (
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.home import raw_url
 from callkeeper_assets.language import tr
+from callkeeper_assets.raw.fields import CALL_FIELDS
 from callkeeper_assets.raw.store import Day, RawStore
 from callkeeper_assets.reports.definition import Report
 from callkeeper_assets.reports.loading import Builder
 from callkeeper_assets.reports.merge import StagedRow
-from callkeeper_assets.reports.rows import JSON_TABLE, Reject
+from callkeeper_assets.reports.rows import JSON_TABLE, Reject, list_names
 
 _MOST_ROWS: Final = 10
 _MOST_REJECTS: Final = 5
@@ -36,13 +38,40 @@ class PreviewTable:
     """The first rows of one table; values as PostgreSQL reads them, of JSON rows as JSON has them.
 
     Attributes:
+        paths: by column, where its value is looked for in a call.
         total: rows found in the days that were read.
+        filled: columns that have a value in one of these.
     """
 
     name: str
     columns: tuple[str, ...]
+    paths: Mapping[str, str]
     rows: list[tuple[Any, ...]] = field(default_factory=list)
     total: int = 0
+    filled: set[str] = field(default_factory=set)
+
+    def add(self, rows: list[tuple[Any, ...]], most_rows: int) -> None:
+        """Count rows, and keep the first of them."""
+        self.total += len(rows)
+        self.rows += rows[: most_rows - len(self.rows)]
+        for row in rows:
+            self.filled.update(
+                name for name, value in zip(self.columns, row, strict=True) if value is not None
+            )
+
+
+@dataclass(frozen=True)
+class Unfound:
+    """A field that a column's path names, and that no call has.
+
+    Attributes:
+        column: which is empty, with its table's name before it.
+        similar: fields that calls have.
+    """
+
+    column: str
+    name: str
+    similar: Sequence[str]
 
 
 @dataclass
@@ -51,9 +80,11 @@ class Preview:
 
     Attributes:
         calls: that pass the filters, of the days that were read.
+        unfound: fields that are asked for and found in none of all calls of these days.
     """
 
     tables: list[PreviewTable]
+    unfound: list[Unfound] = field(default_factory=list)
     rejects: list[Reject] = field(default_factory=list)
     days: int = 0
     calls: int = 0
@@ -75,10 +106,14 @@ def _read_values(row: StagedRow) -> tuple[Any, ...]:
 def _plan(report: Report) -> dict[str, tuple[PreviewTable, Callable[[StagedRow], tuple[Any, ...]]]]:
     if not report.structure:
         columns = ("call_id", "called_at", *(name for name, _ in report.fields))
-        return {JSON_TABLE: (PreviewTable(JSON_TABLE, columns), _read_json)}
+        return {JSON_TABLE: (PreviewTable(JSON_TABLE, columns, dict(report.fields)), _read_json)}
     return {
         table.name: (
-            PreviewTable(table.name, tuple(column.name for column in table.columns)),
+            PreviewTable(
+                table.name,
+                tuple(column.name for column in table.columns),
+                {column.name: column.path for column in table.columns},
+            ),
             _read_values,
         )
         for table in report.structure
@@ -102,6 +137,7 @@ def preview_report(
     plan = _plan(report)
     preview = Preview([table for table, _ in plan.values()])
     builder = Builder([report], [report], _find_none)
+    read_days = []
     with ExitStack() as stack:
         find_passing = _open_passing(report, zone, stack)
         for day in days:
@@ -110,12 +146,52 @@ def preview_report(
             preview.calls += sum(batch.calls.values())
             preview.rejects += [reject for _, reject in batch.rejects]
             for name, (table, read) in plan.items():
-                rows = list(batch.stages[name].rows.values())
-                table.total += len(rows)
-                table.rows += map(read, rows[: most_rows - len(table.rows)])
+                table.add(list(map(read, batch.stages[name].rows.values())), most_rows)
+            read_days.append(day)
             if preview.calls >= most_rows:
                 break
+    preview.unfound = list(_find_unfound(preview.tables, read_days))
     return preview
+
+
+def _find_unfound(tables: Sequence[PreviewTable], days: Sequence[Day]) -> Iterator[Unfound]:
+    """Yield the fields of empty columns that no call has, under that name, wherever in it."""
+    empty = [
+        (f"{table.name}.{name}", path)
+        for table in tables
+        for name, path in table.paths.items()
+        if table.total and name not in table.filled
+    ]
+    known = _list_fields(days) if empty else set()
+    for column, path in empty:
+        for name in sorted(set(list_names(path)) - known):
+            similar = (*_list_synonyms(name), *get_close_matches(name, known))
+            yield Unfound(column, name, [one for one in dict.fromkeys(similar) if one in known])
+
+
+def _list_synonyms(name: str) -> set[str]:
+    """Return the other names of a field of this name: those of the API's other forms."""
+    forms = [
+        {path.rpartition(".")[2] for path in one.paths}
+        for one in CALL_FIELDS
+        if any(path.rpartition(".")[2] == name for path in one.paths)
+    ]
+    return set().union(*forms) - {name}
+
+
+def _list_fields(days: Sequence[Day]) -> set[str]:
+    found: set[str] = set()
+    waiting: list[Any] = [
+        msgspec.json.decode(payload) for day in days for payload in day.calls["payload"].to_pylist()
+    ]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            found.update(value)
+            waiting += value.values()
+        elif isinstance(value, list):
+            waiting += value
+    return found
 
 
 def _open_passing(
@@ -173,6 +249,10 @@ def _build_document(report: Report, found: Preview) -> dict[str, Any]:
             }
             for table in found.tables
         },
+        "unfound": [
+            {"column": one.column, "field": one.name, "similar": one.similar}
+            for one in found.unfound
+        ],
         "rejects": [
             {
                 "table": one.table,
@@ -197,6 +277,14 @@ def _print_preview(found: Preview) -> None:
             )
         )
         _print_rows(table)
+    for absent in found.unfound:
+        text = tr(
+            "{column} is empty: `{field}` is found in none of the calls.",
+            column=absent.column,
+            field=absent.name,
+        )
+        similar = tr("Similar: {names}", names=", ".join(absent.similar)) if absent.similar else ""
+        print_warning(f"{text} {similar}".rstrip())
     for one in found.rejects[:_MOST_REJECTS]:
         column = f".{one.column}" if one.column else ""
         print_warning(

@@ -127,6 +127,16 @@ def _parse(path: str) -> Any:  # noqa: ANN401 -- JMESPath has no type for it
         return jmespath.compile(path)
 
 
+def list_names(path: str) -> Iterator[str]:
+    """Yield the names of fields that a path goes through, of one that `compile_path` takes."""
+    waiting = [_parse(path).parsed]
+    while waiting:
+        node = waiting.pop()
+        if node["type"] == "field":
+            yield node["value"]
+        waiting += (child for child in node["children"] if isinstance(child, dict))
+
+
 def _explain(path: str, error: Exception) -> PathError:
     place = getattr(error, "lex_position", None)
     where = f" at character {place + 1}" if isinstance(place, int) else ""

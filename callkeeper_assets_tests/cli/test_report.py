@@ -37,6 +37,8 @@ reports:
           columns:
             call_id: {parent: id, type: bigint}
             tag: {path: "@", type: text}
+    - name: misnamed
+      fields: [id, duration_sek]
     - name: as_json
       fields: [id, visit_info.current.utm_campaign, duration2_sec]
 """
@@ -71,6 +73,20 @@ def test_a_report_is_looked_at_built_and_reported(
     assert looked.code == 0, looked.err
     assert "campaign_calls: 10 of 30 rows" in looked.out
     assert "Nothing is written." in looked.out
+    # The account's calls have Sourcebuster's names.
+    assert (
+        "campaign_calls.campaign is empty: `utm_campaign` is found in none of the calls. "
+        "Similar: cmp" in looked.err.replace("\n", " ")
+    )
+    assert looked.err.count("found in none") == 1
+    missed = callkeeper("report", "main_office", "misnamed", *days, "--preview", "--json")
+    assert missed.document()["unfound"] == [
+        {
+            "column": "callkeeper_reports.duration_sek",
+            "field": "duration_sek",
+            "similar": ["duration_sec", "duration2_sec", "duration_min"],
+        }
+    ]
     with psycopg.connect(database) as connection:
         assert connection.execute("SELECT to_regclass('campaign_calls')").fetchone() == (None,)
 
