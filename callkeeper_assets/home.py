@@ -7,6 +7,7 @@ to choose is asked for here, and every secret; nothing is created by asking. Sta
 """
 
 import ctypes
+import errno
 import fcntl
 import opcode
 import os
@@ -151,11 +152,11 @@ def make_folder(folder: Path, installation: Path | None = None) -> None:
     """
     top = installation or home()
     missing = []
-    while not folder.is_dir():
+    while not folder.exists():
         missing.append(folder)
-        if folder == folder.parent:
-            break
         folder = folder.parent
+    if not folder.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
     for each in reversed(missing):
         if each in top.parents:
             each.mkdir(exist_ok=True)

@@ -119,6 +119,7 @@ def test_a_dry_run_says_all_and_changes_nothing(aged: Installation, home: Path) 
         "0009",
         "0010",
         "0011",
+        "0012",
         "6 days filled by an older version: the next refresh",
         "dagster    16e3655b4d9b",
         "run_backfill_id",
@@ -128,7 +129,7 @@ def test_a_dry_run_says_all_and_changes_nothing(aged: Installation, home: Path) 
         assert words in asked.out
     assert "Nothing was changed. `callkeeper upgrade` does what → marks." in asked.err
     parts = [part for part, _ in pending(callkeeper("upgrade", "--dry-run", "--json"))]
-    assert parts.count("tables") == 5
+    assert parts.count("tables") == 6
     assert parts.count("dagster") == 7
     assert (look(aged.url), files_of(home)) == (schema, files)
 
