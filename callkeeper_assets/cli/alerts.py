@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from callkeeper_assets.cli.console import FAILED, AsJson, UsageProblemError
+from callkeeper_assets.language import current_language
 from callkeeper_assets.local_time import show_moment
 
 if TYPE_CHECKING:
@@ -138,7 +139,7 @@ def _print_causes(causes: "list[Cause]", waiting: "list[Waiting]") -> None:
                 cause.finding.kind,
                 show_moment(cause.first_seen_at),
                 show_moment(cause.told_at) if cause.told_at else "not yet",
-                tell(cause.finding).text,
+                tell(cause.finding, current_language()).text,
             )
         print_table(table)
     else:

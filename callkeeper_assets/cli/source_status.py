@@ -14,7 +14,7 @@ from callkeeper_assets.config.models import find_next_tick
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.dagster_ext.observed import read_heartbeat, read_stopped
 from callkeeper_assets.home import configured_backup_url, home
-from callkeeper_assets.language import tr
+from callkeeper_assets.language import current_language, tr
 from callkeeper_assets.plans import DayRange, Freshness, find_gaps, measure_freshness
 from callkeeper_assets.postgres import read_sql_of
 from callkeeper_assets.postgres.url import connect, database_url, describe, is_embedded
@@ -237,7 +237,7 @@ def gather_status(sources: Sequence[Source], refused: Sequence[BrokenSource]) ->
 
 
 def _list_needs(facts: Facts) -> tuple[Need, ...]:
-    found = ((one, tell(one)) for one in find_all(facts))
+    found = ((one, tell(one, current_language())) for one in find_all(facts))
     return tuple(
         Need(one.kind, one.subject, one.severity, one.since, told.text, told.remedy)
         for one, told in found

@@ -141,7 +141,7 @@ def _describe_places(report: "StatusReport") -> Iterator[str]:
 
 def _describe_daemon(known: "DaemonReport") -> str:
     if known.is_running:
-        state = "runs"
+        state = tr("runs")
     elif known.seen_at:
         since = show_moment(known.seen_at)
         state = tr("has not been seen since {since}: nothing is loaded by schedule", since=since)
