@@ -271,14 +271,10 @@ def check_raw_store() -> Finding:
 def check_broker() -> list[Finding]:
     """Reach the broker by which runs go to workers; no finding where `dagster.yaml` names none."""
     from callkeeper_assets.cli.serving import sends_runs_away  # noqa: PLC0415
+    from callkeeper_assets.dagster_ext.broker import BrokerError, try_broker  # noqa: PLC0415
 
     if not (dagster_file().is_file() and sends_runs_away()):
         return []
-    try:
-        from callkeeper_assets.dagster_ext.broker import BrokerError, try_broker  # noqa: PLC0415
-    except ImportError:
-        text = tr("Celery is not installed: pip install 'callkeeper-assets[celery]'")
-        return [_find("broker", "bad", text)]
     try:
         where, weakness = try_broker()
     except BrokerError as error:

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 _Sources = Annotated[
     list[str] | None, typer.Argument(help="Names of sources: their folders' names.")
 ]
+_ToToday = Annotated[
+    str | None, typer.Option("--to", metavar="DAY", help="Last day, included. Default: today.")
+]
 
 
 def load(
@@ -34,10 +37,7 @@ def load(
             help="First day: 2026-01-31, today, yesterday. Default: the first that there is.",
         ),
     ] = None,
-    to_day: Annotated[
-        str | None,
-        typer.Option("--to", metavar="DAY", help="Last day, included. Default: today."),
-    ] = None,
+    to_day: _ToToday = None,
     everything: Annotated[bool, typer.Option("--all", help="Load all sources.")] = False,
     force: Annotated[
         bool,
@@ -282,10 +282,7 @@ def report(
             help="First day: 2026-01-31, today, yesterday. Default: the first that is kept.",
         ),
     ] = None,
-    to_day: Annotated[
-        str | None,
-        typer.Option("--to", metavar="DAY", help="Last day, included. Default: today."),
-    ] = None,
+    to_day: _ToToday = None,
     everything: Annotated[
         bool, typer.Option("--all", help="All sources that have such a report.")
     ] = False,

@@ -2,14 +2,14 @@
 
 import os
 import time
-from importlib.util import find_spec
 from typing import Final
 
 from callkeeper_assets.cli.console import FAILED, print_error, print_note
 from callkeeper_assets.cli.processes import Service, Supervisor, count_places
 from callkeeper_assets.cli.serving import LAUNCHER, build_run_server, sends_runs_away
+from callkeeper_assets.dagster_ext.broker import BrokerError, find_broker_url
 from callkeeper_assets.dagster_ext.run_socket import RUN_SOCKET
-from callkeeper_assets.home import configured_broker_url, dagster_file, home, make_folder
+from callkeeper_assets.home import dagster_file, home, make_folder
 
 _TAKER: Final = "The taker of runs"
 _LOOK_SEC: Final = 0.2
@@ -24,18 +24,16 @@ def _check_ready() -> None:
         SystemExit: They cannot; why is said.
     """
     problem = ""
-    if find_spec("celery") is None:
-        problem = "Celery is not installed: pip install 'callkeeper-assets[celery]'"
-    elif not sends_runs_away():
+    if not sends_runs_away():
         problem = (
             f"{dagster_file()} names another run launcher than {LAUNCHER}: nobody sends runs to "
             "this worker. What to write there: docs/several-machines.md"
         )
-    elif not configured_broker_url() and "broker:" not in dagster_file().read_text("utf-8"):
-        problem = (
-            "No broker is named. Set CALLKEEPER_BROKER_URL, as redis://host:6379/0: "
-            "docs/several-machines.md"
-        )
+    else:
+        try:
+            find_broker_url()
+        except BrokerError as error:
+            problem = str(error)
     if problem:
         print_error(problem)
         raise SystemExit(FAILED)

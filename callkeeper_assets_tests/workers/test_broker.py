@@ -43,5 +43,17 @@ def test_one_that_is_away_or_not_named_is_told_of_without_its_password(
     assert (found.state, "No broker is named" in found.text) == ("bad", True)
 
 
+def test_the_broker_that_dagster_yaml_names_by_a_variable_is_the_one_that_is_tried(
+    machines: Machines, broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = next(machines.first.home.parent.glob("dagster/dagster.yaml"))
+    text = file.read_text("utf-8")
+    before, launcher, after = text.partition("CeleryLauncher\n  config: {}")
+    assert launcher
+    file.write_text(before + launcher[:-1] + "broker: {env: OUR_BROKER}}" + after, "utf-8")
+    found = _check(machines, monkeypatch, OUR_BROKER=broker.url, CALLKEEPER_BROKER_URL="")
+    assert (found.state, found.text) == ("good", f"{broker.url}, answers")
+
+
 def test_where_runs_stay_nothing_is_said_of_one() -> None:
     assert check_broker() == []
