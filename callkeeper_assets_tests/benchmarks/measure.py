@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Self
 
+from callkeeper_assets_tests.processes import read_process
+
 _TICKS_A_SECOND: Final = os.sysconf("SC_CLK_TCK")
 # Memory that lives shorter than this may be missed in the sum; a process's own peak never is.
 _SAMPLE_SEC: Final = 0.1
@@ -48,14 +50,6 @@ class Usage:
     output: str
 
 
-def _read(pid: int, name: str) -> str:
-    """A file of a process; empty when the process is gone."""
-    try:
-        return Path(f"/proc/{pid}/{name}").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return ""
-
-
 def _kilobytes(text: str, name: str) -> int:
     for line in text.splitlines():
         if line.startswith(name):
@@ -65,7 +59,7 @@ def _kilobytes(text: str, name: str) -> int:
 
 def _cpu_times(pid: int) -> tuple[float, float]:
     """Seconds of the process itself, and of its children that have ended and been waited for."""
-    numbers = _read(pid, "stat").rpartition(")")[2].split()
+    numbers = read_process(pid, "stat").rpartition(")")[2].split()
     if not numbers:
         return 0.0, 0.0
     user, system, ended_user, ended_system = (int(number) for number in numbers[11:15])
@@ -79,7 +73,7 @@ def find_tree(root: int) -> set[int]:
         pid = waiting.pop()
         found.add(pid)
         for thread in _list_threads(pid):
-            children = _read(pid, f"task/{thread}/children").split()
+            children = read_process(pid, f"task/{thread}/children").split()
             waiting += [int(child) for child in children if int(child) not in found]
     return found
 
@@ -98,7 +92,7 @@ def measure_cpu(root: int) -> float:
 
 def measure_memory(root: int) -> int:
     """KB of a living process tree, pages that its processes share counted once (PSS)."""
-    return sum(_kilobytes(_read(pid, "smaps_rollup"), "Pss:") for pid in find_tree(root))
+    return sum(_kilobytes(read_process(pid, "smaps_rollup"), "Pss:") for pid in find_tree(root))
 
 
 @dataclass
@@ -132,14 +126,16 @@ class TreeSampler:
         rested_at = 0.0
         while not self._ended.wait(_SAMPLE_SEC):
             # A process whose parent has died hangs from another one: who was seen once is kept.
-            tree = find_tree(self.root) | {pid for pid in self.cpu_sec if _read(pid, "stat")}
+            tree = find_tree(self.root) | {pid for pid in self.cpu_sec if read_process(pid, "stat")}
             for pid in tree:
-                own_kb = _kilobytes(_read(pid, "status"), "VmHWM:")
+                own_kb = _kilobytes(read_process(pid, "status"), "VmHWM:")
                 self.process_kb = max(self.process_kb, own_kb)
                 self.cpu_sec[pid] = max(self.cpu_sec.get(pid, 0.0), _cpu_times(pid)[0])
             started = time.perf_counter()
             if started >= rested_at:
-                shared_kb = sum(_kilobytes(_read(pid, "smaps_rollup"), "Pss:") for pid in tree)
+                shared_kb = sum(
+                    _kilobytes(read_process(pid, "smaps_rollup"), "Pss:") for pid in tree
+                )
                 self.tree_kb = max(self.tree_kb, shared_kb)
                 ended = time.perf_counter()
                 rested_at = ended + _RESTS * (ended - started)

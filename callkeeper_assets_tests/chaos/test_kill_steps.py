@@ -2,10 +2,8 @@
 
 import os
 import signal
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Final
 
 import pytest
@@ -16,6 +14,7 @@ from callkeeper_assets_tests.chaos.holds import hold, wait_for_servers_end_of_it
 from callkeeper_assets_tests.chaos.installation import SOURCE, Installation
 from callkeeper_assets_tests.chaos.rounds import DAYS, FIRST, LAST, Round, begin_round, kill
 from callkeeper_assets_tests.extent import one_of
+from callkeeper_assets_tests.processes import children_of
 from callkeeper_assets_tests.raw.stored import stored_ids
 from callkeeper_assets_tests.waiting import wait_until
 
@@ -134,19 +133,13 @@ def test_a_load_whose_command_is_killed_ends_by_itself_and_says_so(round_: Round
     round_.check_marked_as_failed(run_id)
 
 
-def _children_of(process: "subprocess.Popen[str]") -> list[int]:
-    lists = Path(f"/proc/{process.pid}/task").glob("*/children")
-    return [int(number) for one in lists for number in one.read_text().split()]
-
-
-@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="needs Linux' list of children")
 def test_a_command_whose_load_is_killed_says_so_and_what_to_do(round_: Round) -> None:
     installation = round_.installation
     with hold(installation, "LOCK TABLE callkeeper_calls IN EXCLUSIVE MODE") as held:
         arguments = ("load", SOURCE, "--from", str(FIRST), "--to", str(LAST))
         command = installation.start("callkeeper_assets.cli.main", *arguments, is_warm=False)
         held.wait_for_somebody()
-        [worker] = _children_of(command)
+        [worker] = children_of(command.pid)
         os.kill(worker, signal.SIGKILL)
         _, stderr = command.communicate(timeout=60)
     assert command.returncode == 1

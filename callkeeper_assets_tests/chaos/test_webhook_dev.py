@@ -21,6 +21,7 @@ from callkeeper_assets_tests.chaos.embedded_server import kill_server
 from callkeeper_assets_tests.chaos.holds import hold
 from callkeeper_assets_tests.chaos.installation import KEY, SOURCE, Installation
 from callkeeper_assets_tests.e2e.dev import Dev, run_dev
+from callkeeper_assets_tests.processes import arguments_of
 from callkeeper_assets_tests.waiting import wait_until
 
 _ZONE = ZoneInfo("Europe/Moscow")
@@ -64,11 +65,7 @@ def _wait_for_calls(installation: Installation, ids: set[int]) -> None:
 
 def _find(dev: Dev, words: str) -> list[int]:
     """Return dev's processes whose command line has these words in it."""
-    return [
-        pid
-        for pid in find_tree(dev.process.pid)
-        if words in Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
-    ]
+    return [pid for pid in find_tree(dev.process.pid) if words in arguments_of(pid)]
 
 
 @pytest.mark.chaos

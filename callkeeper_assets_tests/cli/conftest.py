@@ -8,14 +8,13 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-import psutil
 import pytest
 
 from callkeeper_assets.simulator.server import RunningSimulator, run_simulator
@@ -85,22 +84,6 @@ def _ended_at_last(process: "subprocess.Popen[str]") -> Iterator["subprocess.Pop
         finally:
             if process.poll() is None:
                 process.kill()
-
-
-def children_of(pid: int, *, recursive: bool = False) -> list[int]:
-    """Processes that a process started; `recursive`: and that these did."""
-    with suppress(psutil.NoSuchProcess):
-        return [child.pid for child in psutil.Process(pid).children(recursive)]
-    return []
-
-
-def is_alive(pid: int) -> bool:
-    """Whether a process runs; one that nobody has waited for does not."""
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
-        return False
-    return state != "Z"
 
 
 @pytest.fixture(autouse=True)

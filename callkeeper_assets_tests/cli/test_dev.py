@@ -17,11 +17,10 @@ from callkeeper_assets.cli.serving import (
 )
 from callkeeper_assets_tests.cli.conftest import (
     callkeeper,
-    children_of,
-    is_alive,
     started,
     write_source,
 )
+from callkeeper_assets_tests.processes import arguments_of, children_of, is_alive, read_process
 from callkeeper_assets_tests.waiting import wait_until
 
 _LOCATIONS = (
@@ -40,21 +39,13 @@ def _ask(port: int, query: str) -> str:
         return str(answer.read().decode())
 
 
-def _arguments_of(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
-    except FileNotFoundError:
-        return ""
-
-
 def _find_child(pid: int, words: str) -> int:
     """A descendant by its arguments, or, if it is a fork of the run server, by its name."""
     return next(
         (
             child
             for child in children_of(pid, recursive=True)
-            if words in _arguments_of(child)
-            or Path(f"/proc/{child}/comm").read_text() == f"{words}\n"
+            if words in arguments_of(child) or read_process(child, "comm") == f"{words}\n"
         ),
         0,
     )

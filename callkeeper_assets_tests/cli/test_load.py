@@ -15,13 +15,12 @@ from callkeeper_assets_tests.cli.conftest import (
     KEY,
     ZONE,
     callkeeper,
-    children_of,
     days_ago,
-    is_alive,
     started,
     today,
     write_source,
 )
+from callkeeper_assets_tests.processes import children_of, is_alive
 from callkeeper_assets_tests.templates import from_nothing
 from callkeeper_assets_tests.waiting import wait_until
 

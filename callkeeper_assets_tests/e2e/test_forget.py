@@ -15,7 +15,6 @@ import pytest
 from callkeeper_assets.simulator.server import RunningSimulator, run_simulator
 from callkeeper_assets_tests.chaos.holds import hold, wait_for_servers_end_of_it
 from callkeeper_assets_tests.chaos.installation import Installation
-from callkeeper_assets_tests.cli.conftest import children_of
 from callkeeper_assets_tests.e2e.clients import (
     FIRST,
     LAST,
@@ -29,6 +28,7 @@ from callkeeper_assets_tests.e2e.clients import (
 )
 from callkeeper_assets_tests.e2e.secret_search import Searcher
 from callkeeper_assets_tests.privacy.writings import WRITINGS
+from callkeeper_assets_tests.processes import children_of
 
 PHONE = "8 (926) 804-73-15"
 SEARCHER = Searcher(write(NATIONAL) for write in WRITINGS)
