@@ -43,6 +43,7 @@ from callkeeper_assets.dagster_ext.dead_runs import (
     queue_forgotten_runs,
 )
 from callkeeper_assets.dagster_ext.event_log import BatchingEventLogStorage, has_runs_in_database
+from callkeeper_assets.postgres.keeping import kept_connection
 from callkeeper_assets.postgres.url import database_url
 from callkeeper_assets.warehouse.schema import CALLS
 
@@ -273,6 +274,7 @@ def build_janitor(prefix: str = "") -> dg.SensorDefinition:
             "the API keys that they held. Dagster's daemon runs them again, once."
         ),
     )
+    @kept_connection()
     def run_janitor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         if not holds_run_locks(context.instance):
             return dg.SkipReason(_NO_RUN_LOCKS)

@@ -38,6 +38,7 @@ from callkeeper_assets.config.loading import load_source_file
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.dagster_ext.dead_runs import INBOX_TAG, SOURCE_TAG, is_run_dead
 from callkeeper_assets.home import configured_webhook_url
+from callkeeper_assets.postgres.keeping import kept_connection
 from callkeeper_assets.postgres.url import database_url
 from callkeeper_assets.raw.place import RawError
 from callkeeper_assets.raw.store import RawStore
@@ -507,6 +508,7 @@ def build_webhook_inbox(sources: Sequence[Source], prefix: str = "") -> dg.Defin
             "those of call tracking hint at calls, the source's refresh for their days."
         ),
     )
+    @kept_connection()
     def webhook_inbox(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         # The database's driver, which loading the code location need not pay for.
         from callkeeper_assets.warehouse.migrate import ensure_schema  # noqa: PLC0415
