@@ -68,7 +68,7 @@ def build_report_spec(
         partitions_def=partitions,
         group_name=source.group,
         owners=source.owners,
-        description=_describe(report),
+        description=f"{source.caption}. {_describe(report)}",
         kinds={"postgres", "report"},
         metadata={
             **_describe_tables(report),

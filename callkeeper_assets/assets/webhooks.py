@@ -423,8 +423,10 @@ def build_webhook_check(source: Source) -> dg.AssetChecksDefinition:
         name=WEBHOOKS_ARRIVE,
         asset=asset_key(source, CALLS),
         description=(
-            "Webhooks come while there are calls: the last one is not older than several calls of "
-            "the last three days that the API shows."
+            f"Webhooks of {source.caption} come while there are calls: of those that the API shows "
+            f"of the last three days, at most {_MOST_CALLS} are newer than the last webhook. Where "
+            "none has come yet, calls count from this check's first result on: it cannot fail "
+            "before the first webhook could have come."
         ),
     )
 
