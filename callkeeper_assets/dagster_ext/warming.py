@@ -93,6 +93,8 @@ def _undone(engine: sa.Engine) -> Iterator[None]:
     """Let nothing of what is written meanwhile stay: each connection's transaction is undone."""
 
     def begin(connection: Any, _: object) -> None:  # noqa: ANN401 -- the driver's
+        # SQLAlchemy has asked the first one's server, and could not end that.
+        connection.rollback()
         # It commits each statement by itself, if no transaction is open.
         connection.autocommit = True
         with connection.cursor() as cursor:
