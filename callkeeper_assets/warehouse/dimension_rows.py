@@ -100,6 +100,7 @@ class DimensionRows:
         self._duck = duck
         self._fills_hours = fills_hours
         self._deletions: int | None = None
+        self._is_used = False
         for dimension in DIMENSIONS:
             duck.execute(
                 f"CREATE OR REPLACE TEMP TABLE known_{dimension.short} "
@@ -123,12 +124,19 @@ class DimensionRows:
 
     def resolve(self, chosen: tuple[str, ...], days: Collection[date] = ()) -> None:
         """Make every key in `frame` known, and hours of the days; valid while `kept`."""
-        for dimension in DIMENSIONS:
-            if dimension.table in chosen:
-                self._forget(f"known_{dimension.short}")
-                self._resolve(dimension)
+        wanted = [dimension for dimension in DIMENSIONS if dimension.table in chosen]
+        # The first batch finds nothing known: of a small load each statement counts.
+        if self._is_used:
+            for short in (*(dimension.short for dimension in wanted), "dates"):
+                self._forget(f"known_{short}")
+        self._is_used = True
+        # COPY takes a UUID as its 16 bytes, not as text. Truth values, which it takes as they are
+        # only without this setting, are in no dimension.
+        self._duck.execute("SET arrow_lossless_conversion = true")
+        for dimension in wanted:
+            self._resolve(dimension)
+        self._duck.execute("RESET arrow_lossless_conversion")
         if DATES in chosen:
-            self._forget("known_dates")
             self._resolve_dates(days if self._fills_hours else ())
 
     def _add_rows(self, table: str, rows: pa.Table) -> pa.Table:
@@ -195,14 +203,10 @@ class DimensionRows:
         """Make the rows of `wanted` that were not found, in the order of their keys."""
         known = f"known_{dimension.short}"
         columns = ", ".join(f'"{column}"' for column in dimension.columns)
-        # COPY takes a UUID as its 16 bytes, not as text. Truth values, which it takes as they are
-        # only without this setting, are in no dimension.
-        self._duck.execute("SET arrow_lossless_conversion = true")
         rows = self._duck.sql(
             f"SELECT key AS key_hash, {columns} FROM wanted "
             f"WHERE key NOT IN (SELECT key FROM {known}) ORDER BY key"
         ).to_arrow_table()
-        self._duck.execute("RESET arrow_lossless_conversion")
         if not rows.num_rows:
             return
         ids = self._session.reserve_ids(dimension.table, rows.num_rows)
