@@ -6,6 +6,7 @@ transactions: more time than the load itself. Here are just those two batches, i
 which it does not export, and by its storage's own methods, which it does not promise to keep.
 """
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -214,7 +215,7 @@ class BatchingEventLogStorage(PostgresEventLogStorage):
             yield from delete_superseded(self, names, before)
 
     def _store_planned(self, events: Sequence[dg.EventLogEntry]) -> None:
-        event_ids = self._insert_events(events)
+        event_ids = self._insert_rows(self._pack_planned(events))
         # What Dagster keeps of an asset comes from its newest event alone.
         newest = {
             event.get_dagster_event().asset_key: (event, event_id)
@@ -257,8 +258,20 @@ class BatchingEventLogStorage(PostgresEventLogStorage):
             with self.index_transaction() as connection:
                 connection.execute(_build_insert(AssetCheckExecutionsTable, rows))
 
-    def _insert_events(self, events: Sequence[dg.EventLogEntry]) -> list[int]:
-        return self._insert_rows([self._event_to_row(event) for event in events])
+    def _pack_planned(self, events: Sequence[dg.EventLogEntry]) -> list[dict[str, Any]]:
+        """Return the rows of plans, each asset's packed once: its days differ in the day alone."""
+        packed: dict[tuple[str, dg.AssetKey], dict[str, Any]] = {}
+        rows = []
+        for event in events:
+            planned: Any = event.get_dagster_event().event_specific_data
+            key = (event.run_id, planned.asset_key)
+            if key not in packed or not planned.partition:
+                packed[key] = self._event_to_row(event)
+            row = packed[key]
+            day, packed_day = (json.dumps(one) for one in (planned.partition, row["partition"]))
+            text = row["event"].replace(f'"partition": {packed_day}', f'"partition": {day}')
+            rows.append({**row, "partition": planned.partition, "event": text})
+        return rows
 
     def _insert_rows(self, rows: Sequence[dict[str, Any]]) -> list[int]:
         statement = _build_insert(SqlEventLogStorageTable, rows)

@@ -9,9 +9,8 @@ from typing import Final, Literal, get_args
 from urllib.parse import urlsplit
 
 from callkeeper_assets.simulator.scenery import SOURCEBUSTER_KEYS, UTM_KEYS
-from callkeeper_assets.webhooks.raw_call import PayloadEvent
 
-WebhookEvent = PayloadEvent
+WebhookEvent = Literal["Call is processing", "Call is over"]
 EVENTS: Final[tuple[WebhookEvent, ...]] = get_args(WebhookEvent)
 WebhookMethod = Literal["POST", "GET", "PUT", "DELETE"]
 

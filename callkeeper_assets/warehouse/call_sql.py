@@ -153,13 +153,18 @@ def _shape(paths: Collection[str]) -> str:
     return json.dumps(shape or {"id": "VARCHAR"})
 
 
-def _leaf(path: str) -> str:
+def _reach(path: str) -> str:
     return ".".join(("doc", *(f'"{part}"' for part in path.split("."))))
+
+
+def _list_leaves(paths: Collection[str]) -> str:
+    """Return each value as a column named by its path: rules repeat what they are given."""
+    return "".join(f', {_reach(path)} AS "{path}"' for path in sorted(paths))
 
 
 def _field(field: CallField, paths: Collection[str], cleaner: str) -> str:
     def clean(path: str) -> str:
-        value = f"{cleaner}({_leaf(path)})"
+        value = f'{cleaner}("{path}")'
         return f"nullif({value}, '0')" if path in field.zero_is_none else value
 
     leaves = [clean(path) for path in field.paths if path in paths]
@@ -192,6 +197,7 @@ def build_transformation(plan: TransformPlan, paths: Collection[str], *, has_zer
         shape=_shape(sorted(read)),
         object=OBJECT_PATTERN,
         is_objectless=_build_objectless(read),
+        leaves=_list_leaves(read),
         fields=", ".join(_field(field, read, cleaner) for field in fields),
         is_plain=_build_plain(checked),
         readings=", ".join(_read(field, is_there=field in checked) for field in _READ),
@@ -211,6 +217,7 @@ def build_count_of_unread(paths: Collection[str], *, has_zeros: bool) -> str:
     counts = [f'count(*) FILTER ({_unread(field)}) AS "{field.name}"' for field in fields]
     return read_sql("unread").format(
         shape=_shape(sorted(read)),
+        leaves=_list_leaves(read),
         fields=", ".join(_field(field, read, cleaner) for field in fields),
         is_plain=_build_plain(fields),
         readings=", ".join(_read(field, is_there=True) for field in fields),
@@ -231,7 +238,7 @@ def _build_objectless(paths: Collection[str]) -> str:
     """Return whether an object that some call has is missing in this one."""
     objects = {path.rpartition(".")[0] for path in paths} - {""}
     objects |= {path.rpartition(".")[0] for path in objects} - {""}
-    return " OR ".join(f"{_leaf(path)} IS NULL" for path in sorted(objects)) or "false"
+    return " OR ".join(f"{_reach(path)} IS NULL" for path in sorted(objects)) or "false"
 
 
 def _read(field: CallField, *, is_there: bool) -> str:

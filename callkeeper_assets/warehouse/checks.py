@@ -24,6 +24,8 @@ from callkeeper_assets.warehouse.tables import TABLES, Column
 
 _Connection = psycopg.Connection[tuple[Any, ...]]
 
+_EPOCH: Final = date(1970, 1, 1)
+_MINUTES: Final = 24 * 60
 _FACT_KEYS: Final = [column for column in TABLES[FACTS].columns if column.references]
 _DIMENSION_KEYS: Final = [
     key for key in _FACT_KEYS if not str(key.references).startswith(f"{CALLS}.")
@@ -108,15 +110,20 @@ def inspect_days(url: str, account: Account, days: Iterable[date]) -> Inspection
             if not scope:
                 continue
             missing: set[str] = set()
-            for day, calls, facts, *by_key in _fetch(connection, _build_inspection(), scope):
+            # What is left of these once the calls' own are taken off; a call that stands twice, by
+            # which too many would be, is what `check_keys_unique` tells of.
+            ((without_call,),) = _fetch(connection, read_sql("facts_of_minutes"), scope)
+            for day, calls, facts, of_minutes, *by_key in _fetch(
+                connection, _build_inspection(), scope
+            ):
                 counts[day] = {CALLS: calls, FACTS: facts}
+                without_call -= of_minutes
                 missing |= {
                     key.name for key, count in zip(_DIMENSION_KEYS, by_key, strict=True) if count
                 }
-            ((orphans,),) = _fetch(connection, read_sql("orphans"), scope)
             for key in _FACT_KEYS:
                 # Facts without a call have no day of their own: each key is looked at in full.
-                if orphans or key.name in missing:
+                if without_call or key.name in missing:
                     broken += _find_broken(connection, key, scope)
     return Inspection(counts, broken)
 
@@ -182,6 +189,8 @@ def _scope(connection: _Connection, account: Account, first: date, last: date) -
         "account_id": account_id,
         "first": first,
         "last": last,
+        "first_minute": (first - _EPOCH).days * _MINUTES,
+        "end_minute": ((last - _EPOCH).days + 1) * _MINUTES,
         "starts_at": segments[0].starts_at,
         "ends_at": segments[-1].ends_at,
         "days": [s.day for s in segments],

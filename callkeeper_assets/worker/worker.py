@@ -92,7 +92,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     global _command  # noqa: PLW0603 -- listeners of steps write to it
     _command = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     options = _parse(arguments)
-    keep_memory(KEPT_BYTES, FETCHED_BYTES)
+    keep_memory(KEPT_BYTES, FETCHED_BYTES, in_one_heap=True)
     # Dagster puts off SIGINT and SIGTERM while a step waits for its key.
     for number in (signal.SIGTERM, FAREWELL, signal.SIGALRM):
         signal.signal(number, _interrupt)

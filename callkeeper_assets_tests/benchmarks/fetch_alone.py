@@ -26,7 +26,7 @@ def main() -> int:
     parser.add_argument("--from", dest="first", type=dt.date.fromisoformat, required=True)
     parser.add_argument("--to", dest="last", type=dt.date.fromisoformat, required=True)
     given = parser.parse_args()
-    keep_memory(worker.KEPT_BYTES, worker.FETCHED_BYTES)
+    keep_memory(worker.KEPT_BYTES, worker.FETCHED_BYTES, in_one_heap=True)
     source = worker._find_source(given.source)
     days = DayRange(given.first, given.last)
     with dg.DagsterInstance.get() as instance:

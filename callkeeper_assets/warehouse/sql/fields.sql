@@ -16,14 +16,17 @@ WITH parsed AS (
         AND raw.called_at >= segments.starts_at
         AND raw.called_at < segments.ends_at
 ),
-fields AS (
+leaves AS (
     SELECT
         call_id, called_at, day, local_minute,
         CASE
             WHEN {is_objectless} THEN regexp_matches(payload, '{object}') ELSE false
-        END AS is_misplaced,
-        {fields}
+        END AS is_misplaced
+        {leaves}
     FROM parsed
+),
+fields AS (
+    SELECT call_id, called_at, day, local_minute, is_misplaced, {fields} FROM leaves
 ),
 plain_fields AS (
     SELECT *, {is_plain} AS is_plain, phone_list(phone1) AS managers FROM fields

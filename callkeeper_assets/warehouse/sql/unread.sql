@@ -2,8 +2,11 @@
 WITH parsed AS (
     SELECT raw.day, json_transform(raw.payload, '{shape}') AS doc FROM raw
 ),
+leaves AS (
+    SELECT day {leaves} FROM parsed
+),
 fields AS (
-    SELECT day, {fields} FROM parsed
+    SELECT day, {fields} FROM leaves
 ),
 plain_fields AS (
     SELECT *, {is_plain} AS is_plain FROM fields
