@@ -44,6 +44,8 @@ _OTHERS: Final = (
 _LIBRARIES: Final = (
     "alembic.command",
     "dagster._cli",
+    "dagster._core.execution.execute_in_process",
+    "dagster._core.instance.runs.run_domain",
     "dagster._daemon.cli",
     "dagster._grpc.server",
     "dagster_webserver.cli",
@@ -150,8 +152,12 @@ def _import_everything() -> None:
     for module in pkgutil.walk_packages(callkeeper_assets.__path__, "callkeeper_assets."):
         if not set(module.name.split(".")) & set(_DO_MORE_THAN_DEFINE):
             importlib.import_module(module.name)
-    for name in (*_LIBRARIES, f"{_WORKER}.__main__"):
+    for name in _LIBRARIES:
         importlib.import_module(name)
+    worker, server = map(importlib.import_module, (f"{_WORKER}.__main__", _RUN_SERVER))
+    for name in (*worker._OF_DAYS, *server._PRELOADED):
+        importlib.import_module(name)
+    gc.freeze()
     gc.set_threshold(*USUAL_THRESHOLD)
 
 
