@@ -126,7 +126,8 @@ def test_a_project_made_by_create_dagster_with_sqlite_and_a_process_a_step(
         asset["asset_key"] for asset in ours
     } == {"headcount", "calls_a_head"}
 
-    sources, launch = SOURCES, ["--assets", "*"]
+    sources: Sequence[str] = SOURCES
+    launch = ["--assets", "*"]
     if not IS_LONG:
         # Each step's process would import Dagster.
         sources = SOURCES[1:]
