@@ -13,8 +13,9 @@ PYTHON ?= $(firstword $(foreach name,python3 python3.14 python3.13 python3.12 py
 	$(shell $(name) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(name))))
 # Programs are run as modules: a script's first line has no room for a long path.
 RUN := .venv/bin/python -m
-# A test that waits, for a daemon's tick or a time limit, leaves its core to the worker beside.
-WORKERS ?= $(shell expr $$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN) + 1)
+# Tests that wait, for a daemon's tick, a process's end or a time limit, leave their cores to others.
+# A worker takes half a gigabyte of memory.
+WORKERS ?= $(shell expr $$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN) + 4)
 # No package index may be named in a committed file. pip, unlike uv, wants the extras pinned by name.
 COMPILE := $(RUN) uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 	--no-strip-extras --no-emit-index-url --no-header --no-annotate

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from callkeeper_assets.callkeeper.records import ApiName
 from callkeeper_assets.local_time import use_newest_rules
@@ -27,9 +28,11 @@ from callkeeper_assets_tests.templates import Databases, MakeDatabase, Template
 
 # Set by the process that starts the run, inherited by its parallel workers.
 _RUN_FOLDER = "CALLKEEPER_TESTS_FOLDER"
-# A crash of the machine need not leave a test's database whole.
+# A crash of the machine need not leave a test's database whole, and its password may be easy to
+# guess: making that hard was half of a connection's processor time.
 _TEST_SETTINGS = {
     **SETTINGS,
+    "scram_iterations": "1",
     "fsync": "off",
     "full_page_writes": "off",
     "shared_buffers": "64MB",
@@ -52,6 +55,11 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ[_RUN_FOLDER] = str(folder)
     # As every process of ours, before it reads a zone.
     use_newest_rules()
+    # How long an example takes is the machine's matter; what an example shares with the one before
+    # is each test's.
+    unhurried = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+    settings.register_profile("unhurried", deadline=None, suppress_health_check=unhurried)
+    settings.load_profile("unhurried")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -1,10 +1,11 @@
 """Processes of the product that begin with everything imported.
 
-A command and its worker spend three seconds of processor time on imports. Here a process that has
-imported all forks them: each is the child of who started it, with its own arguments, environment,
-streams and exit code, and can be signalled and killed; how a process begins is tested cold, with
-`subprocess`. A nursery forks twice, so that its grandchild becomes the child of who asked. Who has
-children of its own gets a nursery for them before it does anything: they see nothing of it.
+A command and its worker spend three seconds of processor time on imports, and so does the code that
+a test gives to `python -c`. Here a process that has imported all forks them: each is the child of
+who started it, with its own arguments, environment, streams and exit code, and can be signalled and
+killed; how a process begins is tested cold, with `subprocess`. A nursery forks twice, so that its
+grandchild becomes the child of who asked. Who has children of its own gets a nursery for them
+before it does anything: they see nothing of it.
 """
 
 import atexit
@@ -30,17 +31,21 @@ from callkeeper_assets_tests import USUAL_THRESHOLD
 
 _COMMAND: Final = "callkeeper_assets.cli.main"
 _WORKER: Final = "callkeeper_assets.worker"
+_RUN_SERVER: Final = "callkeeper_assets.worker.run_server"
 # What `callkeeper dev` starts, and they in their turn.
 _OTHERS: Final = (
     "callkeeper_assets.dagster_ext.dead_runs",
     "dagster",
     "callkeeper_assets.dagster_ext.daemon",
+    "callkeeper_assets.worker.run_taker",
     "dagster_webserver",
 )
 # Imported late by the product; with its own modules these are what takes time.
 _LIBRARIES: Final = (
     "alembic.command",
     "dagster._cli",
+    "dagster._core.execution.execute_in_process",
+    "dagster._core.instance.runs.run_domain",
     "dagster._daemon.cli",
     "dagster._grpc.server",
     "dagster_webserver.cli",
@@ -64,7 +69,7 @@ _forked: Final[list[bool]] = []
 
 
 class WarmPopen(subprocess.Popen[AnyStr]):
-    """`subprocess.Popen` that forks a command or a worker from a nursery."""
+    """`subprocess.Popen` that forks a command, a worker or code of a test's from a nursery."""
 
     def _execute_child(self, *given: Any) -> None:  # noqa: ANN401 -- as Python hands it on
         arguments, preexec, folder, variables = (given[n] for n in (0, 2, 5, 6))
@@ -77,8 +82,7 @@ class WarmPopen(subprocess.Popen[AnyStr]):
         ends = given[10:16]
         request = {
             "parent": os.getpid(),
-            "module": arguments[2],
-            "arguments": arguments[3:],
+            "words": arguments[1:],
             "environment": environment,
             "folder": os.fspath(folder or "."),
             "has_own_session": bool(given[21]),
@@ -91,12 +95,13 @@ class WarmPopen(subprocess.Popen[AnyStr]):
 
 
 def _can_be_warm(arguments: object, environment: Mapping[str, str]) -> bool:
-    if sys.platform != "linux" or not isinstance(arguments, list):
+    if sys.platform != "linux" or not isinstance(arguments, list) or len(arguments) < 3:
         return False
-    is_known = arguments[:2] == [sys.executable, "-m"] and (
-        arguments[2] in (_COMMAND, _WORKER, *_OTHERS)
+    python, kind, what, *_ = arguments
+    is_known = (kind == "-m" and what in (_COMMAND, _WORKER, _RUN_SERVER, *_OTHERS)) or (
+        kind == "-c" and not _forked
     )
-    return is_known and _settings_of_start(environment) == _SETTINGS
+    return python == sys.executable and is_known and _settings_of_start(environment) == _SETTINGS
 
 
 def _settings_of_start(environment: Mapping[str, str]) -> dict[str, str]:
@@ -147,8 +152,12 @@ def _import_everything() -> None:
     for module in pkgutil.walk_packages(callkeeper_assets.__path__, "callkeeper_assets."):
         if not set(module.name.split(".")) & set(_DO_MORE_THAN_DEFINE):
             importlib.import_module(module.name)
-    for name in (*_LIBRARIES, f"{_WORKER}.__main__"):
+    for name in _LIBRARIES:
         importlib.import_module(name)
+    worker, server = map(importlib.import_module, (f"{_WORKER}.__main__", _RUN_SERVER))
+    for name in (*worker._OF_DAYS, *server._PRELOADED):
+        importlib.import_module(name)
+    gc.freeze()
     gc.set_threshold(*USUAL_THRESHOLD)
 
 
@@ -172,7 +181,9 @@ def _become(request: Mapping[str, Any], streams: list[int], link: socket.socket)
     """Be the process that was asked for."""
     while os.getppid() != request["parent"]:
         time.sleep(0.001)
-    if request["module"] != _WORKER:
+    kind, what, *arguments = request["words"]
+    # These two fork by themselves.
+    if what not in (_WORKER, _RUN_SERVER):
         _keep_nursery(streams, link)
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
@@ -185,10 +196,10 @@ def _become(request: Mapping[str, Any], streams: list[int], link: socket.socket)
     os.chdir(request["folder"])
     os.environ.clear()
     os.environ.update(request["environment"])
-    sys.argv = [request["module"], *request["arguments"]]
+    sys.argv = [what if kind == "-m" else kind, *arguments]
     link.send(str(os.getpid()).encode())
     link.close()
-    _run(request["module"])
+    _run(kind, what)
 
 
 def _open_streams() -> None:
@@ -213,11 +224,13 @@ def _keep_nursery(streams: list[int], link: socket.socket) -> None:
     subprocess.Popen = WarmPopen  # type: ignore[misc]
 
 
-def _run(module: str) -> NoReturn:
-    """Run a module as `python -m` does, and end."""
+def _run(kind: str, module: str) -> NoReturn:
+    """Run a module, or text, as `python -m` and `python -c` do, and end."""
     code: object = 0
     try:
-        if module == _COMMAND:
+        if kind == "-c":
+            exec(compile(module, "<string>", "exec"), {"__name__": "__main__"})  # noqa: S102
+        elif module == _COMMAND:
             importlib.import_module(_COMMAND).main()
         elif module == _WORKER:
             worker = importlib.import_module(f"{_WORKER}.__main__")

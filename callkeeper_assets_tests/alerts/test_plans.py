@@ -58,7 +58,7 @@ class _Table:
         return [change.state for _, change in self.told]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.tuples(st.booleans(), st.integers(1, 600)), max_size=80))
 def test_whatever_comes_and_goes_it_begins_and_ends_by_turns(
     looks: list[tuple[bool, int]],

@@ -23,6 +23,7 @@ from callkeeper_assets_tests.backup.conftest import FIRST, NEXT, World
 from callkeeper_assets_tests.contents import KEYS, KEYS_OF_STAR, list_tables
 from callkeeper_assets_tests.other_servers import serve
 from callkeeper_assets_tests.templates import MakeDatabase, Template
+from callkeeper_assets_tests.warm import WarmPopen
 
 # A command that is killed as it is about to do a thing for the n-th time.
 _KILLED: Final = """
@@ -64,14 +65,15 @@ def lost(world: World) -> World:
 
 
 def _kill(world: World, what: str, number: int, *arguments: str) -> None:
-    done = subprocess.run(
+    with WarmPopen(
         [sys.executable, "-c", _KILLED, what, str(number), *arguments],
         env=dict(world.installation.environment),
-        capture_output=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
         text=True,
-        check=False,
-    )
-    assert done.returncode == -signal.SIGKILL, done.stderr
+    ) as process:
+        _, said = process.communicate()
+    assert process.returncode == -signal.SIGKILL, said
 
 
 def _restore(world: World, *arguments: str) -> dict[str, Any]:

@@ -140,7 +140,7 @@ def test_a_wait_between_retries_ends_when_another_day_fails(connect_to: ConnectT
 
     def answer(asked: Asked) -> Answer:
         if asked.parameters["date[from]"].startswith("2025-12-31"):
-            assert busy_asked.wait(5)
+            assert busy_asked.wait(60)
             return failure_answer("Unknown user", 412)
         busy_asked.set()
         return Answer(b"{}", 503, {"Retry-After": "60"})
@@ -149,7 +149,7 @@ def test_a_wait_between_retries_ends_when_another_day_fails(connect_to: ConnectT
     began = time.monotonic()
     with pytest.raises(AbortError, match="Unknown user"):
         list(client.fetch_days(DAYS))
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 50
 
 
 def test_one_connection_serves_many_days_and_cookies_are_not_kept(connect_to: ConnectTo) -> None:

@@ -137,7 +137,7 @@ def test_neither_reading_of_the_bounds_loses_or_doubles_a_call(
     assert [i for day in days for i in day.call_ids] == list(TIMES)
 
 
-@settings(max_examples=examples(8), deadline=None)
+@settings(max_examples=examples(8))
 @given(
     zone=st.sampled_from(ZONES),
     first=st.dates(date(1996, 1, 1), date(2036, 12, 31)),

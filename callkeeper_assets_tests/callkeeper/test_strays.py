@@ -139,7 +139,7 @@ def test_a_zone_with_summer_time_is_named_on_the_day_of_its_change(day: date) ->
         assert "as if the bounds were read in Europe/Berlin" in _fail(client, day)
 
 
-@settings(max_examples=examples(10), deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(10), suppress_health_check=list(HealthCheck))
 @example(api="callkeeper", calls_per_day=2, seed=0, bounds="heeded", bounds_zone="UTC+03:00")
 @given(
     api=st.sampled_from(APIS),

@@ -205,9 +205,7 @@ class MovingList:
         return json_answer(rows)
 
 
-@settings(
-    max_examples=200 if IS_LONG else 3, deadline=None, suppress_health_check=list(HealthCheck)
-)
+@settings(max_examples=200 if IS_LONG else 3, suppress_health_check=list(HealthCheck))
 @given(
     calls=st.integers(0, 45),
     moves=st.lists(st.tuples(st.booleans(), st.integers(0, 60)), max_size=14),

@@ -183,7 +183,7 @@ anything: st.SearchStrategy[Any] = st.recursive(
 )
 
 
-@settings(max_examples=examples(20), deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(20), suppress_health_check=list(HealthCheck))
 @given(records=st.lists(anything, max_size=5))
 @pytest.mark.parametrize("api", ["callkeeper", "ckct"])
 def test_nothing_that_json_can_say_ends_an_answer_or_is_lost(

@@ -17,9 +17,10 @@ from callkeeper_assets_tests.e2e.dev import run_dev
 from callkeeper_assets_tests.waiting import wait_until
 
 _DAY: Final = date(2026, 1, 10)
-# The run server notices at once that a process of its own was killed.
-_FAILED_SEC: Final = 20.0
-_FREE_SEC: Final = 5.0
+# The run server notices at once that a process of its own was killed; Dagster's own look comes
+# once a minute, and would free a key five minutes after a run's end.
+_FAILED_SEC: Final = 45.0
+_FREE_SEC: Final = 20.0
 _NO_MORE_SEC: Final = 15.0
 
 
@@ -72,29 +73,21 @@ def test_a_run_that_is_lost_again_is_not_run_for_ever(
 
 @pytest.mark.e2e
 @pytest.mark.timeout(600)
-def test_a_run_that_a_person_cancelled_frees_its_key_and_is_not_run_again(
+def test_a_cancelled_run_and_one_that_fails_by_its_own_error_free_their_key_and_are_not_run_again(
     runs: DaemonRuns, simulator: RunningSimulator, record_property: Callable[[str, object], None]
 ) -> None:
-    run_id = start_without_answer(runs, simulator, _DAY + timedelta(days=2))
-    runs.cancel(run_id)
-    wait_until(lambda: runs.status(run_id) in {"CANCELED", "FAILURE"}, "the run has ended", 90)
-    seconds = runs.measure_key(run_id)
+    cancelled = start_without_answer(runs, simulator, _DAY + timedelta(days=2))
+    runs.cancel(cancelled)
+    wait_until(lambda: runs.status(cancelled) in {"CANCELED", "FAILURE"}, "the run has ended", 90)
+    seconds = runs.measure_key(cancelled)
     record_property("key free after", seconds)
     assert seconds < _FREE_SEC
-    time.sleep(_NO_MORE_SEC)
-    assert runs.list_again(run_id) == []
 
-
-@pytest.mark.e2e
-@pytest.mark.timeout(600)
-def test_a_run_that_failed_by_its_own_error_is_not_run_again(
-    runs: DaemonRuns, simulator: RunningSimulator
-) -> None:
     simulator.account(SOURCE).set_faults()
     simulator.account(SOURCE).set_answers(refusal="wrong_key")
-    run_id = runs.launch(_DAY + timedelta(days=3), _DAY + timedelta(days=3))
-    runs.wait_for(run_id, "FAILURE")
+    failed = runs.launch(_DAY + timedelta(days=3), _DAY + timedelta(days=3))
+    runs.wait_for(failed, "FAILURE")
     simulator.account(SOURCE).set_answers(refusal="none")
-    assert runs.measure_key(run_id) < _FREE_SEC
+    assert runs.measure_key(failed) < _FREE_SEC
     time.sleep(_NO_MORE_SEC)
-    assert runs.list_again(run_id) == []
+    assert [runs.list_again(run_id) for run_id in (cancelled, failed)] == [[], []]

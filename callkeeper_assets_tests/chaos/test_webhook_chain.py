@@ -70,7 +70,7 @@ def installation(account: tuple[RunningSimulator, SimulatedAccount]) -> Iterator
     made.add_source(account[0].base_url, name=SOURCE, webhook_token=TOKENS[SOURCE])
     made.home.mkdir(parents=True)
     # Made beforehand, and used to its end by the test: the last user would stop the server.
-    with EmbeddedPostgres(made.home):
+    with EmbeddedPostgres(made.home, sync=False):
         yield made
 
 

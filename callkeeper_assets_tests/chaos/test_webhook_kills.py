@@ -32,7 +32,7 @@ def installation() -> Iterator[Installation]:
     home = Path(os.environ["CALLKEEPER_TESTS_FOLDER"]) / uuid.uuid4().hex
     home.mkdir()
     # Made beforehand: the first start takes seconds.
-    with EmbeddedPostgres(home):
+    with EmbeddedPostgres(home, sync=False):
         yield Installation(home, "")
 
 
@@ -69,17 +69,18 @@ def _post_and_kill(installation: Installation, posts: int, kills: int, seed: str
                 time.sleep(moments.uniform(0.0, 1.0))
                 victim = _VICTIMS[number % len(_VICTIMS)]
                 if victim != "receiver":
-                    kill_server(installation.home)
+                    # Whoever needs it starts it again, in their own time.
+                    wait_until(lambda: kill_server(installation.home), "a server is killed")
                 if victim != "server":
                     ward.replace()
-            wait_until(lambda: posting.posted >= posts, f"{posts} posts", 600)
+            # Those that were refused while a receiver began are no work done.
+            wait_until(lambda: posting.count()[200] >= posts, f"{posts} posts are accepted", 600)
         _wait_for_peace(ward.receiver)
         server = EmbeddedPostgres(installation.home)
         with server:
             found = Installation(installation.home, server.start()).read_inbox()
     counts = posting.count()
     assert set(counts) <= {200, None}
-    assert counts[200] > posts / 2
     assert counts[None] > 0, "no kill has hit a request"
     posting.check(found)
     logs = "".join(log.read_text() for log in installation.home.glob("receiver-*.log"))

@@ -1,7 +1,7 @@
 """A simulated account, a source for it, and the command as a user types it: as a process.
 
 `callkeeper` runs one to its end, from a process that has imported everything (see `warm`);
-`started` starts one cold, for tests of how it begins and how it is ended.
+`started` starts one, cold for tests of how it begins and how it is ended.
 """
 
 import json
@@ -66,9 +66,10 @@ def callkeeper(*arguments: str, timeout: float = 120) -> Done:
 
 
 @contextmanager
-def started(*arguments: str) -> Iterator["subprocess.Popen[str]"]:
-    """Start a command; kill it if the test has not ended it."""
-    with _ended_at_last(subprocess.Popen(_command(arguments), **_PIPES)) as process:
+def started(*arguments: str, is_warm: bool = False) -> Iterator["subprocess.Popen[str]"]:
+    """Start a command; kill it if the test has not ended it. A warm one has a child more."""
+    kind: type[subprocess.Popen[str]] = WarmPopen if is_warm else subprocess.Popen
+    with _ended_at_last(kind(_command(arguments), **_PIPES)) as process:
         yield process
 
 

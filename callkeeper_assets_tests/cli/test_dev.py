@@ -102,7 +102,7 @@ def test_everything_starts_is_kept_alive_and_stops(
         assert _find_child(process.pid, "cli.main alerts") in children
         assert _find_child(process.pid, "webhooks --host 127.0.0.1") in children
         process.send_signal(signal.SIGTERM)
-        _, said = process.communicate(timeout=20)
+        _, said = process.communicate(timeout=60)
     assert process.returncode == 0
     assert "The code server ended (signal 9); it is started again in 1 s." in said
     assert said.endswith("Stopped.\n")
@@ -147,9 +147,9 @@ def test_nothing_outlives_a_killed_command(home: Path) -> None:
         children = children_of(process.pid, recursive=True)
         assert (home / "postgres" / "data" / "postmaster.pid").exists()
         process.kill()
-    wait_until(lambda: not any(is_alive(child) for child in children), "children end", 30)
+    wait_until(lambda: not any(is_alive(child) for child in children), "children end")
     wait_until(
-        lambda: not (home / "postgres" / "data" / "postmaster.pid").exists(), "PostgreSQL ends", 30
+        lambda: not (home / "postgres" / "data" / "postmaster.pid").exists(), "PostgreSQL ends"
     )
 
 

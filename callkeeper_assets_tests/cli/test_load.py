@@ -157,7 +157,7 @@ def test_ctrl_c_stops_a_load_and_the_next_one_makes_it_right(
         workers = children_of(process.pid)
         assert workers
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=20)
+        _, said = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Stopped. Days that were loaded stay loaded; run the command again." in said
     assert "Traceback" not in said
@@ -173,11 +173,12 @@ def test_a_killed_worker_is_reported_and_the_next_load_makes_it_right(
 ) -> None:
     """The dead run holds its key's place: the next one must free it."""
     _slow_down(main_office)
-    with started("load", "main_office", "--from", days_ago(60), "--to", days_ago(1)) as process:
+    days = ("--from", days_ago(60), "--to", days_ago(1))
+    with started("load", "main_office", *days, is_warm=True) as process:
         wait_until(lambda: _has_asked(main_office), "the load asks the source")
         for worker in children_of(process.pid):
             os.kill(worker, signal.SIGKILL)
-        out, said = process.communicate(timeout=20)
+        out, said = process.communicate(timeout=60)
     assert process.returncode == 1
     assert (
         "main_office: the process of the load was killed (signal 9). Days loaded so far stay "
@@ -192,12 +193,13 @@ def test_a_killed_worker_is_reported_and_the_next_load_makes_it_right(
 @pytest.mark.usefixtures("database")
 def test_workers_do_not_outlive_a_killed_command(main_office: RunningSimulator) -> None:
     _slow_down(main_office)
-    with started("load", "main_office", "--from", days_ago(60), "--to", days_ago(1)) as process:
+    days = ("--from", days_ago(60), "--to", days_ago(1))
+    with started("load", "main_office", *days, is_warm=True) as process:
         wait_until(lambda: _has_asked(main_office), "the load asks the source")
         workers = children_of(process.pid)
         assert workers
         process.kill()
-    wait_until(lambda: not any(is_alive(worker) for worker in workers), "workers end", 30)
+    wait_until(lambda: not any(is_alive(worker) for worker in workers), "workers end")
 
 
 @pytest.mark.usefixtures("database")
@@ -243,4 +245,4 @@ def test_workers_of_two_sources_do_not_outlive_a_killed_command(
         workers = [forking, *children_of(forking)]
         assert len(workers) > 1
         process.kill()
-    wait_until(lambda: not any(is_alive(worker) for worker in workers), "workers end", 30)
+    wait_until(lambda: not any(is_alive(worker) for worker in workers), "workers end")

@@ -15,21 +15,23 @@ from callkeeper_assets.config.loading import load_source_file
 from callkeeper_assets.simulator.server import RunningSimulator, run_simulator
 from callkeeper_assets.simulator.settings import AccountSettings
 from callkeeper_assets_tests.cli.conftest import KEY, Done
+from callkeeper_assets_tests.warm import WarmPopen
 
 WRONG_KEY = "fedcba9876543210fedcba9876543210"
 
 
 def type_in(folder: Path, *arguments: str, text: str = "") -> Done:
     """Run a command in a folder; `text` is its standard input."""
-    done = subprocess.run(
+    with WarmPopen(
         [sys.executable, "-m", "callkeeper_assets.cli.main", *arguments],
         cwd=folder,
-        input=text,
-        capture_output=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        check=False,
-    )
-    return Done(done.returncode, done.stdout, done.stderr)
+    ) as process:
+        out, err = process.communicate(text)
+    return Done(process.returncode, out, err)
 
 
 def contents_of(folder: Path) -> dict[str, bytes]:

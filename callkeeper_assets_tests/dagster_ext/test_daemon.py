@@ -42,7 +42,7 @@ def test_a_daemon_that_was_cut_off_is_the_only_one_again(
     monkeypatch.setattr("callkeeper_assets.dagster_ext.daemon._BETWEEN_LOOKS_SEC", 0.05)
     with held_alone(database):
         end_connections(database)
-        wait_until(lambda: find_daemon(database), "it holds its lock again", 10)
+        wait_until(lambda: find_daemon(database), "it holds its lock again")
 
 
 def test_a_daemon_whose_place_was_taken_ends(
@@ -55,7 +55,7 @@ def test_a_daemon_whose_place_was_taken_ends(
     try:
         with held_alone(database), Lock(database, "another") as other:
             end_connections(database)
-            wait_until(lambda: other.attempt(DAEMON_LOCK), "another has it", 5)
-            wait_until(interrupted.is_set, "it is interrupted", 10)
+            wait_until(lambda: other.attempt(DAEMON_LOCK), "another has it")
+            wait_until(interrupted.is_set, "it is interrupted")
     finally:
         signal.signal(signal.SIGINT, before)

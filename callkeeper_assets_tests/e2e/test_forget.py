@@ -27,6 +27,7 @@ from callkeeper_assets_tests.e2e.clients import (
     send,
 )
 from callkeeper_assets_tests.e2e.secret_search import Searcher
+from callkeeper_assets_tests.extent import IS_LONG
 from callkeeper_assets_tests.privacy.writings import WRITINGS
 from callkeeper_assets_tests.processes import children_of
 
@@ -192,7 +193,7 @@ def test_what_kills_leave_the_next_run_ends(
     """Killed at each step, again and again, before the calls are noted and after."""
     _, ids = world
     others = read_others(installation, ids)
-    for table in _STEPS:
+    for table in _STEPS if IS_LONG else (_STEPS[0], _STEPS[-1]):
         with hold(installation, f"LOCK TABLE {table} IN EXCLUSIVE MODE") as held:
             process = installation.start("callkeeper_assets.cli.main", "forget", PHONE)
             held.wait_for_somebody()

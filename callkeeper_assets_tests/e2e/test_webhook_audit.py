@@ -55,7 +55,7 @@ def receiving(installation: Installation) -> Iterator[int]:
         yield port
     finally:
         process.terminate()
-        process.communicate(timeout=30)
+        process.communicate(timeout=60)
 
 
 def send(simulator: RunningSimulator, port: int) -> dict[date, list[SentDelivery]]:

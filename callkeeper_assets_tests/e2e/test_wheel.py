@@ -240,6 +240,13 @@ def test_before_there_is_a_project_it_is_named_what_makes_one(machine: Machine) 
 
 
 @pytest.mark.e2e
+@pytest.mark.parametrize(
+    "machine",
+    # An ordinary user's demo goes the same way, but for `dev`: the rest of it is the long form's.
+    [_users()[0], *(pytest.param(uid, marks=pytest.mark.chaos) for uid in _users()[1:])],
+    ids=_say_who,
+    indirect=True,
+)
 def test_the_first_own_day_is_loaded_with_five_commands(machine: Machine) -> None:
     where = machine.run(machine.empty, "python", "-c", "import callkeeper_assets as c; print(c)")
     assert str(machine.folder / "environment") in where.out

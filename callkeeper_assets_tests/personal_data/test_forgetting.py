@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import psycopg
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from callkeeper_assets.config.source import Privacy
@@ -252,11 +252,7 @@ _ROLES = st.sampled_from(["client", "mention", "manager", "nobody"])
 _CASE = st.tuples(_ROLES, st.sampled_from(WRITINGS[:10]), st.sampled_from(["api", "told", "both"]))
 
 
-@settings(
-    max_examples=examples(4),
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
+@settings(max_examples=examples(4))
 @given(cases=st.lists(_CASE, min_size=1, max_size=5))
 def test_any_mixture_of_calls_ends_without_the_number_and_with_all_else(
     office: Office, cases: list[tuple[str, Any, str]]

@@ -21,7 +21,7 @@ def _url_of(user: User) -> str:
 
 def _leave(user: User) -> None:
     """Let a user end by itself."""
-    user.communicate("", timeout=30)
+    user.communicate("", timeout=60)
     assert user.returncode == 0
 
 

@@ -8,7 +8,7 @@ from datetime import date, timedelta
 
 import psycopg
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from callkeeper_assets.raw.store import Day
@@ -442,11 +442,7 @@ def _read(url: str) -> Iterator[list[tuple[object, ...]]]:
         yield fetch(url, query)
 
 
-@settings(
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-    deadline=None,
-    max_examples=examples(3),
-)
+@settings(max_examples=examples(3))
 @given(_STATES)
 def test_any_order_of_loads_ends_as_one_clean_load_of_the_last_states(
     database: str, states: list[tuple[date, list[tuple[int, object, list[str]]]]]

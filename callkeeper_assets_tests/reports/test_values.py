@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 import psycopg
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from psycopg import sql
 
@@ -173,7 +173,6 @@ _READERS: dict[ColumnType, Callable[[str], Any]] = {
 }
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.lists(_ANY, min_size=1, max_size=30))
 def test_postgresql_takes_every_value_that_fits_for_what_it_is(
     database: str, values: list[Any]

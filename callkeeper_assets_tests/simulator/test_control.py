@@ -127,7 +127,7 @@ def run_wrongly(*options: str) -> tuple[int, str]:
         [sys.executable, "-c", _COMMAND, *options],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=60,
         check=False,
     )
     return done.returncode, " ".join(done.stderr.replace("│", " ").split())
@@ -143,7 +143,7 @@ def test_a_process_of_its_own_serves_warms_and_logs_no_key() -> None:
         first = requests.get(f"{base_url}/getCallsInfo?{query}", timeout=10)
         second = requests.get(f"{base_url}/getCallsInfo?{query}", timeout=10)
         process.send_signal(signal.SIGTERM)
-        output, log = process.communicate(timeout=10)
+        output, log = process.communicate(timeout=60)
     assert first.text.startswith("<!DOCTYPE html>")
     assert len(second.json()) == warmed > 500
     assert process.returncode == 0

@@ -131,7 +131,7 @@ def test_a_process_of_its_own_sends_live_to_each_accounts_url_and_shows_no_token
             while not (receiver.received and other.received) and time.monotonic() < until:
                 time.sleep(0.05)
             process.send_signal(signal.SIGTERM)
-            output, log = process.communicate(timeout=20)
+            output, log = process.communicate(timeout=60)
     assert process.returncode == 0, log
     for each in (receiver, other):
         assert {received.verb for received in each.received} == {"GET"}

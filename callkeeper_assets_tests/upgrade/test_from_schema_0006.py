@@ -84,9 +84,9 @@ def test_ids_of_callbacks_and_call_tracking_stay_and_imported_calls_get_their_ow
 ) -> None:
     ids = "SELECT call_id, service FROM callkeeper_calls ORDER BY 1"
     before = old.fetch(ids)
-    with started("rebuild") as process:
+    with started("rebuild", is_warm=True) as process:
         # Killed at any moment, the next one goes on.
-        time.sleep(3)
+        time.sleep(1)
         process.kill()
     assert callkeeper("rebuild").code == 0
     after, loads = old.fetch(ids), old.last_load()

@@ -9,7 +9,7 @@ from datetime import timedelta
 
 import psycopg
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from callkeeper_assets.raw.store import Day
@@ -87,11 +87,7 @@ def accounts() -> Iterator[Account]:
     return (Account(f"source_{n}", "Source", MOSCOW) for n in range(10_000))
 
 
-@settings(
-    max_examples=examples(3),
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
+@settings(max_examples=examples(3))
 @given(loads=LOADS)
 def test_any_sequence_of_loads_ends_like_a_clean_load(
     database: str, accounts: Iterator[Account], loads: list[dict[int, Calls]]

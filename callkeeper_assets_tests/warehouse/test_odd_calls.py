@@ -303,7 +303,7 @@ _SENT = st.one_of(
 ).map(lambda sent: sent if sent != "-0" else "0")
 
 
-@settings(max_examples=examples(8), deadline=None)
+@settings(max_examples=examples(8))
 @given(calls=st.lists(st.lists(st.tuples(_KEYS, _SENT, st.booleans()), max_size=7), max_size=6))
 def test_tables_and_reports_agree_on_doubled_keys_and_numbers_as_text_or_not(
     calls: list[list[tuple[str, str, bool]]],

@@ -10,7 +10,7 @@ from datetime import date, timedelta
 
 import psycopg
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from callkeeper_assets.raw.store import Day
@@ -165,11 +165,7 @@ def reconcile(url: str, name: str, source: Side, mode: Mode, run_id: str) -> set
     return keys
 
 
-@settings(
-    max_examples=examples(2),
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
+@settings(max_examples=examples(2))
 @given(states=st.tuples(SIDES, SIDES, SIDES), modes=MODES)
 def test_found_is_what_differs_and_healing_leaves_every_other_row(
     database: str, names: Iterator[str], states: tuple[Side, Side, Side], modes: list[Mode]

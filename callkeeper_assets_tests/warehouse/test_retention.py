@@ -8,7 +8,7 @@ from datetime import date, timedelta
 from typing import Any
 
 import psycopg
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from callkeeper_assets.postgres import connect
@@ -121,11 +121,7 @@ _calls = st.lists(
 )
 
 
-@settings(
-    max_examples=examples(3),
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
+@settings(max_examples=examples(3))
 @given(
     given_days=st.lists(st.tuples(_calls, _calls), min_size=1, max_size=4),
     kept=st.integers(0, 4),
@@ -252,5 +248,5 @@ def test_a_day_waits_for_a_load_of_the_source_and_rows_for_any_load(database: st
             threading.Event().wait(0.5)
             assert not working.done()
             other.execute(f"SELECT pg_advisory_unlock_shared{key}".encode())
-            assert working.result(timeout=30)
+            assert working.result(timeout=120)
     assert rows(database, "SELECT count(*) FROM general_sites") == [(1,)]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from callkeeper_assets.personal_data.shield import Shield
@@ -69,11 +69,7 @@ def _store(store: RawStore, records: Sequence[object]) -> Day:
     return Day(DAY, store.read("moscow", DAY).calls)
 
 
-@settings(
-    max_examples=examples(3),
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
+@settings(max_examples=examples(3))
 @given(calls=CALLS, wrong=st.lists(WRONG, min_size=1, max_size=6), rng=st.randoms())
 def test_an_answer_with_unusable_records_loads_as_one_without(
     database: str,

@@ -30,7 +30,7 @@ attributes:
   api_key: {{env: {upper}_API_KEY}}
   webhook: {{token: {{env: {upper}_WEBHOOK_TOKEN}}{fields}}}
 """
-PATIENCE_SEC: Final = 40.0
+PATIENCE_SEC: Final = 60.0
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ class Receiver:
     def stop(self) -> int:
         """End it in order; return its exit code."""
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(20)
+        return self.process.wait(60)
 
 
 def url_of(source: str, token: str | None = None) -> str:

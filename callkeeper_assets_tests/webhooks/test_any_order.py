@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import psycopg
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from callkeeper_assets.raw.store import RawStore
@@ -192,11 +192,7 @@ def held(office: Office) -> list[tuple[Any, ...]]:
     refresh_first=False,
 )
 @given(steps=STEPS, filters=st.sampled_from(FILTERS), refresh_first=st.booleans())
-@settings(
-    max_examples=examples(2),
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
+@settings(max_examples=examples(2))
 def test_the_tables_end_as_after_a_clean_load_of_the_same_facts(
     one_database: Office,
     steps: list[Step],

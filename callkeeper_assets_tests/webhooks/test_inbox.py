@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from callkeeper_assets.postgres import connect
@@ -88,11 +88,7 @@ def test_a_repeat_does_not_wait_for_the_end_of_a_run_that_holds_the_row(database
         assert store([_deliver(b"a"), _deliver(b"b")]) == [1]
 
 
-@settings(
-    max_examples=examples(8),
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
+@settings(max_examples=examples(8))
 @given(
     st.lists(
         st.tuples(st.sampled_from(["office", "clinic"]), st.integers(0, 3)),

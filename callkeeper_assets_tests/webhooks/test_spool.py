@@ -15,7 +15,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from callkeeper_assets.warehouse.records import Deleted
@@ -120,7 +120,6 @@ def test_what_was_drained_but_not_removed_is_read_again(folder: Path) -> None:
     assert after.take_over() == 2
 
 
-@settings(deadline=None)
 @given(st.lists(deliveries, min_size=1, max_size=8), st.data())
 def test_a_file_of_a_release_before_cut_anywhere_gives_its_whole_records(
     tmp_path_factory: pytest.TempPathFactory, kept: list[Delivery], data: st.DataObject
@@ -156,7 +155,6 @@ def test_a_file_of_a_release_before_stays_its_receivers_until_that_is_gone(folde
     assert list(folder.iterdir()) == []
 
 
-@settings(deadline=None)
 @given(st.floats(0, 1, exclude_max=True), st.integers(1, 255))
 def test_a_changed_byte_is_noticed(
     tmp_path_factory: pytest.TempPathFactory, place: float, change: int

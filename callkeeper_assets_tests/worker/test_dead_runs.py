@@ -30,6 +30,7 @@ from callkeeper_assets.home import project_root, set_dagster_home
 from callkeeper_assets.postgres.locks import is_run_alive, tried_run_lock_alone
 from callkeeper_assets.postgres.url import connect
 from callkeeper_assets_tests.waiting import wait_until
+from callkeeper_assets_tests.warm import WarmPopen
 
 _Status: Final = dg.DagsterRunStatus
 _Event: Final = dg.DagsterEventType
@@ -102,7 +103,7 @@ class Runs:
     @contextmanager
     def coming(self, run_id: str) -> Iterator["subprocess.Popen[str]"]:
         """A run's process on its way; killed at the end of the block at the latest."""
-        with subprocess.Popen(
+        with WarmPopen(
             [sys.executable, "-c", _WORKER, run_id],
             cwd=project_root(),
             env={**os.environ, "DAGSTER_HOME": str(project_root())},

@@ -73,7 +73,7 @@ def test_each_worker_has_its_own_arguments_streams_and_end() -> None:
         assert second[-2] == '{"type":"Ended","status":3}'
         assert first_errors == second_errors == ["complaint", ""]
         link.close()
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
 
 
 def test_of_one_that_is_killed_its_signal_is_told_and_the_others_go_on() -> None:
@@ -100,7 +100,7 @@ def test_asked_to_stop_it_passes_that_on_and_ends(number: signal.Signals) -> Non
         for stream in streams:
             with stream:
                 assert stream.read() == 'stopped\n\n{"type":"Ended","status":5}\n'
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ties a child to its parent")

@@ -11,6 +11,7 @@ import pytest
 
 from callkeeper_assets.dagster_ext.run_socket import ask_run_server, socket_file
 from callkeeper_assets_tests.waiting import wait_until
+from callkeeper_assets_tests.warm import WarmPopen
 
 _REQUEST = {"run_id": "none", "instance": "none"}
 
@@ -19,13 +20,13 @@ _REQUEST = {"run_id": "none", "instance": "none"}
 def run_server(module: str, folder: Path) -> Iterator["subprocess.Popen[bytes]"]:
     """Keep a run server while the block runs."""
     command = [sys.executable, "-m", "callkeeper_assets.worker.run_server", module]
-    process = subprocess.Popen([*command, "--folder", str(folder)])
+    process: WarmPopen[bytes] = WarmPopen([*command, "--folder", str(folder)])
     try:
         wait_until(socket_file().exists, "it listens")
         yield process
     finally:
         process.terminate()
-        assert process.wait(timeout=20) == 0
+        assert process.wait(timeout=60) == 0
 
 
 def test_who_asks_where_no_server_is_gets_no_answer(home: Path) -> None:

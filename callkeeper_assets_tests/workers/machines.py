@@ -1,11 +1,9 @@
 """Several machines on one: homes of their own, one PostgreSQL, a real broker, an S3 server."""
 
-import os
 import shutil
-import signal
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -108,9 +106,7 @@ class Worker:
 
     def __init__(self, machine: Installation, *arguments: str) -> None:
         self.machine = machine
-        self.process = machine.start(
-            "callkeeper_assets.cli.main", "worker", *arguments, is_warm=False
-        )
+        self.process = machine.start("callkeeper_assets.cli.main", "worker", *arguments)
 
     def read_log(self) -> str:
         """Return what its taker of runs has said."""
@@ -123,22 +119,14 @@ class Worker:
 
     def list_processes(self) -> list[psutil.Process]:
         """Return all processes of the machine."""
-        home = f"CALLKEEPER_HOME={self.machine.home}"
-        found = []
-        for process in psutil.process_iter():
-            try:
-                environment = process.environ()
-            except psutil.Error:
-                continue
-            if f"CALLKEEPER_HOME={environment.get('CALLKEEPER_HOME')}" == home:
-                found.append(process)
-        return found
+        worker = psutil.Process(self.process.pid)
+        return [worker, *worker.children(recursive=True)]
 
     def kill(self) -> None:
         """Kill all of it at once, as a machine does that goes down."""
         for process in self.list_processes():
-            if process.pid != os.getpid():
-                process.send_signal(signal.SIGKILL)
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
         self.process.wait()
 
 
