@@ -68,6 +68,7 @@ _INSERT: Final = """
 _COPY: Final = "CASE WHEN t.returns THEN k.shared ELSE k.copy END"
 _CALL: Final = "t.{} + (k.copy + 1) * (SELECT max(loaded_id) FROM loaded)"
 _CLIENT: Final = f"({_COPY} + 1) * (SELECT max(visitor) FROM loaded)"
+_LAST: Final = "(SELECT count(*) + 1 FROM copies) * (SELECT max({}) FROM loaded)"
 _LATER: Final = "t.{} + (k.day - k.base) * interval '1 day'"
 
 
@@ -150,15 +151,10 @@ _LOG_CHANGED: Final[Mapping[str, Mapping[str, str]]] = {
         **{name: f"t.{name} * k.times" for name in ("raw_calls", "non_final", "most_calls")},
     },
 }
+# Ids go on behind those of the last copy.
 _SETTLED: Final = (
-    (
-        "SELECT setval(pg_get_serial_sequence('callkeeper_calls', 'id'), max(id))"
-        " FROM callkeeper_calls"
-    ),
-    (
-        "SELECT setval(pg_get_serial_sequence('general_clientids', 'id'), max(id))"
-        " FROM general_clientids"
-    ),
+    f"SELECT setval(pg_get_serial_sequence('callkeeper_calls', 'id'), {_LAST.format('loaded_id')})",
+    f"SELECT setval(pg_get_serial_sequence('general_clientids', 'id'), {_LAST.format('visitor')})",
     "UPDATE general_accounts SET interval_start = (SELECT min(day) FROM copies) WHERE id <> 1",
     "VACUUM (ANALYZE)",
 )
