@@ -33,6 +33,11 @@ _DIMENSION_KEYS: Final = [
 # Table, its key beside account_id, and the column of callkeeper_calls with the same values.
 _CALL_KEYS: Final = ((CALLS, "call_id", "call_id"), (CALLS, "id", "id"), (FACTS, "calls_id", "id"))
 
+# To look up what belongs to a call, by indexes, takes as long as to read about so many of those
+# that are held.
+_LOOK_UPS_COST: Final = 100
+_ARE_FEW: Final = "SELECT count(*) > %s FROM callkeeper_days"
+
 
 @dataclass(frozen=True)
 class Violations:
@@ -58,7 +63,7 @@ def check_keys_unique(url: str, account: Account, first: date, last: date) -> li
     A valid unique index is the proof; rows are compared where it is gone.
     """
     found = []
-    with _open(url) as connection:
+    with _open(url, (last - first).days + 1) as connection:
         scope = _scope(connection, account, first, last)
         unique = {
             (table, tuple(columns))
@@ -104,7 +109,7 @@ def inspect_days(url: str, account: Account, days: Iterable[date]) -> Inspection
     wanted = sorted(days)
     counts: dict[date, dict[str, int]] = {day: {CALLS: 0, FACTS: 0} for day in wanted}
     broken: list[Violations] = []
-    with _open(url) as connection:
+    with _open(url, len(wanted)) as connection:
         for first, last in _adjoining(wanted):
             scope = _scope(connection, account, first, last)
             if not scope:
@@ -167,11 +172,13 @@ def _build_inspection() -> str:
 
 
 @contextmanager
-def _open(url: str) -> Iterator[_Connection]:
+def _open(url: str, days: int) -> Iterator[_Connection]:
     with connect(url) as connection:
         # Just loaded, the tables have no statistics: taken for small, they would be read whole for
-        # each row.
-        connection.execute("SET enable_nestloop = off")
+        # each row. So each is read whole once, or, where that is much more than the days, not once.
+        row = connection.execute(_ARE_FEW, (days * _LOOK_UPS_COST,)).fetchone()
+        refused = "seqscan" if row and row[0] else "nestloop"
+        connection.execute(f"SET enable_{refused} = off")
         yield connection
 
 

@@ -19,6 +19,7 @@ from callkeeper_assets_tests.benchmarks import (
     historic,
     privacy,
     python,
+    reading,
     reconciliation,
     refreshes,
     reports,
@@ -52,6 +53,7 @@ class _Sizes:
     unified: tuple[int, int]
     privacy: tuple[int, int]
     python: tuple[int, int]
+    reading: tuple[int, int]
 
 
 _FULL: Final = _Sizes(
@@ -70,6 +72,7 @@ _FULL: Final = _Sizes(
     (100, 3),
     (30, 5),
     (400, 5),
+    (1_000_000, 10_000_000),
 )
 _SHORT: Final = _Sizes(
     2,
@@ -87,6 +90,7 @@ _SHORT: Final = _Sizes(
     (1, 1),
     (1, 1),
     (1, 1),
+    (8_000, 12_000),
 )
 _FORMER: Final = os.environ.get("FORMER")
 _BENCHMARKS: Final[dict[str, Callable[[Stand, str, _Sizes], Section]]] = {
@@ -103,6 +107,7 @@ _BENCHMARKS: Final[dict[str, Callable[[Stand, str, _Sizes], Section]]] = {
     "unified": lambda stand, _, sizes: unified.compare_apis(stand, *sizes.unified),
     "privacy": lambda stand, _, sizes: privacy.compare_rules(stand, *sizes.privacy),
     "python": lambda stand, _, sizes: python.compare_frames(stand, *sizes.python),
+    "reading": lambda stand, _, sizes: reading.compare_sizes(stand, *sizes.reading),
     "daemon": lambda stand, _, sizes: daemon.measure_service(
         stand, sizes.service, Path(_FORMER) if _FORMER else None
     ),
@@ -148,6 +153,7 @@ def main() -> None:
         unified.ACCOUNT,
         privacy.ACCOUNT,
         python.ACCOUNT,
+        reading.ACCOUNT,
     ]
     oldest = today() - dt.timedelta(days=max(sizes.memory_days, sizes.retained[0]) + 30)
     sections: list[Section] = []

@@ -23,11 +23,21 @@ from callkeeper_assets_tests.benchmarks.stand import (
     today,
 )
 
-ContenderName = Literal["callkeeper", "dlt_guide", "dlt_json", "dlt_arrow", "copy_calls"]
+ContenderName = Literal[
+    "callkeeper",
+    "dlt_guide",
+    "dlt_json",
+    "dlt_arrow",
+    "ingestr_jsonl",
+    "singer_pair",
+    "copy_calls",
+]
 PEERS: Final[dict[ContenderName, str]] = {
     "dlt_guide": "dlt, as its guide says",
     "dlt_json": "dlt, tuned further",
     "dlt_arrow": "dlt fed with Arrow by an expert",
+    "ingestr_jsonl": "ingestr, as its guide says",
+    "singer_pair": "Singer: a tap and target-postgres",
     "copy_calls": "practical limit: COPY, no framework",
 }
 # Needs nothing that the product does not.
@@ -36,6 +46,8 @@ _PEER_SCHEMAS: Final[dict[ContenderName, str]] = {
     "dlt_guide": "dlt_guide",
     "dlt_json": "dlt_json",
     "dlt_arrow": "dlt_arrow",
+    "ingestr_jsonl": "ingestr",
+    "singer_pair": "singer",
     "copy_calls": "flat",
 }
 # Today and the two days before it.

@@ -148,14 +148,15 @@ def load_beside(contender: Contender, connection: psycopg.Connection[Any]) -> Us
     return contender.load([BESIDE], last - dt.timedelta(days=_LOADED_BESIDE - 1), last)
 
 
-def _configure(contender: Contender, keep_days: int) -> None:
-    file = contender.folder / "defs" / ACCOUNT / "defs.yaml"
+def configure_retention(contender: Contender, account: str, keep_days: int) -> None:
+    """Have an account keep so many days."""
+    file = contender.folder / "defs" / account / "defs.yaml"
     text = file.read_text().partition("  retention:")[0]
     file.write_text(f"{text}  retention: {{keep_days: {keep_days}}}\n")
 
 
 def _retain(contender: Contender, keep_days: int) -> Usage:
-    _configure(contender, keep_days)
+    configure_retention(contender, ACCOUNT, keep_days)
     contender.stand.settle()
     return contender.run_product("retain", ACCOUNT, "--json")
 

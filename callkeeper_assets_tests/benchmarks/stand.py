@@ -139,6 +139,12 @@ class Stand:
             connection.execute(f'CREATE DATABASE "{name}"')
         return f"{self._server_url.rpartition('/')[0]}/{name}"
 
+    def drop(self, database_url: str) -> None:
+        """Drop a database that nothing uses any more."""
+        name = database_url.rpartition("/")[2]
+        with connect(self._server_url, autocommit=True) as connection:
+            connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
     def settle(self) -> None:
         """Write to disk what the last contender left in memory: not at the next one's cost."""
         with connect(self._server_url, autocommit=True) as connection:

@@ -120,6 +120,7 @@ def test_a_dry_run_says_all_and_changes_nothing(aged: Installation, home: Path) 
         "0010",
         "0011",
         "0012",
+        "0014",
         "6 days filled by an older version: the next refresh",
         "dagster    16e3655b4d9b",
         "run_backfill_id",
@@ -129,7 +130,7 @@ def test_a_dry_run_says_all_and_changes_nothing(aged: Installation, home: Path) 
         assert words in asked.out
     assert "Nothing was changed. `callkeeper upgrade` does what → marks." in asked.err
     parts = [part for part, _ in pending(callkeeper("upgrade", "--dry-run", "--json"))]
-    assert parts.count("tables") == 6
+    assert parts.count("tables") == 7
     assert parts.count("dagster") == 7
     assert (look(aged.url), files_of(home)) == (schema, files)
 

@@ -5,7 +5,6 @@ SELECT
 FROM callkeeper_calls AS c
 LEFT JOIN general_accounts AS a ON a.account_id = c.account_id
 LEFT JOIN callkeeper_calls_facts AS f ON f.account_id = c.account_id AND f.calls_id = c.id
-LEFT JOIN general_dates AS d ON d.id = f.dates_id AND d.id <> 1
 LEFT JOIN general_traffic AS t ON t.id = f.traffic_id
 LEFT JOIN general_sites AS s ON s.id = f.sites_id
 LEFT JOIN general_locations AS l ON l.id = f.locations_id
