@@ -14,7 +14,7 @@ import typer
 
 from callkeeper_assets.config.errors import NoProjectError
 from callkeeper_assets.home import find_project, project_root, set_dagster_home
-from callkeeper_assets.language import look_up, tr
+from callkeeper_assets.language import look_up, mark, say_number, tr
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -31,6 +31,9 @@ AsJsonOfTables = Annotated[
 
 # A pipe has no width; a table must not be folded for one that somebody guessed.
 _PIPE_WIDTH: Final = 1000
+
+# As Rich names them.
+_UNITS: Final = (mark("byte"), mark("bytes"), mark("kB"), mark("MB"), mark("GB"), mark("TB"))
 
 FAILED: Final = 1
 WRONG_USAGE: Final = 2
@@ -68,6 +71,15 @@ def build_table(*columns: str, numeric: Sequence[str] = ()) -> "Table":
             look_up(column), justify="right" if column in numeric else "left", overflow="fold"
         )
     return table
+
+
+def say_size(size: int) -> str:
+    """Return a size with its unit: `1.2 MB`."""
+    from rich import filesize  # noqa: PLC0415
+
+    number, _, unit = filesize.decimal(size).partition(" ")
+    shown = say_number(float(number), ".1f" if "." in number else ".0f")
+    return f"{shown} {look_up(unit)}"
 
 
 def print_text(text: str = "", style: str | None = None) -> None:

@@ -44,7 +44,7 @@ from callkeeper_assets.cli.serving import (
 from callkeeper_assets.cli.summary import Reconciled, print_reconciled, print_summary
 from callkeeper_assets.config.loading import load_sources
 from callkeeper_assets.home import find_project, home, make_folder, raw_url, set_dagster_home
-from callkeeper_assets.language import tr
+from callkeeper_assets.language import say_number, tr
 from callkeeper_assets.local_time import open_zone
 from callkeeper_assets.postgres import read_sql_of
 from callkeeper_assets.postgres.url import connect, database_url, describe
@@ -107,7 +107,7 @@ def print_loaded() -> None:
         for declared in TABLES.values():
             query = f"SELECT count(*) FROM {declared.name}"  # noqa: S608 -- a declared name
             row = connection.execute(query.encode()).fetchone()
-            table.add_row(declared.name, f"{row[0] if row else 0:,}", declared.grain)
+            table.add_row(declared.name, say_number(int(str(row[0])) if row else 0), declared.grain)
     print_table(table)
 
 
