@@ -97,7 +97,7 @@ def _check_sentences(defs: Path, database: str, monkeypatch: pytest.MonkeyPatch)
         file.write(f"  {retention[1]}\n{_find_block('yaml', 'webhook:')}")
     monkeypatch.setenv("MAIN_OFFICE_WEBHOOK_TOKEN", "a-long-random-text-of-a-newcomer")
     with psycopg.connect(database) as connection:
-        row = connection.execute("SELECT max(id) FROM callkeeper_calls").fetchone()
+        row = connection.execute("SELECT max(call_id) FROM callkeeper_calls").fetchone()
     call_id = str(row[0]) if row else ""
     said = {}
     with run_receiver() as receiver:
