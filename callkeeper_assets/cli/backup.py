@@ -183,9 +183,9 @@ def _say_where(chosen: "Backup") -> str:
     from callkeeper_assets.postgres.url import describe, normalise_url  # noqa: PLC0415
 
     configured = configured_database_url()
-    database = describe(normalise_url(configured)) if configured else tr("embedded")
+    database = describe(normalise_url(configured)) if configured else tr("the embedded one")
     return tr(
-        "Restoring {backup} into the project {project}, the home {home}, the database "
+        "Restoring {backup}: the project into {project}, the home into {home}, the database into "
         "{database}, raw calls into {raw}.",
         backup=chosen.name,
         project=project_root(),

@@ -57,10 +57,11 @@ def open_console(*, stderr: bool = False) -> "Console":
     return Console(file=stream, width=width, markup=False, highlight=False, soft_wrap=True)
 
 
-def build_table(*columns: str, numeric: Sequence[str] = ()) -> "Table":
+def build_table(*columns: str, numeric: Sequence[str] = (), are_names: bool = False) -> "Table":
     """Return an empty table; the columns named in `numeric` are aligned to the right.
 
-    Columns are named in English, as constants: their titles are in the language in force.
+    Columns are named in English, as constants: their titles are in the language in force, unless
+    they are names of the user's, of columns in SQL.
     """
     from rich.box import SIMPLE_HEAD  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
@@ -68,7 +69,9 @@ def build_table(*columns: str, numeric: Sequence[str] = ()) -> "Table":
     table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for column in columns:
         table.add_column(
-            look_up(column), justify="right" if column in numeric else "left", overflow="fold"
+            column if are_names else look_up(column),
+            justify="right" if column in numeric else "left",
+            overflow="fold",
         )
     return table
 

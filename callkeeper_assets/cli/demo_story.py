@@ -115,8 +115,8 @@ def print_first_question() -> None:
     """Print a query as a BI tool would send it, and what comes back."""
     query = read_sql_of("callkeeper_assets.cli")("demo_cities")
     print_text(f"{query}\n")
-    columns = ("City", "Calls", "Success, %", "Mean talk, s")
-    table = build_table(*columns, numeric=columns[1:])
+    numeric = ("Calls", "Success, %", "Mean talk, s")
+    table = build_table("City", "Calls", "Success, %", "Mean talk, s", numeric=numeric)
     with connect(autocommit=True) as connection:
         for row in connection.execute(query.encode()):
             table.add_row(*("" if value is None else str(value) for value in row))

@@ -57,8 +57,10 @@ def print_summary(outcomes: Sequence[SourceOutcome], calls: Mapping[str, int]) -
         calls: Calls that the sources sent for the loaded days, before filters, by source.
     """
     numeric = ("Days", "Calls", "Seconds", "Added", "Updated", "Deleted")
-    columns = ("Source", "Days", "Calls", "Seconds", "Table", "Added", "Updated", "Deleted")
-    table = build_table(*columns, numeric=numeric)
+    table = build_table(
+        *("Source", "Days", "Calls", "Seconds", "Table", "Added", "Updated", "Deleted"),
+        numeric=numeric,
+    )
     for outcome in outcomes:
         for index, row in enumerate(_list_rows(outcome)):
             head = _head(outcome, calls) if index == 0 else ("", "", "", "")

@@ -28,14 +28,6 @@ if TYPE_CHECKING:
     from callkeeper_assets.cli.project_files import FileChange
     from callkeeper_assets.postgres.connection import Connection
 
-_PARTS: Final = (
-    mark("tables"),
-    mark("days"),
-    mark("dagster"),
-    mark("server"),
-    mark("files"),
-    mark("settings"),
-)
 _NO_TABLES: Final = mark("no tables yet; the first run makes them")
 ChangeState = Literal["pending", "done", "current", "yours"]
 _MARKS: Final[dict[ChangeState, tuple[str, str]]] = {
@@ -56,7 +48,7 @@ class Change:
     """One thing that is, or is not, as this version wants it.
 
     Attributes:
-        part: One of `_PARTS`.
+        part: `tables`, `days`, `dagster`, `server`, `files` or `settings`.
         what: What is changed: a migration's number, a file; empty of a whole part.
         state: `yours` is what a person decides, and what this command leaves alone.
     """
@@ -306,7 +298,7 @@ def _print_changes(changes: tuple[Change, ...]) -> None:
     last = ""
     for change in changes:
         mark, style = _MARKS[change.state]
-        part = look_up(change.part) if change.part != last else ""
+        part = change.part if change.part != last else ""
         table.add_row(Text(mark, style), part, change.what, change.text)
         last = change.part
     print_table(table)
