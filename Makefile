@@ -59,7 +59,8 @@ texts: .venv/installed-dev ## collect what is to be translated, compile what is
 	$(RUN) callkeeper_assets_tests.texts
 
 chaos-day: .venv/installed-dev ## a day of operation in minutes, one fault after another; ARGS=--help
-	$(RUN) callkeeper_assets_tests.chaos.day $(ARGS)
+	$(if $(SHORT),LONG=1 $(RUN) pytest callkeeper_assets_tests/chaos/test_day.py, \
+		$(RUN) callkeeper_assets_tests.chaos.day $(ARGS))
 
 mutation: .venv/installed-dev ## plant faults in six areas, and count those that their tests notice
 	[ -x build/mutation/bin/python ] || { .venv/bin/python -m venv build/mutation && \

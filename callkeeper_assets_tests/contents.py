@@ -28,6 +28,32 @@ _SEQUENCES: Final = """
     SELECT schemaname, sequencename, last_value FROM pg_sequences ORDER BY 1, 2
 """
 
+# As a BI tool asks: which columns of a table lead to which of another.
+KEYS: Final = """
+    SELECT k.conrelid::regclass::text, k.confrelid::regclass::text, (
+        SELECT string_agg(a.attname || '=' || r.attname, ' ' ORDER BY n)
+        FROM unnest(k.conkey, k.confkey) WITH ORDINALITY AS p (own, other, n)
+        JOIN pg_attribute AS a ON a.attrelid = k.conrelid AND a.attnum = p.own
+        JOIN pg_attribute AS r ON r.attrelid = k.confrelid AND r.attnum = p.other
+    )
+    FROM pg_constraint AS k
+    WHERE k.contype = 'f' AND k.connamespace = 'public'::regnamespace ORDER BY 1, 2
+"""
+KEYS_OF_STAR: Final = [
+    ("callkeeper_calls", "general_accounts", "account_id=account_id"),
+    ("callkeeper_calls_facts", "callkeeper_calls", "account_id=account_id calls_id=id"),
+    ("callkeeper_calls_facts", "general_accounts", "account_id=account_id"),
+    ("callkeeper_calls_facts", "general_clientids", "clientids_id=id"),
+    ("callkeeper_calls_facts", "general_dates", "dates_id=id"),
+    ("callkeeper_calls_facts", "general_locations", "locations_id=id"),
+    ("callkeeper_calls_facts", "general_sites", "sites_id=id"),
+    ("callkeeper_calls_facts", "general_traffic", "traffic_id=id"),
+    ("general_costs_facts", "general_accounts", "account_id=account_id"),
+    ("general_costs_facts", "general_dates", "dates_id=id"),
+    ("general_costs_facts", "general_sites", "sites_id=id"),
+    ("general_costs_facts", "general_traffic", "traffic_id=id"),
+]
+
 
 def list_tables(connection: psycopg.Connection[tuple[Any, ...]]) -> list[str]:
     """Return the names of all tables, with their schema."""

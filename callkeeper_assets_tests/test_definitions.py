@@ -12,6 +12,16 @@ from callkeeper_assets.config.errors import MissingFolderError
 
 SOURCE = "type: callkeeper_assets.CallKeeperSource\nattributes:\n  api_key: {env: UNSET_KEY}\n"
 
+_EVERYTHING = """\
+  caption: Офис на Тверской
+  api: ckct
+  webhook: {token: {env: OFFICE_WEBHOOK_TOKEN}}
+  retention: {keep_days: 400}
+  reports:
+    - name: talks
+      fields: [duration2_sec]
+"""
+
 
 def load(folder: Path, monkeypatch: pytest.MonkeyPatch) -> dg.Definitions:
     """The definitions as a code location's process gets them."""
@@ -59,6 +69,30 @@ def test_a_broken_source_is_logged_and_shown_and_takes_no_other_away(
     (record,) = [record for record in caplog.records if record.levelname == "ERROR"]
     assert record.message.startswith("Source 'Second Office' is not loaded, its configuration is")
     assert refusal in record.message
+
+
+def test_everything_of_a_source_names_its_caption_where_group_and_name_must_be_identifiers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dagster's UI shows a group by its name alone, which takes letters, digits, _ and /."""
+    with pytest.raises(dg.DagsterInvalidDefinitionError, match="is not a valid"):
+        dg.AssetSpec("calls", group_name="Офис на Тверской")
+    write(tmp_path, "office", _EVERYTHING)
+    definitions = load(tmp_path, monkeypatch)
+    schedules = definitions.schedules or ()
+    described = {
+        spec.key.path[-1]: spec.description for spec in definitions.resolve_all_asset_specs()
+    }
+    described |= {
+        one.name: one.description
+        for one in (*definitions.resolve_all_job_defs(), *schedules)
+        if one.name.startswith("office_")
+    }
+    assert {"raw_calls", "webhook_audit", "retention", "talks", "office_report_talks"} <= set(
+        described
+    )
+    unnamed = {name for name, text in described.items() if "Офис на Тверской" not in (text or "")}
+    assert unnamed == set()
 
 
 def test_a_missing_folder_is_an_error_and_not_an_empty_location(

@@ -5,14 +5,14 @@ Of all sources are the job that prunes Dagster's event log and the sensor for de
 
 import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import dagster as dg
 
-from callkeeper_assets.assets.jobs import build_jobs
+from callkeeper_assets.assets.jobs import build_jobs, name_refresh_job
 from callkeeper_assets.assets.personal_data import (
     ListSources,
     build_client_jobs,
@@ -20,9 +20,17 @@ from callkeeper_assets.assets.personal_data import (
     load_all_sources,
 )
 from callkeeper_assets.assets.raw_calls import build_raw_calls
-from callkeeper_assets.assets.reconciliation import build_reconciliation, build_reconciliation_job
-from callkeeper_assets.assets.reports import build_report_jobs, build_reports
-from callkeeper_assets.assets.retention import build_retention, build_retention_job
+from callkeeper_assets.assets.reconciliation import (
+    build_reconciliation,
+    build_reconciliation_job,
+    name_reconciliation_job,
+)
+from callkeeper_assets.assets.reports import build_report_jobs, build_reports, name_report_job
+from callkeeper_assets.assets.retention import (
+    build_retention,
+    build_retention_job,
+    name_retention_job,
+)
 from callkeeper_assets.assets.tables import build_tables
 from callkeeper_assets.assets.watch import build_watch, build_watch_checks
 from callkeeper_assets.assets.webhooks import (
@@ -43,6 +51,7 @@ from callkeeper_assets.dagster_ext.dead_runs import (
     queue_forgotten_runs,
 )
 from callkeeper_assets.dagster_ext.event_log import BatchingEventLogStorage, has_runs_in_database
+from callkeeper_assets.postgres.keeping import kept_connection
 from callkeeper_assets.postgres.url import database_url
 from callkeeper_assets.warehouse.schema import CALLS
 
@@ -141,6 +150,16 @@ def build_shared_definitions(
         build_webhook_assets(takers, prefix),
         build_webhook_inbox(takers, prefix) if takers else dg.Definitions(),
     )
+
+
+def name_schedules(stem: str, reports: Iterable[str] = ()) -> set[str]:
+    """Name the schedules that a source may have, by its stem and the names of its reports."""
+    return {
+        name_refresh_job(stem),
+        name_reconciliation_job(stem),
+        name_retention_job(stem),
+        *(name_report_job(stem, report) for report in reports),
+    }
 
 
 def build_error_asset(broken: BrokenSource) -> dg.AssetSpec:
@@ -273,6 +292,7 @@ def build_janitor(prefix: str = "") -> dg.SensorDefinition:
             "the API keys that they held. Dagster's daemon runs them again, once."
         ),
     )
+    @kept_connection()
     def run_janitor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         if not holds_run_locks(context.instance):
             return dg.SkipReason(_NO_RUN_LOCKS)

@@ -15,6 +15,7 @@ from callkeeper_assets.dagster_ext.dead_runs import SOURCE_TAG
 from callkeeper_assets.dagster_ext.steps import AssetJob
 from callkeeper_assets.home import raw_url
 from callkeeper_assets.plans import DayRange, plan_rebuild, plan_refresh
+from callkeeper_assets.postgres.keeping import kept_connection
 from callkeeper_assets.postgres.url import database_url
 from callkeeper_assets.raw.store import RawStore
 
@@ -93,14 +94,17 @@ def build_jobs(source: Source) -> dg.Definitions:
     )
     def refresh(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest]:
         tick = context.scheduled_execution_time
+        with kept_connection():
+            rebuilt = plan_source_rebuild(source, today=source.today(tick))
+            refreshed = plan_source_refresh(source, today=source.today(tick))
         # First: each is a look at raw calls that are there, and none waits for the source's key.
-        for days in plan_source_rebuild(source, today=source.today(tick)):
+        for days in rebuilt:
             yield dg.RunRequest(
                 run_key=f"{tick.isoformat()} {days.first} rebuild",
                 asset_selection=list_table_keys(source),
                 tags={SOURCE_TAG: source.name, **build_range_tags(days.first, days.last)},
             )
-        for days in plan_source_refresh(source, today=source.today(tick)):
+        for days in refreshed:
             yield dg.RunRequest(
                 run_key=f"{tick.isoformat()} {days.first}",
                 tags={

@@ -29,6 +29,7 @@ from callkeeper_assets.config.source import Source
 from callkeeper_assets.dagster_ext.dead_runs import SOURCE_TAG
 from callkeeper_assets.home import raw_url
 from callkeeper_assets.plans import DayRange, plan_report
+from callkeeper_assets.postgres.keeping import kept_connection
 from callkeeper_assets.postgres.locks import held_source_lock
 from callkeeper_assets.postgres.url import database_url
 from callkeeper_assets.raw.store import RawStore
@@ -67,7 +68,7 @@ def build_report_spec(
         partitions_def=partitions,
         group_name=source.group,
         owners=source.owners,
-        description=_describe(report),
+        description=f"{source.caption}. {_describe(report)}",
         kinds={"postgres", "report"},
         metadata={
             **_describe_tables(report),
@@ -442,7 +443,8 @@ def _build_job(source: Source, report: Report) -> dg.Definitions:
     )
     def refresh(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
         tick = context.scheduled_execution_time
-        ranges = plan_report_refresh(source, report, today=source.today(tick))
+        with kept_connection():
+            ranges = plan_report_refresh(source, report, today=source.today(tick))
         if not ranges:
             yield dg.SkipReason("No raw calls are there to build it from.")
         for days in ranges:

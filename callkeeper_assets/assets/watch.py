@@ -17,6 +17,7 @@ from callkeeper_assets.assets.resources import failing_clearly, opened_warehouse
 from callkeeper_assets.assets.tables import name_main_table
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.plans import measure_freshness
+from callkeeper_assets.postgres.keeping import kept_connection
 from callkeeper_assets.postgres.url import database_url
 
 FRESH: Final = "newest_day_loaded"
@@ -92,6 +93,7 @@ def build_watch(sources: Sequence[Source], prefix: str = "") -> dg.SensorDefinit
             f"progress: the checks {FRESH} and {SETTLED}."
         ),
     )
+    @kept_connection()
     def source_watch(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         # The database's driver, which loading the code location need not pay for.
         from callkeeper_assets.warehouse.migrate import ensure_schema  # noqa: PLC0415

@@ -38,6 +38,7 @@ from callkeeper_assets.config.loading import load_source_file
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.dagster_ext.dead_runs import INBOX_TAG, SOURCE_TAG, is_run_dead
 from callkeeper_assets.home import configured_webhook_url
+from callkeeper_assets.postgres.keeping import kept_connection
 from callkeeper_assets.postgres.url import database_url
 from callkeeper_assets.raw.place import RawError
 from callkeeper_assets.raw.store import RawStore
@@ -422,8 +423,10 @@ def build_webhook_check(source: Source) -> dg.AssetChecksDefinition:
         name=WEBHOOKS_ARRIVE,
         asset=asset_key(source, CALLS),
         description=(
-            "Webhooks come while there are calls: the last one is not older than several calls of "
-            "the last three days that the API shows."
+            f"Webhooks of {source.caption} come while there are calls: of those that the API shows "
+            f"of the last three days, at most {_MOST_CALLS} are newer than the last webhook. Where "
+            "none has come yet, calls count from this check's first result on: it cannot fail "
+            "before the first webhook could have come."
         ),
     )
 
@@ -507,6 +510,7 @@ def build_webhook_inbox(sources: Sequence[Source], prefix: str = "") -> dg.Defin
             "those of call tracking hint at calls, the source's refresh for their days."
         ),
     )
+    @kept_connection()
     def webhook_inbox(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         # The database's driver, which loading the code location need not pay for.
         from callkeeper_assets.warehouse.migrate import ensure_schema  # noqa: PLC0415

@@ -41,6 +41,7 @@ from callkeeper_assets.postgres.snapshots import (
     SequenceState,
     check_empty,
     explaining,
+    make_relations,
     set_sequence,
     write_rows,
 )
@@ -301,12 +302,12 @@ def _fill(target: "Connection", place: Place, backup: Backup, say: Callable[[str
         if schema != "public":
             # Empty, as it has nothing of the backup's; its making is in the statements.
             target.execute(sql.SQL("DROP SCHEMA IF EXISTS {}").format(sql.Identifier(schema)))
-    target.execute(read_part(place, backup, backup.before))
+    make_relations(target, read_part(place, backup, backup.before))
     for table in backup.tables:
         _fill_table(target, place, backup, table)
     for one in backup.sequences:
         set_sequence(target, SequenceState(one.schema, one.name, one.value, one.is_called))
-    target.execute(read_part(place, backup, backup.after))
+    make_relations(target, read_part(place, backup, backup.after))
     remark = sql.SQL("COMMENT ON TABLE {} IS {}").format(
         sql.Identifier("public", VERSION_TABLE), sql.Literal(_build_remark(backup))
     )

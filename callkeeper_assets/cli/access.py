@@ -22,7 +22,7 @@ def grant(
 ) -> None:
     """Give a role of the database the rights that its purpose needs, and take away all others.
 
-    As the owner of the tables. To be typed again when a report has made a new table.
+    As the owner of the tables. To be typed again after an upgrade.
     """
     from callkeeper_assets.cli.console import print_note, print_text  # noqa: PLC0415
     from callkeeper_assets.config.errors import describe_unknown  # noqa: PLC0415

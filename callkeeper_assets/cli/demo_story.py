@@ -47,10 +47,11 @@ from callkeeper_assets.home import find_project, home, make_folder, raw_url, set
 from callkeeper_assets.language import say_number, tr
 from callkeeper_assets.local_time import open_zone
 from callkeeper_assets.postgres import read_sql_of
-from callkeeper_assets.postgres.url import connect, database_url, describe
+from callkeeper_assets.postgres.url import connect, database_url
 from callkeeper_assets.simulator.account import SimulatedAccount
 from callkeeper_assets.simulator.server import RunningSimulator, run_simulator
 from callkeeper_assets.simulator.settings import AccountSettings
+from callkeeper_assets.warehouse.grants import open_reader
 from callkeeper_assets.warehouse.tables import TABLES
 
 _FOR_REAL_DATA: Final = (
@@ -111,13 +112,17 @@ def print_loaded() -> None:
     print_table(table)
 
 
-def print_first_question() -> None:
-    """Print a query as a BI tool would send it, and what comes back."""
+def print_first_question(url: str) -> None:
+    """Print a query as a BI tool would send it, and what comes back.
+
+    Args:
+        url: For BI.
+    """
     query = read_sql_of("callkeeper_assets.cli")("demo_cities")
     print_text(f"{query}\n")
     numeric = ("Calls", "Success, %", "Mean talk, s")
     table = build_table("City", "Calls", "Success, %", "Mean talk, s", numeric=numeric)
-    with connect(autocommit=True) as connection:
+    with connect(url, autocommit=True) as connection:
         for row in connection.execute(query.encode()):
             table.add_row(*("" if value is None else str(value) for value in row))
     print_table(table)
@@ -637,10 +642,11 @@ def _show_end(options: DemoOptions) -> None:
     print_loaded()
     _say_step(12, tr("A first question, as a BI tool would ask it"))
     print_text()
-    print_first_question()
+    reader = open_reader(database_url(), home() / "postgres")
+    print_first_question(reader)
     _print_pairs(
         (
-            ("Tables", describe(database_url())),
+            (tr("For BI"), reader),
             (tr("Raw calls"), describe_raw()),
             ("Sources", str(home() / "defs")),
         )

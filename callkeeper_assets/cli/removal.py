@@ -94,6 +94,7 @@ def _clear(
 
     from callkeeper_assets.assets.resources import open_store  # noqa: PLC0415
     from callkeeper_assets.assets.retention import clear_event_log  # noqa: PLC0415
+    from callkeeper_assets.dagster_ext.removed import drop_assets  # noqa: PLC0415
     from callkeeper_assets.postgres.url import connect  # noqa: PLC0415
     from callkeeper_assets.retention.old_calls import AFTER_ALL, delete_calls  # noqa: PLC0415
     from callkeeper_assets.warehouse.accounts import find_account_by_name  # noqa: PLC0415
@@ -118,7 +119,24 @@ def _clear(
     others = source.keys.values() if source else ()
     with dg.DagsterInstance.get() as instance:
         clear_event_log(instance, folder, removed, others=others, dry_run=dry_run)
+        if not dry_run:
+            drop_assets(instance, folder, others)
     return removed
+
+
+def _stop(url: str, name: str, source: "Source | None") -> None:
+    """Have tables and Dagster take a source for one that is loaded no more."""
+    import dagster as dg  # noqa: PLC0415
+
+    from callkeeper_assets.assets.build import name_schedules  # noqa: PLC0415
+    from callkeeper_assets.dagster_ext.removed import drop_states  # noqa: PLC0415
+    from callkeeper_assets.postgres.url import connect  # noqa: PLC0415
+
+    with connect(url, autocommit=True) as connection:
+        connection.execute(_STOP, {"name": name})
+    reports = [report.name for report in source.reports] if source else []
+    with dg.DagsterInstance.get() as instance:
+        drop_states(instance, name_schedules(source.stem if source else name, reports))
 
 
 def _confirm(removed: Removed, *, with_calls: bool, yes: bool) -> None:
@@ -220,7 +238,6 @@ def remove(
     from callkeeper_assets.cli.console import print_json, print_note  # noqa: PLC0415
     from callkeeper_assets.cli.selection import choose_sources, describe_broken  # noqa: PLC0415
     from callkeeper_assets.postgres.locks import held_source_lock_alone  # noqa: PLC0415
-    from callkeeper_assets.postgres.url import connect  # noqa: PLC0415
 
     good, broken = _find(source)
     url = _open_database()
@@ -242,8 +259,7 @@ def remove(
         _confirm(removed, with_calls=with_calls, yes=yes)
         _put_aside(removed)
     if url and not dry_run:
-        with connect(url, autocommit=True) as connection:
-            connection.execute(_STOP, {"name": source})
+        _stop(url, source, good)
     if url and with_calls and not dry_run:
         waiting = tr("{source}: waits for runs of the source that are under way", source=source)
         with held_source_lock_alone(url, source, lambda: print_note(waiting)):

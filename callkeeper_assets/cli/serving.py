@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 from callkeeper_assets.alerts.settings import read_settings
 from callkeeper_assets.cli.console import FAILED, print_error, print_note, print_text
@@ -35,6 +36,7 @@ from callkeeper_assets.home import (
     raw_url,
 )
 from callkeeper_assets.language import look_up, mark, tr
+from callkeeper_assets.postgres.errors import DatabaseError
 from callkeeper_assets.postgres.url import describe, is_embedded
 
 # The run launcher's class that sends runs to workers.
@@ -365,9 +367,28 @@ def has_webhooks() -> bool:
     return any(source.webhook for source in load_sources()[0])
 
 
-def show_database(url: str) -> str:
-    """Return the URL as a BI tool wants it: with its password only if that was made up here."""
-    return url if is_embedded() else describe(url)
+def describe_reader(url: str) -> tuple[str, str]:
+    """Return the address by which a BI tool reads the tables, and what is to be known of it.
+
+    Args:
+        url: Of the tables' owner, who is for nobody else.
+    """
+    from callkeeper_assets.warehouse.grants import name_as, open_reader  # noqa: PLC0415 -- drivers
+    from callkeeper_assets.warehouse.records import WarehouseError  # noqa: PLC0415
+
+    if not is_embedded():
+        how = tr("a role that reads, changes nothing: callkeeper grant ROLE")
+        return describe(name_as(url, "ROLE")), how
+    try:
+        reader = open_reader(url, home() / "postgres")
+    except (DatabaseError, WarehouseError) as error:
+        return tr("none"), str(error)
+    return reader, tr(
+        "reads, changes nothing; there while a command of callkeeper runs. From another machine: "
+        "ssh -N -L {port}:127.0.0.1:{port} {host}",
+        port=urlsplit(url).port,
+        host=socket.gethostname(),
+    )
 
 
 def print_greeting(
@@ -380,7 +401,9 @@ def print_greeting(
         print_text(
             tr("Webhooks:       {url}; callkeeper check prints each source's URL", url=receiver.url)
         )
-    print_text(tr("Tables for BI:  {database}", database=show_database(url)))
+    reader, remark = describe_reader(url)
+    print_text(tr("Tables for BI:  {database}", database=reader))
+    print_text(f"                {remark}")
     print_text(tr("Raw calls:      {place}", place=raw_url()))
     print_text(tr("Logs:           {home}", home=home() / "logs" / "dev"))
     for line in lines:

@@ -132,10 +132,16 @@ def _print_needs(report: "StatusReport") -> None:
 
 
 def _describe_places(report: "StatusReport") -> Iterator[str]:
+    from callkeeper_assets.cli.serving import describe_reader  # noqa: PLC0415
+    from callkeeper_assets.postgres.url import database_url  # noqa: PLC0415
+
     size = report.database.size_bytes
     shown = tr("not made yet") if size is None else tr("{size:,.0f} MB", size=size / 1e6)
     yield tr("Database: {url} ({shown})", url=report.database.url, shown=shown)
     if report.daemon:
+        reader, remark = describe_reader(database_url())
+        yield tr("For BI:   {url}", url=reader)
+        yield f"          {remark}"
         yield tr("Daemon:   {daemon}", daemon=_describe_daemon(report.daemon))
     if report.backup:
         yield tr("Backup:   {backup}", backup=_describe_backup(report.backup))

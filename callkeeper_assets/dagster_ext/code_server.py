@@ -12,11 +12,15 @@ from typing import Any, Final
 from dagster._cli.api import grpc_command
 from dagster._grpc.__generated__ import dagster_api_pb2
 from dagster._grpc.server import DagsterApiServer
+from grpc import _common as grpc_waiting  # type: ignore[import-untyped]
 
 from callkeeper_assets.dagster_ext import RELOADED
 
 # Until the answer to who reloads has gone out.
 _UNTIL_SENT_SEC: Final = 0.2
+# gRPC's main thread wakes ten times a second, lest a signal finds it asleep, which was most of
+# what an idle code server took of a core.
+_BETWEEN_WAKINGS_SEC: Final = 1.0
 
 
 def _reload(*_: object) -> Any:  # noqa: ANN401 -- gRPC's
@@ -26,6 +30,7 @@ def _reload(*_: object) -> Any:  # noqa: ANN401 -- gRPC's
 
 def main() -> None:
     """Serve, until somebody reloads the code or a signal ends the process."""
+    grpc_waiting.MAXIMUM_WAIT_TIMEOUT = _BETWEEN_WAKINGS_SEC
     DagsterApiServer.ReloadCode = _reload  # type: ignore[assignment,method-assign]
     grpc_command()
 

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 _BETWEEN_LOOKS_SEC: Final = 5.0
 # The one before may be ending, or its machine has just gone down.
 _PATIENCE_SEC: Final = 4.0
+# Dagster's daemon reads all definitions anew each minute, for changes that nobody told it of: half
+# of an idle daemon's work. It is told of a code server that was replaced. After 300 s in which it
+# could not, it would end.
+_BETWEEN_READINGS_SEC: Final = 240
 # By its connection's name: PostgreSQL keeps 63 bytes of it.
 _NAME: Final = "callkeeper daemon"
 _HOLDER: Final = """
@@ -143,11 +147,13 @@ def main() -> None:
     """Run the daemon; its arguments are Dagster's."""
     # After the lock: a second daemon is refused at once.
     import dagster as dg  # noqa: PLC0415
+    from dagster._daemon import controller  # noqa: PLC0415
     from dagster._daemon.cli import main as run  # noqa: PLC0415
 
     from callkeeper_assets.dagster_ext.clock import WallClock, forget_future  # noqa: PLC0415
 
     url = database_url()
+    controller.RELOAD_WORKSPACE_INTERVAL = _BETWEEN_READINGS_SEC
     try:
         with held_alone(url):
             with dg.DagsterInstance.get() as instance:

@@ -48,6 +48,12 @@ _KEPT_OF_RUNS = [
 _ENDS_BEFORE_CHECKS = {dg.DagsterEventType.RUN_FAILURE, dg.DagsterEventType.RUN_CANCELED}
 
 
+def recall(engine: "sa.Engine") -> set[str]:
+    """Return the tables, columns and indexes that were found behind an engine; they stay."""
+    found: set[str] = _found.setdefault(engine, set())
+    return found
+
+
 def has_runs_in_database(instance: dg.DagsterInstance) -> bool:
     """Whether the instance's runs are in a database of its own, as they are not in Dagster+.
 
@@ -71,8 +77,7 @@ class BatchingEventLogStorage(PostgresEventLogStorage):
 
     @property
     def _found_tables(self) -> set[str]:
-        found: set[str] = _found.setdefault(self._engine, set())
-        return found
+        return recall(self._engine)
 
     @property
     def _found_columns(self) -> set[str]:

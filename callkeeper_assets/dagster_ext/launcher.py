@@ -34,6 +34,7 @@ from callkeeper_assets.dagster_ext.dead_runs import (
 )
 from callkeeper_assets.dagster_ext.run_socket import ask_run_server
 from callkeeper_assets.home import home
+from callkeeper_assets.postgres.keeping import kept_connection
 from callkeeper_assets.postgres.locks import claimed_run, is_run_gone
 from callkeeper_assets.postgres.url import database_url
 
@@ -92,6 +93,7 @@ def execute_run(run_id: str, reference: str, warm: dg.DagsterInstance | None = N
 
     with (
         capture_interrupts(),
+        kept_connection(),
         warm or _open_instance(reference) as instance,
         claimed_run(database_url(), run_id) as is_ours,
     ):

@@ -29,11 +29,11 @@ from dagster._core.storage.local_compute_log_manager import (
     LocalComputeLogManager,
 )
 from dagster._utils import ensure_file, touch_file
-from dagster_postgres import DagsterPostgresStorage, PostgresRunStorage
+from dagster_postgres import DagsterPostgresStorage, PostgresRunStorage, PostgresScheduleStorage
 
 from callkeeper_assets.dagster_ext import LOCATION
 from callkeeper_assets.dagster_ext.dead_runs import COMMAND_LINE_TAG, build_rerun_tags
-from callkeeper_assets.dagster_ext.event_log import BatchingEventLogStorage
+from callkeeper_assets.dagster_ext.event_log import BatchingEventLogStorage, recall
 from callkeeper_assets.dagster_ext.shared_logs import SharedLogs
 from callkeeper_assets.home import home, logs_url, make_folder
 from callkeeper_assets.local_time import use_newest_rules
@@ -54,9 +54,11 @@ if TYPE_CHECKING:
 SCHEMA = "dagster"
 # By these Dagster finds whether its runs', events' and schedules' tables have been made.
 _MAIN_TABLES = ("runs", "instance_info", "event_logs", "jobs")
+_INSTIGATORS = "instigators"
 _EVENTS_AT_ONCE = "1000"
 _RECYCLE_SEC = 3600
-_MOST_CONNECTIONS = 20
+_KEPT_CONNECTIONS = 3
+_MOST_CONNECTIONS = 60
 _RUN_ENDS: Final = {
     dg.DagsterEventType.RUN_SUCCESS,
     dg.DagsterEventType.RUN_FAILURE,
@@ -76,12 +78,13 @@ class _Known(NamedTuple):
 
     Attributes:
         url: Of Dagster's tables.
-        engines: With connections, and statements that have been compiled; each evaluation of a
-            schedule or a sensor opens a storage of its own, and would begin without either.
+        engine: With connections, and statements that have been compiled; each evaluation of a
+            schedule or a sensor opens a storage of its own, and would begin without either. One
+            for runs, events and schedules: a thread uses one of them after the other.
     """
 
     url: str
-    engines: "tuple[sa.Engine, ...]"
+    engine: "sa.Engine"
 
 
 _known: dict[tuple[str, str], _Known] = {}
@@ -111,6 +114,20 @@ def storage_url(url: str, server_version: int = 0) -> str:
     options = build_options(query.get("options", ""), server_version=server_version)
     query["options"] = f"{options} -c search_path={SCHEMA}{_waits}"
     return urlunsplit(parts._replace(query=urlencode(query, quote_via=quote)))
+
+
+def _build_engine(url: str) -> "sa.Engine":
+    """Build what uses connections again: Dagster otherwise opens a new one for each event."""
+    import sqlalchemy as sa  # noqa: PLC0415 -- Dagster's storages have it by now
+
+    return sa.create_engine(
+        url,
+        isolation_level="AUTOCOMMIT",
+        pool_size=_KEPT_CONNECTIONS,
+        pool_recycle=_RECYCLE_SEC,
+        max_overflow=_MOST_CONNECTIONS - _KEPT_CONNECTIONS,
+        pool_use_lifo=True,
+    )
 
 
 @contextmanager
@@ -235,6 +252,27 @@ class LockingRunStorage(PostgresRunStorage):
                 self._free_keys(run_id)
 
 
+class RecallingScheduleStorage(PostgresScheduleStorage):
+    """The schedules, whose tables are asked for once; Dagster asks some ten times a tick."""
+
+    def has_instigators_table(self) -> bool:
+        """Ask once: tables stay."""
+        return _INSTIGATORS in recall(self._engine) or super().has_instigators_table()
+
+    def _has_instigators_table(self, conn: "sa.Connection") -> bool:
+        found = recall(self._engine)
+        if _INSTIGATORS not in found and super()._has_instigators_table(conn):
+            found.add(_INSTIGATORS)
+        return _INSTIGATORS in found
+
+    def has_built_index(self, migration_name: str) -> bool:
+        """Ask once: indexes stay."""
+        found = recall(self._engine)
+        if migration_name not in found and super().has_built_index(migration_name):
+            found.add(migration_name)
+        return migration_name in found
+
+
 class CallKeeperStorage(DagsterPostgresStorage):
     """Runs, events and schedules, in the schema `dagster` of the database in use."""
 
@@ -271,32 +309,25 @@ class CallKeeperStorage(DagsterPostgresStorage):
             storage = cls(known.url, should_autocreate_tables=False, inst_data=inst_data)
         storage._use_ours(url)
         if known is None:
-            storage._keep_connections()
-            known = _known[url, _waits] = _Known(storage.postgres_url, storage._list_engines())
-        for part, engine in zip(storage._list_parts(), known.engines, strict=True):
-            part._engine = engine  # noqa: SLF001
+            engine = _build_engine(storage.postgres_url)
+            known = _known[url, _waits] = _Known(storage.postgres_url, engine)
+        for part in storage._list_parts():
+            part._engine = known.engine  # noqa: SLF001
         return storage
 
     def _use_ours(self, url: str) -> None:
         runs = LockingRunStorage(self.postgres_url, url, self._free_keys)
         self._run_storage = runs
         self._event_log_storage = BatchingEventLogStorage(self.postgres_url, runs.expect_failure)
+        self._schedule_storage = RecallingScheduleStorage(
+            self.postgres_url, should_autocreate_tables=False
+        )
 
     def _list_parts(self) -> tuple[Any, ...]:
         return (self._run_storage, self._event_log_storage, self._schedule_storage)
 
-    def _list_engines(self) -> "tuple[sa.Engine, ...]":
-        return tuple(part._engine for part in self._list_parts())  # noqa: SLF001
-
     def _free_keys(self, run_id: str) -> None:
         self._event_log_storage.free_concurrency_slots_for_run(run_id)
-
-    def _keep_connections(self) -> None:
-        """Use connections again: Dagster otherwise opens a new one for each event."""
-        for part in self._list_parts():
-            part.optimize_for_webserver(
-                statement_timeout=0, pool_recycle=_RECYCLE_SEC, max_overflow=_MOST_CONNECTIONS
-            )
 
 
 class CallKeeperLogs(LocalComputeLogManager):

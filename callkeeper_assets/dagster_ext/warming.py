@@ -9,7 +9,7 @@ Private of Dagster: the engine of a storage, and the attribute that holds the lo
 
 import logging
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, Final
 
@@ -76,42 +76,39 @@ class WarmInstance:
 
 
 def _use(instance: dg.DagsterInstance) -> None:
-    storages: list[Any] = [
-        instance.run_storage,
-        instance.event_log_storage,
-        instance.schedule_storage,
-    ]
-    engines = [storage._engine for storage in storages]  # noqa: SLF001
+    storage: Any = instance.run_storage
+    engine: sa.Engine = storage._engine  # noqa: SLF001 -- that of events and schedules, too
     job = dg.Definitions(
         assets=[_warm], jobs=[dg.define_asset_job("callkeeper_warming", [_warm])]
     ).resolve_job_def("callkeeper_warming")
     run_id = str(uuid.uuid4())
     days = {"dagster/asset_partition_range_start": "2000-01-01"}
     days["dagster/asset_partition_range_end"] = "2000-01-02"
-    with _undone(engines), _without_logs(instance):
+    with _undone(engine), _without_logs(instance):
         job.execute_in_process(instance=instance, run_id=run_id, tags=days, run_config=_QUIET)
 
 
 @contextmanager
-def _undone(engines: Sequence[sa.Engine]) -> Iterator[None]:
+def _undone(engine: sa.Engine) -> Iterator[None]:
     """Let nothing of what is written meanwhile stay: each connection's transaction is undone."""
 
     def begin(connection: Any, _: object) -> None:  # noqa: ANN401 -- the driver's
+        # SQLAlchemy has asked the first one's server, and could not end that.
+        connection.rollback()
         # It commits each statement by itself, if no transaction is open.
         connection.autocommit = True
         with connection.cursor() as cursor:
             cursor.execute("SET lock_timeout = '2s'; BEGIN")
 
     with ExitStack() as stack:
-        for engine in engines:
-            engine.dispose()
-            sa.event.listen(engine, "connect", begin)
-            # Who asks for a transaction of its own would end ours.
-            for name in ("do_commit", "do_rollback", "set_isolation_level"):
-                setattr(engine.dialect, name, lambda *_: None)
-                stack.callback(delattr, engine.dialect, name)
-            stack.callback(engine.dispose)
-            stack.callback(sa.event.remove, engine, "connect", begin)
+        engine.dispose()
+        sa.event.listen(engine, "connect", begin)
+        # Who asks for a transaction of its own would end ours.
+        for name in ("do_commit", "do_rollback", "set_isolation_level"):
+            setattr(engine.dialect, name, lambda *_: None)
+            stack.callback(delattr, engine.dialect, name)
+        stack.callback(engine.dispose)
+        stack.callback(sa.event.remove, engine, "connect", begin)
         yield
 
 

@@ -14,6 +14,7 @@ from psycopg.pq import TransactionStatus
 
 from callkeeper_assets.language import look_up, tr
 from callkeeper_assets.postgres.errors import DatabaseError, DatabaseLostError
+from callkeeper_assets.postgres.keeping import keep
 from callkeeper_assets.postgres.locks import check_locks
 
 _Row = tuple[object, ...]
@@ -64,9 +65,17 @@ class Connection(psycopg.Connection[_Row]):
 
     Attributes:
         place: The database, as `describe` names it.
+        kept_for: The URL for which it may be used again; empty if it may not.
     """
 
     place = ""
+    kept_for = ""
+
+    def close(self) -> None:
+        """Close, or have it kept for who connects next: `keeping.kept_connection`."""
+        is_at_rest = not self.closed and self.info.transaction_status == TransactionStatus.IDLE
+        if not (self.kept_for and is_at_rest and keep(self)):
+            super().close()
 
     def __exit__(
         self,

@@ -165,6 +165,14 @@ def _new_folder(link: Path, account: ServerUser | None) -> Path:
     return folder
 
 
+def make_password(file: Path) -> str:
+    """Return what a file holds that its owner alone may read; made up if there is none."""
+    if not file.exists() or not file.stat().st_size:
+        file.touch(mode=0o600)
+        file.write_text(secrets.token_urlsafe(24))
+    return file.read_text().strip()
+
+
 def _letter_rules(major: int) -> list[str]:
     """Return the options of that version's `initdb` for letters' order and case.
 
@@ -181,10 +189,7 @@ def _make(cluster: Cluster, settings: Mapping[str, str], *, sync: bool) -> None:
     making = cluster.folder / "data.new"
     shutil.rmtree(making, ignore_errors=True)
     making.mkdir(mode=0o700)
-    password_file = making.with_name("password")
-    if not password_file.exists():
-        password_file.touch(mode=0o600)
-        password_file.write_text(secrets.token_urlsafe(24))
+    make_password(making.with_name("password"))
     for_initdb = making.with_name("password.new")
     for_initdb.unlink(missing_ok=True)
     for_initdb.touch(mode=0o600)

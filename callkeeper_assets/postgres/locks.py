@@ -51,6 +51,7 @@ DAEMON_LOCK: Final = 0x636B_0005
 STORAGE_LOCK: Final = 7_164_022_201
 ALERTS_LOCK: Final = 0x636B_0004
 BACKUP_LOCK: Final = 0x636B_0B0B
+GRANTS_LOCK: Final = 0x636B_0006
 
 _held: "set[Lock]" = set()
 

@@ -18,6 +18,7 @@ from callkeeper_assets.postgres.snapshots import (
     Snapshot,
     check_empty,
     explaining,
+    make_relations,
     set_sequence,
     write_rows,
 )
@@ -104,11 +105,11 @@ def move_embedded(home: Path, target_url: str) -> Moved:
         source.rollback()
         snapshot = Snapshot(source, server.start())
         check_empty(target, target_url, snapshot.relations)
-        target.execute(snapshot.dump("pre-data"))
+        make_relations(target, snapshot.dump("pre-data"))
         rows = sum(_copy_rows(snapshot, target, table) for table in snapshot.tables)
         for state in snapshot.read_sequences():
             set_sequence(target, state)
-        target.execute(snapshot.dump("post-data"))
+        make_relations(target, snapshot.dump("post-data"))
         source.rollback()
         # Others that connected meanwhile may have written what was not copied.
         _check_alone(source)

@@ -5,6 +5,7 @@ one transaction too. `pg_dump` alone would do for equal versions: what a newer o
 server refuses. Rows are COPY's text, which every version reads.
 """
 
+import re
 import subprocess
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -29,6 +30,12 @@ _LEFT_OUT: Final = (
     "\\unrestrict ",
     "CREATE SCHEMA public;",
 )
+
+# Constraints that enforce nothing, as pg_dump writes them: an older server refuses them.
+_NOT_ENFORCED: Final = re.compile(
+    rb"^ALTER TABLE [^\n]+\n    ADD CONSTRAINT [^\n]+ NOT ENFORCED;\n", re.MULTILINE
+)
+_FIRST_WITH_NOT_ENFORCED: Final = 180_000
 
 _RELATIONS: Final = """
     SELECT n.nspname, c.relname, c.relkind::text
@@ -199,6 +206,13 @@ def check_empty(target: Connection, url: str, relations: Iterable[Sequence[str]]
                 more=more,
             )
         )
+
+
+def make_relations(target: Connection, statements: bytes) -> None:
+    """Execute what `Snapshot.dump` returned, without what the server does not know."""
+    if target.info.server_version < _FIRST_WITH_NOT_ENFORCED:
+        statements = _NOT_ENFORCED.sub(b"", statements)
+    target.execute(statements)
 
 
 def write_rows(

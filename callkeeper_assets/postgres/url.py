@@ -17,6 +17,7 @@ from callkeeper_assets.language import look_up, mark, tr
 from callkeeper_assets.postgres.binaries import OLDEST_VERSION
 from callkeeper_assets.postgres.embedded import EmbeddedPostgres
 from callkeeper_assets.postgres.errors import DatabaseError
+from callkeeper_assets.postgres.keeping import is_keeping, take_kept
 
 if TYPE_CHECKING:
     import psycopg
@@ -373,14 +374,17 @@ def connect(
     )
 
     target = database_url() if url is None else url
+    kept = None if parameters else take_kept(target)
     try:
-        connection = Connection.connect(
+        connection = kept or Connection.connect(
             build_conninfo(target, parameters=parameters), autocommit=True
         )
         connection.execute(SET_NEWER)
         connection.autocommit = autocommit
     except psycopg.Error as error:
         raise explain_failure(target, error) from None
+    if kept:
+        return connection
     connection.place = describe(target)
     try:
         check_version(connection)
@@ -391,6 +395,8 @@ def connect(
     except DatabaseError:
         connection.close()
         raise
+    if is_keeping() and not parameters:
+        connection.kept_for = target
     return connection
 
 

@@ -19,6 +19,7 @@ from callkeeper_assets.reports.definition import (
     ReportTable,
     StructureError,
 )
+from callkeeper_assets.warehouse.grants import share_with_readers
 from callkeeper_assets.warehouse.migrate import PATIENCE, change_patiently
 
 Connection = psycopg.Connection[Any]
@@ -213,6 +214,7 @@ def _create(connection: Connection, table: ReportTable, made_by: str) -> None:
         )
     )
     connection.execute(_REGISTER, (table.name, made_by))
+    share_with_readers(connection, table.name)
     _describe(connection, table)
 
 

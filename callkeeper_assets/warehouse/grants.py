@@ -6,14 +6,18 @@ days. A role gets what its purpose needs and loses what else it has of these tab
 are not touched. A new purpose is a line of `_RIGHTS`.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
 from typing import Any, Final, Literal, get_args
+from urllib.parse import quote, urlsplit, urlunsplit
 
 import psycopg
 from psycopg import sql
 
 from callkeeper_assets.postgres import connect, describe
+from callkeeper_assets.postgres.embedded import make_password
 from callkeeper_assets.postgres.errors import DatabaseError
+from callkeeper_assets.postgres.locks import GRANTS_LOCK, lock_transaction
 from callkeeper_assets.warehouse.migrate import VERSION_TABLE, ensure_schema
 from callkeeper_assets.warehouse.tables import TABLES
 from callkeeper_assets.warehouse.views import MARK, VIEWS
@@ -55,6 +59,8 @@ _RIGHTS: Final[Mapping[Purpose, Mapping[str, str]]] = {
     },
 }
 _DAGSTER: Final = sql.Identifier("dagster")
+# For BI, of the embedded database.
+READER: Final = "callkeeper_bi"
 
 _ROLE: Final = """
     SELECT rolsuper, EXISTS (
@@ -83,6 +89,17 @@ _NUMBERS: Final = """
     FROM information_schema.columns
     WHERE table_schema = 'public' AND table_name = %s AND column_name = 'id'
 """
+# Who was granted reading all of some tables.
+_READERS: Final = """
+    SELECT r.rolname
+    FROM pg_class AS c
+    CROSS JOIN LATERAL aclexplode(c.relacl) AS a
+    JOIN pg_roles AS r ON r.oid = a.grantee AND r.oid <> c.relowner
+    WHERE c.relnamespace = 'public'::regnamespace AND c.relname = ANY(%(tables)s)
+        AND a.privilege_type = 'SELECT'
+    GROUP BY r.rolname
+    HAVING count(DISTINCT c.oid) = cardinality(%(tables)s::text[])
+"""
 
 _Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -90,7 +107,7 @@ _Connection = psycopg.Connection[tuple[Any, ...]]
 def grant(url: str, role: str, purpose: Purpose) -> list[str]:
     """Give a role what its purpose needs, and no more; return the statements that were executed.
 
-    All of them or none. To be done again when reports have new tables, or after an upgrade.
+    All of them or none. To be done again after an upgrade.
 
     Raises:
         DatabaseError: There is no such role, it has every right anyway, or whoever asks may not
@@ -98,12 +115,76 @@ def grant(url: str, role: str, purpose: Purpose) -> list[str]:
     """
     ensure_schema(url)
     with connect(url) as connection:
-        _check_role(connection, url, role)
-        statements = [
-            one.as_string(connection) for one in _build_statements(connection, role, purpose)
-        ]
-        for statement in statements:
-            connection.execute(statement.encode())
+        lock_transaction(connection, GRANTS_LOCK)
+        return _grant(connection, url, role, purpose)
+
+
+def open_reader(url: str, folder: Path) -> str:
+    """Return the URL of the embedded database as the role `READER`, which reads the model alone.
+
+    Makes the role, or gives it what it lacks, if need be.
+
+    Args:
+        url: Of the role that owns the database.
+        folder: For the file that has the password.
+
+    Raises:
+        DatabaseError: The database cannot be reached, or somebody gave the role every right.
+    """
+    ensure_schema(url)
+    file = folder / "bi_password"
+    is_new = not file.exists()
+    password = make_password(file)
+    with connect(url) as connection:
+        lock_transaction(connection, GRANTS_LOCK)
+        if is_new or READER not in _list_readers(connection, _find_rights(connection, "bi")):
+            _make_reader(connection, password)
+            _grant(connection, url, READER, "bi")
+        _check_role(connection, url, READER)
+    return name_as(url, READER, password)
+
+
+def name_as(url: str, role: str, password: str = "") -> str:
+    """Return a database's URL as another role."""
+    parts = urlsplit(url)
+    secret = f":{quote(password, safe='')}" if password else ""
+    place = parts.netloc.rpartition("@")[2]
+    return urlunsplit(parts._replace(netloc=f"{quote(role, safe='')}{secret}@{place}"))
+
+
+def share_with_readers(connection: _Connection, table: str) -> None:
+    """Let a report's new table be read by whoever was granted all else that is for BI."""
+    for reader in _list_readers(connection, _RIGHTS["bi"]):
+        connection.execute(
+            sql.SQL("GRANT SELECT ON public.{} TO {}").format(
+                sql.Identifier(table), sql.Identifier(reader)
+            )
+        )
+
+
+def _list_readers(connection: _Connection, tables: Collection[str]) -> list[str]:
+    rows = connection.execute(_READERS, {"tables": list(tables)}).fetchall()
+    return [name for (name,) in rows]
+
+
+def _make_reader(connection: _Connection, password: str) -> None:
+    name = sql.Identifier(READER)
+    if connection.execute(_ROLE, (READER,)).fetchone() is None:
+        connection.execute(sql.SQL("CREATE ROLE {}").format(name))
+    # What a log of statements may have: the password cannot be told from it.
+    verifier = connection.pgconn.encrypt_password(
+        password.encode(), READER.encode(), b"scram-sha-256"
+    )
+    connection.execute(
+        sql.SQL("ALTER ROLE {} LOGIN PASSWORD {}").format(name, sql.Literal(verifier.decode()))
+    )
+
+
+def _grant(connection: _Connection, url: str, role: str, purpose: Purpose) -> list[str]:
+    _check_role(connection, url, role)
+    statements = [one.as_string(connection) for one in _build_statements(connection, role, purpose)]
+    for statement in statements:
+        connection.execute(statement.encode())
     return statements
 
 
@@ -122,26 +203,35 @@ def _check_role(connection: _Connection, url: str, role: str) -> None:
         )
 
 
+def _list_there(connection: _Connection) -> list[tuple[str, str]]:
+    """Return schema and name of all that is ours, and of Dagster's tables."""
+    named = {"tables": [*TABLES, VERSION_TABLE], "views": list(VIEWS), "mark": MARK}
+    return connection.execute(_THERE, named).fetchall()
+
+
+def _find_rights(connection: _Connection, purpose: Purpose) -> dict[str, str]:
+    rights = dict(_RIGHTS[purpose])
+    if purpose == "bi":
+        made = connection.execute("SELECT table_name FROM callkeeper_report_tables").fetchall()
+        there = {name for schema, name in _list_there(connection) if schema == "public"}
+        wanted = (*VIEWS, *(name for (name,) in made))
+        rights |= {name: "SELECT" for name in wanted if name in there}
+    return rights
+
+
 def _build_statements(
     connection: _Connection, role: str, purpose: Purpose
 ) -> Iterator[sql.Composed]:
     whom = sql.Identifier(role)
-    named = {"tables": [*TABLES, VERSION_TABLE], "views": list(VIEWS), "mark": MARK}
-    rows = connection.execute(_THERE, named).fetchall()
-    tables = [sql.Identifier(schema, name) for schema, name in rows]
-    has_dagster = any(schema == "dagster" for schema, _ in rows)
+    there = _list_there(connection)
+    tables = [sql.Identifier(schema, name) for schema, name in there]
+    has_dagster = any(schema == "dagster" for schema, _ in there)
     database = sql.Identifier(connection.info.dbname)
     yield sql.SQL("REVOKE ALL ON {} FROM {}").format(sql.SQL(", ").join(tables), whom)
     yield sql.SQL("REVOKE CREATE ON SCHEMA public FROM {}").format(whom)
     yield sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(database, whom)
     yield sql.SQL("GRANT USAGE ON SCHEMA public TO {}").format(whom)
-    rights = dict(_RIGHTS[purpose])
-    if purpose == "bi":
-        made = connection.execute("SELECT table_name FROM callkeeper_report_tables").fetchall()
-        there = {name for schema, name in rows if schema == "public"}
-        wanted = (*VIEWS, *(name for (name,) in made))
-        rights |= {name: "SELECT" for name in wanted if name in there}
-    for name, privileges in rights.items():
+    for name, privileges in _find_rights(connection, purpose).items():
         yield sql.SQL("GRANT {} ON public.{} TO {}").format(
             sql.SQL(privileges),
             sql.Identifier(name),

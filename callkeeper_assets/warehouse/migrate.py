@@ -15,6 +15,7 @@ from psycopg import sql
 
 from callkeeper_assets.postgres import connect, describe
 from callkeeper_assets.postgres.locks import MIGRATION_LOCK, Lock
+from callkeeper_assets.warehouse.foreign_keys import declare_keys, find_missing_keys
 from callkeeper_assets.warehouse.records import SchemaError, UnavailableError
 from callkeeper_assets.warehouse.tables import TABLES
 from callkeeper_assets.warehouse.views import MARK, VIEWS, build_view
@@ -96,7 +97,9 @@ def _name_holders(url: str, tables: Collection[str]) -> str:
 
 
 def ensure_schema(url: str) -> None:
-    """Create or upgrade the warehouse's tables; one query if there is nothing to do.
+    """Create or upgrade the warehouse's tables; two queries if there is nothing to do.
+
+    Also what a server that was upgraded, or restored into, can have and has not.
 
     Raises:
         DatabaseError: the database cannot be reached, or is too old.
@@ -104,7 +107,7 @@ def ensure_schema(url: str) -> None:
         UnavailableError: others have its tables open for minutes.
     """
     with connect(url, autocommit=True) as connection:
-        if read_revision(connection) == HEAD:
+        if read_revision(connection) == HEAD and not find_missing_keys(connection):
             return
     with Lock(url, "the tables' migration") as lock:
         lock.wait(MIGRATION_LOCK)
@@ -115,6 +118,9 @@ def ensure_schema(url: str) -> None:
                 check_not_elsewhere(lock.connection, url)
             change_patiently(url, TABLES, lambda: _upgrade(url))
             _describe_tables(lock.connection)
+        # Not the lock's connection: a transaction that fails would seem to be a lock that is lost.
+        with connect(url, autocommit=True) as connection:
+            declare_keys(connection)
 
 
 @dataclass(frozen=True)

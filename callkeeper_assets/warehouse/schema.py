@@ -31,8 +31,8 @@ class Column:
 
     Attributes:
         type: PostgreSQL's own name of the type, as `format_type` gives it.
-        references: table and column whose values this one's are, as `table.column`; never declared
-            as a constraint, proved by the checks.
+        references: table and column whose values this one's are, as `table.column`; enforced by no
+            constraint (`foreign_keys`), proved by the checks.
         is_internal: for the loader alone, of no use to a report.
         values: All that it may hold beside NULL, where that is a closed set; empty where it is not.
     """

@@ -75,8 +75,9 @@ Written by `python -m callkeeper_assets.warehouse.tables` from
 `callkeeper_assets/warehouse/views.py` and `callkeeper_assets/warehouse/outcomes.py`: edit these.
 
 What BI tools want is the view [`calls`](#calls-and-звонки). Every dimension has the row `id = 1`,
-"unknown". Keys of facts are never NULL and find their row. What the source did not say is NULL,
-never 0.
+"unknown". Keys of facts are never NULL and find their row; where the server is PostgreSQL 18 or
+newer, those of the star (→) are declared, NOT ENFORCED, and BI tools join by them. What the source
+did not say is NULL, never 0.
 """)
 _ROLES: Final[Mapping[TableRole, str]] = {
     "dimension": mark("A dimension"),

@@ -91,7 +91,7 @@ _LEFT_TO_OTHERS: Final = 192 << 20
 _UNTIL_GROWN_SEC: Final = 8.0
 # Runs at work on a core; one that waits for its source is not, and holds up nobody. At work is who
 # uses a core for so much of the time, or waits for one.
-_AT_WORK: Final = 2.5
+_AT_WORK: Final = 4
 _AT_WORK_FROM: Final = 0.2
 # So coarse are the times that a kernel gives to files.
 _CLOCK_STEP_NS: Final = 20_000_000
@@ -359,7 +359,7 @@ class RunServer:
         grown = time.monotonic() - _UNTIL_GROWN_SEC
         growing = sum(run.began_at > grown for run in self._runs.values())
         room = (measure_room() - _LEFT_TO_OTHERS) // _OF_A_RUN - growing
-        places = min(room, int(_AT_WORK * (os.cpu_count() or 1)) - at_work)
+        places = min(room, _AT_WORK * (os.cpu_count() or 1) - at_work)
         # However little there is: one at a time.
         return max(places, 0 if self._runs else 1)
 

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,7 +20,7 @@ import pytest
 
 from callkeeper_assets.webhooks.spool import Spool
 from callkeeper_assets_tests.backup.conftest import FIRST, NEXT, World
-from callkeeper_assets_tests.contents import list_tables
+from callkeeper_assets_tests.contents import KEYS, KEYS_OF_STAR, list_tables
 from callkeeper_assets_tests.other_servers import serve
 from callkeeper_assets_tests.templates import MakeDatabase, Template
 
@@ -131,7 +132,9 @@ def older_server() -> Iterator[str]:
         yield url
 
 
-def test_it_comes_back_in_an_older_server_of_one_s_own(lost: World, older_server: str) -> None:
+def test_it_comes_back_in_an_older_server_of_one_s_own_and_from_there_in_a_new_one(
+    lost: World, older_server: str, make_database: MakeDatabase
+) -> None:
     """The user owns the database and nothing else; others have a schema in it, left alone."""
     name = f"d{uuid.uuid4().hex}"
     with psycopg.connect(older_server, autocommit=True) as connection:
@@ -152,6 +155,12 @@ def test_it_comes_back_in_an_older_server_of_one_s_own(lost: World, older_server
     assert made.code == 0, made.stderr
     assert "secret" not in made.stdout + made.stderr
     assert there.installation.run("verify-backup", backups).code == 0
+    assert there.installation.query(KEYS) == []
+    with make_database(Template.EMPTY) as url:
+        back = replace(there, backups=Path(backups)).elsewhere(url)
+        _restore(back)
+        assert back.read() == before
+        assert back.installation.query(KEYS) == KEYS_OF_STAR
 
 
 @pytest.mark.parametrize("number", [pytest.param(20, marks=pytest.mark.chaos), 57])

@@ -36,6 +36,7 @@ def test_the_demo_tells_its_story_and_leaves_real_data_alone(
     assert "callkeeper demo --serve" in done.out
     # Four of the one, of the other today and the two days that it keeps.
     assert f"Raw calls: {home / 'demo' / 'raw'} (7 days," in done.out
+    assert re.search(r"For BI: +postgresql://callkeeper_bi:\S+@127\.0\.0\.1:", done.out)
     assert database.rpartition("/")[2] not in done.out
     assert "\x1b" not in done.out
     assert not (home / "real").exists()

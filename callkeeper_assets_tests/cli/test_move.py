@@ -21,7 +21,7 @@ from callkeeper_assets.postgres.binaries import find_programs
 from callkeeper_assets.simulator.server import RunningSimulator, run_simulator
 from callkeeper_assets.simulator.settings import AccountSettings
 from callkeeper_assets_tests.chaos.installation import KEY, SOURCE, Installation
-from callkeeper_assets_tests.contents import list_tables, read_all
+from callkeeper_assets_tests.contents import KEYS, KEYS_OF_STAR, list_tables, read_all
 from callkeeper_assets_tests.other_servers import serve
 
 FIRST, LAST, NEXT = date(2026, 1, 10), date(2026, 1, 12), date(2026, 1, 13)
@@ -101,6 +101,8 @@ def test_all_of_it_is_there_and_the_product_goes_on(embedded: Installation, targ
     there = replace(embedded, database=target)
     assert _read_all(there) == before
     assert _read_all(embedded) == before, "it is only read"
+    assert embedded.query(KEYS) == KEYS_OF_STAR
+    assert there.query(KEYS) == [], "what it does not know is left out"
     # New rows get new ids, days that are there are known, the report's table is still its own.
     loaded = there.load(FIRST, NEXT)
     assert loaded.code == 0, loaded.stdout + loaded.stderr

@@ -46,6 +46,11 @@ _OVERRIDDEN: Final = {
         "handle_run_event",
         "has_run_stats_index_cols",
     },
+    ("storage", "RecallingScheduleStorage"): {
+        "_has_instigators_table",
+        "has_built_index",
+        "has_instigators_table",
+    },
     ("storage", "CallKeeperStorage"): {"config_type", "from_config_value"},
     ("storage", "CallKeeperLogs"): {"capture_logs", "config_type", "from_config_value"},
     ("shared_logs", "SharedLogs"): {
@@ -81,8 +86,6 @@ class _Called(NamedTuple):
     by_name: tuple[str, ...] = ()
 
 
-_POOL: Final = ("statement_timeout", "pool_recycle", "max_overflow")
-
 # Methods count themselves, `self`, among what is passed by position.
 _CALLED: Final = (
     *(
@@ -96,19 +99,19 @@ _CALLED: Final = (
             ("get_concurrency_info", 2, ()),
             ("get_concurrency_run_ids", 1, ()),
             ("get_latest_storage_id_by_partition", 4, ()),
-            ("optimize_for_webserver", 1, _POOL),
         )
     ),
     _Called("dagster_postgres", "PostgresRunStorage.__init__", 2, ("should_autocreate_tables",)),
     _Called("dagster_postgres", "PostgresRunStorage._get_run_by_id", 2),
+    _Called(
+        "dagster_postgres", "PostgresScheduleStorage.__init__", 2, ("should_autocreate_tables",)
+    ),
     _Called("dagster_postgres", "PostgresRunStorage.add_run", 2),
     _Called("dagster", "DagsterRun.with_job_origin", 2),
     _Called("dagster._core.remote_origin", "RemoteJobOrigin", 2),
     _Called("dagster._core.remote_origin", "RemoteRepositoryOrigin", 2),
     _Called("dagster._core.remote_origin", "GrpcServerCodeLocationOrigin", 1, ("location_name",)),
     _Called("dagster_postgres", "PostgresRunStorage.add_run_tags", 3),
-    _Called("dagster_postgres", "PostgresRunStorage.optimize_for_webserver", 1, _POOL),
-    _Called("dagster_postgres", "PostgresScheduleStorage.optimize_for_webserver", 1, _POOL),
     _Called(
         "dagster_postgres",
         "DagsterPostgresStorage.__init__",
@@ -133,6 +136,11 @@ _CALLED: Final = (
     _Called("dagster", "EventLogEntry.get_dagster_event", 1),
 )
 
+# Numbers of theirs that are read at each turn, and that we set.
+_SET: Final = (
+    ("dagster._daemon.controller", "RELOAD_WORKSPACE_INTERVAL"),
+    ("grpc._common", "MAXIMUM_WAIT_TIMEOUT"),
+)
 _COLUMNS: Final = {
     "SqlEventLogStorageTable": {
         *("id", "run_id", "event", "dagster_event_type", "timestamp", "asset_key", "partition"),
@@ -229,6 +237,11 @@ def describe_breaches() -> list[str]:
     for (module, name), listed in _OVERRIDDEN.items():
         found += _describe_overrides(_find(f"{room.__name__}.{module}", name), listed)
     found += filter(None, map(_describe_call, _CALLED))
+    found += [
+        f"`{name}` is no number of {module} any more: what is idle does more."
+        for module, name in _SET
+        if not isinstance(_find(module, name), int | float)
+    ]
     for name, columns in _COLUMNS.items():
         found += [
             f"Dagster's table {name} has no column `{column}` any more."

@@ -283,6 +283,11 @@ def test_a_source_that_is_removed_leaves_its_calls_unless_they_are_to_go(world: 
     state = "SELECT enabled, interval_end IS NULL FROM general_accounts WHERE name = %s"
     assert installation.query(state, SOURCE) == [(False, False)]
 
+    in_catalogue = (
+        "SELECT count(*) > 0 FROM dagster.asset_keys WHERE wipe_timestamp IS NULL "
+        "AND asset_key LIKE %s"
+    )
+    assert installation.query(in_catalogue, f'["{SOURCE}"%') == [(True,)], "as its calls do"
     cleared = installation.run("remove", SOURCE, "--with-calls", "--yes")
     assert cleared.code == 0, cleared.stderr
     for place in (
@@ -295,6 +300,7 @@ def test_a_source_that_is_removed_leaves_its_calls_unless_they_are_to_go(world: 
         assert place in cleared.stdout
     assert world.find(everyone) == []
     _check_references(installation)
+    assert installation.query(in_catalogue, f'["{SOURCE}"%') == [(False,)]
     assert installation.query(state, SOURCE) == [(False, True)]
     assert installation.query("SELECT count(*) > 0 FROM callkeeper_loads") == [(True,)]
     again = installation.run("remove", SOURCE, "--with-calls", "--yes", "--json").document
