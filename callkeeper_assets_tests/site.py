@@ -26,6 +26,7 @@ _STYLE: Final = """\
 .md-grid { max-width: 80rem; }
 .md-typeset table:not([class]) { font-size: .66rem; }
 .md-typeset table:not([class]) :is(th, td) { min-width: 3rem; padding: .6em .8em; }
+.md-typeset table:not([class]) thead:not(:has(th:not(:empty))) { display: none; }
 .md-typeset img { max-height: 32rem; width: auto; }
 .md-typeset td code { word-break: normal; overflow-wrap: break-word; }
 """
