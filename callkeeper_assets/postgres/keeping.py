@@ -7,17 +7,25 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
-if TYPE_CHECKING:
-    from callkeeper_assets.postgres.connection import Connection
+
+class _Keepable(Protocol):
+    """A connection of ours; `kept_for` is the URL that it leads to."""
+
+    kept_for: str
+    autocommit: bool
+
+    def execute(self, query: str, /) -> Any: ...  # noqa: ANN401 -- the driver's cursor
+
+    def close(self) -> None: ...
 
 
 class _Thread(threading.local):
     """What a thread keeps."""
 
     is_keeping = False
-    free: "Connection | None" = None
+    free: _Keepable | None = None
 
 
 _thread = _Thread()
@@ -48,14 +56,14 @@ def is_keeping() -> bool:
     return _thread.is_keeping
 
 
-def keep(connection: "Connection") -> bool:
+def keep(connection: _Keepable) -> bool:
     """Keep a connection that nobody uses any more; return False if it is to be closed."""
     if _thread.is_keeping and _thread.free is None:
         _thread.free = connection
     return _thread.free is connection
 
 
-def take_kept(url: str) -> "Connection | None":
+def take_kept(url: str) -> Any:  # noqa: ANN401 -- as it was given
     """Return the connection that is kept for a URL, renewed; None if none is, or it is lost."""
     import psycopg  # noqa: PLC0415 -- 0.1 s, which loading the code location need not pay
 

@@ -49,6 +49,7 @@ from callkeeper_assets.dagster_ext.run_socket import reachable, socket_file  # n
 from callkeeper_assets.dagster_ext.warming import WarmInstance  # noqa: E402
 from callkeeper_assets.postgres.url import release_database  # noqa: E402
 from callkeeper_assets.supervision import find_watchdog_pause, notify  # noqa: E402
+from callkeeper_assets.warehouse.transform import prepare_duckdb  # noqa: E402
 
 # What a run imports, so once here and not in each.
 _PRELOADED: Final = (
@@ -196,6 +197,7 @@ class RunServer:
         is_settled = all(changed < began for _, _, changed, _ in files)
         self._fingerprint = files if is_settled else frozenset()
         self._instance = WarmInstance()
+        prepare_duckdb()
         gc.collect()
         gc.freeze()
 
