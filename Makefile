@@ -21,7 +21,7 @@ COMPILE := $(RUN) uv pip compile --quiet --upgrade --universal --python-version 
 	--no-strip-extras --no-emit-index-url --no-header --no-annotate
 export SHORT LONG
 
-.PHONY: help install demo test lint bench boards chaos chaos-day texts mutation dist pythons lock clean
+.PHONY: help install demo test lint docs bench boards chaos chaos-day texts mutation dist pythons lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -42,6 +42,9 @@ lint: .venv/installed-dev ## style, types, and layers of packages
 	$(RUN) mypy
 	$(RUN) mypy boards/superset/bundle.py
 	.venv/bin/python -c 'from importlinter.cli import lint_imports_command as run; run()' --no-cache
+
+docs: .venv/installed-docs ## the documentation as a site in build/site, its links checked
+	$(RUN) callkeeper_assets_tests.site
 
 bench: .venv/installed-dev ## speed and memory, beside other loaders; results in bench-results/
 	FORMER=$(FORMER) $(RUN) callkeeper_assets_tests.benchmarks $(ARGS)
@@ -75,6 +78,7 @@ lock: .venv/installed-dev ## pin requirements anew
 	printf 'editables\nhatch-vcs\nhatchling\nsetuptools-scm\n' | $(COMPILE) pyproject.toml - --output-file requirements.txt
 	$(COMPILE) --group dev --constraint requirements.txt --output-file requirements-dev.txt
 	$(COMPILE) --group release --constraint requirements-dev.txt --output-file requirements-release.txt
+	$(COMPILE) --group docs --constraint requirements-dev.txt --output-file requirements-docs.txt
 
 clean: ## delete .venv and caches; the home (.callkeeper), with its data, stays
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info
@@ -85,7 +89,7 @@ clean: ## delete .venv and caches; the home (.callkeeper), with its data, stays
 		"Install it, or name it: make PYTHON=/path/to/python3.12" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo \
 		"Python 3.11 or newer is needed; $(PYTHON) is $$($(PYTHON) --version 2>&1)." >&2; exit 1; }
-	@rm -f $@ $@-dev
+	@rm -f $@ $@-dev $@-docs
 	@echo "Installing into .venv; this takes a minute or two."
 	@# One that was left half-made has no pip, and is made whole.
 	.venv/bin/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv .venv || { echo \
@@ -97,4 +101,8 @@ clean: ## delete .venv and caches; the home (.callkeeper), with its data, stays
 
 .venv/installed-dev: .venv/installed requirements-dev.txt
 	$(RUN) pip install --quiet --require-hashes -r requirements-dev.txt
+	@touch $@
+
+.venv/installed-docs: .venv/installed requirements-docs.txt
+	$(RUN) pip install --quiet --require-hashes -r requirements-docs.txt
 	@touch $@

@@ -7,6 +7,7 @@ command chooses.
 """
 
 import os
+import string
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, cast
@@ -23,6 +24,8 @@ LANGUAGES: Final = ("en", "ru")
 _LOCALES: Final = ("LC_ALL", "LC_MESSAGES", "LANG")
 # By which gettext, and so Typer, knows it.
 _OF_GETTEXT: Final = "LANGUAGE"
+# Between thousands a no-break space: the narrow one is in none of the older Russian encodings.
+_RUSSIAN_MARKS: Final = str.maketrans({",": "\N{NO-BREAK SPACE}", ".": ","})
 
 
 class _Chosen:
@@ -75,6 +78,25 @@ def look_up(text: str) -> str:
     return text if _Chosen.texts is None or not text else _Chosen.texts.gettext(text)
 
 
+def say_number(number: float, spec: str = ",") -> str:
+    """Return a number as it is written in the language in force: `1,234.5`, `1 234,5`."""
+    said = format(number, spec)
+    return said if _Chosen.texts is None else said.translate(_RUSSIAN_MARKS)
+
+
+class _Filling(string.Formatter):
+    """Fills the places of a text, and numbers that have a format as the language writes them."""
+
+    def format_field(self, value: object, format_spec: str) -> str:
+        if format_spec and isinstance(value, int | float):
+            return say_number(value, format_spec)
+        return format(value, format_spec)
+
+
+def _fill(text: str, values: Mapping[str, object]) -> str:
+    return text.format(**values) if _Chosen.texts is None else _Filling().vformat(text, (), values)
+
+
 def tr(text: str, **values: object) -> str:
     """Return a text in the language in force, its places filled.
 
@@ -83,7 +105,7 @@ def tr(text: str, **values: object) -> str:
         values: By the names of the places.
     """
     said = look_up(text)
-    return said.format(**values) if values else said
+    return _fill(said, values) if values else said
 
 
 def tr_count(one: str, many: str, number: int, **values: object) -> str:
@@ -92,4 +114,4 @@ def tr_count(one: str, many: str, number: int, **values: object) -> str:
         said = one if number == 1 else many
     else:
         said = _Chosen.texts.ngettext(one, many, number)
-    return said.format(number=number, **values)
+    return _fill(said, {"number": number, **values})

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo
 
+from callkeeper_assets.language import tr
+
 _SECOND = timedelta(seconds=1)
 
 # The table that a set brings along: its first line names the version, lines of Z and L the zones.
@@ -134,7 +136,11 @@ class Rules:
 
     def __str__(self) -> str:
         """Return it as an operator would look for it."""
-        where = f"the system's files in {self.folder}" if self.folder else "the package tzdata"
+        where = (
+            tr("the system's files in {folder}", folder=self.folder)
+            if self.folder
+            else tr("the package tzdata")
+        )
         return f"{self.version}, {where}"
 
     def open_zone(self, name: str) -> zoneinfo.ZoneInfo | None:

@@ -32,8 +32,10 @@ def list_arguments(function: str) -> Iterator[str]:
         for node in ast.walk(ast.parse(file.read_text("utf-8"))):
             if isinstance(node, ast.Call) and ast.unparse(node.func) == function:
                 for one in node.args:
-                    if isinstance(one, ast.Constant) and isinstance(one.value, str):
-                        yield one.value
+                    many = one.value if isinstance(one, ast.Starred) else one
+                    for each in many.elts if isinstance(many, ast.Tuple) else [many]:
+                        if isinstance(each, ast.Constant) and isinstance(each.value, str):
+                            yield each.value
 
 
 def list_help() -> Iterator[str]:

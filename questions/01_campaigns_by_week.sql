@@ -1,4 +1,5 @@
 -- Which campaigns bring calls, week by week, and how many become a talk?
+-- Какие кампании приносят звонки, по неделям, и сколько из них становятся разговором?
 SELECT week_start, campaign, count(*) AS calls,
     count(*) FILTER (WHERE outcome = 'answered') AS answered
 FROM calls

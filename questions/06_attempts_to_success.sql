@@ -1,4 +1,5 @@
 -- Which attempt succeeds?
+-- С какой попытки удаётся соединить?
 SELECT attempt, count(*) AS calls, count(*) FILTER (WHERE outcome = 'answered') AS answered,
     round(100.0 * count(*) FILTER (WHERE outcome = 'answered') / count(*), 1) AS answered_share
 FROM calls

@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from callkeeper_assets.config.errors import ConfigError
 from callkeeper_assets.home import read_secret
+from callkeeper_assets.language import tr
 from callkeeper_assets.privacy.redaction import register_secret
 
 Language = Literal["en", "ru"]
@@ -65,7 +66,7 @@ def read_settings() -> AlertSettings:
     """
     language = (os.environ.get("CALLKEEPER_ALERT_LANGUAGE") or "en").strip().lower()
     if language not in ("en", "ru"):
-        raise ConfigError("CALLKEEPER_ALERT_LANGUAGE must be en or ru.")
+        raise ConfigError(tr("CALLKEEPER_ALERT_LANGUAGE must be en or ru."))
     urls = read_secret("CALLKEEPER_ALERT_URLS").split()
     hooks = read_secret("CALLKEEPER_ALERT_WEBHOOK_URL").split()
     pings = read_secret("CALLKEEPER_ALERT_PING_URL").split()
@@ -89,15 +90,17 @@ def _check_apprise(url: str) -> None:
     scheme, separator, rest = url.partition("://")
     if not separator or not rest or not _SCHEME.fullmatch(scheme):
         raise ConfigError(
-            "CALLKEEPER_ALERT_URLS: one of its addresses has no kind before ://. Write addresses "
-            "of Apprise with blanks between them, such as tgram://TOKEN/CHAT or "
-            "mailtos://user:password@smtp.example.com?to=me@example.com (docs/alerts.md)."
+            tr(
+                "CALLKEEPER_ALERT_URLS: one of its addresses has no kind before ://. Write "
+                "addresses of Apprise with blanks between them, such as tgram://TOKEN/CHAT or "
+                "mailtos://user:password@smtp.example.com?to=me@example.com (docs/alerts.md)."
+            )
         )
 
 
 def _check_address(variable: str, addresses: list[str]) -> None:
     if len(addresses) > 1:
-        raise ConfigError(f"{variable} takes one address.")
+        raise ConfigError(tr("{variable} takes one address.", variable=variable))
     for address in addresses:
         try:
             parts = urlsplit(address)
@@ -106,7 +109,10 @@ def _check_address(variable: str, addresses: list[str]) -> None:
             parts = urlsplit("")
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise ConfigError(
-                f"{variable} must be an address that begins with https:// or http://."
+                tr(
+                    "{variable} must be an address that begins with https:// or http://.",
+                    variable=variable,
+                )
             )
 
 

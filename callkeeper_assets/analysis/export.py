@@ -21,6 +21,7 @@ import psycopg
 from psycopg.types.string import TextLoader
 
 from callkeeper_assets.analysis.columns import BECOME_READER, ReadingError
+from callkeeper_assets.language import tr
 from callkeeper_assets.postgres import connect
 
 if TYPE_CHECKING:
@@ -98,15 +99,18 @@ def run_query(statement: str, zone: ZoneInfo, url: str | None = None) -> Iterato
         raise ReadingError('The query is empty. Write one as "SELECT …".')
     if not word.startswith(_STREAMED + _OTHERS):
         raise ReadingError(
-            f"{text.split(maxsplit=1)[0][:30].upper()} is not for here, as nothing is changed: "
-            'write a "SELECT …" (or WITH, VALUES, TABLE, SHOW, EXPLAIN).'
+            tr(
+                '{word} is not for here, as nothing is changed: write a "SELECT …" (or WITH, '
+                "VALUES, TABLE, SHOW, EXPLAIN).",
+                word=text.split(maxsplit=1)[0][:30].upper(),
+            )
         )
     try:
         encoded = text.encode()
     except UnicodeEncodeError:
-        raise ReadingError("The query is not UTF-8: its letters cannot be read.") from None
+        raise ReadingError(tr("The query is not UTF-8: its letters cannot be read.")) from None
     if b"\0" in encoded:
-        raise ReadingError("The query holds a zero byte: it is no text.")
+        raise ReadingError(tr("The query holds a zero byte: it is no text."))
     with connect(url) as connection:
         connection.read_only = True
         for kind in connection.adapters.types:
@@ -164,12 +168,19 @@ def _explain(error: psycopg.Error) -> ReadingError:
     hint = f" {error.diag.message_hint}" if error.diag.message_hint else ""
     if error.sqlstate == _READ_ONLY:
         return ReadingError(
-            "The statement would write, and this command only reads; the server refused it: "
-            f"{said}."
+            tr(
+                "The statement would write, and this command only reads; the server refused it: "
+                "{said}.",
+                said=said,
+            )
         )
     if error.sqlstate == _FORBIDDEN:
-        return ReadingError(f"This command only reads tables; the server refused: {said}.")
-    return ReadingError(f"PostgreSQL does not answer the query: {said}.{hint}")
+        return ReadingError(
+            tr("This command only reads tables; the server refused: {said}.", said=said)
+        )
+    return ReadingError(
+        tr("PostgreSQL does not answer the query: {said}.{hint}", said=said, hint=hint)
+    )
 
 
 @contextmanager
@@ -183,14 +194,18 @@ def replaced(path: Path) -> Iterator[Path]:
     """
     path = path.resolve()
     if path.exists() and not path.is_file():
-        raise ReadingError(f"{path} is no file: name one, or - for standard output with --csv.")
+        raise ReadingError(
+            tr("{path} is no file: name one, or - for standard output with --csv.", path=path)
+        )
     try:
         with TemporaryDirectory(prefix=".callkeeper-query-", dir=path.parent) as folder:
             beside = Path(folder) / path.name
             yield beside
             beside.replace(path)
     except OSError as error:
-        raise ReadingError(f"{path} cannot be written: {error.strerror or error}.") from None
+        raise ReadingError(
+            tr("{path} cannot be written: {problem}.", path=path, problem=error.strerror or error)
+        ) from None
 
 
 def _guard_formula(text: str) -> str:

@@ -19,6 +19,7 @@ from callkeeper_assets.config.errors import ConfigError
 from callkeeper_assets.config.loading import load_sources
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.dagster_ext.dead_runs import SOURCE_TAG
+from callkeeper_assets.language import tr
 
 if TYPE_CHECKING:
     from callkeeper_assets.personal_data.verifying import FoundPlace
@@ -42,8 +43,11 @@ def load_all_sources() -> Sequence[Source]:
     if broken:
         names = ", ".join(sorted(one.name for one in broken))
         raise ConfigError(
-            f"A client is looked for in all sources, and the configuration of {names} is refused: "
-            "callkeeper check says why. Correct it first."
+            tr(
+                "A client is looked for in all sources, and the configuration of {names} is "
+                "refused: callkeeper check says why. Correct it first.",
+                names=names,
+            )
         )
     return sources
 
@@ -135,9 +139,12 @@ def _export(
     with _number_of(request_id) as number:
         if number is None:
             raise ConfigError(
-                f"No number was handed over for the request {request_id}. Type callkeeper export; "
-                f"or put the number into the file requests/{request_id} of the home first, "
-                "readable by its owner alone, and run this again."
+                tr(
+                    "No number was handed over for the request {request_id}. Type callkeeper "
+                    "export; or put the number into the file requests/{request_id} of the home "
+                    "first, readable by its owner alone, and run this again.",
+                    request_id=request_id,
+                )
             )
         document = export_client(url, open_store(), sources, number, _say_to(context))
     rows = {table: len(found) for table, found in document["tables"].items()}

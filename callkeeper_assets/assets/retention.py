@@ -25,11 +25,12 @@ from callkeeper_assets.config.source import Source
 from callkeeper_assets.dagster_ext.dead_runs import SOURCE_TAG
 from callkeeper_assets.dagster_ext.event_log import BatchingEventLogStorage
 from callkeeper_assets.home import home
+from callkeeper_assets.language import mark
 from callkeeper_assets.postgres.locks import held_source_lock
 from callkeeper_assets.warehouse.records import Deleted, RetentionResult
 
 NAME: Final = "retention"
-EVENT_LOG: Final = "Dagster's event log"
+EVENT_LOG: Final = mark("Dagster's event log")
 
 
 def build_retention(source: Source) -> dg.AssetsDefinition:

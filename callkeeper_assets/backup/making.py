@@ -52,6 +52,7 @@ from callkeeper_assets.backup.records import (
 )
 from callkeeper_assets.config.loading import defs_folder
 from callkeeper_assets.home import dagster_file, home, project_root
+from callkeeper_assets.language import tr
 from callkeeper_assets.postgres.locks import BACKUP_LOCK, Lock
 from callkeeper_assets.postgres.snapshots import (
     Connection,
@@ -124,7 +125,9 @@ def make_backup(
     _check_place(place)
     with Lock(url, "the backup") as lock:
         if not lock.attempt(BACKUP_LOCK):
-            raise BackupError("Another backup of this installation is under way: wait for its end.")
+            raise BackupError(
+                tr("Another backup of this installation is under way: wait for its end.")
+            )
         previous = find_newest(place)
         name = _choose_name(place)
         try:
@@ -137,7 +140,7 @@ def make_backup(
         try:
             return replace(made, deleted=tuple(_delete_old(place, keep)))
         except BackupError as error:
-            return replace(made, problem=f"Old backups were not deleted: {error}")
+            return replace(made, problem=tr("Old backups were not deleted: {error}", error=error))
 
 
 def _check_place(place: Place) -> None:
@@ -148,8 +151,12 @@ def _check_place(place: Place) -> None:
     for kept in (home(), home() / "raw"):
         if resolved.is_relative_to(kept.resolve()):
             raise BackupError(
-                f"Backups at {place.name} would lie in the home that they are of ({home()}): what "
-                f"takes the one takes the other. Name a folder on another disk, or a URL."
+                tr(
+                    "Backups at {place} would lie in the home that they are of ({home}): what "
+                    "takes the one takes the other. Name a folder on another disk, or a URL.",
+                    place=place.name,
+                    home=home(),
+                )
             )
 
 
@@ -166,7 +173,7 @@ def _make(
     place: Place, name: str, url: str, store: RawStore, *, previous: Backup | None, say: Say
 ) -> Made:
     files = list(_copy_spool(place, name))
-    say("Copying the database.")
+    say(tr("Copying the database."))
     database = _copy_database(place, name, url)
     settings = list(_list_settings())
     files += [
@@ -177,7 +184,7 @@ def _make(
         for group, _, text in settings
         for found in (_VARIABLE.findall(text) if group == "defs" else ())
     }
-    say("Copying raw calls.")
+    say(tr("Copying raw calls."))
     raw, copied = _copy_raw(place, store, previous)
     with place.writing(f"{name}/{RAW_LIST}") as file, compressing(file) as lines:
         lines.writelines(msgspec.json.encode(one) + b"\n" for one in raw)
@@ -252,7 +259,7 @@ def _copy_database(place: Place, name: str, url: str) -> Backup:
         schemas = () if is_embedded() else tuple(list_own_schemas(connection))
         revision = read_revision(connection)
         if revision is None:
-            raise BackupError("Nothing is loaded yet, so there is nothing to back up.")
+            raise BackupError(tr("Nothing is loaded yet, so there is nothing to back up."))
         connection.rollback()
         snapshot = Snapshot(connection, url, schemas)
         made_at = datetime.now(UTC)

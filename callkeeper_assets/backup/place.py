@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, Any, Final, NamedTuple, Protocol
 from urllib.parse import urlsplit, urlunsplit
 
+from callkeeper_assets.language import look_up, mark, tr
 from callkeeper_assets.raw.place import list_errors
 
 _BLOCK: Final = 1 << 20
@@ -102,8 +103,13 @@ class Place:
             self._files, root = fsspec.core.url_to_fs(url, use_listings_cache=False)
         except (ImportError, ValueError) as error:
             raise BackupError(
-                f"Backups cannot lie at {self.name} ({error}). Name a folder, or install the file "
-                f"system's package (s3:// needs the extra: pip install 'callkeeper-assets[s3]')."
+                tr(
+                    "Backups cannot lie at {place} ({error}). Name a folder, or install the file "
+                    "system's package (s3:// needs the extra: pip install "
+                    "'callkeeper-assets[s3]').",
+                    place=self.name,
+                    error=error,
+                )
             ) from error
         self._errors = list_errors(url)
         self._root = root.rstrip("/")
@@ -116,11 +122,11 @@ class Place:
         return Path(self._root) if self._is_local else None
 
     @contextmanager
-    def explaining(self, action: str) -> Iterator[None]:
+    def explaining(self, problem: str) -> Iterator[None]:
         """Say what the place refuses.
 
         Args:
-            action: What cannot be done: `written`, `read`.
+            problem: What cannot be done, a marked text: `cannot be read`.
 
         Raises:
             BackupError: In place of an error of the file system's.
@@ -130,14 +136,19 @@ class Place:
         except self._errors as error:
             cause = getattr(error, "strerror", None) or error
             raise BackupError(
-                f"The backups at {self.name} cannot be {action}: {cause}. Check "
-                f"the place's permissions, free space and credentials. Backups that were complete "
-                f"stay as they are."
+                tr(
+                    "The backups at {place} {problem}: {cause}. Check the place's "
+                    "permissions, free space and credentials. Backups that were complete stay as "
+                    "they are.",
+                    place=self.name,
+                    problem=look_up(problem),
+                    cause=cause,
+                )
             ) from error
 
     def list_folders(self) -> list[str]:
         """Return the names of the folders, sorted; none of a place that is not there yet."""
-        with self.explaining("listed"):
+        with self.explaining(mark("cannot be listed")):
             try:
                 found = self._files.ls(self._root, detail=True)
             except FileNotFoundError:
@@ -147,7 +158,7 @@ class Place:
 
     def list_files(self, folder: str) -> dict[str, int]:
         """Return the names of all files below a folder, with their sizes in bytes."""
-        with self.explaining("listed"):
+        with self.explaining(mark("cannot be listed")):
             found: dict[str, dict[str, Any]] = self._files.find(
                 f"{self._root}/{folder}", detail=True
             )
@@ -166,7 +177,7 @@ class Place:
 
     def read(self, name: str) -> bytes | None:
         """Return a file's content; None if there is none."""
-        with self.explaining("read"):
+        with self.explaining(mark("cannot be read")):
             try:
                 content: bytes = self._files.cat_file(f"{self._root}/{name}")
             except (FileNotFoundError, NotADirectoryError):
@@ -180,12 +191,14 @@ class Place:
         Raises:
             DamagedError: It is gone.
         """
-        with self.explaining("read"):
+        with self.explaining(mark("cannot be read")):
             try:
                 with self._files.open(f"{self._root}/{name}", "rb") as file:
                     yield _Hashing(file)
             except FileNotFoundError:
-                raise DamagedError(f"{name} is gone from the backups at {self.name}.") from None
+                raise DamagedError(
+                    tr("{file} is gone from the backups at {place}.", file=name, place=self.name)
+                ) from None
 
     def write(self, name: str, content: bytes) -> Written:
         """Write a file at once."""
@@ -197,7 +210,7 @@ class Place:
     def writing(self, name: str) -> Iterator[_Hashing]:
         """Write a file in parts; it is there when the context ends, and not if it fails."""
         path = f"{self._root}/{name}"
-        with self.explaining("written"):
+        with self.explaining(mark("cannot be written")):
             if self._is_local:
                 with _replacing(Path(path)) as file:
                     yield _Hashing(file)
@@ -216,7 +229,7 @@ class Place:
 
     def delete(self, name: str) -> None:
         """Delete a file; one that is gone already is no error."""
-        with self.explaining("deleted"), suppress(FileNotFoundError):
+        with self.explaining(mark("cannot be deleted")), suppress(FileNotFoundError):
             self._files.rm_file(f"{self._root}/{name}")
 
     def delete_folder(self, folder: str) -> None:
@@ -234,7 +247,7 @@ class Place:
 
     def sync(self) -> None:
         """See that the names of all files written so far survive a power failure."""
-        with self.explaining("written"):
+        with self.explaining(mark("cannot be written")):
             for folder in self._written:
                 # A new folder's own name is in the one above it.
                 if folder.is_relative_to(Path(self._root).parent):

@@ -20,6 +20,7 @@ from callkeeper_assets.backup.place import (
     hash_content,
 )
 from callkeeper_assets.home import home, project_root
+from callkeeper_assets.language import tr
 from callkeeper_assets.personal_data.erasures import KEY_FILE
 
 FORMAT: Final = 1
@@ -185,17 +186,32 @@ def decode_backup(content: bytes, name: str) -> Backup:
         written = document["format"]
         if isinstance(written, int) and written > FORMAT:
             raise BackupError(
-                f"The backup {name} was made by a newer version of this program "
-                f"({document.get('version')}). Install that version, or a newer one."
+                tr(
+                    "The backup {name} was made by a newer version of this program ({version}). "
+                    "Install that version, or a newer one.",
+                    name=name,
+                    version=document.get("version"),
+                )
             )
         backup = msgspec.convert(document, Backup)
     except (msgspec.DecodeError, KeyError, TypeError) as error:
         raise DamagedError(
-            f"The backup {name} is damaged: {DOCUMENT} cannot be read ({error})."
+            tr(
+                "The backup {name} is damaged: {document} cannot be read ({error}).",
+                name=name,
+                document=DOCUMENT,
+                error=error,
+            )
         ) from error
     plain = msgspec.json.encode(msgspec.structs.replace(backup, digest=""))
     if hashlib.sha256(plain).hexdigest() != backup.digest:
-        raise DamagedError(f"The backup {name} is damaged: {DOCUMENT} was changed.")
+        raise DamagedError(
+            tr(
+                "The backup {name} is damaged: {document} was changed.",
+                name=name,
+                document=DOCUMENT,
+            )
+        )
     return backup
 
 
@@ -234,15 +250,23 @@ def read_backup(place: Place, name: str | None) -> Backup:
         newest = find_newest(place)
         if newest is None:
             raise BackupError(
-                f"There is no backup at {place.name}. Name the folder or URL that `callkeeper "
-                f"backup` was given."
+                tr(
+                    "There is no backup at {place}. Name the folder or URL that `callkeeper "
+                    "backup` was given.",
+                    place=place.name,
+                )
             )
         return newest
     content = place.read(f"{name}/{DOCUMENT}")
     if content is None:
         names = ", ".join(one.name for one in list_backups(place)[:5])
         raise BackupError(
-            f"There is no backup {name} at {place.name}. The newest: {names or 'none'}."
+            tr(
+                "There is no backup {name} at {place}. The newest: {names}.",
+                name=name,
+                place=place.name,
+                names=names or tr("none"),
+            )
         )
     return decode_backup(content, name)
 
@@ -272,7 +296,14 @@ def read_part(place: Place, backup: Backup, part: Part) -> bytes:
     """
     content = place.read(f"{backup.name}/{part.file}")
     if content is None:
-        raise DamagedError(f"{backup.name}/{part.file} is gone from the backups at {place.name}.")
+        raise DamagedError(
+            tr(
+                "{backup}/{file} is gone from the backups at {place}.",
+                backup=backup.name,
+                file=part.file,
+                place=place.name,
+            )
+        )
     check_part(place, backup, part, hash_content(content))
     return content
 
@@ -285,6 +316,11 @@ def check_part(place: Place, backup: Backup, part: Part, sha256: str) -> None:
     """
     if sha256 != part.sha256:
         raise DamagedError(
-            f"{backup.name}/{part.file} at {place.name} is damaged: its content is not what was "
-            f"written. Take another backup."
+            tr(
+                "{backup}/{file} at {place} is damaged: its content is not what was written. Take "
+                "another backup.",
+                backup=backup.name,
+                file=part.file,
+                place=place.name,
+            )
         )

@@ -36,6 +36,7 @@ from callkeeper_assets.home import (
     read_secret,
     set_dagster_home,
 )
+from callkeeper_assets.language import tr
 from callkeeper_assets.postgres.snapshots import (
     SequenceState,
     check_empty,
@@ -175,8 +176,12 @@ def _is_resumed(backup: Backup) -> bool:
     name = json.loads(file.read_bytes() or b"{}").get("backup", "")
     if name and name != backup.name:
         raise BackupError(
-            f"The restoring of another backup, {name}, was interrupted here. Go on with it: "
-            f"callkeeper restore … --backup {name}; or delete {home()} and begin anew."
+            tr(
+                "The restoring of another backup, {name}, was interrupted here. Go on with it: "
+                "callkeeper restore … --backup {name}; or delete {home} and begin anew.",
+                name=name,
+                home=home(),
+            )
         )
     return bool(name)
 
@@ -215,28 +220,38 @@ def _check_nothing_there(work: _Work) -> None:
         target = _find_target(part)
         if target.exists() and hash_content(target.read_bytes()) != part.sha256:
             raise BackupError(
-                f"{target} is there already, and is another one than the backup's. Nothing was "
-                f"changed. Restore into an empty folder, move the file away, or leave all files "
-                f"as they are: --leave files"
+                tr(
+                    "{target} is there already, and is another one than the backup's. Nothing was "
+                    "changed. Restore into an empty folder, move the file away, or leave all "
+                    "files as they are: --leave files",
+                    target=target,
+                )
             )
     spool = home() / "spool"
     has_spool = any(part.group == "spool" for part in work.files)
     if has_spool and spool.is_dir() and any(spool.iterdir()):
         raise BackupError(
-            f"Webhooks wait in {spool}. Nothing was changed. Let the receiver store them, or "
-            f"restore into an empty home (CALLKEEPER_HOME)."
+            tr(
+                "Webhooks wait in {spool}. Nothing was changed. Let the receiver store them, or "
+                "restore into an empty home (CALLKEEPER_HOME).",
+                spool=spool,
+            )
         )
     if work.there and work.store is not None:
         raise BackupError(
-            f"There are raw calls already: {len(work.there)} files at {work.store.url}. Nothing "
-            f"was changed. Name an empty place (CALLKEEPER_RAW_URL, CALLKEEPER_HOME), or leave "
-            f"them as they are: --leave raw"
+            tr(
+                "There are raw calls already: {count} files at {url}. Nothing was changed. Name "
+                "an empty place (CALLKEEPER_RAW_URL, CALLKEEPER_HOME), or leave them as they are: "
+                "--leave raw",
+                count=len(work.there),
+                url=work.store.url,
+            )
         )
 
 
 def _restore_all(work: _Work, url: str) -> list[str]:
     backup = work.backup
-    with connect(url) as target, explaining(url, "The backup could not be restored into"):
+    with connect(url) as target, explaining(url, tr("The backup could not be restored into")):
         is_filled = _is_filled(target, backup)
         if not is_filled:
             check_empty(target, url, backup.relations)
@@ -263,7 +278,7 @@ def _check_dagster(target: "Connection", backup: Backup) -> None:
 
 def _migrate(url: str, backup: Backup, say: Callable[[str], None]) -> None:
     """Bring tables, and Dagster's, to this version."""
-    say("Looking whether the tables are this version's.")
+    say(tr("Looking whether the tables are this version's."))
     ensure_schema(url)
     if "dagster" in backup.schemas:
         from callkeeper_assets.dagster_ext.upgrading import upgrade_storage  # noqa: PLC0415 -- 2 s
@@ -282,7 +297,7 @@ def _build_remark(backup: Backup) -> str:
 
 
 def _fill(target: "Connection", place: Place, backup: Backup, say: Callable[[str], None]) -> None:
-    say("Restoring the database.")
+    say(tr("Restoring the database."))
     for schema in backup.schemas:
         if schema != "public":
             # Empty, as it has nothing of the backup's; its making is in the statements.
@@ -309,9 +324,14 @@ def _fill_table(target: "Connection", place: Place, backup: Backup, table: Table
         check_part(place, backup, table, file.drain().sha256)
     if written != table.rows:
         raise BackupError(
-            f"Of the {table.rows} rows of {table.schema}.{table.name} the database took {written}. "
-            f"Nothing was changed there; look for what keeps it from taking rows, as an event "
-            f"trigger does."
+            tr(
+                "Of the {rows} rows of {schema}.{table} the database took {written}. Nothing was "
+                "changed there; look for what keeps it from taking rows, as an event trigger does.",
+                rows=table.rows,
+                schema=table.schema,
+                table=table.name,
+                written=written,
+            )
         )
 
 
@@ -323,7 +343,7 @@ def _restore_files(work: _Work) -> list[str]:
         if not target.exists():
             _write(target, content)
     if work.raw:
-        work.say("Restoring raw calls.")
+        work.say(tr("Restoring raw calls."))
     with ThreadPoolExecutor(_COPIERS, "restore") as pool:
         whole = pool.map(lambda one: _restore_raw(work, one), work.raw)
         return [one.name for one, is_whole in zip(work.raw, whole, strict=True) if not is_whole]
@@ -354,8 +374,12 @@ def _write(target: Path, content: bytes) -> None:
         beside.replace(target)
     except OSError as error:
         raise BackupError(
-            f"{target} cannot be written: {error.strerror or error}. Type the command again when "
-            f"that is mended; it goes on where it ended."
+            tr(
+                "{target} cannot be written: {problem}. Type the command again when that is "
+                "mended; it goes on where it ended.",
+                target=target,
+                problem=error.strerror or error,
+            )
         ) from error
 
 

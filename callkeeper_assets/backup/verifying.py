@@ -14,6 +14,7 @@ from callkeeper_assets.backup.records import (
     read_part,
     read_raw_list,
 )
+from callkeeper_assets.language import tr
 
 _READERS: Final = 8
 
@@ -31,7 +32,7 @@ def verify_backup(
             read_part(place, backup, part)
         except DamagedError as error:
             yield str(error)
-    say("Reading the database.")
+    say(tr("Reading the database."))
     for table in backup.tables:
         try:
             yield from _verify_table(place, backup, table)
@@ -42,7 +43,7 @@ def verify_backup(
     except DamagedError as error:
         yield str(error)
         return
-    say("Reading raw calls.")
+    say(tr("Reading raw calls."))
     with ThreadPoolExecutor(_READERS, "verify") as pool:
         yield from filter(None, pool.map(lambda one: _verify_raw(place, one), raw))
 
@@ -53,16 +54,25 @@ def _verify_table(place: Place, backup: Backup, table: TablePart) -> Iterator[st
         rows = sum(part.count(b"\n") for part in decompressing(file)) if table.columns else 0
         check_part(place, backup, table, file.drain().sha256)
     if rows != table.rows:
-        yield f"{backup.name}/{table.file} has {rows} rows, not {table.rows}."
+        yield tr(
+            "{backup}/{file} has {rows} rows, not {expected}.",
+            backup=backup.name,
+            file=table.file,
+            rows=rows,
+            expected=table.rows,
+        )
 
 
 def _verify_raw(place: Place, file: RawFile) -> str | None:
     content = place.read(name_blob(file.sha256))
     if content is not None and hash_content(content) == file.sha256:
         return None
-    state = "gone" if content is None else "damaged"
-    return (
-        f"{name_blob(file.sha256)} at {place.name}, the raw calls {file.name}, is {state}. "
-        f"Delete it if it is there; if the installation still has the day as it was, the next "
-        f"backup writes it again."
+    state = tr("is gone") if content is None else tr("is damaged")
+    return tr(
+        "{blob} at {place}, the raw calls {file}, {state}. Delete it if it is there; if the "
+        "installation still has the day as it was, the next backup writes it again.",
+        blob=name_blob(file.sha256),
+        place=place.name,
+        file=file.name,
+        state=state,
     )

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from callkeeper_assets.cli.console import UsageProblemError
+from callkeeper_assets.language import tr
 
 
 def grant(
@@ -34,4 +35,10 @@ def grant(
     statements = grants.grant(database_url(), role, chosen)
     for statement in statements:
         print_text(f"{statement};")
-    print_note(f"The role '{role}' has the rights for {purpose}, and no others of these tables.")
+    print_note(
+        tr(
+            "The role '{role}' has the rights for {purpose}, and no others of these tables.",
+            role=role,
+            purpose=purpose,
+        )
+    )

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from callkeeper_assets.cli.console import FAILED, AsJson, UsageProblemError
-from callkeeper_assets.language import current_language
+from callkeeper_assets.language import current_language, tr
 from callkeeper_assets.local_time import show_moment
 
 if TYPE_CHECKING:
@@ -32,9 +32,10 @@ def alert(
 
 
 def _explain_none() -> str:
-    return (
-        "Nobody is named to be told. Set CALLKEEPER_ALERT_URLS or CALLKEEPER_ALERT_WEBHOOK_URL "
-        "(docs/alerts.md), and start `callkeeper alerts` or `callkeeper dev` again."
+    return tr(
+        "Nobody is named to be told. Set CALLKEEPER_ALERT_URLS or "
+        "CALLKEEPER_ALERT_WEBHOOK_URL (docs/alerts.md), and start `callkeeper alerts` or "
+        "`callkeeper dev` again."
     )
 
 
@@ -67,11 +68,13 @@ def _test(settings: "AlertSettings", *, as_json: bool) -> None:
         except UndeliveredError as error:
             errors[channel.name] = str(error)
             if not as_json:
-                print_error(f"{channel.name}: not delivered: {error}")
+                print_error(
+                    tr("{channel}: not delivered: {error}", channel=channel.name, error=error)
+                )
         else:
             errors[channel.name] = None
             if not as_json:
-                print_text(f"{channel.name}: delivered")
+                print_text(tr("{channel}: delivered", channel=channel.name))
     if as_json:
         channels = [{"channel": name, "error": error} for name, error in errors.items()]
         print_json({"ok": not any(errors.values()), "channels": channels})
@@ -138,17 +141,22 @@ def _print_causes(causes: "list[Cause]", waiting: "list[Waiting]") -> None:
             table.add_row(
                 cause.finding.kind,
                 show_moment(cause.first_seen_at),
-                show_moment(cause.told_at) if cause.told_at else "not yet",
+                show_moment(cause.told_at) if cause.told_at else tr("not yet"),
                 tell(cause.finding, current_language()).text,
             )
         print_table(table)
     else:
-        print_text("Nothing that was told is not over.")
+        print_text(tr("Nothing that was told is not over."))
     for one in waiting:
         reason = f": {one.error}" if one.error else ""
         print_warning(
-            f"{one.channel}: not delivered since {show_moment(one.created_at)}, "
-            f"tried {one.attempts} times{reason}"
+            tr(
+                "{channel}: not delivered since {since}, tried {attempts} times{reason}",
+                channel=one.channel,
+                since=show_moment(one.created_at),
+                attempts=one.attempts,
+                reason=reason,
+            )
         )
 
 
@@ -191,7 +199,13 @@ def alerts(
         watcher.look()
         return
     report_from_thread(lambda: watcher.has_looked, lambda: watcher.is_alive)
-    names = ", ".join(channel.name for channel in settings.channels) or "none but the ping"
-    print_note(f"Watching, each {interval:g} s; told: {names}. Stop: Ctrl-C")
+    names = ", ".join(channel.name for channel in settings.channels) or tr("none but the ping")
+    print_note(
+        tr(
+            "Watching, each {interval:g} s; told: {names}. Stop: Ctrl-C",
+            interval=interval,
+            names=names,
+        )
+    )
     watcher.watch(interval)
-    print_note("Stopped.")
+    print_note(tr("Stopped."))

@@ -22,6 +22,7 @@ from callkeeper_assets.home import (
     project_root,
     raw_url,
 )
+from callkeeper_assets.language import tr
 
 if TYPE_CHECKING:
     from callkeeper_assets.backup.place import Place
@@ -63,7 +64,7 @@ def _open_place(url: str | None) -> "Place":
     given = url or configured_backup_url()
     if given is None:
         raise UsageProblemError(
-            "Say where backups lie, a folder or a URL, or set CALLKEEPER_BACKUP_URL."
+            tr("Say where backups lie, a folder or a URL, or set CALLKEEPER_BACKUP_URL.")
         )
     return Place(given)
 
@@ -84,10 +85,12 @@ def _describe(backup: "Backup") -> dict[str, object]:
 
 
 def _say_content(backup: "Backup") -> str:
-    return (
-        f"{say_count(len(backup.tables), 'table')}, {say_count(backup.rows, 'row')}, "
-        f"{say_count(backup.raw_files, 'file')} of raw calls, "
-        f"{say_count(len(backup.files), 'other file')}"
+    return tr(
+        "{tables}, {rows}, {raw_files} of raw calls, {files}",
+        tables=say_count(len(backup.tables), "table"),
+        rows=say_count(backup.rows, "row"),
+        raw_files=say_count(backup.raw_files, "file"),
+        files=say_count(len(backup.files), "other file"),
     )
 
 
@@ -117,7 +120,9 @@ def backup(
 
     if is_embedded() and not (home() / "postgres").exists():
         # Asking for it would make it.
-        raise BackupError(f"There is no database in {home()} yet: nothing is to be backed up.")
+        raise BackupError(
+            tr("There is no database in {home} yet: nothing is to be backed up.", home=home())
+        )
     made = make_backup(place, database_url(), RawStore(raw_url()), keep=keep, say=print_note)
     if as_json:
         print_json(
@@ -132,11 +137,21 @@ def backup(
             }
         )
     else:
-        print_text(f"Backed up to {place.name}, {made.backup.name}: {_say_content(made.backup)}.")
         print_text(
-            f"Copied of raw calls: {say_count(made.copied_files, 'file')}, "
-            f"{made.copied_bytes / 1e6:,.1f} MB. Deleted: "
-            f"{say_count(len(made.deleted), 'old backup')}."
+            tr(
+                "Backed up to {place}, {backup}: {content}.",
+                place=place.name,
+                backup=made.backup.name,
+                content=_say_content(made.backup),
+            )
+        )
+        print_text(
+            tr(
+                "Copied of raw calls: {files}, {size:,.1f} MB. Deleted: {deleted}.",
+                files=say_count(made.copied_files, "file"),
+                size=made.copied_bytes / 1e6,
+                deleted=say_count(len(made.deleted), "old backup"),
+            )
         )
     if made.problem:
         print_error(made.problem)
@@ -151,9 +166,33 @@ def _list(place: "Place", *, as_json: bool) -> None:
         print_json({"place": place.name, "backups": [_describe(one) for one in found]})
         return
     for one in found:
-        print_text(f"{one.name}  {_say_content(one)}, version {one.version}")
+        print_text(
+            tr(
+                "{backup}  {content}, version {version}",
+                backup=one.name,
+                content=_say_content(one),
+                version=one.version,
+            )
+        )
     if not found:
-        print_text(f"There is no backup at {place.name}.")
+        print_text(tr("There is no backup at {place}.", place=place.name))
+
+
+def _say_where(chosen: "Backup") -> str:
+    """Say what is restored, and where each part of it goes."""
+    from callkeeper_assets.postgres.url import describe, normalise_url  # noqa: PLC0415
+
+    configured = configured_database_url()
+    database = describe(normalise_url(configured)) if configured else tr("the embedded one")
+    return tr(
+        "Restoring {backup}: the project into {project}, the home into {home}, the database into "
+        "{database}, raw calls into {raw}.",
+        backup=chosen.name,
+        project=project_root(),
+        home=home(),
+        database=database,
+        raw=raw_url(),
+    )
 
 
 def restore(
@@ -172,21 +211,12 @@ def restore(
     """
     from callkeeper_assets.backup.records import read_backup  # noqa: PLC0415
     from callkeeper_assets.backup.restoring import restore_backup  # noqa: PLC0415
-    from callkeeper_assets.postgres.url import (  # noqa: PLC0415
-        database_url,
-        describe,
-        normalise_url,
-    )
+    from callkeeper_assets.postgres.url import database_url  # noqa: PLC0415
     from callkeeper_assets.raw.store import RawStore  # noqa: PLC0415
 
     place = _open_place(source)
     chosen = read_backup(place, name)
-    configured = configured_database_url()
-    database = describe(normalise_url(configured)) if configured else "embedded"
-    print_note(
-        f"Restoring {chosen.name} into the project {project_root()}, the home {home()}, the "
-        f"database {database}, raw calls into {raw_url()}."
-    )
+    print_note(_say_where(chosen))
     done = restore_backup(
         place,
         chosen,
@@ -210,33 +240,45 @@ def restore(
             }
         )
     else:
-        print_text(f"Restored: {_say_content(chosen)}.")
+        print_text(tr("Restored: {content}.", content=_say_content(chosen)))
     _say_what_is_left_to_do(done)
     if not as_json:
-        print_text("Next:        callkeeper check")
+        print_text(tr("Next:        callkeeper check"))
 
 
 def _say_what_is_left_to_do(done: "Restored") -> None:
     """Say what a person has to do; end the command if something is missing."""
     if done.unset:
-        print_warning(f"Set these variables, or put them into .env: {', '.join(done.unset)}")
+        print_warning(
+            tr("Set these variables, or put them into .env: {names}", names=", ".join(done.unset))
+        )
     if done.missing:
         print_warning(
-            f"These were left out of the backup, as they are secret; put them back from where you "
-            f"keep them: {', '.join(map(str, done.missing))}"
+            tr(
+                "These were left out of the backup, as they are secret; put them back from where "
+                "you keep them: {names}",
+                names=", ".join(map(str, done.missing)),
+            )
         )
     if done.erasures:
         print_warning(
-            f"These requests were carried out after this backup was made, so what was erased is "
-            f"back: type `callkeeper forget` again for {', '.join(done.erasures)}"
+            tr(
+                "These requests were carried out after this backup was made, so what was erased "
+                "is back: type `callkeeper forget` again for {requests}",
+                requests=", ".join(done.erasures),
+            )
         )
     if done.damaged:
         shown = ", ".join(done.damaged[:_MOST_SHOWN])
         shown += ", …" if len(done.damaged) > _MOST_SHOWN else ""
         print_error(
-            f"{say_count(len(done.damaged), 'file')} of raw calls could not be restored: {shown}. "
-            f"All else is there. The tables have these days; load them again where reports or "
-            f"`callkeeper rebuild` need them: callkeeper load"
+            tr(
+                "{files} of raw calls could not be restored: {shown}. All else is there. The "
+                "tables have these days; load them again where reports or `callkeeper rebuild` "
+                "need them: callkeeper load",
+                files=say_count(len(done.damaged), "file"),
+                shown=shown,
+            )
         )
         raise typer.Exit(FAILED)
 
@@ -264,7 +306,9 @@ def verify_backup(
             }
         )
     elif not problems:
-        print_text(f"{chosen.name} is whole: {_say_content(chosen)}.")
+        print_text(
+            tr("{backup} is whole: {content}.", backup=chosen.name, content=_say_content(chosen))
+        )
     for problem in problems:
         print_error(problem)
     if problems:

@@ -88,7 +88,7 @@ def print_findings(findings: Sequence[Finding]) -> None:
 
 
 def _describe(finding: Finding) -> str:
-    return finding.text.replace(finding.url, "see below") if finding.url else finding.text
+    return finding.text.replace(finding.url, tr("see below")) if finding.url else finding.text
 
 
 def _find(what: str, state: CheckState, text: str) -> Finding:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from callkeeper_assets.cli.console import FAILED, AsJson, AsJsonOfTables, UsageProblemError
+from callkeeper_assets.language import mark, say_number, tr
 from callkeeper_assets.local_time import show_moment
 
 if TYPE_CHECKING:
@@ -80,31 +81,39 @@ def _print_result(document: dict[str, Any]) -> None:
 
     found = document["found"]
     names = {
-        "calls": "Calls",
-        "mentions": "Mentions",
-        "raw_files": "Raw files",
-        "raw_calls": "Raw calls",
-        "payloads": "Payloads",
+        "calls": mark("Calls"),
+        "mentions": mark("Mentions"),
+        "raw_files": mark("Raw files"),
+        "raw_calls": mark("Raw calls"),
+        "payloads": mark("Payloads"),
     }
     table = build_table("Source", *names.values(), numeric=tuple(names.values()))
     for one in found["sources"]:
-        table.add_row(one["source"], *(f"{one[name]:,}" for name in names))
+        table.add_row(one["source"], *(say_number(one[name]) for name in names))
     print_table(table)
     if found["rows"]:
         rows = build_table("Table", "Rows with the number", numeric=("Rows with the number",))
         for name, count in found["rows"].items():
-            rows.add_row(name, f"{count:,}")
+            rows.add_row(name, say_number(count))
         print_table(rows)
     for one in found["sources"]:
         if one["of_manager"]:
             print_text(
-                f"{one['source']}: {say_count(one['of_manager'], 'call')} have the number as the "
-                "manager's: the company's own side is left."
+                tr(
+                    "{source}: {calls} have the number as the manager's: the company's own side "
+                    "is left.",
+                    source=one["source"],
+                    calls=say_count(one["of_manager"], "call"),
+                )
             )
         if one["masked"]:
             print_text(
-                f"{one['source']}: {say_count(one['masked'], 'raw call')} have a masked number "
-                "that can be this one: nobody can tell, so they are left."
+                tr(
+                    "{source}: {calls} have a masked number that can be this one: nobody can "
+                    "tell, so they are left.",
+                    source=one["source"],
+                    calls=say_count(one["masked"], "raw call"),
+                )
             )
     print_places(document["similar"])
     print_text(_conclude(document))
@@ -119,7 +128,7 @@ def print_places(places: list[dict[str, Any]]) -> None:
     table = build_table("The same last nine digits", "Count", "Calls", numeric=("Count",))
     for one in places:
         calls = ", ".join(str(call) for call in one["calls"])
-        table.add_row(one["place"], f"{one['count']:,}", calls)
+        table.add_row(one["place"], say_number(one["count"]), calls)
     print_table(table)
 
 
@@ -128,16 +137,22 @@ def _conclude(document: dict[str, Any]) -> str:
     counts = [one[name] for one in found["sources"] for name in ("calls", "mentions", "payloads")]
     is_nowhere = not any(counts) and not found["rows"]
     if document["dry_run"]:
-        return "The number is nowhere." if is_nowhere else "A dry run: nothing was changed."
+        return tr("The number is nowhere.") if is_nowhere else tr("A dry run: nothing was changed.")
     if document["problems"]:
-        return "Not all could be erased; what was, stays erased."
-    said = "The number is nowhere." if is_nowhere else "Erased, and looked for again in two ways."
+        return tr("Not all could be erased; what was, stays erased.")
+    said = (
+        tr("The number is nowhere.")
+        if is_nowhere
+        else tr("Erased, and looked for again in two ways.")
+    )
     if document["similar"]:
-        said += " Somebody has to look at the places above: they may be another's, or no number."
+        said += tr(
+            " Somebody has to look at the places above: they may be another's, or no number."
+        )
     if document["request_id"]:
-        said += f" In callkeeper_erasures: {document['request_id']}."
+        said += tr(" In callkeeper_erasures: {request_id}.", request_id=document["request_id"])
     if not is_nowhere:
-        said += " Backups, and what was sent elsewhere, are yours to see to."
+        said += tr(" Backups, and what was sent elsewhere, are yours to see to.")
     return said
 
 
@@ -168,7 +183,7 @@ def export(
     # Made before all is searched: that takes minutes.
     with reserved_private_file(output) as file:
         file.write_text(_export(number), encoding="utf-8")
-    print_note(f"Written to {output}, readable by you alone.")
+    print_note(tr("Written to {output}, readable by you alone.", output=output))
 
 
 def _export(number: str) -> str:
@@ -238,7 +253,7 @@ def _print_records(records: "list[ErasureRecord]") -> None:
     from callkeeper_assets.cli.console import build_table, print_table, print_text  # noqa: PLC0415
 
     if not records:
-        print_text("No request is recorded.")
+        print_text(tr("No request is recorded."))
         return
     table = build_table(
         *("Request", "Source", "Requested", "On whose word", "Erased", "Calls", "Found"),
@@ -251,10 +266,10 @@ def _print_records(records: "list[ErasureRecord]") -> None:
             one.source,
             _say_moment(one.requested_at),
             one.reference or "",
-            _say_moment(one.finished_at) or "not yet: run callkeeper forget again",
-            f"{one.calls:,}",
+            _say_moment(one.finished_at) or tr("not yet: run callkeeper forget again"),
+            say_number(one.calls),
             _say_found(one.found),
-            _say_moment(one.verified_at) or "never",
+            _say_moment(one.verified_at) or tr("never"),
             _say_left(one.left_over),
         )
     print_table(table)
@@ -265,19 +280,24 @@ def _say_moment(moment: Any) -> str:  # noqa: ANN401 -- a moment, or None
 
 
 def _say_found(found: dict[str, Any]) -> str:
+    from callkeeper_assets.config.errors import say_count  # noqa: PLC0415
+
     rows = sum(found.get("rows", {}).values())
-    counts = {
-        "raw calls": found.get("raw_calls", 0),
-        "payloads": found.get("payloads", 0),
-        "rows": rows,
-    }
-    return ", ".join(f"{count:,} {name}" for name, count in counts.items() if count) or "nothing"
+    calls, payloads = found.get("raw_calls", 0), found.get("payloads", 0)
+    parts = (
+        say_count(calls, "raw call") if calls else "",
+        say_count(payloads, "payload") if payloads else "",
+        say_count(rows, "row") if rows else "",
+    )
+    return ", ".join(filter(None, parts)) or tr("nothing")
 
 
 def _say_left(left_over: dict[str, int] | None) -> str:
     if left_over is None:
         return ""
-    return ", ".join(f"{place}: {count:,}" for place, count in left_over.items()) or "nothing"
+    return ", ".join(f"{place}: {say_number(count)}" for place, count in left_over.items()) or tr(
+        "nothing"
+    )
 
 
 def read_number(typed: str) -> str:
@@ -290,13 +310,16 @@ def read_number(typed: str) -> str:
     from callkeeper_assets.personal_data.requests import check_number  # noqa: PLC0415
 
     if not typed and sys.stdin.isatty():
-        typed = typer.prompt("The client's number", err=True)
+        typed = typer.prompt(tr("The client's number"), err=True)
     elif typed == _FROM_INPUT:
         typed = sys.stdin.readline().strip()
     if not typed.strip():
         raise UsageProblemError(
-            "There is no number. Type it as the command's argument; or, so that it does not stand "
-            "in the shell's history, nothing on a terminal, or - and the number on standard input."
+            tr(
+                "There is no number. Type it as the command's argument; or, so that it does not "
+                "stand in the shell's history, nothing on a terminal, or - and the number on "
+                "standard input."
+            )
         )
     try:
         return check_number(typed)
@@ -318,7 +341,7 @@ def check_all_sources() -> None:
     if broken:
         raise UsageProblemError(
             "\n".join(describe_broken(source) for source in broken)
-            + "\nA client is looked for in all sources: correct this one first."
+            + tr("\nA client is looked for in all sources: correct this one first.")
         )
 
 
@@ -348,14 +371,20 @@ def reserved_private_file(name: str) -> Iterator[Path]:
     try:
         os.close(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     except FileExistsError:
-        raise UsageProblemError(f"{file} is there already: name another one.") from None
+        raise UsageProblemError(
+            tr("{file} is there already: name another one.", file=file)
+        ) from None
     except OSError as error:
-        raise UsageProblemError(f"{file} cannot be written: {error.strerror}.") from None
+        raise UsageProblemError(
+            tr("{file} cannot be written: {problem}.", file=file, problem=error.strerror)
+        ) from None
     try:
         yield file
     except OSError as error:
         file.unlink(missing_ok=True)
-        raise UsageProblemError(f"{file} cannot be written: {error.strerror}.") from None
+        raise UsageProblemError(
+            tr("{file} cannot be written: {problem}.", file=file, problem=error.strerror)
+        ) from None
     except BaseException:
         file.unlink(missing_ok=True)
         raise

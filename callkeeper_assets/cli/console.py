@@ -14,7 +14,7 @@ import typer
 
 from callkeeper_assets.config.errors import NoProjectError
 from callkeeper_assets.home import find_project, project_root, set_dagster_home
-from callkeeper_assets.language import look_up, tr
+from callkeeper_assets.language import look_up, mark, say_number, tr
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -31,6 +31,9 @@ AsJsonOfTables = Annotated[
 
 # A pipe has no width; a table must not be folded for one that somebody guessed.
 _PIPE_WIDTH: Final = 1000
+
+# As Rich names them.
+_UNITS: Final = (mark("byte"), mark("bytes"), mark("kB"), mark("MB"), mark("GB"), mark("TB"))
 
 FAILED: Final = 1
 WRONG_USAGE: Final = 2
@@ -54,10 +57,11 @@ def open_console(*, stderr: bool = False) -> "Console":
     return Console(file=stream, width=width, markup=False, highlight=False, soft_wrap=True)
 
 
-def build_table(*columns: str, numeric: Sequence[str] = ()) -> "Table":
+def build_table(*columns: str, numeric: Sequence[str] = (), are_names: bool = False) -> "Table":
     """Return an empty table; the columns named in `numeric` are aligned to the right.
 
-    Columns are named in English, as constants: their titles are in the language in force.
+    Columns are named in English, as constants: their titles are in the language in force, unless
+    they are names of the user's, of columns in SQL.
     """
     from rich.box import SIMPLE_HEAD  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
@@ -65,9 +69,20 @@ def build_table(*columns: str, numeric: Sequence[str] = ()) -> "Table":
     table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for column in columns:
         table.add_column(
-            look_up(column), justify="right" if column in numeric else "left", overflow="fold"
+            column if are_names else look_up(column),
+            justify="right" if column in numeric else "left",
+            overflow="fold",
         )
     return table
+
+
+def say_size(size: int) -> str:
+    """Return a size with its unit: `1.2 MB`."""
+    from rich import filesize  # noqa: PLC0415
+
+    number, _, unit = filesize.decimal(size).partition(" ")
+    shown = say_number(float(number), ".1f" if "." in number else ".0f")
+    return f"{shown} {look_up(unit)}"
 
 
 def print_text(text: str = "", style: str | None = None) -> None:

@@ -6,7 +6,7 @@ import secrets
 import shutil
 import subprocess
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -44,7 +44,7 @@ from callkeeper_assets.cli.serving import (
 from callkeeper_assets.cli.summary import Reconciled, print_reconciled, print_summary
 from callkeeper_assets.config.loading import load_sources
 from callkeeper_assets.home import find_project, home, make_folder, raw_url, set_dagster_home
-from callkeeper_assets.language import tr
+from callkeeper_assets.language import look_up, say_number, tr
 from callkeeper_assets.local_time import open_zone
 from callkeeper_assets.postgres import read_sql_of
 from callkeeper_assets.postgres.url import connect, database_url
@@ -108,7 +108,9 @@ def print_loaded() -> None:
         for declared in TABLES.values():
             query = f"SELECT count(*) FROM {declared.name}"  # noqa: S608 -- a declared name
             row = connection.execute(query.encode()).fetchone()
-            table.add_row(declared.name, f"{row[0] if row else 0:,}", declared.grain)
+            table.add_row(
+                declared.name, say_number(int(str(row[0])) if row else 0), look_up(declared.grain)
+            )
     print_table(table)
 
 
@@ -120,8 +122,8 @@ def print_first_question(url: str) -> None:
     """
     query = read_sql_of("callkeeper_assets.cli")("demo_cities")
     print_text(f"{query}\n")
-    columns = ("City", "Calls", "Success, %", "Mean talk, s")
-    table = build_table(*columns, numeric=columns[1:])
+    numeric = ("Calls", "Success, %", "Mean talk, s")
+    table = build_table("City", "Calls", "Success, %", "Mean talk, s", numeric=numeric)
     with connect(url, autocommit=True) as connection:
         for row in connection.execute(query.encode()):
             table.add_row(*("" if value is None else str(value) for value in row))
@@ -490,7 +492,7 @@ def _load(simulator: RunningSimulator, period: Period) -> None:
                 calls=calls,
             )
         )
-    days = f"{period.first} to {period.last}"
+    days = tr("{first} to {last}", first=period.first, last=period.last)
     _say_step(2, tr("Historic load: {days}, each account in a Dagster run of its own", days=days))
     _run("--from", period.first.isoformat(), "--to", period.last.isoformat())
     _say_step(3, tr("Refresh, as the schedule does each day: nothing is new, so no row changes"))
@@ -648,7 +650,7 @@ def _show_end(options: DemoOptions) -> None:
         (
             (tr("For BI"), reader),
             (tr("Raw calls"), describe_raw()),
-            ("Sources", str(home() / "defs")),
+            (tr("Sources"), str(home() / "defs")),
         )
     )
     if options.address is None:
@@ -665,7 +667,8 @@ def _show_end(options: DemoOptions) -> None:
         print_text(tr("With your own account:  {typed} {own}", typed=typed, own=own))
 
 
-def _print_pairs(pairs: Iterable[tuple[str, str]]) -> None:
+def _print_pairs(pairs: Sequence[tuple[str, str]]) -> None:
+    width = max(len(name) for name, _ in pairs)
     for name, value in pairs:
-        print_text(f"{name + ':':<11}{value}")
+        print_text(f"{name + ':':<{width + 1}} {value}")
     print_text()

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Final, Protocol, Self
 
+from callkeeper_assets.assets.progress import Phase
 from callkeeper_assets.cli.console import (
     INTERRUPTED,
     open_console,
@@ -19,7 +20,7 @@ from callkeeper_assets.cli.summary import Destination, build_document, print_pla
 from callkeeper_assets.config.errors import say_count
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.home import raw_url
-from callkeeper_assets.language import look_up, mark, tr
+from callkeeper_assets.language import look_up, mark, say_number, tr
 from callkeeper_assets.postgres import read_sql_of
 from callkeeper_assets.postgres.url import connect, database_url, describe
 from callkeeper_assets.privacy.redaction import register_secret
@@ -40,6 +41,12 @@ _BETWEEN_LINES_SEC: Final = 5.0
 _DONE: Final[dict[Purpose, str]] = {
     "load": mark("loaded"),
     "compare": mark("compared"),
+}
+_REACHED: Final[dict[Phase, str]] = {
+    "fetched": mark("{done} of {days} fetched"),
+    "loaded": mark("{done} of {days} loaded"),
+    "compared": mark("{done} of {days} compared"),
+    "deleted": mark("{done} of {days} deleted"),
 }
 # What a run without days is for, and what is said at its end.
 _WITHOUT_DAYS: Final[dict[Purpose, tuple[str, str]]] = {
@@ -113,8 +120,7 @@ class _Lines:
         now = time.monotonic()
         if now - self._reported_at.get(name, 0.0) >= _BETWEEN_LINES_SEC:
             self._reported_at[name] = now
-            days = say_count(message.days_total, "day")
-            print_note(f"{name}: {message.days_done} of {days} {message.phase}")
+            print_note(f"{name}: {_describe_phase(message)}")
 
 
 class _Bars:
@@ -168,10 +174,9 @@ class _Bars:
             reached = self._reached[name]
             reached[message.phase] = message.days_done
             steps = 2 * self._done[name] + sum(reached.values())
-            days = say_count(message.days_total, "day")
-            self._show(name, steps, f"{message.days_done} of {days} {message.phase}")
+            self._show(name, steps, _describe_phase(message))
         elif isinstance(message, Finished) and not message.first:
-            self._bars.update(self._tasks[name], total=1, completed=1, state="done")
+            self._bars.update(self._tasks[name], total=1, completed=1, state=tr("done"))
         elif isinstance(message, Finished):
             self._done[name] += message.days
             self._reached[name].clear()
@@ -183,7 +188,7 @@ class _Bars:
             )
         elif isinstance(message, Failed):
             self._bars.console.print(f"{name}: {message.error}", style="red")
-            self._bars.update(self._tasks[name], state="failed")
+            self._bars.update(self._tasks[name], state=tr("failed"))
 
     def _show(self, name: str, steps: int, state: str) -> None:
         task = self._tasks[name]
@@ -194,8 +199,19 @@ class _Bars:
 
 def _describe_plan(message: Planned) -> str:
     if message.purpose in _WITHOUT_DAYS:
-        return _WITHOUT_DAYS[message.purpose][0]
-    return f"{say_count(message.days, 'day')} to {message.purpose}"
+        return look_up(_WITHOUT_DAYS[message.purpose][0])
+    days = say_count(message.days, "day")
+    return (
+        tr("{days} to load", days=days)
+        if message.purpose == "load"
+        else tr("{days} to compare", days=days)
+    )
+
+
+def _describe_phase(message: Progress) -> str:
+    days = say_count(message.days_total, "day")
+    text = look_up(_REACHED[message.phase])
+    return text.format(done=say_number(message.days_done), days=days)
 
 
 def open_progress(sources: Sequence[str]) -> ProgressView:

@@ -31,6 +31,7 @@ from callkeeper_assets.cli.console import build_child_environment, print_warning
 from callkeeper_assets.dagster_ext import RELOADED
 from callkeeper_assets.dagster_ext.run_socket import ask_run_server
 from callkeeper_assets.home import build_tie, home, make_folder, project_root
+from callkeeper_assets.language import look_up, tr
 from callkeeper_assets.privacy.redaction import redact
 from callkeeper_assets.reconcile.discrepancies import ComparedDay
 from callkeeper_assets.warehouse.records import RetentionResult
@@ -303,9 +304,15 @@ class _Kept:
         longest = self.service.longest_pause_sec
         pause = min(longest, _FIRST_PAUSE_SEC * 2.0 ** (self.deaths - 1))
         self.again_at = now + pause
-        log = f" Its log: {self.service.log}" if self.service.log else ""
+        log = tr(" Its log: {log}", log=self.service.log) if self.service.log else ""
         print_warning(
-            f"{self.service.name} ended ({how}); it is started again in {pause:.2g} s.{log}"
+            tr(
+                "{service} ended ({how}); it is started again in {pause:.2g} s.{log}",
+                service=look_up(self.service.name),
+                how=how,
+                pause=pause,
+                log=log,
+            )
         )
 
 
@@ -495,17 +502,24 @@ class _Worker:
             self.outcome.errors.append(self._describe_death(status))
 
     def _describe_death(self, status: int) -> str:
-        how = f"was killed (signal {-status})" if status < 0 else f"ended (exit code {status})"
-        text = (
-            f"the process of the load {how}. Days loaded so far stay loaded. Run the command again."
+        how = (
+            tr("was killed (signal {signal})", signal=-status)
+            if status < 0
+            else tr("ended (exit code {code})", code=status)
+        )
+        text = tr(
+            "the process of the load {how}. Days loaded so far stay loaded. Run the command again.",
+            how=how,
         )
         if -status == signal.SIGKILL:
-            text += " If nobody killed it, the machine was out of memory: see dmesg."
+            text += tr(" If nobody killed it, the machine was out of memory: see dmesg.")
         log = next((one for one in self._logs if one.exists()), None)
         if log is None:
             return text
         last_line = log.read_text("utf-8").strip().rpartition("\n")[2]
-        return f"{text} Its last words: {last_line} (all of them: {log})"
+        return text + tr(
+            " Its last words: {last_line} (all of them: {log})", last_line=last_line, log=log
+        )
 
 
 def count_places() -> int:

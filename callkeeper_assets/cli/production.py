@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Final, NoReturn
 import typer
 
 from callkeeper_assets.cli.console import FAILED, UsageProblemError
+from callkeeper_assets.language import mark, tr
 
 if TYPE_CHECKING:
     from callkeeper_assets.cli.processes import Supervisor
@@ -29,7 +30,7 @@ _METRICS_PORT: Final = 9464
 _GRACE_SEC: Final = 60
 # For what runs need to stop, and the other processes to theirs.
 _BEYOND_GRACE_SEC: Final = 20.0
-_DAEMON: Final = "The daemon"
+_DAEMON: Final = mark("The daemon")
 _ALONE: Final = "callkeeper dev, up or daemon"
 
 _Host = Annotated[str, typer.Option(help="Address to listen at.")]
@@ -52,7 +53,14 @@ def _refuse_if_taken(address: "WebAddress", option: str) -> None:
 
     problem = find_port_problem(address)
     if problem:
-        print_error(f"{problem}. Choose another: {option} {address.port + 1}")
+        print_error(
+            tr(
+                "{problem}. Choose another: {option} {port}",
+                problem=problem,
+                option=option,
+                port=address.port + 1,
+            )
+        )
         raise typer.Exit(FAILED)
 
 
@@ -77,7 +85,7 @@ def _be(module: str, *arguments: str) -> None:
     except SystemExit:
         if not is_told:
             raise
-    print_note("Stopped.")
+    print_note(tr("Stopped."))
 
 
 def _write_workspace(name: str, code: str) -> Path:
@@ -86,7 +94,13 @@ def _write_workspace(name: str, code: str) -> Path:
 
     host, separator, port = code.rpartition(":")
     if not separator or not port.isdecimal():
-        raise UsageProblemError(f"--code is HOST:PORT, as 127.0.0.1:{_CODE_PORT}; not {code!r}.")
+        raise UsageProblemError(
+            tr(
+                "--code is HOST:PORT, as 127.0.0.1:{port}; not {code!r}.",
+                port=_CODE_PORT,
+                code=code,
+            )
+        )
     return write_workspace(name, host.strip("[]"), int(port))
 
 
@@ -210,7 +224,7 @@ def metrics(
         try:
             server.serve_forever()
         except KeyboardInterrupt:
-            print_note("Stopped.")
+            print_note(tr("Stopped."))
 
 
 def up(
@@ -261,7 +275,7 @@ def up(
             with _monitored(monitoring):
                 _keep_up(address, receiver, grace, describe(url))
         except KeyboardInterrupt:
-            print_note("Stopped.")
+            print_note(tr("Stopped."))
 
 
 @contextmanager
@@ -326,9 +340,9 @@ def _keep_up(
         if receiver:
             # What is sent meanwhile is lost.
             words = ("webhooks", *_place(receiver))
-            supervisor.start(command("The webhook receiver", *words, longest_pause_sec=5.0))
+            supervisor.start(command(mark("The webhook receiver"), *words, longest_pause_sec=5.0))
         if list_alert_lines():
-            supervisor.start(command("The process of alerts", "alerts"))
+            supervisor.start(command(mark("The process of alerts"), "alerts"))
         prepare(home() / "logs" / "up" / "preparation.log")
         wait_for(CODE_SERVER, lambda: is_listening(code_port), supervisor)
         supervisor.start(command(RUN_SERVER, "runs", "--grace", str(grace)))
@@ -337,7 +351,9 @@ def _keep_up(
         wait_for(RUN_SERVER, is_run_server_there, supervisor)
         supervisor.start(Service(_DAEMON, ("-m", DAEMON_MODULE, "run", "-w", str(workspace)), None))
         wait_for(WEB_SERVER, lambda: answers(address), supervisor)
-        print_note(f"Up. Dagster's UI: {address.url}; database: {database}")
+        print_note(
+            tr("Up. Dagster's UI: {url}; database: {database}", url=address.url, database=database)
+        )
         try:
             _look_after(supervisor)
         finally:

@@ -16,6 +16,7 @@ from typing import Final, Literal
 
 from callkeeper_assets.cli.console import read_version
 from callkeeper_assets.home import PROJECT_TEMPLATE, Project, find_project
+from callkeeper_assets.language import mark, tr
 
 DISTRIBUTION: Final = "callkeeper-assets"
 # Each file of a project, and the template of which it is made; the last makes it a project, so that
@@ -57,13 +58,13 @@ class FileChange:
 
     Attributes:
         text: What is to be written; None: it is its owner's.
-        summary: What becomes of it.
+        summary: What becomes of it, marked.
         differences: Of an owner's `dagster.yaml`: what it says otherwise than ours, or not at all.
     """
 
     file: Path
     text: str | None
-    summary: str = "an older version's, to be replaced by this one's"
+    summary: str = mark("an older version's, to be replaced by this one's")
     differences: tuple[str, ...] = ()
 
 
@@ -137,7 +138,7 @@ def _compare(name: str, file: Path) -> FileChange | None:
     return FileChange(
         file,
         renamed if is_renamed else None,
-        "names modules of ours by where they were; to be written by where they are",
+        mark("names modules of ours by where they were; to be written by where they are"),
         differences,
     )
 
@@ -148,13 +149,18 @@ def _list_differences(theirs: str, ours: str) -> Iterator[str]:
     try:
         said = dict(_flatten(yaml.safe_load(theirs) or {}))
     except (yaml.YAMLError, AttributeError) as error:
-        yield f"is no YAML: {' '.join(str(error).split())}"
+        yield tr("is no YAML: {problem}", problem=" ".join(str(error).split()))
         return
     for name, value in _flatten(yaml.safe_load(ours)):
         if name not in said:
-            yield f"{name} is missing ({_show(value)})"
+            yield tr("{name} is missing ({ours})", name=name, ours=_show(value))
         elif said[name] != value:
-            yield f"{name} is {_show(said[name])} ({_show(value)})"
+            yield tr(
+                "{name} is {theirs} ({ours})",
+                name=name,
+                theirs=_show(said[name]),
+                ours=_show(value),
+            )
 
 
 def _flatten(document: Mapping[str, object], place: str = "") -> Iterator[tuple[str, object]]:

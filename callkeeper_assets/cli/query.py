@@ -112,7 +112,7 @@ def _show(rows: "Rows") -> None:
     )
     from callkeeper_assets.config.errors import say_count  # noqa: PLC0415
 
-    table = build_table(*rows.names, numeric=_list_numeric(rows))
+    table = build_table(*rows.names, numeric=_list_numeric(rows), are_names=True)
     count = 0
     for row in rows:
         if count == _MOST_SHOWN:

@@ -17,6 +17,7 @@ import typer
 
 from callkeeper_assets.cli.console import AsJson, UsageProblemError
 from callkeeper_assets.home import home, make_folder
+from callkeeper_assets.language import look_up, say_number, tr
 
 if TYPE_CHECKING:
     from callkeeper_assets.config.loading import BrokenSource
@@ -142,9 +143,13 @@ def _confirm(removed: Removed, *, with_calls: bool, yes: bool) -> None:
     if yes:
         return
     if not sys.stdin.isatty():
-        raise UsageProblemError("Say --yes, as there is no terminal to ask. First: --dry-run.")
-    what = f"'{removed.name}' with all its calls" if with_calls else f"'{removed.name}'"
-    if not typer.confirm(f"Remove {what}?"):
+        raise UsageProblemError(tr("Say --yes, as there is no terminal to ask. First: --dry-run."))
+    what = (
+        tr("'{removed}' with all its calls", removed=removed.name)
+        if with_calls
+        else f"'{removed.name}'"
+    )
+    if not typer.confirm(tr("Remove {what}?", what=what)):
         raise typer.Abort
 
 
@@ -157,28 +162,43 @@ def _put_aside(removed: Removed) -> None:
 
 
 def _print(removed: Removed, *, with_calls: bool, dry_run: bool) -> None:
-    from rich import filesize  # noqa: PLC0415
-
-    from callkeeper_assets.cli.console import build_table, print_table, print_text  # noqa: PLC0415
+    from callkeeper_assets.cli.console import (  # noqa: PLC0415
+        build_table,
+        print_table,
+        print_text,
+        say_size,
+    )
 
     if removed.file:
-        verb = "Would be moved" if dry_run else "Moved"
-        print_text(f"{verb}: {removed.file.parent}\n  to {removed.kept_in}")
+        verb = tr("Would be moved") if dry_run else tr("Moved")
+        print_text(
+            tr(
+                "{verb}: {folder}\n  to {kept_in}",
+                verb=verb,
+                folder=removed.file.parent,
+                kept_in=removed.kept_in,
+            )
+        )
     places = removed.calls.places if removed.calls else {}
     if places:
-        verb = ("Would be deleted" if dry_run else "Deleted") if with_calls else "Stays"
+        verb = (tr("Would be deleted") if dry_run else tr("Deleted")) if with_calls else tr("Stays")
         table = build_table("Where", verb, "Size", numeric=(verb, "Size"))
         for place, one in places.items():
-            table.add_row(place, f"{one.rows:,}", filesize.decimal(one.bytes))
+            table.add_row(look_up(place), say_number(one.rows), say_size(one.bytes))
         print_table(table)
-    stays = "the log of loads, general_accounts' row, who was forgotten"
+    stays = tr("the log of loads, general_accounts' row, who was forgotten")
     if removed.variables:
-        stays += f", {', '.join(removed.variables)} in the environment or in .env"
-    print_text(f"Stays in any case: {stays}.")
+        stays += tr(", {names} in the environment or in .env", names=", ".join(removed.variables))
+    print_text(tr("Stays in any case: {stays}.", stays=stays))
     if places and not with_calls:
-        print_text(f"To delete the calls, too: callkeeper remove {removed.name} --with-calls")
+        print_text(
+            tr(
+                "To delete the calls, too: callkeeper remove {source} --with-calls",
+                source=removed.name,
+            )
+        )
     if dry_run:
-        print_text("Dry run: nothing was changed.")
+        print_text(tr("Dry run: nothing was changed."))
 
 
 def _build_document(removed: Removed, *, with_calls: bool, dry_run: bool) -> dict[str, Any]:
@@ -226,7 +246,10 @@ def remove(
         choose_sources([source])
     if broken and with_calls:
         raise UsageProblemError(
-            f"{describe_broken(broken)}\nMend it, or remove it without its calls first."
+            tr(
+                "{problem}\nMend it, or remove it without its calls first.",
+                problem=describe_broken(broken),
+            )
         )
     file = good.file if good else broken.file if broken else None
     moment = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
@@ -238,7 +261,7 @@ def remove(
     if url and not dry_run:
         _stop(url, source, good)
     if url and with_calls and not dry_run:
-        waiting = f"{source}: waits for runs of the source that are under way"
+        waiting = tr("{source}: waits for runs of the source that are under way", source=source)
         with held_source_lock_alone(url, source, lambda: print_note(waiting)):
             done = _clear(url, source, good, dry_run=False)
         removed = Removed(source, file, kept_in, removed.variables, done)

@@ -311,7 +311,7 @@ def _print_preview(found: Preview) -> None:
 
 
 def _print_rows(table: PreviewTable) -> None:
-    shown = build_table(*table.columns)
+    shown = build_table(*table.columns, are_names=True)
     for row in table.rows:
         shown.add_row(*map(_show, row))
     print_table(shown)

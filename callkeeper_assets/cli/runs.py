@@ -12,7 +12,7 @@ from callkeeper_assets.cli.console import (
     SourceNames,
     UsageProblemError,
 )
-from callkeeper_assets.language import tr
+from callkeeper_assets.language import look_up, say_number, tr
 
 if TYPE_CHECKING:
     from callkeeper_assets.cli.processes import SourceOutcome
@@ -243,9 +243,12 @@ def _build_document(outcome: "SourceOutcome", *, dry_run: bool) -> dict[str, Any
 
 def print_retained(outcome: "SourceOutcome", *, dry_run: bool) -> None:
     """Print what was deleted, or would be, and what is left for the next time."""
-    from rich import filesize  # noqa: PLC0415
-
-    from callkeeper_assets.cli.console import build_table, print_table, print_text  # noqa: PLC0415
+    from callkeeper_assets.cli.console import (  # noqa: PLC0415
+        build_table,
+        print_table,
+        print_text,
+        say_size,
+    )
 
     retained = outcome.retained
     if retained is None:
@@ -254,7 +257,7 @@ def print_retained(outcome: "SourceOutcome", *, dry_run: bool) -> None:
     if retained.places:
         table = build_table("Where", verb, "Size", numeric=(verb, "Size"))
         for place, one in retained.places.items():
-            table.add_row(place, f"{one.rows:,}", filesize.decimal(one.bytes))
+            table.add_row(look_up(place), say_number(one.rows), say_size(one.bytes))
         print_table(table)
     else:
         print_text(tr("Nothing is older than {first_kept}.", first_kept=retained.first_kept))

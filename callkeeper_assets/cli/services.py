@@ -76,7 +76,7 @@ def dev(
             greet = partial(print_greeting, address, receiver, url, lines)
             serve(address, receiver, greet, has_alerts=bool(alerts))
         except KeyboardInterrupt:
-            print_note("Stopped.")
+            print_note(tr("Stopped."))
 
 
 def webhooks(
@@ -132,7 +132,7 @@ def webhooks(
     try:
         run_receiver(host, port, sources)
     except KeyboardInterrupt:
-        print_note("Stopped.")
+        print_note(tr("Stopped."))
 
 
 def worker(
@@ -155,7 +155,7 @@ def worker(
     from callkeeper_assets.cli.working import work  # noqa: PLC0415
 
     work(runs, grace)
-    print_note("Stopped.")
+    print_note(tr("Stopped."))
 
 
 if TYPE_CHECKING:
@@ -193,7 +193,7 @@ def demo(
     except KeyboardInterrupt:
         if address is None:
             raise
-        print_note("Stopped.")
+        print_note(tr("Stopped."))
 
 
 def _choose_address(port: int | None, default: int, option: str) -> "WebAddress":

@@ -35,15 +35,15 @@ from callkeeper_assets.home import (
     make_folder,
     raw_url,
 )
-from callkeeper_assets.language import tr
+from callkeeper_assets.language import look_up, mark, tr
 from callkeeper_assets.postgres.errors import DatabaseError
 from callkeeper_assets.postgres.url import describe, is_embedded
 
 # The run launcher's class that sends runs to workers.
 LAUNCHER: Final = "CeleryLauncher"
-CODE_SERVER: Final = "The code server"
-WEB_SERVER: Final = "The web server"
-RUN_SERVER: Final = "The run server"
+CODE_SERVER: Final = mark("The code server")
+WEB_SERVER: Final = mark("The web server")
+RUN_SERVER: Final = mark("The run server")
 _ANY_HOST: Final = ("0.0.0.0", "::", "")  # noqa: S104 -- compared with, not listened at
 _LOOK_SEC: Final = 0.2
 _MOST_DEATHS: Final = 3
@@ -298,12 +298,12 @@ def wait_for(name: str, is_ready: Callable[[], bool], supervisor: Supervisor) ->
             print_error(
                 tr(
                     "{name} does not start:\n{tail}\nAll of its log: {log}",
-                    name=name,
+                    name=look_up(name),
                     tail=read_tail(log),
                     log=log,
                 )
                 if log
-                else tr("{name} does not start; why is said above.", name=name)
+                else tr("{name} does not start; why is said above.", name=look_up(name))
             )
             raise SystemExit(FAILED)
         time.sleep(_LOOK_SEC)
@@ -408,4 +408,4 @@ def print_greeting(
     print_text(tr("Logs:           {home}", home=home() / "logs" / "dev"))
     for line in lines:
         print_text(line)
-    print_text("Stop:           Ctrl-C")
+    print_text(tr("Stop:           Ctrl-C"))

@@ -280,7 +280,7 @@ def _check_call(
             remedy=look_up(_SUPPORT),
         )
         return find("warning", text)
-    return find("good", f"{good}; time_zone is heeded")
+    return find("good", tr("{good}; time_zone is heeded", good=good))
 
 
 def _describe_zone(source: Source, client: CallKeeperClient, call_id: int, epoch: int) -> str:

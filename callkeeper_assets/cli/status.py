@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 import typer
 
 from callkeeper_assets.cli.console import FAILED, AsJson, SourceNames
-from callkeeper_assets.language import tr
+from callkeeper_assets.language import look_up, mark, say_number, tr
 from callkeeper_assets.local_time import show_moment
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from callkeeper_assets.webhooks.audit import AuditStatus
     from callkeeper_assets.webhooks.inbox_queries import InboxCounts, InboxEntry
 
+# What a load does with rows.
+_ACTIONS: Final = (mark("added"), mark("updated"), mark("deleted"))
 _MOST: Final = 100
 _MOST_GAPS: Final = 3
 _SAID_ABOVE: Final = ("load_failed", "source_refused", "key_missing")
@@ -134,7 +136,7 @@ def _describe_places(report: "StatusReport") -> Iterator[str]:
     from callkeeper_assets.postgres.url import database_url  # noqa: PLC0415
 
     size = report.database.size_bytes
-    shown = tr("not made yet") if size is None else f"{size / 1e6:,.0f} MB"
+    shown = tr("not made yet") if size is None else tr("{size:,.0f} MB", size=size / 1e6)
     yield tr("Database: {url} ({shown})", url=report.database.url, shown=shown)
     if report.daemon:
         reader, remark = describe_reader(database_url())
@@ -195,10 +197,10 @@ def _build_row(each: "SourceReport") -> tuple[str, ...]:
         _name(each),
         str(loaded.first_day or ""),
         str(loaded.last_day or ""),
-        f"{loaded.calls:,}",
-        f"{loaded.rows_added:,}",
-        f"{loaded.rows_updated:,}",
-        f"{loaded.rows_deleted:,}",
+        say_number(loaded.calls),
+        say_number(loaded.rows_added),
+        say_number(loaded.rows_updated),
+        say_number(loaded.rows_deleted),
         _describe_load(each.last_load),
         key,
     )
@@ -419,7 +421,11 @@ def _describe(event: "CallEvent") -> str:
                 return tr("load failed: {error}", error=details["error"])
             changes = "; ".join(
                 f"{table} "
-                + ", ".join(f"{rows:,} {action}" for action, rows in counts.items() if rows)
+                + ", ".join(
+                    f"{say_number(rows)} {look_up(action)}"
+                    for action, rows in counts.items()
+                    if rows
+                )
                 for table, counts in sorted(details["tables"].items())
             )
             return tr(

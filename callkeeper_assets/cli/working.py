@@ -10,8 +10,9 @@ from callkeeper_assets.cli.serving import LAUNCHER, build_run_server, sends_runs
 from callkeeper_assets.dagster_ext.broker import BrokerError, find_broker_url
 from callkeeper_assets.dagster_ext.run_socket import RUN_SOCKET
 from callkeeper_assets.home import dagster_file, home, make_folder
+from callkeeper_assets.language import mark, tr
 
-_TAKER: Final = "The taker of runs"
+_TAKER: Final = mark("The taker of runs")
 _LOOK_SEC: Final = 0.2
 # From the kill of a run to the report of it.
 _FAREWELL_SEC: Final = 15.0
@@ -25,9 +26,11 @@ def _check_ready() -> None:
     """
     problem = ""
     if not sends_runs_away():
-        problem = (
-            f"{dagster_file()} names another run launcher than {LAUNCHER}: nobody sends runs to "
-            "this worker. What to write there: docs/several-machines.md"
+        problem = tr(
+            "{file} names another run launcher than {launcher}: nobody sends runs to this "
+            "worker. What to write there: docs/several-machines.md",
+            file=dagster_file(),
+            launcher=LAUNCHER,
         )
     else:
         try:
@@ -63,12 +66,20 @@ def work(runs: int | None, grace_sec: float) -> None:
         try:
             supervisor.start(build_run_server(logs))
             supervisor.start(Service(_TAKER, tuple(arguments), logs / "taker.log"))
-            print_note(f"Takes up to {places} runs at once. Its logs: {logs}. Stop: Ctrl-C")
+            print_note(
+                tr(
+                    "Takes up to {places} runs at once. Its logs: {logs}. Stop: Ctrl-C",
+                    places=places,
+                    logs=logs,
+                )
+            )
             while True:
                 time.sleep(_LOOK_SEC)
                 supervisor.look_after()
         except KeyboardInterrupt:
-            print_note(f"Takes no more runs; those under way have {grace_sec:g} s.")
+            print_note(
+                tr("Takes no more runs; those under way have {grace_sec:g} s.", grace_sec=grace_sec)
+            )
             supervisor.stop(_TAKER)
         finally:
             socket_file.unlink(missing_ok=True)

@@ -16,6 +16,7 @@ from psycopg.types.json import Jsonb
 
 from callkeeper_assets.config.errors import ConfigError
 from callkeeper_assets.home import home, make_folder
+from callkeeper_assets.language import tr
 from callkeeper_assets.personal_data.shield import Connection
 from callkeeper_assets.personal_data.verifying import FoundPlace
 from callkeeper_assets.privacy.tails import hash_tail, read_tail
@@ -85,13 +86,22 @@ def read_key() -> bytes:
         key = file.read_bytes().strip()
     except OSError as error:
         raise ConfigError(
-            f"The key of erasures' records, {file}, cannot be read or written: {error.strerror}. "
-            "Nothing was erased. Mend the folder's permissions or free space, then run it again."
+            tr(
+                "The key of erasures' records, {file}, cannot be read or written: {problem}. "
+                "Nothing was erased. Mend the folder's permissions or free space, then run it "
+                "again.",
+                file=file,
+                problem=error.strerror,
+            )
         ) from None
     if not key:
         raise ConfigError(
-            f"The key of erasures' records, {file}, is empty. Put it back from a backup; without "
-            "one delete the file: a new key is made, and older records are not told by number."
+            tr(
+                "The key of erasures' records, {file}, is empty. Put it back from a backup; "
+                "without one delete the file: a new key is made, and older records are not told "
+                "by number.",
+                file=file,
+            )
         )
     return key
 
@@ -123,8 +133,11 @@ def read_hash(connection: Connection, request_id: str) -> str | None:
     rows = connection.execute(_OF_REQUEST, {"request_id": request_id}).fetchall()
     if rows and rows[0][0] is None:
         raise ConfigError(
-            f"The request {request_id} is of an older version, and has no hash of its number: type "
-            "callkeeper forget with the number again."
+            tr(
+                "The request {request_id} is of an older version, and has no hash of its number: "
+                "type callkeeper forget with the number again.",
+                request_id=request_id,
+            )
         )
     return str(rows[0][0]) if rows else None
 

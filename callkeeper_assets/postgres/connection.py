@@ -12,6 +12,7 @@ from typing import Final
 import psycopg
 from psycopg.pq import TransactionStatus
 
+from callkeeper_assets.language import look_up, tr
 from callkeeper_assets.postgres.errors import DatabaseError, DatabaseLostError
 from callkeeper_assets.postgres.keeping import keep
 from callkeeper_assets.postgres.locks import check_locks
@@ -34,17 +35,25 @@ def explain_loss(place: str, error: psycopg.Error) -> DatabaseLostError:
     """
     said = (error.diag.message_primary or str(error)).partition("\n")[0].rstrip(". ")
     return DatabaseLostError(
-        f"The database {place} went away, or ended the work: {said}. What was stored before "
-        "stays, nothing is half stored; try again when it runs."
+        tr(
+            "The database {place} went away, or ended the work: {said}. What was stored before "
+            "stays, nothing is half stored; try again when it runs.",
+            place=place,
+            said=said,
+        )
     )
 
 
 def _explain_privilege(place: str, error: psycopg.Error) -> DatabaseError:
     """Say that the database's user may not do what the product does, which no retry changes."""
     return DatabaseError(
-        f"The database {place} does not let its user work: {error.diag.message_primary}. Nothing "
-        "of this is stored. All of the product's tables are to be the user's own: "
-        "ALTER TABLE … OWNER TO its name; or let the user who made them do it."
+        tr(
+            "The database {place} does not let its user work: {said}. Nothing of this is stored. "
+            "All of the product's tables are to be the user's own: ALTER TABLE … OWNER TO its "
+            "name; or let the user who made them do it.",
+            place=place,
+            said=error.diag.message_primary,
+        )
     )
 
 
@@ -127,8 +136,13 @@ def check_pooler(connection: "psycopg.Connection[tuple[object, ...]]", url: str)
         raise explain_failure(url, error) from None
     if problem:
         raise DatabaseError(
-            f"At {describe(url)} a connection pooler answers, PgBouncer or another, that "
-            f"{problem}. {NAME_THE_SERVER}"
+            tr(
+                "At {database} a connection pooler answers, PgBouncer or another, that {problem}. "
+                "{remedy}",
+                database=describe(url),
+                problem=problem,
+                remedy=look_up(NAME_THE_SERVER),
+            )
         )
 
 
@@ -156,5 +170,7 @@ def _find_problem(url: str) -> str:
         asked = {(turn, _ask((one, other)[turn])) for turn in _TURNS}
         path = one.execute("SHOW search_path").fetchone()
     if len(asked) > _CLIENTS or len({process for _, process in asked}) < _CLIENTS:
-        return "gives each transaction another session (pool_mode = transaction or statement)"
-    return "" if path == (_PROBE,) else "drops the parameter `options`, with the search path in it"
+        return tr("gives each transaction another session (pool_mode = transaction or statement)")
+    return (
+        "" if path == (_PROBE,) else tr("drops the parameter `options`, with the search path in it")
+    )

@@ -23,6 +23,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from callkeeper_assets.home import find_lock_problem, make_folder
+from callkeeper_assets.language import tr
 from callkeeper_assets.postgres.binaries import (
     SYSTEM_FOLDER,
     Programs,
@@ -111,8 +112,12 @@ class Cluster:
         file = self.folder / "password"
         if not file.exists():
             raise DatabaseError(
-                f"The embedded database's password is missing: {file} is gone. Put the file back, "
-                f"or move {self.folder} away to begin with an empty database."
+                tr(
+                    "The embedded database's password is missing: {file} is gone. Put the file "
+                    "back, or move {folder} away to begin with an empty database.",
+                    file=file,
+                    folder=self.folder,
+                )
             )
         return file.read_text().strip()
 
@@ -147,9 +152,14 @@ def _new_folder(link: Path, account: ServerUser | None) -> Path:
     folder = Path(tempfile.mkdtemp(prefix=f"{digest}-", dir=SYSTEM_FOLDER))
     if not _is_usable(folder, account):
         raise DatabaseError(
-            f"The embedded PostgreSQL's user {account.name if account else ''} can use neither "
-            f"{link} nor {folder}. Set CALLKEEPER_HOME to a folder that it may enter, or "
-            f"CALLKEEPER_DATABASE_URL to a PostgreSQL of your own."
+            tr(
+                "The embedded PostgreSQL's user {user} can use neither {link} nor {folder}. Set "
+                "CALLKEEPER_HOME to a folder that it may enter, or CALLKEEPER_DATABASE_URL to a "
+                "PostgreSQL of your own.",
+                user=account.name if account else "",
+                link=link,
+                folder=folder,
+            )
         )
     link.symlink_to(folder, target_is_directory=True)
     return folder
@@ -205,8 +215,11 @@ def _make(cluster: Cluster, settings: Mapping[str, str], *, sync: bool) -> None:
         made = run_as(cluster.account, single_user, text=f"CREATE DATABASE {NAME};\n")
     if made.returncode != 0:
         raise DatabaseError(
-            f"PostgreSQL could not make its data folder in {cluster.folder}: "
-            f"{(made.stderr or made.stdout).strip()[-1000:]}"
+            tr(
+                "PostgreSQL could not make its data folder in {folder}: {said}",
+                folder=cluster.folder,
+                said=(made.stderr or made.stdout).strip()[-1000:],
+            )
         )
     making.rename(cluster.data)
 
@@ -227,8 +240,12 @@ def open_cluster(
     link = home / "postgres"
     if link.is_symlink() and not link.exists():
         raise DatabaseError(
-            f"The embedded database is gone: {link} leads to {link.readlink()}, which does not "
-            f"exist. Put it back, or delete {link} to begin with an empty database."
+            tr(
+                "The embedded database is gone: {link} leads to {target}, which does not exist. "
+                "Put it back, or delete {link} to begin with an empty database.",
+                link=link,
+                target=link.readlink(),
+            )
         )
     folder = link.resolve()
     account = choose_account(folder / "data")
@@ -241,14 +258,21 @@ def open_cluster(
     cluster = Cluster(folder, find_programs(folder / "data", account), account)
     if not (cluster.data / "PG_VERSION").exists():
         raise DatabaseError(
-            f"{cluster.data} is not PostgreSQL's: it has no PG_VERSION. Move it away, or set "
-            f"CALLKEEPER_HOME to another folder."
+            tr(
+                "{data} is not PostgreSQL's: it has no PG_VERSION. Move it away, or set "
+                "CALLKEEPER_HOME to another folder.",
+                data=cluster.data,
+            )
         )
     if not can_enter(account, cluster.data):
         raise DatabaseError(
-            f"The user {account.name if account else ''}, who owns the embedded database in "
-            f"{cluster.data}, may not enter that folder any more. Let it pass through the folders "
-            f"above, or set CALLKEEPER_HOME to another folder."
+            tr(
+                "The user {user}, who owns the embedded database in {data}, may not enter that "
+                "folder any more. Let it pass through the folders above, or set CALLKEEPER_HOME "
+                "to another folder.",
+                user=account.name if account else "",
+                data=cluster.data,
+            )
         )
     return cluster
 
@@ -373,7 +397,9 @@ def _launch(cluster: Cluster, port: int) -> int:
         cluster.account, ["/bin/sh", "-c", script, "sh", cluster.log, *server], umask=0o077
     )
     if not started.stdout.strip().isdigit():
-        raise DatabaseError(f"The embedded PostgreSQL did not start: {started.stderr.strip()}")
+        raise DatabaseError(
+            tr("The embedded PostgreSQL did not start: {said}", said=started.stderr.strip())
+        )
     return int(started.stdout)
 
 
@@ -388,9 +414,14 @@ def _await_ready(cluster: Cluster, pid: int) -> Postmaster | None:
             return None
         time.sleep(_POLL_SEC)
     raise DatabaseError(
-        f"The embedded PostgreSQL in {cluster.data} was not ready after {_START_TIMEOUT_SEC:.0f} "
-        f"s. It may still be recovering; try again. Its log, {cluster.log}, ends: "
-        f"{_tail(cluster.log)}"
+        tr(
+            "The embedded PostgreSQL in {data} was not ready after {seconds:.0f} s. It may still "
+            "be recovering; try again. Its log, {log}, ends: {tail}",
+            data=cluster.data,
+            seconds=_START_TIMEOUT_SEC,
+            log=cluster.log,
+            tail=_tail(cluster.log),
+        )
     )
 
 
@@ -401,7 +432,7 @@ def start_postmaster(cluster: Cluster) -> Postmaster:
         DatabaseError: it does not start; with the end of its log.
     """
     deadline = time.monotonic() + _ORPHANS_TIMEOUT_SEC
-    log = f"no free port was found in {_PORTS_TRIED} tried"
+    log = tr("no free port was found in {count} tried", count=_PORTS_TRIED)
     ports = _free_ports(cluster.data)
     port = next(ports, None)
     while port is not None:
@@ -419,8 +450,12 @@ def start_postmaster(cluster: Cluster) -> Postmaster:
             port = next(ports, None)
         time.sleep(_RETRY_SEC)
     raise DatabaseError(
-        f"The embedded PostgreSQL in {cluster.data} did not start: {log}\n"
-        f"Remedy what it says, or set CALLKEEPER_DATABASE_URL to a PostgreSQL of your own."
+        tr(
+            "The embedded PostgreSQL in {data} did not start: {log}\nRemedy what it says, or set "
+            "CALLKEEPER_DATABASE_URL to a PostgreSQL of your own.",
+            data=cluster.data,
+            log=log,
+        )
     )
 
 
@@ -441,8 +476,14 @@ def stop_postmaster(data: Path) -> None:
     while _is_alive(found.pid):
         if time.monotonic() > deadline:
             raise DatabaseError(
-                f"The embedded PostgreSQL in {data} (process {found.pid}) did not stop within "
-                f"{_STOP_TIMEOUT_SEC:.0f} s. See {data / 'server.log'}."
+                tr(
+                    "The embedded PostgreSQL in {folder} (process {process}) did not stop within "
+                    "{seconds:.0f} s. See {log}.",
+                    folder=data,
+                    process=found.pid,
+                    seconds=_STOP_TIMEOUT_SEC,
+                    log=data / "server.log",
+                )
             )
         time.sleep(_POLL_SEC)
 
@@ -454,19 +495,31 @@ def _explained(home: Path) -> Iterator[None]:
         yield
     except PermissionError as error:
         raise DatabaseError(
-            f"The embedded database in {home} is not open to this user: {error}. Run as the user "
-            f"who made it, or set CALLKEEPER_HOME to a folder of your own, or "
-            f"CALLKEEPER_DATABASE_URL to a PostgreSQL of your own."
+            tr(
+                "The embedded database in {home} is not open to this user: {error}. Run as the "
+                "user who made it, or set CALLKEEPER_HOME to a folder of your own, or "
+                "CALLKEEPER_DATABASE_URL to a PostgreSQL of your own.",
+                home=home,
+                error=error,
+            )
         ) from error
     except OSError as error:
-        raise DatabaseError(f"The embedded database in {home} cannot be used: {error}.") from error
+        raise DatabaseError(
+            tr("The embedded database in {home} cannot be used: {error}.", home=home, error=error)
+        ) from error
 
 
 def _refuse_without_locks(home: Path) -> None:
     """Raise where the server's users cannot be counted: one that ends would stop it for all."""
     problem = find_lock_problem(home)
     if problem:
-        raise DatabaseError(f"The embedded database in {home} cannot be used. {problem}")
+        raise DatabaseError(
+            tr(
+                "The embedded database in {home} cannot be used. {problem}",
+                home=home,
+                problem=problem,
+            )
+        )
 
 
 def _lock(path: Path, operation: int) -> int:

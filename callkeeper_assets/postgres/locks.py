@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from callkeeper_assets.language import tr
 from callkeeper_assets.postgres.errors import DatabaseLostError, LockLostError
 
 if TYPE_CHECKING:
@@ -140,10 +141,14 @@ class Lock:
                     self._execute("SELECT 1")
         except DatabaseLostError as error:
             raise LockLostError(
-                f"The lock of {self._what} has gone, since its connection was ended. {error} "
-                "Somebody else may be doing the same by now, so nothing more is stored. If this "
-                "comes again, find out what ends connections that are idle: a firewall, a "
-                "failover, an administrator."
+                tr(
+                    "The lock of {what} has gone, since its connection was ended. {error} "
+                    "Somebody else may be doing the same by now, so nothing more is stored. If "
+                    "this comes again, find out what ends connections that are idle: a firewall, "
+                    "a failover, an administrator.",
+                    what=self._what,
+                    error=error,
+                )
             ) from None
 
     def close(self) -> None:

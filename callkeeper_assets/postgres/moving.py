@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from callkeeper_assets.language import tr
 from callkeeper_assets.postgres.embedded import EmbeddedPostgres
 from callkeeper_assets.postgres.errors import DatabaseError
 from callkeeper_assets.postgres.locks import STORAGE_LOCK
@@ -52,9 +53,15 @@ def _copy_rows(snapshot: Snapshot, target: Connection, table: Relation) -> int:
         written = write_rows(target, table, columns, rows)
     if written != rows.count:
         raise DatabaseError(
-            f"Of the {rows.count} rows of {table.schema}.{table.name} the new database took "
-            f"{written}. Nothing was changed there; look for what keeps it from "
-            f"taking rows, as an event trigger does."
+            tr(
+                "Of the {count} rows of {schema}.{table} the new database took {written}. Nothing "
+                "was changed there; look for what keeps it from taking rows, as an event trigger "
+                "does.",
+                count=rows.count,
+                schema=table.schema,
+                table=table.name,
+                written=written,
+            )
         )
     return written
 
@@ -63,9 +70,12 @@ def _check_alone(source: Connection) -> None:
     others = [str(name) for (name,) in source.execute(_OTHERS).fetchall()]
     if others:
         raise DatabaseError(
-            f"The embedded database is in use: {', '.join(others)}. What is written meanwhile "
-            f"would be missing in the new one. Stop `callkeeper dev`, let commands end, close BI "
-            f"tools, and run this again."
+            tr(
+                "The embedded database is in use: {others}. What is written meanwhile would be "
+                "missing in the new one. Stop `callkeeper dev`, let commands end, close BI tools, "
+                "and run this again.",
+                others=", ".join(others),
+            )
         )
 
 
@@ -77,14 +87,17 @@ def move_embedded(home: Path, target_url: str) -> Moved:
     """
     if not (home / "postgres").exists():
         raise DatabaseError(
-            f"There is no embedded database in {home}: nothing is to be moved. Set "
-            f"CALLKEEPER_DATABASE_URL, and the first load makes the tables there."
+            tr(
+                "There is no embedded database in {home}: nothing is to be moved. Set "
+                "CALLKEEPER_DATABASE_URL, and the first load makes the tables there.",
+                home=home,
+            )
         )
     with (
         EmbeddedPostgres(home) as server,
         connect(server.start()) as source,
         connect(target_url) as target,
-        explaining(target_url, "The database could not be moved to"),
+        explaining(target_url, tr("The database could not be moved to")),
     ):
         # A command that comes now waits for it, and is seen by the second look.
         source.execute("SELECT pg_try_advisory_lock(%s)", (STORAGE_LOCK,))

@@ -15,6 +15,7 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from callkeeper_assets.language import tr
 from callkeeper_assets.postgres.binaries import find_dumper
 from callkeeper_assets.postgres.errors import DatabaseError
 from callkeeper_assets.postgres.url import VERSION_FACTOR, check_writable, describe
@@ -136,7 +137,7 @@ class Snapshot:
         done = subprocess.run(command, env=environment, capture_output=True, check=False)  # noqa: S603 -- PostgreSQL's own
         if done.returncode != 0:
             said = done.stderr.decode(errors="replace").strip()
-            raise DatabaseError(f"The database could not be read by pg_dump: {said}")
+            raise DatabaseError(tr("The database could not be read by pg_dump: {said}", said=said))
         lines = done.stdout.splitlines(keepends=True)
         left_out = tuple(text.encode() for text in _LEFT_OUT)
         return b"".join(line for line in lines if not line.startswith(left_out))
@@ -194,11 +195,16 @@ def check_empty(target: Connection, url: str, relations: Iterable[Sequence[str]]
     there = {(one.schema, one.name) for one in list_relations(target)}
     clashing = [f"{one[0]}.{one[1]}" for one in relations if (one[0], one[1]) in there]
     if clashing:
-        more = f" and {len(clashing) - 3} more" if len(clashing) > 3 else ""  # noqa: PLR2004
+        more = tr(" and {count} more", count=len(clashing) - 3) if len(clashing) > 3 else ""  # noqa: PLR2004
         raise DatabaseError(
-            f"The database {describe(url)} is not empty, it has {', '.join(clashing[:3])}{more}: "
-            f"nothing was changed there. Name an empty one: "
-            f"CREATE DATABASE callkeeper ENCODING 'UTF8' LOCALE 'C' TEMPLATE template0;"
+            tr(
+                "The database {database} is not empty, it has {names}{more}: nothing was changed "
+                "there. Name an empty one: CREATE DATABASE callkeeper ENCODING 'UTF8' LOCALE 'C' "
+                "TEMPLATE template0;",
+                database=describe(url),
+                names=", ".join(clashing[:3]),
+                more=more,
+            )
         )
 
 
@@ -243,17 +249,28 @@ def explaining(url: str, what: str) -> Iterator[None]:
         yield
     except psycopg.errors.InsufficientPrivilege as error:
         named = conninfo_to_dict(url)
-        database, user = named.get("dbname"), named.get("user") or "its user"
+        database, user = named.get("dbname"), named.get("user") or tr("its user")
         raise DatabaseError(
-            f"The user may not make what is needed in {describe(url)}: "
-            f"{error.diag.message_primary}. Nothing was changed there. Make the user the "
-            f"database's owner: ALTER DATABASE {database} OWNER TO {user};"
+            tr(
+                "The user may not make what is needed in {database}: {said}. Nothing was changed "
+                "there. Make the user the database's owner: ALTER DATABASE {name} OWNER TO "
+                "{user};",
+                database=describe(url),
+                said=error.diag.message_primary,
+                name=database,
+                user=user,
+            )
         ) from None
     except psycopg.Error as error:
         said = error.diag.message_primary or str(error).partition("\n")[0]
         raise DatabaseError(
-            f"{what} {describe(url)}: {said}. Nothing was changed there. Remedy what it says, and "
-            f"run this again."
+            tr(
+                "{what} {database}: {said}. Nothing was changed there. Remedy what it says, and "
+                "run this again.",
+                what=what,
+                database=describe(url),
+                said=said,
+            )
         ) from None
 
 

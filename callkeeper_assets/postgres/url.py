@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, unquote, urlsplit
 
 from callkeeper_assets.home import configured_database_url, home
-from callkeeper_assets.language import tr
+from callkeeper_assets.language import look_up, mark, tr
 from callkeeper_assets.postgres.binaries import OLDEST_VERSION
 from callkeeper_assets.postgres.embedded import EmbeddedPostgres
 from callkeeper_assets.postgres.errors import DatabaseError
@@ -85,22 +85,25 @@ _direct: set[str] = set()
 _embedded: dict[Path, EmbeddedPostgres] = {}
 _embedded_guard = threading.Lock()
 
-NAME_THE_SERVER: Final = (
+NAME_THE_SERVER: Final = mark(
     "Put the address and port of PostgreSQL itself (as a rule 5432) into CALLKEEPER_DATABASE_URL, "
     "not the pooler's: locks and settings of a session are relied on."
 )
 # What libpq says, and what helps. Its texts are all there is: a connection that fails has no code.
 _REMEDIES: Final = (
-    ("password authentication failed", "Check the user and the password in the URL."),
-    ("no password supplied", "Put the password into the URL: postgresql://user:password@host/db."),
-    ("does not exist", "Create it (createdb, createuser), or correct the name in the URL."),
-    ("no pg_hba.conf entry", "Allow this machine in the server's pg_hba.conf."),
-    ("SSL", "Check sslmode in the URL against what the server offers."),
+    ("password authentication failed", mark("Check the user and the password in the URL.")),
+    (
+        "no password supplied",
+        mark("Put the password into the URL: postgresql://user:password@host/db."),
+    ),
+    ("does not exist", mark("Create it (createdb, createuser), or correct the name in the URL.")),
+    ("no pg_hba.conf entry", mark("Allow this machine in the server's pg_hba.conf.")),
+    ("SSL", mark("Check sslmode in the URL against what the server offers.")),
     ("unsupported startup parameter", NAME_THE_SERVER),
     ("statement pooling", NAME_THE_SERVER),
-    ("too many clients", "Raise max_connections, or end idle sessions."),
+    ("too many clients", mark("Raise max_connections, or end idle sessions.")),
 )
-_UNREACHABLE: Final = "Check that the server runs, and the host and port in the URL."
+_UNREACHABLE: Final = mark("Check that the server runs, and the host and port in the URL.")
 
 
 def build_options(given: str = "", *, server_version: int = 0) -> str:
@@ -341,7 +344,7 @@ def explain_failure(url: str, error: Exception) -> DatabaseError:
             "No connection to the database {database}: {said} {remedy}",
             database=describe(url),
             said=text,
-            remedy=remedy,
+            remedy=look_up(remedy),
         )
     )
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 
 from callkeeper_assets.home import make_folder
+from callkeeper_assets.language import look_up, mark, tr
 
 _WRITERS: Final = 2
 # Requests to an object store, each of which waits for its answer.
@@ -72,9 +73,13 @@ class Place:
             self._files, self.root = fsspec.core.url_to_fs(url, **options)
         except (ImportError, ValueError) as error:
             raise StoreError(
-                f"CALLKEEPER_RAW_URL names a place that cannot be used: {url} ({error}). Use a "
-                f"folder, or install the file system's package (s3:// needs the extra: pip install "
-                f"'callkeeper-assets[s3]')."
+                tr(
+                    "CALLKEEPER_RAW_URL names a place that cannot be used: {url} ({error}). Use a "
+                    "folder, or install the file system's package (s3:// needs the extra: pip "
+                    "install 'callkeeper-assets[s3]').",
+                    url=url,
+                    error=error,
+                )
             ) from error
         self._is_local = isinstance(self._files.protocol, tuple) and "file" in self._files.protocol
         self._errors = list_errors(url)
@@ -114,14 +119,14 @@ class Place:
         Where a folder is but a prefix of names, a store may list what begins alike as well: `main`
         would have the days of `main_2`, and retention would delete them.
         """
-        with self._said(folder, "listed"):
+        with self._said(folder, mark("could not be listed")):
             found: dict[str, dict[str, Any]] = self._files.find(folder, detail=True)
         inside = f"{folder.rstrip('/')}/"
         return {path: one for path, one in found.items() if path.startswith(inside)}
 
     def list_folders(self) -> list[str]:
         """Return the names of the folders below the root, sorted."""
-        with self._said(self.root, "listed"):
+        with self._said(self.root, mark("could not be listed")):
             if not self._files.exists(self.root):
                 return []
             folders = self._files.ls(self.root, detail=True)
@@ -132,7 +137,7 @@ class Place:
         """Return a file's content; None where there is none."""
         if self._is_missing(path):
             return None
-        with self._said(path, "read"):
+        with self._said(path, mark("could not be read")):
             try:
                 content: bytes = self._files.cat_file(path)
             except FileNotFoundError:
@@ -141,7 +146,7 @@ class Place:
 
     def keep(self, path: str, beside: str) -> None:
         """Keep a file's content beside, unless there is something already."""
-        with self._said(beside, "read"):
+        with self._said(beside, mark("could not be read")):
             known = self._known.get(_folder_of(beside))
             is_kept = self._files.exists(beside) if known is None else beside in known
         content = None if is_kept else self.read(path)
@@ -150,7 +155,7 @@ class Place:
 
     def replace(self, path: str, content: bytes) -> None:
         """Write a file, in one step."""
-        with self._said(path, "written"):
+        with self._said(path, mark("could not be written")):
             if self._is_local:
                 _replace_local(Path(path), content)
             else:
@@ -162,7 +167,7 @@ class Place:
         """Delete a file, if it is there."""
         if self._is_missing(path):
             return
-        with self._said(path, "deleted"), suppress(FileNotFoundError):
+        with self._said(path, mark("could not be deleted")), suppress(FileNotFoundError):
             self._files.rm_file(path)
         self._known.get(_folder_of(path), set()).discard(path)
 
@@ -175,7 +180,7 @@ class Place:
             return
         for first in range(0, len(listed), _DELETED_AT_ONCE):
             some = [self._files.split_path(one) for one in listed[first:][:_DELETED_AT_ONCE]]
-            with self._said(listed[first], "deleted"):
+            with self._said(listed[first], mark("could not be deleted")):
                 # Not by `rm`, which says nothing of those that the store refuses to delete.
                 done = self._files.call_s3(
                     "delete_objects",
@@ -190,15 +195,21 @@ class Place:
         return known is not None and path not in known
 
     @contextmanager
-    def _said(self, path: str, action: str) -> Iterator[None]:
+    def _said(self, path: str, problem: str) -> Iterator[None]:
         try:
             yield
         except self._errors as error:
             cause = getattr(error, "strerror", None) or error
             raise StoreError(
-                f"Raw calls could not be {action}: {path} ({cause}). Check the place that "
-                f"CALLKEEPER_RAW_URL names ({self._url}): its permissions, free space and "
-                f"credentials."
+                tr(
+                    "Raw calls {problem}: {path} ({cause}). Check the place that "
+                    "CALLKEEPER_RAW_URL names ({url}): its permissions, free space and "
+                    "credentials.",
+                    problem=look_up(problem),
+                    path=path,
+                    cause=cause,
+                    url=self._url,
+                )
             ) from error
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Self, TypeVar
 import msgspec
 
 from callkeeper_assets.home import LOGS_FOLDER
+from callkeeper_assets.language import tr
 from callkeeper_assets.postgres.locks import check_locks
 from callkeeper_assets.raw.ids import HASHED_IDS, identify_call
 from callkeeper_assets.raw.place import Place, RawError, side_by_side
@@ -55,9 +56,14 @@ class MissingDayError(RawError):
 
     def __init__(self, *, source: str, day: date, name: str) -> None:
         super().__init__(
-            f"Source '{source}': the raw calls of {day} are not there ({name}). Materialize "
-            f"{source}/raw_calls for that day first, or run: "
-            f"callkeeper load {source} --from {day} --to {day}"
+            tr(
+                "Source '{source}': the raw calls of {day} are not there ({name}). Materialize "
+                "{source}/raw_calls for that day first, or run: callkeeper load {source} --from "
+                "{day} --to {day}",
+                source=source,
+                day=day,
+                name=name,
+            )
         )
 
 
@@ -66,8 +72,12 @@ class UnreadableDayError(RawError):
 
     def __init__(self, *, name: str, cause: str) -> None:
         super().__init__(
-            f"The raw calls in {name} cannot be read ({cause[:200]}). Move the file away and load "
-            f"the day again."
+            tr(
+                "The raw calls in {name} cannot be read ({cause}). Move the file away and load "
+                "the day again.",
+                name=name,
+                cause=cause[:200],
+            )
         )
 
 

@@ -7,6 +7,7 @@ import unicodedata
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from callkeeper_assets.language import look_up, mark, tr
 from callkeeper_assets.warehouse.filters import Filter
 from callkeeper_assets.warehouse.records import WarehouseError
 
@@ -136,68 +137,88 @@ def find_report_name_problem(name: str) -> str | None:
     """Say what is wrong with a report's name; None for a good one."""
     if _REPORT_NAME.fullmatch(name) and len(name) <= _MOST_LETTERS_OF_REPORT:
         return None
-    return (
-        f"'{_shorten(name)}' cannot be a report's name: a lower-case Latin letter, then such "
-        f"letters, digits and '_', {_MOST_LETTERS_OF_REPORT} at most."
+    return tr(
+        "'{name}' cannot be a report's name: a lower-case Latin letter, then such letters, "
+        "digits and '_', {most} at most.",
+        name=_shorten(name),
+        most=_MOST_LETTERS_OF_REPORT,
     )
 
 
 def find_field_name_problem(name: str) -> str | None:
     """Say what is wrong with a field's name in a JSON row; None for a good one."""
     if not name.strip():
-        return "a field's name is empty."
+        return tr("a field's name is empty.")
     if len(name) > MOST_LETTERS_OF_FIELD:
-        return (
-            f"'{_shorten(name)}' has {len(name)} characters, a field's name at most "
-            f"{MOST_LETTERS_OF_FIELD}. Give it a short one: fields: {{name: path}}."
+        return tr(
+            "'{name}' has {count} characters, a field's name at most {most}. Give it a short "
+            "one: fields: {{name: path}}.",
+            name=_shorten(name),
+            count=len(name),
+            most=MOST_LETTERS_OF_FIELD,
         )
     if not name.isprintable():
-        return f"{_shorten(ascii(name))} holds characters that cannot be printed."
+        return tr("{name} holds characters that cannot be printed.", name=_shorten(ascii(name)))
     return None
 
 
 def find_table_name_problem(name: str) -> str | None:
     """Say what is wrong with a table's name; None for a good one."""
-    problem = _find_identifier_problem("table", name)
+    problem = _find_identifier_problem(mark("table"), name)
     prefix = next((one for one in RESERVED_PREFIXES if name.startswith(one)), None)
     if problem is None and prefix is not None:
-        return (
-            f"'{name}' begins with '{prefix}': such tables are not a report's. Choose another "
-            f"name, such as 'report_{name}'."
+        return tr(
+            "'{name}' begins with '{prefix}': such tables are not a report's. Choose another "
+            "name, such as 'report_{name}'.",
+            name=name,
+            prefix=prefix,
         )
     return problem
 
 
 def find_column_name_problem(name: str) -> str | None:
     """Say what is wrong with a column's name; None for a good one."""
-    problem = _find_identifier_problem("column", name)
+    problem = _find_identifier_problem(mark("column"), name)
     if problem is None and (name == ACCOUNT_COLUMN or name.startswith(_OWN_COLUMN_PREFIX)):
-        return (
-            f"'{name}' cannot be a column of a report: each of its tables has '{ACCOUNT_COLUMN}' "
-            f"and columns that begin with '{_OWN_COLUMN_PREFIX}' by itself. Choose another name."
+        return tr(
+            "'{name}' cannot be a column of a report: each of its tables has '{column}' and "
+            "columns that begin with '{prefix}' by itself. Choose another name.",
+            name=name,
+            column=ACCOUNT_COLUMN,
+            prefix=_OWN_COLUMN_PREFIX,
         )
     if problem is None and name in _SYSTEM_COLUMNS:
-        return f"'{name}' is a column of PostgreSQL's own in every table. Choose another name."
+        return tr(
+            "'{name}' is a column of PostgreSQL's own in every table. Choose another name.",
+            name=name,
+        )
     return problem
 
 
 def _find_identifier_problem(what: str, name: str) -> str | None:
     size = len(name.encode("utf-8", "replace"))
     if size > _MOST_BYTES:
-        return (
-            f"'{_shorten(name)}' has {size} bytes, a {what}'s name in PostgreSQL at most "
-            f"{_MOST_BYTES} (a Latin letter has one, a Cyrillic two)."
+        return tr(
+            "'{name}' has {size} bytes, a {what}'s name in PostgreSQL at most {most} (a Latin "
+            "letter has one, a Cyrillic two).",
+            name=_shorten(name),
+            size=size,
+            what=look_up(what),
+            most=_MOST_BYTES,
         )
     is_word = name.isidentifier() and name == name.lower()
     if not is_word or not unicodedata.is_normalized("NFC", name):
-        return (
-            f"'{_shorten(name)}' cannot be a {what}'s name: lower-case letters, digits and '_' "
-            f"are allowed, no digit at the beginning."
+        return tr(
+            "'{name}' cannot be a {what}'s name: lower-case letters, digits and '_' are "
+            "allowed, no digit at the beginning.",
+            name=_shorten(name),
+            what=look_up(what),
         )
     if name in RESERVED_WORDS:
-        return (
-            f"'{name}' is a reserved word of SQL: each query would have to quote it. Choose "
-            f"another name, such as '{name}_'."
+        return tr(
+            "'{name}' is a reserved word of SQL: each query would have to quote it. Choose "
+            "another name, such as '{name}_'.",
+            name=name,
         )
     return None
 

@@ -18,6 +18,7 @@ from typing import Any, Final, LiteralString
 import psycopg
 from psycopg import sql
 
+from callkeeper_assets.language import mark
 from callkeeper_assets.local_time import day_start, find_day
 from callkeeper_assets.postgres import connect
 from callkeeper_assets.postgres.locks import CALLS_LOCK, check_locks, lock_transaction
@@ -85,8 +86,8 @@ _FORGET_INTERVAL: Final = """
 # A day after every call's.
 AFTER_ALL: Final = date(9000, 1, 1)
 
-RAW_FILES: Final = "raw calls, files"
-SPOOL: Final = "spool, payloads"
+RAW_FILES: Final = mark("raw calls, files")
+SPOOL: Final = mark("spool, payloads")
 
 _LEFT_OFF: Final = "What it deleted, if anything, stays deleted; the next retention does the rest"
 

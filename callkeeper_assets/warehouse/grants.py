@@ -14,6 +14,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 import psycopg
 from psycopg import sql
 
+from callkeeper_assets.language import tr
 from callkeeper_assets.postgres import connect, describe
 from callkeeper_assets.postgres.embedded import make_password
 from callkeeper_assets.postgres.errors import DatabaseError
@@ -192,14 +193,23 @@ def _check_role(connection: _Connection, url: str, role: str) -> None:
     found = connection.execute(_ROLE, (role,)).fetchone()
     if found is None:
         raise DatabaseError(
-            f"There is no role '{role}' in {describe(url)}. An administrator makes it: CREATE ROLE "
-            f"{sql.Identifier(role).as_string(connection)} LOGIN PASSWORD '…';"
+            tr(
+                "There is no role '{role}' in {database}. An administrator makes it: CREATE ROLE "
+                "{quoted} LOGIN PASSWORD '…';",
+                role=role,
+                database=describe(url),
+                quoted=sql.Identifier(role).as_string(connection),
+            )
         )
     is_superuser, is_owner = found
     if is_superuser or is_owner:
-        why = "is a superuser" if is_superuser else "owns tables of this database"
+        why = tr("is a superuser") if is_superuser else tr("owns tables of this database")
         raise DatabaseError(
-            f"The role '{role}' {why}: no grant would keep it from anything. Name another one."
+            tr(
+                "The role '{role}' {why}: no grant would keep it from anything. Name another one.",
+                role=role,
+                why=why,
+            )
         )
 
 
@@ -244,8 +254,10 @@ def _build_statements(
         yield from _build_statements_of_dagster(whom, purpose)
     elif purpose in {"dagster", "metrics"}:
         raise DatabaseError(
-            "Dagster's tables are not there yet. Start `callkeeper up` once, or `callkeeper "
-            "daemon`, by the owner of the tables; then grant again."
+            tr(
+                "Dagster's tables are not there yet. Start `callkeeper up` once, or `callkeeper "
+                "daemon`, by the owner of the tables; then grant again."
+            )
         )
 
 

@@ -19,6 +19,7 @@ from typing import Any, Final
 import psycopg
 
 from callkeeper_assets.home import make_folder
+from callkeeper_assets.language import tr
 from callkeeper_assets.webhooks.spool import list_files
 
 # Beside the spool, in its home.
@@ -142,7 +143,7 @@ def wait_for_others(
     is_said = False
     while (left := list_silent(connection, own, since)) and time.monotonic() < until:
         if not is_said:
-            say("Waiting for the receivers of other machines to empty their spools.")
+            say(tr("Waiting for the receivers of other machines to empty their spools."))
             is_said = True
         time.sleep(_BETWEEN_LOOKS_SEC)
     return left

@@ -51,6 +51,7 @@ from callkeeper_assets.dagster_ext.dead_runs import (
     mark_dead_runs,
 )
 from callkeeper_assets.home import keep_memory
+from callkeeper_assets.language import tr
 from callkeeper_assets.personal_data.requests import hand_over
 from callkeeper_assets.plans import DayRange
 from callkeeper_assets.postgres.errors import DatabaseError
@@ -108,7 +109,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         _say(
             Failed(
                 source=options.source,
-                error="Interrupted. Days that were loaded stay loaded; run the command again.",
+                error=tr("Interrupted. Days that were loaded stay loaded; run the command again."),
             )
         )
     finally:
@@ -159,7 +160,7 @@ def _find_source(name: str) -> Source:
     for source in sources:
         if source.name == name:
             return source
-    raise ConfigError(f"There is no source '{name}'.")
+    raise ConfigError(tr("There is no source '{name}'.", name=name))
 
 
 @dataclass(frozen=True)
@@ -269,8 +270,11 @@ def _explained_loss(url: str) -> Iterator[None]:
     except (sa.exc.OperationalError, sa.exc.InterfaceError, psycopg.OperationalError) as error:
         said = error.orig if isinstance(error, sa.exc.DBAPIError) else error
         raise DatabaseError(
-            f"{explain_failure(url, Exception(str(said)))} Days that were loaded stay loaded, no "
-            "day is half loaded: when the server runs, run the command again."
+            tr(
+                "{problem} Days that were loaded stay loaded, no day is half loaded: when the "
+                "server runs, run the command again.",
+                problem=explain_failure(url, Exception(str(said))),
+            )
         ) from None
 
 
@@ -362,7 +366,7 @@ def _describe_failure(result: dg.ExecuteInProcessResult) -> str:
                 return failure.description
             if data.error:
                 return str((data.error.cause or data.error).message).strip()
-    return "The run failed; its log in Dagster's UI says why."
+    return tr("The run failed; its log in Dagster's UI says why.")
 
 
 def _say(message: Message) -> None:

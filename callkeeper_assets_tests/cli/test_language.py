@@ -2,6 +2,7 @@
 
 import ast
 import io
+import re
 import string
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from callkeeper_assets.language import (
     choose_language,
     current_language,
     mark,
+    say_number,
     tr,
     tr_count,
     use_language,
@@ -21,6 +23,7 @@ from callkeeper_assets_tests.cli.conftest import callkeeper
 from callkeeper_assets_tests.texts import MO, PACKAGE, collect, list_missing, read_catalogue
 
 _MARKING = {"tr", "mark", "tr_count"}
+_SAYING = {"print_text", "print_note", "print_warning", "print_error", "UsageProblemError"}
 
 
 @pytest.fixture(autouse=True)
@@ -83,6 +86,25 @@ def test_a_marked_text_is_a_constant_with_a_value_for_each_place() -> None:
     assert wrong == []
 
 
+def test_what_commands_print_is_marked() -> None:
+    """A text that is no translated one would stand in English among Russian."""
+    wrong = []
+    for file in sorted((PACKAGE / "cli").glob("*.py")):
+        # Who simulates CallKeeper tests something.
+        if file.name == "simulate.py":
+            continue
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in _SAYING and node.args:
+                said = "".join(
+                    one.value
+                    for one in getattr(node.args[0], "values", [node.args[0]])
+                    if isinstance(one, ast.Constant) and isinstance(one.value, str)
+                )
+                if re.search(r"(?<![-\w])[A-Za-z]{2}", said.removeprefix("callkeeper ")):
+                    wrong.append(f"{file.name}:{node.lineno}: {said!r}")
+    assert wrong == []
+
+
 @pytest.mark.parametrize(
     ("environment", "expected"),
     [
@@ -108,10 +130,14 @@ def test_a_number_has_the_form_that_goes_with_it(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("LANGUAGE", "")
     use_language("ru")
     days = [tr_count("{number:,} day", "{number:,} days", number) for number in (1, 2, 5, 21, 1000)]
-    assert days == ["1 день", "2 дня", "5 дней", "21 день", "1,000 дней"]
+    assert days == ["1 день", "2 дня", "5 дней", "21 день", "1\N{NO-BREAK SPACE}000 дней"]
     assert tr("no such text of ours: {number}", number=1) == "no such text of ours: 1"
     assert mark("day") == "day"
+    # A format is how a number is written; one without is a port, or a year.
+    assert tr("{size:.1f} {port}", size=0.5, port=8080) == "0,5 8080"
+    assert say_number(1234567.8, ",.1f") == "1\N{NO-BREAK SPACE}234\N{NO-BREAK SPACE}567,8"
     use_language("en")
+    assert say_number(1234567.8, ",.1f") == "1,234,567.8"
     assert current_language() == "en"
     assert tr_count("{number:,} day", "{number:,} days", 21) == "21 days"
 

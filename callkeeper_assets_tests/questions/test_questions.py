@@ -1,4 +1,4 @@
-"""docs/questions.md, the SQL files and the notebook say the same of the same calls."""
+"""docs/questions.md, in both languages, the SQL files and the notebook say the same."""
 
 import ast
 import os
@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Iterator
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import pandas as pd
 import psycopg
@@ -15,7 +15,6 @@ import pytest
 from callkeeper_assets_tests.side_environments import find_marimo
 
 _ROOT: Final = Path(__file__).parents[2]
-_PAGE: Final = _ROOT / "docs" / "questions.md"
 _NOTEBOOK: Final = _ROOT / "notebooks" / "questions.py"
 _FILES: Final = sorted((_ROOT / "questions").glob("*.sql"))
 _MOST_LINES: Final = 8
@@ -23,8 +22,25 @@ _SHOWN: Final = 8
 # Of what SQL rounds to a tenth.
 _ROUNDED: Final = 0.051
 
-_PREFACE: Final = """\
+
+class _Page(NamedTuple):
+    """The questions in one language.
+
+    Attributes:
+        line: Which line of a file has its question.
+        more: What is said of rows that are not shown.
+    """
+
+    file: Path
+    line: int
+    preface: str
+    more: str
+
+
+_ENGLISH: Final = """\
 # Ten questions
+
+[По-русски](ru/questions.md)
 
 Written by `RENEW=1 pytest callkeeper_assets_tests/questions` from the folder `questions`: edit its
 files. Each asks the view [`calls`](data-dictionary.md#calls-and-звонки), and runs as it is in a BI
@@ -34,12 +50,30 @@ of each. The same questions in pandas are `notebooks/questions.py`
 (`marimo edit notebooks/questions.py`), and two of them are marts of the dbt package in `dbt`.
 All sources count; for one alone add `account = 'Main office'` to the conditions.
 """
+_RUSSIAN: Final = """\
+# Десять вопросов
+
+[English](../questions.md)
+
+Страницу пишет `RENEW=1 pytest callkeeper_assets_tests/questions` из папки `questions`: правьте её
+файлы. Каждый вопрос задан представлению [`calls`](data-dictionary.md#calls-и-звонки) и работает как
+есть в BI-системе, в `psql` или как
+`callkeeper query - --xlsx answer.xlsx < questions/01_campaigns_by_week.sql`. У представления
+`звонки` те же столбцы с русскими названиями; что значит `outcome`, сказано там же. Ответы — по
+звонкам вымышленного офиса за январь и февраль 2026 года, первые восемь строк. Те же вопросы на
+pandas — `notebooks/questions.py` (`marimo edit notebooks/questions.py`), два из них — витрины
+пакета dbt в `dbt`. Считаются все источники; для одного добавьте `account = 'Main office'`.
+"""
+_PAGES: Final = (
+    _Page(_ROOT / "docs" / "questions.md", 0, _ENGLISH, "… and {left} more rows."),
+    _Page(_ROOT / "docs" / "ru" / "questions.md", 1, _RUSSIAN, "… ещё строк: {left}."),
+)
 
 
-def _read(file: Path) -> tuple[str, str]:
-    """Return a file's question and its SQL."""
-    first, _, statement = file.read_text("utf-8").partition("\n")
-    return first.removeprefix("-- "), statement.strip()
+def _read(file: Path) -> tuple[list[str], str]:
+    """Return a file's question, in English and in Russian, and its SQL."""
+    english, russian, statement = file.read_text("utf-8").split("\n", 2)
+    return [line.removeprefix("-- ") for line in (english, russian)], statement.strip()
 
 
 def _name(file: Path) -> str:
@@ -63,22 +97,25 @@ def _ask(url: str, statement: str) -> tuple[list[str], list[tuple[Any, ...]]]:
         return [column.name for column in cursor.description], cursor.fetchall()
 
 
-def _render(file: Path, url: str) -> Iterator[str]:
-    question, statement = _read(file)
+def _render(page: _Page, file: Path, url: str) -> Iterator[str]:
+    questions, statement = _read(file)
     columns, rows = _ask(url, statement)
-    yield from (f"## {question}", "", f"`questions/{file.name}`:", "", "```sql", statement, "```")
-    yield from ("", f"| {' | '.join(columns)} |", "|---" * len(columns) + "|")
+    yield from (f"## {questions[page.line]}", "", f"`questions/{file.name}`:", "")
+    yield from ("```sql", statement, "```", "")
+    yield from (f"| {' | '.join(columns)} |", "|---" * len(columns) + "|")
     for row in rows[:_SHOWN]:
         yield f"| {' | '.join('' if value is None else str(value) for value in row)} |"
     left = len(rows) - _SHOWN
-    yield from ("", f"… and {left} more rows.", "") if left > 0 else ("",)
+    yield from ("", page.more.format(left=left), "") if left > 0 else ("",)
 
 
-def test_the_page_has_what_the_files_answer(office: str) -> None:
-    text = "\n".join([_PREFACE, *(line for file in _FILES for line in _render(file, office))])
+@pytest.mark.parametrize("page", _PAGES, ids=["en", "ru"])
+def test_the_page_has_what_the_files_answer(office: str, page: _Page) -> None:
+    lines = (line for file in _FILES for line in _render(page, file, office))
+    text = "\n".join([page.preface, *lines])
     if os.environ.get("RENEW"):
-        _PAGE.write_text(text, "utf-8")
-    assert _PAGE.read_text("utf-8") == text, "run it with RENEW=1"
+        page.file.write_text(text, "utf-8")
+    assert page.file.read_text("utf-8") == text, "run it with RENEW=1"
 
 
 def test_each_question_is_short_and_asks_the_view_alone() -> None:
