@@ -1,6 +1,6 @@
 #!/bin/sh
-# DuckDB that is told to use one thread starts eight more when it is opened, for reading files
-# asynchronously, whether it reads any or not: "threads" does not count them, and a process that has
+# DuckDB that is told to use one thread starts others when it is opened, for reading files
+# asynchronously, whether it reads any or not (eight where there are two cores): "threads" does not count them, and a process that has
 # opened it, and forks, leaves them behind. "async_threads": 0 starts none, and queries work.
 # Seen: duckdb 2.0.0, Linux.
 set -eu
@@ -30,5 +30,6 @@ for name, config in {
         setting = connection.sql("SELECT current_setting('threads')").fetchall()[0][0]
         seen[name] = count_threads() - before, setting, total
     print(f"{name:30} {seen[name][0]} threads more, setting 'threads' {setting}, sum {total}")
-sys.exit(0 if list(seen.values()) == [(8, 1, 499500), (0, 1, 499500)] else 1)
+others, alone = seen.values()
+sys.exit(0 if others[0] > 0 and others[1:] == (1, 499500) and alone == (0, 1, 499500) else 1)
 PYTHON
