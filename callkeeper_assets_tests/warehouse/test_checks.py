@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import psycopg
+import pytest
 
 from callkeeper_assets.warehouse.checks import (
     Violations,
@@ -23,15 +24,26 @@ def execute(url: str, *statements: str) -> None:
             connection.execute(statement.encode())
 
 
-def load_two_days(url: str) -> None:
+# Of few days among many, what belongs to a call is looked up; else tables are read whole.
+each_way = pytest.mark.parametrize("held", [0, 1_000])
+
+
+def load_two_days(url: str, held: int = 0) -> None:
+    """Load two days; so many others are held of another account."""
     pending = call(13, status_code=707, status2_code=0)
     load_all(
         url, [day_of(DAY, [call(1), call(2)]), day_of(NEXT_DAY, [call(11), call(12), pending])]
     )
+    execute(
+        url,
+        "INSERT INTO callkeeper_days (account_id, day, raw_calls, non_final, reading, most_calls) "
+        f"SELECT 999, date '2020-01-01' + n, 0, 0, 1, 0 FROM generate_series(1, {held}) AS n",
+    )
 
 
-def test_a_good_warehouse_passes(database: str) -> None:
-    load_two_days(database)
+@each_way
+def test_a_good_warehouse_passes(database: str, held: int) -> None:
+    load_two_days(database, held)
     assert check_keys_unique(database, MAIN, DAY, NEXT_DAY) == []
     inspection = inspect_days(database, MAIN, [DAY, NEXT_DAY])
     assert inspection.broken == []
@@ -50,8 +62,9 @@ def test_days_between_those_that_are_inspected_are_not_looked_at(database: str) 
     }
 
 
-def test_a_key_without_its_row_is_found_on_its_day(database: str) -> None:
-    load_two_days(database)
+@each_way
+def test_a_key_without_its_row_is_found_on_its_day(database: str, held: int) -> None:
+    load_two_days(database, held)
     execute(
         database,
         f"UPDATE {FACTS} SET sites_id = 99 WHERE calls_id IN "
@@ -62,8 +75,9 @@ def test_a_key_without_its_row_is_found_on_its_day(database: str) -> None:
     assert inspect_days(database, MAIN, [DAY]).broken == []
 
 
-def test_facts_without_their_call_are_found_on_their_minutes_day(database: str) -> None:
-    load_two_days(database)
+@each_way
+def test_facts_without_their_call_are_found_on_their_minutes_day(database: str, held: int) -> None:
+    load_two_days(database, held)
     execute(database, f"DELETE FROM {CALLS} WHERE call_id = 1")
     (found,) = inspect_days(database, MAIN, [DAY, NEXT_DAY]).broken
     assert (found.day, found.rule, found.count) == (
@@ -73,8 +87,9 @@ def test_facts_without_their_call_are_found_on_their_minutes_day(database: str) 
     )
 
 
-def test_a_key_that_occurs_twice_is_found(database: str) -> None:
-    load_two_days(database)
+@each_way
+def test_a_key_that_occurs_twice_is_found(database: str, held: int) -> None:
+    load_two_days(database, held)
     execute(
         database,
         f"ALTER TABLE {CALLS} DROP CONSTRAINT callkeeper_calls_account_id_call_id_key",
