@@ -120,7 +120,7 @@ def test_a_dry_run_says_all_and_changes_nothing(aged: Installation, home: Path) 
         "0010",
         "0011",
         "0012",
-        "0014",
+        "0013",
         "6 days filled by an older version: the next refresh",
         "dagster    16e3655b4d9b",
         "run_backfill_id",

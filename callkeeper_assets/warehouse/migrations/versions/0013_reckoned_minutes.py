@@ -5,7 +5,7 @@
 
 from typing import Final
 
-revision: Final = "0014"
+revision: Final = "0013"
 down_revision: Final = "0012"
 
 
