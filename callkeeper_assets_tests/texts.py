@@ -92,7 +92,10 @@ def list_missing(catalogue: Catalog) -> list[str]:
 def main() -> None:
     """Bring the catalogue to what the code says, and compile it."""
     catalogue = read_catalogue() if PO.exists() else Catalog(locale="ru", domain=DOMAIN)
+    # Kept, so that nothing changes where no text did.
+    made_at = catalogue.creation_date
     catalogue.update(collect(), no_fuzzy_matching=True)
+    catalogue.creation_date = made_at
     catalogue.obsolete.clear()
     catalogue.fuzzy = False
     PO.parent.mkdir(parents=True, exist_ok=True)
