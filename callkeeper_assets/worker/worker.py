@@ -76,6 +76,8 @@ from callkeeper_assets.worker.messages import (
     write_message,
 )
 
+# By which SQLAlchemy and the drivers say that a database has gone.
+_LOSSES = {"InterfaceError", "OperationalError"}
 _BETWEEN_LOOKS_SEC = 2.0
 _BETWEEN_INTERRUPTS_SEC = 2.0
 # A day is megabytes.
@@ -269,13 +271,15 @@ def _explained_loss(url: str) -> Iterator[None]:
         yield
     except (sa.exc.OperationalError, sa.exc.InterfaceError, psycopg.OperationalError) as error:
         said = error.orig if isinstance(error, sa.exc.DBAPIError) else error
-        raise DatabaseError(
-            tr(
-                "{problem} Days that were loaded stay loaded, no day is half loaded: when the "
-                "server runs, run the command again.",
-                problem=explain_failure(url, Exception(str(said))),
-            )
-        ) from None
+        raise DatabaseError(_describe_loss(url, str(said))) from None
+
+
+def _describe_loss(url: str, said: str) -> str:
+    return tr(
+        "{problem} Days that were loaded stay loaded, no day is half loaded: when the "
+        "server runs, run the command again.",
+        problem=explain_failure(url, Exception(said)),
+    )
 
 
 def _run_one(
@@ -306,7 +310,7 @@ def _run_one(
             raise_on_error=False,
         )
     if not result.success:
-        _say(Failed(source=name, run_id=run_id, error=_describe_failure(result)))
+        _say(Failed(source=name, run_id=run_id, error=_describe_failure(url, result)))
         return False
     others = tuple(day.isoformat() for day in days.others) if days else ()
     _say(
@@ -356,8 +360,12 @@ def _takes_config(field: object) -> bool:
     return bool(getattr(getattr(field, "config_type", None), "fields", None))
 
 
-def _describe_failure(result: dg.ExecuteInProcessResult) -> str:
-    """Return what the first step that failed said; a bug shows as its exception."""
+def _describe_failure(url: str, result: dg.ExecuteInProcessResult) -> str:
+    """Return what the first step that failed said; a bug shows as its exception.
+
+    A database that was away while Dagster wrote of a step, and back when it wrote of the run, is
+    known from the run alone.
+    """
     for event in result.all_events:
         if event.is_step_failure:
             data = event.step_failure_data
@@ -366,6 +374,10 @@ def _describe_failure(result: dg.ExecuteInProcessResult) -> str:
                 return failure.description
             if data.error:
                 return str((data.error.cause or data.error).message).strip()
+    for event in result.all_events:
+        error = event.job_failure_data.error if event.is_job_failure else None
+        if error and error.cls_name in _LOSSES:
+            return _describe_loss(url, (error.cause or error).message)
     return tr("The run failed; its log in Dagster's UI says why.")
 
 

@@ -94,7 +94,7 @@ def test_a_key_that_occurs_twice_is_found(database: str, held: int) -> None:
         database,
         f"ALTER TABLE {CALLS} DROP CONSTRAINT callkeeper_calls_account_id_call_id_key",
         f"UPDATE {CALLS} SET call_id = 11 WHERE call_id = 12",
-        "ALTER TABLE general_sites DROP CONSTRAINT general_sites_pkey",
+        "ALTER TABLE general_sites DROP CONSTRAINT general_sites_pkey CASCADE",
         "INSERT INTO general_sites (id, key_hash) VALUES (2, md5('x')::uuid)",
     )
     assert check_keys_unique(database, MAIN, DAY, NEXT_DAY) == [
