@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -401,7 +402,9 @@ def print_greeting(
         print_text(
             tr("Webhooks:       {url}; callkeeper check prints each source's URL", url=receiver.url)
         )
-    reader, remark = describe_reader(url)
+    # In a process of its own: what a migration imports would stay here for ever, 20 MB of it.
+    with get_context("fork").Pool(1) as aside:
+        reader, remark = aside.apply(describe_reader, (url,))
     print_text(tr("Tables for BI:  {database}", database=reader))
     print_text(f"                {remark}")
     print_text(tr("Raw calls:      {place}", place=raw_url()))

@@ -363,8 +363,12 @@ def open_duckdb() -> duckdb.DuckDBPyConnection:
 
 
 def prepare_duckdb() -> None:
-    """Open one that each process forked from this one has: a twentieth of a small run's time."""
-    _opened.append(open_duckdb())
+    """Have one open for each process that is forked from this one.
+
+    A twentieth of a small run's time.
+    """
+    if not _opened:
+        _opened.append(open_duckdb())
 
 
 def _with_day(raw: Day) -> pa.Table:

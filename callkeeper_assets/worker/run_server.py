@@ -197,7 +197,6 @@ class RunServer:
         is_settled = all(changed < began for _, _, changed, _ in files)
         self._fingerprint = files if is_settled else frozenset()
         self._instance = WarmInstance()
-        prepare_duckdb()
         gc.collect()
         gc.freeze()
 
@@ -348,6 +347,8 @@ class RunServer:
         return number
 
     def _fork(self, request: dict[str, Any], connection: socket.socket) -> int:
+        # Not before there is a run: it takes 24 MB.
+        prepare_duckdb()
         number = self._fork_for(self._execute, request["run_id"], request["instance"], connection)
         self._runs[number] = _Run(request)
         return number
