@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -47,6 +46,7 @@ WEB_SERVER: Final = mark("The web server")
 RUN_SERVER: Final = mark("The run server")
 _ANY_HOST: Final = ("0.0.0.0", "::", "")  # noqa: S104 -- compared with, not listened at
 _LOOK_SEC: Final = 0.2
+_BETWEEN_LOOKS_SEC: Final = 0.5
 _MOST_DEATHS: Final = 3
 _UNTIL_ENDED_SEC: Final = 5.0
 # What is sent meanwhile is lost: nobody is known to send a webhook twice.
@@ -191,7 +191,7 @@ def serve(
         )
         greet()
         while True:
-            time.sleep(_LOOK_SEC)
+            time.sleep(_BETWEEN_LOOKS_SEC)
             supervisor.look_after()
 
 
@@ -402,9 +402,7 @@ def print_greeting(
         print_text(
             tr("Webhooks:       {url}; callkeeper check prints each source's URL", url=receiver.url)
         )
-    # In a process of its own: what a migration imports would stay here for ever, 20 MB of it.
-    with get_context("fork").Pool(1) as aside:
-        reader, remark = aside.apply(describe_reader, (url,))
+    reader, remark = describe_reader(url)
     print_text(tr("Tables for BI:  {database}", database=reader))
     print_text(f"                {remark}")
     print_text(tr("Raw calls:      {place}", place=raw_url()))

@@ -29,6 +29,8 @@ _PATIENCE_SEC: Final = 4.0
 # of an idle daemon's work. It is told of a code server that was replaced. After 300 s in which it
 # could not, it would end.
 _BETWEEN_READINGS_SEC: Final = 240
+# It asks each second whether the code server is another one by now. A run reads its code itself.
+_BETWEEN_QUESTIONS_SEC: Final = 3
 # By its connection's name: PostgreSQL keeps 63 bytes of it.
 _NAME: Final = "callkeeper daemon"
 _HOLDER: Final = """
@@ -149,11 +151,13 @@ def main() -> None:
     import dagster as dg  # noqa: PLC0415
     from dagster._daemon import controller  # noqa: PLC0415
     from dagster._daemon.cli import main as run  # noqa: PLC0415
+    from dagster._grpc import server_watcher  # noqa: PLC0415
 
     from callkeeper_assets.dagster_ext.clock import WallClock, forget_future  # noqa: PLC0415
 
     url = database_url()
     controller.RELOAD_WORKSPACE_INTERVAL = _BETWEEN_READINGS_SEC
+    server_watcher.WATCH_INTERVAL = _BETWEEN_QUESTIONS_SEC
     try:
         with held_alone(url):
             with dg.DagsterInstance.get() as instance:

@@ -47,8 +47,11 @@ from callkeeper_assets.dagster_ext.launcher import (  # noqa: E402
 from callkeeper_assets.dagster_ext.room import measure_room  # noqa: E402
 from callkeeper_assets.dagster_ext.run_socket import reachable, socket_file  # noqa: E402
 from callkeeper_assets.dagster_ext.warming import WarmInstance  # noqa: E402
-from callkeeper_assets.postgres.url import release_database  # noqa: E402
+from callkeeper_assets.postgres.errors import DatabaseError  # noqa: E402
+from callkeeper_assets.postgres.url import database_url, release_database  # noqa: E402
 from callkeeper_assets.supervision import find_watchdog_pause, notify  # noqa: E402
+from callkeeper_assets.warehouse.migrate import ensure_schema  # noqa: E402
+from callkeeper_assets.warehouse.records import WarehouseError  # noqa: E402
 from callkeeper_assets.warehouse.transform import prepare_duckdb  # noqa: E402
 
 # What a run imports, so once here and not in each.
@@ -196,6 +199,8 @@ class RunServer:
         # What was written while it was read may have been read before: it is read again.
         is_settled = all(changed < began for _, _, changed, _ in files)
         self._fingerprint = files if is_settled else frozenset()
+        # In a process that ends: what a migration imports, 20 MB, is for no run.
+        os.waitpid(self._fork_for(_make_tables, "", ""), 0)
         self._instance = WarmInstance()
         gc.collect()
         gc.freeze()
@@ -396,6 +401,12 @@ class RunServer:
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(code)
+
+
+def _make_tables(*_: str) -> None:
+    """Bring the tables to this version before anybody else has to; who cannot, will say so."""
+    with suppress(DatabaseError, WarehouseError):
+        ensure_schema(database_url())
 
 
 def _wake_for_signals() -> None:

@@ -139,6 +139,7 @@ _CALLED: Final = (
 # Numbers of theirs that are read at each turn, and that we set.
 _SET: Final = (
     ("dagster._daemon.controller", "RELOAD_WORKSPACE_INTERVAL"),
+    ("dagster._grpc.server_watcher", "WATCH_INTERVAL"),
     ("grpc._common", "MAXIMUM_WAIT_TIMEOUT"),
 )
 _COLUMNS: Final = {
@@ -175,9 +176,18 @@ def _find(module: str, path: str) -> Any:  # noqa: ANN401 -- whatever is there; 
         found: Any = importlib.import_module(module)
         for name in path.split("."):
             found = getattr(found, name)
-    except (ImportError, AttributeError):
+    except AttributeError:
+        return _find_module(f"{module}.{path}")
+    except ImportError:
         return None
     return found
+
+
+def _find_module(name: str) -> Any:  # noqa: ANN401 -- None if there is none
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        return None
 
 
 def _find_table(name: str) -> Any:  # noqa: ANN401 -- SQLAlchemy's
