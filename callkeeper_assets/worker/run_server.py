@@ -457,20 +457,23 @@ def main() -> None:
     if options.folder:
         os.chdir(options.folder)
         sys.path.insert(0, options.folder)
-    handed = json.loads(os.environ.pop(_HANDED_OVER, "null"))
-    if handed:
-        listener = socket.socket(fileno=handed["listener"])
-        first = socket.socket(fileno=handed["connection"]), handed["request"].encode()
-    else:
-        listener, first = _listen(), None
+    # Before anybody sees that it listens.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
-    server = RunServer(listener, *((handed["runs"], handed["services"]) if handed else ()))
+    server = None
     try:
+        handed = json.loads(os.environ.pop(_HANDED_OVER, "null"))
+        if handed:
+            listener = socket.socket(fileno=handed["listener"])
+            first = socket.socket(fileno=handed["connection"]), handed["request"].encode()
+        else:
+            listener, first = _listen(), None
+        server = RunServer(listener, *((handed["runs"], handed["services"]) if handed else ()))
         server.read_code(options.modules)
         server.serve(first)
     except KeyboardInterrupt:
-        server.end(options.grace)
+        if server:
+            server.end(options.grace)
         release_database()
         # What is frozen is not taken apart: DuckDB would list all of it as leaked.
         os._exit(0)
