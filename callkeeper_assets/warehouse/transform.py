@@ -6,6 +6,7 @@ left out and named.
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Final
@@ -365,10 +366,12 @@ def open_duckdb() -> duckdb.DuckDBPyConnection:
 def prepare_duckdb() -> None:
     """Have one open for each process that is forked from this one.
 
-    A twentieth of a small run's time.
+    A twentieth of a small run's time. Where it cannot be opened, as without memory, each process
+    tries for itself, and says so.
     """
     if not _opened:
-        _opened.append(open_duckdb())
+        with suppress(duckdb.Error, MemoryError):
+            _opened.append(open_duckdb())
 
 
 def _with_day(raw: Day) -> pa.Table:
