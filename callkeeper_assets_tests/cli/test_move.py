@@ -1,7 +1,7 @@
 """`callkeeper move`: the embedded database into an older PostgreSQL, where the product goes on.
 
 As a process, with what an installation has: Dagster's history, a report's own table, a view that
-somebody made for BI. 16 comes with the wheel; the long form tries 15, too, where the machine has it.
+somebody made for BI. 16 comes with the wheel; the long form tries 15, too, where it is here.
 """
 
 import os
