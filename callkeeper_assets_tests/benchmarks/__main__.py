@@ -98,7 +98,7 @@ _SHORT: Final = _Sizes(
     (1, 1),
     (1, 1),
     (1, 1),
-    (8_000, 12_000, 1),
+    (2_000, 3_000, 1),
 )
 _FORMER: Final = os.environ.get("FORMER")
 _BENCHMARKS: Final[dict[str, Callable[[Stand, str, _Sizes], Section]]] = {
