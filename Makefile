@@ -21,7 +21,7 @@ COMPILE := $(RUN) uv pip compile --quiet --upgrade --universal --python-version 
 	--no-strip-extras --no-emit-index-url --no-header --no-annotate
 export SHORT LONG
 
-.PHONY: help install demo test lint docs bench boards chaos chaos-day texts mutation dist pythons lock clean
+.PHONY: help install demo test package-test lint docs bench boards chaos chaos-day texts mutation dist pythons lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -31,10 +31,14 @@ install: .venv/installed ## .venv with the callkeeper command: .venv/bin/callkee
 demo: .venv/installed ## two simulated accounts, a month of calls, from API to tables
 	$(RUN) callkeeper_assets.cli.main demo $(ARGS)
 
-test: .venv/installed-dev ## all tests but the long ones; with LONG=1 those too
+test: .venv/installed-dev ## all tests but the long ones and the package's; with LONG=1 those too
 	@# Hundreds of processes: where Python may not write bytecode, each would compile all of it.
 	@$(RUN) compileall -q callkeeper_assets callkeeper_assets_tests
-	$(RUN) pytest -n $(WORKERS) --dist worksteal callkeeper_assets_tests
+	$(RUN) pytest -n $(WORKERS) --dist worksteal $(if $(LONG),,-m "not package") callkeeper_assets_tests
+
+package-test: .venv/installed-dev ## the wheel, dg, and projects of others with our sources in them
+	$(RUN) pytest -n 2 --dist worksteal -m package \
+		$(addprefix callkeeper_assets_tests/,hosts release test_source.py)
 
 lint: .venv/installed-dev ## style, types, and layers of packages
 	$(RUN) ruff check .

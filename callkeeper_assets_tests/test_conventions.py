@@ -251,12 +251,14 @@ def _examples(document: Path) -> set[str]:
 
 
 def test_every_make_target_that_a_document_names_exists() -> None:
-    targets = set(re.findall(r"^([a-z]+):", (_ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
+    targets = set(
+        re.findall(r"^([a-z][a-z-]*):", (_ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
+    )
     named = {
         match[1]
         for document in _documents()
         for code in _code_of(document)
-        if (match := re.match(r"make ([a-z]+)", code))
+        if (match := re.match(r"make ([a-z][a-z-]*)", code))
     }
     assert sorted(named - targets) == []
 

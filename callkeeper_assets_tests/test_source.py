@@ -52,6 +52,7 @@ def run_dg(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.e2e
+@pytest.mark.package
 def test_a_scaffolded_source_passes_every_check_of_dg(project: Path) -> None:
     made = run_dg(project, "scaffold", "defs", "callkeeper_assets.CallKeeperSource", "main_office")
     assert made.returncode == 0, made.stderr
@@ -70,6 +71,7 @@ def test_a_scaffolded_source_passes_every_check_of_dg(project: Path) -> None:
 
 
 @pytest.mark.e2e
+@pytest.mark.package
 def test_dg_knows_the_component_and_refuses_what_its_schema_refuses(project: Path) -> None:
     components = run_dg(project, "list", "components")
     assert "callkeeper_assets.CallKeeperSource" in components.stdout, components.stderr

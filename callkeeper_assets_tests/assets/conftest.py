@@ -23,12 +23,16 @@ from callkeeper_assets.dagster_ext.dead_runs import COMMAND_LINE_TAG
 from callkeeper_assets.postgres.url import connect
 from callkeeper_assets.simulator.server import RunningSimulator, run_simulator
 from callkeeper_assets.simulator.settings import AccountSettings
+from callkeeper_assets.warehouse.schema import CALLS, DATES, FACTS
 from callkeeper_assets.warehouse.tables import SELECTABLE_TABLES
 
 KEY = "0123456789abcdef0123456789abcdef"
+KEY_VARIABLE = "MOSCOW_API_KEY"
 # What each API says of a key that it does not know.
 WRONG_KEY = {"callkeeper": "Not the correct key api", "ckct": "User is not recognized"}
 FIRST, LAST = date(2026, 1, 10), date(2026, 1, 12)
+# Marks the tests whose source has every table.
+with_all_tables = pytest.mark.parametrize("tables", [SELECTABLE_TABLES], ids=["all tables"])
 
 
 @pytest.fixture
@@ -40,22 +44,37 @@ def simulator() -> Iterator[RunningSimulator]:
 
 
 @pytest.fixture
+def tables() -> tuple[str, ...]:
+    """Facts, and what they cannot be loaded without: each further table is a third of a load."""
+    return (DATES, CALLS, FACTS)
+
+
+@pytest.fixture
 def source(
-    simulator: RunningSimulator, database: str, monkeypatch: pytest.MonkeyPatch, api: ApiName
+    simulator: RunningSimulator,
+    database: str,
+    monkeypatch: pytest.MonkeyPatch,
+    api: ApiName,
+    tables: tuple[str, ...],
 ) -> Source:
-    """The source of that account, all tables chosen; `database` is in force."""
+    """The source of that account; `database` is in force."""
     assert database
-    monkeypatch.setenv("MOSCOW_API_KEY", KEY)
+    monkeypatch.setenv(KEY_VARIABLE, KEY)
+    return build_source(simulator, api, tables)
+
+
+def build_source(simulator: RunningSimulator, api: ApiName, tables: tuple[str, ...]) -> Source:
+    """Return the source of the account `moscow`, its key in `KEY_VARIABLE`."""
     return Source(
         name="moscow",
         caption="Moscow",
-        api_key_env="MOSCOW_API_KEY",
+        api_key_env=KEY_VARIABLE,
         api=api,
         base_url=simulator.base_urls[api],
         time_zone=ZoneInfo("Europe/Moscow"),
         start_date=date(2026, 1, 1),
         history_days=None,
-        tables=SELECTABLE_TABLES,
+        tables=tables,
         filters={},
         refresh=Refresh(cron="0 5 * * *", overlap_days=3),
         webhook=None,

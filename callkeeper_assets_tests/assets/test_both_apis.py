@@ -5,18 +5,20 @@ its own way (numbers without a plus, countries by name) is the same once that is
 """
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from typing import Any, Final
 
+import dagster as dg
 import pytest
 
-from callkeeper_assets.callkeeper.records import ApiName
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.postgres.url import connect
 from callkeeper_assets.simulator.server import RunningSimulator, run_simulator
 from callkeeper_assets.simulator.settings import AccountSettings
-from callkeeper_assets_tests.assets.conftest import KEY, Loader
+from callkeeper_assets.warehouse.tables import SELECTABLE_TABLES
+from callkeeper_assets_tests.assets.conftest import KEY, KEY_VARIABLE, Loader, build_source
+from callkeeper_assets_tests.templates import MakeDatabase, Template
 from callkeeper_assets_tests.warehouse.raw_days import rows
 
 _FIRST, _LAST = date(2026, 1, 10), date(2026, 1, 14)
@@ -57,35 +59,39 @@ _OTHERS: Final = """
 """
 
 
-@pytest.fixture
-def api() -> ApiName:
-    """The first source's; the second one is made here."""
-    return "callkeeper"
+@dataclass(frozen=True)
+class Both:
+    """An account of every service, loaded through both APIs, all of whose calls have settled."""
+
+    database: str
+    simulator: RunningSimulator
+    loader: Loader
+    old: Source
+    new: Source
 
 
-@pytest.fixture
-def simulator() -> Iterator[RunningSimulator]:
-    """An account of every service, all of whose calls have settled."""
+@pytest.fixture(scope="module")
+def both(make_database: MakeDatabase, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
+    """Loaded once: the tests only read."""
     account = AccountSettings(
         key=KEY, name="moscow", calls_per_day=250, calltracking_per_day=40, imports_per_day=3
     )
-    with run_simulator([account], now=datetime(2026, 6, 1, tzinfo=UTC)) as running:
-        yield running
-
-
-@pytest.fixture
-def migrated(source: Source, simulator: RunningSimulator, loader: Loader) -> Source:
-    """Both sources loaded; the migrated one."""
-    other = replace(
-        source,
-        name="migrated",
-        caption="Migrated",
-        api="ckct",
-        base_url=simulator.base_urls["ckct"],
-    )
-    for one in (source, other):
-        assert loader.load(one, _FIRST, _LAST).success
-    return other
+    with (
+        make_database(Template.WAREHOUSE) as database,
+        run_simulator([account], now=datetime(2026, 6, 1, tzinfo=UTC)) as simulator,
+        dg.DagsterInstance.ephemeral() as instance,
+        pytest.MonkeyPatch.context() as environment,
+    ):
+        environment.setenv("CALLKEEPER_HOME", str(tmp_path_factory.mktemp("home")))
+        environment.setenv("CALLKEEPER_DATABASE_URL", database)
+        environment.setenv(KEY_VARIABLE, KEY)
+        old = build_source(simulator, "callkeeper", SELECTABLE_TABLES)
+        new = build_source(simulator, "ckct", SELECTABLE_TABLES)
+        new = replace(new, name="migrated", caption="Migrated")
+        loader = Loader(instance)
+        for source in (old, new):
+            assert loader.load(source, _FIRST, _LAST).success
+        yield Both(database, simulator, loader, old, new)
 
 
 def ask(database: str, statement: str, name: str) -> list[tuple[Any, ...]]:
@@ -93,28 +99,24 @@ def ask(database: str, statement: str, name: str) -> list[tuple[Any, ...]]:
         return connection.execute(statement.encode(), {"name": name}).fetchall()
 
 
-def test_the_same_callbacks_have_the_same_facts(
-    migrated: Source, database: str, simulator: RunningSimulator
-) -> None:
-    old, new = (ask(database, _FACTS, name) for name in ("moscow", migrated.name))
+def test_the_same_callbacks_have_the_same_facts(both: Both) -> None:
+    old, new = (ask(both.database, _FACTS, one.name) for one in (both.old, both.new))
     assert new == old
-    assert len(old) == simulator.account("moscow").truth(_FIRST, _LAST).count > 1000
+    assert len(old) == both.simulator.account("moscow").truth(_FIRST, _LAST).count > 1000
     assert {row[22] for row in old} > {None, 1}, "readings are missing where nothing was dialled"
     assert {row[21] for row in old} > {None, 0, 1}, "none is not the same as missing"
 
 
-def test_what_an_api_lacks_is_null_and_not_zero(migrated: Source, database: str) -> None:
-    [(calls, *known)] = ask(database, _MISSING, migrated.name)
+def test_what_an_api_lacks_is_null_and_not_zero(both: Both) -> None:
+    [(calls, *known)] = ask(both.database, _MISSING, both.new.name)
     assert calls > 1000
     assert known == [0] * 6
-    [(_, *known)] = ask(database, _MISSING, "moscow")
+    [(_, *known)] = ask(both.database, _MISSING, both.old.name)
     assert min(known) > 0
 
 
-def test_calls_of_other_services_have_ids_and_no_counts_of_callbacks(
-    migrated: Source, database: str, simulator: RunningSimulator
-) -> None:
-    found = {service: values for service, *values in rows(database, _OTHERS)}
+def test_calls_of_other_services_have_ids_and_no_counts_of_callbacks(both: Both) -> None:
+    found = {service: values for service, *values in rows(both.database, _OTHERS)}
     assert found["calltracking"][0] == 200
     assert found["import"][0] == 15
     for values in found.values():
@@ -123,11 +125,11 @@ def test_calls_of_other_services_have_ids_and_no_counts_of_callbacks(
         assert values[7] == values[0]
     assert found["calltracking"][4] > 4_000_000_000_000_000
     assert found["import"][4] >= 5_000_000_000_000_000
-    truth = simulator.account("moscow").truth(_FIRST, _LAST, api="ckct")
-    assert ask(database, _TOTAL, migrated.name) == [(truth.sums["call_id"],)]
+    truth = both.simulator.account("moscow").truth(_FIRST, _LAST, api="ckct")
+    assert ask(both.database, _TOTAL, both.new.name) == [(truth.sums["call_id"],)]
 
 
-def test_every_field_of_the_documentation_is_known(migrated: Source, loader: Loader) -> None:
-    checks = loader.checks(migrated, "callkeeper_calls", "no_unknown_fields")
+def test_every_field_of_the_documentation_is_known(both: Both) -> None:
+    checks = both.loader.checks(both.new, "callkeeper_calls", "no_unknown_fields")
     assert len(checks) == 5
     assert all(evaluation.passed for evaluation in checks.values())

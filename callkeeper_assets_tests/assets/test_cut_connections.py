@@ -12,6 +12,7 @@ import pytest
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.postgres.url import connect
 from callkeeper_assets.simulator.server import RunningSimulator
+from callkeeper_assets.warehouse.tables import SELECTABLE_TABLES
 from callkeeper_assets_tests.assets.conftest import FIRST, Loader, describe_failure
 from callkeeper_assets_tests.postgres.proxy import Moment, Proxy, run_proxy
 
@@ -30,6 +31,12 @@ _STRIDE = 3
 def api() -> str:
     """One API will do: what is tested lies behind it."""
     return "callkeeper"
+
+
+@pytest.fixture
+def tables() -> tuple[str, ...]:
+    """Every table, each with its own statements."""
+    return SELECTABLE_TABLES
 
 
 @pytest.fixture

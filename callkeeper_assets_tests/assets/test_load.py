@@ -21,6 +21,7 @@ from callkeeper_assets_tests.assets.conftest import (
     WRONG_KEY,
     Loader,
     describe_failure,
+    with_all_tables,
 )
 from callkeeper_assets_tests.extent import each_api
 from callkeeper_assets_tests.templates import from_nothing
@@ -30,6 +31,7 @@ Count = Callable[[str], int]
 
 
 @from_nothing
+@with_all_tables
 def test_a_ranged_run_gives_each_day_its_own_metadata_and_checks(
     source: Source, loader: Loader, count: Count
 ) -> None:
@@ -76,6 +78,7 @@ def test_a_run_looks_at_the_schema_once_however_many_steps_it_has(
         assert len(looked_at) == runs
 
 
+@with_all_tables
 def test_a_second_load_reports_no_change(source: Source, loader: Loader) -> None:
     loader.load(source)
     assert loader.load(source).success

@@ -27,6 +27,7 @@ from callkeeper_assets_tests.assets.conftest import (
     WRONG_KEY,
     Loader,
     describe_failure,
+    with_all_tables,
 )
 from callkeeper_assets_tests.extent import each_api
 from callkeeper_assets_tests.templates import from_nothing
@@ -186,6 +187,7 @@ def sum_metadata(loader: Loader, source: Source, name: str) -> int:
 
 @from_nothing
 @each_api
+@with_all_tables
 def test_found_is_what_was_broken_and_healed_is_what_was_found(
     source: Source, loader: Loader, broken: Broken, database: str
 ) -> None:

@@ -20,7 +20,7 @@ from callkeeper_assets.dagster_ext.dead_runs import SOURCE_TAG
 from callkeeper_assets.postgres.locks import held_run_lock
 from callkeeper_assets.raw.store import RawStore
 from callkeeper_assets.warehouse.filters import Filter
-from callkeeper_assets_tests.assets.conftest import Loader, describe_failure
+from callkeeper_assets_tests.assets.conftest import Loader, describe_failure, with_all_tables
 from callkeeper_assets_tests.templates import from_nothing
 from callkeeper_assets_tests.warehouse.raw_days import rows
 from callkeeper_assets_tests.webhooks.inbox_of import Office, payload
@@ -94,6 +94,7 @@ def materializations(instance: dg.DagsterInstance, source: Source) -> list[Mappi
 
 
 @from_nothing
+@with_all_tables
 def test_one_run_processes_all_sources_and_tells_each_table_s_day(inbox: Inbox) -> None:
     kazan, moscow = inbox.sources
     inbox.receive(kazan, recent_payload(1), {"hook_event": "Call is over"})

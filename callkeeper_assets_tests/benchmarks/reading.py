@@ -26,7 +26,6 @@ ACCOUNT: Final = "read"
 _DAY: Final = dt.timedelta(days=1)
 _DISTANCE: Final = 10 * _DAY
 _MOST_LOADED: Final = 30
-_ROUNDS: Final = 3
 _MOST_SEC: Final = 2.0
 _MOST_GROWTH: Final = 1.25
 _PHONE: Final = """
@@ -61,23 +60,25 @@ class _Cost:
     server_sec: float
 
 
-def _ask(contender: Contender, connection: psycopg.Connection[Any], question: str) -> _Cost:
+def _ask(
+    contender: Contender, connection: psycopg.Connection[Any], question: str, rounds: int
+) -> _Cost:
     """Ask a question so many times, as a BI tool does: over a connection that is there."""
     server = contender.stand.watched["server"]
     before = measure_cpu(server)
     times: list[float] = []
     rows = 0
-    for _ in range(_ROUNDS):
+    for _ in range(rounds):
         began = time.perf_counter()
         rows = len(connection.execute(question.encode()).fetchall())
         times.append(time.perf_counter() - began)
-    return _Cost(median(times), rows, None, (measure_cpu(server) - before) / _ROUNDS)
+    return _Cost(median(times), rows, None, (measure_cpu(server) - before) / rounds)
 
 
-def _ask_all(contender: Contender) -> dict[str, _Cost]:
+def _ask_all(contender: Contender, rounds: int) -> dict[str, _Cost]:
     with connect(contender.database_url, autocommit=True) as connection:
         return {
-            file.stem: _ask(contender, connection, file.read_text())
+            file.stem: _ask(contender, connection, file.read_text(), rounds)
             for file in sorted((ROOT / "questions").glob("*.sql"))
         }
 
@@ -89,7 +90,9 @@ def _repeat(run: Callable[[int], Usage], rounds: int) -> _Cost:
     return _Cost(usage.seconds, None, usage.cpu_sec, usage.watched_cpu_sec["server"])
 
 
-def _run_commands(contender: Contender, last: dt.date, oldest: dt.date) -> dict[str, _Cost]:
+def _run_commands(
+    contender: Contender, last: dt.date, oldest: dt.date, rounds: int
+) -> dict[str, _Cost]:
     """Run the commands over what is held; `last` is the last day that is loaded."""
 
     def load(number: int) -> Usage:
@@ -119,40 +122,42 @@ def _run_commands(contender: Contender, last: dt.date, oldest: dt.date) -> dict[
         _RETAIN: retain,
         _FORGET: lambda _: contender.run_product("forget", phone),
     }
-    return {
-        name: _repeat(run, 1 if name in _LOOK_AT_ALL else _ROUNDS) for name, run in runs.items()
-    }
+    return {name: _repeat(run, 1 if name in _LOOK_AT_ALL else rounds) for name, run in runs.items()}
 
 
-def _measure(stand: Stand, calls: int) -> dict[str, _Cost]:
+def _measure(stand: Stand, calls: int, rounds: int) -> dict[str, _Cost]:
     """Make a warehouse of so many calls, and read and change it; it goes afterwards."""
     last = today() - _DISTANCE
-    loaded = max(_ROUNDS, min(_MOST_LOADED, calls // (4 * CALLS_A_DAY)))
+    loaded = max(rounds, min(_MOST_LOADED, calls // (4 * CALLS_A_DAY)))
     first = last - (loaded - 1) * _DAY
     contender = enter_product(stand, [ACCOUNT], f"reading_{calls}")
     stand.warm([ACCOUNT], first, today())
     contender.load([ACCOUNT], first, last)
     copies = calls // CALLS_A_DAY - loaded
-    oldest = multiply_calls(contender.database_url, first, loaded, copies, _ROUNDS)
+    oldest = multiply_calls(contender.database_url, first, loaded, copies, rounds)
     with connect(contender.database_url) as connection:
         row = connection.execute("SELECT count(*) FROM calls WHERE date IS NOT NULL").fetchone()
     if row != ((copies + loaded) * CALLS_A_DAY,):
         raise WrongReadingError(f"{row} calls in place of {(copies + loaded) * CALLS_A_DAY:,}")
     stand.settle()
-    costs = {**_ask_all(contender), **_run_commands(contender, last, oldest)}
+    costs = {
+        **_ask_all(contender, rounds),
+        **_run_commands(contender, last, oldest, rounds),
+    }
     stand.drop(contender.database_url)
     return costs
 
 
-def compare_sizes(stand: Stand, few: int, many: int) -> Section:
+def compare_sizes(stand: Stand, few: int, many: int, rounds: int) -> Section:
     """Measure questions and commands over few and over many calls.
 
     Args:
         stand: with `ACCOUNT`.
         few: how many calls are held at first.
         many: how many then.
+        rounds: how often a question is asked, and a command is run.
     """
-    small, large = _measure(stand, few), _measure(stand, many)
+    small, large = _measure(stand, few, rounds), _measure(stand, many, rounds)
     slowest = max(cost.seconds for cost in large.values() if cost.rows is not None)
     growth = max(
         cost.seconds / small[name].seconds

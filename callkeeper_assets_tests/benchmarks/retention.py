@@ -24,8 +24,6 @@ from callkeeper_assets_tests.benchmarks.stand import Stand, today
 
 ACCOUNT: Final = "retained"
 BESIDE: Final = "beside"
-_LOADED_BESIDE: Final = 20
-_ALONE_ROUNDS: Final = 5
 _MOST_GROWTH: Final = 1.1
 _LOOK_SEC: Final = 0.02
 # A look through a million facts keeps a core busy for a second.
@@ -80,8 +78,9 @@ class _Seen:
 class _Beside:
     """Threads that do what goes on beside a retention, until they are told to stop."""
 
-    def __init__(self, contender: Contender) -> None:
+    def __init__(self, contender: Contender, days: int) -> None:
         self._contender = contender
+        self._days = days
         self._stop = threading.Event()
         self.seen = _Seen()
 
@@ -116,7 +115,7 @@ class _Beside:
             self.seen.errors.append(error)
 
     def _load(self, connection: psycopg.Connection[Any]) -> None:
-        self.seen.load_sec.append(load_beside(self._contender, connection).seconds)
+        self.seen.load_sec.append(load_beside(self._contender, connection, self._days).seconds)
 
     def _read(self, connection: psycopg.Connection[Any]) -> None:
         self.seen.report_sec.append(_read_report(connection))
@@ -140,12 +139,12 @@ def _read_report(connection: psycopg.Connection[Any]) -> float:
     return time.perf_counter() - began
 
 
-def load_beside(contender: Contender, connection: psycopg.Connection[Any]) -> Usage:
+def load_beside(contender: Contender, connection: psycopg.Connection[Any], days: int) -> Usage:
     """Load days of the other source, of which nothing is there."""
     for table in ("callkeeper_calls_facts", "callkeeper_calls", "callkeeper_days"):
         connection.execute(_EMPTY.format(table).encode(), (BESIDE,))
     last = today()
-    return contender.load([BESIDE], last - dt.timedelta(days=_LOADED_BESIDE - 1), last)
+    return contender.load([BESIDE], last - dt.timedelta(days=days - 1), last)
 
 
 def configure_retention(contender: Contender, account: str, keep_days: int) -> None:
@@ -185,33 +184,35 @@ def _describe_times(what: str, seconds: Sequence[float]) -> Row:
     }
 
 
-def measure_retention(stand: Stand, days: int, kept: int) -> Section:
+def measure_retention(stand: Stand, days: int, kept: int, beside: int, rounds: int) -> Section:
     """Delete a tenth of the days, then all but the kept ones, with others at work.
 
     Args:
         stand: with `ACCOUNT` and `BESIDE`.
         days: how many are loaded.
         kept: how many of them stay.
+        beside: how many days of the other source are loaded at a time.
+        rounds: how often, and a report read, with nothing beside.
     """
     last = today()
     first = last - dt.timedelta(days=days - 1)
     stand.warm([ACCOUNT], first, last)
-    stand.warm([BESIDE], last - dt.timedelta(days=_LOADED_BESIDE - 1), last)
+    stand.warm([BESIDE], last - dt.timedelta(days=beside - 1), last)
     contender = enter_product(stand, [ACCOUNT, BESIDE], "retention")
     contender.load([ACCOUNT], first, last)
     few = max(1, days // 10)
     with connect(contender.database_url, autocommit=True) as connection:
-        alone = [load_beside(contender, connection).seconds for _ in range(_ALONE_ROUNDS)]
-        reports = [_read_report(connection) for _ in range(_ALONE_ROUNDS)]
+        alone = [load_beside(contender, connection, beside).seconds for _ in range(rounds)]
+        reports = [_read_report(connection) for _ in range(rounds)]
     small = _retain(contender, days - few - 1)
-    with _Beside(contender).working() as seen:
+    with _Beside(contender, beside).working() as seen:
         large = _retain(contender, kept - 1)
     with connect(contender.database_url, autocommit=True) as connection:
-        load_beside(contender, connection)
+        load_beside(contender, connection, beside)
     contender.check(
         [
             (ACCOUNT, last - dt.timedelta(days=kept - 1), last),
-            (BESIDE, last - dt.timedelta(days=_LOADED_BESIDE - 1), last),
+            (BESIDE, last - dt.timedelta(days=beside - 1), last),
         ]
     )
     growth = large.process_mb / small.process_mb
@@ -224,8 +225,8 @@ def measure_retention(stand: Stand, days: int, kept: int) -> Section:
             _describe(f"{days - few - kept:,} days deleted, beside others", large),
             _describe_times("a report, alone", reports),
             _describe_times("a report, beside", seen.report_sec),
-            _describe_times(f"a load of {_LOADED_BESIDE} days, alone", alone),
-            _describe_times(f"a load of {_LOADED_BESIDE} days, beside", seen.load_sec),
+            _describe_times(f"a load of {beside} days, alone", alone),
+            _describe_times(f"a load of {beside} days, beside", seen.load_sec),
             _describe_times("a wait for a lock, beside", [seen.wait_sec]),
         ],
         (Target(f"memory grows by {_MOST_GROWTH} x at most", growth, growth <= _MOST_GROWTH),),

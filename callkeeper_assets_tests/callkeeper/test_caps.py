@@ -163,7 +163,7 @@ def _capped(times: dict[int, int], cap: int, *, keeps_newest: bool) -> Callable[
     return answer
 
 
-@settings(max_examples=examples(5), suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(2), suppress_health_check=list(HealthCheck))
 @given(
     quarters=st.lists(st.integers(0, 3 * 96 - 1), max_size=80),
     cap=st.integers(10, 40),

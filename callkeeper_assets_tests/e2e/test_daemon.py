@@ -77,9 +77,15 @@ def dev(installation: Installation, simulator: RunningSimulator, api: ApiName) -
 
 
 @pytest.mark.e2e
-def test_each_day_of_a_backfill_shows_its_own_checks(
+def test_each_day_of_a_backfill_and_of_a_reconciled_one_shows_its_own_checks(
     dev: Dev, simulator: RunningSimulator, installation: Installation
 ) -> None:
+    _backfill(dev, simulator, installation)
+    simulator.account(SOURCE).set_answers(unknown_fields=False)
+    _backfill_reconciliation(dev, simulator, installation)
+
+
+def _backfill(dev: Dev, simulator: RunningSimulator, installation: Installation) -> None:
     """A range in one run of the daemon's; then one day from the command line, with new fields."""
     first = dev.backfill(SOURCE, ["raw_calls", *TABLES, "general_dates"], DAYS)
     wait_until(lambda: dev.status_of(first).startswith("COMPLETED"), "the backfill ends", 120)
@@ -114,8 +120,7 @@ def test_each_day_of_a_backfill_shows_its_own_checks(
     assert {one["scheduleState"]["status"] for one in schedules} == {"RUNNING"}
 
 
-@pytest.mark.e2e
-def test_each_day_of_a_reconciled_backfill_shows_its_own_checks(
+def _backfill_reconciliation(
     dev: Dev, simulator: RunningSimulator, installation: Installation
 ) -> None:
     """Only the middle day differs: the daemon's run for all three days shows just that."""

@@ -173,7 +173,14 @@ def world(installation: Installation) -> Iterator[World]:
         yield World(installation, account, first, first_kept, old, kept)
 
 
-def test_nothing_older_is_left_anywhere_nor_comes_back(world: World) -> None:
+def test_nothing_older_is_left_anywhere_nor_comes_back_and_a_source_can_be_removed(
+    world: World,
+) -> None:
+    _retain(world)
+    _remove(world)
+
+
+def _retain(world: World) -> None:
     installation = world.installation
     assert len(world.find(world.old)) >= 12
     counted = world.retain("--dry-run")
@@ -264,7 +271,8 @@ def _try_to_bring_back(world: World) -> None:
     assert world.find({"+79995550109"}) == []
 
 
-def test_a_source_that_is_removed_leaves_its_calls_unless_they_are_to_go(world: World) -> None:
+def _remove(world: World) -> None:
+    """It leaves its calls, unless they are to go."""
     installation, everyone = world.installation, world.old | world.kept
     file = installation.defs / SOURCE / "defs.yaml"
     looked = installation.run("remove", SOURCE, "--with-calls", "--dry-run", "--json")

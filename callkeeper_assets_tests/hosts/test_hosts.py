@@ -31,7 +31,7 @@ from callkeeper_assets_tests.hosts.host import (
 from callkeeper_assets_tests.templates import MakeDatabase, Template
 
 # Its processes import Dagster one by one.
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.e2e, pytest.mark.package, pytest.mark.timeout(900)]
 
 # Of each source: on raw calls' tables, and of the reconciliation.
 _CHECKS: Final = 10 + 7

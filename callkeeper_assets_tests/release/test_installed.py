@@ -31,6 +31,8 @@ from callkeeper_assets_tests.release.environments import (
     run_uv,
 )
 
+pytestmark = pytest.mark.package
+
 _HERE: Final = f"{sys.version_info.major}.{sys.version_info.minor}"
 # What the first wheels of this Python made necessary: of others the oldest is what is declared.
 _NEWER_WHEELS: Final = {

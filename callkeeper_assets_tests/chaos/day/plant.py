@@ -44,6 +44,7 @@ _MACHINE_MB: Final = 300
 # Its key is refused from the beginning: the one alert that a person has to answer.
 TROUBLED: Final = "troubled"
 KEPT_DAYS: Final = 3
+_RETENTION_MIN: Final = 3
 # Daemon, receiver and alerts; workers.
 MACHINES: Final = ("first", "second", "third")
 
@@ -243,7 +244,8 @@ def _load_old_days(plant: Plant) -> None:
     assert ended.code == 0, ended
     for name in plant.retained:
         file = plant.installation.defs / name / "defs.yaml"
-        text = f"  retention: {{cron: '*/3 * * * *', keep_days: {KEPT_DAYS}}}\n"
+        every = min(_RETENTION_MIN, plant.size.every_min)
+        text = f"  retention: {{cron: '*/{every} * * * *', keep_days: {KEPT_DAYS}}}\n"
         file.write_text(file.read_text("utf-8") + text, "utf-8")
 
 

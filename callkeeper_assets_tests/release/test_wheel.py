@@ -30,6 +30,8 @@ from callkeeper_assets_tests.e2e.dev import run_dev_by
 from callkeeper_assets_tests.e2e.test_daemon import TABLES
 from callkeeper_assets_tests.waiting import wait_until
 
+pytestmark = [pytest.mark.e2e, pytest.mark.package]
+
 _PACKAGE = Path(callkeeper_assets.__file__).parent
 
 
@@ -123,27 +125,14 @@ def _ordinary_uid() -> int:
     return next(uids[name] for name in _ORDINARY_USERS if name in uids)
 
 
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, built of this checkout."""
-    folder = tmp_path_factory.mktemp("wheel")
-    done = subprocess.run(
-        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder],
-        cwd=_PACKAGE.parent,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    (file,) = folder.glob("*.whl")
-    return file
-
-
 def _open_to_all(folder: Path, beside: Path) -> Path:
-    """Return a folder as everybody may enter it: itself, or hard links where root's hides it."""
+    """Return a folder as everybody may enter it: itself, or hard links where root's hides it.
+
+    Bytecode comes along: an ordinary user's commands cannot write it, and each would compile all.
+    """
     if can_enter(ServerUser("nameless", _NAMELESS_UID, _NAMELESS_UID), folder):
         return folder
-    left_out = shutil.ignore_patterns("site-packages", "test", "__pycache__")
+    left_out = shutil.ignore_patterns("site-packages", "test")
     shutil.copytree(folder, beside, symlinks=True, copy_function=os.link, ignore=left_out)
     return beside
 
@@ -199,7 +188,6 @@ def run_machine(environment: Path, uid: int | None) -> Iterator[Machine]:
     assert sorted((environment / "environment").rglob("*")) == installed
 
 
-@pytest.mark.e2e
 def test_the_wheel_has_every_file_of_the_package_but_sources(wheel: Path) -> None:
     files = {
         file.relative_to(_PACKAGE.parent).as_posix()
@@ -215,7 +203,6 @@ def test_the_wheel_has_every_file_of_the_package_but_sources(wheel: Path) -> Non
     assert "callkeeper_assets/project_template/dagster.yaml" in packed
 
 
-@pytest.mark.e2e
 @pytest.mark.parametrize("machine", _users()[-1:], ids=_say_who, indirect=True)
 def test_the_demo_runs_to_its_end_in_an_empty_folder(machine: Machine) -> None:
     shown = machine.run(machine.empty, "callkeeper", "demo", "--days", "2", "--calls-per-day", "9")
@@ -226,7 +213,6 @@ def test_the_demo_runs_to_its_end_in_an_empty_folder(machine: Machine) -> None:
     assert machine.list_strays() == []
 
 
-@pytest.mark.e2e
 @pytest.mark.parametrize("machine", _users()[:1], ids=_say_who, indirect=True)
 def test_before_there_is_a_project_it_is_named_what_makes_one(machine: Machine) -> None:
     for command in (["check"], ["status"], ["add", "main_office"], ["dev"]):
@@ -239,7 +225,6 @@ def test_before_there_is_a_project_it_is_named_what_makes_one(machine: Machine) 
     assert machine.list_strays() == []
 
 
-@pytest.mark.e2e
 @pytest.mark.parametrize(
     "machine",
     # An ordinary user's demo goes the same way, but for `dev`: the rest of it is the long form's.
@@ -299,7 +284,6 @@ def test_the_first_own_day_is_loaded_with_five_commands(machine: Machine) -> Non
     assert machine.list_strays() == []
 
 
-@pytest.mark.e2e
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
 def test_a_user_without_a_name_is_told_that_postgresql_needs_one(environment: Path) -> None:
     """A container that is started with a bare number has such a user."""
