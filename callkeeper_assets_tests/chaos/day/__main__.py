@@ -29,6 +29,7 @@ from callkeeper_assets_tests.chaos.day.plant import (
 from callkeeper_assets_tests.chaos.day.source import Traffic
 from callkeeper_assets_tests.chaos.day.verdict import (
     find_kept_days,
+    find_lost_alerts,
     find_lost_webhooks,
     find_problems,
     find_wrong_alerts,
@@ -194,12 +195,19 @@ def conclude(plant: Plant, traffic: Traffic, longest: float, calm: float) -> lis
             break
         time.sleep(2)
     problems += find_wrong_alerts(plant, is_over=False)
-    deadline = time.monotonic() + calm
-    while time.monotonic() < deadline and list(find_wrong_alerts(plant, is_over=True)):
-        time.sleep(2)
     if calm:
-        problems += find_wrong_alerts(plant, is_over=True)
+        _say(f"calls, webhooks, retention: {problems or 'all is as it has to be'}; all-clears …")
+        problems += _wait_for_alerts(plant, calm)
     return problems
+
+
+def _wait_for_alerts(plant: Plant, seconds: float) -> list[str]:
+    deadline = time.monotonic() + seconds
+    while True:
+        problems = [*find_wrong_alerts(plant, is_over=True), *find_lost_alerts(plant)]
+        if not problems or time.monotonic() > deadline:
+            return problems
+        time.sleep(2)
 
 
 def live_through(

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from callkeeper_assets_tests.chaos.day.plant import KEPT_DAYS, Plant
+from callkeeper_assets_tests.chaos.day.plant import KEPT_DAYS, TROUBLED, Plant
 from callkeeper_assets_tests.chaos.day.source import ZONE, Traffic, Webhook
 from callkeeper_assets_tests.chaos.facts import describe_difference, read_days, tell_days
 
@@ -37,6 +37,7 @@ _OLD: Final = """
     SELECT count(*) FROM callkeeper_calls JOIN general_accounts AS a USING (account_id)
     WHERE a.name = %s AND called_at < %s
 """
+_MESSAGES: Final = "SELECT key::text FROM callkeeper_alert_messages"
 
 
 @dataclass(frozen=True)
@@ -149,3 +150,18 @@ def find_wrong_alerts(plant: Plant, *, is_over: bool) -> Iterator[str]:
     left = [cause for cause, times in open_.items() if times > 0]
     if is_over and left:
         yield f"no all-clear for {left}"
+
+
+def find_lost_alerts(plant: Plant) -> Iterator[str]:
+    """Yield what was to be told and did not arrive, and what arrived and is not known of."""
+    messages = plant.ask(_MESSAGES)
+    if messages is None:
+        yield "the alerts' messages cannot be read"
+        return
+    written = {str(key) for (key,) in messages}
+    arrived = {post.key for post in list(plant.alerts.posts)}
+    for what, keys in (("not told", written - arrived), ("of nobody", arrived - written)):
+        if keys:
+            yield f"{len(keys)} messages of alerts are {what}: {sorted(keys)[:3]}"
+    if ("began", "key_refused", TROUBLED) not in plant.alerts.list_told():
+        yield f"{TROUBLED}: nobody was told that its key is refused"
