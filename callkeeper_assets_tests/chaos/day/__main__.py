@@ -32,6 +32,7 @@ from callkeeper_assets_tests.chaos.day.verdict import (
     find_lost_alerts,
     find_lost_webhooks,
     find_problems,
+    find_untold_keys,
     find_wrong_alerts,
     find_wrong_calls,
     set_mark,
@@ -176,7 +177,7 @@ def conclude(plant: Plant, traffic: Traffic, longest: float, calm: float) -> lis
     traffic.end()
     mark = set_mark(plant, time.monotonic())
     source = plant.source
-    set_trouble(plant, is_there=False)
+    set_trouble(plant, TROUBLED, is_there=False)
     for name in plant.names:
         source.control("finalise", {"account": name})
     now = source.now()
@@ -204,7 +205,11 @@ def conclude(plant: Plant, traffic: Traffic, longest: float, calm: float) -> lis
 def _wait_for_alerts(plant: Plant, seconds: float) -> list[str]:
     deadline = time.monotonic() + seconds
     while True:
-        problems = [*find_wrong_alerts(plant, is_over=True), *find_lost_alerts(plant)]
+        problems = [
+            *find_wrong_alerts(plant, is_over=True),
+            *find_lost_alerts(plant),
+            *find_untold_keys(plant),
+        ]
         if not problems or time.monotonic() > deadline:
             return problems
         time.sleep(2)
@@ -222,7 +227,7 @@ def live_through(
         while not outcomes or time.monotonic() - began < 60 * minutes:
             for number, fault in enumerate(faults):
                 if number >= len(faults) // 2:
-                    set_trouble(plant, is_there=False)
+                    set_trouble(plant, TROUBLED, is_there=False)
                 _say(f"{fault.name} …")
                 try:
                     outcomes.append(strike(plant, traffic, fault, longest))

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from callkeeper_assets_tests.chaos.day.plant import KEPT_DAYS, TROUBLED, Plant
+from callkeeper_assets_tests.chaos.day.plant import KEPT_DAYS, Plant
 from callkeeper_assets_tests.chaos.day.source import ZONE, Traffic, Webhook
 from callkeeper_assets_tests.chaos.facts import describe_difference, read_days, tell_days
 
@@ -76,6 +76,7 @@ def find_problems(plant: Plant, traffic: Traffic, mark: Mark) -> Iterator[str]:
     if not plant.ask(_REFRESHED, mark.run):
         yield "no refresh since"
         return
+    yield from find_lost_alerts(plant)
     yield from find_lost_webhooks(plant, traffic.list_accepted(mark.at), is_last=False)
 
 
@@ -163,5 +164,11 @@ def find_lost_alerts(plant: Plant) -> Iterator[str]:
     for what, keys in (("not told", written - arrived), ("of nobody", arrived - written)):
         if keys:
             yield f"{len(keys)} messages of alerts are {what}: {sorted(keys)[:3]}"
-    if ("began", "key_refused", TROUBLED) not in plant.alerts.list_told():
-        yield f"{TROUBLED}: nobody was told that its key is refused"
+
+
+def find_untold_keys(plant: Plant) -> Iterator[str]:
+    """Yield the sources whose key was refused, and nobody was told."""
+    told = plant.alerts.list_told()
+    for name in plant.refused:
+        if ("began", "key_refused", name) not in told:
+            yield f"{name}: nobody was told that its key is refused"
