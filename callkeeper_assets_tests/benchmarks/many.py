@@ -30,7 +30,7 @@ _START_SEC: Final = 900.0
 _RUNS_SEC: Final = 3600.0
 _POLL_SEC: Final = 2.0
 # Until all is up and each schedule is known; of a thousand sources on two busy cores.
-_AHEAD: Final = timedelta(minutes=4)
+_AHEAD: Final = timedelta(minutes=6)
 _RUNS: Final = """
     SELECT count(*) FILTER (WHERE status = 'SUCCESS'),
         count(*) FILTER (WHERE status IN ('FAILURE', 'CANCELED')), max(end_time)
