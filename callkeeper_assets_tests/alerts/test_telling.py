@@ -78,11 +78,17 @@ def test_a_clock_that_was_ahead_delays_neither_an_all_clear_nor_a_message(
         connection.execute(
             "UPDATE callkeeper_alert_messages SET due_at = due_at + interval '1 hour'"
         )
+        connection.execute("UPDATE callkeeper_keys SET checked_at = now() + interval '1 hour'")
         connection.execute("DELETE FROM callkeeper_loads")
     clock.go_on(hours=-1)
     told.status = 200
     watcher.look()
     assert told.list_told() == [("began", *_FAILED)]
+    with connect(database) as connection:
+        ahead = connection.execute(
+            "SELECT count(*) FROM callkeeper_keys WHERE checked_at > now()"
+        ).fetchone()
+    assert ahead == (0,)
     clock.go_on(minutes=11)
     watcher.look()
     assert told.list_told()[1:] == [("ended", *_FAILED)]
