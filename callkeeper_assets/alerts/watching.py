@@ -30,6 +30,7 @@ from callkeeper_assets.alerts.settings import AlertSettings
 from callkeeper_assets.alerts.store import (
     Audience,
     delete_old,
+    forget_future,
     is_anything_untold,
     note,
     opened_causes,
@@ -143,6 +144,7 @@ class Watcher:
             facts = gather_facts(url, sources, refused, now, self._checks)
             findings = find_all(facts)
         with opened_causes(url) as connection:
+            forget_future(connection, now)
             self._away.note_return(connection, now)
             plan = plan_changes(
                 read_causes(connection, now),

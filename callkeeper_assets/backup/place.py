@@ -15,6 +15,7 @@ from typing import IO, Any, Final, NamedTuple, Protocol
 from urllib.parse import urlsplit, urlunsplit
 
 from callkeeper_assets.language import look_up, mark, tr
+from callkeeper_assets.object_store import open_files
 from callkeeper_assets.raw.place import list_errors
 
 _BLOCK: Final = 1 << 20
@@ -95,12 +96,10 @@ class Place:
     """
 
     def __init__(self, url: str) -> None:
-        import fsspec  # noqa: PLC0415 -- only who touches backups needs it
-
         self.name = hide_password(url)
         try:
             # Listings are not cached: another process may have written since.
-            self._files, root = fsspec.core.url_to_fs(url, use_listings_cache=False)
+            self._files, root = open_files(url, use_listings_cache=False)
         except (ImportError, ValueError) as error:
             raise BackupError(
                 tr(

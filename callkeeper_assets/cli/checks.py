@@ -22,6 +22,7 @@ from callkeeper_assets.home import (
 )
 from callkeeper_assets.language import tr
 from callkeeper_assets.local_time import list_rules
+from callkeeper_assets.object_store import open_files
 from callkeeper_assets.postgres.errors import DatabaseError
 from callkeeper_assets.postgres.url import (
     check_writable,
@@ -242,12 +243,10 @@ def _check_schema(revision: str | None, head: str) -> Finding:
 
 def check_raw_store() -> Finding:
     """Write a small file to the raw calls' place, and remove it."""
-    import fsspec  # noqa: PLC0415
-
     url = raw_url()
     remedy = tr("Check CALLKEEPER_RAW_URL: permissions, free space, credentials")
     try:
-        files, root = fsspec.core.url_to_fs(url)
+        files, root = open_files(url)
         probe = f"{root}/.callkeeper-check-{uuid.uuid4().hex}"
         if "file" in files.protocol:
             make_folder(Path(root))

@@ -48,6 +48,8 @@ _ANY_HOST: Final = ("0.0.0.0", "::", "")  # noqa: S104 -- compared with, not lis
 _LOOK_SEC: Final = 0.2
 _BETWEEN_LOOKS_SEC: Final = 0.5
 _MOST_DEATHS: Final = 3
+# Of sources, whose count follows.
+_MOST_NAMES: Final = 20
 _UNTIL_ENDED_SEC: Final = 5.0
 # What is sent meanwhile is lost: nobody is known to send a webhook twice.
 _RECEIVER_PAUSE_SEC: Final = 5.0
@@ -346,7 +348,10 @@ def list_source_lines() -> list[str]:
             except MissingSecretError as error:
                 lines.append(str(error))
     lines += [describe_broken(refused) for refused in broken]
-    names = ", ".join(source.name for source in sources) or tr("none that can be loaded")
+    names = ", ".join(source.name for source in sources[:_MOST_NAMES])
+    if len(sources) > _MOST_NAMES:
+        names += f", … ({len(sources)})"
+    names = names or tr("none that can be loaded")
     return [tr("Sources:        {names}", names=names), *lines]
 
 

@@ -19,6 +19,7 @@ from dagster._core.storage.local_compute_log_manager import (
 )
 
 from callkeeper_assets.home import make_folder
+from callkeeper_assets.object_store import open_files
 
 _logger = logging.getLogger(__name__)
 
@@ -50,10 +51,7 @@ class SharedLogs(CloudStorageComputeLogManager[dg.DagsterInstance]):
 
     @cached_property
     def _store(self) -> tuple[Any, str]:
-        import fsspec  # noqa: PLC0415 -- not before something is read or written
-
-        opened: tuple[Any, str] = fsspec.core.url_to_fs(self._url, use_listings_cache=False)
-        return opened
+        return open_files(self._url, use_listings_cache=False)
 
     def _name(self, log_key: Sequence[str], io_type: ComputeIOType) -> str:
         return f"{self._store[1]}/{'/'.join(log_key)}.{IO_TYPE_EXTENSION[io_type]}"

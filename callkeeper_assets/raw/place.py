@@ -18,13 +18,13 @@ from typing import Any, Final, Self, TypeVar
 
 from callkeeper_assets.home import make_folder
 from callkeeper_assets.language import look_up, mark, tr
+from callkeeper_assets.object_store import is_s3, open_files
 
 _WRITERS: Final = 2
 # Requests to an object store, each of which waits for its answer.
 _AT_ONCE: Final = 8
 # As many as S3 takes in one request.
 _DELETED_AT_ONCE: Final = 1000
-_S3: Final = ("s3:", "s3a:")
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -40,7 +40,7 @@ class StoreError(RawError):
 
 def list_errors(url: str) -> tuple[type[Exception], ...]:
     """Return the errors of a place that cannot be reached: those of S3's client are its own."""
-    if not url.startswith(_S3):
+    if not is_s3(url):
         return (OSError,)
     from botocore.exceptions import BotoCoreError  # noqa: PLC0415 -- installed with s3fs
 
@@ -61,16 +61,14 @@ class Place:
     """
 
     def __init__(self, url: str) -> None:
-        import fsspec  # noqa: PLC0415 -- only who touches raw calls needs it
-
         self._url = url
         # Listings are not cached: another process may have written since.
         options: dict[str, Any] = {"use_listings_cache": False}
-        if url.startswith(_S3):
+        if is_s3(url):
             # It would ask for each file's size, to read large ones in parts side by side.
             options["max_concurrency"] = 1
         try:
-            self._files, self.root = fsspec.core.url_to_fs(url, **options)
+            self._files, self.root = open_files(url, **options)
         except (ImportError, ValueError) as error:
             raise StoreError(
                 tr(
@@ -199,7 +197,7 @@ class Place:
         try:
             yield
         except self._errors as error:
-            cause = getattr(error, "strerror", None) or error
+            cause = getattr(error, "strerror", None) or str(error) or type(error).__name__
             raise StoreError(
                 tr(
                     "Raw calls {problem}: {path} ({cause}). Check the place that "

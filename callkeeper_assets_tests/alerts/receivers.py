@@ -30,7 +30,7 @@ class HttpReceiver:
     """Takes JSON by POST at any path, and counts GETs.
 
     Attributes:
-        status: With which it answers.
+        status: With which it answers; 0: it closes the connection.
         gate: Answers are given once it is set.
     """
 
@@ -68,7 +68,7 @@ def _build_handler(receiver: HttpReceiver) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            if receiver.status < 300:
+            if receiver.status in range(200, 300):
                 receiver.posts.append(
                     Post(self.headers.get("Idempotency-Key", ""), json.loads(body))
                 )
@@ -84,6 +84,9 @@ def _build_handler(receiver: HttpReceiver) -> type[BaseHTTPRequestHandler]:
             self._answer()
 
         def _answer(self) -> None:
+            if not receiver.status:
+                self.close_connection = True
+                return
             self.send_response(receiver.status)
             self.send_header("Content-Length", "0")
             self.end_headers()

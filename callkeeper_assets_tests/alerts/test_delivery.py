@@ -81,10 +81,12 @@ def test_a_receiver_that_is_away_gets_all_of_it_in_order_when_it_is_back(
     assert [row[:2] for row in rows] == [("waiting", 1), ("waiting", 0)]
     assert "no connection" in rows[0][2]
     with run_receiver(port) as back:
-        back.status = 503
-        _make_due(database)
-        watcher.look()
-        assert _ask(database, "SELECT count(*) FROM callkeeper_alert_messages WHERE due_at < now()")
+        for status, said in ((0, "no connection"), (500, "HTTP 500"), (429, "HTTP 429")):
+            back.status = status
+            _make_due(database)
+            watcher.look()
+            (error,) = _ask(database, "SELECT error FROM callkeeper_alert_messages ORDER BY id")[0]
+            assert said in error
         back.status = 200
         for _ in range(3):
             _make_due(database)

@@ -65,6 +65,35 @@ def test_a_cause_is_told_once_then_daily_and_its_end_once(
     assert rows == [(*_FAILED, True)]
 
 
+def test_a_clock_that_was_ahead_delays_neither_an_all_clear_nor_a_message(
+    database: str, told: HttpReceiver, clock: Clock
+) -> None:
+    """By an hour, as long as it was ahead."""
+    watcher = Watcher(read_settings(), clock)
+    clock.go_on(hours=1)
+    _fail(database)
+    told.status = 503
+    watcher.look()
+    with connect(database) as connection:
+        connection.execute(
+            "UPDATE callkeeper_alert_messages SET due_at = due_at + interval '1 hour'"
+        )
+        connection.execute("UPDATE callkeeper_keys SET checked_at = now() + interval '1 hour'")
+        connection.execute("DELETE FROM callkeeper_loads")
+    clock.go_on(hours=-1)
+    told.status = 200
+    watcher.look()
+    assert told.list_told() == [("began", *_FAILED)]
+    with connect(database) as connection:
+        ahead = connection.execute(
+            "SELECT count(*) FROM callkeeper_keys WHERE checked_at > now()"
+        ).fetchone()
+    assert ahead == (0,)
+    clock.go_on(minutes=11)
+    watcher.look()
+    assert told.list_told()[1:] == [("ended", *_FAILED)]
+
+
 def test_all_of_a_moment_is_one_message_to_each_and_a_restart_tells_nothing_again(
     database: str,
     defs: Path,

@@ -20,6 +20,7 @@ from typing import Final
 from callkeeper_assets_tests.benchmarks import (
     daemon,
     historic,
+    many,
     privacy,
     python,
     reading,
@@ -50,6 +51,7 @@ class _Sizes:
     memory_days: int
     refresh_pairs: int
     service: daemon.ServiceSizes
+    many: tuple[int, int]
     location_sources: int
     location_rounds: int
     webhooks: WebhookSizes
@@ -69,6 +71,7 @@ _FULL: Final = _Sizes(
     500,
     5,
     daemon.ServiceSizes((12, 50, 300), (100, 100, 20), idle_sec=120, only_here=300),
+    (1_000, 5),
     100,
     5,
     WebhookSizes(5, 8, 100_000),
@@ -87,6 +90,7 @@ _SHORT: Final = _Sizes(
     4,
     1,
     daemon.ServiceSizes((2,), (20,), idle_sec=0, only_here=300),
+    (3, 5),
     20,
     1,
     WebhookSizes(1, 1, 2_000),
@@ -119,6 +123,7 @@ _BENCHMARKS: Final[dict[str, Callable[[Stand, str, _Sizes], Section]]] = {
     "daemon": lambda stand, _, sizes: daemon.measure_service(
         stand, sizes.service, Path(_FORMER) if _FORMER else None
     ),
+    "many": lambda stand, _, sizes: many.measure_many(stand, *sizes.many),
     "reports": lambda stand, _, sizes: reports.compare_reports(stand, *sizes.report_days),
     "location": lambda stand, _, sizes: compare_loading(
         stand.folder, sizes.location_sources, sizes.location_rounds
@@ -130,7 +135,7 @@ _BENCHMARKS: Final[dict[str, Callable[[Stand, str, _Sizes], Section]]] = {
 # Those that dlt takes part in, whose environment takes a minute and more to make.
 _WITH_PEERS: Final = frozenset({"historic", "refresh"})
 # In the short form these are begun first.
-_WAITING: Final = frozenset({"daemon", "webhook-latency"})
+_WAITING: Final = frozenset({"daemon", "many", "webhook-latency"})
 _SHORT_PLACES: Final = 4
 
 
@@ -163,7 +168,7 @@ def main() -> None:
     accounts = [
         *historic.ACCOUNTS,
         *refreshes.name_accounts(sizes.refresh_pairs),
-        *(service := daemon.list_accounts(sizes.service)),
+        *(counted := daemon.list_accounts(sizes.service) | many.list_accounts(*sizes.many)),
         reports.ACCOUNT,
         reconciliation.ACCOUNT,
         retention.ACCOUNT,
@@ -176,7 +181,7 @@ def main() -> None:
     oldest = today() - dt.timedelta(days=max(sizes.memory_days, sizes.retained[0]) + 30)
     sections: list[Section] = []
     with (
-        Stand(accounts, oldest, service) as stand,
+        Stand(accounts, oldest, counted) as stand,
         ThreadPoolExecutor(_SHORT_PLACES if given.short else 1) as pool,
     ):
         peers = pool.submit(_find_peers, names, is_short=given.short)

@@ -29,8 +29,10 @@ from callkeeper_assets_tests.chaos.day.plant import (
 from callkeeper_assets_tests.chaos.day.source import Traffic
 from callkeeper_assets_tests.chaos.day.verdict import (
     find_kept_days,
+    find_lost_alerts,
     find_lost_webhooks,
     find_problems,
+    find_untold_keys,
     find_wrong_alerts,
     find_wrong_calls,
     set_mark,
@@ -175,7 +177,7 @@ def conclude(plant: Plant, traffic: Traffic, longest: float, calm: float) -> lis
     traffic.end()
     mark = set_mark(plant, time.monotonic())
     source = plant.source
-    set_trouble(plant, is_there=False)
+    set_trouble(plant, TROUBLED, is_there=False)
     for name in plant.names:
         source.control("finalise", {"account": name})
     now = source.now()
@@ -194,12 +196,23 @@ def conclude(plant: Plant, traffic: Traffic, longest: float, calm: float) -> lis
             break
         time.sleep(2)
     problems += find_wrong_alerts(plant, is_over=False)
-    deadline = time.monotonic() + calm
-    while time.monotonic() < deadline and list(find_wrong_alerts(plant, is_over=True)):
-        time.sleep(2)
     if calm:
-        problems += find_wrong_alerts(plant, is_over=True)
+        _say(f"calls, webhooks, retention: {problems or 'all is as it has to be'}; all-clears …")
+        problems += _wait_for_alerts(plant, calm)
     return problems
+
+
+def _wait_for_alerts(plant: Plant, seconds: float) -> list[str]:
+    deadline = time.monotonic() + seconds
+    while True:
+        problems = [
+            *find_wrong_alerts(plant, is_over=True),
+            *find_lost_alerts(plant),
+            *find_untold_keys(plant),
+        ]
+        if not problems or time.monotonic() > deadline:
+            return problems
+        time.sleep(2)
 
 
 def live_through(
@@ -214,7 +227,7 @@ def live_through(
         while not outcomes or time.monotonic() - began < 60 * minutes:
             for number, fault in enumerate(faults):
                 if number >= len(faults) // 2:
-                    set_trouble(plant, is_there=False)
+                    set_trouble(plant, TROUBLED, is_there=False)
                 _say(f"{fault.name} …")
                 try:
                     outcomes.append(strike(plant, traffic, fault, longest))

@@ -11,15 +11,22 @@ from typing import Final
 import psutil
 
 from callkeeper_assets_tests.chaos.day.parts import kill_together
-from callkeeper_assets_tests.chaos.day.plant import MACHINES, Plant
+from callkeeper_assets_tests.chaos.day.plant import MACHINES, Plant, set_trouble
 
 _STALL_SEC: Final = 40.0
 # Of the machine whose disk is watched: it is told after a minute.
 _FULL_SEC: Final = 75.0
+# Of a receiver of alerts: one is found within a minute, if a key is asked after.
+_UNTOLD_SEC: Final = 90.0
 _SHORT_SEC: Final = 30.0
 _AWAY_SEC: Final = 20.0
 _MEMORY_SEC: Final = 45.0
 _LEFT_BYTES: Final = 20 << 20
+_ASKED_LONG_AGO: Final = """
+    UPDATE callkeeper_keys SET checked_at = checked_at - interval '2 days'
+    WHERE account_id = (SELECT account_id FROM general_accounts WHERE name = %s)
+    RETURNING account_id
+"""
 
 
 class NotHereError(Exception):
@@ -114,10 +121,36 @@ def _refuse_objects(plant: Plant) -> Iterator[None]:
     plant.objects.refuse_writing(is_full=False)
 
 
-def _refuse_alerts(plant: Plant) -> Iterator[None]:
-    plant.alerts.status = 503
-    yield
-    plant.alerts.status = 200
+def _refuse_alerts(status: int) -> Callable[[Plant], Iterator[None]]:
+    """Have alerts answered by a status, or not at all (0), while there is one to be told."""
+
+    def make(plant: Plant) -> Iterator[None]:
+        # One that no other fault of the day has chosen.
+        name = next(one for one in reversed(plant.names) if one not in plant.refused)
+        plant.alerts.status = status
+        set_trouble(plant, name, is_there=True)
+        plant.ask(_ASKED_LONG_AGO, name)
+        yield
+        set_trouble(plant, name, is_there=False)
+        plant.alerts.status = 200
+
+    return make
+
+
+def _move(part: str) -> Callable[[Plant], Iterator[None]]:
+    """Kill a machine for good; another one, with a home of its own, takes its place."""
+
+    def make(plant: Plant) -> Iterator[None]:
+        gone = plant.parts[part]
+        assert gone.home is not None
+        gone.is_down = True
+        kill_together([gone])
+        gone.home = gone.home.with_name(f"{gone.home.name}_else")
+        gone.environment = {**gone.environment, "CALLKEEPER_HOME": str(gone.home)}
+        gone.start()
+        yield
+
+    return make
 
 
 def _starve(plant: Plant) -> Iterator[None]:
@@ -166,11 +199,14 @@ FAULTS: Final = (
     Fault("power loss of everything under load", _kill(*MACHINES, "database", "broker")),
     Fault("disk full: a worker's", _fill("second"), _SHORT_SEC),
     Fault("disk full: raw calls'", _refuse_objects, _SHORT_SEC),
-    Fault("receiver of alerts refuses", _refuse_alerts, _SHORT_SEC),
+    Fault("receiver of alerts answers 500", _refuse_alerts(500), _UNTOLD_SEC),
+    Fault("receiver of alerts answers 429", _refuse_alerts(429), _UNTOLD_SEC),
+    Fault("receiver of alerts closes the connection", _refuse_alerts(0), _UNTOLD_SEC),
     Fault("object store stalls", _stall("objects"), _STALL_SEC),
     Fault("kill -9: PostgreSQL", _kill("database")),
     Fault("kill -9: broker", _kill("broker")),
     Fault("kill -9: machine of daemon and receiver", _kill("first")),
+    Fault("kill -9: machine of daemon and receiver, begun on another", _move("first")),
     Fault("kill -9: a run", _kill_run),
     Fault("kill -9: worker, all of its machine", _kill("second")),
     Fault("kill -9: daemon", _kill_service("dagster_ext.daemon")),

@@ -88,6 +88,8 @@ class Plant:
     cgroup: Path | None
     clock: Clock | None
     parts: dict[str, Part] = field(default_factory=dict)
+    # Sources whose key was refused once, which has to be told.
+    refused: set[str] = field(default_factory=set)
 
     def ask(self, sql: str, *values: object) -> list[tuple[Any, ...]] | None:
         """Return a query's rows; None if the database does not answer within seconds."""
@@ -214,7 +216,7 @@ def build_plant(size: Size) -> Iterator[Plant]:
         soon(lambda: plant.ask("SELECT 1"), "the database answers")
         try:
             objects.open_client().create_bucket(Bucket=BUCKET)
-            set_trouble(plant, is_there=True)
+            set_trouble(plant, TROUBLED, is_there=True)
             _load_old_days(plant)
             _start_machines(plant, logs)
             _point_webhooks(plant)
@@ -286,10 +288,12 @@ def _has_words(log: Path, words: str) -> bool:
     return words in log.read_text("utf-8")
 
 
-def set_trouble(plant: Plant, *, is_there: bool) -> None:
-    """Have the source refuse one key, or take it again."""
+def set_trouble(plant: Plant, name: str, *, is_there: bool) -> None:
+    """Have the source refuse a key, or take it again."""
+    if is_there:
+        plant.refused.add(name)
     refusal = "wrong_key" if is_there else "none"
-    plant.source.control("answers", {"account": TROUBLED, "refusal": refusal})
+    plant.source.control("answers", {"account": name, "refusal": refusal})
 
 
 def _point_webhooks(plant: Plant) -> None:

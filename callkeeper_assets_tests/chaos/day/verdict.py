@@ -37,6 +37,7 @@ _OLD: Final = """
     SELECT count(*) FROM callkeeper_calls JOIN general_accounts AS a USING (account_id)
     WHERE a.name = %s AND called_at < %s
 """
+_MESSAGES: Final = "SELECT key::text FROM callkeeper_alert_messages"
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,7 @@ def find_problems(plant: Plant, traffic: Traffic, mark: Mark) -> Iterator[str]:
     if not plant.ask(_REFRESHED, mark.run):
         yield "no refresh since"
         return
+    yield from find_lost_alerts(plant)
     yield from find_lost_webhooks(plant, traffic.list_accepted(mark.at), is_last=False)
 
 
@@ -149,3 +151,24 @@ def find_wrong_alerts(plant: Plant, *, is_over: bool) -> Iterator[str]:
     left = [cause for cause, times in open_.items() if times > 0]
     if is_over and left:
         yield f"no all-clear for {left}"
+
+
+def find_lost_alerts(plant: Plant) -> Iterator[str]:
+    """Yield what was to be told and did not arrive, and what arrived and is not known of."""
+    messages = plant.ask(_MESSAGES)
+    if messages is None:
+        yield "the alerts' messages cannot be read"
+        return
+    written = {str(key) for (key,) in messages}
+    arrived = {post.key for post in list(plant.alerts.posts)}
+    for what, keys in (("not told", written - arrived), ("of nobody", arrived - written)):
+        if keys:
+            yield f"{len(keys)} messages of alerts are {what}: {sorted(keys)[:3]}"
+
+
+def find_untold_keys(plant: Plant) -> Iterator[str]:
+    """Yield the sources whose key was refused, and nobody was told."""
+    told = plant.alerts.list_told()
+    for name in plant.refused:
+        if ("began", "key_refused", name) not in told:
+            yield f"{name}: nobody was told that its key is refused"
