@@ -15,6 +15,7 @@ from psycopg import sql
 
 from callkeeper_assets.postgres import connect, describe
 from callkeeper_assets.postgres.locks import MIGRATION_LOCK, Lock
+from callkeeper_assets.postgres.schemas import INTERNAL
 from callkeeper_assets.warehouse.foreign_keys import declare_keys, find_missing_keys
 from callkeeper_assets.warehouse.records import SchemaError, UnavailableError
 from callkeeper_assets.warehouse.tables import TABLES
@@ -41,11 +42,11 @@ _HOLDERS: Final = """
 
 VERSION_TABLE: Final = "callkeeper_alembic_version"
 # The newest migration's revision; a test compares it with the folder.
-HEAD: Final = "0013"
+HEAD: Final = "0014"
 
 _ELSEWHERE: Final = """
     SELECT n.nspname FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
-    WHERE c.relname = %s AND c.relkind = 'r' AND n.nspname <> 'public'
+    WHERE c.relname = %s AND c.relkind = 'r' AND NOT pg_table_is_visible(c.oid)
     ORDER BY 1
 """
 
@@ -176,9 +177,14 @@ def check_not_elsewhere(connection: _Connection, url: str) -> None:
     """See that no other schema has the tables: a second installation would begin beside them.
 
     Raises:
-        SchemaError: one has.
+        SchemaError: one has, or the user does not see ours.
     """
     row = connection.execute(_ELSEWHERE, (VERSION_TABLE,)).fetchone()
+    if row == (INTERNAL,):
+        raise SchemaError(
+            f"The user may not look into the schema {INTERNAL} in {describe(url)}. The owner of "
+            f"the tables lets a role in by `callkeeper grant`, with what its purpose needs."
+        )
     if row is not None:
         raise SchemaError(
             f"The tables in {describe(url)} are in the schema {row[0]}, and belong into public. "
@@ -235,8 +241,9 @@ def _upgrade(url: str) -> None:
         text = str(error.orig).partition("\n")[0]
         raise SchemaError(
             f"The tables could not be brought to schema {HEAD} in {describe(url)}: {text}. Nothing "
-            f"was changed. The user needs the right to create tables: "
-            f"GRANT CREATE ON SCHEMA public TO its name."
+            f"was changed. The user needs the right to create tables, and a schema to be its own: "
+            f"GRANT CREATE ON SCHEMA public TO its name; CREATE SCHEMA {INTERNAL} AUTHORIZATION "
+            f"its name."
         ) from None
 
 
