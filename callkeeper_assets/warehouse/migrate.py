@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 PATIENCE: Final = "SET LOCAL lock_timeout = '1s'"
 _PAUSE_SEC: Final = 4.0
 _ATTEMPTS: Final = 24
+# Who waits for several tables can be who others wait for.
+_IN_THE_WAY: Final = (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected)
 
 _HOLDERS: Final = """
     SELECT DISTINCT a.pid, a.usename::text, a.application_name, a.xact_start
@@ -65,7 +67,7 @@ def change_patiently(url: str, tables: Collection[str], change: Callable[[], Non
     Args:
         url: of the database.
         tables: that are changed, for the error.
-        change: does it, or undoes all and raises the driver's LockNotAvailable.
+        change: does it, or undoes all and raises one of `_IN_THE_WAY`.
 
     Raises:
         UnavailableError: others have them open for minutes.
@@ -75,7 +77,7 @@ def change_patiently(url: str, tables: Collection[str], change: Callable[[], Non
             time.sleep(_PAUSE_SEC)
         try:
             change()
-        except psycopg.errors.LockNotAvailable:
+        except _IN_THE_WAY:
             continue
         return
     name = ", ".join(sorted(tables)) if len(tables) == 1 else "the tables"
@@ -236,7 +238,7 @@ def _upgrade(url: str) -> None:
                     for statement in build_view(view):
                         connection.exec_driver_sql(statement)
     except sqlalchemy.exc.DBAPIError as error:
-        if isinstance(error.orig, psycopg.errors.LockNotAvailable):
+        if isinstance(error.orig, _IN_THE_WAY):
             raise error.orig from None
         text = str(error.orig).partition("\n")[0]
         raise SchemaError(
