@@ -6,22 +6,23 @@ import psycopg
 
 _TABLES: Final = """
     SELECT quote_ident(schemaname) || '.' || quote_ident(tablename) FROM pg_tables
-    WHERE schemaname IN ('public', 'dagster') ORDER BY 1
+    WHERE schemaname IN ('public', 'callkeeper_internal', 'dagster') ORDER BY 1
 """
 _INDEXES: Final = """
     SELECT schemaname, indexname, indexdef FROM pg_indexes
-    WHERE schemaname IN ('public', 'dagster') ORDER BY 1, 2
+    WHERE schemaname IN ('public', 'callkeeper_internal', 'dagster') ORDER BY 1, 2
 """
 _COLUMNS: Final = """
     SELECT table_schema, table_name, column_name, data_type, is_nullable, is_identity,
         column_default, col_description((table_schema || '.' || table_name)::regclass,
             ordinal_position)
-    FROM information_schema.columns WHERE table_schema IN ('public', 'dagster') ORDER BY 1, 2, 3
+    FROM information_schema.columns
+    WHERE table_schema IN ('public', 'callkeeper_internal', 'dagster') ORDER BY 1, 2, 3
 """
 _VIEWS: Final = """
     SELECT quote_ident(schemaname) || '.' || quote_ident(viewname),
         obj_description((schemaname || '.' || viewname)::regclass)
-    FROM pg_views WHERE schemaname IN ('public', 'dagster') ORDER BY 1
+    FROM pg_views WHERE schemaname IN ('public', 'callkeeper_internal', 'dagster') ORDER BY 1
 """
 _ROWS: Final = "SELECT count(*), md5(string_agg(t::text, '|' ORDER BY t::text)) FROM {} AS t"
 _SEQUENCES: Final = """

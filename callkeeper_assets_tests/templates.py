@@ -14,6 +14,7 @@ import pytest
 
 from callkeeper_assets.dagster_ext.storage import CallKeeperStorage
 from callkeeper_assets.postgres import connect
+from callkeeper_assets.postgres.schemas import SEARCH_PATH
 from callkeeper_assets.warehouse.migrate import ensure_schema
 
 # Held while a template is made: workers that run side by side share them.
@@ -49,6 +50,11 @@ class Databases:
             source = self._find_template(connection, template)
             # The server neither syncs nor keeps much in memory: files are copied the fastest.
             connection.execute(f"CREATE DATABASE {name} TEMPLATE {source} STRATEGY FILE_COPY")
+            if template is not Template.EMPTY:
+                # Of the template the migration did it; what a role has of a database is no copy's.
+                connection.execute(
+                    f"ALTER ROLE CURRENT_USER IN DATABASE {name} SET search_path = {SEARCH_PATH}"
+                )
         try:
             yield self._url_of(name)
         finally:

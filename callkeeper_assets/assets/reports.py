@@ -31,6 +31,7 @@ from callkeeper_assets.home import raw_url
 from callkeeper_assets.plans import DayRange, plan_report
 from callkeeper_assets.postgres.keeping import kept_connection
 from callkeeper_assets.postgres.locks import held_source_lock
+from callkeeper_assets.postgres.schemas import PUBLIC
 from callkeeper_assets.postgres.url import database_url
 from callkeeper_assets.raw.store import RawStore
 from callkeeper_assets.reports.definition import Report, ReportTable
@@ -134,12 +135,12 @@ def _describe_tables(report: Report) -> dict[str, Any]:
         )
         return {
             "dagster/column_schema": schema,
-            "dagster/table_name": f"public.{CALLKEEPER_REPORTS.name}",
+            "dagster/table_name": f"{CALLKEEPER_REPORTS.schema}.{CALLKEEPER_REPORTS.name}",
         }
     first, *others = report.structure
     return {
         "dagster/column_schema": _build_schema(first),
-        "dagster/table_name": f"public.{first.name}",
+        "dagster/table_name": f"{PUBLIC}.{first.name}",
         **{f"columns of {table.name}": _build_schema(table) for table in others},
     }
 

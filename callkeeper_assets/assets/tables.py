@@ -499,7 +499,7 @@ def build_table_spec(
         kinds={"postgres", table.role},
         metadata={
             "dagster/column_schema": _build_schema(table),
-            "dagster/table_name": f"public.{table.name}",
+            "dagster/table_name": f"{table.schema}.{table.name}",
             "grain": table.grain,
             "look_back_days": source.refresh.overlap_days,
             "filters": describe_filters(source.filters.get(table.name, ())),

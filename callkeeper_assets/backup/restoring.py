@@ -37,6 +37,7 @@ from callkeeper_assets.home import (
     set_dagster_home,
 )
 from callkeeper_assets.language import tr
+from callkeeper_assets.postgres.schemas import LET_OWNER_FIND, PUBLIC
 from callkeeper_assets.postgres.snapshots import (
     SequenceState,
     check_empty,
@@ -299,7 +300,7 @@ def _build_remark(backup: Backup) -> str:
 def _fill(target: "Connection", place: Place, backup: Backup, say: Callable[[str], None]) -> None:
     say(tr("Restoring the database."))
     for schema in backup.schemas:
-        if schema != "public":
+        if schema != PUBLIC:
             # Empty, as it has nothing of the backup's; its making is in the statements.
             target.execute(sql.SQL("DROP SCHEMA IF EXISTS {}").format(sql.Identifier(schema)))
     make_relations(target, read_part(place, backup, backup.before))
@@ -308,10 +309,13 @@ def _fill(target: "Connection", place: Place, backup: Backup, say: Callable[[str
     for one in backup.sequences:
         set_sequence(target, SequenceState(one.schema, one.name, one.value, one.is_called))
     make_relations(target, read_part(place, backup, backup.after))
+    # The statements have left no search path.
+    [schema] = [one.schema for one in backup.tables if one.name == VERSION_TABLE]
     remark = sql.SQL("COMMENT ON TABLE {} IS {}").format(
-        sql.Identifier("public", VERSION_TABLE), sql.Literal(_build_remark(backup))
+        sql.Identifier(schema, VERSION_TABLE), sql.Literal(_build_remark(backup))
     )
     target.execute(remark)
+    target.execute(LET_OWNER_FIND)
 
 
 def _fill_table(target: "Connection", place: Place, backup: Backup, table: TablePart) -> None:

@@ -41,7 +41,7 @@ _FACTS: Final = """
 _DIMENSION: Final = "SELECT * FROM {table} WHERE id = ANY(%(ids)s) AND id <> 1 ORDER BY id"
 _CALL_COLUMNS: Final = """
     SELECT c.relname, a.attname FROM pg_attribute AS a JOIN pg_class AS c ON c.oid = a.attrelid
-    WHERE c.relnamespace = current_schema()::regnamespace AND c.relname = ANY(%(tables)s)
+    WHERE pg_table_is_visible(c.oid) AND c.relname = ANY(%(tables)s)
         AND a.attname IN ('call_id', %(call)s) AND NOT a.attisdropped
     ORDER BY a.attname = %(call)s
 """

@@ -38,8 +38,7 @@ _PAYLOADS: Final = """
 """
 _EXISTING: Final = """
     SELECT c.relname FROM pg_class AS c
-    WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind IN ('r', 'p')
-        AND c.relname = ANY(%(names)s)
+    WHERE pg_table_is_visible(c.oid) AND c.relkind IN ('r', 'p') AND c.relname = ANY(%(names)s)
 """
 # The number stays here: a server may write what it is asked into its log.
 _ROWS: Final = "SELECT * FROM {table}"

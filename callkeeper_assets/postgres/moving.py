@@ -12,6 +12,7 @@ from callkeeper_assets.language import tr
 from callkeeper_assets.postgres.embedded import EmbeddedPostgres
 from callkeeper_assets.postgres.errors import DatabaseError
 from callkeeper_assets.postgres.locks import STORAGE_LOCK
+from callkeeper_assets.postgres.schemas import LET_OWNER_FIND
 from callkeeper_assets.postgres.snapshots import (
     Connection,
     Relation,
@@ -110,6 +111,7 @@ def move_embedded(home: Path, target_url: str) -> Moved:
         for state in snapshot.read_sequences():
             set_sequence(target, state)
         make_relations(target, snapshot.dump("post-data"))
+        target.execute(LET_OWNER_FIND)
         source.rollback()
         # Others that connected meanwhile may have written what was not copied.
         _check_alone(source)

@@ -18,6 +18,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from callkeeper_assets.language import tr
 from callkeeper_assets.postgres.binaries import find_dumper
 from callkeeper_assets.postgres.errors import DatabaseError
+from callkeeper_assets.postgres.schemas import INTERNAL, PUBLIC
 from callkeeper_assets.postgres.url import VERSION_FACTOR, check_writable, describe
 
 Connection = psycopg.Connection[tuple[object, ...]]
@@ -52,8 +53,8 @@ _RELATIONS: Final = """
 """
 _OWN_SCHEMAS: Final = """
     SELECT nspname FROM pg_namespace
-    WHERE nspname = 'public' OR nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')
-        AND nspname NOT LIKE 'pg\\_%' AND pg_has_role(nspowner, 'USAGE')
+    WHERE nspname = ANY(%s) OR nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')
+        AND nspname NOT LIKE 'pg\\_%%' AND pg_has_role(nspowner, 'USAGE')
     ORDER BY 1
 """
 _COLUMNS: Final = """
@@ -87,8 +88,9 @@ def list_relations(connection: Connection, schemas: Sequence[str] = ()) -> list[
 
 
 def list_own_schemas(connection: Connection) -> list[str]:
-    """Return `public`, and the schemas whose owner the user is."""
-    return [str(name) for (name,) in connection.execute(_OWN_SCHEMAS).fetchall()]
+    """Return the schemas of our tables, and others whose owner the user is."""
+    rows = connection.execute(_OWN_SCHEMAS, ([PUBLIC, INTERNAL],)).fetchall()
+    return [str(name) for (name,) in rows]
 
 
 class Snapshot:

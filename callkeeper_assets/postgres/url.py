@@ -18,6 +18,7 @@ from callkeeper_assets.postgres.binaries import OLDEST_VERSION
 from callkeeper_assets.postgres.embedded import EmbeddedPostgres
 from callkeeper_assets.postgres.errors import DatabaseError
 from callkeeper_assets.postgres.keeping import is_keeping, take_kept
+from callkeeper_assets.postgres.schemas import SEARCH_PATH
 
 if TYPE_CHECKING:
     import psycopg
@@ -27,7 +28,7 @@ SETTINGS: Final = {
     # ADBC tells types by the text of their functions' names as it connects.
     "quote_all_identifiers": "off",
     # A role's own, or a schema named like it, would hide the tables or make them anew elsewhere.
-    "search_path": "public",
+    "search_path": SEARCH_PATH,
     # psycopg reads no other forms.
     "DateStyle": "ISO, MDY",
     "IntervalStyle": "postgres",

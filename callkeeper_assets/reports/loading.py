@@ -386,9 +386,8 @@ class _Load:
         self._builder = builder
         self._log = log
         self._run_id = run_id
-        (schema,) = connection.execute("SELECT current_schema()").fetchone() or ("public",)
         self._mergers = {
-            target.table: ReportMerger(connection, schema, target, number)
+            target.table: ReportMerger(connection, target, number)
             for number, target in enumerate([*builder.targets.values(), REJECTS_TARGET])
         }
 

@@ -25,6 +25,7 @@ from callkeeper_assets.reports.structure import (
     Connection,
 )
 from callkeeper_assets.warehouse.records import RowCounts
+from callkeeper_assets.warehouse.tables import find_schema
 
 # A report's day: what is replaced as a whole.
 ReportPart = tuple[str, date]
@@ -217,9 +218,7 @@ def _names(names: Iterable[str], prefix: str = "") -> sql.Composed:
 class ReportMerger:
     """Merges batches into one table, one after another, over one connection."""
 
-    def __init__(
-        self, connection: Connection, schema: str, target: MergeTarget, number: int
-    ) -> None:
+    def __init__(self, connection: Connection, target: MergeTarget, number: int) -> None:
         self._connection = connection
         self._target = target
         # Temporary tables hide others of their name: no report's table begins like this.
@@ -229,7 +228,7 @@ class ReportMerger:
         self._staged = {**owned, _POSITION: "integer"}
         self._staged |= {n: kind for n, kind in target.columns.items() if n not in self._staged}
         self._merged = [n for n in self._staged if n != _POSITION]
-        self._parts = self._build_parts(schema)
+        self._parts = self._build_parts()
         columns = sql.SQL(", ").join(
             sql.SQL("{} {}").format(sql.Identifier(name), sql.SQL(kind))
             for name, kind in self._staged.items()
@@ -241,7 +240,7 @@ class ReportMerger:
                 )
             )
 
-    def _build_parts(self, schema: str) -> dict[str, sql.Composable]:
+    def _build_parts(self) -> dict[str, sql.Composable]:
         target = self._target
         report, day, call = map(sql.Identifier, target.owners)
         same_key = sql.SQL(" AND ").join(
@@ -253,7 +252,7 @@ class ReportMerger:
             sql.SQL("{} = {}").format(sql.Identifier(n), sql.Placeholder(n)) for n in target.written
         ]
         return {
-            "table": sql.Identifier(schema, target.table),
+            "table": sql.Identifier(find_schema(target.table), target.table),
             "stage": sql.Identifier(self._stage_name),
             "plan": sql.Identifier(self._plan_name),
             "report": report,

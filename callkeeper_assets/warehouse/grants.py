@@ -19,6 +19,7 @@ from callkeeper_assets.postgres import connect, describe
 from callkeeper_assets.postgres.embedded import make_password
 from callkeeper_assets.postgres.errors import DatabaseError
 from callkeeper_assets.postgres.locks import GRANTS_LOCK, lock_transaction
+from callkeeper_assets.postgres.schemas import INTERNAL, PUBLIC
 from callkeeper_assets.warehouse.migrate import VERSION_TABLE, ensure_schema
 from callkeeper_assets.warehouse.tables import TABLES
 from callkeeper_assets.warehouse.views import MARK, VIEWS
@@ -27,15 +28,15 @@ Purpose = Literal["bi", "receiver", "dagster", "metrics"]
 
 PURPOSES: Final[tuple[Purpose, ...]] = get_args(Purpose)
 
-_MODEL: Final = {"dimension", "fact", "placeholder", "report"}
 # Of an inbox, all but the payloads.
 _INBOX_COLUMNS: Final = "SELECT (id, account_id, call_id, digest, receipt, received_at, state)"
 _RIGHTS: Final[Mapping[Purpose, Mapping[str, str]]] = {
     "bi": {
-        **{table.name: "SELECT" for table in TABLES.values() if table.role in _MODEL},
-        # Whether the figures can be trusted is a board's question too; of calls it holds no more
-        # than durations.
-        "callkeeper_discrepancies": "SELECT",
+        # With discrepancies: whether the figures can be trusted is a board's question too; of calls
+        # they hold no more than durations.
+        table.name: "SELECT"
+        for table in TABLES.values()
+        if table.schema == PUBLIC
     },
     "receiver": {
         VERSION_TABLE: "SELECT",
@@ -59,7 +60,7 @@ _RIGHTS: Final[Mapping[Purpose, Mapping[str, str]]] = {
         "callkeeper_webhook_days": "SELECT",
     },
 }
-_DAGSTER: Final = sql.Identifier("dagster")
+_PUBLIC, _INTERNAL, _DAGSTER = map(sql.Identifier, (PUBLIC, INTERNAL, "dagster"))
 # For BI, of the embedded database.
 READER: Final = "callkeeper_bi"
 
@@ -67,7 +68,8 @@ _ROLE: Final = """
     SELECT rolsuper, EXISTS (
         SELECT FROM pg_class AS c
         WHERE c.relowner = r.oid AND c.relnamespace IN (
-            SELECT oid FROM pg_namespace WHERE nspname IN ('public', 'dagster')
+            SELECT oid FROM pg_namespace
+            WHERE nspname IN ('public', 'callkeeper_internal', 'dagster')
         )
     )
     FROM pg_roles AS r
@@ -76,7 +78,7 @@ _ROLE: Final = """
 _THERE: Final = """
     SELECT n.nspname, c.relname FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
     WHERE c.relkind IN ('r', 'p') AND (
-        n.nspname = 'dagster' OR n.nspname = 'public' AND (
+        n.nspname = 'dagster' OR pg_table_is_visible(c.oid) AND (
             c.relname = ANY(%(tables)s) OR EXISTS (
                 SELECT FROM callkeeper_report_tables AS r WHERE r.table_name = c.relname
             )
@@ -88,7 +90,7 @@ _THERE: Final = """
 _NUMBERS: Final = """
     SELECT pg_get_serial_sequence(%s, 'id')::regclass::text
     FROM information_schema.columns
-    WHERE table_schema = 'public' AND table_name = %s AND column_name = 'id'
+    WHERE table_schema = %s AND table_name = %s AND column_name = 'id'
 """
 # Who was granted reading all of some tables.
 _READERS: Final = """
@@ -157,8 +159,8 @@ def share_with_readers(connection: _Connection, table: str) -> None:
     """Let a report's new table be read by whoever was granted all else that is for BI."""
     for reader in _list_readers(connection, _RIGHTS["bi"]):
         connection.execute(
-            sql.SQL("GRANT SELECT ON public.{} TO {}").format(
-                sql.Identifier(table), sql.Identifier(reader)
+            sql.SQL("GRANT SELECT ON {} TO {}").format(
+                sql.Identifier(PUBLIC, table), sql.Identifier(reader)
             )
         )
 
@@ -223,7 +225,7 @@ def _find_rights(connection: _Connection, purpose: Purpose) -> dict[str, str]:
     rights = dict(_RIGHTS[purpose])
     if purpose == "bi":
         made = connection.execute("SELECT table_name FROM callkeeper_report_tables").fetchall()
-        there = {name for schema, name in _list_there(connection) if schema == "public"}
+        there = {name for schema, name in _list_there(connection) if schema == PUBLIC}
         wanted = (*VIEWS, *(name for (name,) in made))
         rights |= {name: "SELECT" for name in wanted if name in there}
     return rights
@@ -238,17 +240,20 @@ def _build_statements(
     has_dagster = any(schema == "dagster" for schema, _ in there)
     database = sql.Identifier(connection.info.dbname)
     yield sql.SQL("REVOKE ALL ON {} FROM {}").format(sql.SQL(", ").join(tables), whom)
-    yield sql.SQL("REVOKE CREATE ON SCHEMA public FROM {}").format(whom)
+    yield sql.SQL("REVOKE CREATE ON SCHEMA {} FROM {}").format(_PUBLIC, whom)
+    yield sql.SQL("REVOKE ALL ON SCHEMA {} FROM {}").format(_INTERNAL, whom)
     yield sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(database, whom)
-    yield sql.SQL("GRANT USAGE ON SCHEMA public TO {}").format(whom)
-    for name, privileges in _find_rights(connection, purpose).items():
-        yield sql.SQL("GRANT {} ON public.{} TO {}").format(
-            sql.SQL(privileges),
-            sql.Identifier(name),
-            whom,
-        )
+    yield sql.SQL("GRANT USAGE ON SCHEMA {} TO {}").format(_PUBLIC, whom)
+    schemas = {name: schema for schema, name in there if schema != "dagster"}
+    rights = _find_rights(connection, purpose)
+    if INTERNAL in {schemas[name] for name in rights}:
+        yield sql.SQL("GRANT USAGE ON SCHEMA {} TO {}").format(_INTERNAL, whom)
+    for name, privileges in rights.items():
+        table = sql.Identifier(schemas[name], name)
+        yield sql.SQL("GRANT {} ON {} TO {}").format(sql.SQL(privileges), table, whom)
         if "INSERT" in privileges:
-            for (sequence,) in connection.execute(_NUMBERS, (f"public.{name}", name)):
+            quoted = table.as_string(connection)
+            for (sequence,) in connection.execute(_NUMBERS, (quoted, schemas[name], name)):
                 yield sql.SQL("GRANT USAGE ON SEQUENCE {} TO {}").format(sql.SQL(sequence), whom)
     if has_dagster:
         yield from _build_statements_of_dagster(whom, purpose)

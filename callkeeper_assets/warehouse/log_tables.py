@@ -73,7 +73,7 @@ CALLKEEPER_DAYS: Final = Table(
 
 CALLKEEPER_DISCREPANCIES: Final = Table(
     name="callkeeper_discrepancies",
-    role="log",
+    role="finding",
     grain="run × call × parameter",
     key=("account_id", "run_id", "day", "call_id", "parameter"),
     description=(

@@ -15,6 +15,7 @@ from psycopg import sql
 
 from callkeeper_assets.postgres import connect, describe
 from callkeeper_assets.postgres.locks import MIGRATION_LOCK, Lock
+from callkeeper_assets.postgres.schemas import INTERNAL
 from callkeeper_assets.warehouse.foreign_keys import declare_keys, find_missing_keys
 from callkeeper_assets.warehouse.records import SchemaError, UnavailableError
 from callkeeper_assets.warehouse.tables import TABLES
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 PATIENCE: Final = "SET LOCAL lock_timeout = '1s'"
 _PAUSE_SEC: Final = 4.0
 _ATTEMPTS: Final = 24
+# Who waits for several tables can be who others wait for.
+_IN_THE_WAY: Final = (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected)
 
 _HOLDERS: Final = """
     SELECT DISTINCT a.pid, a.usename::text, a.application_name, a.xact_start
@@ -41,11 +44,11 @@ _HOLDERS: Final = """
 
 VERSION_TABLE: Final = "callkeeper_alembic_version"
 # The newest migration's revision; a test compares it with the folder.
-HEAD: Final = "0013"
+HEAD: Final = "0014"
 
 _ELSEWHERE: Final = """
     SELECT n.nspname FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
-    WHERE c.relname = %s AND c.relkind = 'r' AND n.nspname <> 'public'
+    WHERE c.relname = %s AND c.relkind = 'r' AND NOT pg_table_is_visible(c.oid)
     ORDER BY 1
 """
 
@@ -64,7 +67,7 @@ def change_patiently(url: str, tables: Collection[str], change: Callable[[], Non
     Args:
         url: of the database.
         tables: that are changed, for the error.
-        change: does it, or undoes all and raises the driver's LockNotAvailable.
+        change: does it, or undoes all and raises one of `_IN_THE_WAY`.
 
     Raises:
         UnavailableError: others have them open for minutes.
@@ -74,7 +77,7 @@ def change_patiently(url: str, tables: Collection[str], change: Callable[[], Non
             time.sleep(_PAUSE_SEC)
         try:
             change()
-        except psycopg.errors.LockNotAvailable:
+        except _IN_THE_WAY:
             continue
         return
     name = ", ".join(sorted(tables)) if len(tables) == 1 else "the tables"
@@ -176,9 +179,14 @@ def check_not_elsewhere(connection: _Connection, url: str) -> None:
     """See that no other schema has the tables: a second installation would begin beside them.
 
     Raises:
-        SchemaError: one has.
+        SchemaError: one has, or the user does not see ours.
     """
     row = connection.execute(_ELSEWHERE, (VERSION_TABLE,)).fetchone()
+    if row == (INTERNAL,):
+        raise SchemaError(
+            f"The user may not look into the schema {INTERNAL} in {describe(url)}. The owner of "
+            f"the tables lets a role in by `callkeeper grant`, with what its purpose needs."
+        )
     if row is not None:
         raise SchemaError(
             f"The tables in {describe(url)} are in the schema {row[0]}, and belong into public. "
@@ -230,13 +238,14 @@ def _upgrade(url: str) -> None:
                     for statement in build_view(view):
                         connection.exec_driver_sql(statement)
     except sqlalchemy.exc.DBAPIError as error:
-        if isinstance(error.orig, psycopg.errors.LockNotAvailable):
+        if isinstance(error.orig, _IN_THE_WAY):
             raise error.orig from None
         text = str(error.orig).partition("\n")[0]
         raise SchemaError(
             f"The tables could not be brought to schema {HEAD} in {describe(url)}: {text}. Nothing "
-            f"was changed. The user needs the right to create tables: "
-            f"GRANT CREATE ON SCHEMA public TO its name."
+            f"was changed. The user needs the right to create tables, and a schema to be its own: "
+            f"GRANT CREATE ON SCHEMA public TO its name; CREATE SCHEMA {INTERNAL} AUTHORIZATION "
+            f"its name."
         ) from None
 
 

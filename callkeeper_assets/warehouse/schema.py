@@ -7,6 +7,8 @@ the data dictionary read them. Knows nothing of a database connection.
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from callkeeper_assets.postgres.schemas import INTERNAL, PUBLIC
+
 ColumnType = Literal[
     "smallint",
     "integer",
@@ -22,7 +24,11 @@ ColumnType = Literal[
     "jsonb",
 ]
 # A placeholder is empty: others expect it.
-TableRole = Literal["dimension", "fact", "report", "log", "inbox", "placeholder"]
+TableRole = Literal["dimension", "fact", "report", "finding", "log", "inbox", "placeholder"]
+# What people read, and roles for BI may; the rest is the product's own.
+_FOR_READERS: Final[frozenset[TableRole]] = frozenset(
+    ("dimension", "fact", "report", "finding", "placeholder")
+)
 
 
 @dataclass(frozen=True)
@@ -57,6 +63,11 @@ class Table:
     key: tuple[str, ...]
     columns: tuple[Column, ...]
     description: str
+
+    @property
+    def schema(self) -> str:
+        """The database's schema that has it."""
+        return PUBLIC if self.role in _FOR_READERS else INTERNAL
 
     @property
     def column_names(self) -> tuple[str, ...]:

@@ -157,7 +157,14 @@ class Session:
         if not rows.num_rows:
             return
         with self._cursor(f"take rows of {table}") as cursor:
-            cursor.adbc_ingest(table, rows, mode="append", temporary=temporary)
+            cursor.adbc_ingest(
+                table,
+                rows,
+                mode="append",
+                # Else the first of the search path.
+                db_schema_name=None if temporary else TABLES[table].schema,
+                temporary=temporary,
+            )
 
     def reserve_ids(self, table: str, count: int) -> pa.Table:
         """Take so many new ids of a table, in order; they are used up even if no row gets them."""

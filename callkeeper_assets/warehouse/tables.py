@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Final, cast
 
 from callkeeper_assets.language import Language, look_up, mark, tr, use_language
+from callkeeper_assets.postgres.schemas import PUBLIC
 from callkeeper_assets.warehouse import log_tables, star, views
 from callkeeper_assets.warehouse.outcomes import OUTCOMES
 from callkeeper_assets.warehouse.schema import Column, ColumnType, Table, TableRole
@@ -62,6 +63,12 @@ SELECTABLE_TABLES: Final[tuple[str, ...]] = tuple(
 )
 
 
+def find_schema(table: str) -> str:
+    """Return the database's schema of a table, be it declared or a report's own."""
+    declared = TABLES.get(table)
+    return declared.schema if declared else PUBLIC
+
+
 DICTIONARY_FILE: Final = Path(__file__).parents[2] / "docs" / "data-dictionary.md"
 RUSSIAN_DICTIONARY_FILE: Final = DICTIONARY_FILE.parent / "ru" / DICTIONARY_FILE.name
 
@@ -74,15 +81,17 @@ Written by `python -m callkeeper_assets.warehouse.tables` from
 `callkeeper_assets/warehouse/star.py`, `callkeeper_assets/warehouse/log_tables.py`,
 `callkeeper_assets/warehouse/views.py` and `callkeeper_assets/warehouse/outcomes.py`: edit these.
 
-What BI tools want is the view [`calls`](#calls-and-звонки). Every dimension has the row `id = 1`,
-"unknown". Keys of facts are never NULL and find their row; where the server is PostgreSQL 18 or
-newer, those of the star (→) are declared, NOT ENFORCED, and BI tools join by them. What the source
-did not say is NULL, never 0.
+What BI tools want is the view [`calls`](#calls-and-звонки). The schema `public` has what roles for
+BI may read, tables of your reports too; `callkeeper_internal` has the rest, the product's own.
+Every dimension has the row `id = 1`, "unknown". Keys of facts are never NULL and find their row;
+where the server is PostgreSQL 18 or newer, those of the star (→) are declared, NOT ENFORCED, and BI
+tools join by them. What the source did not say is NULL, never 0.
 """)
 _ROLES: Final[Mapping[TableRole, str]] = {
     "dimension": mark("A dimension"),
     "fact": mark("A fact"),
     "report": mark("A report"),
+    "finding": mark("A finding"),
     "log": mark("A log"),
     "inbox": mark("An inbox"),
     "placeholder": mark("A placeholder"),
@@ -124,7 +133,8 @@ def render_dictionary() -> str:
     """Return the data dictionary in Markdown, in the language in force."""
     columns = map(_render_view_column, views.COLUMNS)
     views_of = [look_up(_VIEWS), *columns, "", look_up(_OUTCOMES), *_render_outcomes(), ""]
-    tables = (_render_table(table) for table in TABLES.values())
+    for_readers_first = sorted(TABLES.values(), key=lambda table: table.schema != PUBLIC)
+    tables = (_render_table(table) for table in for_readers_first)
     return "\n".join([look_up(_PREFACE), *views_of, *tables])
 
 
@@ -149,8 +159,9 @@ def _render_table(table: Table) -> str:
     choice = tr("can be chosen") if table.name in SELECTABLE_TABLES else tr("always kept")
     key = ", ".join(f"`{name}`" for name in table.key)
     facts = tr(
-        "{role}; {choice}. Grain: {grain}. Key: {key}.",
+        "{role}, in `{schema}`; {choice}. Grain: {grain}. Key: {key}.",
         role=look_up(_ROLES[table.role]),
+        schema=table.schema,
         choice=choice,
         grain=look_up(table.grain),
         key=key,

@@ -83,7 +83,7 @@ def snapshot(url: str, folder: Path) -> dict[str, object]:
     tables = ask(
         url,
         "SELECT relname FROM pg_class WHERE relkind = 'r' "
-        "AND relnamespace = 'public'::regnamespace",
+        "AND relnamespace IN ('public'::regnamespace, 'callkeeper_internal'::regnamespace)",
     )
     found: dict[str, object] = {
         table: sorted(map(str, ask(url, f"SELECT *, xmin FROM {table}"))) for (table,) in tables

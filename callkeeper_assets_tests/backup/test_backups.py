@@ -34,10 +34,11 @@ from callkeeper_assets.backup.verifying import verify_backup
 from callkeeper_assets.postgres.errors import DatabaseError
 from callkeeper_assets.postgres.locks import BACKUP_LOCK, Lock
 from callkeeper_assets.raw.store import DayDetails, RawStore, build_calls
-from callkeeper_assets.warehouse.migrate import HEAD
+from callkeeper_assets.warehouse.migrate import HEAD, VERSION_TABLE, ensure_schema
 from callkeeper_assets.warehouse.records import SchemaError
 from callkeeper_assets_tests.contents import list_tables, read_all
 from callkeeper_assets_tests.templates import MakeDatabase, Template
+from callkeeper_assets_tests.warehouse.former import migrate_to
 
 _DAYS: Final = [date(2026, 1, day) for day in (1, 2, 3)]
 _ACCOUNT: Final = (
@@ -329,6 +330,26 @@ def test_a_document_that_was_changed_is_no_backup_and_the_one_before_is_the_newe
     assert third.problem.startswith("Old backups were not deleted: The backup ")
 
 
+def test_one_of_before_there_were_two_schemas_is_restored_and_brought_to_both(
+    store: RawStore, place: Place, make_database: MakeDatabase
+) -> None:
+    with make_database(Template.EMPTY) as former:
+        migrate_to(former, "0013")
+        with psycopg.connect(former) as connection:
+            connection.execute(_ACCOUNT, (17, "office"))
+        backup = make_backup(place, former, store).backup
+    assert (backup.schema, backup.schemas) == ("0013", ("public",))
+    with _elsewhere(make_database) as url:
+        _restore(place, backup, url)
+        restored = _read(url)
+        # As a person does it.
+        with psycopg.connect(url) as connection:
+            assert connection.execute(f"SELECT * FROM {VERSION_TABLE}").fetchall() == [(HEAD,)]
+        with make_database(Template.EMPTY) as new:
+            ensure_schema(new)
+            assert _read(new).keys() == restored.keys()
+
+
 def test_a_newer_version_s_is_refused_before_anything_is_changed(
     made: Made, place: Place, make_database: MakeDatabase
 ) -> None:
@@ -351,7 +372,7 @@ def test_what_is_there_is_never_overwritten(
         BackupError, match=r"There are raw calls already: 3 files at .* --leave raw"
     ):
         _restore(place, made.backup, loaded)
-    with pytest.raises(DatabaseError, match="is not empty, it has public"):
+    with pytest.raises(DatabaseError, match="is not empty, it has callkeeper_internal"):
         _restore(place, made.backup, loaded, "raw")
     with _elsewhere(make_database) as url:
         file = Path(os.environ["CALLKEEPER_DEFS"]) / "office" / "defs.yaml"

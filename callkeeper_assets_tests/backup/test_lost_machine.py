@@ -89,11 +89,11 @@ def test_every_call_webhook_report_erasure_and_audit_is_back_and_the_product_goe
     before = lost.read()
     for table in (
         "public.callkeeper_calls",
-        "public.callkeeper_webhooks",
+        "callkeeper_internal.callkeeper_webhooks",
         "public.talks",
-        "public.callkeeper_erasures",
-        "public.callkeeper_forgotten_calls",
-        "public.callkeeper_webhook_days",
+        "callkeeper_internal.callkeeper_erasures",
+        "callkeeper_internal.callkeeper_forgotten_calls",
+        "callkeeper_internal.callkeeper_webhook_days",
         "dagster.runs",
         "dagster.event_logs",
     ):

@@ -23,7 +23,7 @@ _SUMS: Final = f"""
 """
 _TABLES: Final = """
     SELECT table_name FROM information_schema.tables
-    WHERE table_schema = 'public' AND table_type = 'BASE TABLE'
+    WHERE table_schema IN ('public', 'callkeeper_internal') AND table_type = 'BASE TABLE'
 """
 
 Zones = Mapping[str, ZoneInfo]

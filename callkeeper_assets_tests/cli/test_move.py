@@ -103,6 +103,8 @@ def test_all_of_it_is_there_and_the_product_goes_on(embedded: Installation, targ
     assert _read_all(embedded) == before, "it is only read"
     assert embedded.query(KEYS) == KEYS_OF_STAR
     assert there.query(KEYS) == [], "what it does not know is left out"
+    with psycopg.connect(target) as as_a_person:
+        as_a_person.execute("SELECT count(*) FROM callkeeper_webhooks")
     # New rows get new ids, days that are there are known, the report's table is still its own.
     loaded = there.load(FIRST, NEXT)
     assert loaded.code == 0, loaded.stdout + loaded.stderr
@@ -113,7 +115,7 @@ def test_all_of_it_is_there_and_the_product_goes_on(embedded: Installation, targ
     assert there.run("check").code == 0
     refused = embedded.run("move", target)
     assert refused.code == 1
-    assert "is not empty, it has dagster." in refused.stderr
+    assert "is not empty, it has callkeeper_internal." in refused.stderr
 
 
 def test_the_documented_way_of_before_fails_on_a_setting(

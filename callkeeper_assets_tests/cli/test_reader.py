@@ -9,6 +9,9 @@ import pytest
 
 from callkeeper_assets.cli.serving import WebAddress, print_greeting
 from callkeeper_assets.postgres import EmbeddedPostgres
+from callkeeper_assets.postgres.schemas import INTERNAL
+from callkeeper_assets.warehouse.migrate import VERSION_TABLE
+from callkeeper_assets.warehouse.tables import TABLES
 from callkeeper_assets_tests.cli.conftest import CALLS_PER_DAY, callkeeper, days_ago
 
 _REPORT: Final = """\
@@ -20,18 +23,8 @@ _REPORT: Final = """\
           columns: {call: {path: id, type: bigint}}
 """
 _HIDDEN: Final = (
-    "callkeeper_webhooks",
-    "callkeeper_webhook_repeats",
-    "callkeeper_webhook_hints",
-    "callkeeper_erasures",
-    "callkeeper_forgotten_calls",
-    "callkeeper_privacy_settings",
-    "callkeeper_keys",
-    "callkeeper_alerts",
-    "callkeeper_alert_messages",
-    "callkeeper_receivers",
-    "callkeeper_loads",
-    "callkeeper_alembic_version",
+    *(f"{INTERNAL}.{table.name}" for table in TABLES.values() if table.schema == INTERNAL),
+    f"{INTERNAL}.{VERSION_TABLE}",
     "dagster.runs",
     "dagster.event_logs",
     "pg_authid",
@@ -53,6 +46,7 @@ _FORBIDDEN: Final = (
     "CREATE VIEW mine AS SELECT 1",
     "CREATE FUNCTION mine() RETURNS int LANGUAGE sql AS 'SELECT 1'",
     "CREATE TABLE dagster.mine (id int)",
+    "CREATE TABLE callkeeper_internal.mine (id int)",
     "CREATE SCHEMA mine",
     "CREATE ROLE mine",
     "CREATE DATABASE mine",

@@ -20,7 +20,7 @@ from callkeeper_assets_tests.chaos.installation import Installation
 
 _TABLES: Final = """
     SELECT table_schema, table_name FROM information_schema.tables
-    WHERE table_schema IN ('public', 'dagster') AND table_type = 'BASE TABLE'
+    WHERE table_schema IN ('public', 'callkeeper_internal', 'dagster') AND table_type = 'BASE TABLE'
 """
 
 
@@ -62,7 +62,7 @@ class Searcher:
             return False
 
     def search_tables(self, installation: Installation) -> Iterator[str]:
-        """Name the tables of both schemas that hold a secret."""
+        """Name the tables of all schemas that hold a secret."""
         with installation.connect() as connection:
             for schema, table in connection.execute(_TABLES).fetchall():
                 query = sql.SQL("SELECT * FROM {}").format(sql.Identifier(schema, table))

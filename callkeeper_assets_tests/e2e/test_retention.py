@@ -51,8 +51,8 @@ _BOOKS: Final = {
 _MOMENTS: Final = """
     SELECT table_name, column_name FROM information_schema.columns
     JOIN information_schema.tables USING (table_schema, table_name)
-    WHERE table_type = 'BASE TABLE' AND table_schema = 'public' AND data_type IN
-        ('date', 'timestamp with time zone', 'timestamp without time zone')
+    WHERE table_type = 'BASE TABLE' AND table_schema IN ('public', 'callkeeper_internal')
+        AND data_type IN ('date', 'timestamp with time zone', 'timestamp without time zone')
 """
 
 

@@ -343,7 +343,7 @@ def _check_that_the_search_finds(installation: Installation, searcher: Searcher,
             "WHERE id = (SELECT min(id) FROM callkeeper_loads)",
             (key.upper(),),
         )
-    assert list(searcher.search_tables(installation)) == ["public.callkeeper_loads"]
+    assert list(searcher.search_tables(installation)) == ["callkeeper_internal.callkeeper_loads"]
     (installation.home / "logs" / "planted.log").write_text(f"GET /getUserInfo?api_key%3D{key}&a")
     pq.write_table(pa.table({"payload": [f"key {key}"]}), installation.home / "planted.parquet")
     assert sorted(searcher.search_files(installation.home)) == [

@@ -20,6 +20,7 @@ from callkeeper_assets.config.errors import ConfigError
 from callkeeper_assets.personal_data.erasures import KEY_FILE, list_erasures
 from callkeeper_assets.personal_data.exporting import export_client
 from callkeeper_assets.personal_data.forgetting import Forgetter, Forgotten, verify_request
+from callkeeper_assets.personal_data.searching import list_searched_tables
 from callkeeper_assets.postgres import connect
 from callkeeper_assets.raw.store import RawStore, replace_payloads
 from callkeeper_assets.warehouse.migrate import ensure_schema
@@ -265,6 +266,26 @@ def test_an_export_tells_the_same_set(office: Office) -> None:
         dry.found.rows.keys()
     )
     assert [one["place"] for one in document["similar"]] == [one.place for one in dry.similar]
+
+
+def test_no_table_is_left_out_of_the_search_whatever_schema_it_is_in(office: Office) -> None:
+    office.load_answer([answered(1, phone2=f"+{NUMBER}")])
+    with connect(office.url) as connection:
+        searched = set(list_searched_tables(connection))
+        connection.execute(
+            "INSERT INTO callkeeper_internal.callkeeper_rejects (account_id, report, day, "
+            "table_name, call_id, position, column_name, value, reason, run_id) "
+            "VALUES (2, 'r', %s, 't', 1, 0, 'c', %s, 'does not fit', '')",
+            (DAY, f"+{NUMBER}"),
+        )
+    with_texts = {
+        name
+        for name, table in TABLES.items()
+        if any(column.type in ("text", "jsonb") for column in table.columns)
+    }
+    assert searched == with_texts - {"callkeeper_webhooks"}, "its bodies are searched by themselves"
+    found = forget(office).found.rows
+    assert {"callkeeper_calls", "callkeeper_rejects"} <= found.keys()
 
 
 def test_an_auditor_who_has_the_number_finds_its_record_and_nobody_else_the_number(

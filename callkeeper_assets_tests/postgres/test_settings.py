@@ -46,7 +46,7 @@ NEEDED: Final = {
     "idle_session_timeout": "0",
     "transaction_timeout": "0",
     "standard_conforming_strings": "on",
-    "search_path": "public",
+    "search_path": "public, callkeeper_internal",
 }
 _OWN: Final = {
     # Shorter than a sender's patience.

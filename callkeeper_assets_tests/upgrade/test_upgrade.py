@@ -18,6 +18,7 @@ from callkeeper_assets.cli.project_files import FOLLOWED, TEXTS, hash_text, rend
 from callkeeper_assets.cli.serving import find_free_port, held_alone
 from callkeeper_assets.dagster_ext.storage import CallKeeperStorage, storage_url
 from callkeeper_assets.postgres.locks import held_run_lock
+from callkeeper_assets.postgres.url import connect
 from callkeeper_assets.warehouse.migrate import HEAD, VERSION_TABLE
 from callkeeper_assets_tests.cli.conftest import Done, callkeeper, started
 from callkeeper_assets_tests.templates import MakeDatabase, Template
@@ -28,13 +29,13 @@ _OLD_DAGSTER: Final = "1aca709bba64"
 _COLUMNS: Final = """
     SELECT table_schema, table_name, column_name, data_type, is_nullable
     FROM information_schema.columns
-    WHERE table_schema IN ('public', 'dagster') ORDER BY 1, 2, 3
+    WHERE table_schema IN ('public', 'callkeeper_internal', 'dagster') ORDER BY 1, 2, 3
 """
 _INDEXES: Final = """
     SELECT c.relname, pg_get_indexdef(i.indexrelid), i.indisvalid
     FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid
     JOIN pg_namespace AS n ON n.oid = c.relnamespace
-    WHERE n.nspname IN ('public', 'dagster') ORDER BY 1
+    WHERE n.nspname IN ('public', 'callkeeper_internal', 'dagster') ORDER BY 1
 """
 _REVISIONS: Final = f"""
     SELECT version_num FROM {VERSION_TABLE}
@@ -121,6 +122,7 @@ def test_a_dry_run_says_all_and_changes_nothing(aged: Installation, home: Path) 
         "0011",
         "0012",
         "0013",
+        "0014",
         "6 days filled by an older version: the next refresh",
         "dagster    16e3655b4d9b",
         "run_backfill_id",
@@ -130,7 +132,7 @@ def test_a_dry_run_says_all_and_changes_nothing(aged: Installation, home: Path) 
         assert words in asked.out
     assert "Nothing was changed. `callkeeper upgrade` does what → marks." in asked.err
     parts = [part for part, _ in pending(callkeeper("upgrade", "--dry-run", "--json"))]
-    assert parts.count("tables") == 7
+    assert parts.count("tables") == 8
     assert parts.count("dagster") == 7
     assert (look(aged.url), files_of(home)) == (schema, files)
 
@@ -155,7 +157,7 @@ def test_killed_after_each_step_the_next_one_goes_on(
     with make_database(Template.INSTALLATION) as new:
         whole = look(new)
     at = look(aged.url)[2]
-    with psycopg.connect(aged.url, autocommit=True) as watch:
+    with connect(aged.url, autocommit=True) as watch:
         for _ in range(2):
             with started("upgrade") as process:
                 while (now := watch.execute(_REVISIONS).fetchall()) == at:

@@ -10,6 +10,7 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from callkeeper_assets.postgres import connect
+from callkeeper_assets.postgres.schemas import INTERNAL
 from callkeeper_assets.postgres.snapshots import Snapshot, make_relations
 from callkeeper_assets.warehouse.migrate import HEAD, VERSION_TABLE, ensure_schema
 from callkeeper_assets_tests.contents import KEYS, KEYS_OF_STAR
@@ -84,6 +85,7 @@ def test_who_may_not_declare_them_works_without(database: str) -> None:
     name = f"receiver_{uuid.uuid4().hex[:8]}"
     with connect(database, autocommit=True) as connection:
         connection.execute(f"CREATE ROLE {name} LOGIN PASSWORD 'a'".encode())
+        connection.execute(f"GRANT USAGE ON SCHEMA {INTERNAL} TO {name}".encode())
         connection.execute(f"GRANT SELECT ON {VERSION_TABLE} TO {name}".encode())
     try:
         ensure_schema(make_conninfo(database, user=name, password="a"))
@@ -108,7 +110,7 @@ def _copy(source: str, target: str) -> None:
         snapshot = Snapshot(connection, source)
         for section in ("pre-data", "post-data"):
             make_relations(other, snapshot.dump(section))
-        other.execute(f"INSERT INTO public.{VERSION_TABLE} VALUES ('{HEAD}')".encode())
+        other.execute(f"INSERT INTO {INTERNAL}.{VERSION_TABLE} VALUES ('{HEAD}')".encode())
         other.commit()
 
 

@@ -21,10 +21,10 @@ from callkeeper_assets_tests.cli.conftest import callkeeper
 from callkeeper_assets_tests.templates import Template, from_nothing
 
 # Of a table that is the purpose's own, and one of each kind that is not.
-_PAYLOADS = "SELECT body FROM callkeeper_webhooks"
+_PAYLOADS = "SELECT body FROM callkeeper_internal.callkeeper_webhooks"
 _CALLS = "SELECT count(*) FROM callkeeper_calls"
 _EVENTS = "SELECT count(*) FROM dagster.event_logs"
-_FORGOTTEN = "SELECT count(*) FROM callkeeper_erasures"
+_FORGOTTEN = "SELECT count(*) FROM callkeeper_internal.callkeeper_erasures"
 _FORBIDDEN = {
     "bi": (
         _PAYLOADS,
@@ -32,15 +32,15 @@ _FORBIDDEN = {
         _FORGOTTEN,
         "DELETE FROM callkeeper_calls",
         "CREATE TABLE mine (id int)",
-        "SELECT count(*) FROM callkeeper_loads",
+        "SELECT count(*) FROM callkeeper_internal.callkeeper_loads",
     ),
     "receiver": (
         _PAYLOADS,
         _CALLS,
         "SELECT count(*) FROM звонки",
         _EVENTS,
-        "DELETE FROM callkeeper_webhooks",
-        "UPDATE callkeeper_webhooks SET body = ''",
+        "DELETE FROM callkeeper_internal.callkeeper_webhooks",
+        "UPDATE callkeeper_internal.callkeeper_webhooks SET body = ''",
         "CREATE TABLE mine (id int)",
     ),
     "dagster": (_PAYLOADS, _CALLS, _FORGOTTEN, "CREATE TABLE dagster.mine (id int)"),
@@ -162,7 +162,7 @@ def test_another_purpose_takes_away_what_the_one_before_gave(
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(_CALLS)
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
-            connection.execute("SELECT id FROM callkeeper_webhooks")
+            connection.execute("SELECT id FROM callkeeper_internal.callkeeper_webhooks")
 
 
 def test_a_role_that_no_grant_would_bound_is_refused(database: str) -> None:

@@ -27,16 +27,18 @@ def test_the_migrated_database_is_what_the_tables_declare(database: str) -> None
     found = rows(
         database,
         """
-        SELECT c.relname, a.attname, format_type(a.atttypid, a.atttypmod), NOT a.attnotnull,
-            col_description(c.oid, a.attnum)
+        SELECT c.relnamespace::regnamespace::text, c.relname, a.attname,
+            format_type(a.atttypid, a.atttypmod), NOT a.attnotnull, col_description(c.oid, a.attnum)
         FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
-        WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' AND a.attnum > 0
+        WHERE pg_table_is_visible(c.oid) AND c.relkind = 'r' AND a.attnum > 0
+            AND c.relnamespace <> 'pg_catalog'::regnamespace
             AND c.relname <> 'callkeeper_alembic_version'
         ORDER BY c.relname, a.attnum
         """,
     )
     declared = [
         (
+            table.schema,
             table.name,
             column.name,
             column.type,
@@ -66,7 +68,7 @@ def test_a_schema_named_like_the_role_hides_nothing(database: str) -> None:
     (schema,) = rows(
         database, f"SELECT schemaname FROM pg_tables WHERE tablename = '{VERSION_TABLE}'"
     )
-    assert schema == ("public",)
+    assert schema == ("callkeeper_internal",)
 
 
 def test_the_declared_keys_are_the_primary_keys(database: str) -> None:
@@ -78,7 +80,8 @@ def test_the_declared_keys_are_the_primary_keys(database: str) -> None:
         FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid
         CROSS JOIN unnest(i.indkey) WITH ORDINALITY AS k (attnum, place)
         JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.attnum
-        WHERE i.indisprimary AND c.relnamespace = 'public'::regnamespace AND c.relkind = 'r'
+        WHERE i.indisprimary AND pg_table_is_visible(c.oid) AND c.relkind = 'r'
+            AND c.relnamespace <> 'pg_catalog'::regnamespace
             AND c.relname <> 'callkeeper_alembic_version'
         GROUP BY c.relname
         """,
