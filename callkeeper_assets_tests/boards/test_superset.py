@@ -100,7 +100,10 @@ def _look(superset: Superset, bundle: Bundle) -> None:
     for chart in bundle.charts.values():
         assert chart["slice_name"] in seen
     assert seen.count("<canvas") >= 6
-    for message in ("error", "No results were returned", "not-found", "NaN"):
+    for message in (
+        *("Data error", "DB engine Error", "Unexpected error", "Expected &#39;", "Expected '"),
+        *("No results were returned", "not-found"),
+    ):
         assert message not in seen, message
 
 
