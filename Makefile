@@ -96,7 +96,7 @@ clean: ## delete .venv and caches; the home (.callkeeper), with its data, stays
 	@rm -f $@ $@-dev $@-docs
 	@echo "Installing into .venv; this takes a minute or two."
 	@# One that was left half-made has no pip, and is made whole.
-	.venv/bin/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv .venv || { echo \
+	@.venv/bin/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv .venv || { echo \
 		"On Debian and Ubuntu, venv is a package of its own: apt-get install python3-venv," \
 		"then the same again." >&2; exit 1; }
 	$(RUN) pip install --quiet --require-hashes -r requirements.txt

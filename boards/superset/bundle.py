@@ -151,6 +151,25 @@ class Bundle:
     def _describe(self, column: ViewColumn) -> str:
         return column.description if self.language == "en" else column.description_ru
 
+    def _show(self, outcome: str) -> str:
+        """Return an outcome as the board shows it: `outcome_shown` in `board.yaml`."""
+        name = self.outcomes[outcome]
+        return name.capitalize().replace("_", " ") if self.language == "en" else name
+
+    def _find_others(self, filtered: str | None) -> list[int]:
+        """Return the charts that a filter cannot narrow, the period's too: a chart would say so."""
+        apart = {
+            key
+            for key, told in self.board["datasets"].items()
+            if not (
+                told.get("time")
+                if filtered is None
+                else filtered in (*told.get("columns", self._columns), *told.get("own", ()))
+            )
+        }
+        charts = self.board["charts"].items()
+        return [self._numbers[key] for key, one in charts if one.get("dataset", "calls") in apart]
+
     def _build_chart(self, key: str, told: Mapping[str, Any]) -> dict[str, Any]:
         groups, metrics = told.get("groups", []), told.get("metrics", [])
         filters = [
@@ -215,7 +234,7 @@ class Bundle:
             "metadata": {
                 "color_scheme": "supersetColors",
                 "label_colors": {
-                    **{self.outcomes[name]: colour for name, colour in _COLOURS.items()},
+                    **{self._show(name): colour for name, colour in _COLOURS.items()},
                     **{metrics[name]["title"]: colour for name, colour in _COLOURS.items()},
                     **_COLOURS,
                 },
@@ -306,7 +325,7 @@ class Bundle:
             },
             "defaultDataMask": {"extraFormData": asked, "filterState": {"value": value}},
             "cascadeParentIds": [],
-            "scope": {"rootPath": ["ROOT_ID"], "excluded": []},
+            "scope": {"rootPath": ["ROOT_ID"], "excluded": self._find_others(column)},
         }
 
 

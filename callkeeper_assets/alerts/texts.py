@@ -137,7 +137,7 @@ _RUSSIAN: Final[Mapping[Kind, Wording]] = {
         "{source}, {table}: проверка {check} проходит",
     ),
     "not_fresh": Wording(
-        "{subject}: нет дня {due}, хотя срок был {since}; последний загруженный день {newest}.",
+        "{subject}: нет дня {due}, новых дней нет с {since}; последний загруженный день {newest}.",
         "Посмотрите, почему запуски неудачны и не остановлено ли расписание {schedule}; затем: "
         "callkeeper refresh {subject}",
         "{subject}: последний день загружен",

@@ -20,7 +20,7 @@ from callkeeper_assets.home import (
     raw_url,
     set_dagster_home,
 )
-from callkeeper_assets.language import tr
+from callkeeper_assets.language import look_up, mark, tr
 from callkeeper_assets.local_time import list_rules
 from callkeeper_assets.object_store import open_files
 from callkeeper_assets.postgres.errors import DatabaseError
@@ -44,6 +44,13 @@ _MARKS: Final[dict[CheckState, tuple[str, str]]] = {
 }
 
 SUBJECT: Final = "installation"
+
+# What is looked at, as it is to be shown; JSON has it as it is here.
+_SHOWN: Final = (
+    *(mark("home"), mark("time zones"), mark("database"), mark("tables"), mark("raw calls")),
+    *(mark("broker"), mark("configuration"), mark("key"), mark("address")),
+    *(mark("windows"), mark("time zone"), mark("webhook"), mark("privacy"), mark("installation")),
+)
 
 _SHORTEST_KEY: Final = 16
 _REVISION: Final = f"SELECT version_num FROM {VERSION_TABLE}"  # noqa: S608 -- a constant
@@ -77,14 +84,14 @@ def print_findings(findings: Sequence[Finding]) -> None:
     for finding in findings:
         if last and finding.subject != last:
             table.add_row()
-        mark, style = _MARKS[finding.state]
+        sign, style = _MARKS[finding.state]
         subject = finding.subject if finding.subject != last else ""
-        table.add_row(Text(mark, style), subject, finding.what, _describe(finding))
+        table.add_row(Text(sign, style), subject, look_up(finding.what), _describe(finding))
         last = finding.subject
     print_table(table)
     for finding in findings:
         if finding.url:
-            print_text(f"{finding.subject}, {finding.what}:")
+            print_text(f"{finding.subject}, {look_up(finding.what)}:")
             print_text(finding.url)
 
 

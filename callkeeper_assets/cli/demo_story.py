@@ -102,15 +102,14 @@ _GRACE_SEC: Final = 5.0
 
 
 def print_loaded() -> None:
-    """Print how many rows each table has, and what it holds a row for."""
+    """Print how many rows each table has that has any, and what it holds a row for."""
     table = build_table("Table", "Rows", "One row for each", numeric=("Rows",))
     with connect(autocommit=True) as connection:
         for declared in TABLES.values():
             query = f"SELECT count(*) FROM {declared.name}"  # noqa: S608 -- a declared name
             row = connection.execute(query.encode()).fetchone()
-            table.add_row(
-                declared.name, say_number(int(str(row[0])) if row else 0), look_up(declared.grain)
-            )
+            if row and row[0]:
+                table.add_row(declared.name, say_number(int(str(row[0]))), look_up(declared.grain))
     print_table(table)
 
 
@@ -122,8 +121,8 @@ def print_first_question(url: str) -> None:
     """
     query = read_sql_of("callkeeper_assets.cli")("demo_cities")
     print_text(f"{query}\n")
-    numeric = ("Calls", "Success, %", "Mean talk, s")
-    table = build_table("City", "Calls", "Success, %", "Mean talk, s", numeric=numeric)
+    numeric = ("Calls", "Answered, %", "Mean talk, s")
+    table = build_table("City", "Calls", "Answered, %", "Mean talk, s", numeric=numeric)
     with connect(url, autocommit=True) as connection:
         for row in connection.execute(query.encode()):
             table.add_row(*("" if value is None else str(value) for value in row))
@@ -456,7 +455,7 @@ def run_demo(options: DemoOptions) -> None:
             else:
                 _load(simulator, period)
                 note_made(options, period)
-            _show_end(options)
+            _show_end(options, is_made=is_made)
             if options.address:
                 # New calls come in from now on, as they would.
                 simulator.clock.set(None)
@@ -619,9 +618,9 @@ def _describe_touched(each: Touched) -> str:
     )
 
 
-def _say_step(number: int, text: str) -> None:
+def _say_step(number: int | None, text: str) -> None:
     print_text()
-    open_console().print(f"{number}. {text}", style="bold")
+    open_console().print(text if number is None else f"{number}. {text}", style="bold")
 
 
 def _run(*arguments: str) -> None:
@@ -638,11 +637,11 @@ def _stop_if_failed(outcomes: Sequence[SourceOutcome]) -> None:
         raise SystemExit(FAILED)
 
 
-def _show_end(options: DemoOptions) -> None:
-    _say_step(11, tr("What is loaded now"))
+def _show_end(options: DemoOptions, *, is_made: bool) -> None:
+    _say_step(None if is_made else 11, tr("What is loaded now"))
     print_text()
     print_loaded()
-    _say_step(12, tr("A first question, as a BI tool would ask it"))
+    _say_step(None if is_made else 12, tr("A first question, as a BI tool would ask it"))
     print_text()
     reader = open_reader(database_url(), home() / "postgres")
     print_first_question(reader)

@@ -1,5 +1,6 @@
 """What `check` looks at for each source: configuration, key, windows that it heeds, webhooks."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, time, timedelta
@@ -33,6 +34,7 @@ _SHORTEST_TOKEN: Final = 16
 _A_NEW_ONE: Final = "python -c 'import secrets; print(secrets.token_urlsafe(24))'"
 
 _WHAT: Final = "windows"
+_DAILY: Final = re.compile(r"(\d+) (\d+) \* \* \*")
 _RECENT_DAYS: Final = 7
 _HALF_MINUTE_SEC: Final = 30
 # A bound need not be read to the second.
@@ -267,7 +269,11 @@ def _check_call(
             remedy=look_up(_SUPPORT),
         )
         return find("bad", text)
-    good = tr("{minute}, of {day}, brings its call and none of elsewhere", minute=minute, day=day)
+    good = tr(
+        "asked for {minute}, of {day}, it brings its call and none of elsewhere",
+        minute=minute,
+        day=day,
+    )
     if not client.has_zones:
         return find("good", good)
     if call_id not in client.probe(_minute_around(epoch), _OTHER_ZONE):
@@ -341,6 +347,14 @@ def describe_refused(broken: BrokenSource) -> list[Finding]:
     return [Finding(broken.name, "configuration", "bad", text) for text in broken.problems]
 
 
+def describe_schedule(cron: str) -> str:
+    """Say when something is due: the hour if it is daily, else the schedule as it was written."""
+    daily = _DAILY.fullmatch(cron)
+    if daily is None:
+        return f"({cron})"
+    return tr("daily at {hour:02d}:{minute:02d}", hour=int(daily[2]), minute=int(daily[1]))
+
+
 def _check_source(source: Source, has_database: bool) -> list[Finding]:
     first = source.first_day(source.today())
     configuration = Finding(
@@ -348,11 +362,11 @@ def _check_source(source: Source, has_database: bool) -> list[Finding]:
         "configuration",
         "good",
         tr(
-            "{count} tables from {first} on, {key}, refresh {cron}",
+            "{count} tables from {first} on, {key}, refresh {schedule}",
             count=len(source.tables),
             first=first,
             key=source.time_zone.key,
-            cron=source.refresh.cron,
+            schedule=describe_schedule(source.refresh.cron),
         ),
     )
     offline = [configuration, *_check_zone(source, first)]

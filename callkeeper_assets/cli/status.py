@@ -97,7 +97,7 @@ def _print_report(report: "StatusReport") -> None:
         if each.last_load and each.last_load.error:
             print_warning(
                 tr(
-                    "{name}: {days_failed} days failed in the last load; the first one: {error}",
+                    "{name}: the last load failed for {days_failed} day(s); first: {error}",
                     name=each.name,
                     days_failed=each.last_load.days_failed,
                     error=each.last_load.error,
@@ -238,7 +238,7 @@ def _describe_details(each: "SourceReport") -> Iterator[str]:
 
 def _describe_coverage(name: str, known: "Coverage") -> Iterator[str]:
     days = tr(
-        "{loaded:,} of {asked:,} days from {first} on are loaded",
+        "{loaded:,} of {asked:,} days from {first} to yesterday are loaded",
         loaded=known.loaded,
         asked=known.asked,
         first=known.first,

@@ -19,6 +19,7 @@ from callkeeper_assets.simulator.scenery import (
     Scenery,
     Site,
     accumulate_shares,
+    draw_phone,
     outcome_of,
 )
 from callkeeper_assets.simulator.settings import AccountSettings
@@ -254,7 +255,7 @@ def draw_call(rng: random.Random, scenery: Scenery, call_id: int, called_ts: int
         roistat_visit=str(bits >> 76) if visit and not bits & 192 else None,
         manager_phone=manager,
         manager_extension=extension,
-        client_phone=f"+79{(bits >> 12) % 10**9:09d}",
+        client_phone=draw_phone((bits >> 12) % 10**9),
         widget_hash=widget_hash,
         widget_name=widget_name,
         record_url=f"https://records.callkeeper.ru/{call_id}/{bits >> 48:012x}.mp3"
@@ -311,7 +312,7 @@ def _bring_clients_back(
     Attempts of an order follow each other: so the unified API lists the ids of those before.
     """
     pool = random.Random(f"{settings.seed}/{settings.key}/clients")  # noqa: S311
-    regulars = [f"+79{pool.randrange(10**9):09d}" for _ in range(_REGULARS)]
+    regulars = [draw_phone(pool.randrange(10**9)) for _ in range(_REGULARS)]
     made: list[SimulatedCall] = []
     for call in calls:
         before = made[-1] if made else None

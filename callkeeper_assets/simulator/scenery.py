@@ -348,6 +348,19 @@ def _repeat(weighted: Sequence[tuple[Value, int]]) -> tuple[Value, ...]:
     return tuple(value for value, weight in weighted for _ in range(weight))
 
 
+def write_phone(area: int, number: int) -> str:
+    """Write the number of a Russian landline that nobody has.
+
+    Behind an area's code no number begins with 0: so the Russian numbering plan says.
+    """
+    return f"+7{area}0{number % 10**6:06d}"
+
+
+def draw_phone(drawn: int) -> str:
+    """Return a client's number, for a draw of nine digits; codes of areas are 3xx and 4xx."""
+    return write_phone(300 + drawn // 10**6 % 200, drawn)
+
+
 def build_scenery(settings: AccountSettings) -> Scenery:
     """The account's stage; the same for the same settings."""
     rng = random.Random(f"{settings.seed}/{settings.key}/scenery")  # noqa: S311 - not a secret
@@ -358,7 +371,7 @@ def build_scenery(settings: AccountSettings) -> Scenery:
         for domain in domains
     ]
     managers = tuple(
-        (f"+7495{rng.randrange(10**7):07d}", str(rng.randint(100, 9999)) if n % 2 else None)
+        (write_phone(495, rng.randrange(10**7)), str(rng.randint(100, 9999)) if n % 2 else None)
         for n in range(6)
     )
     widgets = tuple((f"{rng.getrandbits(128):032x}", name) for name in _WIDGETS)

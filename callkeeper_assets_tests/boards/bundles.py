@@ -10,7 +10,7 @@ from typing import Any, Final
 ROOT: Final = Path(__file__).resolve().parents[2]
 SUPERSET: Final = ROOT / "boards" / "superset"
 LANGUAGES: Final = ("en", "ru")
-_GRAINS: Final = {"P1D": "day", "P1W": "week"}
+_GRAINS: Final = {"P1D": "day"}
 
 Contents = dict[str, Any]
 

@@ -19,7 +19,7 @@ from callkeeper_assets_tests.boards.conftest import Loaded
 _BUNDLES = {language: Bundle(language) for language in LANGUAGES}
 # What the views, and the datasets over them, say in words of their own language.
 _WORDS = {
-    **{one.label_ru: one.name for one in OUTCOMES},
+    **{one.label_ru: one.name.replace("_", " ").capitalize() for one in OUTCOMES},
     "не указан": "not told",
     "без кампании": "none",
 }
@@ -67,7 +67,7 @@ def test_both_languages_have_ten_charts_that_answer_the_same(loaded: Loaded) -> 
 def test_charts_count_what_was_loaded(loaded: Loaded) -> None:
     """Of the five calls a day two are answered, the manager and the client miss one each."""
     by_day = _ask(loaded.bi, _BUNDLES["en"], "calls_by_day")
-    assert sum(calls for _, outcome, calls in by_day if outcome == "answered") == 20
+    assert sum(calls for _, outcome, calls in by_day if outcome == "Answered") == 20
     assert sum(calls for _, _, calls in by_day) == 50
     assert _ask(loaded.bi, _BUNDLES["en"], "sources") == [("yandex", 20, 10, 10)]
     ((client, calls, answered, _, last_call),) = _ask(loaded.bi, _BUNDLES["en"], "repeat_callers")
@@ -75,6 +75,32 @@ def test_charts_count_what_was_loaded(loaded: Loaded) -> None:
     assert last_call is not None
     ((_, _, _, _, open_discrepancies),) = _ask(loaded.bi, _BUNDLES["en"], "freshness")
     assert open_discrepancies == 1
+
+
+def test_the_heat_map_has_every_hour_of_the_week_and_counts_each_call_once(loaded: Loaded) -> None:
+    """Hours without calls show 0 in place of a hole."""
+    cells = _ask(loaded.bi, _BUNDLES["en"], "heat_map")
+    assert len(cells) == 24 * 7
+    assert sum(calls for _, _, calls in cells) == 50
+
+
+def test_a_filter_leaves_out_charts_that_it_cannot_narrow() -> None:
+    """Left in, the chart's badge would say that it applies."""
+    board = _BUNDLES["en"].dashboard
+    charts = {
+        one["meta"]["chartId"]: one["meta"]["sliceName"]
+        for one in board["position"].values()
+        if _is_chart(one)
+    }
+    left_out = {
+        one["name"]: {charts[number] for number in one["scope"]["excluded"]}
+        for one in board["metadata"]["native_filter_configuration"]
+    }
+    freshness = {"Freshness and discrepancies"}
+    assert left_out["Account"] == set()
+    assert left_out["Period"] == left_out["Source"] == left_out["Manager"] == freshness
+    others = set(charts.values()) - {"What missed calls cost by week"}
+    assert left_out["What a missed call costs"] == others
 
 
 def test_missed_calls_cost_nothing_until_one_price_is_chosen(loaded: Loaded) -> None:

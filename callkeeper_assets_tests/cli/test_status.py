@@ -51,8 +51,7 @@ def test_a_load_that_failed_is_reported_with_its_reason(database: str) -> None:
     done = callkeeper("status")
     assert done.code == 0
     assert (
-        "main_office: 2 days failed in the last load; the first one: "
-        "HTTP 403 'Not the correct key api'."
+        "main_office: the last load failed for 2 day(s); first: HTTP 403 'Not the correct key api'."
     ) in done.err
     assert " failed " in done.out
     (source,) = callkeeper("status", "--json").document()["sources"]
@@ -146,7 +145,8 @@ def test_it_says_which_days_are_missing_whether_the_daemon_runs_and_what_is_swit
     done = callkeeper("status", "branch")
     assert "branch (Филиал) " in done.out
     assert (
-        f"branch: 3 of 9 days from {days_ago(9)} on are loaded; 6 are missing. To load" in done.out
+        f"branch: 3 of 9 days from {days_ago(9)} to yesterday are loaded; 6 are missing. To load"
+        in done.out
     )
     for first, last in ((9, 8), (5, 4), (2, 1)):
         assert (

@@ -115,7 +115,7 @@ def test_the_command_asks_for_a_day_of_the_tables(
     assert callkeeper("load", "main_office", "--from", day, "--to", day).code == 0
     done = callkeeper("check", "--json")
     assert _find(done, "main_office", "windows")[0] == "good"
-    assert f"of {day}, brings its call" in _find(done, "main_office", "windows")[1]
+    assert f"of {day}, it brings its call" in _find(done, "main_office", "windows")[1]
     main_office.account("main").set_answers(bounds_zone="Europe/Moscow")
     done = callkeeper("check", "--json")
     assert done.code == 1

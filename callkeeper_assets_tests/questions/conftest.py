@@ -55,7 +55,7 @@ def _make_calls() -> Iterator[tuple[date, list[tuple[int, Call]]]]:
                 status_code=code,
                 status2_code=code2,
                 phone1=_MANAGERS[int(rng() * len(_MANAGERS))],
-                phone2=f"7916000{int(rng() ** 3 * 200):04d}",
+                phone2=f"7343000{int(rng() ** 3 * 200):04d}",
                 duration_sec=talk + 5 + int(rng() * 40) if talk else 0,
                 duration2_sec=talk,
                 record_url="https://records.example/1.mp3" if talk and rng() < 0.9 else "",

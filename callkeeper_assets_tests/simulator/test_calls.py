@@ -78,6 +78,16 @@ def test_every_status_of_the_vendors_list_is_dealt() -> None:
     assert dealt < listed
 
 
+def test_numbers_are_ones_that_nobody_has(fortnight: tuple[bytes, list[dict[str, Any]]]) -> None:
+    """Pictures and examples show them: behind a Russian area's code no number begins with 0."""
+    numbers = {
+        call[name].partition("^")[0] for call in fortnight[1] for name in ("phone1", "phone2")
+    }
+    assert len(numbers) > 10_000
+    assert {number[:2] for number in numbers} == {"+7"}
+    assert all(number[2] in "34" and number[5] == "0" and len(number) == 12 for number in numbers)
+
+
 def test_durations_suit_the_status(fortnight: tuple[bytes, list[dict[str, Any]]]) -> None:
     for call in fortnight[1]:
         is_success = int(call["status_code"]) == int(call["status2_code"]) == 200
