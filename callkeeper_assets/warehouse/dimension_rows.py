@@ -1,7 +1,7 @@
 """Rows of dimensions: found, made where they are missing, deleted when no fact refers to them."""
 
 import time
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date
 from typing import Any, Final
@@ -9,6 +9,7 @@ from typing import Any, Final
 import duckdb
 import psycopg
 import pyarrow as pa
+import pyarrow.compute as pc
 from psycopg import sql
 
 from callkeeper_assets.postgres.locks import DIMENSIONS_LOCK, check_locks, lock_transaction
@@ -87,7 +88,8 @@ _COLUMNS: Final = {
 class DimensionRows:
     """Ids of dimensions' rows by key, for the batches of one load.
 
-    Keeps `known_<short>(key, id, is_new)` in the given DuckDB, where `frame` is the batch.
+    Keeps `known_<short>(key, id)` and `known_dates(id)` in the given DuckDB, where `frame` is the
+    batch.
 
     Args:
         fills_hours: whether loaded days get a row of general_dates for each hour.
@@ -100,13 +102,13 @@ class DimensionRows:
         self._duck = duck
         self._fills_hours = fills_hours
         self._deletions: int | None = None
-        self._is_used = False
+        # How many rows of each table are known.
+        self._known = dict.fromkeys(("dates", *(dimension.short for dimension in DIMENSIONS)), 0)
         for dimension in DIMENSIONS:
             duck.execute(
-                f"CREATE OR REPLACE TEMP TABLE known_{dimension.short} "
-                "(key UUID, id INTEGER, is_new BOOLEAN)"
+                f"CREATE OR REPLACE TEMP TABLE known_{dimension.short} (key UUID, id INTEGER)"
             )
-        duck.execute("CREATE OR REPLACE TEMP TABLE known_dates (id INTEGER, is_new BOOLEAN)")
+        duck.execute("CREATE OR REPLACE TEMP TABLE known_dates (id INTEGER)")
 
     @contextmanager
     def kept(self) -> Iterator[None]:
@@ -117,27 +119,47 @@ class DimensionRows:
         with self._session.keep_dimensions():
             deletions = self._session.query(_DELETIONS)["last_value"][0].as_py()
             if deletions != self._deletions:
-                for short in ("dates", *(dimension.short for dimension in DIMENSIONS)):
-                    self._duck.execute(f"DELETE FROM known_{short}")
+                self._forget(0)
                 self._deletions = deletions
             yield
 
-    def resolve(self, chosen: tuple[str, ...], days: Collection[date] = ()) -> None:
-        """Make every key in `frame` known, and hours of the days; valid while `kept`."""
-        wanted = [dimension for dimension in DIMENSIONS if dimension.table in chosen]
-        # The first batch finds nothing known: of a small load each statement counts.
-        if self._is_used:
-            for short in (*(dimension.short for dimension in wanted), "dates"):
-                self._forget(f"known_{short}")
-        self._is_used = True
+    def resolve(
+        self, chosen: tuple[str, ...], days: Collection[date] = ()
+    ) -> dict[str, list[tuple[Any, int]]]:
+        """Make every key in `frame` known, and hours of the days; valid while `kept`.
+
+        Returns:
+            How many rows were made, by table, for each day of `frame` that has them first.
+        """
+        self._forget(_REMEMBERED)
+        made = {}
         # COPY takes a UUID as its 16 bytes, not as text. Truth values, which it takes as they are
         # only without this setting, are in no dimension.
         self._duck.execute("SET arrow_lossless_conversion = true")
-        for dimension in wanted:
-            self._resolve(dimension)
+        for dimension in DIMENSIONS:
+            if dimension.table in chosen:
+                made[dimension.table] = self._resolve(dimension)
         self._duck.execute("RESET arrow_lossless_conversion")
         if DATES in chosen:
-            self._resolve_dates(days if self._fills_hours else ())
+            made[DATES] = self._resolve_dates(days if self._fills_hours else ())
+        return self._count_by_day(made)
+
+    def _count_by_day(self, made: Mapping[str, pa.Table]) -> dict[str, list[tuple[Any, int]]]:
+        """Count rows that were made; they have a column `day`, empty where it is no call's."""
+        counts: dict[str, list[tuple[Any, int]]] = {}
+        named = [
+            rows.append_column("name", pa.array([name] * rows.num_rows))
+            for name, rows in made.items()
+            if rows.num_rows
+        ]
+        if named:
+            self._duck.register("made", pa.concat_tables(named))
+            for name, day, count in self._duck.execute(
+                "SELECT name, day, count(*) FROM made WHERE day IS NOT NULL GROUP BY ALL"
+            ).fetchall():
+                counts.setdefault(name, []).append((day, count))
+            self._duck.unregister("made")
+        return counts
 
     def _add_rows(self, table: str, rows: pa.Table) -> pa.Table:
         """Add rows that were not there a moment ago; return the ids of those that were made.
@@ -160,86 +182,95 @@ class DimensionRows:
                     "ON CONFLICT DO NOTHING RETURNING id"
                 )
 
-    def _forget(self, known: str) -> None:
-        rows = self._duck.execute(f"SELECT count(*) FROM {known}").fetchall()[0][0]
-        if rows > _REMEMBERED:
-            self._duck.execute(f"DELETE FROM {known}")
-        else:
-            self._duck.execute(f"UPDATE {known} SET is_new = false WHERE is_new")
+    def _forget(self, most: int) -> None:
+        """Forget what is known of dimensions of which more rows than that are."""
+        for short, rows in self._known.items():
+            if rows > most:
+                self._duck.execute(f"DELETE FROM known_{short}")
+                self._known[short] = 0
 
-    def _resolve(self, dimension: Dimension) -> None:
-        known = f"known_{dimension.short}"
-        for _ in range(_INSERT_ATTEMPTS):
-            wanted = self._want(dimension)
-            if not wanted.num_rows:
-                return
-            found = self._session.query(
-                f"SELECT id, key_hash FROM {dimension.table} "
-                "WHERE key_hash = ANY($1::text[]::uuid[])",
-                {"key": wanted["key"]},
-            )
-            self._duck.register("found", found)
-            self._duck.execute(f"INSERT INTO {known} SELECT key_hash, id, false FROM found")
-            self._make(dimension)
-        raise WarehouseError(
-            f"Rows of {dimension.table} vanish as fast as they are made. Is another program "
-            f"deleting from it?"
-        )
+    def _remember(self, short: str, rows: pa.Table) -> None:
+        self._duck.register("rows", rows)
+        self._duck.execute(f"INSERT INTO known_{short} SELECT * FROM rows")
+        self._duck.unregister("rows")
+        self._known[short] += rows.num_rows
 
-    def _want(self, dimension: Dimension) -> pa.Table:
-        """Gather the batch's keys that are not known in `wanted`, with their values."""
+    def _resolve(self, dimension: Dimension) -> pa.Table:
+        """Make the dimension's keys known; return the day of each row that was made."""
+        values = zip(dimension.values, dimension.columns, strict=True)
         statement = read_sql("missing_keys").format(
             key=dimension.key,
             short=dimension.short,
-            values="".join(
-                f', any_value({value}) AS "{column}"'
-                for value, column in zip(dimension.values, dimension.columns, strict=True)
-            ),
+            values="".join(f', any_value({value}) AS "{column}"' for value, column in values),
         )
-        self._duck.execute(f"CREATE OR REPLACE TEMP TABLE wanted AS {statement}")
-        return self._duck.sql("SELECT key::VARCHAR AS key FROM wanted").to_arrow_table()
+        wanted = self._duck.sql(statement).to_arrow_table()
+        known, made = [], [wanted.slice(0, 0)]
+        for _ in range(_INSERT_ATTEMPTS):
+            if not wanted.num_rows:
+                break
+            found = self._session.query(
+                f"SELECT key_hash AS key, id FROM {dimension.table} "
+                "WHERE key_hash = ANY($1::text[]::uuid[])",
+                {"key": wanted["text"]},
+            )
+            known.append(found)
+            wanted = _leave_out(wanted, "key", found["key"])
+            if wanted.num_rows:
+                made.append(self._make(dimension, wanted))
+                known.append(made[-1].select(["key", "id"]))
+                wanted = _leave_out(wanted, "key", made[-1]["key"])
+        else:
+            raise WarehouseError(
+                f"Rows of {dimension.table} vanish as fast as they are made. Is another program "
+                f"deleting from it?"
+            )
+        for rows in known:
+            self._remember(dimension.short, rows)
+        return pa.concat_tables([rows.select(["day"]) for rows in made])
 
-    def _make(self, dimension: Dimension) -> None:
-        """Make the rows of `wanted` that were not found, in the order of their keys."""
-        known = f"known_{dimension.short}"
-        columns = ", ".join(f'"{column}"' for column in dimension.columns)
-        rows = self._duck.sql(
-            f"SELECT key AS key_hash, {columns} FROM wanted "
-            f"WHERE key NOT IN (SELECT key FROM {known}) ORDER BY key"
-        ).to_arrow_table()
-        if not rows.num_rows:
-            return
-        ids = self._session.reserve_ids(dimension.table, rows.num_rows)
-        rows = rows.add_column(0, "id", ids["id"])
-        self._duck.register("rows", rows)
-        self._duck.register("made", self._add_rows(dimension.table, rows))
-        self._duck.execute(
-            f"INSERT INTO {known} SELECT key_hash, id, true FROM rows "
-            "WHERE id IN (SELECT id FROM made)"
-        )
+    def _make(self, dimension: Dimension, wanted: pa.Table) -> pa.Table:
+        """Make rows that were not found, in the order of their keys; return those made, with id."""
+        ids = self._session.reserve_ids(dimension.table, wanted.num_rows)
+        wanted = wanted.add_column(0, "id", ids["id"])
+        rows = wanted.select(["id", "key", *dimension.columns])
+        rows = rows.rename_columns(["id", "key_hash", *dimension.columns])
+        made = self._add_rows(dimension.table, rows)
+        if made.num_rows == wanted.num_rows:
+            return wanted
+        return wanted.filter(pc.is_in(wanted["id"], made["id"].combine_chunks()))
 
-    def _resolve_dates(self, days: Collection[date]) -> None:
+    def _resolve_dates(self, days: Collection[date]) -> pa.Table:
+        """Make the batch's minutes known; return the day of each row that was made."""
         midnights = [(day - _EPOCH).days * 24 * 60 for day in days]
         hours = [midnight + 60 * hour for midnight in midnights for hour in range(24)]
         self._duck.register("hours", pa.table({"id": pa.array(hours, pa.int32())}))
         missing = self._duck.sql(read_sql("missing_minutes")).to_arrow_table()
         if not missing.num_rows:
-            return
+            return missing.select(["day"])
         found = self._session.query(
             "SELECT id FROM general_dates WHERE id = ANY($1)", {"ids": missing["id"]}
         )
-        self._duck.register("missing", missing)
-        self._duck.register("found", found)
-        self._duck.execute(
-            "CREATE OR REPLACE TEMP TABLE minutes AS "
-            "FROM missing WHERE id NOT IN (SELECT id FROM found)"
-        )
-        rows = self._duck.sql(f"{read_sql('dates')} ORDER BY id").to_arrow_table()
-        made = self._add_rows(DATES, rows) if rows.num_rows else rows
-        self._duck.register("made", made)
-        self._duck.execute(
-            "INSERT INTO known_dates SELECT id, id IN (SELECT id FROM made) FROM missing"
-        )
+        minutes = _leave_out(missing, "id", found["id"])
+        if minutes.num_rows:
+            self._duck.register("minutes", minutes)
+            rows = self._duck.sql(f"{read_sql('dates')} ORDER BY id").to_arrow_table()
+            made = self._add_rows(DATES, rows)
+            minutes = minutes.filter(pc.is_in(minutes["id"], made["id"].combine_chunks()))
+        self._remember("dates", missing.select(["id"]))
+        return minutes.select(["day"])
+
+
+def _leave_out(rows: pa.Table, column: str, values: pa.ChunkedArray) -> pa.Table:
+    """Return the rows without those that have one of the values there."""
+    if not len(values):
+        return rows
+    return rows.filter(pc.invert(pc.is_in(_bare(rows[column]), _bare(values))))
+
+
+def _bare(values: pa.ChunkedArray) -> pa.Array:
+    """Return the values as they are stored: Arrow compares no UUIDs."""
+    array = values.combine_chunks()
+    return array.storage if isinstance(array, pa.ExtensionArray) else array
 
 
 def count_orphans(

@@ -38,7 +38,6 @@ from callkeeper_assets.warehouse.merge import (
     Merger,
     NewRows,
     count_batch,
-    count_new_rows,
     credit_account,
 )
 from callkeeper_assets.warehouse.migrate import ensure_schema
@@ -260,8 +259,7 @@ class _Load:
         if self._rows is None:
             return (), [LoadedDay(day) for day in loaded]
         if made is None:
-            self._rows.resolve(self._tables, loaded)
-            made = count_new_rows(self._duck, self._tables)
+            made = self._rows.resolve(self._tables, loaded)
         changes = self._merger.plan()
         return changes, count_batch(self._duck, batch, self._tables, changes, loaded, new_rows=made)
 
@@ -442,8 +440,7 @@ class Loader:
         joined.show(batch)
         rows = DimensionRows(self.session, self._duck)
         with rows.kept():
-            rows.resolve(plan.tables)
-            made = part_counts(count_new_rows(self._duck, plan.tables), len(parts))
+            made = part_counts(rows.resolve(plan.tables), len(parts))
             for place, own in enumerate(joined.take_apart(batch)):
                 load = _Load(
                     self.session,

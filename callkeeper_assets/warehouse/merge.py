@@ -288,7 +288,7 @@ def count_batch(
 ) -> list[LoadedDay]:
     """Return what was loaded, a record a day, in order; general_accounts is still to be added.
 
-    `new_rows` are what `count_new_rows` gave for the batch.
+    `new_rows` are what `DimensionRows.resolve` gave for the batch.
     """
     rows: dict[date, dict[str, int]] = defaultdict(dict)
     counts: dict[date, dict[str, dict[str, int]]] = defaultdict(lambda: defaultdict(dict))
@@ -354,24 +354,3 @@ def _count_unconfirmed(duck: duckdb.DuckDBPyConnection) -> dict[date, dict[str, 
         "GROUP BY day"
     ).fetchall()
     return {day: {CALLS: calls, FACTS: facts} for day, calls, facts in rows}
-
-
-def count_new_rows(
-    duck: duckdb.DuckDBPyConnection, tables: tuple[str, ...]
-) -> dict[str, list[tuple[Any, int]]]:
-    """Return how many rows of each dimension were made for each day of `frame`."""
-    known = [(DATES, "known_dates", "dates_id", "id")] if DATES in tables else []
-    known += [(d.table, f"known_{d.short}", d.key, "key") for d in DIMENSIONS if d.table in tables]
-    found: dict[str, list[tuple[Any, int]]] = {}
-    if not known:
-        return found
-    # One statement: planning one for each table takes longer than the few rows of a webhook.
-    counts = " UNION ALL ".join(
-        f"(SELECT '{table}', day, count(*) FROM (SELECT min(frame.day) AS day FROM frame "
-        f"JOIN {relation} AS known ON known.{key} = frame.{column} AND known.is_new "
-        f"GROUP BY frame.{column}) GROUP BY day)"
-        for table, relation, column, key in known
-    )
-    for table, day, count in duck.execute(counts).fetchall():
-        found.setdefault(table, []).append((day, count))
-    return found

@@ -52,6 +52,7 @@ from callkeeper_assets.postgres.url import database_url, release_database  # noq
 from callkeeper_assets.supervision import find_watchdog_pause, notify  # noqa: E402
 from callkeeper_assets.warehouse.migrate import ensure_schema  # noqa: E402
 from callkeeper_assets.warehouse.records import WarehouseError  # noqa: E402
+from callkeeper_assets.warehouse.session import prepare_sessions  # noqa: E402
 from callkeeper_assets.warehouse.transform import prepare_duckdb  # noqa: E402
 
 # What a run imports, so once here and not in each.
@@ -202,6 +203,8 @@ class RunServer:
         # In a process that ends: what a migration imports, 20 MB, is for no run.
         os.waitpid(self._fork_for(_make_tables, "", ""), 0)
         self._instance = WarmInstance()
+        with suppress(DatabaseError):
+            prepare_sessions(database_url())
         gc.collect()
         gc.freeze()
 
