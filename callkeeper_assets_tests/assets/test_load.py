@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 from callkeeper_assets.config.source import Source
+from callkeeper_assets.postgres.schemas import INTERNAL
 from callkeeper_assets.postgres.url import connect
 from callkeeper_assets.raw.store import Day, RawStore
 from callkeeper_assets.simulator.server import RunningSimulator
@@ -272,6 +273,7 @@ def test_a_user_without_rights_is_told_what_is_missing(
     with psycopg.connect(database) as connection:
         role = f"guest_{connection.info.dbname}"
         connection.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'secret'".encode())
+        connection.execute(f"GRANT USAGE ON SCHEMA {INTERNAL} TO {role}".encode())
         connection.execute(f"GRANT SELECT ON {VERSION_TABLE} TO {role}".encode())
     place = database.rpartition("@")[2]
     monkeypatch.setenv("CALLKEEPER_DATABASE_URL", f"postgresql://{role}:secret@{place}")
