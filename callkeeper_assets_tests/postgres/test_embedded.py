@@ -122,10 +122,16 @@ def test_it_listens_on_loopback_alone_and_asks_for_a_password(made_home: Path) -
                 "current_setting('unix_socket_directories'), current_setting('fsync'), "
                 "current_setting('server_encoding')"
             ).fetchone()
+            kept = connection.execute(
+                "SELECT rolpassword FROM pg_authid WHERE rolname = 'callkeeper'"
+            ).fetchone()
         parts = urlsplit(url)
         with pytest.raises(DatabaseError, match="password authentication failed"):
             connect(url.replace(parts.password or "", "guessed"))
     assert row == ("127.0.0.1", "", "on", "UTF8")
+    # As a hash, of one round: what it is made of is no word of a person's.
+    assert kept is not None
+    assert str(kept[0]).startswith("SCRAM-SHA-256$1:")
     assert (made_home / "postgres" / "password").stat().st_mode & 0o077 == 0
 
 

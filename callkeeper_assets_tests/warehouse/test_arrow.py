@@ -1,14 +1,16 @@
 """Values on their way to PostgreSQL and back as Arrow, and what pyarrow imports for that."""
 
+import os
 import subprocess
 import sys
 from datetime import UTC, date, datetime
 from typing import Final
 
+import adbc_driver_postgresql
 import pyarrow as pa
 import pytest
 
-from callkeeper_assets.warehouse.session import Session
+from callkeeper_assets.warehouse.session import Session, prepare_sessions
 
 _MOMENT: Final = datetime(2026, 3, 29, 0, 59, 59, 123_456, tzinfo=UTC)
 _READ: Final = """
@@ -79,3 +81,26 @@ def test_pandas_is_not_hidden_in_a_process_of_others() -> None:
 def _run(code: str) -> str:
     command = [sys.executable, "-c", code]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def test_a_fork_does_not_read_the_types_of_the_server_again(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare_sessions(database)
+    monkeypatch.setattr(adbc_driver_postgresql, "connect", None)
+    number = os.fork()
+    if not number:
+        code = 1
+        try:
+            for _ in range(2):
+                with Session(database) as session:
+                    found = session.query("SELECT ARRAY[1.5::float8] AS list, now() AS at")
+                    assert found["list"].to_pylist() == [[1.5]]
+            code = 0
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(number, 0)[1]) == 0
+
+
+def test_a_server_that_is_away_hinders_no_preparation() -> None:
+    prepare_sessions("postgresql://somebody:secret@127.0.0.1:1/nowhere")

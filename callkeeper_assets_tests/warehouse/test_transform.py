@@ -41,6 +41,18 @@ def transform(*calls: object) -> list[dict[str, Any]]:
     return transform_payloads(*map(json.dumps, calls))[1]
 
 
+def test_few_calls_and_many_are_read_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = [
+        call(1, phone1="+74950000001^12_+74950000003^_", tags='["a", "b"]'),
+        call(2, status_code="101", status2_code=None, duration_sec=" 12 ", attempt="1e3"),
+        call(3, visit_info=[], order_date="0000-00-00 00:00:00", country="Россия"),
+        {"id": 4, "phone2": 79161234567.0, "status_code": 200, "status2_code": "200"},
+    ]
+    few = transform(*calls)
+    monkeypatch.setattr("callkeeper_assets.warehouse.transform._MOST_UNPLANNED", 0)
+    assert transform(*calls) == few
+
+
 def test_a_full_call_fills_every_column() -> None:
     found = transform(call(7))[0]
     expected = {
