@@ -29,8 +29,9 @@ from callkeeper_assets_tests.processes import arguments_of, read_process
 _START_SEC: Final = 900.0
 _RUNS_SEC: Final = 3600.0
 _POLL_SEC: Final = 2.0
-# Until all is up and each schedule is known; of a thousand sources on two busy cores.
-_AHEAD: Final = timedelta(minutes=6)
+# Until all is up and each schedule is known, on two busy cores; and more for each source.
+_AHEAD: Final = timedelta(minutes=2)
+_AHEAD_EACH: Final = timedelta(seconds=0.25)
 _RUNS: Final = """
     SELECT count(*) FILTER (WHERE status = 'SUCCESS'),
         count(*) FILTER (WHERE status IN ('FAILURE', 'CANCELED')), max(end_time)
@@ -157,7 +158,8 @@ def measure_many(stand: Stand, sources: int, calls: int) -> Section:
     accounts = list(list_accounts(sources, calls))
     first = today() - timedelta(OVERLAP_DAYS)
     stand.warm(accounts, first, today())
-    due = datetime.now(ZoneInfo(TIME_ZONE)).replace(second=0, microsecond=0) + _AHEAD
+    soon = datetime.now(ZoneInfo(TIME_ZONE)) + _AHEAD + sources * _AHEAD_EACH
+    due = soon.replace(second=0, microsecond=0)
     contender = enter_product(stand, accounts, "many", f"{due.minute} {due.hour} * * *")
     found: dict[str, Value] = {"sources": sources, "calls a day of each": calls}
     check = contender.run_product("check")
