@@ -9,7 +9,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -108,7 +108,7 @@ class Lock:
     ) -> None:
         """Close the connection, as a connection's own context is left."""
         with self._guard:
-            _held.discard(self)
+            self._unlock()
             self._connection.__exit__(kind, error, trace)
 
     @property
@@ -154,8 +154,23 @@ class Lock:
     def close(self) -> None:
         """Close the connection; its locks go."""
         with self._guard:
-            _held.discard(self)
+            self._unlock()
             self._connection.close()
+
+    def _unlock(self) -> None:
+        """Give up what is held before the connection is closed.
+
+        The server sees some milliseconds later that one was closed, and who comes in between would
+        be refused for work that has ended.
+        """
+        import psycopg  # noqa: PLC0415 -- as below
+
+        if self not in _held:
+            return
+        _held.discard(self)
+        if self._connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE:
+            with suppress(psycopg.OperationalError):
+                self._connection.execute("SELECT pg_advisory_unlock_all()")
 
     def _lock(self, function: str, key: tuple[int, ...]) -> bool:
         places = ", ".join(["%s"] * len(key))

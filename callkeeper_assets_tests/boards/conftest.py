@@ -12,7 +12,6 @@ from callkeeper_assets.warehouse.grants import grant
 from callkeeper_assets_tests.templates import MakeDatabase, Template
 from callkeeper_assets_tests.warehouse.raw_days import call, day_of, load_all
 
-_ROLE = "boards_bi"
 _DAYS = 10
 _CODES = (("200", 200), ("486", 0), ("200", 487), ("200", 708), ("200", 200))
 
@@ -54,10 +53,12 @@ def loaded(make_database: MakeDatabase) -> Iterator[Loaded]:
                 "SELECT account_id, current_date, 11, 'attempt', 'differs', now(), 'run' "
                 "FROM general_accounts WHERE id <> 1"
             )
-            connection.execute(f"CREATE ROLE {_ROLE} LOGIN PASSWORD 'bi'".encode())
-        grant(url, _ROLE, "bi")
+            # Roles are the server's, and the tests of another process have theirs.
+            role = f"bi_{connection.info.dbname}"
+            connection.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'bi'".encode())
+        grant(url, role, "bi")
         parts = urlsplit(url)
         place = parts.netloc.rpartition("@")[2]
-        yield Loaded(url, urlunsplit(parts._replace(netloc=f"{_ROLE}:bi@{place}")))
+        yield Loaded(url, urlunsplit(parts._replace(netloc=f"{role}:bi@{place}")))
         with connect(url, autocommit=True) as connection:
-            connection.execute(f"DROP OWNED BY {_ROLE}; DROP ROLE {_ROLE}".encode())
+            connection.execute(f"DROP OWNED BY {role}; DROP ROLE {role}".encode())

@@ -105,6 +105,18 @@ def test_a_machine_that_vanishes_keeps_its_locks_for_a_minute_at_most(database: 
     }
 
 
+def test_a_lock_is_free_as_soon_as_it_is_closed(database: str) -> None:
+    """A second backup right after the first was refused: the server had not seen it close.
+
+    Temporary tables make a server's process take longer to end.
+    """
+    for _ in range(5):
+        with Lock(database, "the backup") as lock:
+            assert lock.attempt(1)
+            for number in range(50):
+                lock.connection.execute(f"CREATE TEMPORARY TABLE t{number} (n int)".encode())
+
+
 def test_nothing_is_committed_once_a_lock_is_gone(database: str) -> None:
     with Session(database) as session, connect(database) as connection:
         session.execute("CREATE TABLE t (n int)")
