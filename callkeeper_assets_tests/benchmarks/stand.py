@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -120,6 +121,8 @@ class Stand:
             address = line.rpartition(" ")[2].strip()
             if address.startswith("http"):
                 self.api_url = address
+                # It says a line of each account: of a thousand more than a pipe holds.
+                threading.Thread(target=self._simulator.stdout.read, daemon=True).start()
                 return
         raise RuntimeError(f"the simulator did not start; it ended with {self._simulator.wait()}")
 

@@ -45,8 +45,9 @@ _FAILED: Final = """
 """
 # By which a log tells of a fault: `up`'s, and those of both workers.
 _WORDS: Final = (b" ended (", b"onnection", b"onnection")
-# Of all-clears: ten minutes of calm, and twice as long of what has come again.
-_CALM_SEC: Final = 1500.0
+# Of all-clears: twenty minutes to a reconciliation's next run, ten of calm, and twice as many of
+# what has come again.
+_CALM_SEC: Final = 2400.0
 
 
 @dataclass

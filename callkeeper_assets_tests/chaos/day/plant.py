@@ -125,7 +125,8 @@ def _write_sources(
             url, name=name, key=f"{number + 1:032x}", webhook_token=f"{name}-token-0123456789"
         )
         minute = f"{number % every}-59/{every}" if every > 1 else "*"
-        later = f"{number % 60}"
+        # A reconciliation that failed has to come again before its all-clear is waited for in vain.
+        later = f"{number % 20}-59/20"
         text = (
             f"  refresh: {{cron: '{minute} * * * *', overlap_days: 2}}\n"
             f"  reconciliation: {{cron: '{later} * * * *', days: 2}}\n"
