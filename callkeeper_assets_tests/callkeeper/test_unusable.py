@@ -4,6 +4,7 @@ One record never ends the day that it came in, whatever it is; only most of them
 """
 
 import json
+import sys
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from typing import Any
@@ -140,6 +141,17 @@ def test_a_record_that_is_not_utf_8_does_not_take_the_others_with_it(
     [record] = found.unusable.values()
     assert record.reason == "its text is not UTF-8"
     assert json.loads(record.payload)["city"] == odd.decode(errors="replace")
+
+
+def test_a_long_answer_imports_nothing_to_see_that_it_is_text(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """`callkeeper check` asks for a day, and waited 0.2 s for pyarrow and pandas."""
+    monkeypatch.delitem(sys.modules, "pyarrow", raising=False)
+    body = b'[%s, {"id": 2, "date_timestamp": 6, "city": "%s"}]' % (GOOD, b"\xd0\xb0" * 200_000)
+    for end, ids_found in ((b"", {1, 2}), (b"\xcc", {1})):
+        assert set(_read(body.replace(b'"}]', end + b'"}]'))) == ids_found
+    assert "pyarrow" not in sys.modules
 
 
 @pytest.mark.parametrize(
