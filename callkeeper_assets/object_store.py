@@ -14,6 +14,8 @@ from callkeeper_assets.language import tr
 _S3: Final = ("s3:", "s3a:")
 # Of a request with boto's own tries of it, which have 15 s each; then it is made once more.
 LIMIT_SEC: Final = 60.0
+# Bytes a second of a body that is sent, to which a slow line has to come beside.
+_SLOWEST: Final = 64 << 10
 
 
 class StalledError(OSError):
@@ -34,14 +36,16 @@ def _limited_s3() -> Any:  # noqa: ANN401 -- a class of s3fs's, which has no typ
         """S3, each of whose requests ends."""
 
         async def _call_s3(self, method: str, *options: Any, **more: Any) -> Any:  # noqa: ANN401
+            body = more.get("Body")
+            limit = LIMIT_SEC + (len(body) / _SLOWEST if isinstance(body, bytes | bytearray) else 0)
             for is_last in (False, True):
                 request = super()._call_s3(method, *options, **more)
                 try:
-                    return await asyncio.wait_for(request, LIMIT_SEC)
+                    return await asyncio.wait_for(request, limit)
                 except TimeoutError as error:
                     if is_last:
                         raise StalledError(
-                            tr("no answer in {seconds:.0f} s, twice", seconds=LIMIT_SEC)
+                            tr("no answer in {seconds:.0f} s, twice", seconds=limit)
                         ) from error
             raise AssertionError
 

@@ -19,7 +19,7 @@ from callkeeper_assets.alerts.findings import AWAY, Finding
 from callkeeper_assets.alerts.plans import CALM, REPEATED, Change, State, is_patient
 from callkeeper_assets.alerts.sending import Parcel, UndeliveredError
 from callkeeper_assets.alerts.settings import Channel, Language
-from callkeeper_assets.alerts.store import Connection, describe_change
+from callkeeper_assets.alerts.store import HARDLY_ANY, Connection, describe_change
 from callkeeper_assets.alerts.texts import compose, remark_again, tell
 from callkeeper_assets.home import home, make_folder
 from callkeeper_assets.privacy.redaction import excerpt
@@ -28,6 +28,17 @@ Send = Callable[[Channel, Parcel], None]
 
 _SENDING: Final = "sending"
 _SENT: Final = "sent"
+_MOMENTS: Final = frozenset({"since", "told_at", "told_before", "returned_at"})
+
+
+def _forget_future(known: dict[str, Any], now: datetime) -> dict[str, Any]:
+    """Have nothing wait until a clock that was set back has caught up, as `store.forget_future`."""
+    return {
+        name: now.isoformat()
+        if name in _MOMENTS and value and datetime.fromisoformat(value) > now + HARDLY_ANY
+        else value
+        for name, value in known.items()
+    }
 
 
 class DatabaseAway:
@@ -46,7 +57,7 @@ class DatabaseAway:
 
         A channel that does not take it is tried again the next time.
         """
-        with self._to_oneself():
+        with self._to_oneself(now):
             known = self._known or {"since": now.isoformat(), "key": str(uuid.uuid4()), "told": {}}
             known.pop("returned_at", None)
             told_at = known.get("told_at")
@@ -67,7 +78,7 @@ class DatabaseAway:
 
     def note_return(self, connection: Connection, now: datetime) -> None:
         """Make of it a cause that was told, or nothing if it was not; in a transaction."""
-        with self._to_oneself():
+        with self._to_oneself(now):
             known = self._known
         told_at = self._find_told_at()
         if known is None or told_at is None or "returned_at" in known:
@@ -94,7 +105,7 @@ class DatabaseAway:
         """
         if self._known is None:
             return
-        with self._to_oneself():
+        with self._to_oneself(now):
             known = self._known or {}
             returned_at = known.get("returned_at")
             if self._find_told_at() and returned_at is None:
@@ -104,7 +115,7 @@ class DatabaseAway:
                 self._known, self._is_unwritten = None, False
 
     @contextmanager
-    def _to_oneself(self) -> Iterator[None]:
+    def _to_oneself(self, now: datetime) -> Iterator[None]:
         """Know what is known now, and change it alone among this home's processes."""
         try:
             make_folder(self._file.parent)
@@ -116,6 +127,8 @@ class DatabaseAway:
             fcntl.flock(folder, fcntl.LOCK_EX)
             if not self._is_unwritten:
                 self._known = self._read()
+            if self._known and (known := _forget_future(self._known, now)) != self._known:
+                self._write(known)
             yield
         finally:
             os.close(folder)

@@ -29,7 +29,7 @@ Connection = psycopg.Connection[tuple[Any, ...]]
 _FIRST_PAUSE: Final = timedelta(seconds=15)
 _LONGEST_PAUSE: Final = timedelta(minutes=15)
 # Clocks of machines differ by some seconds all the time.
-_HARDLY_ANY: Final = timedelta(minutes=1)
+HARDLY_ANY: Final = timedelta(minutes=1)
 # What nobody took for so long tells of nothing that still is.
 _GIVEN_UP_AFTER: Final = timedelta(days=3)
 _KEPT: Final = timedelta(days=90)
@@ -104,7 +104,7 @@ class Waiting:
 
 def forget_future(connection: Connection, now: datetime) -> None:
     """Have nothing wait until a clock that was set back has caught up."""
-    values = {"now": now, "limit": now + _HARDLY_ANY, "longest_pause": _LONGEST_PAUSE}
+    values = {"now": now, "limit": now + HARDLY_ANY, "longest_pause": _LONGEST_PAUSE}
     connection.execute(read_sql("forget_future"), values)
 
 

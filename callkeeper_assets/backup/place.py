@@ -19,6 +19,8 @@ from callkeeper_assets.object_store import open_files
 from callkeeper_assets.raw.place import list_errors
 
 _BLOCK: Final = 1 << 20
+# Of a file in an object store, to be sent within a request's limit over a slow line.
+_PART_BYTES: Final = 8 << 20
 
 
 class BackupError(Exception):
@@ -215,7 +217,7 @@ class Place:
                     yield _Hashing(file)
                 self._written.update(Path(path).parents)
                 return
-            file = self._files.open(path, "wb", autocommit=False)
+            file = self._files.open(path, "wb", block_size=_PART_BYTES, autocommit=False)
             try:
                 hashing = _Hashing(file)
                 yield hashing

@@ -37,7 +37,7 @@ from callkeeper_assets.home import (
     set_dagster_home,
 )
 from callkeeper_assets.language import tr
-from callkeeper_assets.postgres.schemas import LET_OWNER_FIND, PUBLIC
+from callkeeper_assets.postgres.schemas import INTERNAL, LET_OWNER_FIND, PUBLIC
 from callkeeper_assets.postgres.snapshots import (
     SequenceState,
     check_empty,
@@ -310,7 +310,8 @@ def _fill(target: "Connection", place: Place, backup: Backup, say: Callable[[str
         set_sequence(target, SequenceState(one.schema, one.name, one.value, one.is_called))
     make_relations(target, read_part(place, backup, backup.after))
     # The statements have left no search path.
-    [schema] = [one.schema for one in backup.tables if one.name == VERSION_TABLE]
+    there = {one.schema for one in backup.tables if one.name == VERSION_TABLE}
+    schema = INTERNAL if INTERNAL in there else PUBLIC  # another may have a copy of somebody's
     remark = sql.SQL("COMMENT ON TABLE {} IS {}").format(
         sql.Identifier(schema, VERSION_TABLE), sql.Literal(_build_remark(backup))
     )

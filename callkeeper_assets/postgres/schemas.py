@@ -9,8 +9,9 @@ from typing import Final
 PUBLIC: Final = "public"
 # Not `callkeeper`: roles are called so, and PostgreSQL's own path begins with a role's namesake.
 INTERNAL: Final = "callkeeper_internal"
-# What is created without a schema goes to the first.
-SEARCH_PATH: Final = f"{PUBLIC}, {INTERNAL}"
+# Of our connections: whatever somebody makes in `public` hides no table of the product's own. What
+# is made there names it.
+SEARCH_PATH: Final = f"{INTERNAL}, {PUBLIC}"
 
 # For people at psql who are the tables' owner; a path that somebody has set stays as it is.
 LET_OWNER_FIND: Final = f"""
@@ -24,7 +25,8 @@ LET_OWNER_FIND: Final = f"""
                 AND starts_with(one, 'search_path=')
         ) THEN
             EXECUTE format(
-                'ALTER ROLE CURRENT_USER IN DATABASE %I SET search_path = "$user", {SEARCH_PATH}',
+                'ALTER ROLE CURRENT_USER IN DATABASE %I '
+                'SET search_path = "$user", {PUBLIC}, {INTERNAL}',
                 current_database()
             );
         END IF;

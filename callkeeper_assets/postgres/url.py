@@ -317,10 +317,17 @@ def build_conninfo(
         url: as `database_url` returns it; what it says counts before `parameters`.
         application_name: by which an administrator sees the connection.
         parameters: more of libpq's.
-    """
-    from psycopg.conninfo import conninfo_to_dict, make_conninfo  # noqa: PLC0415 -- as `connect`
 
-    given = conninfo_to_dict(url)
+    Raises:
+        DatabaseError: the URL says what libpq does not know.
+    """
+    import psycopg  # noqa: PLC0415 -- as `connect`
+    from psycopg.conninfo import conninfo_to_dict, make_conninfo  # noqa: PLC0415
+
+    try:
+        given = conninfo_to_dict(url)
+    except psycopg.ProgrammingError as error:
+        raise explain_failure(url, error) from None
     unsaid = {
         name: value for name, value in {**_PARAMETERS, **parameters}.items() if name not in given
     }

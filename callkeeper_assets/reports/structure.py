@@ -13,6 +13,7 @@ import psycopg
 from psycopg import sql
 
 from callkeeper_assets.postgres.locks import REPORT_TABLES_LOCK, lock_transaction
+from callkeeper_assets.postgres.schemas import PUBLIC
 from callkeeper_assets.reports.definition import (
     ACCOUNT_COLUMN,
     ColumnType,
@@ -64,7 +65,7 @@ _FIND = """
         c.relkind = 'r',
         EXISTS (SELECT FROM callkeeper_report_tables AS r WHERE r.table_name = c.relname)
     FROM pg_class AS c
-    WHERE c.relnamespace = current_schema()::regnamespace AND c.relname = %s
+    WHERE c.relnamespace = 'public'::regnamespace AND c.relname = %s
 """
 _COLUMNS = """
     SELECT a.attname::text, format_type(a.atttypid, a.atttypmod)
@@ -198,7 +199,7 @@ def _create(connection: Connection, table: ReportTable, made_by: str) -> None:
         sql.SQL("{} {}").format(sql.Identifier(column.name), sql.SQL(SQL_TYPES[column.type]))
         for column in table.columns
     ]
-    name = sql.Identifier(table.name)
+    name = sql.Identifier(PUBLIC, table.name)
     connection.execute(
         sql.SQL("CREATE TABLE {} ({}, PRIMARY KEY ({}))").format(
             name,

@@ -15,7 +15,7 @@ from psycopg import sql
 
 from callkeeper_assets.postgres import connect, describe
 from callkeeper_assets.postgres.locks import MIGRATION_LOCK, Lock
-from callkeeper_assets.postgres.schemas import INTERNAL
+from callkeeper_assets.postgres.schemas import INTERNAL, PUBLIC
 from callkeeper_assets.warehouse.foreign_keys import declare_keys, find_missing_keys
 from callkeeper_assets.warehouse.records import SchemaError, UnavailableError
 from callkeeper_assets.warehouse.tables import TABLES
@@ -55,7 +55,7 @@ _ELSEWHERE: Final = """
 # Whether somebody else's relation has a view's name.
 _IS_TAKEN: Final = """
     SELECT NOT starts_with(coalesce(obj_description(oid, 'pg_class'), ''), %s) FROM pg_class
-    WHERE relnamespace = current_schema()::regnamespace AND relname = %s
+    WHERE relnamespace = 'public'::regnamespace AND relname = %s
 """
 
 _Connection = psycopg.Connection[tuple[object, ...]]
@@ -231,6 +231,8 @@ def _upgrade(url: str) -> None:
     try:
         with engine.begin() as connection:
             connection.exec_driver_sql(PATIENCE)
+            # Up to 0013 tables are made without a schema's name, and 0014 parts them.
+            connection.exec_driver_sql(f"SET LOCAL search_path = {PUBLIC}, {INTERNAL}")
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
             for view in VIEWS:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from callkeeper_assets.postgres import read_sql_of
+from callkeeper_assets.postgres.schemas import PUBLIC
 from callkeeper_assets.warehouse.outcomes import OUTCOME_NAMES, build_outcome_sql
 from callkeeper_assets.warehouse.schema import ColumnType
 
@@ -518,15 +519,14 @@ def build_view(view: ViewName) -> list[str]:
         f"{(is_russian and one.russian) or one.expression} AS {quote(name_of(one, view))}"
         for one in COLUMNS
     ]
+    name = f"{PUBLIC}.{quote(view)}"
     body = read_sql_of("callkeeper_assets.warehouse")("calls_view")
     select = body.replace("{columns}", ",\n    ".join(columns))
-    comments = [
-        (f"COLUMN {quote(view)}.{quote(name_of(one, view))}", one.comment) for one in COLUMNS
-    ]
+    comments = [(f"COLUMN {name}.{quote(name_of(one, view))}", one.comment) for one in COLUMNS]
     return [
-        f"CREATE OR REPLACE VIEW {quote(view)} AS\n{select}",
+        f"CREATE OR REPLACE VIEW {name} AS\n{select}",
         *(
             "COMMENT ON {} IS '{}'".format(what, text.replace("'", "''"))
-            for what, text in [(f"VIEW {quote(view)}", DESCRIPTION), *comments]
+            for what, text in [(f"VIEW {name}", DESCRIPTION), *comments]
         ),
     ]

@@ -258,6 +258,48 @@ def test_a_source_that_comes_or_changes_is_seen_without_a_restart(
     assert told.list_told()[1:] == [("ended", "source_refused", "shop")]
 
 
+def test_a_cause_that_was_not_told_while_the_clock_was_ahead_is_told(
+    defs: Path, told: HttpReceiver, clock: Clock
+) -> None:
+    """It was taken for told, and its end would have been told alone."""
+    watcher = Watcher(read_settings(), clock)
+    clock.go_on(hours=1)
+    write_source(defs, "shop", "tabels: []")
+    watcher.look()
+    clock.go_on(hours=-1)
+    for _ in range(3):
+        watcher.look()
+        clock.go_on(minutes=2)
+    assert told.list_told() == [("began", "source_refused", "shop")]
+
+
+def test_an_outage_that_began_while_the_clock_was_ahead_is_told_in_time(
+    told: HttpReceiver, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CALLKEEPER_DATABASE_URL", "postgresql://me:hidden@127.0.0.1:1/calls")
+    clock.go_on(hours=1)
+    Watcher(read_settings(), clock).look()
+    clock.go_on(hours=-1)
+    for _ in range(3):
+        Watcher(read_settings(), clock).look()
+        clock.go_on(minutes=2)
+    assert told.list_told() == [("began", "database_away", "database")]
+
+
+def test_an_outage_after_one_that_ended_while_the_clock_was_ahead_is_told(
+    database: str, told: HttpReceiver, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    away = "postgresql://me:hidden@127.0.0.1:1/calls"
+    for url, hours_on in ((away, 1), (database, -1), (database, 0), (away, 0)):
+        monkeypatch.setenv("CALLKEEPER_DATABASE_URL", url)
+        clock.go_on(hours=max(hours_on, 0))
+        for _ in range(6):
+            Watcher(read_settings(), clock).look()
+            clock.go_on(minutes=5)
+        clock.go_on(hours=min(hours_on, 0))
+    assert [state for state, *_ in told.list_told()] == ["began", "ended", "began"]
+
+
 def test_telegram_is_sent_what_it_takes_however_much_there_is_to_tell(
     defs: Path, told: HttpReceiver, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -215,7 +215,7 @@ def test_it_is_of_one_moment_while_rows_and_days_come_and_go(
             connection.execute("DELETE FROM general_accounts WHERE account_id = 17")
             connection.execute(_ACCOUNT, (18, "other"))
             # A migration's, which must not wait long for the backup, nor change what it is of.
-            connection.execute("CREATE TABLE later (id int)")
+            connection.execute("CREATE TABLE public.later (id int)")
         store.delete(store.locate("office", _DAYS[1]))
         _write(store, _DAYS[2], 300)
 
@@ -348,6 +348,21 @@ def test_one_of_before_there_were_two_schemas_is_restored_and_brought_to_both(
         with make_database(Template.EMPTY) as new:
             ensure_schema(new)
             assert _read(new).keys() == restored.keys()
+
+
+def test_tables_that_somebody_has_copied_to_a_schema_of_theirs_come_back_as_well(
+    store: RawStore, place: Place, make_database: MakeDatabase
+) -> None:
+    with make_database(Template.EMPTY) as copied:
+        ensure_schema(copied)
+        with psycopg.connect(copied) as connection:
+            connection.execute("CREATE SCHEMA archive")
+            connection.execute(f"CREATE TABLE archive.{VERSION_TABLE} AS SELECT 1 AS n")
+        backup = make_backup(place, copied, store).backup
+        before = _read(copied)
+    with _elsewhere(make_database) as url:
+        _restore(place, backup, url)
+        assert _read(url) == before
 
 
 def test_a_newer_version_s_is_refused_before_anything_is_changed(

@@ -46,7 +46,7 @@ NEEDED: Final = {
     "idle_session_timeout": "0",
     "transaction_timeout": "0",
     "standard_conforming_strings": "on",
-    "search_path": "public, callkeeper_internal",
+    "search_path": "callkeeper_internal, public",
 }
 _OWN: Final = {
     # Shorter than a sender's patience.
@@ -185,6 +185,12 @@ def test_what_the_url_and_the_shell_ask_for_stays(
 def test_a_connection_s_patience_is_the_url_s(database: str) -> None:
     assert "connect_timeout=10" in build_conninfo(database)
     assert "connect_timeout=3" in build_conninfo(f"{database}?connect_timeout=3")
+
+
+def test_a_url_with_what_libpq_does_not_know_is_refused_in_plain_words() -> None:
+    """Whoever asks: it ended the server that forks runs by a traceback."""
+    with pytest.raises(DatabaseError, match=r"h/d.*sslmod"):
+        build_conninfo("postgresql://u:secret@h/d?sslmod=require")
 
 
 @pytest.mark.usefixtures("home")

@@ -166,14 +166,15 @@ def test_another_key_is_refused_with_the_statement_that_makes_the_table_anew(
 @pytest.mark.parametrize(
     "made",
     [
-        "CREATE TABLE talks (id bigint)",
-        "CREATE VIEW talks AS SELECT 1 AS id",
-        "CREATE MATERIALIZED VIEW talks AS SELECT 1 AS id",
-        "CREATE SEQUENCE talks",
+        "CREATE TABLE public.talks (id bigint)",
+        "CREATE VIEW public.talks AS SELECT 1 AS id",
+        "CREATE MATERIALIZED VIEW public.talks AS SELECT 1 AS id",
+        "CREATE SEQUENCE public.talks",
         # Looks just like one of ours.
         (
-            "CREATE TABLE talks (account_id integer, callkeeper_report text, callkeeper_day date, "
-            "callkeeper_call_id bigint, id bigint, talk integer, PRIMARY KEY (account_id, id))"
+            "CREATE TABLE public.talks (account_id integer, callkeeper_report text, "
+            "callkeeper_day date, callkeeper_call_id bigint, id bigint, talk integer, "
+            "PRIMARY KEY (account_id, id))"
         ),
     ],
 )
@@ -191,7 +192,7 @@ def test_a_table_that_took_the_place_of_a_reports_is_left_alone(database: str) -
     build_all(database, DAYS, report())
     with psycopg.connect(database) as connection:
         connection.execute("DROP TABLE talks")
-        connection.execute("CREATE TABLE talks (id bigint, talk integer)")
+        connection.execute("CREATE TABLE public.talks (id bigint, talk integer)")
         connection.execute("INSERT INTO talks VALUES (1, 1)")
     assert "that no report has made" in refusal(database, report())
     assert fetch(database, "SELECT * FROM talks") == [(1, 1)]
@@ -203,7 +204,8 @@ def test_a_table_that_was_made_a_partitioned_one_is_left_alone(database: str) ->
     with psycopg.connect(database) as connection:
         connection.execute("ALTER TABLE talks RENAME TO talks_whole")
         connection.execute(
-            "CREATE TABLE talks (LIKE talks_whole INCLUDING ALL) PARTITION BY LIST (account_id)"
+            "CREATE TABLE public.talks (LIKE talks_whole INCLUDING ALL) "
+            "PARTITION BY LIST (account_id)"
         )
     assert "that no report has made" in refusal(database, report())
 
@@ -225,7 +227,7 @@ def test_a_dropped_table_is_made_again(database: str) -> None:
 
 def test_a_report_whose_table_is_refused_does_not_stop_the_others(database: str) -> None:
     with psycopg.connect(database) as connection:
-        connection.execute("CREATE TABLE talks (id bigint)")
+        connection.execute("CREATE TABLE public.talks (id bigint)")
     other = Report("other", fields=(("id", "id"),))
     refused, built = build(database, DAYS, report(), other)
     assert isinstance(refused, RefusedReport)

@@ -130,7 +130,7 @@ def test_each_role_can_do_its_work_and_nothing_else(
     database: str, make_role: MakeRole, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with connect(database, autocommit=True) as connection:
-        connection.execute("CREATE TABLE calls_by_city (city text)")
+        connection.execute("CREATE TABLE public.calls_by_city (city text)")
         connection.execute(
             "INSERT INTO callkeeper_report_tables VALUES ('calls_by_city', 'office/city', now())"
         )

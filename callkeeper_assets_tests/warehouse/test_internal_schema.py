@@ -10,9 +10,11 @@ import pytest
 
 from callkeeper_assets.postgres import connect
 from callkeeper_assets.postgres.schemas import INTERNAL
+from callkeeper_assets.warehouse.grants import grant
 from callkeeper_assets.warehouse.migrate import VERSION_TABLE, ensure_schema
 from callkeeper_assets.warehouse.records import SchemaError
 from callkeeper_assets.warehouse.tables import TABLES
+from callkeeper_assets.warehouse.views import VIEWS
 from callkeeper_assets_tests.contents import list_tables, read_all
 from callkeeper_assets_tests.templates import MakeDatabase, Template
 from callkeeper_assets_tests.warehouse.former import migrate_to
@@ -114,6 +116,37 @@ def test_rights_views_and_hand_written_grants_go_along(database: str) -> None:
         assert rows(database, "SELECT * FROM mine") == [(0,)]
 
 
+def test_who_could_read_as_everybody_can_goes_on(database: str) -> None:
+    migrate_to(database, "0013")
+    with connect(database, autocommit=True) as connection:
+        connection.execute("GRANT SELECT ON callkeeper_loads TO PUBLIC")
+    with _role(database) as url:
+        ensure_schema(database)
+        assert _ask(url, f"SELECT count(*) FROM {INTERNAL}.callkeeper_loads") == [(0,)]
+
+
+def test_what_somebody_makes_in_public_hides_no_table_of_the_programs(database: str) -> None:
+    """By accident, as for an old tool that names `public`, or not."""
+    ensure_schema(database)
+    with (
+        _role(database, "GRANT CREATE ON SCHEMA public TO {role}") as url,
+        connect(url, autocommit=True) as other,
+    ):
+        for table in (VERSION_TABLE, "callkeeper_loads", "callkeeper_webhooks"):
+            other.execute(f"CREATE TABLE public.{table} (version_num text)".encode())
+        ensure_schema(database)
+        with connect(database, autocommit=True) as connection:
+            found = connection.execute(
+                "SELECT to_regclass(name)::oid = ('callkeeper_internal.' || name)::regclass "
+                "FROM unnest(%s::text[]) AS name",
+                ([VERSION_TABLE, "callkeeper_loads", "callkeeper_webhooks"],),
+            ).fetchall()
+            assert found == [(True,)] * 3
+        with _role(database) as receiver:
+            grant(database, receiver.partition("://")[2].partition(":")[0], "receiver")
+            assert _ask(receiver, _NAMED) == [(0,)]
+
+
 def test_the_owner_finds_all_tables_by_their_names_alone(database: str) -> None:
     ensure_schema(database)
     assert _ask(database, _FIND) == [(0,)]
@@ -156,6 +189,13 @@ def test_an_administrator_who_migrates_leaves_the_schema_to_the_tables_owner(dat
         with connect(url, autocommit=True) as connection:
             assert connection.execute(_FIND).fetchall() == [(0,)]
             connection.execute(f"CREATE TABLE {INTERNAL}.later (id int)".encode())
+        name = url.partition("://")[2].partition(":")[0]
+        with connect(database, autocommit=True) as connection:
+            for view in VIEWS:  # as where they were before
+                connection.execute(f'ALTER VIEW "{view}" OWNER TO {name}'.encode())
+        with _role(database) as receiver:
+            grant(url, receiver.partition("://")[2].partition(":")[0], "receiver")
+            assert _ask(receiver, _NAMED) == [(0,)]
 
 
 def test_who_may_not_enter_is_told_so_and_makes_nothing_anew(database: str) -> None:

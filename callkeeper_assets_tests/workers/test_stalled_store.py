@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from callkeeper_assets.object_store import LIMIT_SEC, _limited_s3
+from callkeeper_assets.object_store import LIMIT_SEC, StalledError, _limited_s3, open_files
 from callkeeper_assets.raw.place import StoreError
 from callkeeper_assets.raw.store import RawStore, store_days
 from callkeeper_assets.simulator.server import RunningSimulator
@@ -58,6 +58,17 @@ def test_what_has_no_answer_is_an_error_whether_it_is_written_or_read(
     with pytest.raises(StoreError, match="no answer in 4 s, twice"):
         list(store_days(store, [make_day(_DAY)]))
     assert time.monotonic() - began < 30
+
+
+def test_what_is_long_is_given_the_time_that_a_slow_line_takes(
+    objects: ObjectStore, network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A backup's largest tables failed over five megabits a second."""
+    monkeypatch.setattr("callkeeper_assets.object_store._SLOWEST", 1 << 19)
+    files, root = open_files(objects.url)
+    network.stall()
+    with pytest.raises(StalledError, match="no answer in 6 s, twice"):
+        files.pipe_file(f"{root}/long", bytes(1 << 20))
 
 
 def test_what_stalls_for_a_while_is_asked_for_again(objects: ObjectStore, network: Network) -> None:

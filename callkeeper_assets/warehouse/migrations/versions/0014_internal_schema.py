@@ -41,22 +41,35 @@ _MAKE: Final = """
         END IF;
     END $do$
 """
-# To whoever has any right of a table, or owns it ('o'): one who migrates for them may be another.
+# To whoever has any right of a table, PUBLIC as well, or owns it ('o'): one who migrates for them
+# may be another, and leaves the schema to their owner, who lets in others.
 _LET_IN: Final = """
     DO $do$ DECLARE each record; BEGIN
         FOR each IN
-            SELECT DISTINCT d.refobjid::regrole AS role, d.deptype = 'o' AS is_owner
+            SELECT DISTINCT d.refobjid::regrole::text AS role, d.deptype = 'o' AS is_owner
             FROM pg_shdepend AS d JOIN pg_class AS c ON c.oid = d.objid
             WHERE d.dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
                 AND d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_authid'::regclass
                 AND d.deptype IN ('o', 'a')
                 AND c.relnamespace = 'callkeeper_internal'::regnamespace
+            UNION
+            SELECT 'PUBLIC', false
+            FROM pg_class AS c CROSS JOIN aclexplode(c.relacl) AS one
+            WHERE c.relnamespace = 'callkeeper_internal'::regnamespace AND one.grantee = 0
         LOOP
             EXECUTE format(
                 'GRANT %s ON SCHEMA callkeeper_internal TO %s',
                 CASE WHEN each.is_owner THEN 'ALL' ELSE 'USAGE' END, each.role
             );
         END LOOP;
+        BEGIN
+            EXECUTE format('ALTER SCHEMA callkeeper_internal OWNER TO %s', (
+                SELECT relowner::regrole FROM pg_class
+                WHERE oid = 'callkeeper_internal.callkeeper_loads'::regclass
+            ));
+        EXCEPTION WHEN insufficient_privilege THEN
+            NULL;
+        END;
     END $do$
 """
 
