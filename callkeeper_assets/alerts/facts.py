@@ -45,6 +45,8 @@ _RECENT_CHECKS: Final = timedelta(days=31)
 _KEPT_ANSWER: Final = timedelta(days=3)
 _KEPT_REFUSAL: Final = timedelta(hours=3)
 _MOST_COUNTED: Final = 10_000
+# Of the jobs that load days, what follows the source's name, as `assets.jobs` has it.
+_LOADS: Final = ("historic_load", "refresh")
 
 
 class Connections(NamedTuple):
@@ -203,9 +205,14 @@ def gather_facts(
             connections=_count_connections(connection),
         )
         if has_tables(connection):
+            failed_jobs = [
+                job
+                for job in read_failed_jobs(connection, facts.now - _RECENT)
+                if not _are_its_days_loaded(connection, job, sources)
+            ]
             facts = replace(
                 facts,
-                failed_jobs=read_failed_jobs(connection, facts.now - _RECENT),
+                failed_jobs=failed_jobs,
                 heartbeat=read_heartbeat(connection),
             )
     if failing_checks is None:
@@ -223,6 +230,17 @@ def gather_failing_checks(url: str, now: datetime) -> list[FailingCheck]:
         if not has_tables(connection):
             return []
         return read_failing_checks(connection, now - _RECENT_CHECKS)
+
+
+def _are_its_days_loaded(connection: Connection, job: FailedJob, sources: Sequence[Source]) -> bool:
+    """Whether another job has loaded since what a load was to load: a refresh does, too."""
+    loads = {f"{source.stem}_{kind}" for source in sources for kind in _LOADS}
+    if job.job not in loads or job.partitions is None:
+        return False
+    first, last = job.partitions
+    values = {"source": job.sources, "first": first, "last": last, "since": job.last_failed_at}
+    row = connection.execute(read_sql("loaded_since"), values).fetchone()
+    return row == (True,)
 
 
 def _read_failed_loads(

@@ -12,6 +12,7 @@ from typing import Final, Literal, get_args
 from callkeeper_assets.alerts.facts import DiskSpace, Facts
 from callkeeper_assets.config.errors import MissingSecretError
 from callkeeper_assets.config.source import Source
+from callkeeper_assets.dagster_ext.observed import FailedJob
 from callkeeper_assets.local_time import show_moment
 from callkeeper_assets.plans import measure_freshness
 from callkeeper_assets.privacy.redaction import excerpt
@@ -40,6 +41,13 @@ AWAY: Final[Kind] = "database_away"
 
 # What the checks of these names say is found here by itself.
 _OWN_CHECKS: Final = ("newest_day_loaded", "webhooks_held")
+# By the end of a job's name.
+_COMMANDS: Final = {
+    "_historic_load": "load",
+    "_refresh": "refresh",
+    "_reconciliation": "reconcile",
+    "_retention": "retain",
+}
 # Time enough to pay an invoice.
 _NEAR: Final = timedelta(days=14)
 _WAITING: Final = timedelta(hours=1)
@@ -129,6 +137,7 @@ def _find_in_runs(facts: Facts) -> Iterator[Finding]:
                 "sources": job.sources,
                 "runs": job.runs,
                 "run_id": job.run_ids[0],
+                "again": _say_again(job),
                 "reason": _quote(job.reason),
             },
             is_pending=job.is_tried_again,
@@ -142,6 +151,17 @@ def _find_in_runs(facts: Facts) -> Iterator[Finding]:
                 since=load.failed_at,
                 values={"day": str(load.day), "reason": _quote(load.error)},
             )
+
+
+def _say_again(job: FailedJob) -> str:
+    """Return the command that does what a job does; the job's name where there is none."""
+    for kind, command in _COMMANDS.items():
+        if job.job.endswith(kind):
+            period = ""
+            if command == "load" and job.partitions:
+                period = " --from {} --to {}".format(*job.partitions)
+            return f"callkeeper {command} {job.sources}{period}"
+    return job.job
 
 
 def _find_source(facts: Facts, asset: tuple[str, ...]) -> Source | None:

@@ -38,7 +38,7 @@ class Told:
 _ENGLISH: Final[Mapping[Kind, Wording]] = {
     "run_failed": Wording(
         "{job}: {runs} failed run(s), none has succeeded since. {reason}",
-        "See the run in Dagster's UI ({run_id}); then run it again.",
+        "See the run in Dagster's UI ({run_id}); then run it again: {again}",
         "{job}: it has succeeded since, or has not failed for a week",
     ),
     "load_failed": Wording(
@@ -53,9 +53,9 @@ _ENGLISH: Final[Mapping[Kind, Wording]] = {
         "{source}, {table}: the check {check} passes",
     ),
     "not_fresh": Wording(
-        "{subject}: {due} is due and missing since {since}, the newest day loaded is {newest}.",
-        "See why the last runs failed, or whether the schedule {schedule} is stopped; then: "
-        "callkeeper refresh {subject}",
+        "{subject}: days after {newest}, the newest that is loaded, are due since {since}.",
+        "Start callkeeper dev, or up, if it does not run; else see why the last runs failed, or "
+        "whether the schedule {schedule} is stopped. At once: callkeeper refresh {subject}",
         "{subject}: the newest day is loaded",
     ),
     "webhooks_lost": Wording(
@@ -122,7 +122,7 @@ _ENGLISH: Final[Mapping[Kind, Wording]] = {
 _RUSSIAN: Final[Mapping[Kind, Wording]] = {
     "run_failed": Wording(
         "{job}: неудачных запусков {runs}, успешного после них нет. {reason}",
-        "Посмотрите запуск в интерфейсе Dagster ({run_id}) и повторите его.",
+        "Посмотрите запуск в интерфейсе Dagster ({run_id}) и повторите его: {again}",
         "{job}: запуск удался, либо неделю не было неудачных",
     ),
     "load_failed": Wording(
@@ -137,9 +137,9 @@ _RUSSIAN: Final[Mapping[Kind, Wording]] = {
         "{source}, {table}: проверка {check} проходит",
     ),
     "not_fresh": Wording(
-        "{subject}: нет дня {due}, новых дней нет с {since}; последний загруженный день {newest}.",
-        "Посмотрите, почему запуски неудачны и не остановлено ли расписание {schedule}; затем: "
-        "callkeeper refresh {subject}",
+        "{subject}: последний загруженный день {newest}, более новые ожидаются с {since}.",
+        "Запустите callkeeper dev или up, если они не работают; иначе посмотрите, почему запуски "
+        "не удались и не остановлено ли расписание {schedule}. Сразу: callkeeper refresh {subject}",
         "{subject}: последний день загружен",
     ),
     "webhooks_lost": Wording(

@@ -178,9 +178,7 @@ def _explain(error: psycopg.Error) -> ReadingError:
         return ReadingError(
             tr("This command only reads tables; the server refused: {said}.", said=said)
         )
-    return ReadingError(
-        tr("PostgreSQL does not answer the query: {said}.{hint}", said=said, hint=hint)
-    )
+    return ReadingError(tr("PostgreSQL refuses the query: {said}.{hint}", said=said, hint=hint))
 
 
 @contextmanager

@@ -146,7 +146,7 @@ def _print_causes(causes: "list[Cause]", waiting: "list[Waiting]") -> None:
             )
         print_table(table)
     else:
-        print_text(tr("Nothing that was told is not over."))
+        print_text(tr("No alert is open."))
     for one in waiting:
         reason = f": {one.error}" if one.error else ""
         print_warning(

@@ -48,6 +48,10 @@ def configure_streams() -> None:
             stream.reconfigure(errors="replace")
 
 
+# A space of padding, and one of the table's box.
+_BETWEEN_COLUMNS: Final = 2
+
+
 def open_console(*, stderr: bool = False) -> "Console":
     """Return a console for a result, or for progress and errors."""
     from rich.console import Console  # noqa: PLC0415 -- 0.1 s, which --version need not pay
@@ -66,7 +70,7 @@ def build_table(*columns: str, numeric: Sequence[str] = (), are_names: bool = Fa
     from rich.box import SIMPLE_HEAD  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
 
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
     for column in columns:
         table.add_column(
             column if are_names else look_up(column),
@@ -91,8 +95,9 @@ def print_text(text: str = "", style: str | None = None) -> None:
 
 
 def print_table(table: "Table") -> None:
-    """Print a table, and an empty line after it."""
+    """Print a table, and an empty line after it; no word is broken, however narrow the terminal."""
     console = open_console()
+    console.width = max(console.width, _fit(table, console))
     if console.is_terminal:
         console.print(table, soft_wrap=False)
     else:
@@ -101,6 +106,24 @@ def print_table(table: "Table") -> None:
         for line in lines.get().splitlines():
             console.print(line.rstrip())
     console.print()
+
+
+def _fit(table: "Table", console: "Console") -> int:
+    """Fit columns into the console, none narrower than its longest word; return the width."""
+    from rich.measure import Measurement  # noqa: PLC0415
+
+    options = console.options.update(max_width=_PIPE_WIDTH)
+    least, most = [], []
+    for column in table.columns:
+        cells = (column.header, *column.cells)
+        found = [Measurement.get(console, options, cell) for cell in cells]
+        least.append(max(one.minimum for one in found))
+        most.append(max(one.maximum for one in found))
+    width = sum(least) + _BETWEEN_COLUMNS * len(least)
+    for column, narrow, wide in zip(table.columns, least, most, strict=True):
+        column.width = min(wide, max(narrow, narrow + console.width - width))
+        width += column.width - narrow
+    return width
 
 
 def print_note(text: str) -> None:

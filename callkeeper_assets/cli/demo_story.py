@@ -3,6 +3,7 @@
 import json
 import os
 import secrets
+import shlex
 import shutil
 import subprocess
 import time
@@ -10,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -87,6 +89,7 @@ _OF_UNIFIED: Final = """\
   privacy: {phones: mask, manager_phones: keep}
 """
 # Of calls; and attempts of orders that failed.
+_MADE: Final = "made.json"
 _RETURNING: Final = 0.25
 _CALLTRACKING: Final = 0.3
 # Within the overlap that a refresh reads again.
@@ -138,6 +141,12 @@ def describe_raw() -> str:
         count=len(sizes),
         size=sum(sizes) / 1e6,
     )
+
+
+_PROJECT: Final = """\
+project = {name = "demo", version = "0", dependencies = ["callkeeper-assets"]}
+tool.dg.project = {root_module = "demo", defs_module = "defs"}
+"""
 
 
 @dataclass(frozen=True)
@@ -201,6 +210,7 @@ def enter_home() -> None:
     """Let this process and its children live in the demo's home from now on."""
     for name in _FOR_REAL_DATA:
         os.environ.pop(name, None)
+    make_folder(home())  # the demo's own lies in it, and only who made it may enter
     os.environ["CALLKEEPER_HOME"] = str(home() / "demo")
     os.environ["CALLKEEPER_DEFS"] = str(home() / "defs")
     set_dagster_home()
@@ -271,7 +281,7 @@ def begin_afresh() -> bool:
         DatabaseError: The embedded database does not start.
     """
     was_there = (home() / "defs").exists()
-    _made_file().unlink(missing_ok=True)
+    (home() / _MADE).unlink(missing_ok=True)
     for name in ("raw", "defs", "logs"):
         shutil.rmtree(home() / name, ignore_errors=True)
     url = database_url()
@@ -407,8 +417,14 @@ def _demo_home() -> Iterator[None]:
         yield
 
 
-def _made_file() -> Path:
-    return home() / "made.json"
+def _make_project() -> None:
+    """Make the demo's home a project, so that commands that are typed in it find all of it."""
+    (home() / "pyproject.toml").write_text(_PROJECT, encoding="utf-8")
+    variables = [name for one in SOURCES for name in (one.variable, one.token_variable)]
+    file = home() / ".env"
+    file.touch(mode=0o600)
+    lines = [f"{name}={os.environ[name]}\n" for name in variables]
+    file.write_text("".join(["CALLKEEPER_HOME=.\n", *lines]), encoding="utf-8")
 
 
 def note_made(options: DemoOptions, period: Period) -> None:
@@ -417,7 +433,7 @@ def note_made(options: DemoOptions, period: Period) -> None:
         "asked": [options.days, options.calls_per_day, str(period.last)],
         "keys": {source.variable: os.environ[source.variable] for source in SOURCES},
     }
-    file = _made_file()
+    file = home() / _MADE
     file.touch(mode=0o600)
     file.write_text(json.dumps(document), encoding="utf-8")
 
@@ -425,7 +441,7 @@ def note_made(options: DemoOptions, period: Period) -> None:
 def take_up_made(options: DemoOptions, period: Period) -> bool:
     """Return whether a demo of today has made what is asked for; its keys are used from then on."""
     try:
-        document = json.loads(_made_file().read_text(encoding="utf-8"))
+        document = json.loads((home() / _MADE).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return False
     if document["asked"] != [options.days, options.calls_per_day, str(period.last)]:
@@ -455,6 +471,7 @@ def run_demo(options: DemoOptions) -> None:
             else:
                 _load(simulator, period)
                 note_made(options, period)
+            _make_project()
             _show_end(options, is_made=is_made)
             if options.address:
                 # New calls come in from now on, as they would.
@@ -464,7 +481,8 @@ def run_demo(options: DemoOptions) -> None:
                 if receiver:
                     _send_live(simulator, receiver)
                 print_text(tr("Starting Dagster; this takes some seconds."))
-                serve(address, receiver, lambda: print_greeting(address, receiver, url, lines))
+                greet = partial(print_greeting, address, receiver, url, lines, _type_inside())
+                serve(address, receiver, greet)
 
 
 def _load(simulator: RunningSimulator, period: Period) -> None:
@@ -652,11 +670,12 @@ def _show_end(options: DemoOptions, *, is_made: bool) -> None:
             (tr("Sources"), str(home() / "defs")),
         )
     )
+    typed, inside = name_program(), _type_inside()
+    print_text(tr("A question of your own:  {typed} query 'TABLE calls LIMIT 3'", typed=inside))
     if options.address is None:
         print_text(
             tr("The database has stopped with the demo. To look at all of it in Dagster's UI")
         )
-        typed = name_program()
         own = (
             tr("add main_office, then {typed} dev", typed=typed)
             if find_project()
@@ -664,6 +683,12 @@ def _show_end(options: DemoOptions, *, is_made: bool) -> None:
         )
         print_text(tr("and in your own BI tool, until Ctrl-C:  {typed} demo --serve", typed=typed))
         print_text(tr("With your own account:  {typed} {own}", typed=typed, own=own))
+
+
+def _type_inside() -> str:
+    """Return how a command for the demo's home is begun in the working folder."""
+    folder = os.path.relpath(home()) if home().is_relative_to(Path.cwd()) else str(home())
+    return f"{name_program()} --project {shlex.quote(folder)}"
 
 
 def _print_pairs(pairs: Sequence[tuple[str, str]]) -> None:

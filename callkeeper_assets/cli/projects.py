@@ -25,7 +25,7 @@ from callkeeper_assets.cli.console import (
     print_text,
 )
 from callkeeper_assets.cli.project_files import PROJECT_FILES, is_own_project, render_file
-from callkeeper_assets.language import tr
+from callkeeper_assets.language import current_language, tr
 
 if TYPE_CHECKING:
     from callkeeper_assets.cli.checks import Finding
@@ -88,8 +88,9 @@ def init(
     ] = Path(),
     *,
     lang: Annotated[
-        Literal["en", "ru"], typer.Option(help="The language of the project's README.")
-    ] = "en",
+        Literal["en", "ru"] | None,
+        typer.Option(help="The language of the project's README. Default: the command's own."),
+    ] = None,
 ) -> None:
     """Make a project of your own: a folder for sources, settings and what is loaded.
 
@@ -112,7 +113,7 @@ def init(
     if project is None:
         _check_place(root)
     try:
-        files = list(_write_files(root, lang))
+        files = list(_write_files(root, lang or current_language()))
     except OSError as error:
         print_error(
             tr(

@@ -18,6 +18,7 @@ from callkeeper_assets.cli.console import (
     print_text,
     print_warning,
 )
+from callkeeper_assets.config.errors import say_count
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.home import raw_url
 from callkeeper_assets.language import tr
@@ -303,9 +304,9 @@ def _print_preview(found: Preview) -> None:
         )
     print_text(
         tr(
-            "A preview: {days} days were read, {calls} calls pass. Nothing is written.",
-            days=found.days,
-            calls=found.calls,
+            "A preview of {days}: {calls} passed. Nothing is written.",
+            days=say_count(found.days, "day"),
+            calls=say_count(found.calls, "call"),
         )
     )
 

@@ -398,14 +398,22 @@ def describe_reader(url: str) -> tuple[str, str]:
 
 
 def print_greeting(
-    address: WebAddress, receiver: WebAddress | None, url: str, lines: Sequence[str]
+    address: WebAddress,
+    receiver: WebAddress | None,
+    url: str,
+    lines: Sequence[str],
+    typed: str = "callkeeper",
 ) -> None:
-    """Print where everything is, and how to stop it."""
+    """Print where everything is, and how to stop it; commands begin by `typed`."""
     print_text()
     print_text(tr("Dagster's UI:   {url}", url=address.url))
     if receiver:
         print_text(
-            tr("Webhooks:       {url}; callkeeper check prints each source's URL", url=receiver.url)
+            tr(
+                "Webhooks:       {url}; {typed} check prints each source's URL",
+                url=receiver.url,
+                typed=typed,
+            )
         )
     reader, remark = describe_reader(url)
     print_text(tr("Tables for BI:  {database}", database=reader))

@@ -122,7 +122,7 @@ def check_webhook(source: Source, tokens: Mapping[str, tuple[str, ...]]) -> list
             )
         )
     text = tr(
-        "put into CallKeeper's cabinet, {webhook_page}: {url}",
+        "to be put into CallKeeper's cabinet, {webhook_page}: {url}",
         webhook_page=source.webhook_page,
         url=url,
     )

@@ -246,7 +246,7 @@ def _list_remarks(result: Reconciled) -> Iterator[str]:
         )
     if result.left_alone:
         yield tr(
-            "Days left alone, the source does not give them: {left_alone:,}.",
+            "Days left alone, before start_date, history_days or retention: {left_alone:,}.",
             left_alone=result.left_alone,
         )
     if result.is_dry_run:

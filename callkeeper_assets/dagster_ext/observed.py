@@ -47,6 +47,8 @@ class FailedJob:
         runs: How many failed.
         run_ids: Of all of them, the newest first.
         failed_at: When the first of them had ended.
+        last_failed_at: When the last of them had.
+        partitions: The first and the last of the ranges of all; None where one has no range.
         is_tried_again: Whether a later run of it waits or is under way.
         reason: Why the newest failed, as its log says; empty if it says nothing.
     """
@@ -56,6 +58,8 @@ class FailedJob:
     runs: int
     run_ids: tuple[str, ...]
     failed_at: datetime
+    last_failed_at: datetime
+    partitions: tuple[str, str] | None
     is_tried_again: bool
     reason: str
 
@@ -105,8 +109,18 @@ def read_failed_jobs(connection: Connection, since: datetime) -> list[FailedJob]
     """Return the jobs of this product with failed runs since a moment, by name."""
     rows = connection.execute(_read_sql("failed_jobs"), {"since": _as_stored(since)}).fetchall()
     return [
-        FailedJob(job, sources, len(run_ids), tuple(run_ids), failed_at, again, _read_reason(event))
-        for job, sources, run_ids, failed_at, again, event in rows
+        FailedJob(
+            job,
+            sources,
+            len(run_ids),
+            tuple(run_ids),
+            failed_at,
+            last_failed_at,
+            (first, last) if first and last else None,
+            again,
+            _read_reason(event),
+        )
+        for job, sources, run_ids, failed_at, last_failed_at, first, last, again, event in rows
     ]
 
 

@@ -232,6 +232,22 @@ def test_a_failed_load_is_found_once_by_its_run_or_by_the_load_log(
     assert _kinds(_find(database)) == [("run_failed", "main_office_refresh")]
 
 
+def test_a_failed_load_is_over_once_its_days_are_loaded_by_whichever_job(
+    instance: dg.DagsterInstance, database: str
+) -> None:
+    days = [date(2026, 3, 2), date(2026, 3, 3)]
+    tags = {
+        "dagster/asset_partition_range_start": str(days[0]),
+        "dagster/asset_partition_range_end": str(days[1]),
+    }
+    load_all(database, [day_of(days[1], [], ACCOUNT.time_zone)], ACCOUNT)
+    _run(instance, "HTTP 403.", tags)
+    for day in days:
+        assert ("run_failed", "main_office_refresh") in _kinds(_find(database))
+        load_all(database, [day_of(day, [call(day.day)], ACCOUNT.time_zone)], ACCOUNT)
+    assert "run_failed" not in dict(_kinds(_find(database)))
+
+
 def test_lost_webhooks_are_found_for_two_days_and_waiting_ones_after_an_hour(
     defs: Path, database: str
 ) -> None:

@@ -58,7 +58,7 @@ def test_a_variable_that_cannot_be_meant_is_refused_without_its_value(
 def test_what_was_told_and_is_not_over_is_shown(
     defs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert "Nothing that was told is not over." in callkeeper("alert").out
+    assert "No alert is open." in callkeeper("alert").out
     assert callkeeper("alerts").code == 2
     monkeypatch.setenv("CALLKEEPER_ALERT_WEBHOOK_URL", f"http://127.0.0.1:{find_port()}/s3cret-x")
     write_source(defs, "branch", "tabels: []")

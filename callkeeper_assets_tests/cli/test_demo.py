@@ -42,4 +42,9 @@ def test_the_demo_tells_its_story_and_leaves_real_data_alone(
     assert database.rpartition("/")[2] not in done.out
     assert "\x1b" not in done.out
     assert not (home / "real").exists()
+    # It is found again by what its last lines say.
+    assert f"--project {home / 'demo'} query 'TABLE calls LIMIT 3'" in done.out
+    asked = callkeeper("--project", str(home / "demo"), "query", "TABLE calls LIMIT 3")
+    assert asked.code == 0, asked.err
+    assert asked.out.startswith("account_id  account  call_id")
     assert not (home / "demo" / "postgres" / "data" / "postmaster.pid").exists()

@@ -44,8 +44,8 @@ def test_what_differs_is_reported_healed_and_remembered(
     looked = callkeeper("reconcile", "main_office", *PERIOD, "--dry-run")
     assert looked.code == 1, "something is left open"
     assert "main_office: 3 days to compare" in looked.err
-    assert f"{change.call_id}   attempt " in looked.out
-    assert f"{added.call_id}   missing in the warehouse " in looked.out
+    assert f"{change.call_id}  attempt " in looked.out
+    assert f"{added.call_id}  missing in the warehouse " in looked.out
     assert looked.out.count(" open\n") == 2
     assert f"Compared: 3 days, {3 * CALLS_PER_DAY + 1} calls." in looked.out
     assert "Dry run: nothing was changed." in looked.out

@@ -70,7 +70,7 @@ def test_with_fail_it_exits_with_1_if_anything_needs_a_person(
     done = callkeeper("status", "--fail")
     assert done.code == 1
     assert "Needs a person:" in done.err
-    assert "is due and missing since" in done.err
+    assert "the newest that is loaded, are due since" in done.err
     assert "callkeeper refresh main_office" in done.err
     assert callkeeper("status").code == 0
     (need,) = callkeeper("status", "--json").document()["needs"]

@@ -28,7 +28,7 @@ def test_a_sources_url_is_ready_to_paste(defs: Path, monkeypatch: pytest.MonkeyP
     assert state == "good"
     assert text.splitlines() == [
         (
-            "put into CallKeeper's cabinet, Profile → WebhookCall: "
+            "to be put into CallKeeper's cabinet, Profile → WebhookCall: "
             "http://127.0.0.1:8080/webhooks/a/token%2Fwith%2Bsigns-0123456789"
         ),
         (
@@ -43,7 +43,7 @@ def test_a_sources_url_is_ready_to_paste(defs: Path, monkeypatch: pytest.MonkeyP
         "a": (
             "good",
             (
-                "put into CallKeeper's cabinet, Profile → WebhookCall: "
+                "to be put into CallKeeper's cabinet, Profile → WebhookCall: "
                 "https://hooks.example.com/ck/webhooks/a/token%2Fwith%2Bsigns-0123456789"
             ),
         )
@@ -57,7 +57,7 @@ def test_the_page_is_that_of_the_apis_own_cabinet(
     write_source(defs, "a", f"api: ckct\n  {_HOOK % 'A_TOKEN'}")
     _, text = _check()["a"]
     assert text.startswith(
-        'put into CallKeeper\'s cabinet, both lists of its webhooks, "Webhook CallKeeper" '
+        'to be put into CallKeeper\'s cabinet, both lists of its webhooks, "Webhook CallKeeper" '
         '(callbacks) and "Webhook Calltracking": http://127.0.0.1:8080/webhooks/a/'
     )
 

@@ -3,9 +3,14 @@
 WITH failed AS (
     SELECT
         r.id, r.run_id, r.pipeline_name, r.backfill_id, tag.value AS sources,
+        first.value AS first, last.value AS last,
         coalesce(to_timestamp(r.end_time), r.update_timestamp AT TIME ZONE 'UTC') AS ended_at
     FROM dagster.runs AS r
     JOIN dagster.run_tags AS tag ON tag.run_id = r.run_id AND tag.key = 'callkeeper/source'
+    LEFT JOIN dagster.run_tags AS first
+        ON first.run_id = r.run_id AND first.key = 'dagster/asset_partition_range_start'
+    LEFT JOIN dagster.run_tags AS last
+        ON last.run_id = r.run_id AND last.key = 'dagster/asset_partition_range_end'
     WHERE r.status = 'FAILURE' AND r.update_timestamp >= %(since)s
 ),
 open AS (
@@ -35,12 +40,15 @@ open AS (
 jobs AS (
     SELECT
         pipeline_name AS job, max(sources) AS sources, max(id) AS newest, min(ended_at) AS ended_at,
+        max(ended_at) AS last_ended_at,
+        CASE WHEN bool_and(first IS NOT NULL) THEN min(first) END AS first,
+        CASE WHEN bool_and(last IS NOT NULL) THEN max(last) END AS last,
         array_agg(run_id ORDER BY id DESC) AS run_ids
     FROM open
     GROUP BY pipeline_name
 )
 SELECT
-    j.job, j.sources, j.run_ids, j.ended_at,
+    j.job, j.sources, j.run_ids, j.ended_at, j.last_ended_at, j.first, j.last,
     EXISTS (
         SELECT
         FROM dagster.runs AS later
