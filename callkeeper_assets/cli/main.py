@@ -122,6 +122,7 @@ def _in_project(command: Callable[..., None]) -> Callable[..., None]:
             _use_configured_language()  # a project's .env may name it
         if options.get("as_json"):
             use_language("en")
+            os.environ["CALLKEEPER_LANG"] = "en"  # of its workers, too
         command(*args, **options)
 
     return run

@@ -72,8 +72,14 @@ def test_days_are_loaded_refreshed_and_reported(main_office: RunningSimulator) -
 def test_a_wrong_key_is_said_without_the_key(
     main_office: RunningSimulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """In the language of who typed the command, though a worker says it; JSON is English."""
     monkeypatch.setenv("MAIN_OFFICE_API_KEY", WRONG_KEY)
-    done = callkeeper("load", "main_office", "--from", days_ago(2), "--to", days_ago(1), "--json")
+    monkeypatch.setenv("CALLKEEPER_LANG", "ru")
+    asked = ("load", "main_office", "--from", days_ago(2), "--to", days_ago(1))
+    russian = callkeeper(*asked).err
+    assert "источник 'main_office': getCallsInfo за" in russian
+    assert WRONG_KEY not in russian
+    done = callkeeper(*asked, "--json")
     assert done.code == 1
     (error,) = done.document()["sources"][0]["errors"]
     assert "source 'main_office': getCallsInfo for" in error
