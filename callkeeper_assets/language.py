@@ -2,8 +2,8 @@
 
 A text is marked where it stands, `tr("{count} days", count=3)`, and is its own key; translations
 are in `locale`, made by `make texts`. Until `use_language` chose Russian nothing is read, and
-nothing is looked up. Names, JSON, logs and what runs write for Dagster stay English: only a
-command chooses.
+nothing is looked up. Names, JSON and logs stay English; a run, which has no command line, says what
+goes wrong in the language of its environment.
 """
 
 import os
