@@ -334,8 +334,8 @@ def _check_twins(source: Source, others: Sequence[str]) -> list[Finding]:
         return []
     text = tr(
         "The key in {api_key_env} is also that of {names}: each call is in the tables once for "
-        "each of them, and counts as often. Keep one of the sources; of the others: callkeeper "
-        "remove NAME --with-calls",
+        "each of them, and counts as often. Name each source's own key in api_key; if it is one "
+        "account, keep one source, and of the others: callkeeper remove NAME --with-calls",
         api_key_env=source.api_key_env,
         names=", ".join(others),
     )
