@@ -88,7 +88,8 @@ def test_ids_of_callbacks_and_call_tracking_stay_and_imported_calls_get_their_ow
         # Killed at any moment, the next one goes on.
         time.sleep(1)
         process.kill()
-    assert callkeeper("rebuild").code == 0
+    again = callkeeper("rebuild")
+    assert again.code == 0, again.err
     after, loads = old.fetch(ids), old.last_load()
     kept = [row for row in before if row[1] != "import"]
     assert [row for row in after if row[1] != "import"] == kept

@@ -114,7 +114,7 @@ def test_a_dry_run_says_all_and_changes_nothing(aged: Installation, home: Path) 
     asked = callkeeper("upgrade", "--dry-run")
     assert asked.code == 0, asked.err
     for words in (
-        "tables     0007",
+        "tables    0007",
         "By which reading a day was filled",
         "0008",
         "0009",
@@ -124,7 +124,7 @@ def test_a_dry_run_says_all_and_changes_nothing(aged: Installation, home: Path) 
         "0013",
         "0014",
         "6 days filled by an older version: the next refresh",
-        "dagster    16e3655b4d9b",
+        "dagster   16e3655b4d9b",
         "run_backfill_id",
         "PostgreSQL",
         "2 sources, accepted by this version",
