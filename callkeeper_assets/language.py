@@ -9,6 +9,7 @@ goes wrong in the language of its environment.
 import os
 import string
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, cast
 
@@ -61,6 +62,12 @@ def use_language(language: Language) -> None:
     gettext.bindtextdomain(DOMAIN, str(FOLDER))
     gettext.textdomain(DOMAIN)
     os.environ.update({_OF_GETTEXT: language})
+
+
+def follow_environment() -> None:
+    """Use the language that the environment asks for; the one in force if there is none such."""
+    with suppress(ValueError):
+        use_language(choose_language(os.environ))
 
 
 def current_language() -> Language:

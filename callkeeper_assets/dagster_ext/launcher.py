@@ -34,7 +34,7 @@ from callkeeper_assets.dagster_ext.dead_runs import (
 )
 from callkeeper_assets.dagster_ext.run_socket import ask_run_server
 from callkeeper_assets.home import home
-from callkeeper_assets.language import choose_language, use_language
+from callkeeper_assets.language import follow_environment
 from callkeeper_assets.postgres.keeping import kept_connection
 from callkeeper_assets.postgres.locks import claimed_run, is_run_gone
 from callkeeper_assets.postgres.url import database_url
@@ -93,8 +93,7 @@ def execute_run(run_id: str, reference: str, warm: dg.DagsterInstance | None = N
     from dagster._utils.interrupts import capture_interrupts  # noqa: PLC0415
 
     # What goes wrong is read in the UI, in alerts and in `callkeeper status`.
-    with suppress(ValueError):
-        use_language(choose_language(os.environ))
+    follow_environment()
     with (
         capture_interrupts(),
         kept_connection(),

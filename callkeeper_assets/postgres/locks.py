@@ -163,10 +163,10 @@ class Lock:
         The server sees some milliseconds later that one was closed, and who comes in between would
         be refused for work that has ended.
         """
-        import psycopg  # noqa: PLC0415 -- as below
-
         if self not in _held:
             return
+        import psycopg  # noqa: PLC0415 -- as below
+
         _held.discard(self)
         if self._connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE:
             with suppress(psycopg.OperationalError):

@@ -11,11 +11,10 @@ import os
 import socket
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Final, NoReturn
 
 from callkeeper_assets.home import skip_colours, skip_pandas
-from callkeeper_assets.language import choose_language, use_language
+from callkeeper_assets.language import follow_environment
 from callkeeper_assets.local_time import use_newest_rules
 
 gc.set_threshold(50_000, 20, 100)
@@ -48,8 +47,7 @@ _OF_DAYS: Final = (
 def main() -> int:
     """Do what the process was started for; return its exit code."""
     # What goes wrong is said to whoever typed the command.
-    with suppress(ValueError):  # of a language that there is none of, which commands refuse
-        use_language(choose_language(os.environ))
+    follow_environment()
     if sys.argv[1:] != [FORK]:
         return run()
     for module in _OF_DAYS:
