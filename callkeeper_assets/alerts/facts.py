@@ -45,8 +45,13 @@ _RECENT_CHECKS: Final = timedelta(days=31)
 _KEPT_ANSWER: Final = timedelta(days=3)
 _KEPT_REFUSAL: Final = timedelta(hours=3)
 _MOST_COUNTED: Final = 10_000
-# Of the jobs that load days, what follows the source's name, as `assets.jobs` has it.
-_LOADS: Final = ("historic_load", "refresh")
+# What follows the source's name in a job's, as `assets` has it; the command that does the same.
+COMMANDS: Final = {
+    "historic_load": "load",
+    "refresh": "refresh",
+    "reconciliation": "reconcile",
+    "retention": "retain",
+}
 
 
 class Connections(NamedTuple):
@@ -232,10 +237,15 @@ def gather_failing_checks(url: str, now: datetime) -> list[FailingCheck]:
         return read_failing_checks(connection, now - _RECENT_CHECKS)
 
 
+def find_command(job: FailedJob, sources: Sequence[Source]) -> str | None:
+    """Return the name of the command that does what a source's job does, if there is one."""
+    names = ((source.stem, *kind) for source in sources for kind in COMMANDS.items())
+    return next((command for stem, kind, command in names if job.job == f"{stem}_{kind}"), None)
+
+
 def _are_its_days_loaded(connection: Connection, job: FailedJob, sources: Sequence[Source]) -> bool:
     """Whether another job has loaded since what a load was to load: a refresh does, too."""
-    loads = {f"{source.stem}_{kind}" for source in sources for kind in _LOADS}
-    if job.job not in loads or job.partitions is None:
+    if find_command(job, sources) not in {"load", "refresh"} or job.partitions is None:
         return False
     first, last = job.partitions
     values = {"source": job.sources, "first": first, "last": last, "since": job.last_failed_at}

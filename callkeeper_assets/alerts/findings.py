@@ -4,12 +4,12 @@ The one list for `callkeeper status`, its `--fail`, and alerts. A finding is a c
 however many runs fail of a job, it is one. Which words it is told in is not decided here (`texts`).
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final, Literal, get_args
 
-from callkeeper_assets.alerts.facts import DiskSpace, Facts
+from callkeeper_assets.alerts.facts import DiskSpace, Facts, find_command
 from callkeeper_assets.config.errors import MissingSecretError
 from callkeeper_assets.config.source import Source
 from callkeeper_assets.dagster_ext.observed import FailedJob
@@ -41,13 +41,6 @@ AWAY: Final[Kind] = "database_away"
 
 # What the checks of these names say is found here by itself.
 _OWN_CHECKS: Final = ("newest_day_loaded", "webhooks_held")
-# By the end of a job's name.
-_COMMANDS: Final = {
-    "_historic_load": "load",
-    "_refresh": "refresh",
-    "_reconciliation": "reconcile",
-    "_retention": "retain",
-}
 # Time enough to pay an invoice.
 _NEAR: Final = timedelta(days=14)
 _WAITING: Final = timedelta(hours=1)
@@ -137,7 +130,7 @@ def _find_in_runs(facts: Facts) -> Iterator[Finding]:
                 "sources": job.sources,
                 "runs": job.runs,
                 "run_id": job.run_ids[0],
-                "again": _say_again(job),
+                "again": _say_again(job, facts.sources),
                 "reason": _quote(job.reason),
             },
             is_pending=job.is_tried_again,
@@ -153,15 +146,14 @@ def _find_in_runs(facts: Facts) -> Iterator[Finding]:
             )
 
 
-def _say_again(job: FailedJob) -> str:
+def _say_again(job: FailedJob, sources: Sequence[Source]) -> str:
     """Return the command that does what a job does; the job's name where there is none."""
-    for kind, command in _COMMANDS.items():
-        if job.job.endswith(kind):
-            period = ""
-            if command == "load" and job.partitions:
-                period = " --from {} --to {}".format(*job.partitions)
-            return f"callkeeper {command} {job.sources}{period}"
-    return job.job
+    command = find_command(job, sources)
+    if command == "load" and job.partitions:
+        first, last = job.partitions
+        return f"callkeeper load {job.sources} --from {first} --to {last}"
+    # Without days it would load all of them.
+    return job.job if command in {None, "load"} else f"callkeeper {command} {job.sources}"
 
 
 def _find_source(facts: Facts, asset: tuple[str, ...]) -> Source | None:

@@ -39,7 +39,7 @@ _ENGLISH: Final[Mapping[Kind, Wording]] = {
     "run_failed": Wording(
         "{job}: {runs} failed run(s), none has succeeded since. {reason}",
         "See the run in Dagster's UI ({run_id}); then run it again: {again}",
-        "{job}: it has succeeded since, or has not failed for a week",
+        "{job}: it has succeeded since, its days are loaded, or it has not failed for a week",
     ),
     "load_failed": Wording(
         "{subject}: the last load failed, at {day}. {reason}",
@@ -123,7 +123,7 @@ _RUSSIAN: Final[Mapping[Kind, Wording]] = {
     "run_failed": Wording(
         "{job}: неудачных запусков {runs}, успешного после них нет. {reason}",
         "Посмотрите запуск в интерфейсе Dagster ({run_id}) и повторите его: {again}",
-        "{job}: запуск удался, либо неделю не было неудачных",
+        "{job}: запуск удался, либо его дни загружены, либо неделю не было неудачных",
     ),
     "load_failed": Wording(
         "{subject}: последняя загрузка не удалась, день {day}. {reason}",

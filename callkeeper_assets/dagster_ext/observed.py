@@ -48,7 +48,7 @@ class FailedJob:
         run_ids: Of all of them, the newest first.
         failed_at: When the first of them had ended.
         last_failed_at: When the last of them had.
-        partitions: The first and the last of the ranges of all; None where one has no range.
+        partitions: The first and the last of all; None where a run has none.
         is_tried_again: Whether a later run of it waits or is under way.
         reason: Why the newest failed, as its log says; empty if it says nothing.
     """

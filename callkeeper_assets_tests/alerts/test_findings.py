@@ -13,10 +13,13 @@ import psycopg
 import pytest
 
 from callkeeper_assets.alerts import facts as facts_module
-from callkeeper_assets.alerts.facts import DiskSpace, Facts, Machine, gather_facts
+from callkeeper_assets.alerts.facts import COMMANDS, DiskSpace, Facts, Machine, gather_facts
 from callkeeper_assets.alerts.findings import Finding, find_all
 from callkeeper_assets.alerts.keys import check_keys
 from callkeeper_assets.alerts.texts import tell
+from callkeeper_assets.assets.jobs import name_load_job, name_refresh_job
+from callkeeper_assets.assets.reconciliation import name_reconciliation_job
+from callkeeper_assets.assets.retention import name_retention_job
 from callkeeper_assets.config.loading import load_sources
 from callkeeper_assets.dagster_ext.dead_runs import SOURCE_TAG
 from callkeeper_assets.home import home, set_dagster_home
@@ -29,7 +32,7 @@ from callkeeper_assets.webhooks.payload import Delivery
 from callkeeper_assets.webhooks.spool import Spool
 from callkeeper_assets_tests.alerts.conftest import ACCOUNT, KEY, write_source
 from callkeeper_assets_tests.waiting import wait_until
-from callkeeper_assets_tests.warehouse.raw_days import call, day_of, load_all
+from callkeeper_assets_tests.warehouse.raw_days import call, day_of, fetched, load_all
 
 _QUIET: Any = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 _DAYS = dg.DailyPartitionsDefinition("2026-01-01")
@@ -244,8 +247,42 @@ def test_a_failed_load_is_over_once_its_days_are_loaded_by_whichever_job(
     _run(instance, "HTTP 403.", tags)
     for day in days:
         assert ("run_failed", "main_office_refresh") in _kinds(_find(database))
-        load_all(database, [day_of(day, [call(day.day)], ACCOUNT.time_zone)], ACCOUNT)
+        loaded = day_of(day, [call(day.day)], ACCOUNT.time_zone)
+        load_all(database, [fetched(loaded, datetime.now(UTC))], ACCOUNT)
     assert "run_failed" not in dict(_kinds(_find(database)))
+
+
+def test_what_webhooks_brought_retention_deleted_or_was_rebuilt_makes_no_load_good(
+    instance: dg.DagsterInstance, database: str
+) -> None:
+    day = date(2026, 3, 2)
+    load_all(database, [day_of(day, [call(1)], ACCOUNT.time_zone)], ACCOUNT)
+    _run(instance, "HTTP 403.", {"dagster/partition": str(day)})
+    for origin in ("webhook", "retention"):
+        with connect(database) as connection:
+            connection.execute(
+                "INSERT INTO callkeeper_loads (account_id, table_name, day, origin, rows_added, "
+                "rows_updated, rows_deleted, started_at, finished_at, run_id, fetched_at) "
+                "SELECT account_id, 'callkeeper_calls', day, %s, 1, 0, 0, now(), now(), 'later', "
+                "now() FROM callkeeper_loads LIMIT 1",
+                (origin,),
+            )
+    # Nor what is built anew from raw calls of before.
+    rebuilt = day_of(day, [call(1), call(2)], ACCOUNT.time_zone)
+    load_all(database, [fetched(rebuilt, datetime.now(UTC) - timedelta(hours=1))], ACCOUNT)
+    assert ("run_failed", "main_office_refresh") in _kinds(_find(database))
+
+
+def test_the_command_that_does_it_again_is_that_of_the_job() -> None:
+    made = {
+        name_load_job: "load",
+        name_refresh_job: "refresh",
+        name_reconciliation_job: "reconcile",
+        name_retention_job: "retain",
+    }
+    assert {name("office"): command for name, command in made.items()} == {
+        f"office_{kind}": command for kind, command in COMMANDS.items()
+    }
 
 
 def test_lost_webhooks_are_found_for_two_days_and_waiting_ones_after_an_hour(

@@ -3,14 +3,19 @@
 WITH failed AS (
     SELECT
         r.id, r.run_id, r.pipeline_name, r.backfill_id, tag.value AS sources,
-        first.value AS first, last.value AS last,
+        (
+            SELECT min(t.value) FROM dagster.run_tags AS t
+            WHERE t.run_id = r.run_id
+                AND t.key IN ('dagster/partition', 'dagster/asset_partition_range_start')
+        ) AS first,
+        (
+            SELECT max(t.value) FROM dagster.run_tags AS t
+            WHERE t.run_id = r.run_id
+                AND t.key IN ('dagster/partition', 'dagster/asset_partition_range_end')
+        ) AS last,
         coalesce(to_timestamp(r.end_time), r.update_timestamp AT TIME ZONE 'UTC') AS ended_at
     FROM dagster.runs AS r
     JOIN dagster.run_tags AS tag ON tag.run_id = r.run_id AND tag.key = 'callkeeper/source'
-    LEFT JOIN dagster.run_tags AS first
-        ON first.run_id = r.run_id AND first.key = 'dagster/asset_partition_range_start'
-    LEFT JOIN dagster.run_tags AS last
-        ON last.run_id = r.run_id AND last.key = 'dagster/asset_partition_range_end'
     WHERE r.status = 'FAILURE' AND r.update_timestamp >= %(since)s
 ),
 open AS (
