@@ -154,8 +154,10 @@ def main() -> None:
     from dagster._grpc import server_watcher  # noqa: PLC0415
 
     from callkeeper_assets.dagster_ext.clock import WallClock, forget_future  # noqa: PLC0415
+    from callkeeper_assets.dagster_ext.run_queue import PromptQueueDaemon  # noqa: PLC0415
 
     url = database_url()
+    controller.QueuedRunCoordinatorDaemon = PromptQueueDaemon  # type: ignore[attr-defined]
     controller.RELOAD_WORKSPACE_INTERVAL = _BETWEEN_READINGS_SEC
     server_watcher.WATCH_INTERVAL = _BETWEEN_QUESTIONS_SEC
     try:

@@ -1,22 +1,26 @@
-"""Dagster's event log in PostgreSQL, with the events of many days written at once.
+"""Dagster's event log in PostgreSQL, with events written by as few statements as there are tables.
 
-A historic load of a year plans, materializes and checks 365 days of each table. Dagster writes
-materializations in batches if asked to, but plans and check results one by one, each in three
-transactions: more time than the load itself. Here are just those two batches, in Dagster's tables,
-which it does not export, and by its storage's own methods, which it does not promise to keep.
+A historic load of a year plans, materializes and checks 365 days of each table, and a refresh all
+that for three days, many times a day. Dagster writes materializations in batches if asked to, but
+plans and check results one by one, each in three transactions: more time than the load itself. And
+with each event it notifies listeners of which it has none any more. Here events are written in
+Dagster's tables, which it does not export, and by its storage's own methods, which it does not
+promise to keep.
 """
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import dagster as dg
 import sqlalchemy as sa
+from dagster._core.events import ASSET_EVENTS
 from dagster._core.storage.asset_check_execution_record import (
     AssetCheckExecutionRecordStatus as Status,
 )
+from dagster._core.storage.event_log.migration import ASSET_KEY_INDEX_COLS
 from dagster._core.storage.event_log.schema import (
     AssetCheckExecutionsTable,
     AssetKeyTable,
@@ -35,6 +39,12 @@ _ROWS_AT_ONCE = 10_000
 # What is known of the tables behind an engine, which storages share.
 _found: "WeakKeyDictionary[sa.Engine, set[str]]" = WeakKeyDictionary()
 _PLANNED = dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED
+_OF_ASSETS = {
+    _PLANNED,
+    dg.DagsterEventType.ASSET_MATERIALIZATION,
+    dg.DagsterEventType.ASSET_OBSERVATION,
+}
+_CHECK_PLANNED = dg.DagsterEventType.ASSET_CHECK_EVALUATION_PLANNED
 _EVALUATION = dg.DagsterEventType.ASSET_CHECK_EVALUATION
 # When a run began and ended; that it was queued, and left the queue, is nobody's interest then.
 _KEPT_OF_RUNS = [
@@ -63,8 +73,18 @@ def has_runs_in_database(instance: dg.DagsterInstance) -> bool:
     return isinstance(instance.run_storage, SqlRunStorage)
 
 
+class _Stored(NamedTuple):
+    event: dg.EventLogEntry
+    row: dict[str, Any]
+    event_id: int
+
+    @property
+    def kind(self) -> dg.DagsterEventType | None:
+        return self.event.dagster_event_type
+
+
 class BatchingEventLogStorage(PostgresEventLogStorage):
-    """The event log, with batches for planned materializations and for results of checks."""
+    """The event log, which stores a batch of events of any kinds at once."""
 
     def __init__(self, postgres_url: str, before_failure: Callable[[str], None]) -> None:
         """Open the event log, whose tables are there.
@@ -102,28 +122,39 @@ class BatchingEventLogStorage(PostgresEventLogStorage):
         return column_name in self._found_columns
 
     def store_event(self, event: dg.EventLogEntry) -> None:
-        """Store an event as Dagster does; a run that failed leaves no check planned."""
+        """Store an event; a run that failed leaves no check planned."""
         if event.dagster_event_type == dg.DagsterEventType.RUN_FAILURE:
             self._before_failure(event.run_id)
-        super().store_event(event)
+        if _is_left_to_dagster(event):
+            super().store_event(event)
+        else:
+            self.store_event_batch([event])
         if event.dagster_event_type in _ENDS_BEFORE_CHECKS:
             self._drop_planned(event.run_id)
 
     def store_event_batch(self, events: Sequence[dg.EventLogEntry]) -> None:
-        """Store events at once if they are all of one kind that can be; else as Dagster does."""
-        kinds = {event.dagster_event_type for event in events}
-        if _PLANNED in kinds and len(kinds) > 1:
-            # A run's plan: its assets' events, and one for each check.
-            self.store_event_batch([one for one in events if one.dagster_event_type == _PLANNED])
+        """Store events of whatever kinds, such as a run's plan, at once."""
+        if any(map(_is_left_to_dagster, events)):
             for event in events:
-                if event.dagster_event_type != _PLANNED:
-                    self.store_event(event)
-        elif kinds == {_PLANNED}:
-            self._store_planned(events)
-        elif kinds == {_EVALUATION} and all(event.run_id for event in events):
-            self._store_evaluations(events)
-        else:
-            super().store_event_batch(events)
+                self.store_event(event)
+            return
+        event_rows = self._pack(events)
+        with self.index_connection() as connection:
+            statement = _build_insert(SqlEventLogStorageTable, event_rows)
+            found = connection.execute(statement.returning(SqlEventLogStorageTable.c.id))
+            stored = [
+                _Stored(event, row, int(event_id))
+                for event, row, (event_id,) in zip(events, event_rows, found, strict=True)
+            ]
+            self._update_assets(connection, [one for one in stored if one.kind in _OF_ASSETS])
+            planned = [row for one in stored if one.kind == _CHECK_PLANNED for row in _plan(one)]
+            if planned:
+                connection.execute(_build_insert(AssetCheckExecutionsTable, planned))
+        results = [_build_check_row(one) for one in stored if one.kind == _EVALUATION]
+        if results:
+            with self.index_transaction() as connection:
+                self._delete_planned(connection, results)
+                connection.execute(_build_insert(AssetCheckExecutionsTable, results))
 
     def delete_days(
         self,
@@ -214,55 +245,34 @@ class BatchingEventLogStorage(PostgresEventLogStorage):
                 names = [str(name) for (name,) in found]
             yield from delete_superseded(self, names, before)
 
-    def _store_planned(self, events: Sequence[dg.EventLogEntry]) -> None:
-        event_ids = self._insert_rows(self._pack_planned(events))
-        # What Dagster keeps of an asset comes from its newest event alone.
-        newest = {
-            event.get_dagster_event().asset_key: (event, event_id)
-            for event, event_id in zip(events, event_ids, strict=True)
-        }
-        with self.index_transaction() as connection:
-            for event, event_id in newest.values():
-                self._store_asset_event(connection, event, event_id)
+    def _update_assets(self, connection: "Connection", stored: Sequence["_Stored"]) -> None:
+        """Keep what Dagster keeps of each asset: its events' tags, and its newest event."""
+        self._store_asset_event_tags(
+            connection, [one.event for one in stored], [one.event_id for one in stored]
+        )
+        newest = {one.row["asset_key"]: one for one in stored}
+        has_times = self.has_secondary_index(ASSET_KEY_INDEX_COLS)
+        rows: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+        for key, one in newest.items():
+            values = self._get_asset_entry_values(one.event, one.event_id, has_times)
+            rows.setdefault(tuple(values), []).append({"asset_key": key, **values})
+        for names, alike in rows.items():
+            statement = postgresql.insert(AssetKeyTable)
+            new = {name: statement.excluded[name] for name in names}
+            connection.execute(
+                statement.from_select(
+                    list(alike[0]), _unnest(AssetKeyTable, alike)
+                ).on_conflict_do_update(index_elements=[AssetKeyTable.c.asset_key], set_=new)
+            )
 
-    def _store_evaluations(self, events: Sequence[dg.EventLogEntry]) -> None:
-        event_rows = [self._event_to_row(event) for event in events]
-        event_ids = self._insert_rows(event_rows)
-        rows = [
-            _build_check_row(event, event_row, event_id)
-            for event, event_row, event_id in zip(events, event_rows, event_ids, strict=True)
-        ]
-        with self.index_transaction() as connection:
-            self._delete_planned(connection, rows)
-            connection.execute(_build_insert(AssetCheckExecutionsTable, rows))
-
-    def _store_asset_check_evaluation_planned(
-        self, event: dg.EventLogEntry, event_id: int | None
-    ) -> None:
-        """Plan a check for its days: one statement, and the event that they share packed once."""
-        planned: Any = event.get_dagster_event().event_specific_data
-        days = planned.partitions_subset
-        row = {
-            "asset_key": planned.asset_key.to_string(),
-            "check_name": planned.check_name,
-            "run_id": event.run_id,
-            "execution_status": Status.PLANNED.value,
-            "evaluation_event": dg.serialize_value(event),
-            "evaluation_event_timestamp": _read_timestamp(event),
-            "evaluation_event_storage_id": event_id,
-        }
-        rows = [
-            {**row, "partition": day} for day in (days.get_partition_keys() if days else [None])
-        ]
-        if rows:
-            with self.index_transaction() as connection:
-                connection.execute(_build_insert(AssetCheckExecutionsTable, rows))
-
-    def _pack_planned(self, events: Sequence[dg.EventLogEntry]) -> list[dict[str, Any]]:
-        """Return the rows of plans, each asset's packed once: its days differ in the day alone."""
+    def _pack(self, events: Sequence[dg.EventLogEntry]) -> list[dict[str, Any]]:
+        """Return events' rows; an asset's plan is packed once: its days differ in the day alone."""
         packed: dict[tuple[str, dg.AssetKey], dict[str, Any]] = {}
         rows = []
         for event in events:
+            if event.dagster_event_type != _PLANNED:
+                rows.append(self._event_to_row(event))
+                continue
             planned: Any = event.get_dagster_event().event_specific_data
             key = (event.run_id, planned.asset_key)
             if key not in packed or not planned.partition:
@@ -272,18 +282,6 @@ class BatchingEventLogStorage(PostgresEventLogStorage):
             text = row["event"].replace(f'"partition": {packed_day}', f'"partition": {day}')
             rows.append({**row, "partition": planned.partition, "event": text})
         return rows
-
-    def _insert_rows(self, rows: Sequence[dict[str, Any]]) -> list[int]:
-        statement = _build_insert(SqlEventLogStorageTable, rows)
-        with self.index_transaction() as connection:
-            result = connection.execute(statement.returning(SqlEventLogStorageTable.c.id))
-            return [int(row[0]) for row in result]
-
-    def prepare_insert_event_batch(self, events: Sequence[dg.EventLogEntry]) -> sa.Insert:
-        """Build what Dagster inserts its own batches by."""
-        return _build_insert(
-            SqlEventLogStorageTable, [self._event_to_row(event) for event in events]
-        )
 
     def _delete_planned(self, connection: "Connection", rows: Sequence[dict[str, Any]]) -> None:
         """Make way for the results: a day's planned check is a row without one."""
@@ -311,11 +309,6 @@ def _belongs(column: "sa.Column[str]", keys: str, more: Sequence[str]) -> sa.Col
     return sa.or_(column.startswith(keys, autoescape=True), column.in_(more))
 
 
-def _read_timestamp(event: dg.EventLogEntry) -> datetime:
-    """Return an event's time as the columns take it: UTC, without saying so."""
-    return datetime.fromtimestamp(event.timestamp, UTC).replace(tzinfo=None)
-
-
 def _unnest(table: sa.Table, rows: Sequence[dict[str, Any]]) -> sa.Select[Any]:
     """Select rows by a parameter a column: one a value takes SQLAlchemy longer than the insert."""
     arrays = [
@@ -327,22 +320,45 @@ def _unnest(table: sa.Table, rows: Sequence[dict[str, Any]]) -> sa.Select[Any]:
 
 
 def _build_insert(table: sa.Table, rows: Sequence[dict[str, Any]]) -> sa.Insert:
+    if len(rows) == 1:
+        # Of values alone SQLAlchemy makes a statement in half the time.
+        return table.insert().values(rows[0])
     return table.insert().from_select(list(rows[0]), _unnest(table, rows))
 
 
-def _build_check_row(
-    event: dg.EventLogEntry, event_row: dict[str, Any], event_id: int
-) -> dict[str, Any]:
-    evaluation = event.get_dagster_event().asset_check_evaluation_data
+def _is_left_to_dagster(event: dg.EventLogEntry) -> bool:
+    kind = event.dagster_event_type
+    return kind in ASSET_EVENTS - _OF_ASSETS or (kind == _EVALUATION and not event.run_id)
+
+
+def _plan(stored: _Stored) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a check that is planned: one for each of its days."""
+    planned: Any = stored.event.get_dagster_event().event_specific_data
+    days = planned.partitions_subset
+    for day in days.get_partition_keys() if days else [None]:
+        yield {
+            "asset_key": planned.asset_key.to_string(),
+            "check_name": planned.check_name,
+            "partition": day,
+            "run_id": stored.event.run_id,
+            "execution_status": Status.PLANNED.value,
+            "evaluation_event": stored.row["event"],
+            "evaluation_event_timestamp": stored.row["timestamp"],
+            "evaluation_event_storage_id": stored.event_id,
+        }
+
+
+def _build_check_row(stored: _Stored) -> dict[str, Any]:
+    evaluation = stored.event.get_dagster_event().asset_check_evaluation_data
     target = evaluation.target_materialization_data
     return {
         "asset_key": evaluation.asset_key.to_string(),
         "check_name": evaluation.check_name,
         "partition": evaluation.partition,
-        "run_id": event.run_id,
+        "run_id": stored.event.run_id,
         "execution_status": (Status.SUCCEEDED if evaluation.passed else Status.FAILED).value,
-        "evaluation_event": event_row["event"],
-        "evaluation_event_timestamp": _read_timestamp(event),
-        "evaluation_event_storage_id": event_id,
+        "evaluation_event": stored.row["event"],
+        "evaluation_event_timestamp": stored.row["timestamp"],
+        "evaluation_event_storage_id": stored.event_id,
         "materialization_event_storage_id": target.storage_id if target else None,
     }

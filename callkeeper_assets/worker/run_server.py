@@ -27,12 +27,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
-from callkeeper_assets.home import build_tie, find_project, make_folder, name_this, skip_pandas
+from callkeeper_assets.home import (
+    build_tie,
+    find_project,
+    keep_memory,
+    make_folder,
+    name_this,
+    skip_pandas,
+)
 
 gc.set_threshold(50_000, 20, 100)
 skip_pandas()
-# pyarrow's allocator would have a thread.
-os.environ.update(JE_ARROW_MALLOC_CONF="background_thread:false")
+# A run of a few days lives for a second, and would have memory cleared for it again and again; one
+# of pyarrow's own allocators takes some MB at once, and another a thread.
+keep_memory(1 << 27, 1 << 23, in_one_heap=True)
+os.environ.update(
+    ARROW_DEFAULT_MEMORY_POOL="system", JE_ARROW_MALLOC_CONF="background_thread:false"
+)
 
 import dagster as dg  # noqa: E402 -- after the settings
 import psutil  # noqa: E402

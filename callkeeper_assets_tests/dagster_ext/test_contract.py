@@ -33,10 +33,8 @@ _OVERRIDDEN: Final = {
     ("event_log", "BatchingEventLogStorage"): {
         "__init__",
         "_has_asset_key_col_on_connection",
-        "_store_asset_check_evaluation_planned",
         "has_asset_key_col",
         "has_table",
-        "prepare_insert_event_batch",
         "store_event",
         "store_event_batch",
     },
@@ -64,6 +62,7 @@ _OVERRIDDEN: Final = {
         "upload_interval",
         "upload_to_cloud_storage",
     },
+    ("run_queue", "PromptQueueDaemon"): {"_get_runs_to_dequeue", "run_iteration"},
     ("celery_launcher", "CeleryLauncher"): {
         "__init__",
         "check_run_worker_health",
@@ -93,7 +92,10 @@ _CALLED: Final = (
         for name, count, by_name in (
             ("__init__", 2, ("should_autocreate_tables",)),
             ("_event_to_row", 2, ()),
-            ("_store_asset_event", 4, ()),
+            ("_get_asset_entry_values", 4, ()),
+            ("_store_asset_event_tags", 4, ()),
+            ("has_secondary_index", 2, ()),
+            ("index_connection", 1, ()),
             ("index_transaction", 1, ()),
             ("free_concurrency_slots_for_run", 2, ()),
             ("get_concurrency_info", 2, ()),
@@ -134,6 +136,8 @@ _CALLED: Final = (
     _Called(_METADATA, "AssetMetadataHandle", 0, ("asset_key", "partition_key")),
     _Called("dagster", "AssetExecutionContext.get_step_execution_context", 1),
     _Called("dagster", "EventLogEntry.get_dagster_event", 1),
+    # The daemon's is replaced.
+    _Called("dagster._daemon.controller", "QueuedRunCoordinatorDaemon", 0, ("interval_seconds",)),
 )
 
 # Numbers of theirs that are read at each turn, and that we set.
@@ -296,11 +300,11 @@ _SQL_RUNS: Final = dagster_postgres.PostgresRunStorage.__mro__[1]
             id="a method is gone",
         ),
         pytest.param(
-            dagster_postgres.PostgresEventLogStorage,
-            "_store_asset_event",
+            _SQL_EVENT_LOG,
+            "_get_asset_entry_values",
             lambda self, event: None,  # noqa: ARG005
-            "`PostgresEventLogStorage._store_asset_event(self, event)` does not take what we pass "
-            "to it: too many positional arguments.",
+            "`PostgresEventLogStorage._get_asset_entry_values(self, event)` does not take what we "
+            "pass to it: too many positional arguments.",
             id="a method takes less",
         ),
         pytest.param(
@@ -313,9 +317,9 @@ _SQL_RUNS: Final = dagster_postgres.PostgresRunStorage.__mro__[1]
         ),
         pytest.param(
             _SQL_EVENT_LOG,
-            "_store_asset_check_evaluation_planned",
+            "_has_asset_key_col_on_connection",
             None,
-            "PostgresEventLogStorage has no `_store_asset_check_evaluation_planned` any more: "
+            "PostgresEventLogStorage has no `_has_asset_key_col_on_connection` any more: "
             "BatchingEventLogStorage's is never called.",
             id="an overridden method is gone",
         ),
