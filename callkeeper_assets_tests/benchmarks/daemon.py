@@ -6,6 +6,7 @@ takes part as a checkout of it, by turns with this one and by the same libraries
 """
 
 import datetime as dt
+import statistics
 import subprocess
 import sys
 import time
@@ -37,6 +38,13 @@ _COUNT: Final = (
     " count(*) FILTER (WHERE status IN ('FAILURE', 'CANCELED')), max(end_time)"
     " FROM dagster.runs"
 )
+_MEASURED: Final = (
+    "seconds",
+    "runs/minute",
+    "CPU s a run",
+    "server CPU s a run",
+    "all processes MB",
+)
 _NEVER: Final = "0 0 29 2 *"
 
 
@@ -52,6 +60,7 @@ class ServiceSizes:
         sources: of each case, refreshed in one minute.
         calls_a_day: of each of these sources.
         idle_sec: how long two sources are watched while nothing is due; 0 leaves it out.
+        rounds: how often builds that are compared are measured by turns; medians count.
         only_here: cases of so many sources and more leave the former build out.
     """
 
@@ -59,6 +68,7 @@ class ServiceSizes:
     calls_a_day: Sequence[int]
     idle_sec: float
     only_here: int
+    rounds: int
 
 
 @dataclass(frozen=True)
@@ -142,13 +152,14 @@ def _wait_for_runs(
     raise DaemonError(f"{runs} runs have not ended within {_TIMEOUT_SEC} s")
 
 
-def _measure_runs(stand: Stand, build: _Build, sources: int, calls: int) -> Row:
+def _measure_runs(stand: Stand, build: _Build, sources: int, calls: int, number: int) -> Row:
     accounts = [_name_account(calls, number) for number in range(sources)]
     first = today() - dt.timedelta(days=OVERLAP_DAYS)
     stand.warm(accounts, first, today())
     due = _next_minute()
     cron = f"{due.minute} {due.hour} * * *"
-    contender = enter_product(stand, accounts, f"{build.name}_{sources}_{calls}", cron)
+    name = f"{build.name}_{sources}_{calls}_{number}"
+    contender = enter_product(stand, accounts, name, cron)
     server = stand.watched["server"]
     with _running(build, contender) as process, TreeSampler(process.pid) as sampler:
         while time.time() < due.timestamp():
@@ -168,6 +179,23 @@ def _measure_runs(stand: Stand, build: _Build, sources: int, calls: int) -> Row:
         "all processes MB": sampler.tree_kb / 1024,
         "idle % of a core": None,
     }
+
+
+def _measure_by_turns(
+    stand: Stand, builds: Sequence[_Build], sources: int, calls: int, rounds: int
+) -> list[Row]:
+    """Measure builds as often as they are compared: a machine is another one minutes later."""
+    found: dict[str, list[Row]] = {build.name: [] for build in builds}
+    for number in range(rounds if len(builds) > 1 else 1):
+        for build in builds if number % 2 == 0 else reversed(builds):
+            found[build.name].append(_measure_runs(stand, build, sources, calls, number))
+        stand.settle()
+    return [_find_medians(rows) for rows in found.values()]
+
+
+def _find_medians(rows: Sequence[Row]) -> Row:
+    medians = {name: statistics.median(float(row[name] or 0) for row in rows) for name in _MEASURED}
+    return {**rows[0], **medians}
 
 
 def _measure_idle(stand: Stand, build: _Build, seconds: float) -> Row:
@@ -213,8 +241,7 @@ def measure_service(stand: Stand, sizes: ServiceSizes, former: Path | None) -> S
         rows += [_measure_idle(stand, build, sizes.idle_sec) for build in builds]
     for sources, calls in zip(sizes.sources, sizes.calls_a_day, strict=True):
         taking_part = [here] if sources >= sizes.only_here else builds
-        rows += [_measure_runs(stand, build, sources, calls) for build in taking_part]
-        stand.settle()
+        rows += _measure_by_turns(stand, taking_part, sources, calls, sizes.rounds)
     return Section(
         "daemon",
         "callkeeper dev: idle with 2 sources; sources due at once, 3 days each",

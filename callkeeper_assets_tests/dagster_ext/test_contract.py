@@ -33,6 +33,7 @@ _OVERRIDDEN: Final = {
     ("event_log", "BatchingEventLogStorage"): {
         "__init__",
         "_has_asset_key_col_on_connection",
+        "_get_latest_materialization_records",
         "has_asset_key_col",
         "has_table",
         "store_event",
