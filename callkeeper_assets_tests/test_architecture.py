@@ -37,6 +37,8 @@ _HEAVY: Final = _ARROW_AND_DUCKDB | _DRIVERS | {"dagster", "requests", "sqlalche
 _LIGHT: Final[Mapping[str, frozenset[str]]] = {
     # At whatever is typed.
     "callkeeper_assets.cli.main": _HEAVY | {"pydantic", "rich"},
+    # Beside each worker that a command starts.
+    "callkeeper_assets.cli.loading": _HEAVY,
     # Dagster's processes import it, and each code server.
     "callkeeper_assets.definitions": _ARROW_AND_DUCKDB | {"psycopg", "requests"},
     # Each 20 MB more are the receiver's for as long as it runs.

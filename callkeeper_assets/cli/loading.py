@@ -5,9 +5,8 @@ import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import Final, Protocol, Self
+from typing import TYPE_CHECKING, Final, Protocol, Self
 
-from callkeeper_assets.assets.progress import Phase
 from callkeeper_assets.cli.console import (
     INTERRUPTED,
     open_console,
@@ -35,6 +34,10 @@ from callkeeper_assets.worker.messages import (
     Waiting,
 )
 
+if TYPE_CHECKING:
+    # Not at run time: Dagster comes with it, which takes longer than all else that commands do.
+    from callkeeper_assets.assets.progress import Phase
+
 # More bars than this would not fit on a screen: then each goes when its source is done.
 _MOST_BARS: Final = 12
 _BETWEEN_LINES_SEC: Final = 5.0
@@ -42,7 +45,7 @@ _DONE: Final[dict[Purpose, str]] = {
     "load": mark("loaded"),
     "compare": mark("compared"),
 }
-_REACHED: Final[dict[Phase, str]] = {
+_REACHED: Final[dict["Phase", str]] = {
     "fetched": mark("{done} of {days} fetched"),
     "loaded": mark("{done} of {days} loaded"),
     "compared": mark("{done} of {days} compared"),

@@ -154,7 +154,7 @@ def main() -> None:
     from dagster._grpc import server_watcher  # noqa: PLC0415
 
     from callkeeper_assets.dagster_ext.clock import WallClock, forget_future  # noqa: PLC0415
-    from callkeeper_assets.dagster_ext.run_queue import PromptQueueDaemon  # noqa: PLC0415
+    from callkeeper_assets.dagster_ext.queue_daemon import PromptQueueDaemon  # noqa: PLC0415
 
     url = database_url()
     controller.QueuedRunCoordinatorDaemon = PromptQueueDaemon  # type: ignore[attr-defined]

@@ -63,7 +63,7 @@ _OVERRIDDEN: Final = {
         "upload_interval",
         "upload_to_cloud_storage",
     },
-    ("run_queue", "PromptQueueDaemon"): {"_get_runs_to_dequeue", "run_iteration"},
+    ("queue_daemon", "PromptQueueDaemon"): {"_get_runs_to_dequeue", "run_iteration"},
     ("celery_launcher", "CeleryLauncher"): {
         "__init__",
         "check_run_worker_health",

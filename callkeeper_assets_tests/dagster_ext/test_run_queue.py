@@ -19,7 +19,7 @@ from dagster._core.test_utils import (  # noqa: TID251 -- with settings that nee
     instance_for_test,
 )
 
-from callkeeper_assets.dagster_ext.run_queue import PromptQueueDaemon
+from callkeeper_assets.dagster_ext.queue_daemon import PromptQueueDaemon
 from callkeeper_assets.dagster_ext.run_socket import socket_file
 
 _PLACE = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("here"), "all")
