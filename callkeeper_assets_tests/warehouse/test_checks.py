@@ -103,6 +103,34 @@ def test_a_key_that_occurs_twice_is_found(database: str, held: int) -> None:
     ]
 
 
+@each_way
+def test_facts_of_a_source_that_has_no_statistics_yet_are_read_once(
+    database: str, held: int
+) -> None:
+    """Beside sources that have been analysed a new one looks empty to the server."""
+    count = 1_200
+    load_two_days(database, held)
+    load_all(database, [day_of(DAY, [call(n + 20) for n in range(count)])])
+    execute(database, f"ANALYZE {CALLS}", f"ANALYZE {FACTS}")
+    new = Account("new_office", "New office", MOSCOW, timedelta(0))
+    day = day_of(DAY, [call(n) for n in range(1, count + 1)])
+    load_all(database, [day], new)
+    before = _count_read_facts(database)
+    assert inspect_days(database, new, [DAY]).rows[DAY] == {CALLS: count, FACTS: count}
+    load_all(database, [day], new)  # compared with what is there
+    assert _count_read_facts(database) - before < 10 * count
+
+
+def _count_read_facts(url: str) -> int:
+    with psycopg.connect(url) as connection:
+        row = connection.execute(
+            "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_user_tables WHERE relname = %s",
+            (FACTS,),
+        ).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
 def test_an_unknown_source_has_nothing_to_check(database: str) -> None:
     load_two_days(database)
     nobody = Account("nobody", "Nobody", MOSCOW)
