@@ -117,6 +117,7 @@ def test_facts_of_a_source_that_has_no_statistics_yet_are_read_once(
     load_all(database, [day], new)
     before = _count_read_facts(database)
     assert inspect_days(database, new, [DAY]).rows[DAY] == {CALLS: count, FACTS: count}
+    assert check_keys_unique(database, new, DAY, DAY) == []
     load_all(database, [day], new)  # compared with what is there
     assert _count_read_facts(database) - before < 10 * count
 
