@@ -346,7 +346,10 @@ def _build_insert(table: sa.Table, rows: Sequence[dict[str, Any]]) -> sa.Insert:
 
 def _is_left_to_dagster(event: dg.EventLogEntry) -> bool:
     kind = event.dagster_event_type
-    return kind in ASSET_EVENTS - _OF_ASSETS or (kind == _EVALUATION and not event.run_id)
+    if kind != _EVALUATION:
+        return kind in ASSET_EVENTS - _OF_ASSETS
+    # Whose plan is found by something else than its run and its day.
+    return not event.run_id or not event.get_dagster_event().asset_check_evaluation_data.partition
 
 
 def _plan(stored: _Stored) -> Iterator[dict[str, Any]]:

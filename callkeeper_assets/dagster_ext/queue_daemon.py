@@ -43,9 +43,12 @@ class PromptQueueDaemon(QueuedRunCoordinatorDaemon):
             yield from super().run_iteration(workspace_process_context, fixed_iteration_time)
             if not isinstance(coordinator, RoomyRunCoordinator):
                 return
-            # Nothing waits, or it waits for something else than room.
-            is_full = coordinator.count_places() == 0
-            if not (self._starting or is_full) or not instance.get_runs_count(_QUEUED):
+            places = coordinator.count_places()
+            # Nobody knows, as with workers elsewhere, of whom a run may come back to the queue; or
+            # nothing waits, or it waits for something else than room.
+            if places is None or (places and not self._starting):
+                return
+            if not instance.get_runs_count(_QUEUED):
                 return
             while not _is_worth_a_look(coordinator.count_places(), looked_at):
                 time.sleep(_BETWEEN_QUESTIONS_SEC)

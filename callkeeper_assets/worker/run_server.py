@@ -157,16 +157,19 @@ class _Run:
     began_at: float = field(default_factory=time.monotonic)
     looked_at: float = 0.0
     cpu_sec: float = 0.0
+    has_worked: bool = True
 
     def look(self, number: int) -> bool:
-        """Whether it has worked since the last look, and not just waited."""
+        """Whether it has worked of late, and not just waited: in a second at least."""
         now, used = time.monotonic(), self.cpu_sec
+        if now - self.looked_at < _LOOK_SEC:
+            return self.has_worked
         with suppress(psutil.NoSuchProcess):
             used = sum(psutil.Process(number).cpu_times()[:2]) + _read_delay_sec(number)
         since = now - (self.looked_at or self.began_at)
-        has_worked = not self.looked_at or used - self.cpu_sec > _AT_WORK_FROM * since
+        self.has_worked = not self.looked_at or used - self.cpu_sec > _AT_WORK_FROM * since
         self.looked_at, self.cpu_sec = now, used
-        return has_worked
+        return self.has_worked
 
 
 def _read_delay_sec(number: int) -> float:

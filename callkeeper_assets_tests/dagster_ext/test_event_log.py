@@ -24,9 +24,9 @@ _EVENTS = """
 """
 _TAGS = "SELECT event_id, key, value FROM dagster.asset_event_tags ORDER BY event_id, key"
 _ASSETS = """
-    SELECT asset_key, last_materialization::json->>'storage_id', last_run_id = %s,
+    SELECT asset_key, last_materialization::json->>'storage_id',
         last_materialization_timestamp IS NOT NULL, asset_details
-    FROM dagster.asset_keys
+    FROM dagster.asset_keys WHERE last_run_id = %s
 """
 _CHECKS = """
     SELECT asset_key, check_name, partition, execution_status, evaluation_event_storage_id,
@@ -59,9 +59,11 @@ def _tables(context: dg.AssetExecutionContext) -> Iterator[Any]:
         yield dg.AssetCheckResult(asset_key=asset, check_name=name, passed=passed)
 
 
-@dg.asset(deps=["facts"])
-def _total() -> None:
-    pass
+@dg.asset(
+    deps=["facts"], code_version="1", check_specs=[dg.AssetCheckSpec("positive", asset="_total")]
+)
+def _total() -> Iterator[Any]:
+    yield dg.MaterializeResult(check_results=[dg.AssetCheckResult(passed=True)])
 
 
 def _sorted(rows: Iterable[Any]) -> list[Any]:
@@ -106,14 +108,18 @@ def _read_kept(run_id: str) -> dict[str, list[Any]]:
 
 
 def _run() -> dict[str, list[Any]]:
-    with dg.DagsterInstance.get() as instance:
-        assert isinstance(instance.event_log_storage, BatchingEventLogStorage)
-        job = dg.Definitions(
-            assets=[_tables, _total], jobs=[dg.define_asset_job("all_of_it", [_tables])]
-        ).resolve_job_def("all_of_it")
-        assert job.execute_in_process(instance=instance, tags=_RANGE).success
-        run = instance.get_runs(limit=1)[0]
-    return _read_kept(run.run_id)
+    """Run a job of some days and one without; return what is kept of both."""
+    kept = []
+    for assets, tags in (([_tables], _RANGE), ([_total], {})):
+        with dg.DagsterInstance.get() as instance:
+            assert isinstance(instance.event_log_storage, BatchingEventLogStorage)
+            job = dg.Definitions(
+                assets=[_tables, _total], jobs=[dg.define_asset_job("some_of_it", assets)]
+            ).resolve_job_def("some_of_it")
+            assert job.execute_in_process(instance=instance, tags=tags).success
+            kept.append(_read_kept(instance.get_runs(limit=1)[0].run_id))
+    first, second = kept
+    return {table: [*first[table], *second[table]] for table in first}
 
 
 @pytest.mark.usefixtures("database", "home")
@@ -126,8 +132,8 @@ def test_a_run_leaves_in_dagsters_tables_what_dagsters_own_storage_leaves(
     for name in ("store_event", "store_event_batch"):
         monkeypatch.setattr(BatchingEventLogStorage, name, getattr(PostgresEventLogStorage, name))
     theirs = _run()
-    # Each check is planned for three days, and has a result of all.
-    assert len(ours["checks"]) == 8
+    # Two checks are planned for three days each, and have a result of all; of one it is its plan.
+    assert len(ours["checks"]) == 9
     for table, rows in theirs.items():
         assert ours[table] == rows, table
     assert "storing event batch" not in "".join(capfd.readouterr()), "Dagster fell back to singles"
