@@ -44,6 +44,7 @@ _OF_ASSETS = {
     dg.DagsterEventType.ASSET_MATERIALIZATION,
     dg.DagsterEventType.ASSET_OBSERVATION,
 }
+_LEFT_TO_DAGSTER = ASSET_EVENTS - _OF_ASSETS
 _CHECK_PLANNED = dg.DagsterEventType.ASSET_CHECK_EVALUATION_PLANNED
 _EVALUATION = dg.DagsterEventType.ASSET_CHECK_EVALUATION
 # When a run began and ended; that it was queued, and left the queue, is nobody's interest then.
@@ -347,7 +348,7 @@ def _build_insert(table: sa.Table, rows: Sequence[dict[str, Any]]) -> sa.Insert:
 def _is_left_to_dagster(event: dg.EventLogEntry) -> bool:
     kind = event.dagster_event_type
     if kind != _EVALUATION:
-        return kind in ASSET_EVENTS - _OF_ASSETS
+        return kind in _LEFT_TO_DAGSTER
     # Whose plan is found by something else than its run and its day.
     return not event.run_id or not event.get_dagster_event().asset_check_evaluation_data.partition
 

@@ -121,6 +121,17 @@ def test_facts_of_a_source_that_has_no_statistics_yet_are_read_once(
     load_all(database, [day], new)  # compared with what is there
     assert _count_read_facts(database) - before < 10 * count
 
+    # Where something is broken, it is sought by another statement.
+    execute(
+        database,
+        f"UPDATE {FACTS} SET sites_id = 99 WHERE calls_id = (SELECT c.id FROM {CALLS} AS c"
+        " JOIN general_accounts AS a USING (account_id)"
+        " WHERE a.name = 'new_office' AND c.call_id = 7)",
+    )
+    before = _count_read_facts(database)
+    assert [one.sample for one in inspect_days(database, new, [DAY]).broken] == [(7,)]
+    assert _count_read_facts(database) - before < 10 * count
+
 
 def _count_read_facts(url: str) -> int:
     with psycopg.connect(url) as connection:

@@ -10,7 +10,12 @@ facts AS (
     JOIN callkeeper_calls AS c
         ON c.account_id = %(account_id)s
         AND c.called_at >= days.starts_at AND c.called_at < days.ends_at
-    JOIN callkeeper_calls_facts AS f ON f.account_id = c.account_id AND f.calls_id = c.id
+    -- By their key, as in inspect_days.sql.
+    JOIN LATERAL (
+        SELECT * FROM callkeeper_calls_facts AS f
+        WHERE f.account_id = c.account_id AND f.calls_id = c.id
+        OFFSET 0
+    ) AS f ON true
     UNION ALL
     SELECT date '1970-01-01' + f.dates_id / 1440, NULL, f.*
     FROM callkeeper_calls_facts AS f
