@@ -190,12 +190,12 @@ class RunServer:
         self,
         listener: socket.socket,
         runs: Sequence[tuple[int, dict[str, Any]]] = (),
-        services: Sequence[int] = (),
+        services: Sequence[tuple[int, int | None]] = (),
     ) -> None:
         self._listener = listener
         self._folders = [defs_folder()]
         self._runs = {number: _Run(request) for number, request in runs}
-        self.services: dict[int, int | None] = dict.fromkeys(services)
+        self.services = dict(services)
         self._error = ""
 
     def read_code(self, modules: Sequence[str]) -> None:
@@ -346,7 +346,7 @@ class RunServer:
             "listener": os.dup(self._listener.fileno()),
             "connection": os.dup(connection.fileno()),
             "request": request.decode(),
-            "services": list(self.services),
+            "services": list(self.services.items()),
             "runs": [(number, run.request) for number, run in self._runs.items()],
         }
         for name in ("listener", "connection"):

@@ -80,3 +80,17 @@ def test_a_service_is_a_fork_whose_words_and_end_are_known(tmp_path: Path) -> No
         assert places is not None
         assert places["places"] >= 1
     assert "'--port', '1']" in log.read_text("utf-8")
+
+
+def test_how_a_service_ended_is_known_to_a_server_that_has_begun_anew(tmp_path: Path) -> None:
+    # Code that cannot be read is read again at each request.
+    (tmp_path / "of_a_user.py").write_text("raise ValueError('not yet')\n", "utf-8")
+    (tmp_path / "serving.py").write_text("raise SystemExit(7)\n", "utf-8")
+    request = {"service": ["serving"], "log": str(tmp_path / "serving.log")}
+    with run_server("of_a_user", tmp_path):
+        answer = ask_run_server(request)
+        assert answer is not None
+        number = int(answer["process"].rsplit(" ", 2)[1])
+        wait_until(lambda: not psutil.pid_exists(number), "it ends")
+        assert ask_run_server(request)
+        assert ask_run_server({"ended": number}) == {"code": 7}
