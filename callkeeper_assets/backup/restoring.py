@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import psycopg
 from psycopg import sql
 
 from callkeeper_assets.backup.place import BackupError, Place, decompressing, hash_content
@@ -324,7 +325,12 @@ def _fill_table(target: "Connection", place: Place, backup: Backup, table: Table
         written = 0
         if table.columns:
             parts = decompressing(file)
-            written = write_rows(target, (table.schema, table.name), table.columns, parts)
+            try:
+                written = write_rows(target, (table.schema, table.name), table.columns, parts)
+            except (psycopg.DataError, psycopg.IntegrityError):
+                # What is damaged can be no row before its end says so.
+                check_part(place, backup, table, file.drain().sha256)
+                raise
         # Before the end of the transaction, whatever the server has made of it.
         check_part(place, backup, table, file.drain().sha256)
     if written != table.rows:

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import msgspec
 import psycopg
+import pyarrow as pa
 import pytest
 
 from callkeeper_assets.backup.making import Made, make_backup
@@ -277,12 +278,20 @@ def made(loaded: str, store: RawStore, place: Place) -> Made:
     return make_backup(place, loaded, store)
 
 
+def _write_no_rows(place: Place, name: str) -> None:
+    """Put what is well compressed, and what the table does not take."""
+    assert place.folder is not None
+    with pa.CompressedOutputStream(str(place.folder / name), "zstd") as stream:
+        stream.write(b"no\trow\n")
+
+
+@pytest.mark.parametrize("damage", [_damage, _write_no_rows])
 def test_a_damaged_table_is_found_and_nothing_of_it_is_restored(
-    made: Made, place: Place, make_database: MakeDatabase
+    made: Made, place: Place, make_database: MakeDatabase, damage: Callable[[Place, str], None]
 ) -> None:
     backup = made.backup
     (table,) = [one for one in backup.tables if one.name == "general_accounts"]
-    _damage(place, f"{backup.name}/{table.file}")
+    damage(place, f"{backup.name}/{table.file}")
     (problem,) = verify_backup(place, backup)
     assert table.file in problem or "cannot be read" in problem
     with _elsewhere(make_database) as url:
