@@ -174,7 +174,9 @@ def _gather_rows(
         ids = sorted({fact[dimension.fact_column] for fact in facts})
         _add(gathered, dimension.table, _read(connection, statement, {"ids": ids}))
     for table, found in rows.items():
-        _add(gathered, table, found)
+        # Those of facts are told whole, with their calls.
+        if table != FACTS:
+            _add(gathered, table, found)
     return gathered
 
 

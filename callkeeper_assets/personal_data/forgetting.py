@@ -213,8 +213,8 @@ class Erasure:
             "days": sorted(built),
         }
         with self.connection.transaction():
-            self.connection.execute(read_sql("erase_facts"), values)
             self.connection.execute(read_sql("erase_calls"), values)
+            self.connection.execute(read_sql("erase_facts"), values)
             values["calls"] = list(calls)
             made = list_report_tables(self.connection)
             for table in (JSON_TABLE, REJECTS_TABLE, *made):

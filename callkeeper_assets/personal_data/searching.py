@@ -25,7 +25,7 @@ from callkeeper_assets.raw.store import (
     list_unusable,
 )
 from callkeeper_assets.reports.structure import CALL_COLUMN, list_report_tables
-from callkeeper_assets.warehouse.schema import CALLS, WEBHOOKS
+from callkeeper_assets.warehouse.schema import CALLS, FACTS, WEBHOOKS
 from callkeeper_assets.warehouse.tables import TABLES
 from callkeeper_assets.webhooks.inbox import read_as_json
 from callkeeper_assets.webhooks.payload import Format
@@ -42,6 +42,11 @@ _EXISTING: Final = """
 """
 # The number stays here: a server may write what it is asked into its log.
 _ROWS: Final = "SELECT * FROM {table}"
+# Of facts, which are many, what can be a number, and whose call they are of.
+_FACTS: Final = """
+    SELECT f.account_id, c.call_id, {columns} FROM callkeeper_calls_facts AS f
+    LEFT JOIN callkeeper_calls AS c ON c.account_id = f.account_id AND c.id = f.calls_id
+"""
 _AT_ONCE: Final = 2_000
 
 
@@ -267,9 +272,17 @@ def search_tables(
     return found
 
 
+def build_rows_query(table: str) -> sql.Composed:
+    """Build the statement that reads all of a table's rows that may hold a number."""
+    if table != FACTS:
+        return sql.SQL(_ROWS).format(table=sql.Identifier(table))
+    texts = [sql.Identifier("f", one.name) for one in TABLES[FACTS].columns if one.type == "text"]
+    return sql.SQL(_FACTS).format(columns=sql.SQL(", ").join(texts))
+
+
 def _read_rows(connection: Connection, table: str) -> Iterator[Row]:
     """Yield a table's rows as they come: memory holds some thousand of them."""
-    query = sql.SQL(_ROWS).format(table=sql.Identifier(table))
+    query = build_rows_query(table)
     with (
         connection.transaction(),
         connection.cursor("searching", row_factory=dict_row) as cursor,

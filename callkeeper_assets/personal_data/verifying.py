@@ -20,6 +20,7 @@ from callkeeper_assets.personal_data.rewriting import spool_folder
 from callkeeper_assets.personal_data.searching import (
     Row,
     SourceHits,
+    build_rows_query,
     find_hits,
     list_searched_tables,
     search_spool,
@@ -48,7 +49,6 @@ _AT_ONCE: Final = 2_000
 _MOST_EXAMPLES: Final = 5
 _PARQUET: Final = b"PAR1"
 _PAYLOADS: Final = "SELECT id, account_id, call_id, format, body FROM callkeeper_webhooks"
-_ROWS: Final = "SELECT * FROM {table}"
 _OF_MANAGERS: Final = frozenset(("manager_phone", "manager_phones"))
 # Whole numbers in tables of reports that are none of a call's values.
 _NOT_VALUES: Final = frozenset((CALL_COLUMN, REPORT_COLUMN, DAY_COLUMN, "account_id"))
@@ -206,8 +206,7 @@ class Verifier:
 
     def _look_through_table(self, table: str) -> Iterator[Trace]:
         is_users = table not in TABLES
-        query = sql.SQL(_ROWS).format(table=sql.Identifier(table))
-        for row in self._read_rows(query):
+        for row in self._read_rows(build_rows_query(table)):
             columns = [
                 name
                 for name, value in row.items()

@@ -44,12 +44,14 @@ class TransformPlan:
         outcome: expressions over a transformed call; which tables keep it, and its keys.
         values: bound in `outcome`, in order.
         raw_fields: fields that filters ask for.
+        lacks_facts: whether a call may be kept without its facts.
     """
 
     tables: tuple[str, ...]
     outcome: str
     values: tuple[object, ...]
     raw_fields: tuple[str, ...]
+    lacks_facts: bool
 
 
 def _split_items(listed: str) -> Iterator[str]:
@@ -138,6 +140,7 @@ def plan_load(
         outcome=",\n".join(text.format(f"({part.sql})") for part, text in parts),
         values=tuple(value for part, _ in parts for value in part.values),
         raw_fields=raw_field_names({t: filters.get(t, ()) for t in tables}),
+        lacks_facts=CALLS in tables and (FACTS not in tables or bool(filters.get(FACTS))),
     )
 
 

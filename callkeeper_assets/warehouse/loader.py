@@ -40,7 +40,7 @@ from callkeeper_assets.warehouse.merge import (
     count_batch,
     credit_account,
 )
-from callkeeper_assets.warehouse.migrate import ensure_schema
+from callkeeper_assets.warehouse.migrate import allow_lack_of_facts, ensure_schema
 from callkeeper_assets.warehouse.records import Account, Guard, LoadedDay, Origin, RefusedDay
 from callkeeper_assets.warehouse.schema import DATES
 from callkeeper_assets.warehouse.session import Session
@@ -220,6 +220,10 @@ class _Load:
         self._row = find_account(session, account) if rows else _look_for(session, account)
         self._merger = Merger(session, self._duck, self._row.account_id, origin)
 
+    @property
+    def account_id(self) -> int:
+        return self._row.account_id
+
     def merge(self, batch: DayBatch, made: NewRows | None = None) -> list[LoadedDay | RefusedDay]:
         """Replace the batch's days, but those that the guard refuses.
 
@@ -343,6 +347,7 @@ class Loader:
     """
 
     def __init__(self, url: str) -> None:
+        self._url = url
         self.session = Session(url)
         self._duck = open_duckdb()
 
@@ -404,6 +409,8 @@ class Loader:
             within=within,
             rows=DimensionRows(self.session, self._duck, fills_hours=fills) if writes else None,
         )
+        if plan.lacks_facts and writes:
+            allow_lack_of_facts(self._url, load.account_id)
         transformer = Transformer(self._duck, account.time_zone, plan)
         with ThreadPoolExecutor(1, "transform") as thread:
             try:
@@ -453,6 +460,8 @@ class Loader:
                     within=partial(within, place),
                     rows=rows,
                 )
+                if plan.lacks_facts:
+                    allow_lack_of_facts(self._url, load.account_id)
                 for day in load.merge(own, made[place]):
                     if isinstance(day, LoadedDay):
                         yield place, day

@@ -19,7 +19,7 @@ from callkeeper_assets.postgres.schemas import INTERNAL, PUBLIC
 from callkeeper_assets.warehouse.foreign_keys import declare_keys, find_missing_keys
 from callkeeper_assets.warehouse.records import SchemaError, UnavailableError
 from callkeeper_assets.warehouse.tables import TABLES
-from callkeeper_assets.warehouse.views import MARK, VIEWS, build_view
+from callkeeper_assets.warehouse.views import MARK, VIEWS, build_statistics, build_view
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -44,7 +44,7 @@ _HOLDERS: Final = """
 
 VERSION_TABLE: Final = "callkeeper_alembic_version"
 # The newest migration's revision; a test compares it with the folder.
-HEAD: Final = "0014"
+HEAD: Final = "0015"
 
 _ELSEWHERE: Final = """
     SELECT n.nspname FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
@@ -57,6 +57,10 @@ _IS_TAKEN: Final = """
     SELECT NOT starts_with(coalesce(obj_description(oid, 'pg_class'), ''), %s) FROM pg_class
     WHERE relnamespace = 'public'::regnamespace AND relname = %s
 """
+
+# Whether any source may have calls without facts.
+_LACKS_FACTS: Final = "SELECT coalesce(bool_or(lacks_facts), false) FROM general_accounts"
+_NOTE_LACK: Final = "UPDATE general_accounts SET lacks_facts = true WHERE account_id = %s"
 
 _Connection = psycopg.Connection[tuple[object, ...]]
 
@@ -124,6 +128,35 @@ def ensure_schema(url: str) -> None:
         # Not the lock's connection: a transaction that fails would seem to be a lock that is lost.
         with connect(url, autocommit=True) as connection:
             declare_keys(connection)
+
+
+def allow_lack_of_facts(url: str, account_id: int) -> None:
+    """Have calls of a source in the wide views that have no facts; before the first is written.
+
+    A query if they are there already. Until then the views read the facts alone where these can
+    answer; whichever source was first, they read the calls from then on.
+
+    Raises:
+        UnavailableError: others have the views open for minutes.
+    """
+    with connect(url, autocommit=True) as connection:
+        lacks = f"{_LACKS_FACTS} WHERE account_id = %s"
+        if connection.execute(lacks.encode(), (account_id,)).fetchone() == (True,):
+            return
+    with Lock(url, "the views' change") as lock:
+        lock.wait(MIGRATION_LOCK)
+        change_patiently(url, VIEWS, lambda: _begin_with_calls(url, account_id))
+
+
+def _begin_with_calls(url: str, account_id: int) -> None:
+    with connect(url) as connection:
+        connection.execute(PATIENCE)
+        is_first = connection.execute(_LACKS_FACTS).fetchone() == (False,)
+        connection.execute(_NOTE_LACK, (account_id,))
+        for view in VIEWS if is_first else ():
+            if connection.execute(_IS_TAKEN, (MARK, view)).fetchone() != (True,):
+                for statement in build_view(view, begins_with_calls=True):
+                    connection.execute(statement.encode())
 
 
 @dataclass(frozen=True)
@@ -235,10 +268,13 @@ def _upgrade(url: str) -> None:
             connection.exec_driver_sql(f"SET LOCAL search_path = {PUBLIC}, {INTERNAL}")
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
+            lacks_facts = bool(connection.exec_driver_sql(_LACKS_FACTS).scalar())
             for view in VIEWS:
                 if not connection.exec_driver_sql(_IS_TAKEN, (MARK, view)).scalar():
-                    for statement in build_view(view):
+                    for statement in build_view(view, begins_with_calls=lacks_facts):
                         connection.exec_driver_sql(statement)
+            for statement in build_statistics():
+                connection.exec_driver_sql(statement)
     except sqlalchemy.exc.DBAPIError as error:
         if isinstance(error.orig, _IN_THE_WAY):
             raise error.orig from None

@@ -2,7 +2,8 @@
 
 The first code is of the leg to the manager, the second of that to the client, 0 where it was not
 dialled; labels are those that the cabinet shows. Of call tracking the legs are the other way round:
-the client's comes first. The views' `outcome` and the data dictionary are made from it.
+the client's comes first. The facts' `outcome`, the views' where a call has no facts, and the data
+dictionary are made from it. A change needs a new `READING` (`raw.store`): held calls get it then.
 """
 
 from dataclasses import dataclass
@@ -198,36 +199,44 @@ def outcome_of(code: int | None, code2: int | None, service: str | None = None) 
     return "unknown"
 
 
-def build_outcome_sql(*, is_russian: bool = False) -> str:
-    """Build the SQL expression of the outcome of a row `c` of callkeeper_calls.
+def build_outcome_sql(row: str = "c.", *, is_russian: bool = False) -> str:
+    """Build the SQL expression of a call's outcome, for PostgreSQL and DuckDB.
 
-    A call without codes has what its status says. `is_russian` gives the labels.
+    A call without codes has what its status says.
+
+    Args:
+        row: What stands before the names of columns of callkeeper_calls.
+        is_russian: Gives the labels.
     """
     texts = {one.name: one.label_ru if is_russian else one.name for one in OUTCOMES}
     lines = ["CASE"]
     for outcome in OUTCOMES:
-        condition = _match(outcome)
+        condition = _match(outcome, row)
         if not condition:
             continue
         text = f"'{texts[outcome.name]}'"
         if turned := _IN_CALL_TRACKING.get(outcome.name):
-            text = f"CASE WHEN c.service = 'calltracking' THEN '{texts[turned]}' ELSE {text} END"
+            text = f"CASE WHEN {row}service = 'calltracking' THEN '{texts[turned]}' ELSE {text} END"
         lines.append(f"WHEN {condition} THEN {text}")
-    lines.append(f"WHEN c.status_code IS NULL AND c.status = 'success' THEN '{texts['answered']}'")
-    lines.append(f"WHEN NOT c.is_final THEN '{texts['in_progress']}'")
+    lines.append(
+        f"WHEN {row}status_code IS NULL AND {row}status = 'success' THEN '{texts['answered']}'"
+    )
+    lines.append(f"WHEN NOT {row}is_final THEN '{texts['in_progress']}'")
     lines.append(f"ELSE '{texts['unknown']}' END")
     return "\n        ".join(lines)
 
 
-def _match(outcome: Outcome) -> str:
+def _match(outcome: Outcome, row: str) -> str:
     """Build the condition that a row's codes are one of an outcome's pairs."""
     first_only = [code for code, code2, _ in outcome.pairs if code2 == 0]
     both = [(code, code2) for code, code2, _ in outcome.pairs if code2]
     parts = []
     if first_only:
-        parts.append(f"coalesce(c.status2_code, 0) = 0 AND c.status_code {_among(first_only)}")
+        codes = _among(first_only)
+        parts.append(f"coalesce({row}status2_code, 0) = 0 AND {row}status_code {codes}")
     for code, pairs in groupby(both, key=lambda pair: pair[0]):
-        parts.append(f"c.status_code = {code} AND c.status2_code {_among([p[1] for p in pairs])}")
+        second = _among([code2 for _, code2 in pairs])
+        parts.append(f"{row}status_code = {code} AND {row}status2_code {second}")
     return " OR ".join(parts)
 
 

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from callkeeper_assets.warehouse.outcomes import OUTCOME_NAMES
 from callkeeper_assets.warehouse.schema import Column, Table
 
 _KEY_HASH: Final = Column(
@@ -53,6 +54,14 @@ GENERAL_ACCOUNTS: Final = Table(
         Column("interval_start", "date", "The first day loaded"),
         Column("interval_end", "date", "The last day loaded"),
         Column("name", "text", "The source's name: its folder's", nullable=False),
+        Column(
+            "lacks_facts",
+            "boolean",
+            "Whether calls of it may be held without facts: once it was loaded without the table, "
+            "or with a filter on it",
+            nullable=False,
+            is_internal=True,
+        ),
     ),
 )
 
@@ -324,5 +333,16 @@ CALLKEEPER_CALLS_FACTS: Final = Table(
         _measure("playback_tick", "Times the IVR text was read before the operator answered"),
         _measure("pages", "Pages seen in the visit before the call"),
         _measure("visit", "Ordinal of the visit: how many the visitor has had"),
+        # What most questions ask of a call beside its measures: these rows are a fifth as long as
+        # the calls', and answer without them.
+        Column(
+            "outcome",
+            "text",
+            "What became of the call, from its two codes",
+            values=OUTCOME_NAMES,
+        ),
+        Column("has_recording", "boolean", "Whether there is a recording"),
+        _text("manager", "The manager: number and extension; the first of several"),
+        _text("client", "The client's number"),
     ),
 )

@@ -26,6 +26,7 @@ from callkeeper_assets.warehouse.call_sql import (
     build_transformation,
     read_sql,
 )
+from callkeeper_assets.warehouse.outcomes import build_outcome_sql
 from callkeeper_assets.warehouse.records import BadDataError, Collision, NotJsonCallError
 
 # The objects of more calls are those of so many, in the hope that all are alike.
@@ -33,6 +34,11 @@ _SAMPLE: Final = 50
 _MOST_AT_ONCE: Final = 2_000
 # So many calls are read sooner than DuckDB would have found a better plan: 15 of 60 ms for 300.
 _MOST_UNPLANNED: Final = 900
+
+_OUTCOME: Final = (
+    "CREATE OR REPLACE MACRO call_outcome(status_code, status2_code, status, is_final, service) AS "
+    + build_outcome_sql("")
+)
 
 _MOMENT = pa.timestamp("us", "UTC")
 # Opened before a fork, each process's to take.
@@ -364,6 +370,7 @@ def open_duckdb() -> duckdb.DuckDBPyConnection:
         }
     )
     connection.execute(read_sql("macros"))
+    connection.execute(_OUTCOME)
     return connection
 
 

@@ -11,7 +11,11 @@ from typing import Final, Literal
 
 from callkeeper_assets.postgres import read_sql_of
 from callkeeper_assets.postgres.schemas import PUBLIC
-from callkeeper_assets.warehouse.outcomes import OUTCOME_NAMES, build_outcome_sql
+from callkeeper_assets.warehouse.outcomes import (
+    OUTCOME_NAMES,
+    OUTCOMES,
+    build_outcome_sql,
+)
 from callkeeper_assets.warehouse.schema import ColumnType
 
 ViewName = Literal["calls", "звонки"]
@@ -19,6 +23,11 @@ ViewName = Literal["calls", "звонки"]
 CALLS_VIEW: Final = "calls"
 RUSSIAN_CALLS_VIEW: Final = "звонки"
 VIEWS: Final[tuple[ViewName, ...]] = (CALLS_VIEW, RUSSIAN_CALLS_VIEW)
+# By which people group. Without statistics of what is reckoned the server takes each minute for a
+# group of its own, and sorts all rows, by one process, where it could count them by several.
+_GROUPED_BY: Final = ("date", "week_start", "month_start", "year", "month", "hour", "weekday")
+_FACTS: Final = "callkeeper_calls_facts AS f"
+_CALLS: Final = "callkeeper_calls AS c"
 # How a view of ours is told from another that has its name; stays.
 MARK: Final = "Calls, one row each"
 DESCRIPTION: Final = (
@@ -36,6 +45,8 @@ class ViewColumn:
         expression: SQL over the aliases of `sql/calls_view.sql`.
         russian: the same, where values are words that a Russian report shows in Russian.
         unit: of a number.
+        of_call: the same, and `of_call_russian`, where the row of a call is the only one that is
+            sure to be there; left out where it is the same.
     """
 
     name: str
@@ -46,6 +57,16 @@ class ViewColumn:
     description_ru: str
     russian: str | None = None
     unit: str | None = None
+    of_call: str | None = None
+    of_call_russian: str | None = None
+
+    def build(self, view: ViewName, *, begins_with_calls: bool) -> str:
+        """Build its expression in a view; see `build_view`."""
+        is_russian = view == RUSSIAN_CALLS_VIEW
+        expression = (is_russian and self.russian) or self.expression
+        if begins_with_calls:
+            expression = (is_russian and self.of_call_russian) or self.of_call or expression
+        return f"{expression} AS {quote(name_of(self, view))}"
 
     @property
     def comment(self) -> str:
@@ -89,7 +110,7 @@ _STATUSES_RU: Final = {
     "pending": "ждёт статуса",
 }
 _WAIT: Final = "extract(epoch FROM c.called_at - c.ordered_at)::integer"
-_IS_TALK: Final = "c.status = 'success'"
+_IS_TALK: Final = "f.outcome = 'answered'"
 
 
 def _part(field: str) -> str:
@@ -114,9 +135,10 @@ COLUMNS: Final[tuple[ViewColumn, ...]] = (
         "account_id",
         "ID аккаунта",
         "integer",
-        "c.account_id",
+        "f.account_id",
         "The account's id: `general_accounts.account_id`",
         "Номер аккаунта в хранилище",
+        of_call="c.account_id",
     ),
     _mark(
         "account",
@@ -188,7 +210,7 @@ COLUMNS: Final[tuple[ViewColumn, ...]] = (
         "week_start",
         "Начало недели",
         "date",
-        f"{_DATE} - {_DAYS_AFTER_MONDAY}",
+        f"(date '1969-12-29' + ({_MINUTE} / 1440 + 3) / 7 * 7)",
         "First day of the week, a Monday",
         "Первый день недели, понедельник",
     ),
@@ -230,11 +252,13 @@ COLUMNS: Final[tuple[ViewColumn, ...]] = (
         "outcome",
         "Итог",
         "text",
-        build_outcome_sql(),
+        "f.outcome",
         f"What became of it: {', '.join(f'`{name}`' for name in OUTCOME_NAMES)}; from the two "
         "codes, as the data dictionary lists them",
         "Чем кончился звонок; по двум кодам, см. словарь данных",
-        russian=build_outcome_sql(is_russian=True),
+        russian=_words("f.outcome", {str(one.name): one.label_ru for one in OUTCOMES}),
+        of_call=build_outcome_sql(),
+        of_call_russian=build_outcome_sql(is_russian=True),
     ),
     ViewColumn(
         "status",
@@ -249,9 +273,10 @@ COLUMNS: Final[tuple[ViewColumn, ...]] = (
         "is_final",
         "Статус окончательный",
         "boolean",
-        "c.is_final",
+        "f.outcome <> 'in_progress'",
         "Whether the status can no longer change",
         "Статус больше не изменится",
+        of_call="c.is_final",
     ),
     ViewColumn(
         "status_code",
@@ -341,21 +366,25 @@ COLUMNS: Final[tuple[ViewColumn, ...]] = (
         "manager",
         "Менеджер",
         "text",
-        _manager(" ext. "),
+        "f.manager",
         "The manager: number and extension; the first of several",
         "Менеджер: номер и добавочный; первый из нескольких",
-        russian=_manager(" доб. "),
+        russian="replace(f.manager, ' ext. ', ' доб. ')",
+        of_call=_manager(" ext. "),
+        of_call_russian=_manager(" доб. "),
     ),
     _mark("manager_phone", "Номер менеджера", "c.manager_phone", "Number alone", "Номер менеджера"),
     _mark(
         "manager_extension", "Добавочный", "c.manager_extension", "Extension alone", "Добавочный"
     ),
-    _mark(
+    ViewColumn(
         "client_phone",
         "Номер клиента",
-        "c.client_phone",
+        "text",
+        "f.client",
         "The client's number, as the account's `privacy` lets it be stored",
         "Номер клиента, в том виде, в котором его разрешает хранить `privacy`",
+        of_call="c.client_phone",
     ),
     _mark(
         "service",
@@ -479,9 +508,10 @@ COLUMNS: Final[tuple[ViewColumn, ...]] = (
         "has_recording",
         "Есть запись",
         "boolean",
-        "c.record_url IS NOT NULL",
+        "f.has_recording",
         "Whether there is a recording",
         "Есть ли запись",
+        of_call="c.record_url IS NOT NULL",
     ),
     _mark("recording", "Запись", "c.record_url", "The recording's address", "Ссылка на запись"),
     _mark(
@@ -512,16 +542,23 @@ def name_of(column: ViewColumn, view: ViewName) -> str:
     return column.name if view == CALLS_VIEW else column.caption
 
 
-def build_view(view: ViewName) -> list[str]:
-    """Build the statements that make a view, or bring one of ours to this declaration."""
-    is_russian = view == RUSSIAN_CALLS_VIEW
-    columns = [
-        f"{(is_russian and one.russian) or one.expression} AS {quote(name_of(one, view))}"
-        for one in COLUMNS
-    ]
+def build_view(view: ViewName, *, begins_with_calls: bool) -> list[str]:
+    """Build the statements that make a view, or bring one of ours to this declaration.
+
+    Args:
+        view: Which one.
+        begins_with_calls: Whether a call may have no facts, and is a row all the same; then a
+            question reads the calls, whose rows are long, even where the facts could answer it.
+    """
+    columns = [one.build(view, begins_with_calls=begins_with_calls) for one in COLUMNS]
     name = f"{PUBLIC}.{quote(view)}"
-    body = read_sql_of("callkeeper_assets.warehouse")("calls_view")
-    select = body.replace("{columns}", ",\n    ".join(columns))
+    first, second = (_CALLS, _FACTS) if begins_with_calls else (_FACTS, _CALLS)
+    select = read_sql_of("callkeeper_assets.warehouse")("calls_view").format(
+        columns=",\n    ".join(columns),
+        first=first,
+        second=second,
+        account="c.account_id" if begins_with_calls else "f.account_id",
+    )
     comments = [(f"COLUMN {name}.{quote(name_of(one, view))}", one.comment) for one in COLUMNS]
     return [
         f"CREATE OR REPLACE VIEW {name} AS\n{select}",
@@ -530,3 +567,14 @@ def build_view(view: ViewName) -> list[str]:
             for what, text in [(f"VIEW {name}", DESCRIPTION), *comments]
         ),
     ]
+
+
+def build_statistics() -> list[str]:
+    """Build the statements that let the server know how many values reckoned columns have."""
+    expressions = {one.name: one.expression for one in COLUMNS}
+    made = (
+        f"CREATE STATISTICS IF NOT EXISTS {PUBLIC}.callkeeper_calls_facts_{name} "
+        f"ON ({expressions[name].replace('f.', '')}) FROM callkeeper_calls_facts"
+        for name in _GROUPED_BY
+    )
+    return [*made, "ANALYZE callkeeper_calls_facts"]

@@ -9,6 +9,7 @@ from typing import Any, Final, TypeAlias
 from zoneinfo import ZoneInfo
 
 from callkeeper_assets.simulator.truth import SUMMED, ApiName, Scalar, Truth
+from callkeeper_assets.warehouse.outcomes import outcome_of
 from callkeeper_assets_tests.chaos.installation import SOURCE, Installation
 
 # Day -> call id -> all its values, those of its dimensions included.
@@ -51,6 +52,7 @@ _READ: Final = f"""
     SELECT (c.called_at AT TIME ZONE %s)::date, c.call_id,
         {", ".join(f"c.{name}" for name in _PLAIN)},
         {", ".join(f"f.{name}" for name in SUMMED)},
+        f.outcome, f.manager, f.client, f.has_recording,
         c.connection_type, d.full_date, s.domain,
         coalesce(l.country_iso, l.country), l.region, l.city,
         nullif(v.clientid, 'not available'), v.userid, v.phone,
@@ -79,12 +81,27 @@ def _mark(value: Scalar) -> Scalar:
     return None if value in _NO_MARK else value
 
 
+def describe_copies(call: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What facts have of their call: its outcome, manager, client, and whether it was recorded."""
+    outcome: str = outcome_of(call["status_code"], call["status2_code"], call["service"])
+    if call["status_code"] is None and call["status"] == "success":
+        outcome = "answered"
+    manager, extension = call["manager_phone"], call["manager_extension"]
+    return (
+        outcome,
+        manager if extension is None else f"{manager or ''} ext. {extension}",
+        call["client_phone"],
+        call["record_url"] is not None,
+    )
+
+
 def _describe(call: Mapping[str, Any], zone: ZoneInfo, api: ApiName) -> tuple[Any, ...]:
     local = call["called_at"].astimezone(zone)
     kind = call["utm_type"]
     return (
         *(call[name] for name in _PLAIN),
         *(call[name] for name in SUMMED),
+        *describe_copies(call),
         _CONNECTIONS[api][call["connection_type"]],
         local.replace(second=0, tzinfo=None),
         call["site"],

@@ -7,7 +7,12 @@ from zoneinfo import ZoneInfo
 
 from callkeeper_assets.simulator.account import SimulatedAccount
 from callkeeper_assets.simulator.truth import SUMMED, ApiName, Scalar
-from callkeeper_assets_tests.chaos.facts import describe_difference, read_days, tell_days
+from callkeeper_assets_tests.chaos.facts import (
+    describe_copies,
+    describe_difference,
+    read_days,
+    tell_days,
+)
 from callkeeper_assets_tests.chaos.installation import Installation
 
 # The log of loads grows with every load; its rows are never written again.
@@ -74,6 +79,8 @@ def change_facts(
             for column in (name for name in call if call[name] != before[call_id][name]):
                 is_fact = column in SUMMED
                 updated["callkeeper_calls_facts" if is_fact else "callkeeper_calls"].add(call_id)
+            if describe_copies(call) != describe_copies(before[call_id]):
+                updated["callkeeper_calls_facts"].add(call_id)
         account.add(day, 3)
     assert all(updated.values())
     return {name: (3 * len(days), len(ids), len(days)) for name, ids in updated.items()}

@@ -211,6 +211,7 @@ def test_similar_digits_are_reported_by_place_for_a_person_to_decide(
     assert reported == {
         "callkeeper_calls.client_phone": (1, (2,)),
         "callkeeper_calls.tags": (1, (2,)),
+        "callkeeper_calls_facts.client": (1, (2,)),
         "general_clientids.phone": (1, ()),
         f"main_office/{year}/{DAY}.parquet": (1, (2,)),
     }
@@ -330,6 +331,7 @@ def test_a_request_is_verified_again_without_the_number(office: Office) -> None:
     office.process()
     assert [(one.place, one.calls) for one in verify_request(*again)] == [
         ("callkeeper_calls.client_phone", (8,)),
+        ("callkeeper_calls_facts.client", (8,)),
         ("callkeeper_webhooks", (8,)),
         ("general_clientids.phone", ()),
     ], "a new call is a new call, and told"

@@ -132,7 +132,7 @@ def test_a_dry_run_says_all_and_changes_nothing(aged: Installation, home: Path) 
         assert words in asked.out
     assert "Nothing was changed. `callkeeper upgrade` does what → marks." in asked.err
     parts = [part for part, _ in pending(callkeeper("upgrade", "--dry-run", "--json"))]
-    assert parts.count("tables") == 8
+    assert parts.count("tables") == 9
     assert parts.count("dagster") == 7
     assert (look(aged.url), files_of(home)) == (schema, files)
 

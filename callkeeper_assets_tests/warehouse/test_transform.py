@@ -119,7 +119,7 @@ def test_what_is_missing_is_null_and_never_zero() -> None:
         {"id": 1}, dict.fromkeys(call(1)), dict.fromkeys(call(1), ""), {"id": 1, "visit_info": []}
     )
     keys = {"call_id", "called_at", "day", "is_final", "local_minute", "dates_id", "keep_calls"}
-    keys |= {"service", "has_unread", "is_misplaced"}
+    keys |= {"service", "outcome", "has_recording", "has_unread", "is_misplaced"}
     for found in rows:
         assert {n for n, v in found.items() if v is not None} == {*keys, "keep_facts"}
 

@@ -8,10 +8,11 @@ from importlib.resources import files
 from zoneinfo import ZoneInfo
 
 import psycopg
+import pytest
 
 from callkeeper_assets.warehouse.dimension_rows import count_orphans, delete_orphans
 from callkeeper_assets.warehouse.filters import Filter
-from callkeeper_assets.warehouse.migrate import VERSION_TABLE, ensure_schema
+from callkeeper_assets.warehouse.migrate import VERSION_TABLE, allow_lack_of_facts, ensure_schema
 from callkeeper_assets.warehouse.outcomes import OUTCOMES, outcome_of
 from callkeeper_assets.warehouse.views import COLUMNS, DESCRIPTION, VIEWS, name_of
 from callkeeper_assets_tests.templates import from_nothing
@@ -21,6 +22,7 @@ from callkeeper_assets_tests.warehouse.raw_days import (
     call,
     changes,
     day_of,
+    day_of_minutes,
     load_all,
     raw_day,
     row,
@@ -66,6 +68,12 @@ def test_outcomes_in_sql_are_those_of_the_table_of_pairs(database: str) -> None:
     pairs = [*_labels(), (200, 999), (999, 0), (487, 200), (200, None), (None, None), (None, 200)]
     services = ("callback", "calltracking", "import", None)
     with psycopg.connect(database) as connection:
+        connection.execute(
+            "INSERT INTO general_accounts (id, account_id, service, enabled, name, lacks_facts) "
+            "VALUES (2, 2, 'CallKeeper', true, 'main', false)"
+        )
+        connection.commit()
+        allow_lack_of_facts(database, 2)
         for service in services:
             for code, code2 in pairs:
                 is_final = code not in {1, 2, 707}
@@ -186,10 +194,72 @@ def test_a_call_is_a_row_even_where_dimensions_are_not_chosen_or_filtered(databa
     ]
 
 
-def test_columns_that_nobody_asks_for_cost_no_join(database: str) -> None:
-    plan = rows(database, "EXPLAIN SELECT call_id, outcome FROM calls")
-    assert "Join" not in str(plan)
-    assert "Loop" not in str(plan)
+def test_what_most_people_ask_reads_the_facts_alone(database: str) -> None:
+    load_all(database, [day_of(DAY, [call(1), call(2)])])
+    asked = "SELECT outcome, is_final, has_recording, manager, client_phone, hour, attempt"
+    lines = [str(line) for line in rows(database, f"EXPLAIN {asked} FROM calls")]
+    read = [line.partition(" on ")[2].split()[0] for line in lines if " on " in line]
+    assert read == ["callkeeper_calls_facts"], lines
+
+
+@pytest.mark.parametrize(
+    ("column", "most"), [("hour", 24), ("weekday", 7), ("week_start", 1), ("month_start", 1)]
+)
+def test_the_server_knows_how_many_groups_there_are(database: str, column: str, most: int) -> None:
+    """Else it sorts all rows to group them: an expression in statistics has to be the view's."""
+    minutes = day_of_minutes(DAY, ((7 * number, call(number)) for number in range(1, 200)))
+    load_all(database, [minutes, day_of(NEXT, [call(1_000)])])
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute("ANALYZE callkeeper_calls_facts")
+        plan = connection.execute(
+            f"EXPLAIN (FORMAT json) SELECT {column}, count(*) FROM calls GROUP BY 1".encode()
+        ).fetchone()
+    assert plan is not None
+    assert plan[0][0]["Plan"]["Plan Rows"] <= most
+
+
+def test_calls_without_facts_are_rows_beside_sources_that_have_them(database: str) -> None:
+    """From the first load on that may leave one; what reads the view, and may, goes on."""
+    load_all(database, [day_of(DAY, [call(1), call(2)])])
+    with psycopg.connect(database) as connection:
+        connection.execute("CREATE VIEW mine AS SELECT call_id, outcome, client_phone FROM calls")
+    other = replace(MAIN, name="branch")
+    load_all(database, [day_of(DAY, [call(7)])], other, tables=["callkeeper_calls"])
+    asked = "SELECT call_id, outcome, client_phone, hour FROM calls ORDER BY 1"
+    assert rows(database, asked) == [
+        (1, "answered", "+70000000001", 0),
+        (2, "answered", "+70000000002", 0),
+        (7, "answered", "+70000000007", None),
+    ]
+    assert [one[0] for one in rows(database, "SELECT call_id FROM mine ORDER BY 1")] == [1, 2, 7]
+    russian = 'SELECT "Менеджер", "Итог" FROM звонки WHERE "ID звонка" = 7'
+    assert rows(database, russian) == [("+70000000001 доб. 42", "Состоялся")]
+    filtered = {"callkeeper_calls_facts": [Filter("duration_sec", "gt", 100)]}
+    load_all(database, [day_of(DAY, [call(1), call(2)])], filters=filtered)
+    assert [one[:2] for one in rows(database, asked)][:2] == [(1, "answered"), (2, "answered")]
+    assert rows(
+        database, "SELECT name, lacks_facts FROM general_accounts WHERE id <> 1 ORDER BY id"
+    ) == [
+        (MAIN.name, True),
+        ("branch", True),
+    ]
+
+
+def test_facts_follow_what_their_call_says(database: str) -> None:
+    """A call that changes in what both tables have changes in both; nothing else is written."""
+    asked = "SELECT call_id, outcome, is_final, has_recording, manager, client_phone FROM calls"
+    planned = call(1, status_code=2, status2_code=0, record_url=None)
+    load_all(database, [day_of(DAY, [planned, call(2)])])
+    assert rows(database, f"{asked} WHERE call_id = 1") == [
+        (1, "in_progress", False, False, "+70000000001 ext. 42", "+70000000001")
+    ]
+    days = [day_of(DAY, [call(1, phone1="79990000000^7"), call(2)])]
+    loaded = load_all(database, days)
+    assert rows(database, f"{asked} WHERE call_id = 1") == [
+        (1, "answered", True, True, "79990000000 ext. 7", "+70000000001")
+    ]
+    assert changes(loaded)["callkeeper_calls_facts"] == changes(loaded)["callkeeper_calls"]
+    assert changes(load_all(database, days)) == {}
 
 
 @from_nothing

@@ -61,6 +61,13 @@ SELECT
     ) AS playback_tick,
     read_pgs AS pages,
     read_vst AS visit,
+    call_outcome(read_status_code, read_status2_code, status, is_final, service) AS outcome,
+    record_url IS NOT NULL AS has_recording,
+    CASE
+        WHEN manager_extension IS NULL THEN manager_phone
+        ELSE concat(manager_phone, ' ext. ', manager_extension)
+    END AS manager,
+    phone_number(phone2) AS client,
     local_minute,
     site AS sites_domain,
     CASE WHEN length(country) = 2 THEN upper(country) END AS locations_country_iso,
