@@ -2,7 +2,7 @@
 -- Кто заказывает звонок снова и снова? Вторая попытка по тому же заказу не в счёт.
 SELECT client_phone, count(*) AS orders, min(date) AS first_order, max(date) AS last_order
 FROM calls
-WHERE (attempt = 1 OR attempt IS NULL) AND outcome NOT IN ('duplicate', 'test')
+WHERE coalesce(attempt, 1) = 1 AND outcome NOT IN ('duplicate', 'test')
 GROUP BY client_phone
 HAVING count(*) > 1
 ORDER BY orders DESC, client_phone

@@ -328,7 +328,7 @@ def _fill_table(target: "Connection", place: Place, backup: Backup, table: Table
             try:
                 written = write_rows(target, (table.schema, table.name), table.columns, parts)
             except (psycopg.DataError, psycopg.IntegrityError):
-                # What is damaged can be no row before its end says so.
+                # Damaged bytes can be refused as rows before the hash at their end is compared.
                 check_part(place, backup, table, file.drain().sha256)
                 raise
         # Before the end of the transaction, whatever the server has made of it.

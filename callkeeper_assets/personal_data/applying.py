@@ -192,7 +192,7 @@ def _find_left(
         problems.append(
             f"{row[0]} calls of {first} to {last} are in the tables as they were: their raw "
             f"calls are not there. Load these days again: callkeeper load {source.name} "
-            f"--from {first} --to {last}, or delete the rows."
+            f"--from {first} --to {last}, or delete their rows, facts first."
         )
     for table in list_report_tables(connection):
         problems += _find_left_rows(connection, table, (REPORT_COLUMN, DAY_COLUMN), values)

@@ -44,9 +44,10 @@ _EXISTING: Final = """
 _ROWS: Final = "SELECT * FROM {table}"
 # Of facts, which are many, what can be a number, and whose call they are of.
 _FACTS: Final = """
-    SELECT f.account_id, c.call_id, {columns} FROM callkeeper_calls_facts AS f
+    SELECT f.account_id, c.call_id, f.began_at, {columns} FROM callkeeper_calls_facts AS f
     LEFT JOIN callkeeper_calls AS c ON c.account_id = f.account_id AND c.id = f.calls_id
 """
+_OF_MANAGERS: Final = ("manager_phone", "manager_phones", "manager")
 _AT_ONCE: Final = 2_000
 
 
@@ -88,7 +89,7 @@ class PayloadHit:
 
 @dataclass(frozen=True)
 class RowHit:
-    """A row of callkeeper_calls with the number."""
+    """A row of callkeeper_calls with the number, or its facts where these alone have it."""
 
     day: date
     call_id: int
@@ -132,15 +133,15 @@ class SourceHits:
         return {call_id for call_id, roles in self.roles.items() if roles == {"manager"}}
 
     def add_row(self, number: str, row: Row) -> None:
-        """Add a row of callkeeper_calls."""
+        """Add a row of callkeeper_calls, or of facts."""
         seeker = self.target.build_seeker(number)
         role: NumberRole = "mention"
-        if seeker.is_in(row["client_phone"] or ""):
+        if any(seeker.is_in(row.get(name) or "") for name in ("client_phone", "client")):
             role = "client"
-        elif not is_in_row(seeker, {**row, "manager_phone": None, "manager_phones": None}):
+        elif not is_in_row(seeker, {**row, **dict.fromkeys(_OF_MANAGERS)}):
             role = "manager"
         source = self.target.source
-        called_at: datetime = row["called_at"]
+        called_at: datetime = row.get("called_at") or row["began_at"]
         day = find_day(called_at, source.time_zone) if source else called_at.astimezone(UTC).date()
         self.rows.append(RowHit(day, row["call_id"], role))
 
@@ -321,9 +322,12 @@ def find_hits(
         hits[target.name] = search_source(connection, store, target, number)
     rows = search_tables(connection, number, targets)
     names = {one.account_id: one.name for one in targets}
-    for row in rows.get(CALLS, ()):
-        name = names.get(row["account_id"])
-        if name is not None:
+    found: set[tuple[int, int]] = set()
+    # Facts say what their call does, unless somebody has changed one of the two.
+    for row in [*rows.get(CALLS, ()), *rows.get(FACTS, ())]:
+        name, call = names.get(row["account_id"]), (row["account_id"], row["call_id"])
+        if name is not None and call not in found and call[1] is not None:
+            found.add(call)
             hits[name].add_row(number, row)
     return hits, _without_managers(rows, hits.values())
 

@@ -54,6 +54,7 @@ _LONG_SEC: Final = 0.05
 
 _FRAME: Final = "part_frame"
 
+_LACKS_FACTS: Final = "SELECT lacks_facts FROM general_accounts WHERE account_id = $1"
 _DEFAULT_GUARD: Final = Guard()
 _NOBODY: Final = 0
 
@@ -410,7 +411,7 @@ class Loader:
             rows=DimensionRows(self.session, self._duck, fills_hours=fills) if writes else None,
         )
         if plan.lacks_facts and writes:
-            allow_lack_of_facts(self._url, load.account_id)
+            self._allow_lack_of_facts(load.account_id)
         transformer = Transformer(self._duck, account.time_zone, plan)
         with ThreadPoolExecutor(1, "transform") as thread:
             try:
@@ -425,6 +426,11 @@ class Loader:
                     yield from load.merge(ahead.result())
             finally:
                 thread.shutdown(cancel_futures=True)
+
+    def _allow_lack_of_facts(self, account_id: int) -> None:
+        known = self.session.query(_LACKS_FACTS, {"account_id": account_id})
+        if not known["lacks_facts"][0].as_py():
+            allow_lack_of_facts(self._url, account_id)
 
     def load_together(
         self,
@@ -461,7 +467,7 @@ class Loader:
                     rows=rows,
                 )
                 if plan.lacks_facts:
-                    allow_lack_of_facts(self._url, load.account_id)
+                    self._allow_lack_of_facts(load.account_id)
                 for day in load.merge(own, made[place]):
                     if isinstance(day, LoadedDay):
                         yield place, day

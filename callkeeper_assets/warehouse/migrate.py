@@ -1,4 +1,4 @@
-"""Brings a database's schema to this program's, by itself; readers never wait more than a second.
+"""Brings a database's schema to this program's, by itself, and waits for nobody's lock for long.
 
 Alembic's migrations lie in `migrations/`. Each change of a table that people read waits for its
 lock a second at a time; who has the table open is named in the end.
@@ -133,23 +133,29 @@ def ensure_schema(url: str) -> None:
 def allow_lack_of_facts(url: str, account_id: int) -> None:
     """Have calls of a source in the wide views that have no facts; before the first is written.
 
-    A query if they are there already. Until then the views read the facts alone where these can
-    answer; whichever source was first, they read the calls from then on.
+    Until then the views read the facts alone where these can answer; whichever source was first,
+    they read the calls from then on.
 
     Raises:
         UnavailableError: others have the views open for minutes.
+        SchemaError: somebody has changed them.
     """
-    with connect(url, autocommit=True) as connection:
-        lacks = f"{_LACKS_FACTS} WHERE account_id = %s"
-        if connection.execute(lacks.encode(), (account_id,)).fetchone() == (True,):
-            return
-    with Lock(url, "the views' change") as lock:
+    # Not the lock's connection: a transaction that fails would seem to be a lock that is lost.
+    with Lock(url, "the views' change") as lock, connect(url, autocommit=True) as connection:
         lock.wait(MIGRATION_LOCK)
-        change_patiently(url, VIEWS, lambda: _begin_with_calls(url, account_id))
+        try:
+            change_patiently(url, VIEWS, lambda: _begin_with_calls(connection, account_id))
+        except psycopg.ProgrammingError as error:
+            said = str(error).partition("\n")[0]
+            raise SchemaError(
+                f"The views {' and '.join(VIEWS)} in {describe(url)} could not be changed so that "
+                f"they have calls without facts: {said}. Nothing was loaded. Somebody has changed "
+                f"them: DROP VIEW them, and run the load again."
+            ) from None
 
 
-def _begin_with_calls(url: str, account_id: int) -> None:
-    with connect(url) as connection:
+def _begin_with_calls(connection: _Connection, account_id: int) -> None:
+    with connection.transaction():
         connection.execute(PATIENCE)
         is_first = connection.execute(_LACKS_FACTS).fetchone() == (False,)
         connection.execute(_NOTE_LACK, (account_id,))

@@ -3,7 +3,7 @@
 The first code is of the leg to the manager, the second of that to the client, 0 where it was not
 dialled; labels are those that the cabinet shows. Of call tracking the legs are the other way round:
 the client's comes first. The facts' `outcome`, the views' where a call has no facts, and the data
-dictionary are made from it. A change needs a new `READING` (`raw.store`): held calls get it then.
+dictionary are made from it. A change needs a migration that fills `outcome` anew, as 0015 does.
 """
 
 from dataclasses import dataclass

@@ -335,13 +335,15 @@ CALLKEEPER_CALLS_FACTS: Final = Table(
         _measure("visit", "Ordinal of the visit: how many the visitor has had"),
         # What most questions ask of a call beside its measures: these rows are a fifth as long as
         # the calls', and answer without them.
+        Column("began_at", "timestamp with time zone", "When it was called", nullable=False),
         Column(
             "outcome",
             "text",
             "What became of the call, from its two codes",
+            nullable=False,
             values=OUTCOME_NAMES,
         ),
-        Column("has_recording", "boolean", "Whether there is a recording"),
+        Column("has_recording", "boolean", "Whether there is a recording", nullable=False),
         _text("manager", "The manager: number and extension; the first of several"),
         _text("client", "The client's number"),
     ),

@@ -25,7 +25,10 @@ RUSSIAN_CALLS_VIEW: Final = "звонки"
 VIEWS: Final[tuple[ViewName, ...]] = (CALLS_VIEW, RUSSIAN_CALLS_VIEW)
 # By which people group. Without statistics of what is reckoned the server takes each minute for a
 # group of its own, and sorts all rows, by one process, where it could count them by several.
-_GROUPED_BY: Final = ("date", "week_start", "month_start", "year", "month", "hour", "weekday")
+_GROUPED_BY: Final = (
+    *("date", "week_start", "month_start", "year", "quarter", "month", "month_name"),
+    *("hour", "weekday", "weekday_name"),
+)
 _FACTS: Final = "callkeeper_calls_facts AS f"
 _CALLS: Final = "callkeeper_calls AS c"
 # How a view of ours is told from another that has its name; stays.
@@ -160,7 +163,7 @@ COLUMNS: Final[tuple[ViewColumn, ...]] = (
         "Время",
         "timestamp without time zone",
         f"timestamp '1970-01-01' + {_MINUTE} * interval '1 minute'"
-        " + make_interval(secs => extract(second FROM c.called_at)::double precision)",
+        " + make_interval(secs => extract(second FROM f.began_at)::double precision)",
         "When it was called, by the clock of the account's time zone; this and what follows to "
         "`hour` is NULL where the source has no facts, or a filter leaves out the minute",
         "Когда звонили, по часам аккаунта",
@@ -236,9 +239,10 @@ COLUMNS: Final[tuple[ViewColumn, ...]] = (
         "called_at",
         "Момент звонка",
         "timestamp with time zone",
-        "c.called_at",
+        "f.began_at",
         "When it was called, as a moment",
         "Момент звонка, с часовым поясом",
+        of_call="c.called_at",
     ),
     ViewColumn(
         "ordered_at",
@@ -570,11 +574,20 @@ def build_view(view: ViewName, *, begins_with_calls: bool) -> list[str]:
 
 
 def build_statistics() -> list[str]:
-    """Build the statements that let the server know how many values reckoned columns have."""
-    expressions = {one.name: one.expression for one in COLUMNS}
+    """Build the statements that let the server know how many values reckoned columns have.
+
+    What is there stays: an expression that changes needs a migration that drops its statistics.
+    """
+    expressions: dict[str, str] = {}
+    for one in COLUMNS:
+        if one.name in _GROUPED_BY:
+            expressions[one.name] = one.expression
+            expressions[f"{one.name}_ru"] = one.russian or one.expression
+    # By expression, so that none is gathered twice.
+    names = {expression: name for name, expression in reversed(expressions.items())}
     made = (
         f"CREATE STATISTICS IF NOT EXISTS {PUBLIC}.callkeeper_calls_facts_{name} "
-        f"ON ({expressions[name].replace('f.', '')}) FROM callkeeper_calls_facts"
-        for name in _GROUPED_BY
+        f"ON ({expression.replace('f.', '')}) FROM callkeeper_calls_facts"
+        for expression, name in names.items()
     )
     return [*made, "ANALYZE callkeeper_calls_facts"]

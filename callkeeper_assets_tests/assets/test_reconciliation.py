@@ -54,12 +54,13 @@ _GHOST = """
         INSERT INTO callkeeper_calls (account_id, call_id, called_at, is_final, origin, loaded_at)
         SELECT account_id, %(ghost)s, called_at, true, 'api', now()
         FROM callkeeper_calls WHERE call_id = %(call_id)s
-        RETURNING account_id, id
+        RETURNING account_id, id, called_at
     )
     INSERT INTO callkeeper_calls_facts (
-        account_id, calls_id, dates_id, clientids_id, traffic_id, sites_id, locations_id
+        account_id, calls_id, dates_id, clientids_id, traffic_id, sites_id, locations_id,
+        began_at, outcome, has_recording
     )
-    SELECT account_id, id, 1, 1, 1, 1, 1 FROM ghost
+    SELECT account_id, id, 1, 1, 1, 1, 1, called_at, 'unknown', false FROM ghost
 """
 _DELETE = """
     WITH gone AS (DELETE FROM callkeeper_calls WHERE call_id = %(call_id)s RETURNING id)

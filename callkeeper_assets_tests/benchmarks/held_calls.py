@@ -96,6 +96,7 @@ _CHANGED: Final[Mapping[str, Mapping[str, str]]] = {
     "callkeeper_calls_facts": {
         "calls_id": _CALL.format("calls_id"),
         "dates_id": "t.dates_id + (k.day - k.base) * 1440",
+        "began_at": _LATER.format("began_at"),
         "client": _shift_phone("t.client"),
         "clientids_id": f"CASE t.clientids_id WHEN 1 THEN 1 ELSE t.clientids_id + {_CLIENT} END",
     },

@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from callkeeper_assets.config.source import Privacy
+from callkeeper_assets.personal_data.exporting import export_client
 from callkeeper_assets.personal_data.forgetting import Forgetter, Forgotten
 from callkeeper_assets.personal_data.shield import build_shield
 from callkeeper_assets.postgres import connect
@@ -107,10 +108,27 @@ def test_a_client_goes_whatever_is_left_of_the_source(
         assert [left[call_id][name] for name in gone] == [None] * len(gone)
         assert left[call_id]["manager_phone"] == "+70000000001"
         assert left[call_id]["status"] == "success"
-    assert rows(
-        office.url, "SELECT count(*) FROM callkeeper_calls_facts WHERE clientids_id = 1"
-    ) == [(2,)]
+    asked = "SELECT client, manager, has_recording FROM callkeeper_calls_facts"
+    gone_from_facts = [(None, "+70000000001 ext. 42", False)] * 2
+    assert rows(office.url, f"{asked} WHERE clientids_id = 1") == gone_from_facts
     assert forget(office, configured=configured).found.is_empty
+
+
+def test_a_number_that_facts_alone_still_have_is_found_told_and_erased(office: Office) -> None:
+    """Somebody has taken it out of the calls by hand."""
+    office.load_answer([answered(1, phone2=f"+{NUMBER}"), answered(2, minute=1)])
+    Path(office.store.locate(office.source.name, DAY)).unlink()
+    with connect(office.url, autocommit=True) as connection:
+        connection.execute("UPDATE callkeeper_calls SET client_phone = NULL WHERE call_id = 1")
+        connection.execute("UPDATE general_clientids SET phone = NULL")
+        connection.execute("DELETE FROM general_traffic WHERE id <> 1")
+    assert list_places(office) == ["callkeeper_calls_facts"]
+    told = export_client(office.url, office.store, [office.source], NUMBER, print)
+    assert [one["client"] for one in told["tables"]["callkeeper_calls_facts"]] == [f"+{NUMBER}"]
+    done = forget(office)
+    assert done.problems == []
+    assert list_places(office) == []
+    assert forget(office).found.is_empty
 
 
 def test_a_call_that_only_webhooks_reported_keeps_its_row_without_the_person(

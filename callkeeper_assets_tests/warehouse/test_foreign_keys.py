@@ -18,7 +18,12 @@ from callkeeper_assets_tests.other_servers import serve
 from callkeeper_assets_tests.templates import MakeDatabase, Template
 from callkeeper_assets_tests.warehouse.raw_days import rows
 
-_FACT: Final = "INSERT INTO callkeeper_calls_facts VALUES (17, 99, 98, 97, 96, 95, 94)"
+_FACT: Final = """
+    INSERT INTO callkeeper_calls_facts (
+        account_id, calls_id, dates_id, clientids_id, traffic_id, sites_id, locations_id,
+        began_at, outcome, has_recording
+    ) VALUES (17, 99, 98, 97, 96, 95, 94, now(), 'unknown', false)
+"""
 
 
 def _drop_keys(url: str) -> None:

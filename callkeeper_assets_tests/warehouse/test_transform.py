@@ -108,7 +108,7 @@ def test_documented_keys_and_flat_nesting_give_the_same_row() -> None:
     beside = {k: v for k, v in nested.items() if k != "visit_info"} | visit
     rows = transform(nested, flat, beside)
     for found in rows:
-        for name in ("call_id", "called_at", "dates_id", "local_minute"):
+        for name in ("call_id", "called_at", "began_at", "dates_id", "local_minute"):
             del found[name]
     assert rows[1] == rows[0]
     assert rows[2] == rows[0]
@@ -119,7 +119,7 @@ def test_what_is_missing_is_null_and_never_zero() -> None:
         {"id": 1}, dict.fromkeys(call(1)), dict.fromkeys(call(1), ""), {"id": 1, "visit_info": []}
     )
     keys = {"call_id", "called_at", "day", "is_final", "local_minute", "dates_id", "keep_calls"}
-    keys |= {"service", "outcome", "has_recording", "has_unread", "is_misplaced"}
+    keys |= {"service", "began_at", "outcome", "has_recording", "has_unread", "is_misplaced"}
     for found in rows:
         assert {n for n, v in found.items() if v is not None} == {*keys, "keep_facts"}
 

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from importlib.resources import files
@@ -13,7 +15,8 @@ import pytest
 from callkeeper_assets.warehouse.dimension_rows import count_orphans, delete_orphans
 from callkeeper_assets.warehouse.filters import Filter
 from callkeeper_assets.warehouse.migrate import VERSION_TABLE, allow_lack_of_facts, ensure_schema
-from callkeeper_assets.warehouse.outcomes import OUTCOMES, outcome_of
+from callkeeper_assets.warehouse.outcomes import OUTCOMES, build_outcome_sql, outcome_of
+from callkeeper_assets.warehouse.schema import CALLS
 from callkeeper_assets.warehouse.views import COLUMNS, DESCRIPTION, VIEWS, name_of
 from callkeeper_assets_tests.templates import from_nothing
 from callkeeper_assets_tests.warehouse.raw_days import (
@@ -203,7 +206,7 @@ def test_what_most_people_ask_reads_the_facts_alone(database: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("column", "most"), [("hour", 24), ("weekday", 7), ("week_start", 1), ("month_start", 1)]
+    ("column", "most"), [("hour", 24), ("weekday_name", 7), ("week_start", 1), ("month_start", 1)]
 )
 def test_the_server_knows_how_many_groups_there_are(database: str, column: str, most: int) -> None:
     """Else it sorts all rows to group them: an expression in statistics has to be the view's."""
@@ -216,6 +219,43 @@ def test_the_server_knows_how_many_groups_there_are(database: str, column: str, 
         ).fetchone()
     assert plan is not None
     assert plan[0][0]["Plan"]["Plan Rows"] <= most
+
+
+def test_facts_have_the_outcome_of_each_pair_of_codes(database: str) -> None:
+    """As DuckDB finds it for them, and PostgreSQL of the call."""
+    pairs = [*_labels(), (200, 999), (999, 0), (487, 200), (200, None), (None, None), (None, 200)]
+    calls = [
+        call(number, status_code=code, status2_code=code2)
+        for number, (code, code2) in enumerate(pairs, start=1)
+    ]
+    load_all(database, [day_of(DAY, calls)])
+    found = rows(
+        database,
+        f"SELECT c.status_code, c.status2_code, f.outcome, {build_outcome_sql()} "
+        "FROM callkeeper_calls_facts AS f JOIN callkeeper_calls AS c ON c.id = f.calls_id",
+    )
+    assert len(found) == len(pairs)
+    for code, code2, outcome, of_call in found:
+        assert outcome == of_call == outcome_of(code, code2), (code, code2)
+
+
+def test_who_reads_the_views_is_waited_for_by_the_first_load_without_facts(database: str) -> None:
+    load_all(database, [day_of(DAY, [call(1)])])
+    reading, ended = threading.Event(), threading.Event()
+
+    def read() -> None:
+        with psycopg.connect(database) as connection:
+            connection.execute("SELECT count(*) FROM calls")
+            reading.set()
+            # Longer than a change waits for its locks, and shorter than it tries.
+            ended.wait(3)
+
+    with ThreadPoolExecutor(1) as thread:
+        reader = thread.submit(read)
+        reading.wait()
+        load_all(database, [day_of(DAY, [call(7)])], replace(MAIN, name="branch"), tables=[CALLS])
+        reader.result()
+    assert rows(database, "SELECT call_id FROM calls ORDER BY 1") == [(1,), (7,)]
 
 
 def test_calls_without_facts_are_rows_beside_sources_that_have_them(database: str) -> None:

@@ -61,6 +61,7 @@ SELECT
     ) AS playback_tick,
     read_pgs AS pages,
     read_vst AS visit,
+    called_at AS began_at,
     call_outcome(read_status_code, read_status2_code, status, is_final, service) AS outcome,
     record_url IS NOT NULL AS has_recording,
     CASE

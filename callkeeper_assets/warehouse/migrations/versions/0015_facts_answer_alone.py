@@ -1,7 +1,8 @@
 """Facts have what most questions ask of their call: the wide views answer without the calls.
 
-Who reads facts waits while they are filled, some 7 s for each million. `migrate` makes the
-views after its migrations, from their declaration.
+Who reads facts waits while they are filled, some 7 s for each million. What no fact may lack has to
+be there: a process of the version before, which still loads, is refused, and its days are loaded by
+the next run. `migrate` makes the views after its migrations, from their declaration.
 """
 
 from typing import Final
@@ -15,6 +16,7 @@ down_revision: Final = "0014"
 
 _ADD: Final = """
     ALTER TABLE callkeeper_calls_facts
+    ADD COLUMN IF NOT EXISTS began_at timestamptz,
     ADD COLUMN IF NOT EXISTS outcome text,
     ADD COLUMN IF NOT EXISTS has_recording boolean,
     ADD COLUMN IF NOT EXISTS manager text,
@@ -22,7 +24,8 @@ _ADD: Final = """
 """
 _FILL: Final = f"""
     UPDATE callkeeper_calls_facts AS f
-    SET outcome = {build_outcome_sql()},
+    SET began_at = c.called_at,
+        outcome = {build_outcome_sql()},
         has_recording = c.record_url IS NOT NULL,
         manager = CASE
             WHEN c.manager_extension IS NULL THEN c.manager_phone
@@ -31,6 +34,19 @@ _FILL: Final = f"""
         client = c.client_phone
     FROM callkeeper_calls AS c
     WHERE c.account_id = f.account_id AND c.id = f.calls_id
+"""
+# Facts without their call, which only others can have left behind, are of no use to anybody.
+_DROP: Final = "DELETE FROM callkeeper_calls_facts WHERE outcome IS NULL"
+_REQUIRE: Final = """
+    ALTER TABLE callkeeper_calls_facts
+    ALTER COLUMN began_at SET NOT NULL,
+    ALTER COLUMN outcome SET NOT NULL,
+    ALTER COLUMN has_recording SET NOT NULL
+"""
+# They come day by day, as for the minutes.
+_INDEX: Final = """
+    CREATE INDEX IF NOT EXISTS callkeeper_calls_facts_began ON callkeeper_calls_facts
+    USING brin (began_at) WITH (autosummarize = on)
 """
 _FLAG: Final = """
     ALTER TABLE general_accounts ADD COLUMN IF NOT EXISTS lacks_facts boolean NOT NULL DEFAULT false
@@ -49,7 +65,5 @@ _NOTE: Final = """
 
 def upgrade() -> None:
     """Add the columns and fill them; note which sources have calls without facts."""
-    op.execute(_ADD)
-    op.execute(_FILL)
-    op.execute(_FLAG)
-    op.execute(_NOTE)
+    for statement in (_ADD, _FILL, _DROP, _REQUIRE, _INDEX, _FLAG, _NOTE):
+        op.execute(statement)
