@@ -16,6 +16,7 @@ from callkeeper_assets.warehouse.dimension_rows import count_orphans, delete_orp
 from callkeeper_assets.warehouse.filters import Filter
 from callkeeper_assets.warehouse.migrate import VERSION_TABLE, allow_lack_of_facts, ensure_schema
 from callkeeper_assets.warehouse.outcomes import OUTCOMES, build_outcome_sql, outcome_of
+from callkeeper_assets.warehouse.records import SchemaError
 from callkeeper_assets.warehouse.schema import CALLS
 from callkeeper_assets.warehouse.views import COLUMNS, DESCRIPTION, VIEWS, name_of
 from callkeeper_assets_tests.templates import from_nothing
@@ -283,6 +284,20 @@ def test_calls_without_facts_are_rows_beside_sources_that_have_them(database: st
         (MAIN.name, True),
         ("branch", True),
     ]
+
+
+def test_a_view_that_somebody_has_changed_stops_the_load_and_says_so(database: str) -> None:
+    load_all(database, [day_of(DAY, [call(1)])])
+    with psycopg.connect(database) as connection:
+        connection.execute("ALTER VIEW calls RENAME COLUMN outcome TO result")
+    branch = replace(MAIN, name="branch")
+    with pytest.raises(SchemaError, match="DROP VIEW"):
+        load_all(database, [day_of(DAY, [call(7)])], branch, tables=[CALLS])
+    assert rows(database, "SELECT call_id, result FROM calls") == [(1, "answered")]
+    with psycopg.connect(database) as connection:
+        connection.execute("DROP VIEW calls")
+    load_all(database, [day_of(DAY, [call(7)])], branch, tables=[CALLS])
+    assert rows(database, "SELECT call_id FROM calls ORDER BY 1") == [(1,), (7,)]
 
 
 def test_facts_follow_what_their_call_says(database: str) -> None:
