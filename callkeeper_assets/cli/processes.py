@@ -131,10 +131,12 @@ class Forked:
             ):
                 return None
         if self._code is None:
-            self._code = 0
+            answer: dict[str, Any] = {}
             with suppress(OSError):
-                answer = ask_run_server({"ended": self.pid})
-                self._code = (answer or {}).get("code") or 0
+                answer = ask_run_server({"ended": self.pid}) or {}
+            if answer.get("is_ending"):
+                return None
+            self._code = answer.get("code") or 0
         return self._code
 
     def send_signal(self, number: int) -> None:

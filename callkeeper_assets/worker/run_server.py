@@ -324,7 +324,7 @@ class RunServer:
                 known = (
                     {"places": self._count_places()}
                     if "places" in asked
-                    else {"code": self.services.pop(asked["ended"], None)}
+                    else self._tell_end(asked["ended"])
                 )
                 connection.sendall(json.dumps(known).encode() + b"\n")
                 return
@@ -340,6 +340,12 @@ class RunServer:
             else:
                 answer = {"process": name_process(self._fork(asked, connection))}
             connection.sendall(json.dumps(answer).encode() + b"\n")
+
+    def _tell_end(self, number: int) -> dict[str, int | bool | None]:
+        """Say how a service ended: its first thread is seen as ended before the others are."""
+        if number in self.services and self.services[number] is None:
+            return {"is_ending": True}
+        return {"code": self.services.pop(number, None)}
 
     def _begin_anew(self, connection: socket.socket, request: bytes) -> NoReturn:
         handed = {

@@ -9,6 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from callkeeper_assets.cli.processes import Forked
 from callkeeper_assets.dagster_ext.run_socket import ask_run_server, socket_file
 from callkeeper_assets_tests.waiting import wait_until
 from callkeeper_assets_tests.warm import WarmPopen
@@ -94,3 +95,24 @@ def test_how_a_service_ended_is_known_to_a_server_that_has_begun_anew(tmp_path: 
         wait_until(lambda: not psutil.pid_exists(number), "it ends")
         assert ask_run_server(request)
         assert ask_run_server({"ended": number}) == {"code": 7}
+
+
+def test_a_service_that_is_ending_has_no_code_yet(tmp_path: Path) -> None:
+    """Killed, it can look ended while its other threads are not: then nobody knows how it does."""
+    (tmp_path / "of_a_user.py").write_text("", "utf-8")
+    (tmp_path / "serving.py").write_text(
+        "import ctypes, os, threading, time\n"
+        "def end():\n"
+        "    time.sleep(2)\n"
+        "    os._exit(7)\n"
+        "threading.Thread(target=end).start()\n"
+        "ctypes.CDLL(None).pthread_exit(None)\n",
+        "utf-8",
+    )
+    with run_server("of_a_user", tmp_path):
+        service = Forked(["-m", "serving"], tmp_path / "serving.log")
+        process = psutil.Process(service.pid)
+        wait_until(lambda: process.status() == psutil.STATUS_ZOMBIE, "its first thread has ended")
+        assert service.poll() is None
+        assert service.wait(30) == 7
+        assert service.poll() == 7
