@@ -30,6 +30,7 @@ from dagster._core.storage.local_compute_log_manager import (
 )
 from dagster._utils import ensure_file, touch_file
 from dagster_postgres import DagsterPostgresStorage, PostgresRunStorage, PostgresScheduleStorage
+from psycopg import sql
 
 from callkeeper_assets.dagster_ext import LOCATION
 from callkeeper_assets.dagster_ext.dead_runs import COMMAND_LINE_TAG, build_rerun_tags
@@ -54,6 +55,9 @@ if TYPE_CHECKING:
 SCHEMA = "dagster"
 # By these Dagster finds whether its runs', events' and schedules' tables have been made.
 _MAIN_TABLES = ("runs", "instance_info", "event_logs", "jobs")
+# Is there while they are made.
+_UNFINISHED = "callkeeper_unfinished"
+_LIST_TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = %s"
 _INSTIGATORS = "instigators"
 _EVENTS_AT_ONCE = "1000"
 _RECYCLE_SEC = 3600
@@ -145,11 +149,21 @@ def _schema_to_oneself(url: str) -> Iterator[tuple[bool, int]]:
         if made == (None,):
             # Not IF NOT EXISTS: a role that knows Dagster's tables alone may make no schema.
             connection.execute(f"CREATE SCHEMA {SCHEMA}")
-        found = connection.execute(
-            "SELECT count(*) FROM pg_tables WHERE schemaname = %s AND tablename = ANY(%s)",
-            (SCHEMA, list(_MAIN_TABLES)),
-        ).fetchone()
-        yield found == (len(_MAIN_TABLES),), connection.info.server_version
+        tables = {name for (name,) in connection.execute(_LIST_TABLES, (SCHEMA,)).fetchall()}
+        if _UNFINISHED in tables:
+            for name in tables:
+                table = sql.Identifier(SCHEMA, str(name))
+                connection.execute(sql.SQL("DROP TABLE {} CASCADE").format(table))
+            tables = set()
+        # Dagster makes them one by one, each for good, and looks for one of them: the others would
+        # be missing for ever where the process that makes them is killed.
+        mark = sql.Identifier(SCHEMA, _UNFINISHED)
+        is_new = not tables.intersection(_MAIN_TABLES)
+        if is_new:
+            connection.execute(sql.SQL("CREATE TABLE {} ()").format(mark))
+        yield tables.issuperset(_MAIN_TABLES), connection.info.server_version
+        if is_new:
+            connection.execute(sql.SQL("DROP TABLE {}").format(mark))
 
 
 class RunEndedError(RuntimeError):

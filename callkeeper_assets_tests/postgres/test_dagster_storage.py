@@ -72,6 +72,45 @@ def test_six_processes_that_meet_on_an_empty_database_all_get_their_storage(data
     assert row == (6,)
 
 
+# The process is killed when Dagster has made the first tables of its event log.
+_KILLED = """
+import os, signal
+import dagster as dg
+import sqlalchemy as sa
+import callkeeper_assets.dagster_ext.storage
+
+@sa.event.listens_for(sa.Engine, "after_cursor_execute")
+def look(_connection, _cursor, statement, *_more):
+    if "CREATE TABLE event_logs" in statement:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+dg.DagsterInstance.get()
+"""
+
+
+def test_who_is_killed_while_making_the_tables_leaves_it_to_the_next(database: str) -> None:
+    """Dagster looks for one of its tables, and would be without the others for ever."""
+    environment = {
+        **os.environ,
+        "DAGSTER_HOME": str(project_root()),
+        "CALLKEEPER_DATABASE_URL": database,
+    }
+    for program, code in ((_KILLED, -9), (_RACE, 0)):
+        run = subprocess.run(
+            [sys.executable, "-c", program],
+            env=environment,
+            cwd=project_root(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert run.returncode == code, run.stderr
+    with connect() as connection:
+        row = connection.execute("SELECT count(*) FROM dagster.asset_check_executions").fetchone()
+    assert row == (0,)
+    assert sorted(_tables()) == ["dagster"]
+
+
 @pytest.mark.usefixtures("database")
 def test_the_instance_is_what_dagster_yaml_says_with_no_variable_set(home: Path) -> None:
     assert set_dagster_home() == project_root()
