@@ -101,8 +101,9 @@ _WEEKDAYS_RU: Final = "Понедельник Вторник Среда Четв
 # a fraction of a join with a row for each minute of years.
 _MINUTE: Final = "nullif(f.dates_id, 1)"
 _DATE: Final = f"(date '1970-01-01' + {_MINUTE} / 1440)"
-# 1970 began on a Thursday.
+# 1970 began on a Thursday, and the week on Monday, 29 December 1969.
 _DAYS_AFTER_MONDAY: Final = f"mod({_MINUTE} / 1440 + 3, 7)"
+_WEEK_START: Final = f"(date '1969-12-29' + ({_MINUTE} / 1440 + 3) / 7 * 7)"
 _HOUR: Final = f"mod({_MINUTE} / 60, 24)::smallint"
 _WEEKDAY: Final = f"({_DAYS_AFTER_MONDAY} + 1)::smallint"
 _STATUSES_RU: Final = {
@@ -213,7 +214,7 @@ COLUMNS: Final[tuple[ViewColumn, ...]] = (
         "week_start",
         "Начало недели",
         "date",
-        f"(date '1969-12-29' + ({_MINUTE} / 1440 + 3) / 7 * 7)",
+        _WEEK_START,
         "First day of the week, a Monday",
         "Первый день недели, понедельник",
     ),
@@ -578,13 +579,12 @@ def build_statistics() -> list[str]:
 
     What is there stays: an expression that changes needs a migration that drops its statistics.
     """
-    expressions: dict[str, str] = {}
+    # By expression: most are the same in both languages.
+    names: dict[str, str] = {}
     for one in COLUMNS:
         if one.name in _GROUPED_BY:
-            expressions[one.name] = one.expression
-            expressions[f"{one.name}_ru"] = one.russian or one.expression
-    # By expression, so that none is gathered twice.
-    names = {expression: name for name, expression in reversed(expressions.items())}
+            names.setdefault(one.expression, one.name)
+            names.setdefault(one.russian or one.expression, f"{one.name}_ru")
     made = (
         f"CREATE STATISTICS IF NOT EXISTS {PUBLIC}.callkeeper_calls_facts_{name} "
         f"ON ({expression.replace('f.', '')}) FROM callkeeper_calls_facts"

@@ -68,7 +68,7 @@ SELECT
         WHEN manager_extension IS NULL THEN manager_phone
         ELSE concat(manager_phone, ' ext. ', manager_extension)
     END AS manager,
-    phone_number(phone2) AS client,
+    client_phone AS client,
     local_minute,
     site AS sites_domain,
     CASE WHEN length(country) = 2 THEN upper(country) END AS locations_country_iso,
